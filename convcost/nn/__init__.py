@@ -1,0 +1,1 @@
+"""The only package that may import torch or fvcore."""
