@@ -99,7 +99,7 @@ class Cost:
     @property
     def flop_per_byte(self) -> float:
         """Arithmetic intensity: FLOPs a byte of compulsory traffic."""
-        return self.flops / self.traffic_bytes  # type: ignore[return-value]  # an array for a sweep
+        return self.flops / self.traffic_bytes
 
 
 def cost(layers: Iterable[Layer], dtype: str = "float32") -> Cost:
