@@ -1,1 +1,23 @@
 """What a convolution really costs: the formula, the count and the clock, side by side."""
+
+from convcost._version import __version__
+from convcost.api import compare, explain
+from convcost.blocks import BLOCKS
+from convcost.conv import Conv, Layer, Shape
+from convcost.cost import Cost, cost, macs, params
+from convcost.errors import ConvcostError
+
+__all__ = [
+    "BLOCKS",
+    "Conv",
+    "ConvcostError",
+    "Cost",
+    "Layer",
+    "Shape",
+    "__version__",
+    "compare",
+    "cost",
+    "explain",
+    "macs",
+    "params",
+]

@@ -1,0 +1,260 @@
+"""The public functions, and the only way into `convcost.nn`, which they import when they are called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
+from convcost.comparison import Comparison
+from convcost.errors import ConvcostError
+from convcost.explanation import explain_block
+from convcost.request import Request, predict
+from convcost.sizes import pair
+from convcost.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from fractions import Fraction
+
+    from convcost.blocks import Value
+    from convcost.explanation import Explanation
+    from convcost.rows import Row
+
+__all__ = ["Watch", "compare", "explain", "explain_row", "list_blocks", "parse_threads"]
+
+
+class Watch(Protocol):
+    """Is called with the result as it fills in: at once with the predictions, then with counts and timings."""
+
+    def __call__(self, comparison: Comparison, waiting: Sequence[str], line: str) -> None:
+        """Take the result so far, the fields still to come, and a line of progress."""
+
+
+def _quiet(comparison: Comparison, waiting: Sequence[str], line: str) -> None:
+    """Watch nothing."""
+
+
+def compare(  # noqa: PLR0913 - the options of the command, one by one
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | tuple[int, int],
+    *,
+    height: int = 224,
+    width: int | None = None,
+    batch: int = 1,
+    stride: int | tuple[int, int] = 1,
+    dilation: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] | Literal["same", "valid"] = "same",
+    bias: bool = False,
+    depth_multiplier: int | None = None,
+    groups: int | None = None,
+    expansion: int | None = None,
+    mid_channels: int | None = None,
+    rank: int | None = None,
+    ghost_ratio: int | None = None,
+    partial: Fraction | None = None,
+    blocks: Sequence[str] | None = None,
+    baseline: str = "standard",
+    count: bool = True,
+    time: bool = True,
+    device: str | Sequence[str] = "auto",
+    dtype: str = "float32",
+    memory_format: str = "contiguous",
+    threads: int | Literal["all"] = 1,
+    compile: bool = False,  # noqa: A002 - the option's name
+    allocator: str = "pinned",
+    time_budget: float = 8.0,
+    watch: Watch = _quiet,
+) -> Comparison:
+    """Blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
+
+    Timing pins glibc's allocator for the rest of the process (`allocator="default"` leaves it alone) and sets torch's
+    thread count only while it runs.
+
+    Args:
+        in_channels: C.
+        out_channels: O.
+        kernel_size: K, or (height, width).
+        height: of the input.
+        width: of the input; the height by default.
+        batch: samples.
+        stride: one, or (vertical, horizontal).
+        dilation: one, or (vertical, horizontal).
+        padding: "same" (output ceil(input / stride), as TensorFlow's SAME), "valid", or sizes.
+        bias: whether every stage has one.
+        depth_multiplier: m, outputs per input channel of a depthwise stage.
+        groups: of the grouped block.
+        expansion: t, hidden channels per input channel.
+        mid_channels: between the stages of spatially-separable and bottleneck.
+        rank: of low-rank.
+        ghost_ratio: of ghost.
+        partial: share of the channels that partial convolves.
+        blocks: names, in the order of the rows; the six usual ones by default.
+        baseline: what ratios and speed-ups are relative to.
+        count: cross-check the formula with fvcore and torch's FlopCounterMode.
+        time: time the real modules.
+        device: cpu, cuda, cuda:1, mps or auto; several make one row a block and device.
+        dtype: float32, float64, bfloat16 or float16.
+        memory_format: contiguous or channels_last.
+        threads: of torch on the CPU, or "all".
+        compile: time the modules compiled by torch.compile.
+        allocator: pinned, or default for what the user's own program will feel.
+        time_budget: seconds for all timing together, warm-up included.
+        watch: is called with the result as it fills in.
+
+    Returns:
+        The rows, with `.to_dict()`, `.to_frame()` and a notebook view.
+
+    Raises:
+        ConvcostError: an illegal value, a shape that allows no block, a device that is not there, too little memory.
+
+    >>> import convcost
+    >>> row = convcost.compare(3, 64, 3, blocks=["depthwise-separable"], count=False, time=False).to_dict()["rows"][0]
+    >>> row["macs"] == 224 * 224 * 3 * (64 + 3 * 3)
+    True
+    """
+    spec = make_spec(in_channels, out_channels, kernel_size, height, width, batch, stride, dilation, padding, bias=bias)
+    given = {
+        "depth_multiplier": depth_multiplier,
+        "groups": groups,
+        "expansion": expansion,
+        "mid_channels": mid_channels,
+        "rank": rank,
+        "ghost_ratio": ghost_ratio,
+        "partial": partial,
+    }
+    request = Request(
+        spec,
+        _given(given),
+        catalogue(blocks),
+        baseline,
+        count,
+        time,
+        (device,) if isinstance(device, str) else tuple(device),
+        dtype,
+        memory_format,
+        threads,
+        compile,
+        allocator,
+        time_budget,
+    )
+    return _run(request, watch)
+
+
+def explain(  # noqa: PLR0913 - the options of the command, one by one
+    block: str,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | tuple[int, int],
+    *,
+    height: int = 224,
+    width: int | None = None,
+    batch: int = 1,
+    stride: int | tuple[int, int] = 1,
+    dilation: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] | Literal["same", "valid"] = "same",
+    bias: bool = False,
+    baseline: str = "standard",
+    **parameters: Value | None,
+) -> Explanation:
+    """The derivation of one block's cost, in symbols and with the numbers put in.
+
+    Args:
+        block: name in the catalogue.
+        in_channels: C.
+        out_channels: O.
+        kernel_size: K, or (height, width).
+        height: of the input.
+        width: of the input; the height by default.
+        batch: samples.
+        stride: one, or (vertical, horizontal).
+        dilation: one, or (vertical, horizontal).
+        padding: "same", "valid", or sizes.
+        bias: whether every stage has one.
+        baseline: what the ratio is relative to.
+        **parameters: of single blocks, as in `compare`.
+
+    Raises:
+        ConvcostError: an illegal value, or a shape that the block does not allow.
+
+    >>> import convcost
+    >>> print(convcost.explain("depthwise-separable", 3, 64, 3).ratio_symbols)
+    m·(1/O + 1/K²)
+    """
+    spec = make_spec(in_channels, out_channels, kernel_size, height, width, batch, stride, dilation, padding, bias=bias)
+    return explain_row(predict(Request(spec, _given(parameters), (block,), baseline)).rows[0])
+
+
+def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def explain_row(row: Row) -> Explanation:
+    """The derivation behind a row of a comparison."""
+    return explain_block(row.placed, row.baseline)
+
+
+def list_blocks() -> str:
+    """The catalogue as a table: each block with its MACs over those of standard, what it is, and its paper."""
+    from convcost.render.plain import aligned  # noqa: PLC0415 - only for those who print it
+
+    lines = [
+        (block.name, explain(block.name, 64, 64, 3).ratio_symbols or "", block.summary, block.paper)
+        for block in BLOCKS.values()
+    ]
+    return aligned(("block", "MACs / standard", "what it is", "paper"), lines, left=4)
+
+
+def parse_threads(text: str) -> int | Literal["all"]:
+    """`4` or `all`.
+
+    Raises:
+        ConvcostError: anything else.
+    """
+    if text == "all":
+        return "all"
+    if not text.isascii() or not text.isdigit():
+        msg = f"threads (={text}) must be 1 or more, or all."
+        raise ConvcostError(msg)
+    return int(text)
+
+
+def catalogue(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Block names with `all` written out, each once; the six usual ones for None."""
+    wanted = [BLOCKS if name == "all" else (name,) for name in names or DEFAULT_BLOCKS]
+    return tuple(dict.fromkeys(name for group in wanted for name in group))
+
+
+def make_spec(  # noqa: PLR0913, PLR0917 - the shape options, one by one
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | tuple[int, int],
+    height: int,
+    width: int | None,
+    batch: int,
+    stride: int | tuple[int, int],
+    dilation: int | tuple[int, int],
+    padding: int | tuple[int, int] | Literal["same", "valid"],
+    *,
+    bias: bool,
+) -> Spec:
+    """The layer shape of the options, single numbers spread over both axes."""
+    return Spec(
+        in_channels,
+        out_channels,
+        pair(kernel_size),
+        height,
+        height if width is None else width,
+        batch,
+        pair(stride),
+        pair(dilation),
+        padding if isinstance(padding, str) else pair(padding),
+        bias,
+    )
+
+
+def _run(request: Request, watch: Watch) -> Comparison:
+    prediction = predict(request)
+    result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
+    watch(result, (), "")
+    return result

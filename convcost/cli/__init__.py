@@ -1,0 +1,105 @@
+"""The command line: parse, call, print, exit code. No arithmetic, and nothing heavy is imported at module level."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.main import get_command
+
+from convcost._version import __version__
+from convcost.cli.compare_command import compare_command, explain_command
+from convcost.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["app", "main"]
+
+EXIT_WRONG = 2
+EXIT_INTERRUPTED = 130
+PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException; newer typers carry their own click
+
+app = typer.Typer(
+    name="convcost",
+    help="What a convolution really costs: the formula, the count and the clock, side by side.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("compare")(compare_command)
+app.command("explain")(explain_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"convcost {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What a convolution really costs: the formula, the count and the clock, side by side.
+
+    Example: convcost compare --c 3 --o 64 --k 3
+    """
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the words after `convcost`; `--debug` anywhere shows the traceback of an error.
+
+    Returns:
+        The exit code: 0 done, 1 a count disagrees or a budget is exceeded, 2 wrong usage or a crash, 130 interrupted.
+    """
+    words = [word for word in arguments if word != "--debug"]
+    debug = len(words) != len(arguments)
+    try:
+        code = get_command(app).main(words, prog_name="convcost", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        _close_stdout()
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except ConvcostError as error:
+        return _refuse(error, str(error), debug=debug)
+    except PARSER_ERROR as error:
+        return _refuse(error, _parser_message(error), debug=debug)
+    except Exception as error:  # noqa: BLE001 - a crash of ours is one line and exit code 2, never a traceback and 1
+        kind = type(error).__name__
+        return _refuse(
+            error, f"convcost crashed: {kind}: {error}; run it again with --debug and report it.", debug=debug
+        )
+    return int(code or 0)
+
+
+def _refuse(error: BaseException, message: str, *, debug: bool) -> int:
+    if debug:
+        import traceback  # noqa: PLC0415 - only on request
+
+        traceback.print_exception(error)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line prints
+    return EXIT_WRONG
+
+
+def _parser_message(error: Exception) -> str:
+    """The parser's own complaint with the next step."""
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "convcost"
+    return f"{message.rstrip('.')}; see {command} --help."
+
+
+def _close_stdout() -> None:
+    """Let the interpreter's last flush go nowhere."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

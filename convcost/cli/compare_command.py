@@ -1,0 +1,245 @@
+"""`convcost compare` and `convcost explain`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convcost import api
+from convcost.blocks import DEFAULT_BLOCKS
+from convcost.cli import options as o
+from convcost.cli.output import deliver, is_terminal, refuse_exports, say
+from convcost.columns import COMPARE_COLUMNS
+from convcost.sizes import parse_padding, parse_share, parse_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convcost.cli.live import LiveTable
+    from convcost.comparison import Comparison
+
+__all__ = ["compare_command", "explain_command"]
+
+
+class ExplainFormat(StrEnum):
+    """What `convcost explain` prints."""
+
+    table = "table"
+    json = "json"
+
+
+EXIT_DISAGREES = 1
+EXIT_INTERRUPTED = 130
+TIMING = "Count and clock"
+
+
+def _shape(k: str, stride: str, dilation: str, padding: str, partial: str | None) -> dict[str, Any]:
+    """The options that are typed as text, as the public functions take them."""
+    return {
+        "kernel_size": parse_sizes("kernel_size", k),
+        "stride": parse_sizes("stride", stride),
+        "dilation": parse_sizes("dilation", dilation),
+        "padding": parse_padding("padding", padding),
+        "partial": None if partial is None else parse_share("partial", partial),
+    }
+
+
+def _list_blocks(wanted: bool) -> None:
+    if wanted:
+        typer.echo(api.list_blocks())
+        raise typer.Exit
+
+
+class _Latest:
+    """Keeps the newest result, so that an interrupt loses nothing, and passes it on to what shows it."""
+
+    def __init__(self, show: api.Watch | None) -> None:
+        self.result: Comparison | None = None
+        self._show = show
+
+    def __call__(self, comparison: Comparison, waiting: Sequence[str], line: str) -> None:
+        self.result = comparison
+        if self._show is not None:
+            self._show(comparison, waiting, line)
+
+
+def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+    in_channels: o.InChannels,
+    out_channels: o.OutChannels,
+    kernel_size: o.KernelSize,
+    height: o.Height = 224,
+    width: o.Width = None,
+    batch: o.Batch = 1,
+    stride: o.Stride = "1",
+    dilation: o.Dilation = "1",
+    padding: o.Padding = "same",
+    bias: o.Bias = False,
+    depth_multiplier: o.DepthMultiplier = None,
+    groups: o.Groups = None,
+    expansion: o.Expansion = None,
+    mid_channels: o.Mid = None,
+    rank: o.Rank = None,
+    ghost_ratio: o.GhostRatio = None,
+    partial: o.Partial = None,
+    block: Annotated[
+        list[str] | None,
+        typer.Option("--block", help="A block of the catalogue; may be repeated; all is every one.", metavar="NAME"),
+    ] = None,
+    _list: Annotated[
+        bool,
+        typer.Option(
+            "--list-blocks", callback=_list_blocks, is_eager=True, help="List the catalogue with formulas and papers."
+        ),
+    ] = False,
+    baseline: o.Baseline = "standard",
+    count: Annotated[
+        bool,
+        typer.Option(help="Cross-check with fvcore and torch's FlopCounterMode.", rich_help_panel=TIMING),
+    ] = True,
+    time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=TIMING)] = True,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="cpu, cuda, cuda:1, mps or auto; may be repeated.", rich_help_panel=TIMING),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="float32, float64, bfloat16 or float16.", rich_help_panel=TIMING)
+    ] = "float32",
+    memory_format: Annotated[
+        str, typer.Option(help="contiguous or channels_last.", rich_help_panel=TIMING)
+    ] = "contiguous",
+    compile: Annotated[  # noqa: A002 - the option's name
+        bool, typer.Option("--compile", help="Use torch.compile; slow to start.", rich_help_panel=TIMING)
+    ] = False,
+    threads: Annotated[str, typer.Option(help="Threads of torch, a number or all.", rich_help_panel=TIMING)] = "1",
+    allocator: Annotated[
+        str,
+        typer.Option(help="pinned, or default for what your own program feels.", rich_help_panel=TIMING),
+    ] = "pinned",
+    time_budget: Annotated[
+        float,
+        typer.Option(help="Seconds for timing, warm-up included, all rows together.", rich_help_panel=TIMING),
+    ] = 8.0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Each block's formula, in symbols and with numbers, under the table.")
+    ] = False,
+    form: o.Format = o.OutputFormat.table,
+    export: o.Export = None,
+) -> int:
+    """Compare the blocks of the catalogue on one layer shape: predicted, counted and timed.
+
+    Example: convcost compare --c 3 --o 64 --k 3
+    """
+    refuse_exports(export)
+    live = _live_view(form, measures=count or time)
+    latest = _Latest(live)
+    with live or nullcontext():
+        try:
+            result = api.compare(
+                in_channels,
+                out_channels,
+                height=height,
+                width=width,
+                batch=batch,
+                bias=bias,
+                depth_multiplier=depth_multiplier,
+                groups=groups,
+                expansion=expansion,
+                mid_channels=mid_channels,
+                rank=rank,
+                ghost_ratio=ghost_ratio,
+                blocks=block or DEFAULT_BLOCKS,
+                baseline=baseline,
+                count=count,
+                time=time,
+                device=device or ["auto"],
+                dtype=dtype,
+                memory_format=memory_format,
+                threads=api.parse_threads(threads),
+                compile=compile,
+                allocator=allocator,
+                time_budget=time_budget,
+                watch=latest,
+                **_shape(kernel_size, stride, dilation, padding, partial),
+            )
+            code = 0 if result.agrees else EXIT_DISAGREES
+        except KeyboardInterrupt:
+            if latest.result is None:
+                raise
+            result, code = latest.result, EXIT_INTERRUPTED
+    shown = live is not None and live.on_stdout
+    deliver(result, COMPARE_COLUMNS, result.rows, form, export, head=result.head, table_shown=shown)
+    if explain:
+        for row in result.rows:
+            typer.echo(f"\n{api.explain_row(row)}", err=form is not o.OutputFormat.table)
+    say(result.notes, "note")
+    say(result.warnings, "warning")
+    if code == EXIT_INTERRUPTED:
+        say(["interrupted: what was not measured yet is left empty."], "note")
+    return code
+
+
+def _live_view(form: o.OutputFormat, *, measures: bool) -> LiveTable | None:
+    """The table that fills in, where a person watches stdout; a line of progress where only stderr is watched."""
+    on_stdout = form is o.OutputFormat.table and is_terminal(sys.stdout)
+    if not on_stdout and not (measures and is_terminal(sys.stderr)):
+        return None
+    from convcost.cli.live import LiveTable  # noqa: PLC0415 - a pipe does without rich
+
+    return LiveTable(COMPARE_COLUMNS, on_stdout=on_stdout)
+
+
+def explain_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+    block: Annotated[str, typer.Argument(help="A block of the catalogue.", metavar="BLOCK")],
+    in_channels: o.InChannels,
+    out_channels: o.OutChannels,
+    kernel_size: o.KernelSize,
+    height: o.Height = 224,
+    width: o.Width = None,
+    batch: o.Batch = 1,
+    stride: o.Stride = "1",
+    dilation: o.Dilation = "1",
+    padding: o.Padding = "same",
+    bias: o.Bias = False,
+    depth_multiplier: o.DepthMultiplier = None,
+    groups: o.Groups = None,
+    expansion: o.Expansion = None,
+    mid_channels: o.Mid = None,
+    rank: o.Rank = None,
+    ghost_ratio: o.GhostRatio = None,
+    partial: o.Partial = None,
+    baseline: o.Baseline = "standard",
+    form: Annotated[ExplainFormat, typer.Option("--format", help="What goes to stdout.")] = ExplainFormat.table,
+) -> None:
+    """Print the derivation of a block's cost: its formula in symbols, then with the numbers put in.
+
+    Example: convcost explain depthwise-separable --c 3 --o 64 --k 3
+    """
+    shape = _shape(kernel_size, stride, dilation, padding, partial)
+    result = api.explain(
+        block,
+        in_channels,
+        out_channels,
+        shape.pop("kernel_size"),
+        height=height,
+        width=width,
+        batch=batch,
+        bias=bias,
+        baseline=baseline,
+        depth_multiplier=depth_multiplier,
+        groups=groups,
+        expansion=expansion,
+        mid_channels=mid_channels,
+        rank=rank,
+        ghost_ratio=ghost_ratio,
+        **shape,
+    )
+    if form is ExplainFormat.table:
+        typer.echo(str(result))
+    else:
+        from convcost.render.export import json_text  # noqa: PLC0415 - text does without
+
+        typer.echo(json_text(result.to_dict()), nl=False)

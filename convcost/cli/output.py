@@ -1,0 +1,104 @@
+"""Where results go: stdout in one format, files by suffix, notes to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from convcost.cli.options import OutputFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from convcost.columns import Column
+
+__all__ = ["Result", "deliver", "is_terminal", "refuse_exports", "say"]
+
+
+class Result(Protocol):
+    """What can be delivered: every result of the Python interface."""
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Lines under the table."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+
+    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
+        """The rows."""
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person sees colours and a live table there."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def refuse_exports(paths: Iterable[Path] | None) -> None:
+    """Refuse files that could not be written, before any work is done."""
+    if paths:
+        from convcost.render.export import SUFFIXES  # noqa: PLC0415 - only for those who export
+        from convcost.render.files import require_writable  # noqa: PLC0415 - the same
+
+        for path in paths:
+            require_writable(path, SUFFIXES)
+
+
+def say(lines: Iterable[str], kind: str) -> None:
+    """Print lines to stderr, each beginning with what it is."""
+    for line in lines:
+        print(f"{kind}: {line}", file=sys.stderr)  # noqa: T201 - the command line prints
+
+
+def deliver(
+    result: Result,
+    columns: Sequence[Column],
+    rows: Sequence[object],
+    form: OutputFormat,
+    exports: Iterable[Path] | None,
+    *,
+    head: str,
+    table_shown: bool,
+) -> None:
+    """Write the files, then stdout. In a machine's format stdout holds the data alone, and verdicts go to stderr.
+
+    Args:
+        result: to deliver.
+        columns: of the table.
+        rows: of the table.
+        form: for stdout.
+        exports: files, already known to be writable.
+        head: a line above the plain table.
+        table_shown: the table stands on the terminal already; only the lines under it are missing.
+    """
+    _export(result, exports)
+    if form is OutputFormat.table:
+        from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
+
+        table = [] if table_shown else [head, plain_table(columns, rows), ""]
+        _out("".join(f"{line}\n" for line in (*table, *result.verdicts)))
+        return
+    from convcost.render.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
+
+    if form is OutputFormat.json:
+        _out(json_text(result.to_dict()))
+    else:
+        _out(TEXT_FORMATS[form.value](result.to_frame()))
+    say(result.verdicts, "note")
+
+
+def _out(text: str) -> None:
+    sys.stdout.write(text)
+
+
+def _export(result: Result, exports: Iterable[Path] | None) -> None:
+    if exports:
+        from convcost.render.export import SUFFIXES, write  # noqa: PLC0415 - only for those who export
+        from convcost.render.files import write_whole  # noqa: PLC0415 - the same
+
+        table, payload = result.to_frame(), result.to_dict()
+        for path in exports:
+            write_whole(path, partial(write, SUFFIXES[path.suffix.lower()], table, payload))

@@ -1,0 +1,168 @@
+"""Every machine-readable output: CSV, JSON, Markdown, LaTeX, Parquet and XLSX, from columns and rows.
+
+pandas writes them all but JSON. Raw base units; an integer beyond what a kind can hold becomes text or a decimal, never
+a rounded number.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from convcost.columns import shown_columns
+from convcost.sizes import format_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from convcost.columns import Column
+
+__all__ = ["SUFFIXES", "TEXT_FORMATS", "frame", "notebook", "write"]
+
+INT64_MAX: Final = 2**63 - 1
+FLOAT64_EXACT: Final = 2**53
+DECIMAL128_DIGITS: Final = 38
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def frame(columns: Sequence[Column], rows: Sequence[object]) -> pd.DataFrame:
+    """The rows as a DataFrame of Python objects: exact integers, sizes as `3x3`, None where not obtained."""
+    import pandas as pd
+
+    data = {column.name: [_cell(column.value(row)) for row in rows] for column in columns}
+    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()})
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
+    return format_sizes(value) if isinstance(value, list) else value
+
+
+def _each(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    return table.map(change)
+
+
+def _neutral(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
+    """A text that a spreadsheet would run as a formula, with a leading apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def _blank(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
+    """Text for people: six digits of a float, nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return str(_each(table, _neutral).to_csv(index=False, lineterminator="\n"))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    text = _each(_each(table, _neutral), _blank).map(lambda cell: cell.replace("|", "\\|").replace("\n", " "))
+    return str(text.to_markdown(index=False, disable_numparse=True)) + "\n"
+
+
+def _latex(table: pd.DataFrame) -> str:
+    """A booktabs tabular; heads and cells are escaped."""
+    text = _each(_each(table, _neutral), _blank)
+    numbers = ["l" if index == 0 or _is_text(table[name]) else "r" for index, name in enumerate(table)]
+    return str(text.to_latex(index=False, escape=True, column_format="".join(numbers)))
+
+
+def _is_text(series: pd.Series[Any]) -> bool:
+    return any(isinstance(value, str) for value in series)
+
+
+def json_text(payload: Mapping[str, Any]) -> str:
+    """One JSON object, indented; exact integers of any size."""
+    return json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+TEXT_FORMATS: Final[Mapping[str, Callable[[pd.DataFrame], str]]] = {
+    "csv": _csv,
+    "markdown": _markdown,
+    "latex": _latex,
+}
+"""The formats of `--format` that pandas writes, by name."""
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    typed = table.copy()
+    for name in typed:
+        values = [value for value in typed[name] if value is not None]
+        if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+            typed[name] = _exact_integers(typed[name])
+        elif values and all(isinstance(value, float) for value in values):
+            typed[name] = typed[name].astype("float64")
+        elif values and all(isinstance(value, bool) for value in values):
+            typed[name] = typed[name].astype("boolean")
+    typed.to_parquet(path, index=False, engine="pyarrow")
+
+
+def _exact_integers(series: pd.Series[Any]) -> pd.Series[Any]:
+    largest = max(abs(value) for value in series if value is not None)
+    if largest <= INT64_MAX:
+        return series.astype("Int64")
+    write = Decimal if len(str(largest)) <= DECIMAL128_DIGITS else str
+    return series.map(lambda value: None if value is None else write(value))
+
+
+def _write_xlsx(table: pd.DataFrame, path: Path) -> None:
+    exact = _each(
+        _each(table, _neutral),
+        lambda value: str(value) if isinstance(value, int) and abs(value) > FLOAT64_EXACT else value,
+    )
+    with _excel_writer(path) as writer:
+        exact.to_excel(writer, index=False, sheet_name="convcost")
+
+
+def _excel_writer(path: Path) -> pd.ExcelWriter[Any]:
+    import pandas as pd
+
+    options = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+    return pd.ExcelWriter(path, engine="xlsxwriter", engine_kwargs={"options": options})
+
+
+SUFFIXES: Final = {
+    ".csv": "csv",
+    ".json": "json",
+    ".md": "markdown",
+    ".tex": "latex",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+}
+"""The kind of export that each suffix chooses."""
+
+
+def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path) -> None:
+    """Write one export; the caller makes it whole or not at all (see `convcost.render.files`).
+
+    Args:
+        kind: a value of `SUFFIXES`.
+        table: the rows, from `frame`.
+        payload: the JSON object.
+        path: of the file.
+    """
+    if kind == "parquet":
+        _write_parquet(table, path)
+    elif kind == "xlsx":
+        _write_xlsx(table, path)
+    else:
+        text = json_text(payload) if kind == "json" else TEXT_FORMATS[kind](table)
+        path.write_text(text, encoding="utf-8", newline="")
+
+
+def notebook(columns: Sequence[Column], rows: Sequence[object], lines: Sequence[str]) -> str:
+    """The titled columns as an HTML table with some lines under it."""
+    from html import escape  # noqa: PLC0415 - only in notebooks
+
+    import pandas as pd
+
+    shown = shown_columns(columns, rows)
+    cells = {column.title: [column.text(row) for row in rows] for column in shown}
+    table = pd.DataFrame(cells).to_html(index=False, border=0)
+    return table + "".join(f"<div>{escape(line)}</div>" for line in lines)

@@ -1,0 +1,73 @@
+"""Files that are written whole or not at all, and that are refused before any work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convcost.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+__all__ = ["require_writable", "write_whole"]
+
+
+def require_writable(path: Path, suffixes: Collection[str]) -> None:
+    """Refuse an export that could not be written, before anything is computed.
+
+    Raises:
+        ConvcostError: an unknown suffix, a folder that does not exist or cannot be written, a path that is a folder.
+    """
+    if path.suffix.lower() not in suffixes:
+        msg = f"--export (={path}) must end in {', '.join(suffixes)}; the suffix chooses the kind of file."
+        raise ConvcostError(msg)
+    if path.is_dir():
+        msg = f"--export (={path}) must be a file and is a folder; give it another name."
+        raise ConvcostError(msg)
+    try:
+        descriptor, probe = tempfile.mkstemp(dir=path.parent, prefix=".convcost-")
+    except OSError as error:
+        msg = f"--export (={path}) must be in a folder that can be written ({error.strerror}); choose another folder."
+        raise ConvcostError(msg) from error
+    os.close(descriptor)
+    Path(probe).unlink()
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` on a temporary file in the same folder, then rename it: the old file or the new one, never a part.
+
+    Raises:
+        ConvcostError: the file system refused; what was there before is still there.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".convcost-", suffix=path.suffix)
+    except OSError as error:
+        raise _refused(path, error) from error
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(_mode(path))
+        temporary.replace(path)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _mode(path: Path) -> int:
+    """The permissions of the file that is replaced, or those of a new one under the user's umask."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _refused(path: Path, error: OSError) -> ConvcostError:
+    return ConvcostError(f"--export (={path}) could not be written ({error.strerror}); choose another folder.")

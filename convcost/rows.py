@@ -1,0 +1,169 @@
+"""What is known of one block on one layer shape: predicted from the formula, counted, timed. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from convcost.blocks import find_block
+from convcost.cost import Cost, cost
+from convcost.tree import place, stages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from convcost.blocks import Block, Value
+    from convcost.conv import Conv, Layer, Shape
+    from convcost.counts import Counts
+    from convcost.spec import Spec
+    from convcost.timing import Conditions, Timing
+    from convcost.tree import Node
+
+__all__ = ["Placed", "Row", "place_block"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A block placed on a spec's input: the predicted view.
+
+    Attributes:
+        block: of the catalogue.
+        spec: the layer shape that was asked for.
+        parameters: the block's own parameters, defaults worked out.
+        tree: its stages.
+        layers: its stages on their input shapes.
+        output: the shape of the result.
+        cost: summed over the stages, elements of the dtype asked for.
+    """
+
+    block: Block
+    spec: Spec
+    parameters: Mapping[str, Value]
+    tree: Node
+    layers: tuple[Layer, ...]
+    output: Shape
+    cost: Cost
+
+    @property
+    def convs(self) -> tuple[Conv, ...]:
+        """The convolutions of the block."""
+        return tuple(stage.conv for stage in stages(self.tree))
+
+    @property
+    def kernel_size(self) -> tuple[int, ...]:
+        """The largest kernel of the stages, axis by axis: a pointwise block is 1x1."""
+        return tuple(map(max, zip(*(conv.kernel_size for conv in self.convs), strict=True)))
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        """The largest dilation of the stages, axis by axis."""
+        return tuple(map(max, zip(*(conv.dilation for conv in self.convs), strict=True)))
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """The stride from the block's input to its output."""
+        return tuple(map(prod, zip(*(conv.stride for conv in self.convs), strict=True)))
+
+    @property
+    def out_height(self) -> int:
+        """Of the block's output."""
+        return self.output.spatial[0]
+
+    @property
+    def out_width(self) -> int:
+        """Of the block's output."""
+        return self.output.spatial[1]
+
+    @property
+    def groups(self) -> int:
+        """The largest number of groups of a stage."""
+        return max(conv.groups for conv in self.convs)
+
+    @property
+    def mid_channels(self) -> int | None:
+        """The output channels of the first stage, where a parameter of the block sets them."""
+        sets_it = {"mid_channels", "rank", "expansion", "ghost_ratio", "partial"} & set(self.parameters)
+        return self.convs[0].out_channels if sets_it else None
+
+    @property
+    def depth_multiplier(self) -> int | None:
+        """Of the first depthwise stage; None for a block without one."""
+        return self._own("depth_multiplier")
+
+    @property
+    def expansion(self) -> int | None:
+        """Hidden channels per input channel; None for a block without this parameter."""
+        return self._own("expansion")
+
+    def _own(self, name: str) -> int | None:
+        value = self.parameters.get(name)
+        return value if isinstance(value, int) else None
+
+
+def place_block(name: str, spec: Spec, given: Mapping[str, Value], dtype: str = "float32") -> Placed:
+    """The predicted view of a block of the catalogue.
+
+    Args:
+        name: of the block.
+        spec: the layer shape.
+        given: parameters of single blocks, by name; those that this block does not have are ignored.
+        dtype: of the elements, for the memory traffic.
+
+    Raises:
+        ConvcostError: no such block, or a shape that the block does not allow.
+    """
+    block = find_block(name)
+    parameters = block.parameters(spec, given)
+    tree = block.make(spec, **parameters)
+    layers, output = place(tree, spec.input)
+    return Placed(block, spec, parameters, tree, layers, output, cost(layers, dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a comparison: three views of one block, and what they were seen under.
+
+    Attributes:
+        placed: the predicted view.
+        dtype: of the elements.
+        baseline: the predicted view of the block that ratios are relative to; None where the shape does not allow it.
+        counts: the counted view; None when not counted.
+        conditions: what the timing was made under; None when not timed.
+        timing: the timed view; None when not timed.
+        notes: of this row, beside those of the counts and the timing.
+    """
+
+    placed: Placed
+    dtype: str
+    baseline: Placed | None = None
+    counts: Counts | None = None
+    conditions: Conditions | None = None
+    timing: Timing | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def params_ratio(self) -> float | None:
+        """Parameters of the baseline ÷ of this block; None without a baseline or without parameters."""
+        return self._ratio("params")
+
+    @property
+    def macs_ratio(self) -> float | None:
+        """MACs of the baseline ÷ of this block; None without a baseline."""
+        return self._ratio("macs")
+
+    def _ratio(self, quantity: str) -> float | None:
+        own = getattr(self.placed.cost, quantity)
+        return None if self.baseline is None or not own else float(getattr(self.baseline.cost, quantity) / own)
+
+    @property
+    def flop_per_s(self) -> float | None:
+        """FLOPs of the formula ÷ median time."""
+        return None if self.timing is None or not self.timing.time_s else self.placed.cost.flops / self.timing.time_s
+
+    @property
+    def warning(self) -> str | None:
+        """Everything that the reader must know before trusting the row."""
+        counted = [] if self.counts is None else [*map(str, self.counts.differences), self.counts.note or ""]
+        timed = () if self.timing is None else self.timing.warnings
+        return "; ".join(filter(None, (*self.notes, *counted, *timed))) or None

@@ -1,0 +1,68 @@
+"""The only place that knows M, µs and MB: quantities as people read them.
+
+Counts go by powers of ten (k M G T P E Z Y R Q), bytes by powers of ten (MB) when printed, times by s, ms, µs, ns.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["DECIMAL_PREFIXES", "human_bytes", "human_count", "human_ratio", "human_share", "human_time", "thousands"]
+
+DECIMAL_PREFIXES: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
+"""The prefix of 1000**index."""
+
+_TIMES: Final = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits without an exponent: 1.23, 12.3, 123."""
+    magnitude = abs(value)
+    decimals = 2 if magnitude < 9.995 else 1 if magnitude < 99.95 else 0  # noqa: PLR2004 - where rounding adds a digit
+    return f"{value:.{decimals}f}"
+
+
+def human_count(count: int, unit: str = "") -> str:
+    """A count with a decimal prefix, such as `86.7 M`; below 1000 it is exact.
+
+    >>> human_count(86_704_128), human_count(219), human_count(10**20)
+    ('86.7 M', '219', '100 E')
+    """
+    if abs(count) < 1000:  # noqa: PLR2004 - the step of the prefixes
+        return f"{count} {unit}".rstrip()
+    power = min((len(str(abs(count))) - 1) // 3, len(DECIMAL_PREFIXES) - 1)
+    scaled = count / 1000**power
+    if abs(scaled) >= 999.5 and power + 1 < len(DECIMAL_PREFIXES):  # noqa: PLR2004 - 999,950 is 1.00 M, not 1000 k
+        power += 1
+        scaled = count / 1000**power
+    return f"{three_digits(scaled)} {DECIMAL_PREFIXES[power]}{unit}"
+
+
+def human_bytes(count: int) -> str:
+    """Bytes by powers of ten, such as `13.5 MB`."""
+    return human_count(count, "B")
+
+
+def human_time(seconds: float) -> str:
+    """A time such as `4.21 ms`; the unit is the largest that leaves a figure of 1 or more."""
+    for unit, size in _TIMES:
+        if abs(seconds) >= size * 0.9995:
+            return f"{three_digits(seconds / size)} {unit}"
+    return f"{seconds * 1e9:.2f} ns"
+
+
+def human_ratio(ratio: float) -> str:
+    """A ratio such as `7.9x`, with as many decimals as tell it from 1."""
+    if ratio == 1:
+        return "1x"
+    return f"{ratio:.2f}x" if ratio < 0.995 else f"{ratio:.1f}x" if ratio < 99.95 else f"{ratio:.0f}x"  # noqa: PLR2004
+
+
+def human_share(share: float) -> str:
+    """A share as a percentage, such as `12.5 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def thousands(count: int) -> str:
+    """An exact count with thousands separators."""
+    return f"{count:,}"

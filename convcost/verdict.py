@@ -1,0 +1,56 @@
+"""What a comparison means, in one honest line a block: the ratio of the formula beside the ratio of the clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from convcost.columns import speedup_text
+from convcost.units import human_ratio
+
+if TYPE_CHECKING:
+    from convcost.rows import Row
+
+__all__ = ["verdict"]
+
+FALLS_SHORT: Final = 0.8
+"""Below this share of the MAC ratio a speed-up gets a reason."""
+OVERHEAD_S: Final = 100e-6
+"""Below this time of a call the overhead around the arithmetic decides (seen with torch's CPU convolutions)."""
+
+
+def verdict(row: Row) -> str | None:
+    """One sentence on a block against the baseline; None for the baseline itself, and without one."""
+    baseline, ratio = row.baseline, row.macs_ratio
+    if baseline is None or ratio is None or baseline.block.name == row.placed.block.name:
+        return None
+    formula = f"{human_ratio(ratio)} fewer MACs" if ratio >= 1 else f"{human_ratio(1 / ratio)} more MACs"
+    if row.timing is None or row.conditions is None or row.timing.speedup is None:
+        return f"{row.placed.block.name}: {formula} than {baseline.block.name}."
+    threads = f"{row.conditions.threads} thread{'s' if row.conditions.threads != 1 else ''}"
+    device = f"this CPU, {threads}" if row.conditions.device == "cpu" else row.conditions.device
+    return f"{row.placed.block.name}: {formula}, {_speed(row)} on {device}.{_reason(row, ratio)}"
+
+
+def _speed(row: Row) -> str:
+    timing = row.timing
+    if timing is None or timing.speedup_low is None or timing.speedup_high is None:
+        return "speed not comparable"
+    number, _, interval = speedup_text(row).partition(" ")
+    if timing.speedup_low > 1:
+        return f"{number} faster {interval}"
+    if timing.speedup_high < 1:
+        return f"{number} the speed {interval}"
+    return f"no difference in speed that can be told from noise ({number}, {interval.strip('()')})"
+
+
+def _reason(row: Row, ratio: float) -> str:
+    timing, baseline = row.timing, row.baseline
+    if timing is None or baseline is None or timing.speedup is None or timing.speedup >= FALLS_SHORT * ratio:
+        return ""
+    if timing.time_s < OVERHEAD_S:
+        return " Below 100 µs a call is mostly overhead, not arithmetic."
+    traffic = baseline.cost.traffic_bytes / row.placed.cost.traffic_bytes
+    if traffic < ratio:
+        change = f"only {human_ratio(traffic)} less" if traffic > 1 else f"{human_ratio(1 / traffic)} as much"
+        return f" It moves {change} memory traffic, at {row.placed.cost.flop_per_byte:.1f} FLOP/byte."
+    return ""
