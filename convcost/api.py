@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
 from convcost.comparison import Comparison
 from convcost.errors import ConvcostError
-from convcost.explanation import explain_block
 from convcost.request import Request, predict
 from convcost.sizes import pair
 from convcost.spec import Spec
@@ -191,6 +190,8 @@ def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:
 
 def explain_row(row: Row) -> Explanation:
     """The derivation behind a row of a comparison."""
+    from convcost.explanation import explain_block  # noqa: PLC0415 - a table does without
+
     return explain_block(row.placed, row.baseline)
 
 

@@ -38,6 +38,18 @@ class Parameter:
     least: int
     help: str
 
+    def require(self, value: Value) -> None:
+        """Refuse a value that no block could take.
+
+        Raises:
+            ShapeError: below the least value, no whole number, or a share outside 0 to 1.
+        """
+        if self.least:
+            require_at_least(self.least, **{self.name: value})
+        elif not 0 < value <= 1:
+            msg = f"{self.name} (={value}) must be above 0 and at most 1; give a share such as 1/4."
+            raise ShapeError(msg)
+
 
 PARAMETERS: Final = {
     parameter.name: parameter
@@ -85,12 +97,7 @@ class Block:
             value = given.get(name)
             if value is None:
                 value = default(spec) if callable(default) else default
-            elif isinstance(value, Fraction):
-                if not 0 < value <= 1:
-                    msg = f"{name} (={value}) must be above 0 and at most 1; give a share such as 1/4."
-                    raise ShapeError(msg)
-            else:
-                require_at_least(PARAMETERS[name].least, **{name: value})
+            PARAMETERS[name].require(value)
             chosen[name] = value
         return chosen
 

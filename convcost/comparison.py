@@ -12,6 +12,7 @@ from convcost.verdict import verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from convcost.columns import Column
     from convcost.rows import Row
 
 __all__ = ["Comparison"]
@@ -34,6 +35,11 @@ class Comparison:
     command: str
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The fields of a row."""
+        return COMPARE_COLUMNS
 
     @property
     def conditions(self) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class Request:
         """Refuse what no block could make good."""
         for name in (*self.blocks, self.baseline):
             find_block(name)
+        for name, value in self.given.items():
+            PARAMETERS[name].require(value)
         _require_one_of("dtype", self.dtype, tuple(ITEMSIZE))
         _require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         _require_one_of("allocator", self.allocator, ALLOCATORS)

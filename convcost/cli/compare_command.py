@@ -171,7 +171,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
                 raise
             result, code = latest.result, EXIT_INTERRUPTED
     shown = live is not None and live.on_stdout
-    deliver(result, COMPARE_COLUMNS, result.rows, form, export, head=result.head, table_shown=shown)
+    deliver(result, form, export, table_shown=shown)
     if explain:
         for row in result.rows:
             typer.echo(f"\n{api.explain_row(row)}", err=form is not o.OutputFormat.table)

@@ -22,6 +22,18 @@ class Result(Protocol):
     """What can be delivered: every result of the Python interface."""
 
     @property
+    def columns(self) -> Sequence[Column]:
+        """Of the table."""
+
+    @property
+    def rows(self) -> Sequence[object]:
+        """Of the table."""
+
+    @property
+    def head(self) -> str:
+        """The line above the table."""
+
+    @property
     def verdicts(self) -> tuple[str, ...]:
         """Lines under the table."""
 
@@ -53,32 +65,20 @@ def say(lines: Iterable[str], kind: str) -> None:
         print(f"{kind}: {line}", file=sys.stderr)  # noqa: T201 - the command line prints
 
 
-def deliver(
-    result: Result,
-    columns: Sequence[Column],
-    rows: Sequence[object],
-    form: OutputFormat,
-    exports: Iterable[Path] | None,
-    *,
-    head: str,
-    table_shown: bool,
-) -> None:
+def deliver(result: Result, form: OutputFormat, exports: Iterable[Path] | None, *, table_shown: bool) -> None:
     """Write the files, then stdout. In a machine's format stdout holds the data alone, and verdicts go to stderr.
 
     Args:
         result: to deliver.
-        columns: of the table.
-        rows: of the table.
         form: for stdout.
         exports: files, already known to be writable.
-        head: a line above the plain table.
         table_shown: the table stands on the terminal already; only the lines under it are missing.
     """
     _export(result, exports)
     if form is OutputFormat.table:
         from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
 
-        table = [] if table_shown else [head, plain_table(columns, rows), ""]
+        table = [] if table_shown else [result.head, plain_table(result.columns, result.rows), ""]
         _out("".join(f"{line}\n" for line in (*table, *result.verdicts)))
         return
     from convcost.render.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
