@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from convcost.errors import ConvcostError
 from convcost.units import human_bytes, human_count, human_ratio, human_time, thousands, three_digits
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from convcost.rows import Row
 
-__all__ = ["COMPARE_COLUMNS", "Column", "records", "shown_columns"]
+__all__ = ["COMPARE_COLUMNS", "Column", "choose_columns", "records", "shown_columns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,32 @@ class Column:
         if value is None:
             return "-"
         return self.show(value) if self.cell is None else self.cell(row)
+
+
+def choose_columns(columns: Sequence[Column], names: str | None) -> tuple[Column, ...]:
+    """The columns of these names, in the order given; a column that people do not usually see gets its name as title.
+
+    Args:
+        columns: to choose from.
+        names: separated by commas; None for all.
+
+    Raises:
+        ConvcostError: no such column.
+    """
+    if names is None:
+        return tuple(columns)
+    known = {column.name: column for column in columns}
+    chosen = []
+    for name in filter(None, map(str.strip, names.split(","))):
+        if name not in known:
+            from difflib import get_close_matches  # noqa: PLC0415 - only for the message
+
+            near = get_close_matches(name, known, n=1)
+            msg = f"columns (={name}) must be fields of a row; {f'did you mean {near[0]}?' if near else 'see the CSV.'}"
+            raise ConvcostError(msg)
+        column = known[name]
+        chosen.append(replace(column, title=column.title or name, width=0))
+    return tuple(chosen)
 
 
 def shown_columns(

@@ -29,17 +29,14 @@ class Comparison:
         command: the call that makes it again.
         settings: the conditions that were asked for.
         notes: what concerns no single row, such as a block that the shape does not allow.
+        columns: of the table and the frame; the JSON object always has all.
     """
 
     rows: tuple[Row, ...]
     command: str
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The fields of a row."""
-        return COMPARE_COLUMNS
+    columns: tuple[Column, ...] = COMPARE_COLUMNS
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -90,16 +87,16 @@ class Comparison:
         """The rows as a pandas DataFrame with the columns of the CSV."""
         from convcost.render.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
 
-        return frame(COMPARE_COLUMNS, self.rows)
+        return frame(self.columns, self.rows)
 
     def _repr_html_(self) -> str:
         """The rows as a notebook shows them."""
         from convcost.render.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
 
-        return notebook(COMPARE_COLUMNS, self.rows, self.verdicts)
+        return notebook(self.columns, self.rows, self.verdicts)
 
     def __str__(self) -> str:
         """The plain table with its verdicts."""
         from convcost.render.plain import plain_table  # noqa: PLC0415 - only for those who print it
 
-        return "\n".join((self.head, plain_table(COMPARE_COLUMNS, self.rows), *self.verdicts))
+        return "\n".join((self.head, plain_table(self.columns, self.rows), *self.verdicts))

@@ -11,6 +11,8 @@ from convcost.cli import main
 from convcost.request import Request, predict
 from convcost.spec import Spec
 
+SMALLER = "take a smaller kernel or more padding."
+
 
 def predicted(*, blocks: tuple[str, ...] = DEFAULT_BLOCKS, **options: object) -> convcost.api.Comparison:
     return convcost.compare(
@@ -78,8 +80,7 @@ def test_an_option_without_effect_is_said() -> None:
         ({"depth_multiplier": 0}, "depth_multiplier (=0) must be at least 1; give a larger number."),
         (
             {"kernel_size": 9, "height": 8, "padding": "valid"},
-            "kernel_size (=9, over 9 with dilation 1) must be at most the padded input height (=8); "
-            "take a smaller kernel or more padding.",
+            f"kernel_size (=9, over 9 with dilation 1) must be at most the padded input height (=8); {SMALLER}",
         ),
         ({"dtype": "int8"}, "dtype (=int8) must be one of float32, float64, bfloat16, float16."),
         ({"memory_format": "nhwc"}, "memory_format (=nhwc) must be one of contiguous, channels_last."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +14,14 @@ from convcost import api
 from convcost.blocks import DEFAULT_BLOCKS
 from convcost.cli import options as o
 from convcost.cli.output import deliver, is_terminal, refuse_exports, say
-from convcost.columns import COMPARE_COLUMNS
+from convcost.columns import COMPARE_COLUMNS, choose_columns
 from convcost.sizes import parse_padding, parse_share, parse_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from convcost.cli.live import LiveTable
+    from convcost.columns import Column
     from convcost.comparison import Comparison
 
 __all__ = ["compare_command", "explain_command"]
@@ -127,6 +129,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         bool, typer.Option("--explain", help="Each block's formula, in symbols and with numbers, under the table.")
     ] = False,
     form: o.Format = o.OutputFormat.table,
+    columns: o.Columns = None,
     export: o.Export = None,
 ) -> int:
     """Compare the blocks of the catalogue on one layer shape: predicted, counted and timed.
@@ -134,7 +137,8 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     Example: convcost compare --c 3 --o 64 --k 3
     """
     refuse_exports(export)
-    live = _live_view(form, measures=count or time)
+    fields = choose_columns(COMPARE_COLUMNS, columns)
+    live = _live_view(form, fields, measures=count or time)
     latest = _Latest(live)
     with live or nullcontext():
         try:
@@ -171,7 +175,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
                 raise
             result, code = latest.result, EXIT_INTERRUPTED
     shown = live is not None and live.on_stdout
-    deliver(result, form, export, table_shown=shown)
+    deliver(replace(result, columns=fields), form, export, table_shown=shown)
     if explain:
         for row in result.rows:
             typer.echo(f"\n{api.explain_row(row)}", err=form is not o.OutputFormat.table)
@@ -182,14 +186,14 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     return code
 
 
-def _live_view(form: o.OutputFormat, *, measures: bool) -> LiveTable | None:
+def _live_view(form: o.OutputFormat, fields: Sequence[Column], *, measures: bool) -> LiveTable | None:
     """The table that fills in, where a person watches stdout; a line of progress where only stderr is watched."""
     on_stdout = form is o.OutputFormat.table and is_terminal(sys.stdout)
     if not on_stdout and not (measures and is_terminal(sys.stderr)):
         return None
     from convcost.cli.live import LiveTable  # noqa: PLC0415 - a pipe does without rich
 
-    return LiveTable(COMPARE_COLUMNS, on_stdout=on_stdout)
+    return LiveTable(fields, on_stdout=on_stdout)
 
 
 def explain_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command

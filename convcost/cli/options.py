@@ -12,6 +12,7 @@ __all__ = [
     "Baseline",
     "Batch",
     "Bias",
+    "Columns",
     "DepthMultiplier",
     "Dilation",
     "Expansion",
@@ -106,4 +107,8 @@ Export: TypeAlias = Annotated[
     _option(
         OUTPUT, "Also write a file: .csv .json .md .tex .parquet .xlsx; may be repeated.", "--export", metavar="FILE"
     ),
+]
+Columns: TypeAlias = Annotated[
+    str | None,
+    _option(OUTPUT, "Only these fields, as in block,macs,speedup; JSON always has all.", "--columns", metavar="NAMES"),
 ]

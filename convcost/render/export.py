@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from convcost.columns import shown_columns
 from convcost.sizes import format_sizes
@@ -58,7 +58,10 @@ def _blank(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
 
 
 def _csv(table: pd.DataFrame) -> str:
-    return str(_each(table, _neutral).to_csv(index=False, lineterminator="\n"))
+    safe = _each(table, _neutral)
+    breaks = any(isinstance(value, str) and "\r" in value for name in safe for value in safe[name])
+    quoting: Literal[0, 1] = 1 if breaks else 0  # csv.QUOTE_ALL: pandas leaves a lone carriage return unquoted
+    return str(safe.to_csv(index=False, lineterminator="\n", quoting=quoting))
 
 
 def _markdown(table: pd.DataFrame) -> str:
