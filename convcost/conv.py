@@ -142,13 +142,25 @@ class Conv:
         for name in ("kernel_size", "stride", "dilation"):
             for size in getattr(self, name):
                 require_at_least(1, **{name: size})
-        for size in self.output_padding:
-            require_at_least(0, output_padding=size)
         for name in ("in_channels", "out_channels"):
             channels = getattr(self, name)
             if not holds(channels % self.groups == 0):
                 msg = f"{name} (={channels}) must be divisible by groups (={self.groups})."
                 raise ShapeError(msg)
+        self._check_output_padding()
+        self._check_padding()
+
+    def _check_output_padding(self) -> None:
+        for size, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
+            require_at_least(0, output_padding=size)
+            if not holds((size == 0) | ((size < stride) | (size < dilation)) & self.transposed):
+                msg = (
+                    f"output_padding (={size}) must be 0, or below stride (={stride}) or dilation (={dilation}) of a "
+                    "transposed convolution; give a smaller number."
+                )
+                raise ShapeError(msg)
+
+    def _check_padding(self) -> None:
         if self.padding == "same":
             if self.transposed:
                 msg = "padding (=same) is not defined for a transposed convolution; give (before, after) sizes."
@@ -157,6 +169,9 @@ class Conv:
         for before, after in self.padding:
             require_at_least(0, padding=before)
             require_at_least(0, padding=after)
+            if self.transposed and not holds(before == after):
+                msg = f"padding (={before}, {after}) of a transposed convolution must be the same on both sides."
+                raise ShapeError(msg)
 
     def explicit_padding(self, spatial: Sizes) -> Pairs:
         """The (before, after) padding of each axis for an input of these sizes, with "same" worked out.
