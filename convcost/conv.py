@@ -49,6 +49,9 @@ class Shape:
 
     def __post_init__(self) -> None:
         """Refuse sizes below 1."""
+        if len(self.spatial) not in _AXES:
+            msg = f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial)."
+            raise ShapeError(msg)
         require_at_least(1, batch=self.batch, channels=self.channels)
         for axis, size in zip(_AXES[len(self.spatial)], self.spatial, strict=True):
             require_at_least(1, **{axis: size})
@@ -177,7 +180,14 @@ class Conv:
         """The (before, after) padding of each axis for an input of these sizes, with "same" worked out.
 
         Source: TensorFlow's SAME: total max((out - 1)·s + d·(k - 1) + 1 - n, 0), the odd pixel at the end.
+
+        Raises:
+            ShapeError: the number of axes does not match.
         """
+        if len(spatial) != len(self.kernel_size):
+            axes = len(self.kernel_size)
+            msg = f"the input has {len(spatial)} spatial sizes and kernel_size has {axes}; give as many."
+            raise ShapeError(msg)
         if self.padding != "same":
             return self.padding
         pairs = []
@@ -193,10 +203,6 @@ class Conv:
         Raises:
             ShapeError: the channels or the number of axes do not match, or the kernel is larger than the padded input.
         """
-        if len(shape.spatial) != len(self.kernel_size):
-            axes = len(self.kernel_size)
-            msg = f"the input has {len(shape.spatial)} spatial sizes and kernel_size has {axes}; give as many."
-            raise ShapeError(msg)
         if not holds(shape.channels == self.in_channels):
             msg = f"the input has {shape.channels} channels and in_channels is {self.in_channels}; make them equal."
             raise ShapeError(msg)

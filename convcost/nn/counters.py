@@ -101,4 +101,4 @@ def _without_dynamo() -> Iterator[None]:
     try:
         yield
     finally:
-        home._FlopCounterMode = mode  # type: ignore[assignment,misc]  # noqa: SLF001 - see above
+        home._FlopCounterMode = mode  # type: ignore[misc]  # noqa: SLF001 - see above
