@@ -144,7 +144,7 @@ def block(name: str, paper: str, **defaults: Default) -> Callable[[Callable[...,
 def require_multiple(divisor_name: str, divisor: Int, **channels: Int) -> None:
     """Refuse channels that are no multiple of the divisor, by name."""
     for name, value in channels.items():
-        if value % divisor:
+        if not holds(value % divisor == 0):
             msg = f"{name} (={value}) must be divisible by {divisor_name} (={divisor})."
             raise ShapeError(msg)
 

@@ -49,6 +49,9 @@ class Shape:
 
     def __post_init__(self) -> None:
         """Refuse sizes below 1."""
+        if len(self.spatial) not in _AXES:
+            msg = f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial)."
+            raise ShapeError(msg)
         require_at_least(1, batch=self.batch, channels=self.channels)
         for axis, size in zip(_AXES[len(self.spatial)], self.spatial, strict=True):
             require_at_least(1, **{axis: size})
@@ -142,13 +145,25 @@ class Conv:
         for name in ("kernel_size", "stride", "dilation"):
             for size in getattr(self, name):
                 require_at_least(1, **{name: size})
-        for size in self.output_padding:
-            require_at_least(0, output_padding=size)
         for name in ("in_channels", "out_channels"):
             channels = getattr(self, name)
             if not holds(channels % self.groups == 0):
                 msg = f"{name} (={channels}) must be divisible by groups (={self.groups})."
                 raise ShapeError(msg)
+        self._check_output_padding()
+        self._check_padding()
+
+    def _check_output_padding(self) -> None:
+        for size, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
+            require_at_least(0, output_padding=size)
+            if not holds((size == 0) | ((size < stride) | (size < dilation)) & self.transposed):
+                msg = (
+                    f"output_padding (={size}) must be 0, or below stride (={stride}) or dilation (={dilation}) of a "
+                    "transposed convolution; give a smaller number."
+                )
+                raise ShapeError(msg)
+
+    def _check_padding(self) -> None:
         if self.padding == "same":
             if self.transposed:
                 msg = "padding (=same) is not defined for a transposed convolution; give (before, after) sizes."
@@ -157,12 +172,22 @@ class Conv:
         for before, after in self.padding:
             require_at_least(0, padding=before)
             require_at_least(0, padding=after)
+            if self.transposed and not holds(before == after):
+                msg = f"padding (={before}, {after}) of a transposed convolution must be the same on both sides."
+                raise ShapeError(msg)
 
     def explicit_padding(self, spatial: Sizes) -> Pairs:
         """The (before, after) padding of each axis for an input of these sizes, with "same" worked out.
 
         Source: TensorFlow's SAME: total max((out - 1)·s + d·(k - 1) + 1 - n, 0), the odd pixel at the end.
+
+        Raises:
+            ShapeError: the number of axes does not match.
         """
+        if len(spatial) != len(self.kernel_size):
+            axes = len(self.kernel_size)
+            msg = f"the input has {len(spatial)} spatial sizes and kernel_size has {axes}; give as many."
+            raise ShapeError(msg)
         if self.padding != "same":
             return self.padding
         pairs = []
@@ -178,10 +203,6 @@ class Conv:
         Raises:
             ShapeError: the channels or the number of axes do not match, or the kernel is larger than the padded input.
         """
-        if len(shape.spatial) != len(self.kernel_size):
-            axes = len(self.kernel_size)
-            msg = f"the input has {len(shape.spatial)} spatial sizes and kernel_size has {axes}; give as many."
-            raise ShapeError(msg)
         if not holds(shape.channels == self.in_channels):
             msg = f"the input has {shape.channels} channels and in_channels is {self.in_channels}; make them equal."
             raise ShapeError(msg)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from convcost.conv import Add, Conv, Layer, Shape
 from convcost.errors import ShapeError
-from convcost.formula import add
+from convcost.formula import add, holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from convcost.conv import Sizes
     from convcost.formula import Int
 
 __all__ = ["Chain", "Concat", "Node", "Residual", "Split", "Stage", "chain", "place", "stages"]
@@ -104,16 +105,21 @@ def place(node: Node, shape: Shape) -> tuple[tuple[Layer, ...], Shape]:
         case Residual(name, body, shortcut):
             layers, output = place(body, shape)
             shortcut_layers, beside = place(shortcut, shape)
-            if beside.sizes != output.sizes:
+            if not _equal(beside.sizes, output.sizes):
                 msg = f"the residual branch gives {output.sizes} and the shortcut {beside.sizes}; make them equal."
                 raise ShapeError(msg)
             return (*layers, *shortcut_layers, Layer(name, Add(), output)), output
 
 
+def _equal(some: Sizes, others: Sizes) -> bool:
+    """Whether all sizes are the same; arrays, everywhere."""
+    return len(some) == len(others) and all(holds(a == b) for a, b in zip(some, others, strict=True))
+
+
 def _join(branches: list[tuple[tuple[Layer, ...], Shape]]) -> tuple[tuple[Layer, ...], Shape]:
     shapes = [shape for _, shape in branches]
     first = shapes[0]
-    if any(shape.spatial != first.spatial for shape in shapes):
+    if not all(_equal(shape.spatial, first.spatial) for shape in shapes):
         sizes = " and ".join(str(shape.spatial) for shape in shapes)
         msg = f"branches that are joined must keep one spatial size, not {sizes}; take stride 1 and padding same."
         raise ShapeError(msg)
