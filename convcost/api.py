@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
 from convcost.comparison import Comparison
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from convcost.rows import Row
 
 __all__ = ["Watch", "compare", "explain", "explain_row", "list_blocks", "parse_threads"]
+
+
+COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
+TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speedup", "flop_per_s")
 
 
 class Watch(Protocol):
@@ -257,5 +262,21 @@ def make_spec(  # noqa: PLR0913, PLR0917 - the shape options, one by one
 def _run(request: Request, watch: Watch) -> Comparison:
     prediction = predict(request)
     result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
-    watch(result, (), "")
+    timed = TIMED_FIELDS if request.time else ()
+    watch(result, ((*COUNTED_FIELDS, *timed) if request.count else timed), "")
+    if request.count:
+        result = _count(result, watch, timed)
+    return result
+
+
+def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Comparison:
+    """The rows with their counted view."""
+    watch(result, (*COUNTED_FIELDS, *waiting), "importing torch and fvcore ...")
+    from convcost.nn.count import count_each  # noqa: PLC0415 - the predicted table does without torch
+
+    blocks = {row.placed.block.name: (row.placed.tree, row.placed.spec.input) for row in result.rows}
+    for name, counts in count_each(blocks):
+        rows = (replace(row, counts=counts) if row.placed.block.name == name else row for row in result.rows)
+        result = replace(result, rows=tuple(rows))
+        watch(result, (*COUNTED_FIELDS, *waiting), f"counted {name} with fvcore and torch")
     return result
