@@ -13,12 +13,13 @@ from convcost.sizes import pair
 from convcost.spec import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
     from convcost.blocks import Value
     from convcost.explanation import Explanation
-    from convcost.rows import Row
+    from convcost.nn.measure import Measured
+    from convcost.rows import Placed, Row
 
 __all__ = ["Watch", "compare", "explain", "explain_row", "list_blocks", "parse_threads"]
 
@@ -264,8 +265,13 @@ def _run(request: Request, watch: Watch) -> Comparison:
     result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
     timed = TIMED_FIELDS if request.time else ()
     watch(result, ((*COUNTED_FIELDS, *timed) if request.count else timed), "")
+    if request.time:
+        watch(result, timed, "importing torch ...")
+        _require_devices(request.devices)
     if request.count:
         result = _count(result, watch, timed)
+    if request.time:
+        result = _time(result, prediction.baseline, request, watch)
     return result
 
 
@@ -280,3 +286,41 @@ def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Compar
         result = replace(result, rows=tuple(rows))
         watch(result, (*COUNTED_FIELDS, *waiting), f"counted {name} with fvcore and torch")
     return result
+
+
+def _time(result: Comparison, baseline: Placed | None, request: Request, watch: Watch) -> Comparison:
+    """The rows with their timed view, once for each device; the devices share the budget."""
+    from convcost.nn.measure import measure  # noqa: PLC0415 - the predicted table does without torch
+
+    blocks = ([] if baseline is None else [baseline]) + [row.placed for row in result.rows]
+    finished: tuple[Row, ...] = ()
+    notes = result.notes
+    for device in request.devices:
+
+        def filled(measured: Measured, before: tuple[Row, ...] = finished) -> Comparison:
+            rows = tuple(
+                replace(
+                    row,
+                    conditions=measured.conditions,
+                    timing=measured.timings.get(row.placed.block.name),
+                    notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
+                )
+                for row in result.rows
+            )
+            return replace(result, rows=before + rows, notes=result.notes + measured.notes)
+
+        def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
+            watch(filled(measured), TIMED_FIELDS, line)
+
+        budget = request.time_budget / len(request.devices)
+        timed = filled(measure(blocks, request, device, budget, show))
+        finished, notes = timed.rows, (*notes, *timed.notes[len(result.notes) :])
+    return replace(result, rows=finished, notes=notes)
+
+
+def _require_devices(names: Sequence[str]) -> None:
+    """Refuse a device that is not there before anything is counted."""
+    from convcost.nn.device import resolve_device  # noqa: PLC0415 - the predicted table does without torch
+
+    for name in names:
+        resolve_device(name)

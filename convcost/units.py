@@ -22,12 +22,13 @@ def three_digits(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def human_count(count: int, unit: str = "") -> str:
+def human_count(count: float, unit: str = "") -> str:
     """A count with a decimal prefix, such as `86.7 M`; below 1000 it is exact.
 
     >>> human_count(86_704_128), human_count(219), human_count(10**20)
     ('86.7 M', '219', '100 E')
     """
+    count = round(count)
     if abs(count) < 1000:  # noqa: PLR2004 - the step of the prefixes
         return f"{count} {unit}".rstrip()
     power = min((len(str(abs(count))) - 1) // 3, len(DECIMAL_PREFIXES) - 1)

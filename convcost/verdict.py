@@ -14,6 +14,8 @@ __all__ = ["verdict"]
 
 FALLS_SHORT: Final = 0.8
 """Below this share of the MAC ratio a speed-up gets a reason."""
+SAME_TRAFFIC: Final = 1.05
+"""Below this ratio memory traffic did not fall."""
 OVERHEAD_S: Final = 100e-6
 """Below this time of a call the overhead around the arithmetic decides (seen with torch's CPU convolutions)."""
 
@@ -51,6 +53,6 @@ def _reason(row: Row, ratio: float) -> str:
         return " Below 100 µs a call is mostly overhead, not arithmetic."
     traffic = baseline.cost.traffic_bytes / row.placed.cost.traffic_bytes
     if traffic < ratio:
-        change = f"only {human_ratio(traffic)} less" if traffic > 1 else f"{human_ratio(1 / traffic)} as much"
+        change = f"only {human_ratio(traffic)} less" if traffic > SAME_TRAFFIC else f"{1 / traffic:.2f}x the"
         return f" It moves {change} memory traffic, at {row.placed.cost.flop_per_byte:.1f} FLOP/byte."
     return ""

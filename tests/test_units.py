@@ -43,10 +43,11 @@ def test_each_prefix_stands_for_its_power_of_ten(prefix: str, power: int) -> Non
         (86_704_128, "86.7 M"),
         (-1_500, "-1.50 k"),
         (10**20, "100 E"),
+        (1.0779e11, "108 G"),
         (10**40, "10000000000 Q"),
     ],
 )
-def test_counts_have_three_digits_and_round_up_into_the_next_prefix(count: int, text: str) -> None:
+def test_counts_have_three_digits_and_round_up_into_the_next_prefix(count: float, text: str) -> None:
     assert human_count(count) == text
 
 

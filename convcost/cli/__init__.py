@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from typer.main import get_command
 
 from convcost._version import __version__
 from convcost.cli.compare_command import compare_command, explain_command
+from convcost.cli.output import is_terminal
 from convcost.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ __all__ = ["app", "main"]
 
 EXIT_WRONG = 2
 EXIT_INTERRUPTED = 130
+COMPLETION_VARIABLE = "_CONVCOST_COMPLETE"
 PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException; newer typers carry their own click
 
 app = typer.Typer(
@@ -51,7 +54,7 @@ def _everywhere(
     """
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way to end
     """Run one command.
 
     Args:
@@ -60,12 +63,21 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 0 done, 1 a count disagrees or a budget is exceeded, 2 wrong usage or a crash, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a narrow encoding prints ? for ×, it does not crash
+            stream.reconfigure(errors="replace")
     words = [word for word in arguments if word != "--debug"]
     debug = len(words) != len(arguments)
+    app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
     try:
         code = get_command(app).main(words, prog_name="convcost", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
+        _close_stdout()
+        return 0
+    except SystemExit as done:  # the parser's own end: of shell completion, or of a pipe that the reader closed
+        if COMPLETION_VARIABLE in os.environ:
+            return int(done.code or 0)
         _close_stdout()
         return 0
     except (KeyboardInterrupt, typer.Abort):

@@ -1,0 +1,199 @@
+"""The command as its users have it: a subprocess, its two streams and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHAPE = ["--c", "3", "--o", "64", "--k", "3"]
+PREDICTED = ["compare", *SHAPE, "--no-count", "--no-time"]
+
+
+def convcost(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "convcost", *words],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8", **variables},
+    )
+
+
+def test_off_a_terminal_the_table_is_plain_and_complete() -> None:
+    done = convcost(*PREDICTED)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "3→64, 3x3, input 1x3x224x224, float32; 1 MAC = 2 FLOPs"
+    assert lines[1].split()[:3] == ["block", "out", "params"]
+    assert [line.split()[0] for line in lines[2:8]] == [
+        "standard",
+        "depthwise",
+        "pointwise",
+        "depthwise-separable",
+        "shared-kernel-separable",
+        "spatially-separable",
+    ]
+    assert "\x1b" not in done.stdout
+    assert "…" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_counted_view_agrees_and_is_marked() -> None:
+    done = convcost("compare", *SHAPE, "--no-time")
+    assert done.returncode == 0
+    assert "86.7 M ✓" in done.stdout
+    assert "86,704,128" in done.stdout
+    assert "173,408,256" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "markdown", "latex"])
+def test_a_machine_format_has_nothing_but_data_on_stdout(form: str) -> None:
+    done = convcost(*PREDICTED, "--format", form)
+    starts = {"csv": "block,in_channels,", "json": "{\n", "markdown": "| block", "latex": "\\begin{tabular}"}
+    assert done.stdout.startswith(starts[form])
+    assert "fewer MACs" not in done.stdout
+    assert "depthwise-separable: 7.9x fewer MACs than standard." in done.stderr
+
+
+def test_explain_prints_symbols_and_numbers() -> None:
+    done = convcost("explain", "depthwise-separable", *SHAPE)
+    assert "MACs = N × H × W × m·C × 1 × K × K" in done.stdout
+    assert "= 1 × 224 × 224 × 64 × 3 × 1 × 1 = 9,633,792" in done.stdout
+    assert "m·(1/O + 1/K²)" in done.stdout
+    payload = json.loads(convcost("explain", "depthwise-separable", *SHAPE, "--format", "json").stdout)
+    assert payload["schema"] == "convcost.explain/1"
+
+
+def test_explain_under_the_table_explains_every_row() -> None:
+    done = convcost(*PREDICTED, "--explain")
+    assert re.findall(r"^(\S+): .*\n  paper:", done.stdout, re.MULTILINE) == [
+        "standard",
+        "depthwise",
+        "pointwise",
+        "depthwise-separable",
+        "shared-kernel-separable",
+        "spatially-separable",
+    ]
+    machine = convcost(*PREDICTED, "--explain", "--format", "json")
+    assert json.loads(machine.stdout)["schema"] == "convcost.compare/1"
+    assert "paper:" in machine.stderr
+
+
+def test_a_layer_of_10_to_the_20_macs_is_exact() -> None:
+    words = ["--c", "1000000000", "--o", "1000000000", "--k", "1", "--h", "10", "--no-count", "--no-time"]
+    done = convcost("compare", *words, "--block", "standard", "--format", "json")
+    assert json.loads(done.stdout)["rows"][0]["macs"] == 10**20
+    assert "100 E" in convcost("compare", *words, "--block", "standard").stdout
+
+
+def test_the_catalogue_is_listed_with_formula_and_paper() -> None:
+    done = convcost("compare", "--list-blocks")
+    assert done.returncode == 0
+    assert re.search(r"depthwise-separable +m·\(1/O \+ 1/K²\) .*Howard et al\. 2017", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["compare", "--c", "0", "--o", "64", "--k", "3"],
+            "in_channels (=0) must be at least 1; give a larger number.",
+        ),
+        (
+            ["compare", "--c", "3", "--o", "64", "--k", "3x"],
+            "kernel_size (=3x) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5.",
+        ),
+        (
+            ["compare", "--c", "3", "--o", "64", "--k", "-3"],
+            "kernel_size (=-3) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5.",
+        ),
+        (
+            [*PREDICTED, "--block", "depthwise-seperable"],
+            "block (=depthwise-seperable) must be a name of the catalogue; did you mean depthwise-separable?",
+        ),
+        (
+            ["compare", "--c", "6", "--o", "8", "--k", "3", "--block", "grouped", "--groups", "4"],
+            "in_channels (=6) must be divisible by groups (=4).",
+        ),
+        (
+            [*PREDICTED, "--padding", "full"],
+            "padding (=full) must be same, valid, a whole number or HEIGHTxWIDTH; write it as same, 1 or 1x2.",
+        ),
+        ([*PREDICTED, "--threads", "two"], "threads (=two) must be 1 or more, or all."),
+        ([*PREDICTED, "--partial", "1/0"], "partial (=1/0) must be a share; write it as 1/4 or 0.25."),
+        (["compare", "--c", "3", "--k", "3"], "Missing option '--o' / '--out-channels'; see convcost compare --help."),
+        ([*PREDICTED, "--nope"], "No such option: --nope"),
+        (["compar"], "No such command 'compar'. Did you mean 'compare'"),
+        ([*PREDICTED, "--format", "yaml"], "Invalid value for '--format': 'yaml' is not one of"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
+    done = convcost(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback_of_an_error() -> None:
+    done = convcost("--debug", "compare", "--c", "0", "--o", "64", "--k", "3")
+    assert done.returncode == 2
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "Traceback" not in convcost("compare", "--c", "0", "--o", "64", "--k", "3").stderr
+
+
+def test_each_command_begins_its_help_with_an_example() -> None:
+    for command in ("compare", "explain"):
+        assert f"Example: convcost {command} " in convcost(command, "--help").stdout
+    assert "convcost compare --c 3 --o 64 --k 3" in convcost("--help").stdout
+
+
+def test_the_version_is_printed() -> None:
+    assert re.fullmatch(r"convcost \d+\.\d+\.\d+\n", convcost("--version").stdout)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe that closes early looks different on Windows")
+def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "convcost", *PREDICTED]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, text=True)  # noqa: S603 - our own command
+    os.close(writer)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_an_ascii_stdout_gets_the_table_all_the_same() -> None:
+    done = convcost(*PREDICTED, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert "depthwise-separable" in done.stdout
+
+
+@pytest.mark.timing
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to one process on Windows")
+def test_ctrl_c_while_timing_keeps_what_was_predicted_and_counted(tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    command = [sys.executable, "-m", "convcost", "compare", *SHAPE, "--time-budget", "120", "--export", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own command
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "86.7 M ✓" in stdout
+    assert "interrupted: what was not measured yet is left empty." in stderr
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert len(rows) == 6
+    assert rows[0]["counts_agree"] is True
+    assert rows[0]["macs"] == 224 * 224 * 3 * 64 * 9

@@ -1,0 +1,47 @@
+"""What must not be loaded is not loaded, and these checks can fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "fvcore", "pandas", "numpy", "pyarrow", "rich")
+PREDICTED = ["compare", "--c", "3", "--o", "64", "--k", "3", "--no-count", "--no-time"]
+
+
+def loaded(code: str) -> set[str]:
+    """The heavy packages that a fresh interpreter holds after running this code."""
+    report = f"{code}\nimport sys\nprint('loaded', *(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def run(words: list[str]) -> str:
+    return f"from convcost.cli import main\nmain({words!r})"
+
+
+def test_import_convcost_is_light() -> None:
+    assert loaded("import convcost") == set()
+
+
+def test_the_predicted_table_in_a_pipe_is_light() -> None:
+    assert loaded(run(PREDICTED)) == set()
+
+
+def test_help_loads_nothing_but_rich() -> None:
+    assert loaded(run(["compare", "--help"])) <= {"rich"}
+
+
+def test_explain_is_light() -> None:
+    assert loaded(run(["explain", "ghost", "--c", "3", "--o", "64", "--k", "3"])) == set()
+
+
+@pytest.mark.parametrize("package", ["torch", "pandas"])
+def test_this_check_can_fail(package: str) -> None:
+    assert package in loaded(f"import convcost, {package}")
+
+
+def test_a_count_does_load_torch() -> None:
+    assert {"torch", "fvcore"} <= loaded(run([*PREDICTED[:-2], "--no-time", "--block", "pointwise"]))
