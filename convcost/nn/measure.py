@@ -51,9 +51,7 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def measure(
-    blocks: Sequence[Placed], baseline: str, request: Request, device: str, budget_s: float, watch: Watch
-) -> Measured:
+def measure(blocks: Sequence[Placed], request: Request, device: str, budget_s: float, watch: Watch) -> Measured:
     """Time blocks on one device by the protocol of `convcost.nn.clock`.
 
     Args:
