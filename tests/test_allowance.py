@@ -73,7 +73,7 @@ def test_a_large_block_is_counted_at_a_smaller_input_with_the_same_channels():
 
 
 def test_more_than_2_gib_are_too_much_whatever_the_macs():
-    # 16 channels in, out and copied, 4 bytes each: 256 bytes a pixel, 2^23 pixels fill 2 GiB and the weights overflow it
+    # 16 channels in, out and copied, 4 bytes each: 256 bytes a pixel; 2^23 pixels fill 2 GiB, the weights overflow it
     node = Stage("conv", Conv(16, 16, 1))
     assert alone(node, Shape(1, 16, (2048, 4095))).note is None
     assert alone(node, Shape(1, 16, (2048, 4096))).note is not None
