@@ -22,7 +22,7 @@ __all__ = ["Allowed", "allow", "effort", "memory_bytes", "smaller_shapes"]
 MOST_EFFORT: Final = 20 * 10**9
 """Of all blocks that are counted together: 20 GMACs of plain convolution, a second or two on one core."""
 MOST_BYTES: Final = 2 * 2**30
-"""Of all blocks that are counted together: 2 GiB of weights and activations."""
+"""Of all blocks that are counted together: 2 GiB of weights, activations and their copies."""
 SMALL_EFFORT: Final = MOST_EFFORT // 80
 SMALL_BYTES: Final = MOST_BYTES // 32
 
@@ -30,6 +30,8 @@ HUGE_KERNEL: Final = 32
 """A kernel over this on an axis leaves oneDNN's fast kernels: 0.5 where a plain convolution does 20 GMACs a second."""
 FEW_CHANNELS: Final = 4
 """Fewer input channels a group than this fill no vector: about 2 GMACs a second."""
+CHANNEL_BLOCK: Final = 16
+"""oneDNN's blocked layouts round the channels up to a multiple of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,15 @@ def effort(layer: Layer) -> int:
 
 
 def memory_bytes(layer: Layer) -> int:
-    """float32 bytes of input, weights and output, with the copies that explicit padding and a tied bank need."""
+    """float32 bytes of input, weights and output, with the copies that running the layer makes.
+
+    oneDNN copies input and output into a layout of its own, with the channels in blocks; two-sided padding copies the
+    input, and a tied bank is expanded to all groups.
+    """
     elements = traffic_elements(layer).value
     if isinstance(layer.op, Conv):
+        for shape in (layer.input, layer.output):
+            elements += shape.batch * -(-shape.channels // CHANNEL_BLOCK) * CHANNEL_BLOCK * prod(shape.spatial)
         pairs = layer.op.explicit_padding(layer.input.spatial)
         if any(before != after for before, after in pairs):
             padded = [n + before + after for n, (before, after) in zip(layer.input.spatial, pairs, strict=True)]
@@ -128,8 +136,7 @@ def smaller_shapes(node: Node, shape: Shape) -> Iterator[Shape]:
     First one sample, then the largest axis halved again and again; channels stay. The sizes keep their remainder by
     the strides, which decides how much "same" padding goes where.
     """
-    ops = [layer.op for layer in place(node, shape)[0]]
-    strides = [op.stride for op in ops if isinstance(op, Conv)]
+    strides = [layer.op.stride for layer in place(node, shape)[0] if isinstance(layer.op, Conv)]
     spatial, least = list(shape.spatial), [0] * len(shape.spatial)
     if shape.batch > 1:
         yield Shape(1, shape.channels, shape.spatial)
@@ -143,19 +150,19 @@ def smaller_shapes(node: Node, shape: Shape) -> Iterator[Shape]:
             axes.remove(axis)
             continue
         candidate = Shape(1, shape.channels, tuple(size if i == axis else m for i, m in enumerate(spatial)))
-        if _ops_on(node, candidate) == ops:
+        if _fits(node, candidate):
             spatial[axis] = size
             yield candidate
         else:
             least[axis] = size
 
 
-def _ops_on(node: Node, shape: Shape) -> list[object] | None:
-    """The operations of the tree on this shape; None when they do not fit."""
+def _fits(node: Node, shape: Shape) -> bool:
     try:
-        return [layer.op for layer in place(node, shape)[0]]
+        place(node, shape)
     except ShapeError:
-        return None
+        return False
+    return True
 
 
 def _size(node: Node, shape: Shape) -> tuple[int, int]:

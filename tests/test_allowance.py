@@ -41,9 +41,12 @@ def test_an_addition_is_no_effort():
 @pytest.mark.parametrize(
     ("conv", "elements"),
     [
-        (Conv(8, 4, 3, padding=1), 800 + 400 + 8 * 4 * 9),
-        (Conv(8, 4, (2, 1), padding="same"), 800 + 400 + 8 * 4 * 2 + 8 * 11 * 10),  # a padded copy of the input
-        (Conv(8, 16, 1, groups=8, tied=True), 800 + 1600 + 2 + 16),  # the bank and its expansion
+        (Conv(8, 24, 3, padding=1), 800 + 2400 + 8 * 24 * 9 + 16 * 100 + 32 * 100),  # copies in blocks of 16 channels
+        (
+            Conv(8, 4, (2, 1), padding="same"),
+            800 + 400 + 8 * 4 * 2 + 2 * 1600 + 8 * 11 * 10,
+        ),  # a padded copy of the input
+        (Conv(8, 16, 1, groups=8, tied=True), 800 + 1600 + 2 + 2 * 1600 + 16),  # the bank and its expansion
     ],
     ids=["plain", "two-sided padding", "tied"],
 )
@@ -70,8 +73,10 @@ def test_a_large_block_is_counted_at_a_smaller_input_with_the_same_channels():
 
 
 def test_more_than_2_gib_are_too_much_whatever_the_macs():
-    shape = Shape(1, 1, (2**14, 2**14))  # 1 GiB in, 1 GiB out and a weight
-    assert alone(Stage("conv", Conv(1, 1, 1)), shape).note is not None
+    # 16 channels in, out and copied, 4 bytes each: 256 bytes a pixel; 2^23 pixels fill 2 GiB, the weights overflow it
+    node = Stage("conv", Conv(16, 16, 1))
+    assert alone(node, Shape(1, 16, (2048, 4095))).note is None
+    assert alone(node, Shape(1, 16, (2048, 4096))).note is not None
 
 
 def test_weights_that_are_too_large_alone_cannot_be_counted():

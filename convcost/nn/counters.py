@@ -5,6 +5,7 @@ fvcore calls a MAC a "flop"; torch's FlopCounterMode counts 2 FLOPs a MAC.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -52,7 +53,9 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     Raises:
         CounterError: fvcore met a convolution that it does not know; it would count it 0 and only log a line.
     """
-    from fvcore.nn import FlopCountAnalysis, parameter_count  # 30 ms that building does not need
+    with warnings.catch_warnings():  # fvcore scripts a loss function when it is imported, which torch 2.13 deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from fvcore.nn import FlopCountAnalysis, parameter_count  # 30 ms that building does not need
 
     analysis = FlopCountAnalysis(module, inputs)
     analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False).tracer_warnings("none")
