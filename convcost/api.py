@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
-    from convcost.blocks import Value
     from convcost.explanation import Explanation
     from convcost.nn.measure import Measured
+    from convcost.registry import Value
     from convcost.rows import Placed, Row
 
 __all__ = ["Watch", "compare", "explain", "explain_row", "list_blocks", "parse_threads"]
@@ -272,6 +272,7 @@ def _run(request: Request, watch: Watch) -> Comparison:
         result = _count(result, watch, timed)
     if request.time:
         result = _time(result, prediction.baseline, request, watch)
+    watch(result, (), "")
     return result
 
 

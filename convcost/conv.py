@@ -1,4 +1,4 @@
-"""What a convolution is: `Shape`, `Conv`, `Add` and `Layer`, frozen values with torch's names and rules.
+"""What a convolution is: `Conv`, `Add` and `Layer`, frozen values with torch's names and rules.
 
 Sizes are tuples of length 1 to 3 in torch's order (depth, height, width); shapes are (N, C, *spatial). A size may be a
 Python int or, for a sweep, a NumPy int64 array.
@@ -10,61 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from convcost.errors import ShapeError
-from convcost.formula import holds, multiply
+from convcost.formula import holds
+from convcost.shape import AXES, Shape, require_at_least
 
 if TYPE_CHECKING:
     from convcost.formula import Int
+    from convcost.shape import Sizes
 
-    Sizes: TypeAlias = tuple[Int, ...]
     Pairs: TypeAlias = tuple[tuple[Int, Int], ...]
     Padding: TypeAlias = Pairs | Literal["same"]
 
 __all__ = ["Add", "Conv", "Layer", "Shape"]
-
-_AXES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
-
-
-def require_at_least(least: int, **sizes: object) -> None:
-    """Refuse a size below `least`, by name.
-
-    Raises:
-        ShapeError: the first size that is too small or no whole number.
-    """
-    for name, value in sizes.items():
-        if isinstance(value, (bool, float, str)) or value is None:
-            msg = f"{name} (={value!r}) must be a whole number; give an integer of {least} or more."
-            raise ShapeError(msg)
-        if not holds(value >= least):  # type: ignore[operator]  # an int or an int64 array
-            msg = f"{name} (={value}) must be at least {least}; give a larger number."
-            raise ShapeError(msg)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The size of an activation: N samples, C channels, and 1 to 3 spatial sizes."""
-
-    batch: Int
-    channels: Int
-    spatial: Sizes
-
-    def __post_init__(self) -> None:
-        """Refuse sizes below 1."""
-        if len(self.spatial) not in _AXES:
-            msg = f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial)."
-            raise ShapeError(msg)
-        require_at_least(1, batch=self.batch, channels=self.channels)
-        for axis, size in zip(_AXES[len(self.spatial)], self.spatial, strict=True):
-            require_at_least(1, **{axis: size})
-
-    @property
-    def sizes(self) -> Sizes:
-        """All sizes in order: (N, C, *spatial)."""
-        return (self.batch, self.channels, *self.spatial)
-
-    @property
-    def numel(self) -> Int:
-        """The number of elements."""
-        return multiply(self.sizes)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -138,7 +94,7 @@ class Conv:
         self._check()
 
     def _check(self) -> None:
-        if len(self.kernel_size) not in _AXES:
+        if len(self.kernel_size) not in AXES:
             msg = f"kernel_size (={self.kernel_size}) must have 1 to 3 sizes; give one for each spatial axis."
             raise ShapeError(msg)
         require_at_least(1, in_channels=self.in_channels, out_channels=self.out_channels, groups=self.groups)
@@ -215,11 +171,11 @@ class Conv:
         reach = d * (k - 1) + 1
         if self.transposed:
             size = (n - 1) * s - pad[0] - pad[1] + reach + self.output_padding[axis]
-            require_at_least(1, **{f"output {_AXES[len(self.kernel_size)][axis]}": size})
+            require_at_least(1, **{f"output {AXES[len(self.kernel_size)][axis]}": size})
         else:
             padded = n + pad[0] + pad[1]
             if not holds(reach <= padded):
-                name = _AXES[len(self.kernel_size)][axis]
+                name = AXES[len(self.kernel_size)][axis]
                 msg = (
                     f"kernel_size (={k}, over {reach} with dilation {d}) must be at most the padded input {name} "
                     f"(={padded}); take a smaller kernel or more padding."

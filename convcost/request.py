@@ -14,7 +14,7 @@ from convcost.sizes import format_sizes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from convcost.blocks import Value
+    from convcost.registry import Value
     from convcost.spec import Spec
 
 __all__ = ["MEMORY_FORMATS", "Prediction", "Request", "predict"]

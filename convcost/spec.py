@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from convcost.conv import Conv, Shape, require_at_least
+from convcost.conv import Conv
+from convcost.shape import Shape, require_at_least
 from convcost.tree import Stage
 
 if TYPE_CHECKING:

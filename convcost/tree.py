@@ -12,8 +12,8 @@ from convcost.formula import add, holds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from convcost.conv import Sizes
     from convcost.formula import Int
+    from convcost.shape import Sizes
 
 __all__ = ["Chain", "Concat", "Node", "Residual", "Split", "Stage", "chain", "place", "stages"]
 

@@ -53,6 +53,6 @@ def _reason(row: Row, ratio: float) -> str:
         return " Below 100 µs a call is mostly overhead, not arithmetic."
     traffic = baseline.cost.traffic_bytes / row.placed.cost.traffic_bytes
     if traffic < ratio:
-        change = f"only {human_ratio(traffic)} less" if traffic > SAME_TRAFFIC else f"{1 / traffic:.2f}x the"
+        change = f"only {human_ratio(traffic)} less" if traffic > SAME_TRAFFIC else f"{1 / traffic:.2f}x the baseline's"
         return f" It moves {change} memory traffic, at {row.placed.cost.flop_per_byte:.1f} FLOP/byte."
     return ""

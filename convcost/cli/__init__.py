@@ -28,7 +28,6 @@ PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException;
 
 app = typer.Typer(
     name="convcost",
-    help="What a convolution really costs: the formula, the count and the clock, side by side.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from convcost.columns import Column
 
-__all__ = ["Result", "deliver", "is_terminal", "refuse_exports", "say"]
+__all__ = ["Result", "deliver", "fitted", "is_terminal", "refuse_exports", "say"]
 
 
 class Result(Protocol):
@@ -62,7 +62,17 @@ def refuse_exports(paths: Iterable[Path] | None) -> None:
 def say(lines: Iterable[str], kind: str) -> None:
     """Print lines to stderr, each beginning with what it is."""
     for line in lines:
-        print(f"{kind}: {line}", file=sys.stderr)  # noqa: T201 - the command line prints
+        print(fitted(f"{kind}: {line}", sys.stderr), file=sys.stderr)  # noqa: T201 - the command line prints
+
+
+def fitted(line: str, stream: TextIO) -> str:
+    """The line, broken between words where a person would see it broken within one."""
+    if not is_terminal(stream):
+        return line
+    import shutil  # noqa: PLC0415 - only on a terminal
+    import textwrap  # noqa: PLC0415 - the same
+
+    return textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent="  ")
 
 
 def deliver(result: Result, form: OutputFormat, exports: Iterable[Path] | None, *, table_shown: bool) -> None:
@@ -78,8 +88,9 @@ def deliver(result: Result, form: OutputFormat, exports: Iterable[Path] | None, 
     if form is OutputFormat.table:
         from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
 
+        verdicts = (fitted(line, sys.stdout) for line in result.verdicts)
         table = [] if table_shown else [result.head, plain_table(result.columns, result.rows), ""]
-        _out("".join(f"{line}\n" for line in (*table, *result.verdicts)))
+        _out("".join(f"{line}\n" for line in (*table, *verdicts)))
         return
     from convcost.render.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
 

@@ -33,7 +33,14 @@ def rich_table(
     from rich.table import Table
 
     shown = shown_columns(columns, rows, width, waiting)
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for index, column in enumerate(shown):
         table.add_column(
             column.title,
