@@ -13,9 +13,9 @@ from convcost.tree import place, stages
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from convcost.blocks import Block, Value
     from convcost.conv import Conv, Layer, Shape
     from convcost.counts import Counts
+    from convcost.registry import Block, Value
     from convcost.spec import Spec
     from convcost.timing import Conditions, Timing
     from convcost.tree import Node

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,6 @@ import typer
 from typer.main import get_command
 
 from convcost._version import __version__
-from convcost.cli.compare_command import compare_command, explain_command
 from convcost.cli.output import is_terminal
 from convcost.errors import ConvcostError
 
@@ -31,8 +31,21 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("compare")(compare_command)
-app.command("explain")(explain_command)
+COMMANDS = {
+    "compare": "compare_command",
+    "explain": "compare_command",
+}
+"""Each command and the module of this package that holds it, as a function of the command's name."""
+
+
+def _register(words: Sequence[str]) -> None:
+    """Add the command that is named, or all for the help and for a word that is none: each costs milliseconds."""
+    named = next((word for word in words if not word.startswith("-")), "")
+    app.registered_commands.clear()
+    for name, module in COMMANDS.items():
+        if name == named or named not in COMMANDS:
+            function = getattr(import_module(f"convcost.cli.{module}"), f"{name}_command")
+            app.command(name)(function)
 
 
 def _print_version(wanted: bool) -> None:
@@ -69,6 +82,7 @@ def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for eac
     debug = len(words) != len(arguments)
     app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
     try:
+        _register(words)
         code = get_command(app).main(words, prog_name="convcost", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough

@@ -187,9 +187,12 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
 
 
 def _live_view(form: o.OutputFormat, fields: Sequence[Column], *, measures: bool) -> LiveTable | None:
-    """The table that fills in, where a person watches stdout; a line of progress where only stderr is watched."""
+    """The table that fills in, where a person watches stdout; a line of progress where only stderr is watched.
+
+    Without anything to count or to time there is nothing to wait for, and the table is printed once.
+    """
     on_stdout = form is o.OutputFormat.table and is_terminal(sys.stdout)
-    if not on_stdout and not (measures and is_terminal(sys.stderr)):
+    if not measures or not (on_stdout or is_terminal(sys.stderr)):
         return None
     from convcost.cli.live import LiveTable  # noqa: PLC0415 - a pipe does without rich
 

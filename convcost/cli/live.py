@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from convcost.render.table import rich_table, with_progress
+from convcost.render.table import rich_table, terminal, with_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,7 @@ class LiveTable:
     def __init__(self, columns: Sequence[Column], *, on_stdout: bool) -> None:
         self.on_stdout = on_stdout
         self._columns = columns
-        self._console = Console(stderr=not on_stdout)
+        self._console = terminal(stderr=not on_stdout)
         self._live = Live(console=self._console, auto_refresh=False, transient=not on_stdout)
 
     def __enter__(self) -> None:

@@ -69,10 +69,16 @@ def fitted(line: str, stream: TextIO) -> str:
     """The line, broken between words where a person would see it broken within one."""
     if not is_terminal(stream):
         return line
-    import shutil  # noqa: PLC0415 - only on a terminal
-    import textwrap  # noqa: PLC0415 - the same
+    import textwrap  # noqa: PLC0415 - only on a terminal
 
-    return textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent="  ")
+    return textwrap.fill(line, terminal_width(), subsequent_indent="  ")
+
+
+def terminal_width() -> int:
+    """Characters in a line of the terminal; COLUMNS in the environment wins."""
+    import shutil  # noqa: PLC0415 - only on a terminal
+
+    return shutil.get_terminal_size().columns
 
 
 def deliver(result: Result, form: OutputFormat, exports: Iterable[Path] | None, *, table_shown: bool) -> None:
@@ -86,11 +92,12 @@ def deliver(result: Result, form: OutputFormat, exports: Iterable[Path] | None, 
     """
     _export(result, exports)
     if form is OutputFormat.table:
-        from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
+        if not table_shown:
+            from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
 
-        verdicts = (fitted(line, sys.stdout) for line in result.verdicts)
-        table = [] if table_shown else [result.head, plain_table(result.columns, result.rows), ""]
-        _out("".join(f"{line}\n" for line in (*table, *verdicts)))
+            width = terminal_width() if is_terminal(sys.stdout) else None
+            _out(f"{fitted(result.head, sys.stdout)}\n{plain_table(result.columns, result.rows, width)}\n\n")
+        _out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
         return
     from convcost.render.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
 

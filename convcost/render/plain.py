@@ -1,4 +1,4 @@
-"""The table where there is no terminal: aligned text, one row a line, nothing cut, nothing to import."""
+"""The table as aligned text: one row a line, nothing cut, nothing to import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,17 @@ def aligned(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -
     return "\n".join(line.rstrip() for line in lines)
 
 
-def plain_table(columns: Iterable[Column], rows: Sequence[object]) -> str:
-    """Every column that has a title and a value, as aligned text."""
-    shown = shown_columns(columns, rows)
-    return aligned([column.title for column in shown], [[column.text(row) for column in shown] for row in rows])
+def plain_table(columns: Iterable[Column], rows: Sequence[object], width: int | None = None) -> str:
+    """Every column that has a title and a value, as aligned text.
+
+    Args:
+        columns: to choose from.
+        rows: to show.
+        width: of the terminal, which then also gets a rule under the head; None where there is no terminal.
+    """
+    shown = shown_columns(columns, rows, width)
+    text = aligned([column.title for column in shown], [[column.text(row) for column in shown] for row in rows])
+    if width is None:
+        return text
+    head, _, body = text.partition("\n")
+    return f"{head}\n{'─' * max(map(len, text.splitlines()))}\n{body}"

@@ -9,12 +9,19 @@ from convcost.columns import shown_columns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     from convcost.columns import Column
 
-__all__ = ["rich_table", "with_progress"]
+__all__ = ["rich_table", "terminal", "with_progress"]
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """The terminal that stdout or stderr is."""
+    from rich.console import Console  # a pipe does without rich
+
+    return Console(stderr=stderr, highlight=False)
 
 
 def rich_table(
