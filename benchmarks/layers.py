@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+
+from readme import write_between
 
 import convcost
 
@@ -20,8 +21,6 @@ LAYERS = [
     (64, 64, 5, 56),
     (64, 64, 7, 56),
 ]
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- benchmarks/layers.py begins -->\n", "<!-- benchmarks/layers.py ends -->"
 
 
 def speedup(layer: tuple[int, int, int, int], memory_format: str) -> tuple[convcost.api.Comparison, str]:
@@ -52,9 +51,7 @@ def table() -> str:
 def main() -> None:
     text = table()
     if "--write" in sys.argv:
-        readme = README.read_text(encoding="utf-8")
-        before, rest = readme.split(BEGIN)
-        README.write_text(before + BEGIN + text + END + rest.split(END)[1], encoding="utf-8")
+        write_between("benchmarks/layers.py", text)
     else:
         print(text)
 

@@ -19,7 +19,7 @@ from convcost.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "full_app", "main"]
 
 EXIT_WRONG = 2
 EXIT_INTERRUPTED = 130
@@ -46,6 +46,12 @@ def _register(words: Sequence[str]) -> None:
         if name == named or named not in COMMANDS:
             function = getattr(import_module(f"convcost.cli.{module}"), f"{name}_command")
             app.command(name)(function)
+
+
+def full_app() -> typer.Typer:
+    """The application with every command."""
+    _register(())
+    return app
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,15 @@
+"""Puts what a benchmark printed into README.md, between the markers that name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def write_between(name: str, text: str) -> None:
+    """Replace what stands between the markers of this name."""
+    begin, end = f"<!-- {name} begins -->\n", f"<!-- {name} ends -->"
+    readme = README.read_text(encoding="utf-8")
+    before, rest = readme.split(begin)
+    README.write_text(before + begin + text + end + rest.split(end)[1], encoding="utf-8")

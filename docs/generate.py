@@ -1,0 +1,71 @@
+"""Write the generated pages of the documentation, or check with `--check` that they are up to date."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from convcost import BLOCKS, explain
+from convcost.cli import COMMANDS, full_app
+from convcost.columns import COMPARE_COLUMNS
+
+HERE = Path(__file__).parent
+NOTICE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
+
+
+def commands() -> str:
+    """The help of every command."""
+    os.environ["COLUMNS"] = "100"
+    app = full_app()
+    app.rich_markup_mode = None  # the plain help, whatever version of rich is installed
+    runner = CliRunner()
+    pages = []
+    for name in COMMANDS:
+        text = runner.invoke(app, [name, "--help"], prog_name="convcost").output
+        pages.append(f"## `convcost {name}`\n\n```text\n{text.strip()}\n```\n")
+    return f"# Commands\n\n{NOTICE}" + "\n".join(pages)
+
+
+def blocks() -> str:
+    """The catalogue, with each block's ratio to a standard convolution."""
+    lines = ["| block | what it is | MACs / standard | own parameters | paper |", "|---|---|---|---|---|"]
+    for block in BLOCKS.values():
+        ratio = explain(block.name, 64, 64, 3).ratio_symbols
+        own = ", ".join(block.defaults) or "–"
+        lines.append(f"| `{block.name}` | {block.summary} | {ratio} | {own} | {block.paper} |")
+    symbols = (
+        "N samples, H, W output size, C input and O output channels, K kernel size, m depth multiplier, t expansion, "
+    )
+    symbols += "M channels between the stages, r rank, g groups, s ghost ratio"
+    return f"# Blocks\n\n{NOTICE}{symbols}.\n\n" + "\n".join(lines) + "\n"
+
+
+def columns() -> str:
+    """Every field of a row."""
+    lines = ["| field | meaning |", "|---|---|"]
+    lines += [f"| `{column.name}` | {column.meaning} |" for column in COMPARE_COLUMNS]
+    return f"# Fields of `convcost compare`\n\n{NOTICE}" + "\n".join(lines) + "\n"
+
+
+PAGES = {"commands.md": commands, "blocks.md": blocks, "columns.md": columns}
+
+
+def main() -> int:
+    """Write or check every page."""
+    stale = []
+    for name, make in PAGES.items():
+        path, text = HERE / name, make()
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+    if stale:
+        print(f"docs/{', docs/'.join(stale)} must be what docs/generate.py writes; run make docs.", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

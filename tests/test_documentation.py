@@ -1,0 +1,56 @@
+"""The README and the generated pages say what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convcost.blocks import BLOCKS
+from convcost.cli import main
+from convcost.columns import COMPARE_COLUMNS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line[2:] for line in re.findall(r"^\$ convcost .*$", README, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_readme_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command)[1:]
+    quick = [] if "--no-time" in words or words[0] == "explain" else ["--time-budget", "0.5"]
+    assert main([*words, *quick]) == 0
+
+
+def test_every_python_block_of_the_readme_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own documentation
+
+
+def test_the_readme_begins_with_the_two_commands_that_set_everything_up() -> None:
+    first = re.search(r"```console\n(.*?)```", README, re.DOTALL)
+    assert first is not None
+    assert re.findall(r"^\$ (make \w+)", first[1], re.MULTILINE) == ["make demo", "make test"]
+
+
+def test_the_generated_pages_are_up_to_date() -> None:
+    command = [sys.executable, "docs/generate.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own script
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_block_has_its_row_in_the_documentation(block: str) -> None:
+    assert f"| `{block}` |" in (ROOT / "docs/blocks.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("column", [column.name for column in COMPARE_COLUMNS])
+def test_every_field_has_its_row_in_the_documentation(column: str) -> None:
+    assert f"| `{column}` |" in (ROOT / "docs/columns.md").read_text(encoding="utf-8")
