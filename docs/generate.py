@@ -38,8 +38,8 @@ def blocks() -> str:
         lines.append(f"| `{block.name}` | {block.summary} | {ratio} | {own} | {block.paper} |")
     symbols = (
         "N samples, H, W output size, C input and O output channels, K kernel size, m depth multiplier, t expansion, "
+        "M channels between the stages, r rank, g groups, s ghost ratio"
     )
-    symbols += "M channels between the stages, r rank, g groups, s ghost ratio"
     return f"# Blocks\n\n{NOTICE}{symbols}.\n\n" + "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,124 @@
+"""Statistics of timed blocks, with expectations worked out by hand."""
+
+from __future__ import annotations
+
+import random
+from statistics import median
+
+import pytest
+
+from convcost.timing import Sample, Series, Timing, quantile, quiet_rounds, speedup_interval, summarise
+
+MS = 1e-3
+
+
+def samples(seconds: list[float], *, clean: bool = True, faults: float | None = 0.0) -> tuple[Sample, ...]:
+    return tuple(Sample(number, value, 10, clean, faults) for number, value in enumerate(seconds))
+
+
+def one(seconds: list[float], *, dropped: int = 0, pinned: bool = True, **options: object) -> Timing:
+    series = {"x": Series(1.0, samples(seconds, **options), dropped)}
+    return summarise(series, dict.fromkeys(range(len(seconds)), MS), None, pinned=pinned)["x"]
+
+
+def test_quantiles_interpolate_linearly() -> None:
+    assert quantile([4, 1, 3, 2], 0.25) == 1.75
+    assert quantile([4, 1, 3, 2], 0.5) == 2.5
+    assert quantile([7], 0.9) == 7
+
+
+def test_median_quartiles_and_minimum_are_over_clean_blocks() -> None:
+    dirty = (Sample(5, 9 * MS, 10, clean=False, faults=0.0),)
+    series = Series(0.5, samples([5 * MS, 1 * MS, 3 * MS, 2 * MS, 4 * MS]) + dirty, dropped=2)
+    timing = summarise({"x": series}, dict.fromkeys(range(6), MS), None, pinned=True)["x"]
+    assert (timing.time_q25_s, timing.time_s, timing.time_q75_s, timing.time_min_s) == (2 * MS, 3 * MS, 4 * MS, MS)
+    assert timing.first_call_s == 0.5
+    assert timing.time_runs == 5 * 10
+    assert timing.dropped_share == (2 + 1) / (2 + 6)
+    assert timing.speedup is None
+
+
+def test_fewer_than_five_clean_blocks_means_all_are_used_and_said() -> None:
+    timing = one([2 * MS, 4 * MS], clean=False)
+    assert timing.time_s == 3 * MS
+    assert timing.time_runs == 20
+    assert "only 0 undisturbed blocks: raise --time-budget" in timing.warnings
+
+
+def test_a_speedup_is_the_median_of_the_pairs_of_one_round() -> None:
+    base = Series(1.0, samples([2 * MS, 4 * MS, 6 * MS, 8 * MS, 10 * MS]))
+    fast = Series(1.0, samples([1 * MS, 2 * MS, 2 * MS, 4 * MS, 2 * MS]))  # ratios 2 2 3 2 5
+    timings = summarise({"a": base, "b": fast}, dict.fromkeys(range(5), MS), "a", pinned=True)
+    assert timings["b"].speedup == pytest.approx(2.0)
+    assert (timings["a"].speedup, timings["a"].speedup_low, timings["a"].speedup_high) == (1.0, None, None)
+
+
+def test_the_interval_of_equal_ratios_is_the_run_to_run_term() -> None:
+    centre, low, high = speedup_interval([4.0] * 8, run_to_run=0.025)
+    assert centre == 4.0
+    assert low == pytest.approx(4.0 * (1 - 1.645 * 0.025))
+    assert high == pytest.approx(4.0 * (1 + 1.645 * 0.025))
+
+
+def test_the_bootstrap_interval_covers_the_true_ratio_as_often_as_it_says() -> None:
+    source = random.Random(7)  # noqa: S311 - a reproducible sample, no secret
+    covered = 0
+    for _ in range(100):
+        _, low, high = speedup_interval([source.gauss(2.0, 0.1) for _ in range(30)], run_to_run=0.0)
+        covered += low <= 2.0 <= high
+    assert 80 <= covered <= 99  # 90 wanted; three standard deviations of 100 draws are 9
+
+
+def test_rounds_in_a_slow_phase_are_left_out_of_the_speedup() -> None:
+    base = [4 * MS] * 6 + [9 * MS] * 4
+    fast = [1 * MS] * 6 + [3 * MS] * 4
+    probes = {number: MS if number < 6 else 1.4 * MS for number in range(10)}
+    series = {"a": Series(1.0, samples(base)), "b": Series(1.0, samples(fast))}
+    assert summarise(series, probes, "a", pinned=True)["b"].speedup == 4.0
+
+
+def test_too_few_quiet_rounds_are_not_chosen_from() -> None:
+    probes = {0: 1.0, 1: 1.05, 2: 2.0, 3: 2.0, 4: 2.0, 5: 2.0}
+    assert quiet_rounds(probes) == set(probes)
+    assert quiet_rounds({**dict.fromkeys(range(5), 1.0), 5: 2.0}) == set(range(5))
+
+
+def test_a_baseline_that_was_not_timed_gives_no_speedups() -> None:
+    timings = summarise({"b": Series(1.0, samples([MS] * 6))}, dict.fromkeys(range(6), MS), "a", pinned=True)
+    assert timings["b"].speedup is None
+
+
+def test_a_candidate_without_samples_is_left_out() -> None:
+    assert summarise({"b": Series(1.0, ())}, {}, "b", pinned=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("timing", "warning"),
+    [
+        (one([MS] * 5, dropped=6), "54.5 % of the blocks were disturbed: close other programs"),
+        (one([50e-6] * 5), "overhead-bound: a call takes 50.0 µs; raise --h or --bs to see the arithmetic"),
+        (one([MS] * 5, faults=12.0), "12 page faults a call although the allocator is pinned: see the README"),
+        (one([MS] * 4), "only 4 undisturbed blocks: raise --time-budget"),
+    ],
+)
+def test_each_reason_for_doubt_is_a_warning_with_the_next_step(timing: Timing, warning: str) -> None:
+    assert timing.warnings == (warning,)
+
+
+def test_page_faults_are_expected_where_the_allocator_is_not_pinned() -> None:
+    assert one([MS] * 5, faults=12.0, pinned=False).warnings == ()
+
+
+def test_a_probe_that_drifts_is_a_warning() -> None:
+    probes = {number: MS * (1 if number < 3 else 1.2) for number in range(6)}
+    timing = summarise({"x": Series(1.0, samples([MS] * 6))}, probes, None, pinned=True)["x"]
+    assert timing.probe_drift == pytest.approx(0.2)
+    assert timing.warnings == ("the machine became 20.0 % slower meanwhile: run it again",)
+
+
+def test_a_wide_interval_is_a_warning() -> None:
+    base = Series(1.0, samples([MS, 5 * MS, MS, 5 * MS, MS, 5 * MS, MS, 5 * MS]))
+    fast = Series(1.0, samples([MS] * 8))
+    timing = summarise({"a": base, "b": fast}, dict.fromkeys(range(8), MS), "a", pinned=True)["b"]
+    assert any(text.startswith("the speed-up's interval is ") for text in timing.warnings)
+    assert timing.speedup == median([1, 5] * 4)

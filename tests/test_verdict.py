@@ -1,0 +1,58 @@
+"""What is said of a speed-up: "faster" only when the interval excludes 1."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+import convcost
+from convcost.timing import Conditions, Timing
+from convcost.verdict import verdict
+
+if TYPE_CHECKING:
+    from convcost.rows import Row
+
+CONDITIONS = Conditions("cpu", "float32", 1, "contiguous", False, "pinned", "2", "a CPU")
+
+
+def row(speedup: float, low: float, high: float, block: str = "depthwise-separable", seconds: float = 1e-3) -> Row:
+    predicted = convcost.compare(3, 64, 3, blocks=[block], count=False, time=False).rows[0]
+    timing = Timing(seconds, seconds, seconds, seconds, seconds, 10, 0.0, 0.0, speedup, low, high, 0.0)
+    return replace(predicted, conditions=CONDITIONS, timing=timing)
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ((4.5, 4.4, 4.7), "7.9x fewer MACs, 4.5x faster (4.4–4.7) on this CPU, 1 thread."),
+        ((0.9, 0.85, 0.95), "7.9x fewer MACs, 0.90x the speed (0.85–0.95) on this CPU, 1 thread."),
+        ((1.05, 0.98, 1.12), "no difference in speed that can be told from noise (1.05x, 0.98–1.12) on this CPU"),
+    ],
+)
+def test_the_verdict_follows_the_interval(figures: tuple[float, float, float], text: str) -> None:
+    assert text in (verdict(row(*figures)) or "")
+
+
+def test_faster_is_never_said_of_an_interval_that_contains_1() -> None:
+    for low, high in ((0.9, 1.1), (1.0, 1.2), (0.5, 1.0), (0.2, 0.9)):
+        assert "faster" not in (verdict(row(1.0, low, high)) or "")
+
+
+def test_a_speedup_that_falls_short_gets_the_traffic_as_its_reason() -> None:
+    assert "It moves 1.09x the baseline's memory traffic, at 1.5 FLOP/byte." in (verdict(row(0.9, 0.85, 0.95)) or "")
+    assert "memory traffic" not in (verdict(row(7.5, 7.2, 7.8)) or "")
+
+
+def test_a_call_below_100_microseconds_is_called_overhead() -> None:
+    assert "Below 100 µs a call is mostly overhead" in (verdict(row(2.0, 1.9, 2.1, seconds=50e-6)) or "")
+
+
+def test_the_baseline_has_no_verdict() -> None:
+    assert verdict(row(1.0, 1.0, 1.0, block="standard")) is None
+
+
+def test_without_a_timing_the_formula_alone_is_said() -> None:
+    predicted = convcost.compare(8, 8, 3, blocks=["fused-inverted-residual"], count=False, time=False).rows[0]
+    assert verdict(predicted) == "fused-inverted-residual: 6.7x more MACs than standard."
