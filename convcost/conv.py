@@ -13,6 +13,7 @@ from convcost.errors import ShapeError
 from convcost.formula import holds, multiply
 
 if TYPE_CHECKING:
+    from convcost.between import Between
     from convcost.formula import Int
 
     Sizes: TypeAlias = tuple[Int, ...]
@@ -252,7 +253,7 @@ class Layer:
     """
 
     name: str
-    op: Conv | Add
+    op: Conv | Add | Between
     input: Shape
 
     def __post_init__(self) -> None:
