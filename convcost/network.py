@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from convcost.conv import Shape
@@ -16,6 +15,7 @@ from convcost.tree import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from fractions import Fraction
 
     from convcost.conv import Layer
     from convcost.cost import Cost

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - this package is where torch lives
 """A tree of stages as a torch module: the same walk that places the layers."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - this package is where torch lives
 """Blocks counted by independent counters, compared with the formula stage by stage."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - this package is where torch and fvcore live
 """The two independent counters, each in one function that also translates its unit into MACs.
 
 fvcore calls a MAC a "flop"; torch's FlopCounterMode counts 2 FLOPs a MAC.

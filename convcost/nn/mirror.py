@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - this package is where torch lives
 """One convolution as a torch module, and a torch convolution as a `Conv`: each direction undoes the other."""
 
 from __future__ import annotations
