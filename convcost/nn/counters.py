@@ -55,7 +55,7 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     """
     with warnings.catch_warnings():  # fvcore scripts a loss function when it is imported, which torch 2.13 deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
-        from fvcore.nn import FlopCountAnalysis, parameter_count  # 30 ms that building does not need
+        from fvcore.nn import FlopCountAnalysis, parameter_count  # noqa: PLC0415 - 30 ms that building does not need
 
     analysis = FlopCountAnalysis(module, inputs)
     analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False).tracer_warnings("none")
