@@ -14,6 +14,7 @@ from convcost.formula import holds
 from convcost.shape import AXES, Shape, require_at_least
 
 if TYPE_CHECKING:
+    from convcost.between import Between
     from convcost.formula import Int
     from convcost.shape import Sizes
 
@@ -208,7 +209,7 @@ class Layer:
     """
 
     name: str
-    op: Conv | Add
+    op: Conv | Add | Between
     input: Shape
 
     def __post_init__(self) -> None:

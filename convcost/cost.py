@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from convcost.between import Norm
 from convcost.conv import Add, Conv
 from convcost.formula import Factor, Product, Sum, add
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from convcost.between import Between
     from convcost.conv import Layer, Shape
     from convcost.formula import Int
 
@@ -42,10 +44,10 @@ def macs(layer: Layer) -> Product:
     """Multiply-accumulates of the whole batch.
 
     A convolution: every output element takes C_in/g × kernel products. A transposed one: every input element is
-    spread over C_out/g × kernel products (its stride costs nothing). An addition: none.
+    spread over C_out/g × kernel products (its stride costs nothing). Additions and what lies between: none.
     """
     op = layer.op
-    if isinstance(op, Add):
+    if not isinstance(op, Conv):
         return Product((Factor("0", 0),))
     if op.transposed:
         elements, fan = _activation(layer.input, "in"), Factor("C_out/g", op.out_channels // op.groups)
@@ -55,9 +57,11 @@ def macs(layer: Layer) -> Product:
     return Product((batch, *spatial, channels, fan, *_kernel(op)))
 
 
-def params(op: Conv | Add) -> Sum:
-    """Weights and biases; a tied bank counts once."""
-    if isinstance(op, Add):
+def params(op: Conv | Add | Between) -> Sum:
+    """Weights and biases; a tied bank counts once. A normalisation has a scale and a shift a channel."""
+    if isinstance(op, Norm):
+        return Sum((Product((Factor("2", 2), Factor("C", op.channels))),))
+    if not isinstance(op, Conv):
         return Sum(())
     tied = Factor("C_out/g", op.out_channels // op.groups)
     if op.transposed:

@@ -1,8 +1,8 @@
-"""How stages make a block: chain, concat, split and residual, walked once to place layers and once to build modules."""
+"""How stages make a block or a network: one tree, walked once to place layers and once to build modules."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from convcost.conv import Add, Conv, Layer, Shape
@@ -12,10 +12,11 @@ from convcost.formula import add, holds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from convcost.between import Between
     from convcost.formula import Int
     from convcost.shape import Sizes
 
-__all__ = ["Chain", "Concat", "Node", "Residual", "Split", "Stage", "chain", "place", "stages"]
+__all__ = ["Chain", "Concat", "Node", "Residual", "Scope", "Split", "Stage", "Step", "chain", "place", "stages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,22 @@ class Stage:
 
     name: str
     conv: Conv
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A named operation that lies between convolutions: normalisation, activation, pooling."""
+
+    name: str
+    op: Between
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A part of a network with a name of its own, which stands before the names of its layers: `block1.depthwise`."""
+
+    name: str
+    body: Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ class Residual:
     shortcut: Node = Chain()
 
 
-Node: TypeAlias = Stage | Chain | Concat | Split | Residual
+Node: TypeAlias = Stage | Step | Scope | Chain | Concat | Split | Residual
 
 
 def chain(*parts: Node) -> Chain:
@@ -70,6 +87,10 @@ def stages(node: Node) -> Iterator[Stage]:
     match node:
         case Stage():
             yield node
+        case Step():
+            return
+        case Scope():
+            yield from stages(node.body)
         case Residual():
             yield from stages(node.body)
             yield from stages(node.shortcut)
@@ -88,9 +109,12 @@ def place(node: Node, shape: Shape) -> tuple[tuple[Layer, ...], Shape]:
         ShapeError: a stage that does not fit its input, or branches whose outputs cannot be joined.
     """
     match node:
-        case Stage(name, conv):
-            layer = Layer(name, conv, shape)
+        case Stage(name, op) | Step(name, op):
+            layer = Layer(name, op, shape)
             return (layer,), layer.output
+        case Scope(name, body):
+            layers, output = place(body, shape)
+            return tuple(replace(layer, name=f"{name}.{layer.name}") for layer in layers), output
         case Chain(parts):
             placed: tuple[Layer, ...] = ()
             for part in parts:

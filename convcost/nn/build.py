@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import nn
 
+from convcost.between import Activation, GlobalPool, MaxPool, Norm
 from convcost.conv import Conv
 from convcost.errors import ConvcostError
 from convcost.nn.mirror import build_conv
-from convcost.tree import Chain, Concat, Residual, Split, Stage, place
+from convcost.tree import Chain, Concat, Residual, Scope, Split, Stage, Step, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from convcost.between import Between
     from convcost.conv import Layer, Shape
     from convcost.tree import Node
 
 __all__ = ["Branches", "Sum", "build", "stage_paths"]
+
+_Named = Stage | Step | Scope
+
+_ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "gelu": nn.GELU,
+}
 
 
 class Branches(nn.Module):
@@ -84,6 +96,10 @@ def stage_paths(node: Node, prefix: str = "") -> dict[str, str]:
     """
     if isinstance(node, Stage):
         return {node.name: prefix}
+    if isinstance(node, Step):
+        return {}
+    if isinstance(node, Scope):
+        return {f"{node.name}.{stage}": path for stage, path in stage_paths(node.body, prefix).items()}
     paths: dict[str, str] = {}
     for key, part in _children(node):
         below = stage_paths(part, f"{prefix}.{key}" if prefix else key)
@@ -95,10 +111,10 @@ def stage_paths(node: Node, prefix: str = "") -> dict[str, str]:
 
 
 def _children(node: Chain | Concat | Split | Residual) -> list[tuple[str, Node]]:
-    """The parts of a node with the names of their modules: a stage's own, else its position."""
+    """The parts of a node with the names of their modules: their own, else the position."""
     if isinstance(node, Residual):
         return [("body", node.body), ("shortcut", node.shortcut)]
-    return [(part.name if isinstance(part, Stage) else f"{i}", part) for i, part in enumerate(node.parts)]
+    return [(part.name if isinstance(part, _Named) else f"{i}", part) for i, part in enumerate(node.parts)]
 
 
 def _module(
@@ -109,6 +125,10 @@ def _module(
         conv = next(layers).op
         assert isinstance(conv, Conv)  # noqa: S101 - `place` makes exactly this of a stage
         return build_conv(conv, device=device, dtype=dtype)
+    if isinstance(node, Step):
+        return _between(node.op, len(next(layers).input.spatial), device, dtype)
+    if isinstance(node, Scope):
+        return _module(node.body, layers, device, dtype)
     children = {name: _module(part, layers, device, dtype) for name, part in _children(node)}
     match node:
         case Residual():
@@ -116,7 +136,19 @@ def _module(
             return Sum(children["body"], children["shortcut"])
         case Chain():
             return nn.Sequential(OrderedDict(children)) if children else nn.Identity()
-        case Split(sizes):
-            return Branches(children, sizes)
-        case Concat():
-            return Branches(children)
+        case Split() | Concat():
+            return Branches(children, node.sizes if isinstance(node, Split) else None)
+
+
+def _between(op: Between, rank: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    """The module of what lies between convolutions, for activations with this many spatial axes."""
+    axis = rank - 1
+    match op:
+        case Norm(channels):
+            return (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[axis](channels, device=device, dtype=dtype)
+        case Activation(kind):
+            return _ACTIVATIONS[kind]()
+        case MaxPool(kernel_size, stride, padding):
+            return (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[axis](kernel_size, stride, padding)
+        case GlobalPool():
+            return (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[axis](1)

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from convcost.allowance import allow
 from convcost.conv import Conv
-from convcost.cost import macs, params
+from convcost.cost import cost, macs, params
 from convcost.counts import Counts, Difference
 from convcost.nn.build import build, stage_paths
 from convcost.nn.counters import COUNTERS
@@ -105,7 +105,8 @@ def _compare(who: str, tally: Tally, node: Node, shape: Shape) -> Iterator[Diffe
         if counted.get(path, 0) != predicted
     ]
     if not found:  # a counter may still have seen something outside the stages
-        totals = (sum(row[2] for row in rows), sum(row[3] for row in rows))
+        whole = cost(place(node, shape)[0])  # what lies between convolutions has parameters too
+        totals = (whole.macs, whole.params)
         found = [
             Difference(who, "all stages", quantity, predicted, counted.get("", 0))
             for quantity, predicted, counted in zip(
