@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
 from convcost.comparison import Comparison
@@ -16,12 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
+    from torch import nn
+
     from convcost.explanation import Explanation
     from convcost.nn.measure import Measured
     from convcost.registry import Value
+    from convcost.report import ModelReport
     from convcost.rows import Placed, Row
 
-__all__ = ["Watch", "compare", "explain", "explain_row", "list_blocks", "parse_threads"]
+__all__ = [
+    "Watch",
+    "arrange",
+    "compare",
+    "count",
+    "explain",
+    "explain_row",
+    "list_blocks",
+    "model",
+    "parse_threads",
+    "register",
+]
 
 
 COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
@@ -192,6 +206,85 @@ def explain(  # noqa: PLR0913 - the options of the command, one by one
 
 def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:
     return {name: value for name, value in parameters.items() if value is not None}
+
+
+def count(
+    model: nn.Module,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    device: str = "meta",
+    cross_check: bool = False,
+) -> ModelReport:
+    """Count a torch module's forward pass, layer by layer, and say what was not counted.
+
+    The module is left exactly as it was; nothing is allocated and nothing computed unless `device` is "cpu".
+
+    Args:
+        model: any module.
+        inputs: its positional arguments, real or meta tensors.
+        kwargs: its keyword arguments.
+        device: "meta", or "cpu" for a model that looks at the values of its tensors.
+        cross_check: ask torch's FlopCounterMode and fvcore too.
+
+    Returns:
+        Rows and totals, with `.to_dict()`, `.to_frame()` and a notebook view.
+
+    Raises:
+        ConvcostError: the module refuses its input, or needs the values of a tensor; the message says where.
+    """
+    from convcost.nn.report import report  # noqa: PLC0415 - import convcost does without torch
+
+    return report(model, inputs, kwargs, device=device, cross_check=cross_check)
+
+
+def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # noqa: ANN401 - operators have no public type
+    """Give a custom operator a formula: a decorator for a function of its arguments and `out` that returns MACs.
+
+    Args:
+        op: such as `torch.ops.mylib.myop`.
+
+    Raises:
+        ConvcostError: something that is no operator, or one that has a formula.
+    """
+    from convcost.nn.ops import register as remember  # noqa: PLC0415 - import convcost does without torch
+
+    return remember(op)
+
+
+def model(target: str, inputs: Sequence[str], args: Sequence[str], *, cross_check: bool, device: str) -> ModelReport:
+    """Load a target and count it, as `convcost model` does.
+
+    Raises:
+        ConvcostError: the target does not load, has no input, or refuses it.
+    """
+    from convcost.inputs import parse_arg, parse_input  # noqa: PLC0415 - compare does without them
+    from convcost.nn.load import load_target, tensors_for  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.report import report  # noqa: PLC0415 - the same
+
+    if device not in {"meta", "cpu"}:
+        msg = f"device (={device}) must be meta or cpu for counting."
+        raise ConvcostError(msg)
+    given = tuple(map(parse_input, inputs))
+    loaded = load_target(target, dict(map(parse_arg, args)), device)
+    wanted = given or loaded.default_input
+    if not wanted:
+        msg = f"target (={target}) must be given an input; write --input 1x3x224x224."
+        raise ConvcostError(msg)
+    positional, named = tensors_for(wanted, device)
+    notes = () if loaded.note is None else (loaded.note,)
+    return report(loaded.module, positional, named, device=device, cross_check=cross_check, target=target, notes=notes)
+
+
+def arrange(result: ModelReport, *, depth: int | None, sort: str | None, top: int | None) -> ModelReport:
+    """The rows of a report for people: added up below a depth, sorted, cut.
+
+    Raises:
+        ConvcostError: an unknown order, a depth or a number of rows below 1.
+    """
+    from convcost.arrangement import arrange as arrange_rows  # noqa: PLC0415 - compare does without it
+
+    return arrange_rows(result, depth=depth, sort=sort, top=top)
 
 
 def explain_row(row: Row) -> Explanation:

@@ -81,7 +81,14 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def deliver(result: Result, form: OutputFormat, exports: Iterable[Path] | None, *, table_shown: bool) -> None:
+def deliver(
+    result: Result,
+    form: OutputFormat,
+    exports: Iterable[Path] | None,
+    *,
+    table_shown: bool,
+    payload: dict[str, Any] | None = None,
+) -> None:
     """Write the files, then stdout. In a machine's format stdout holds the data alone, and verdicts go to stderr.
 
     Args:
@@ -89,8 +96,9 @@ def deliver(result: Result, form: OutputFormat, exports: Iterable[Path] | None, 
         form: for stdout.
         exports: files, already known to be writable.
         table_shown: the table stands on the terminal already; only the lines under it are missing.
+        payload: the JSON object, where it is that of more rows than the table shows.
     """
-    _export(result, exports)
+    _export(result, exports, payload)
     if form is OutputFormat.table:
         if not table_shown:
             from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
@@ -102,7 +110,7 @@ def deliver(result: Result, form: OutputFormat, exports: Iterable[Path] | None, 
     from convcost.render.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
 
     if form is OutputFormat.json:
-        _out(json_text(result.to_dict()))
+        _out(json_text(payload or result.to_dict()))
     else:
         _out(TEXT_FORMATS[form.value](result.to_frame()))
     say(result.verdicts, "note")
@@ -112,11 +120,11 @@ def _out(text: str) -> None:
     sys.stdout.write(text)
 
 
-def _export(result: Result, exports: Iterable[Path] | None) -> None:
+def _export(result: Result, exports: Iterable[Path] | None, payload: dict[str, Any] | None) -> None:
     if exports:
         from convcost.render.export import SUFFIXES, write  # noqa: PLC0415 - only for those who export
         from convcost.render.files import write_whole  # noqa: PLC0415 - the same
 
-        table, payload = result.to_frame(), result.to_dict()
+        table, whole = result.to_frame(), payload or result.to_dict()
         for path in exports:
-            write_whole(path, partial(write, SUFFIXES[path.suffix.lower()], table, payload))
+            write_whole(path, partial(write, SUFFIXES[path.suffix.lower()], table, whole))

@@ -129,10 +129,10 @@ class _NoInit(TorchFunctionMode):
     def __torch_function__(
         self,
         func: Callable[..., Any],  # torch's own signature: any function of any tensors
-        types: Any,  # noqa: ANN401 - torch's own signature
+        types: Any,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - torch's own signature
+    ) -> Any:
         del types
         named = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":

@@ -19,11 +19,21 @@ from convcost.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from fvcore.nn import FlopCountAnalysis
     from torch import Tensor
 
     Counter: TypeAlias = Callable[[nn.Module, tuple[Tensor, ...]], "Tally"]
 
-__all__ = ["COUNTERS", "Counter", "CounterError", "Tally", "count_with_fvcore", "count_with_torch"]
+__all__ = [
+    "COUNTERS",
+    "Counter",
+    "CounterError",
+    "Tally",
+    "count_with_fvcore",
+    "count_with_torch",
+    "fvcore_operators",
+    "without_dynamo",
+]
 
 
 class CounterError(ConvcostError):
@@ -53,12 +63,9 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     Raises:
         CounterError: fvcore met a convolution that it does not know; it would count it 0 and only log a line.
     """
-    with warnings.catch_warnings():  # fvcore scripts a loss function when it is imported, which torch 2.13 deprecates
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from fvcore.nn import FlopCountAnalysis, parameter_count  # noqa: PLC0415 - 30 ms that building does not need
+    analysis = _fvcore_analysis(module, inputs)
+    from fvcore.nn import parameter_count  # noqa: PLC0415 - imported quietly by the line above
 
-    analysis = FlopCountAnalysis(module, inputs)
-    analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False).tracer_warnings("none")
     by_path = analysis.by_module_and_operator()
     if skipped := sorted(name for name in analysis.unsupported_ops() if "conv" in name):
         msg = f"it does not know the operator {skipped[0]} and would count it 0"
@@ -67,9 +74,30 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     return Tally(macs, {path: int(size) for path, size in parameter_count(module).items()}, macs[""])
 
 
+def _fvcore_analysis(module: nn.Module, inputs: tuple[Tensor, ...]) -> FlopCountAnalysis:
+    with warnings.catch_warnings():  # fvcore scripts a loss function when it is imported, which torch 2.13 deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415 - 30 ms that building does not need
+    analysis = FlopCountAnalysis(module, inputs)
+    analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False).tracer_warnings("none")
+    return analysis
+
+
+def fvcore_operators(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[dict[str, int], dict[str, int]]:
+    """Fvcore's count of a whole model by operator, and how often it met each operator that it does not know.
+
+    Its unit is one a multiply-add in products, and about one an element elsewhere.
+    """
+    with warnings.catch_warnings():  # tracing warns of every shape that becomes a constant
+        warnings.simplefilter("ignore")
+        analysis = _fvcore_analysis(module, inputs)
+        counted = {op: int(count) for op, count in analysis.by_operator().items()}
+    return counted, dict(analysis.unsupported_ops())
+
+
 def count_with_torch(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     """Ask torch's FlopCounterMode, 2 FLOPs a MAC, and `numel` of every parameter."""
-    with _without_dynamo(), torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+    with without_dynamo(), torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
         module(*inputs)
     counted = counter.get_flop_counts()
     flops = {}
@@ -85,7 +113,7 @@ COUNTERS: Final[Mapping[str, Counter]] = {"fvcore": count_with_fvcore, "torch": 
 
 
 @contextmanager
-def _without_dynamo() -> Iterator[None]:
+def without_dynamo() -> Iterator[None]:
     """Spare FlopCounterMode the import of torch's dynamo: 800 modules, 1.5 s, only to switch dynamo off in its hook.
 
     torch wraps the hook of every dispatch mode whose `_should_skip_dynamo` says True. A twin of the private mode says

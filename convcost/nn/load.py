@@ -21,11 +21,11 @@ from convcost.toml_table import did_you_mean
 from convcost.tree import place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from convcost.network import Network
 
-__all__ = ["Loaded", "load_target"]
+__all__ = ["Loaded", "load_target", "tensors_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +206,12 @@ def _own_input(module: nn.Module) -> tuple[Input, ...]:
     config = getattr(module, "default_cfg", None)
     size = config.get("input_size") if isinstance(config, dict) else None
     return (Input((1, *size)),) if size else ()
+
+
+def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    """Tensors of these sizes and dtypes, zeros where the device holds values: positional ones, then keywords."""
+    made = [(one.name, torch.zeros(one.sizes, dtype=getattr(torch, one.dtype), device=device)) for one in inputs]
+    return (
+        tuple(tensor for name, tensor in made if name is None),
+        {name: tensor for name, tensor in made if name is not None},
+    )

@@ -36,7 +36,7 @@ def zoo_factory(package: str, name: str) -> Callable[..., object]:
     return partial(zoo.get_model, name, weights=None)
 
 
-def _import(package: str) -> Any:  # noqa: ANN401 - an optional package without types
+def _import(package: str) -> Any:
     try:
         return importlib.import_module("torchvision.models" if package == "torchvision" else package)
     except ModuleNotFoundError as error:

@@ -1,0 +1,59 @@
+"""`convcost model`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from convcost import api
+from convcost.cli import options as o
+from convcost.cli.output import deliver, refuse_exports, say
+from convcost.columns import choose_columns
+from convcost.model_columns import MODEL_COLUMNS
+
+__all__ = ["model_command"]
+
+EXIT_DISAGREES = 1
+
+
+def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
+            "FILE.pt2. Naming Python runs its code.",
+            metavar="TARGET",
+        ),
+    ],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="1x3x224x224, 1x16:int64 or name=1x16; one for each input.", metavar="SHAPE"),
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option("--arg", help="key=value for the callable; may be repeated.", metavar="KEY=VALUE"),
+    ] = None,
+    depth: Annotated[int | None, typer.Option(help="Add up the rows of modules deeper than this.")] = None,
+    sort: Annotated[str | None, typer.Option(help="macs, params or traffic: largest first.")] = None,
+    top: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
+    cross_check: Annotated[bool, typer.Option(help="Ask torch's FlopCounterMode and fvcore too.")] = True,
+    device: Annotated[
+        str, typer.Option(help="meta allocates nothing; cpu runs once for real, for models that look at values.")
+    ] = "meta",
+    form: o.Format = o.OutputFormat.table,
+    columns: o.Columns = None,
+    export: o.Export = None,
+) -> int:
+    """Count a whole torch model, layer by layer, and say what was not counted.
+
+    Example: convcost model network:mobilenet_v1
+    """
+    refuse_exports(export)
+    fields = choose_columns(MODEL_COLUMNS, columns)
+    result = api.model(target, inputs or (), arg or (), cross_check=cross_check, device=device)
+    shown = replace(api.arrange(result, depth=depth, sort=sort, top=top), columns=fields)
+    deliver(shown, form, export, table_shown=False, payload=result.to_dict())
+    say(result.warnings, "note")
+    return 0 if result.agrees else EXIT_DISAGREES

@@ -1,0 +1,40 @@
+"""The columns of `convcost model`, in the order of CSV and JSON."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from convcost.columns import Column
+from convcost.sizes import format_sizes
+from convcost.units import human_bytes, human_count, human_share, human_time, three_digits
+
+__all__ = ["MODEL_COLUMNS"]
+
+MODEL_COLUMNS: Final = (
+    Column("name", "name", "path of the module; #2 a second call; path.function#1 a functional call", "layer"),
+    Column("op", "op", "class of the module, or the function", "op", width=110),
+    Column("input_shape", "input_shape", "of the first tensor in", "in", format_sizes, width=110),
+    Column("output_shape", "output_shape", "of the first tensor out", "out", format_sizes),
+    Column("kernel_size", "conv.kernel_size", "of a convolution", "kernel", format_sizes, width=140),
+    Column("stride", "conv.stride", "of a convolution", "stride", format_sizes, width=160),
+    Column("padding", "padding", "of a convolution"),
+    Column("dilation", "conv.dilation", "of a convolution"),
+    Column("groups", "conv.groups", "of a convolution", "groups", width=160),
+    Column("in_channels", "conv.in_channels", "of a convolution"),
+    Column("out_channels", "conv.out_channels", "of a convolution"),
+    Column("params", "params", "parameters that no call before used", "params", human_count),
+    Column("macs", "macs", "multiply-accumulates", "MACs", human_count),
+    Column("flops", "flops", "2 x MACs", "FLOPs", human_count, width=160),
+    Column(
+        "traffic_bytes",
+        "traffic_bytes",
+        "tensors and parameters in, tensors out",
+        "traffic",
+        human_bytes,
+        width=95,
+    ),
+    Column("flop_per_byte", "flop_per_byte", "arithmetic intensity", "FLOP/B", three_digits, width=130),
+    Column("macs_share", "macs_share", "share of all MACs", "share", human_share),
+    Column("time_s", "time_s", "median time of the layer alone, seconds", "time", human_time),
+)
+"""The fields of a layer."""

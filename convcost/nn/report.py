@@ -1,0 +1,190 @@
+"""A module and its inputs become a report: traced on meta tensors, without weights or arithmetic."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+
+from convcost.errors import ConvcostError
+from convcost.nn.preserve import borrowed, on_device
+from convcost.nn.reconcile import check_with_fvcore, check_with_torch
+from convcost.nn.trace import Recorder
+from convcost.report import Call, ModelReport, Totals, Uncounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from torch import nn
+
+    from convcost.nn.trace import Row
+
+__all__ = ["report"]
+
+NEEDS_VALUES = ("meta tensor", "item()", "data-dependent", "no data", "Could not guard", "bool value of Tensor")
+
+
+def report(  # noqa: PLR0913 - what a report is made of
+    model: nn.Module,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    device: str = "meta",
+    cross_check: bool = False,
+    target: str | None = None,
+    notes: tuple[str, ...] = (),
+) -> ModelReport:
+    """Count a module's forward pass.
+
+    Args:
+        model: any module; it is left exactly as it was.
+        inputs: positional arguments, real or meta tensors.
+        kwargs: keyword arguments.
+        device: "meta" allocates nothing; "cpu" runs for real, for models that look at the values of their tensors.
+        cross_check: ask torch's FlopCounterMode and fvcore too.
+        target: what to call the model.
+        notes: what the reader should know beside what is found here.
+
+    Raises:
+        ConvcostError: the module refuses its input, or needs the values of a tensor; the message says where.
+    """
+    named = dict(kwargs or {})
+    placed = tree_map(lambda value: on_device(value, device), (tuple(inputs), named))
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), borrowed(model, device):
+        recorder = _run(model, placed[0], placed[1], device)
+        weights = list(model.parameters())
+        made = _report(recorder, weights, target or type(model).__name__, _texts(inputs, named), device, notes)
+        checks = {"torch": check_with_torch(model, placed, recorder.rows)} if cross_check else {}
+    if cross_check:
+        checks["fvcore"] = check_with_fvcore(model, (tuple(inputs), named), recorder.rows, made.totals)
+    return ModelReport(**{**{name: getattr(made, name) for name in made.__slots__}, "cross_check": checks})
+
+
+def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
+    recorder = Recorder(model, [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)])
+    try:
+        with _eager(), recorder, torch.device(device):
+            model(*args, **kwargs)
+    except ConvcostError:
+        raise
+    except Exception as error:  # the model is another's program: whatever it raises becomes one line
+        raise _refusal(model, recorder, error, args) from error
+    return recorder
+
+
+def _eager() -> Any:
+    """Let torch.compile'd parts run uncompiled, where there can be any."""
+    from contextlib import nullcontext  # noqa: PLC0415 - beside its one use
+
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def _refusal(model: nn.Module, recorder: Recorder, error: Exception, args: tuple[Any, ...]) -> ConvcostError:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if any(sign in str(error) for sign in NEEDS_VALUES):
+        where = _users_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
+        lacks = f"needs the values of a tensor, which a meta tensor does not have ({reason})"
+        return ConvcostError(f"{where} {lacks}; run it with --device cpu.")
+    path = recorder.path[-1] if recorder.path else ""
+    parts = dict(model.named_modules())
+    part = parts.get(path, model)
+    expected = next(
+        (f"expects {name} {getattr(part, name)}, " for name in ("in_channels", "in_features") if hasattr(part, name)),
+        "",
+    )
+    seen = recorder.failed_shape or next((tuple(a.shape) for a in args if isinstance(a, torch.Tensor)), None)
+    got = f"got input {'x'.join(map(str, seen))}" if seen else "could not run"
+    name = f"{path or 'the model'} ({type(part).__name__})"
+    return ConvcostError(f"{name} {expected}{got}: {type(error).__name__}: {reason}; change --input.")
+
+
+def _users_line(error: Exception) -> str | None:
+    """The last line of the traceback that is neither torch's nor ours."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if "/torch/" not in frame.filename.replace("\\", "/") and "convcost/nn" not in frame.filename.replace(
+            "\\", "/"
+        ):
+            return f"{frame.filename}:{frame.lineno}"
+    return None
+
+
+def _texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    def text(value: object) -> str:
+        if not isinstance(value, torch.Tensor):
+            return type(value).__name__
+        sizes = "x".join(map(str, value.shape)) or "scalar"
+        return sizes if value.dtype == torch.float32 else f"{sizes}:{str(value.dtype).removeprefix('torch.')}"
+
+    return (*map(text, inputs), *(f"{name}={text(value)}" for name, value in kwargs.items()))
+
+
+def _report(  # noqa: PLR0913, PLR0917 - what a report is made of
+    recorder: Recorder,
+    weights: list[nn.Parameter],
+    target: str,
+    inputs: tuple[str, ...],
+    device: str,
+    notes: tuple[str, ...],
+) -> ModelReport:
+    rows = recorder.rows
+    total = sum(event.macs for row in rows for event in row.events)
+    calls = list(_calls(rows, weights, total))
+    kinds: Counter[str] = Counter()
+    for row in rows:
+        for event in row.events:
+            kinds[event.kind] += event.macs
+    totals = Totals(
+        params=sum(_numel(p) for p in weights),
+        trainable_params=sum(_numel(p) for p in weights if p.requires_grad),
+        macs=total,
+        weight_bytes=sum(_numel(p) * p.element_size() for p in weights),
+        activation_bytes=sum(row.activation_bytes for row in rows),
+        peak_activation_bytes=recorder.memory.peak,
+    )
+    conditions = {"device": device, "torch_version": str(torch.__version__), "mode": "eval"}
+    return ModelReport(target, inputs, conditions, totals, tuple(calls), dict(kinds), _uncounted(rows), {}, notes)
+
+
+def _numel(tensor: torch.Tensor) -> int:
+    return 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel()
+
+
+def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
+    """Rows with their names, and each parameter in the first row that uses it."""
+    left = {id(p): _numel(p) for p in weights}
+    seen: Counter[str] = Counter()
+    for row in rows:
+        base = f"{row.path}.{row.function}".strip(".") if row.function else row.path or row.op
+        seen[base] += 1
+        number = f"#{seen[base]}" if row.function or seen[base] > 1 else ""
+        count = sum(event.macs for event in row.events)
+        convs = [event.conv for event in row.events if event.conv is not None]
+        yield Call(
+            name=base + number,
+            op=row.op,
+            input_shape=row.input_shape,
+            output_shape=row.output_shape,
+            params=sum(left.pop(id(tensor), 0) for tensor in row.weights),
+            macs=count,
+            traffic_bytes=row.traffic_bytes,
+            macs_share=count / total if total else None,
+            conv=convs[0] if len(row.events) == 1 and convs else None,
+        )
+    if unused := sum(left.values()):
+        yield Call("(parameters outside any call)", "parameters", (), (), unused, 0, 0, 0.0 if total else None)
+
+
+def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:
+    where: dict[str, list[str]] = {}
+    calls: Counter[str] = Counter()
+    for row in rows:
+        for op, times in row.uncounted.items():
+            calls[op] += times
+            name = f"{row.path}.{row.function}".strip(".") if row.function else row.path or row.op
+            if name not in where.setdefault(op, []):
+                where[op].append(name)
+    return tuple(Uncounted(op, times, tuple(where[op])) for op, times in calls.items())

@@ -1,0 +1,245 @@
+"""What a traced model costs: one row a call, totals, what was not counted, what other counters say. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from convcost.cost import FLOPS_PER_MAC
+from convcost.model_columns import MODEL_COLUMNS
+from convcost.units import human_bytes, human_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from convcost.columns import Column
+    from convcost.conv import Conv
+
+__all__ = ["Call", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]
+
+SCHEMA: Final = "convcost.model/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a layer, or one functional call.
+
+    Attributes:
+        name: the module's path, `path#2` for a second call, `path.matmul#1` for a functional call.
+        op: the module's class, or the function.
+        input_shape: of the first tensor that goes in.
+        output_shape: of the first tensor that comes out.
+        params: of this call's module that no call before it used.
+        macs: multiply-accumulates.
+        traffic_bytes: tensors and parameters in, tensors out, each moved once.
+        macs_share: of the total; None for a total of 0.
+        conv: the convolution, where the call is exactly one.
+    """
+
+    name: str
+    op: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    params: int
+    macs: int
+    traffic_bytes: int
+    macs_share: float | None = None
+    conv: Conv | None = None
+    time_s: float | None = None
+
+    @property
+    def flops(self) -> int:
+        """2 a MAC."""
+        return FLOPS_PER_MAC * self.macs
+
+    @property
+    def flop_per_byte(self) -> float | None:
+        """Arithmetic intensity; None where nothing is moved."""
+        return self.flops / self.traffic_bytes if self.traffic_bytes else None
+
+    @property
+    def padding(self) -> tuple[int, ...] | None:
+        """Of the convolution, one size an axis (both sides are equal in torch)."""
+        if self.conv is None:
+            return None
+        return tuple(
+            before for before, _ in self.conv.explicit_padding(self.input_shape[-len(self.conv.kernel_size) :])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Of the whole model; parameters that are shared count once.
+
+    Attributes:
+        params: every parameter, trainable or not.
+        trainable_params: those that require a gradient.
+        macs: of one forward pass.
+        weight_bytes: of the parameters.
+        activation_bytes: all outputs, once each.
+        peak_activation_bytes: the largest sum of activations that were alive at one call; inputs in, parameters out.
+    """
+
+    params: int
+    trainable_params: int
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+    peak_activation_bytes: int
+
+    @property
+    def flops(self) -> int:
+        """2 a MAC."""
+        return FLOPS_PER_MAC * self.macs
+
+
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """An operation with arithmetic for which there is no formula.
+
+    Attributes:
+        op: its name.
+        calls: how often it ran.
+        where: names of the calls it ran in.
+    """
+
+    op: str
+    calls: int
+    where: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """A difference to another counter; with a reason it is known, and the numbers reconcile."""
+
+    op: str
+    ours: int
+    theirs: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCheck:
+    """What another counter says.
+
+    Attributes:
+        status: agrees, disagrees or unavailable.
+        macs: in its count, one a multiply-add.
+        reason: why it is unavailable, or what is left over.
+        differences: known ones, and those without a reason.
+    """
+
+    status: str
+    macs: int | None = None
+    reason: str | None = None
+    differences: tuple[Discrepancy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A traced model.
+
+    Attributes:
+        target: as the user named it; the class of a module.
+        inputs: as text.
+        conditions: device and torch version of the trace.
+        totals: of the model.
+        layers: in the order of the forward pass.
+        by_operator: MACs by kind.
+        uncounted: arithmetic without a formula; totals are then "at least".
+        cross_check: by counter.
+        notes: what the reader should know.
+        columns: of the table and the frame.
+    """
+
+    target: str
+    inputs: tuple[str, ...]
+    conditions: Mapping[str, Any]
+    totals: Totals
+    layers: tuple[Call, ...]
+    by_operator: Mapping[str, int]
+    uncounted: tuple[Uncounted, ...] = ()
+    cross_check: Mapping[str, CrossCheck] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = MODEL_COLUMNS
+
+    @property
+    def rows(self) -> tuple[Call, ...]:
+        """The rows of the table."""
+        return self.layers
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no counter differs without a known reason."""
+        return all(check.status != "disagrees" for check in self.cross_check.values())
+
+    @property
+    def head(self) -> str:
+        """One line that says what was counted."""
+        return f"{self.target}, input {', '.join(self.inputs)}; 1 MAC = 2 FLOPs"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The totals, what was not counted, and what the other counters say."""
+        totals, least = self.totals, "at least " if self.uncounted else ""
+        trainable = f"{totals.params:,}; {totals.trainable_params:,} trainable"
+        macs = f"{least}{human_count(totals.macs)} MACs ({totals.macs:,})"
+        activations = f"activations {human_bytes(totals.activation_bytes)}"
+        peak = f"peak {human_bytes(totals.peak_activation_bytes)}"
+        lines = [
+            f"total: {human_count(totals.params)} parameters ({trainable}), {macs}",
+            f"memory: weights {human_bytes(totals.weight_bytes)}, {activations}, {peak}",
+        ]
+        lines += [f"not counted: {u.op}, {u.calls} calls, in {', '.join(u.where[:3])}" for u in self.uncounted]
+        for who, check in self.cross_check.items():
+            lines.append(f"{who}: {check.status}{'' if check.reason is None else f', {check.reason}'}")
+            lines += [
+                f"  {d.op}: {d.ours:,} here, {d.theirs:,} there: {d.reason or 'no known reason'}"
+                for d in check.differences
+            ]
+        return tuple(lines)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader should know."""
+        return self.notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `convcost model --format json`."""
+        from convcost.columns import records  # noqa: PLC0415 - beside its one use
+
+        totals = {
+            "params": self.totals.params,
+            "trainable_params": self.totals.trainable_params,
+            "macs": self.totals.macs,
+            "flops": self.totals.flops,
+            "weight_bytes": self.totals.weight_bytes,
+            "activation_bytes": self.totals.activation_bytes,
+            "peak_activation_bytes": self.totals.peak_activation_bytes,
+        }
+        return {
+            "schema": SCHEMA,
+            "target": self.target,
+            "inputs": list(self.inputs),
+            "conditions": dict(self.conditions),
+            "totals": totals,
+            "layers": records(MODEL_COLUMNS, self.layers),
+            "by_operator": dict(self.by_operator),
+            "uncounted": [{**asdict(missed), "where": list(missed.where)} for missed in self.uncounted],
+            "cross_check": {
+                who: {**asdict(check), "differences": [asdict(d) for d in check.differences]}
+                for who, check in self.cross_check.items()
+            },
+        }
+
+    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
+        """The rows as a pandas DataFrame."""
+        from convcost.render.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
+
+        return frame(self.columns, self.layers)
+
+    def _repr_html_(self) -> str:
+        """The rows as a notebook shows them."""
+        from convcost.render.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
+
+        return notebook(self.columns, self.layers, self.verdicts)
