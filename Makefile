@@ -26,6 +26,7 @@ lint: $(VENV)/.developer
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/published.py --check
 
 format: $(VENV)/.developer
 	$(BIN)/ruff format .
@@ -33,6 +34,7 @@ format: $(VENV)/.developer
 
 docs: $(VENV)/.developer
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/published.py
 
 bench: $(VENV)/.developer
 	$(BIN)/python benchmarks/run.py

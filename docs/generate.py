@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from convcost import BLOCKS, explain
 from convcost.cli import COMMANDS, full_app
 from convcost.columns import COMPARE_COLUMNS
+from convcost.model_columns import MODEL_COLUMNS
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
@@ -45,9 +46,12 @@ def blocks() -> str:
 
 def columns() -> str:
     """Every field of a row."""
-    lines = ["| field | meaning |", "|---|---|"]
-    lines += [f"| `{column.name}` | {column.meaning} |" for column in COMPARE_COLUMNS]
-    return f"# Fields of `convcost compare`\n\n{NOTICE}" + "\n".join(lines) + "\n"
+    pages = []
+    for command, fields in (("compare", COMPARE_COLUMNS), ("model", MODEL_COLUMNS)):
+        lines = [f"## `convcost {command}`", "", "| field | meaning |", "|---|---|"]
+        lines += [f"| `{column.name}` | {column.meaning} |" for column in fields]
+        pages.append("\n".join(lines) + "\n")
+    return f"# Fields of a row\n\n{NOTICE}" + "\n".join(pages)
 
 
 PAGES = {"commands.md": commands, "blocks.md": blocks, "columns.md": columns}

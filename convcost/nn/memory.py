@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.parameter import is_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import torch
 
 __all__ = ["Memory", "storage_key"]
 
@@ -56,10 +56,4 @@ class Memory:
 
 
 def _has_storage(tensor: torch.Tensor) -> bool:
-    return tensor.layout is _strided() and not tensor.is_nested
-
-
-def _strided() -> object:
-    import torch  # noqa: PLC0415 - the type alone is needed above
-
-    return torch.strided
+    return not is_lazy(tensor) and tensor.layout == torch.strided and not tensor.is_nested

@@ -44,8 +44,11 @@ _FREE: Final = re.compile(
     re.VERBOSE,
 )
 _DEAR: Final = re.compile(
-    r"_?(fft|linalg|cholesky|svd|qr|lu|eig|inverse|triangular|sparse|matrix_exp|pinv|det|slogdet|stft|istft)"
+    r"_?(fft_.*|linalg_.*|cholesky.*|svd.*|qr|lu_.*|eig.*|inverse|triangular_solve|sparse_.*|matrix_exp|pinverse"
+    r"|(log|slog)?det|i?stft)"
 )
+_CHECKS: Final = {"_linalg_check_errors", "linalg_vector_norm"}
+"""Free, although their names begin like arithmetic."""
 
 
 def register(op: Any) -> Callable[[Formula], Formula]:
@@ -87,7 +90,11 @@ def _library(packet: Any) -> str:
 def is_free(func: Any) -> bool:
     """Whether the operator is 0 MACs by convention: views, copies, elementwise, reductions, norms, pooling ..."""
     library, _, name = str(func.overloadpacket._qualified_op_name).partition("::")  # noqa: SLF001 - no public name
-    if library not in {"aten", "prims", "prim"} or (_DEAR.match(name) and not name.startswith("linalg_vector_norm")):
+    if library not in {"aten", "prims", "prim"}:
+        return False
+    if name in _CHECKS:
+        return True
+    if _DEAR.fullmatch(name):
         return False
     return torch.Tag.pointwise in func.tags or _FREE.fullmatch(name) is not None
 

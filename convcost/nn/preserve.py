@@ -79,7 +79,7 @@ def _on_meta(tensor: torch.Tensor, memo: dict[int, Any]) -> Any:
 def _fresh(tensor: torch.Tensor) -> torch.Tensor:
     if is_lazy(tensor):
         kind = UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
-        return kind(requires_grad=False, device="meta", dtype=tensor.dtype)  # type: ignore[call-arg]  # torch's stub lacks them
+        return kind(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)  # type: ignore[call-arg]  # torch's stub lacks them
     if tensor.device.type == "meta" or tensor.is_quantized or tensor.layout != torch.strided:
         return tensor
     empty = on_device(tensor, "meta")

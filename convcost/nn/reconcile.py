@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -17,7 +19,7 @@ from convcost.report import CrossCheck, Discrepancy
 from convcost.units import human_bytes, human_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch import nn
 
@@ -32,7 +34,7 @@ FVCORE_PRODUCTS: Final = frozenset({"conv", "linear", "matmul", "mm", "bmm", "ad
 
 WITHOUT_HANDLE: Final = (
     *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
-    *("bilinear", "mv", "dot"),
+    "bilinear",
 )
 """Operators with products that fvcore lists as unsupported."""
 
@@ -40,13 +42,12 @@ WITHOUT_HANDLE: Final = (
 def check_with_torch(model: nn.Module, placed: tuple[Any, Any], rows: Iterable[Row]) -> CrossCheck:
     """Run FlopCounterMode on the same tensors and compare each operator."""
     try:
-        with without_dynamo(), torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        with _quiet(), without_dynamo(), torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
             model(*placed[0], **placed[1])
     except Exception as error:  # noqa: BLE001 - another's counter: whatever it raises is reported
         return CrossCheck("unavailable", None, str(error).strip().partition("\n")[0])
-    theirs = {
-        str(op).rpartition(".")[2]: flops // FLOPS_PER_MAC for op, flops in counter.get_flop_counts()["Global"].items()
-    }
+    counted = counter.get_flop_counts().get("Global", {})
+    theirs = {str(op).rpartition(".")[2]: flops // FLOPS_PER_MAC for op, flops in counted.items()}
     ours: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
@@ -58,6 +59,14 @@ def check_with_torch(model: nn.Module, placed: tuple[Any, Any], rows: Iterable[R
         if ours[op] != theirs.get(op, 0)
     )
     return _verdict(sum(theirs.values()), differences)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the model's own warnings: they come when it is run, not when it is counted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _verdict(macs: int, differences: tuple[Discrepancy, ...]) -> CrossCheck:
@@ -118,6 +127,8 @@ def _cause(row: Row, op: str, kind: str, skipped: Mapping[str, int]) -> tuple[st
     fused = {"aten::_native_multi_head_attention", "aten::_transformer_encoder_layer_fwd"} & skipped.keys()
     if fused and row.op in {"MultiheadAttention", "multi_head_attention_forward"}:
         return "attention", says.format(min(fused))
+    if f"aten::{op}" in skipped:
+        return op, says.format(f"aten::{op}")
     for name in WITHOUT_HANDLE:
         if f"aten::{name}" in skipped and _is(row, op, kind, name):
             return name, says.format(f"aten::{name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def report(  # noqa: PLR0913 - what a report is made of
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
     recorder = Recorder(model, [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)])
     try:
-        with _eager(), recorder, torch.device(device):
+        with warnings.catch_warnings(), _eager(), recorder, torch.device(device):
+            warnings.simplefilter("ignore")  # the model's own warnings come when it is run, not when it is counted
             model(*args, **kwargs)
     except ConvcostError:
         raise
