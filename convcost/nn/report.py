@@ -66,9 +66,10 @@ def report(  # noqa: PLR0913 - what a report is made of
 
 
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
-    recorder = Recorder(model, [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)])
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    recorder = Recorder(model, tensors, device)
     try:
-        with warnings.catch_warnings(), _eager(), recorder, torch.device(device):
+        with warnings.catch_warnings(), _eager(), recorder:
             warnings.simplefilter("ignore")  # the model's own warnings come when it is run, not when it is counted
             model(*args, **kwargs)
     except ConvcostError:

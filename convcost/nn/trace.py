@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -75,6 +76,7 @@ class Recorder(TorchDispatchMode):
     Args:
         module: that will be called.
         inputs: tensors that go in, for the memory that is alive.
+        device: where tensors are made that name no device of their own.
     """
 
     @classmethod
@@ -82,7 +84,7 @@ class Recorder(TorchDispatchMode):
         """False spares the import of torch's dynamo, 800 modules."""
         return False
 
-    def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor]) -> None:
+    def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor], device: str) -> None:
         super().__init__()
         self.rows: list[Row] = []
         self.path: list[str] = []
@@ -91,7 +93,8 @@ class Recorder(TorchDispatchMode):
         self.memory = Memory([*module.parameters(), *module.buffers()])
         self.memory.see(inputs)
         self._open: Row | None = None
-        self._functions = _Functions(self)
+        self._functions = _Functions(self, device)
+        self._is_deaf = False
         self._hooks: list[Any] = []
         self.failed_shape: tuple[int, ...] | None = None
 
@@ -108,7 +111,8 @@ class Recorder(TorchDispatchMode):
 
     def __exit__(self, *error: object) -> None:
         """Watch no more, and leave nothing behind."""
-        self._functions.__exit__(*error)
+        if not self._is_deaf:
+            self._functions.__exit__(*error)
         super().__exit__(*error)
         for hook in self._hooks:
             hook.remove()
@@ -120,9 +124,15 @@ class Recorder(TorchDispatchMode):
         self.failed_shape = shapes[0] if shapes else None
         if self._open is None and _is_one_row(module):
             self.begin(Row(path, "", type(module).__name__, module, _tensors(inputs)))
+            if type(module).__module__.startswith("torch."):  # its functions are all in this row: spare them the detour
+                self._functions.__exit__(None, None, None)
+                self._is_deaf = True
 
     def _leave_module(self, module: nn.Module, _: object, output: Any) -> None:
         if self._open is not None and self._open.owner is module:
+            if self._is_deaf:
+                self._functions.__enter__()
+                self._is_deaf = False
             self.end(output)
         self.path.pop()
 
@@ -171,8 +181,11 @@ class Recorder(TorchDispatchMode):
             return func(*args, **named)
         known = is_convolution(func.overloadpacket) or macs_is_known(func)
         if not known and not is_free(func):
-            with self:
+            super().__enter__()  # watch what it is made of, as a mode does that enters itself
+            try:
                 taken_apart = func.decompose(*args, **named)
+            finally:
+                super().__exit__(None, None, None)
             if taken_apart is not NotImplemented:
                 return taken_apart
         out = func(*args, **named)
@@ -209,9 +222,11 @@ class Recorder(TorchDispatchMode):
 class _Functions(TorchFunctionMode):
     """Opens a row for each outermost function that is called outside a module's own row."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, device: str) -> None:
         super().__init__()
         self._recorder = recorder
+        self._device = torch.device(device)
+        self._constructors = _device_constructors()
 
     def __torch_function__(
         self,
@@ -223,6 +238,8 @@ class _Functions(TorchFunctionMode):
         """Run the function, in a row of its own if there is none."""
         del types
         named, recorder = kwargs or {}, self._recorder
+        if func in self._constructors and named.get("device") is None:
+            named = {**named, "device": self._device}
         name = getattr(func, "__name__", str(func))
         if name in UNSEEN or recorder.is_open:
             return func(*args, **named)
