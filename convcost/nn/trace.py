@@ -21,6 +21,7 @@ from convcost.conv import Conv, Layer, Shape
 from convcost.cost import macs
 from convcost.nn.memory import Memory, storage_key
 from convcost.nn.ops import is_convolution, is_free, macs_of
+from convcost.nn.shortcuts import shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -188,7 +189,9 @@ class Recorder(TorchDispatchMode):
                 super().__exit__(None, None, None)
             if taken_apart is not NotImplemented:
                 return taken_apart
-        out = func(*args, **named)
+        out = shortcut(func, args, named)
+        if out is NotImplemented:
+            out = func(*args, **named)
         alone = self._open is None
         if alone:
             self.begin(
