@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from convcost.explanation import Explanation
+    from convcost.inputs import Input
     from convcost.nn.measure import Measured
     from convcost.registry import Value
     from convcost.report import ModelReport
     from convcost.rows import Placed, Row
+    from convcost.timing import TimingOptions
 
 __all__ = [
     "Watch",
@@ -252,8 +254,16 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
     return remember(op)
 
 
-def model(target: str, inputs: Sequence[str], args: Sequence[str], *, cross_check: bool, device: str) -> ModelReport:
-    """Load a target and count it, as `convcost model` does.
+def model(  # noqa: PLR0913 - the options of the command, one by one
+    target: str,
+    inputs: Sequence[str],
+    args: Sequence[str],
+    *,
+    cross_check: bool,
+    device: str,
+    timing: TimingOptions | None = None,
+) -> ModelReport:
+    """Load a target and count it, as `convcost model` does; with `timing`, time it too.
 
     Raises:
         ConvcostError: the target does not load, has no input, or refuses it.
@@ -263,17 +273,47 @@ def model(target: str, inputs: Sequence[str], args: Sequence[str], *, cross_chec
     from convcost.nn.report import report  # noqa: PLC0415 - the same
 
     if device not in {"meta", "cpu"}:
-        msg = f"device (={device}) must be meta or cpu for counting."
+        msg = f"device (={device}) must be meta or cpu for counting; --time-device says where to time."
         raise ConvcostError(msg)
-    given = tuple(map(parse_input, inputs))
-    loaded = load_target(target, dict(map(parse_arg, args)), device)
+    if timing is not None:
+        _require_devices(timing.devices)
+    given, arguments = tuple(map(parse_input, inputs)), dict(map(parse_arg, args))
+    loaded = load_target(target, arguments, device)
     wanted = given or loaded.default_input
     if not wanted:
         msg = f"target (={target}) must be given an input; write --input 1x3x224x224."
         raise ConvcostError(msg)
     positional, named = tensors_for(wanted, device)
     notes = () if loaded.note is None else (loaded.note,)
-    return report(loaded.module, positional, named, device=device, cross_check=cross_check, target=target, notes=notes)
+    counted = report(
+        loaded.module, positional, named, device=device, cross_check=cross_check, target=target, notes=notes
+    )
+    return counted if timing is None else _time_model(counted, target, arguments, wanted, timing)
+
+
+def _time_model(
+    counted: ModelReport,
+    target: str,
+    arguments: Mapping[str, object],
+    wanted: Sequence[Input],
+    timing: TimingOptions,
+) -> ModelReport:
+    from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.measure_model import measure_model  # noqa: PLC0415 - the same
+
+    timed = measure_model(load_real(target, arguments), *tensors_for(wanted, "cpu"), timing)
+    layers = tuple(
+        replace(row, time_s=timed.layers[row.name].time_s if row.name in timed.layers else None)
+        for row in counted.layers
+    )
+    return replace(
+        counted,
+        layers=layers,
+        forward=timed.whole,
+        timed=timed.conditions,
+        explained=timed.explained,
+        notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings)),
+    )
 
 
 def arrange(result: ModelReport, *, depth: int | None, sort: str | None, top: int | None) -> ModelReport:

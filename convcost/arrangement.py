@@ -32,6 +32,9 @@ def arrange(report: ModelReport, *, depth: int | None, sort: str | None, top: in
         msg = f"sort (={sort}) must be one of {', '.join(ORDERS)}."
         raise ConvcostError(msg)
     rows = report.layers
+    if sort == "time" and all(row.time_s is None for row in rows):
+        msg = "sort (=time) must have times to sort by; add --time."
+        raise ConvcostError(msg)
     if depth is not None:
         require_at_least(1, depth=depth)
         rows = _added_up(rows, depth)

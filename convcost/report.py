@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.cost import FLOPS_PER_MAC
 from convcost.model_columns import MODEL_COLUMNS
-from convcost.units import human_bytes, human_count
+from convcost.units import human_bytes, human_count, human_share, human_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from convcost.columns import Column
     from convcost.conv import Conv
+    from convcost.timing import Conditions, Timing
 
 __all__ = ["Call", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]
 
@@ -149,6 +150,9 @@ class ModelReport:
         uncounted: arithmetic without a formula; totals are then "at least".
         cross_check: by counter.
         notes: what the reader should know.
+        forward: the timed forward pass; None when not timed.
+        timed: what the timing was made under.
+        explained: the sum of the layers timed alone over the forward pass.
         columns: of the table and the frame.
     """
 
@@ -161,6 +165,9 @@ class ModelReport:
     uncounted: tuple[Uncounted, ...] = ()
     cross_check: Mapping[str, CrossCheck] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    forward: Timing | None = None
+    timed: Conditions | None = None
+    explained: float | None = None
     columns: tuple[Column, ...] = MODEL_COLUMNS
 
     @property
@@ -191,6 +198,13 @@ class ModelReport:
             f"memory: weights {human_bytes(totals.weight_bytes)}, {activations}, {peak}",
         ]
         lines += [f"not counted: {u.op}, {u.calls} calls, in {', '.join(u.where[:3])}" for u in self.uncounted]
+        if self.forward is not None and self.timed is not None and self.explained is not None:
+            spread = f"{human_time(self.forward.time_q25_s)} to {human_time(self.forward.time_q75_s)}"
+            where = f"{self.timed.device}, {self.timed.threads} threads, allocator {self.timed.allocator}"
+            lines.append(
+                f"time: forward {human_time(self.forward.time_s)} ({spread}; {where}); "
+                f"the layers alone add up to {human_share(self.explained)} of it"
+            )
         for who, check in self.cross_check.items():
             lines.append(f"{who}: {check.status}{'' if check.reason is None else f', {check.reason}'}")
             lines += [
@@ -224,6 +238,9 @@ class ModelReport:
             "conditions": dict(self.conditions),
             "totals": totals,
             "layers": records(MODEL_COLUMNS, self.layers),
+            "timing": None
+            if self.forward is None or self.timed is None
+            else {**asdict(self.forward), **asdict(self.timed), "explained_share": self.explained},
             "by_operator": dict(self.by_operator),
             "uncounted": [{**asdict(missed), "where": list(missed.where)} for missed in self.uncounted],
             "cross_check": {

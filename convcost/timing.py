@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.units import human_share, human_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["RUN_TO_RUN", "Conditions", "Sample", "Series", "Timing", "quantile", "speedup_interval", "summarise"]
+__all__ = [
+    "RUN_TO_RUN",
+    "Conditions",
+    "Sample",
+    "Series",
+    "Timing",
+    "TimingOptions",
+    "quantile",
+    "speedup_interval",
+    "summarise",
+]
 
 RUN_TO_RUN: Final = 0.025
 """Standard deviation of a speed-up between fresh processes, as a share of it, where no calibration says better."""
@@ -52,6 +62,29 @@ class Conditions:
     allocator: str
     torch_version: str
     cpu: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimingOptions:
+    """How a model is to be timed.
+
+    Attributes:
+        devices: the one to time on.
+        threads: of torch on the CPU, a number or "all".
+        allocator: pinned or default.
+        time_budget: seconds, warm-up included.
+        dtype: of the inputs, for the record.
+        memory_format: of the inputs, for the record.
+        compiled: for the record.
+    """
+
+    devices: tuple[str, ...] = ("auto",)
+    threads: int | Literal["all"] = 1
+    allocator: str = "pinned"
+    time_budget: float = 8.0
+    dtype: str = "float32"
+    memory_format: str = "contiguous"
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from convcost.cli import options as o
 from convcost.cli.output import deliver, refuse_exports, say
 from convcost.columns import choose_columns
 from convcost.model_columns import MODEL_COLUMNS
+from convcost.timing import TimingOptions
 
 __all__ = ["model_command"]
 
 EXIT_DISAGREES = 1
+TIMING = "Clock"
 
 
 def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
@@ -36,12 +38,24 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         typer.Option("--arg", help="key=value for the callable; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
     depth: Annotated[int | None, typer.Option(help="Add up the rows of modules deeper than this.")] = None,
-    sort: Annotated[str | None, typer.Option(help="macs, params or traffic: largest first.")] = None,
+    sort: Annotated[str | None, typer.Option(help="macs, params, traffic or time: largest first.")] = None,
     top: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
     cross_check: Annotated[bool, typer.Option(help="Ask torch's FlopCounterMode and fvcore too.")] = True,
     device: Annotated[
         str, typer.Option(help="meta allocates nothing; cpu runs once for real, for models that look at values.")
     ] = "meta",
+    time: Annotated[
+        bool,
+        typer.Option("--time", help="Time the whole forward, and each distinct layer alone.", rich_help_panel=TIMING),
+    ] = False,
+    time_device: Annotated[
+        str, typer.Option(help="Where to time: cpu, cuda, cuda:1, mps or auto.", rich_help_panel=TIMING)
+    ] = "auto",
+    threads: Annotated[str, typer.Option(help="Threads of torch, a number or all.", rich_help_panel=TIMING)] = "1",
+    allocator: Annotated[str, typer.Option(help="pinned, or default.", rich_help_panel=TIMING)] = "pinned",
+    time_budget: Annotated[
+        float, typer.Option(help="Seconds for timing, all layers together.", rich_help_panel=TIMING)
+    ] = 8.0,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
@@ -52,7 +66,10 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     """
     refuse_exports(export)
     fields = choose_columns(MODEL_COLUMNS, columns)
-    result = api.model(target, inputs or (), arg or (), cross_check=cross_check, device=device)
+    wanted = None
+    if time:
+        wanted = TimingOptions((time_device,), api.parse_threads(threads), allocator, time_budget)
+    result = api.model(target, inputs or (), arg or (), cross_check=cross_check, device=device, timing=wanted)
     shown = replace(api.arrange(result, depth=depth, sort=sort, top=top), columns=fields)
     deliver(shown, form, export, table_shown=False, payload=result.to_dict())
     say(result.warnings, "note")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from convcost.network import Network
 
-__all__ = ["Loaded", "load_target", "tensors_for"]
+__all__ = ["Loaded", "load_real", "load_target", "tensors_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +206,18 @@ def _own_input(module: nn.Module) -> tuple[Input, ...]:
     config = getattr(module, "default_cfg", None)
     size = config.get("input_size") if isinstance(config, dict) else None
     return (Input((1, *size)),) if size else ()
+
+
+def load_real(target: str, args: Mapping[str, object] | None = None) -> nn.Module:
+    """A target with weights on the CPU, for timing; what was made without weights gets zeros.
+
+    Raises:
+        ConvcostError: as `load_target`.
+    """
+    module = load_target(target, args, "cpu").module
+    if any(tensor.device.type == "meta" for tensor in module.parameters()):
+        module = module.to_empty(device="cpu")
+    return module
 
 
 def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:

@@ -21,11 +21,19 @@ if TYPE_CHECKING:
 
     from convcost.request import Request
     from convcost.rows import Placed
-    from convcost.timing import Series, Timing
+    from convcost.timing import Series, Timing, TimingOptions
 
     Watch = Callable[["Measured", str], None]
 
-__all__ = ["Measured", "measure"]
+__all__ = [
+    "LOOK_S",
+    "Measured",
+    "conditions_for",
+    "machine_notes",
+    "measure",
+    "reference_probe",
+    "timing_settings",
+]
 
 LOOK_S: Final = 0.5
 MOST_LOAD: Final = 0.25
@@ -66,23 +74,12 @@ def measure(blocks: Sequence[Placed], request: Request, device: str, budget_s: f
             run under these conditions.
     """
     where = resolve_device(device)
-    threads = resolve_threads(request.threads)
-    pinned = request.allocator == "pinned" and where.type == "cpu" and pin_allocator()
-    conditions = Conditions(
-        str(where),
-        request.dtype,
-        threads,
-        request.memory_format,
-        request.compiled,
-        "pinned" if pinned else "default",
-        str(torch.__version__),
-        cpu_name(),
-    )
+    conditions, pinned = conditions_for(request, device)
     nothing = Measured(conditions, {}, {}, ())
     watch(nothing, "looking at the machine ...")
-    notes = _notes(request, where, threads, pinned=pinned)
-    with _settings(threads):
-        probe, flop_per_s = _probe(where)
+    notes = machine_notes(request, where, conditions.threads, pinned=pinned)
+    with timing_settings(conditions.threads):
+        probe, flop_per_s = reference_probe(where)
         fitting, refused = _choose(blocks, where, flop_per_s, budget_s)
         calls = _calls(fitting, request, where)
         if not calls:
@@ -96,11 +93,34 @@ def measure(blocks: Sequence[Placed], request: Request, device: str, budget_s: f
             watch(result(series, probes) if probes else nothing, line)
 
         spent = LOOK_S if where.type == "cpu" else 0.0
-        return result(*interleave(calls, probe, clock_for(where, threads), max(0.01, budget_s - spent), tell))
+        return result(
+            *interleave(calls, probe, clock_for(where, conditions.threads), max(0.01, budget_s - spent), tell)
+        )
+
+
+def conditions_for(request: Request | TimingOptions, device: str) -> tuple[Conditions, bool]:
+    """What a timing on this device is made under, and whether the allocator is pinned; pins it if it can be.
+
+    Raises:
+        ConvcostError: a device or a number of threads that this machine does not have.
+    """
+    where = resolve_device(device)
+    pinned = request.allocator == "pinned" and where.type == "cpu" and pin_allocator()
+    conditions = Conditions(
+        str(where),
+        request.dtype,
+        resolve_threads(request.threads),
+        request.memory_format,
+        request.compiled,
+        "pinned" if pinned else "default",
+        str(torch.__version__),
+        cpu_name(),
+    )
+    return conditions, pinned
 
 
 @contextmanager
-def _settings(threads: int) -> Iterator[None]:
+def timing_settings(threads: int) -> Iterator[None]:
     """Threads and inference mode while timing; the caller's threads and random state come back."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -112,7 +132,9 @@ def _settings(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _notes(request: Request, device: torch.device, threads: int, *, pinned: bool) -> tuple[str, ...]:
+def machine_notes(
+    request: Request | TimingOptions, device: torch.device, threads: int, *, pinned: bool
+) -> tuple[str, ...]:
     """What to know about the machine, each with the next step."""
     said = []
     if device.type == "cpu":
@@ -133,7 +155,7 @@ def _notes(request: Request, device: torch.device, threads: int, *, pinned: bool
     return tuple(said)
 
 
-def _probe(device: torch.device) -> tuple[Callable[[], object], float]:
+def reference_probe(device: torch.device) -> tuple[Callable[[], object], float]:
     """A square matrix product of 1 ms or more, and the FLOP/s that it reaches."""
     clock = clock_for(device, 2)
     for size in PROBE_SIZES:

@@ -26,7 +26,7 @@ from convcost.nn.shortcuts import shortcut
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Event", "Recorder", "Row"]
+__all__ = ["Event", "Recorder", "Row", "is_one_row"]
 
 WHOLE: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear)  # noqa: SLF001 - the base of all convolutions
 """Modules whose call is one row although they, or their subclasses, have parts."""
@@ -123,7 +123,7 @@ class Recorder(TorchDispatchMode):
         self.path.append(path)
         shapes = [tuple(tensor.shape) for tensor in _tensors(inputs)[:1]]
         self.failed_shape = shapes[0] if shapes else None
-        if self._open is None and _is_one_row(module):
+        if self._open is None and is_one_row(module):
             self.begin(Row(path, "", type(module).__name__, module, _tensors(inputs)))
             if type(module).__module__.startswith("torch."):  # its functions are all in this row: spare them the detour
                 self._functions.__exit__(None, None, None)
@@ -268,7 +268,8 @@ def macs_is_known(func: Any) -> bool:
     return func.overloadpacket in FORMULAS or func.overloadpacket in flop_registry
 
 
-def _is_one_row(module: nn.Module) -> bool:
+def is_one_row(module: nn.Module) -> bool:
+    """Whether a call of the module is one row: torch's own modules without parts, and a few with parts."""
     if isinstance(module, torch.jit.ScriptModule):
         return True
     if isinstance(module, WHOLE):
