@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import counting
 import layers
 import repeatability
 import startup
@@ -9,7 +10,7 @@ import whole_command
 
 
 def main() -> None:
-    for benchmark in (startup, whole_command, repeatability, layers):
+    for benchmark in (startup, whole_command, counting, repeatability, layers):
         print(f"\n## {benchmark.__name__}\n{(benchmark.__doc__ or '').splitlines()[0]}\n", flush=True)
         benchmark.main()
 

@@ -6,6 +6,7 @@ import sys
 import traceback
 import warnings
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,15 +55,45 @@ def report(  # noqa: PLR0913 - what a report is made of
         ConvcostError: the module refuses its input, or needs the values of a tensor; the message says where.
     """
     named = dict(kwargs or {})
-    placed = tree_map(lambda value: on_device(value, device), (tuple(inputs), named))
+    name = target or type(model).__name__
+    try:
+        return _counted(model, (tuple(inputs), named), device, name, notes, cross_check=cross_check)
+    except ConvcostError:
+        if device != "meta" or not _only_runs_for_real(model):
+            raise
+    real = tree_map(_zeros_for_meta, (tuple(inputs), named))
+    note = "a scripted or quantised part does not run on meta tensors: the model was run once on the CPU."
+    return _counted(model, real, "cpu", name, (*notes, note), cross_check=cross_check)
+
+
+def _only_runs_for_real(model: nn.Module) -> bool:
+    """Whether a part is scripted or quantised: compiled code that torch may not be able to run without values."""
+    return any(isinstance(p, torch.jit.ScriptModule) or "quantized" in type(p).__module__ for p in model.modules())
+
+
+def _zeros_for_meta(value: Any) -> Any:
+    is_meta = isinstance(value, torch.Tensor) and value.device.type == "meta"
+    return torch.zeros(value.shape, dtype=value.dtype) if is_meta else value
+
+
+def _counted(  # noqa: PLR0913 - what a report is made of
+    model: nn.Module,
+    inputs: tuple[tuple[Any, ...], dict[str, Any]],
+    device: str,
+    target: str,
+    notes: tuple[str, ...],
+    *,
+    cross_check: bool,
+) -> ModelReport:
+    placed = tree_map(lambda value: on_device(value, device), inputs)
     with torch.random.fork_rng(devices=[]), torch.no_grad(), borrowed(model, device):
         recorder = _run(model, placed[0], placed[1], device)
         weights = list(model.parameters())
-        made = _report(recorder, weights, target or type(model).__name__, _texts(inputs, named), device, notes)
+        made = _report(recorder, weights, target, _texts(*inputs), device, notes)
         checks = {"torch": check_with_torch(model, placed, recorder.rows)} if cross_check else {}
     if cross_check:
-        checks["fvcore"] = check_with_fvcore(model, (tuple(inputs), named), recorder.rows, made.totals)
-    return ModelReport(**{**{name: getattr(made, name) for name in made.__slots__}, "cross_check": checks})
+        checks["fvcore"] = check_with_fvcore(model, inputs, recorder.rows, made.totals)
+    return replace(made, cross_check=checks)
 
 
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:

@@ -183,6 +183,31 @@ def test_a_scripted_module_is_counted_or_listed_never_an_exception() -> None:
     assert report.totals.macs == 16 * 4 * 3 * 9
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")  # as the next line
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the old ways to script and quantise are what is tested
+@pytest.mark.parametrize("kind", ["compiled", "a compiled part", "traced", "wrapped", "exported", "fx", "quantised"])
+def test_a_module_that_was_treated_is_counted_or_listed_never_an_exception(kind: str) -> None:
+    plain, data = nn.Sequential(nn.Linear(8, 4), nn.ReLU()).eval(), zeros(2, 8)
+    make = {
+        "compiled": lambda: torch.compile(plain),
+        "a compiled part": lambda: nn.Sequential(torch.compile(plain[0]), nn.ReLU()),
+        "traced": lambda: torch.jit.trace(plain, data),
+        "wrapped": lambda: nn.DataParallel(plain),
+        "exported": lambda: torch.export.export(plain, (data,)).module(),
+        "fx": lambda: torch.fx.symbolic_trace(plain),
+        "quantised": lambda: torch.ao.quantization.quantize_dynamic(plain, {nn.Linear}, dtype=torch.qint8),
+    }
+    report = convcost.count(make[kind](), (data,))
+    if kind == "quantised":
+        assert [missed.op for missed in report.uncounted] == ["quantized.linear_dynamic"]
+        assert report.notes == (
+            "a scripted or quantised part does not run on meta tensors: the model was run once on the CPU.",
+        )
+    else:
+        assert report.totals.macs == 2 * 8 * 4
+        assert report.uncounted == ()
+
+
 def test_a_custom_operator_is_listed_until_it_has_a_formula() -> None:
     @torch.library.custom_op("convcost_test::triple", mutates_args=())
     def triple(x: torch.Tensor) -> torch.Tensor:
