@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convcost.tree import Node
 
     Value: TypeAlias = int | Fraction
-    Default: TypeAlias = Value | Callable[[Spec], int]
+    Default: TypeAlias = Value | Callable[[Spec], Value]
 
 __all__ = ["BLOCKS", "PARAMETERS", "Block", "Parameter", "block", "find_block"]
 
