@@ -134,12 +134,14 @@ class _Candidate:
         return Series(self.first_s, tuple(self.samples), self.dropped)
 
 
-def interleave(
+def interleave(  # noqa: PLR0913 - the parts of a timing
     candidates: Mapping[str, Callable[[], object]],
     probe: Callable[[], object],
     clock: Clock,
     budget_s: float,
     watch: Watcher | None = None,
+    *,
+    compiles: bool = False,
 ) -> tuple[dict[str, Series], dict[int, float]]:
     """Time candidates next to each other until the budget is spent, warm-up included.
 
@@ -149,16 +151,20 @@ def interleave(
         clock: that waits for the device.
         budget_s: seconds.
         watch: is told after each step.
+        compiles: whether first calls compile: they may take a minute, and are not part of the budget.
 
     Returns:
         The series of each candidate, and the probe's seconds of each round. Every candidate has at least one sample,
         even if the budget allows only its first call.
     """
-    start = clock.read().wall_s
-    deadline = start + budget_s
     known = [_Candidate(name, call) for name, call in candidates.items()]
     probes: dict[int, float] = {}
-
+    for one in known if compiles else ():
+        if watch is not None:
+            watch({}, probes, f"compiling {one.name} ...")
+        one.first_s = _seconds(one.call, clock)
+    start = clock.read().wall_s
+    deadline = start + budget_s
     told = -TELL_S
 
     def tell(what: str, *, now: bool = False) -> None:
@@ -186,18 +192,20 @@ def interleave(
 
 
 def _warm_up(one: _Candidate, clock: Clock, latest: float) -> None:
-    """At least one call; then 3 calls or 50 ms, unless the time is needed for the others."""
-    before = clock.read()
-    began = before.wall_s
+    """At least one call; then 3 calls or 50 ms after the first, unless the time is needed for the others."""
+    spent = 0.0
     for number in range(WARM_UP_CALLS):
-        one.call()
-        after = clock.read()
-        one.call_s = after.wall_s - before.wall_s
-        if number == 0:
-            one.first_s = one.call_s
-        if after.wall_s > latest or after.wall_s - began > WARM_UP_S:
+        one.call_s = _seconds(one.call, clock)
+        one.first_s = one.first_s or one.call_s
+        spent += one.call_s if number else 0.0
+        if clock.read().wall_s > latest or spent > WARM_UP_S:
             break
-        before = after
+
+
+def _seconds(call: Callable[[], object], clock: Clock) -> float:
+    before = clock.read().wall_s
+    call()
+    return clock.read().wall_s - before
 
 
 def _plan(known: list[_Candidate], left_s: float) -> None:
@@ -218,12 +226,7 @@ def _fits(known: list[_Candidate], number: int, left_s: float) -> bool:
 def _probe(probe: Callable[[], object], clock: Clock) -> float:
     """Seconds of the fastest of three calls, after an untimed one."""
     probe()
-    times = []
-    for _ in range(PROBE_CALLS):
-        before = clock.read().wall_s
-        probe()
-        times.append(clock.read().wall_s - before)
-    return min(times)
+    return min(_seconds(probe, clock) for _ in range(PROBE_CALLS))
 
 
 def _block(one: _Candidate, number: int, clock: Clock, deadline: float) -> None:

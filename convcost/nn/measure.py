@@ -94,7 +94,14 @@ def measure(blocks: Sequence[Placed], request: Request, device: str, budget_s: f
 
         spent = LOOK_S if where.type == "cpu" else 0.0
         return result(
-            *interleave(calls, probe, clock_for(where, conditions.threads), max(0.01, budget_s - spent), tell)
+            *interleave(
+                calls,
+                probe,
+                clock_for(where, conditions.threads),
+                max(0.01, budget_s - spent),
+                tell,
+                compiles=request.compiled,
+            )
         )
 
 

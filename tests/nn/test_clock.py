@@ -131,6 +131,23 @@ def test_a_call_longer_than_the_budget_still_gives_a_time() -> None:
     assert device.log.count("slow") == 2
 
 
+def test_compiling_is_not_part_of_the_budget() -> None:
+    device = Device()
+    compiling = iter([60.0])
+
+    def call() -> None:
+        device.queued += next(compiling, 2 * MS)
+
+    lines: list[str] = []
+    series, _ = interleave(
+        {"a": call}, device.work("probe", MS), device, 1.0, lambda _, __, line: lines.append(line), compiles=True
+    )
+    assert series["a"].first_call_s == pytest.approx(60.0, rel=1e-4)
+    assert len(series["a"].samples) >= 8
+    assert lines[0] == "compiling a ..."
+    assert device.now == pytest.approx(61.0, rel=0.01)
+
+
 def test_a_disturbed_block_is_run_again_and_counted_as_dropped() -> None:
     device = Device()
     disturbed = {"left": 2}
