@@ -120,7 +120,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         threads: of torch on the CPU, or "all".
         compile: time the modules compiled by torch.compile.
         allocator: pinned, or default for what the user's own program will feel.
-        time_budget: seconds for all timing together, warm-up included.
+        time_budget: seconds for all timing together, warm-up included, compiling not.
         watch: is called with the result as it fills in.
 
     Returns:

@@ -114,7 +114,12 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         str, typer.Option(help="contiguous or channels_last.", rich_help_panel=TIMING)
     ] = "contiguous",
     compile: Annotated[  # noqa: A002 - the option's name
-        bool, typer.Option("--compile", help="Use torch.compile; slow to start.", rich_help_panel=TIMING)
+        bool,
+        typer.Option(
+            "--compile",
+            help="Use torch.compile; slow to start, and that is not part of the budget.",
+            rich_help_panel=TIMING,
+        ),
     ] = False,
     threads: Annotated[str, typer.Option(help="Threads of torch, a number or all.", rich_help_panel=TIMING)] = "1",
     allocator: Annotated[

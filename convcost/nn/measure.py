@@ -93,16 +93,8 @@ def measure(blocks: Sequence[Placed], request: Request, device: str, budget_s: f
             watch(result(series, probes) if probes else nothing, line)
 
         spent = LOOK_S if where.type == "cpu" else 0.0
-        return result(
-            *interleave(
-                calls,
-                probe,
-                clock_for(where, conditions.threads),
-                max(0.01, budget_s - spent),
-                tell,
-                compiles=request.compiled,
-            )
-        )
+        clock, left = clock_for(where, conditions.threads), max(0.01, budget_s - spent)
+        return result(*interleave(calls, probe, clock, left, tell, compiles=request.compiled))
 
 
 def conditions_for(request: Request | TimingOptions, device: str) -> tuple[Conditions, bool]:
@@ -221,7 +213,8 @@ def _calls(blocks: Sequence[Placed], request: Request, device: torch.device) -> 
                 return runnable(data)
             except RuntimeError as error:
                 reason = str(error).partition("\n")[0]
-                msg = f"{name} could not run on {device} in {request.dtype}: {reason}; change --dtype or --device."
+                step = "leave out --compile" if request.compiled else "change --dtype or --device"
+                msg = f"{name} could not run on {device} in {request.dtype}: {reason}; {step}."
                 raise ConvcostError(msg) from error
 
         calls[placed.block.name] = call

@@ -54,7 +54,7 @@ def test_threads_grad_mode_and_random_state_are_put_back() -> None:
 
 
 def test_an_interrupt_puts_the_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(home, "interleave", interrupted)
