@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar
 
 from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
 from convcost.comparison import Comparison
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
 COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
 TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speedup", "flop_per_s")
 
@@ -55,6 +58,34 @@ def _quiet(comparison: Comparison, waiting: Sequence[str], line: str) -> None:
     """Watch nothing."""
 
 
+SHORT_NAMES: Final = {
+    "c": "in_channels",
+    "o": "out_channels",
+    "k": "kernel_size",
+    "h": "height",
+    "w": "width",
+    "bs": "batch",
+    "m": "depth_multiplier",
+    "mid": "mid_channels",
+}
+"""The command line's short options, which the public functions take too."""
+
+
+def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function be called with the short names: `compare(c=3, o=64, k=3)`."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        named: dict[str, Any] = {SHORT_NAMES.get(name, name): value for name, value in kwargs.items()}
+        if len(named) < len(kwargs):
+            msg = "each argument is given once: a short name, such as c, and its long one exclude each other."
+            raise TypeError(msg)
+        return function(*args, **named)
+
+    return call
+
+
+@_with_short_names
 def compare(  # noqa: PLR0913 - the options of the command, one by one
     in_channels: int,
     out_channels: int,
@@ -88,6 +119,8 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     watch: Watch = _quiet,
 ) -> Comparison:
     """Blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
+
+    The command line's short names work too: `compare(c=3, o=64, k=3, h=112)`.
 
     Timing pins glibc's allocator for the rest of the process (`allocator="default"` leaves it alone) and sets torch's
     thread count only while it runs.
@@ -162,6 +195,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     return _run(request, watch)
 
 
+@_with_short_names
 def explain(  # noqa: PLR0913 - the options of the command, one by one
     block: str,
     in_channels: int,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from convcost.conv import Conv
     from convcost.timing import Conditions, Timing
 
-__all__ = ["Call", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]
+__all__ = ["NOT_ASKED", "Call", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]
 
 SCHEMA: Final = "convcost.model/1"
 
@@ -136,6 +136,10 @@ class CrossCheck:
     differences: tuple[Discrepancy, ...] = ()
 
 
+NOT_ASKED: Final = CrossCheck("unavailable", None, "not asked for")
+"""Of a counter that did not run because nobody wanted it to."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelReport:
     """A traced model.
@@ -205,7 +209,8 @@ class ModelReport:
                 f"time: forward {human_time(self.forward.time_s)} ({spread}; {where}); "
                 f"the layers alone add up to {human_share(self.explained)} of it"
             )
-        for who, check in self.cross_check.items():
+        asked = {who: check for who, check in self.cross_check.items() if check != NOT_ASKED}
+        for who, check in asked.items():
             lines.append(f"{who}: {check.status}{'' if check.reason is None else f', {check.reason}'}")
             lines += [
                 f"  {d.op}: {d.ours:,} here, {d.theirs:,} there: {d.reason or 'no known reason'}"

@@ -44,6 +44,15 @@ def test_a_block_that_the_shape_does_not_allow_is_left_out_with_the_reason() -> 
     )
 
 
+def test_the_short_names_of_the_command_line_work_in_python() -> None:
+    short = convcost.compare(c=3, o=64, k=3, h=10, w=12, bs=2, m=2, count=False, time=False)
+    options = {"height": 10, "width": 12, "batch": 2, "depth_multiplier": 2}
+    assert short == convcost.compare(3, 64, 3, **options, count=False, time=False)
+    assert convcost.explain("depthwise", c=3, o=64, k=3) == convcost.explain("depthwise", 3, 64, 3)
+    with pytest.raises(TypeError, match="each argument is given once"):
+        convcost.compare(c=3, in_channels=3, o=64, k=3)
+
+
 def test_no_block_left_is_an_error_with_the_reason() -> None:
     with pytest.raises(convcost.ConvcostError, match=r"^in_channels \(=6\) must be divisible by groups \(=4\)\.$"):
         predicted(blocks=("grouped",), in_channels=6, groups=4)

@@ -16,7 +16,7 @@ from convcost.errors import ConvcostError
 from convcost.nn.preserve import borrowed, on_device
 from convcost.nn.reconcile import check_with_fvcore, check_with_torch
 from convcost.nn.trace import Recorder
-from convcost.report import Call, ModelReport, Totals, Uncounted
+from convcost.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -90,10 +90,9 @@ def _counted(  # noqa: PLR0913 - what a report is made of
         recorder = _run(model, placed[0], placed[1], device)
         weights = list(model.parameters())
         made = _report(recorder, weights, target, _texts(*inputs), device, notes)
-        checks = {"torch": check_with_torch(model, placed, recorder.rows)} if cross_check else {}
-    if cross_check:
-        checks["fvcore"] = check_with_fvcore(model, inputs, recorder.rows, made.totals)
-    return replace(made, cross_check=checks)
+        by_torch = check_with_torch(model, placed, recorder.rows) if cross_check else NOT_ASKED
+    by_fvcore = check_with_fvcore(model, inputs, recorder.rows, made.totals) if cross_check else NOT_ASKED
+    return replace(made, cross_check={"fvcore": by_fvcore, "torch": by_torch})
 
 
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:

@@ -87,7 +87,7 @@ def test_the_table_ends_with_totals_and_the_word_of_the_other_counters(
     _, out, _ = run(capsys, f"{file}:small", "--input", "1x3x8x8")
     assert out.splitlines()[0] == f"{file}:small, input 1x3x8x8; 1 MAC = 2 FLOPs"
     assert f"MACs ({SMALL:,})" in out
-    assert "torch: agrees\nfvcore: agrees\n" in out
+    assert "fvcore: agrees\ntorch: agrees\n" in out
 
 
 def test_rows_can_be_added_up_sorted_and_cut(capsys: pytest.CaptureFixture[str]) -> None:
