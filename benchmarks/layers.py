@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from readme import write_between
 
 import convcost
+
+if TYPE_CHECKING:
+    from convcost.comparison import Comparison
 
 LAYERS = [
     (3, 64, 3, 112),
@@ -23,7 +27,7 @@ LAYERS = [
 ]
 
 
-def speedup(layer: tuple[int, int, int, int], memory_format: str) -> tuple[convcost.api.Comparison, str]:
+def speedup(layer: tuple[int, int, int, int], memory_format: str) -> tuple[Comparison, str]:
     c, o, k, size = layer
     result = convcost.compare(
         c, o, k, height=size, blocks=["depthwise-separable"], memory_format=memory_format, count=False, time_budget=5

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
-from convcost.comparison import Comparison
 from convcost.errors import ConvcostError
+from convcost.filling import Watch, fill, ignore
 from convcost.request import Request, predict
 from convcost.sizes import pair
 from convcost.spec import Spec
@@ -17,25 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
-    from torch import nn
+    from torch import Tensor, nn
 
+    from convcost.comparison import Comparison
     from convcost.explanation import Explanation
-    from convcost.inputs import Input
-    from convcost.nn.measure import Measured
     from convcost.registry import Value
     from convcost.report import ModelReport
-    from convcost.rows import Placed, Row
-    from convcost.timing import TimingOptions
+    from convcost.rows import Row
 
 __all__ = [
     "Watch",
-    "arrange",
     "compare",
     "count",
     "explain",
     "explain_row",
     "list_blocks",
-    "model",
     "parse_threads",
     "register",
 ]
@@ -43,21 +38,6 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
-TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speedup", "flop_per_s")
-
-
-class Watch(Protocol):
-    """Is called with the result as it fills in: at once with the predictions, then with counts and timings."""
-
-    def __call__(self, comparison: Comparison, waiting: Sequence[str], line: str) -> None:
-        """Take the result so far, the fields still to come, and a line of progress."""
-
-
-def _quiet(comparison: Comparison, waiting: Sequence[str], line: str) -> None:
-    """Watch nothing."""
-
-
 SHORT_NAMES: Final = {
     "c": "in_channels",
     "o": "out_channels",
@@ -116,7 +96,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     compile: bool = False,  # noqa: A002 - the option's name
     allocator: str = "pinned",
     time_budget: float = 8.0,
-    watch: Watch = _quiet,
+    watch: Watch = ignore,
 ) -> Comparison:
     """Blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
 
@@ -192,7 +172,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         allocator,
         time_budget,
     )
-    return _run(request, watch)
+    return fill(request, watch)
 
 
 @_with_short_names
@@ -246,7 +226,7 @@ def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:
 
 def count(
     model: nn.Module,
-    inputs: Sequence[Any],
+    inputs: Sequence[Any] | Tensor,
     kwargs: Mapping[str, Any] | None = None,
     *,
     device: str = "meta",
@@ -271,6 +251,7 @@ def count(
     """
     from convcost.nn.report import report  # noqa: PLC0415 - import convcost does without torch
 
+    inputs = (inputs,) if hasattr(inputs, "shape") else inputs  # a single tensor is one input, not a batch of them
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
 
 
@@ -286,79 +267,6 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
     from convcost.nn.ops import register as remember  # noqa: PLC0415 - import convcost does without torch
 
     return remember(op)
-
-
-def model(  # noqa: PLR0913 - the options of the command, one by one
-    target: str,
-    inputs: Sequence[str],
-    args: Sequence[str],
-    *,
-    cross_check: bool,
-    device: str,
-    timing: TimingOptions | None = None,
-) -> ModelReport:
-    """Load a target and count it, as `convcost model` does; with `timing`, time it too.
-
-    Raises:
-        ConvcostError: the target does not load, has no input, or refuses it.
-    """
-    from convcost.inputs import parse_arg, parse_input  # noqa: PLC0415 - compare does without them
-    from convcost.nn.load import load_target, tensors_for  # noqa: PLC0415 - the predicted table does without torch
-    from convcost.nn.report import report  # noqa: PLC0415 - the same
-
-    if device not in {"meta", "cpu"}:
-        msg = f"device (={device}) must be meta or cpu for counting; --time-device says where to time."
-        raise ConvcostError(msg)
-    if timing is not None:
-        _require_devices(timing.devices)
-    given, arguments = tuple(map(parse_input, inputs)), dict(map(parse_arg, args))
-    loaded = load_target(target, arguments, device)
-    wanted = given or loaded.default_input
-    if not wanted:
-        msg = f"target (={target}) must be given an input; write --input 1x3x224x224."
-        raise ConvcostError(msg)
-    positional, named = tensors_for(wanted, device)
-    notes = () if loaded.note is None else (loaded.note,)
-    counted = report(
-        loaded.module, positional, named, device=device, cross_check=cross_check, target=target, notes=notes
-    )
-    return counted if timing is None else _time_model(counted, target, arguments, wanted, timing)
-
-
-def _time_model(
-    counted: ModelReport,
-    target: str,
-    arguments: Mapping[str, object],
-    wanted: Sequence[Input],
-    timing: TimingOptions,
-) -> ModelReport:
-    from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the predicted table does without torch
-    from convcost.nn.measure_model import measure_model  # noqa: PLC0415 - the same
-
-    timed = measure_model(load_real(target, arguments), *tensors_for(wanted, "cpu"), timing)
-    layers = tuple(
-        replace(row, time_s=timed.layers[row.name].time_s if row.name in timed.layers else None)
-        for row in counted.layers
-    )
-    return replace(
-        counted,
-        layers=layers,
-        forward=timed.whole,
-        timed=timed.conditions,
-        explained=timed.explained,
-        notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings)),
-    )
-
-
-def arrange(result: ModelReport, *, depth: int | None, sort: str | None, top: int | None) -> ModelReport:
-    """The rows of a report for people: added up below a depth, sorted, cut.
-
-    Raises:
-        ConvcostError: an unknown order, a depth or a number of rows below 1.
-    """
-    from convcost.arrangement import arrange as arrange_rows  # noqa: PLC0415 - compare does without it
-
-    return arrange_rows(result, depth=depth, sort=sort, top=top)
 
 
 def explain_row(row: Row) -> Explanation:
@@ -425,70 +333,3 @@ def make_spec(  # noqa: PLR0913, PLR0917 - the shape options, one by one
         padding if isinstance(padding, str) else pair(padding),
         bias,
     )
-
-
-def _run(request: Request, watch: Watch) -> Comparison:
-    prediction = predict(request)
-    result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
-    timed = TIMED_FIELDS if request.time else ()
-    watch(result, ((*COUNTED_FIELDS, *timed) if request.count else timed), "")
-    if request.time:
-        watch(result, timed, "importing torch ...")
-        _require_devices(request.devices)
-    if request.count:
-        result = _count(result, watch, timed)
-    if request.time:
-        result = _time(result, prediction.baseline, request, watch)
-    watch(result, (), "")
-    return result
-
-
-def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Comparison:
-    """The rows with their counted view."""
-    watch(result, (*COUNTED_FIELDS, *waiting), "importing torch and fvcore ...")
-    from convcost.nn.count import count_each  # noqa: PLC0415 - the predicted table does without torch
-
-    blocks = {row.placed.block.name: (row.placed.tree, row.placed.spec.input) for row in result.rows}
-    for name, counts in count_each(blocks):
-        rows = (replace(row, counts=counts) if row.placed.block.name == name else row for row in result.rows)
-        result = replace(result, rows=tuple(rows))
-        watch(result, (*COUNTED_FIELDS, *waiting), f"counted {name} with fvcore and torch")
-    return result
-
-
-def _time(result: Comparison, baseline: Placed | None, request: Request, watch: Watch) -> Comparison:
-    """The rows with their timed view, once for each device; the devices share the budget."""
-    from convcost.nn.measure import measure  # noqa: PLC0415 - the predicted table does without torch
-
-    blocks = ([] if baseline is None else [baseline]) + [row.placed for row in result.rows]
-    finished: tuple[Row, ...] = ()
-    notes = result.notes
-    for device in request.devices:
-
-        def filled(measured: Measured, before: tuple[Row, ...] = finished) -> Comparison:
-            rows = tuple(
-                replace(
-                    row,
-                    conditions=measured.conditions,
-                    timing=measured.timings.get(row.placed.block.name),
-                    notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
-                )
-                for row in result.rows
-            )
-            return replace(result, rows=before + rows, notes=result.notes + measured.notes)
-
-        def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
-            watch(filled(measured), TIMED_FIELDS, line)
-
-        budget = request.time_budget / len(request.devices)
-        timed = filled(measure(blocks, request, device, budget, show))
-        finished, notes = timed.rows, (*notes, *timed.notes[len(result.notes) :])
-    return replace(result, rows=finished, notes=notes)
-
-
-def _require_devices(names: Sequence[str]) -> None:
-    """Refuse a device that is not there before anything is counted."""
-    from convcost.nn.device import resolve_device  # noqa: PLC0415 - the predicted table does without torch
-
-    for name in names:
-        resolve_device(name)

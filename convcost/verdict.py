@@ -25,9 +25,12 @@ def verdict(row: Row) -> str | None:
     baseline, ratio = row.baseline, row.macs_ratio
     if baseline is None or ratio is None or baseline.block.name == row.placed.block.name:
         return None
+    ours, theirs = row.placed.output.channels, baseline.output.channels
+    other = "" if ours == theirs else f" (for {ours} output channels instead of {theirs})"
     formula = f"{human_ratio(ratio)} fewer MACs" if ratio >= 1 else f"{human_ratio(1 / ratio)} more MACs"
+    formula += other
     if row.timing is None or row.conditions is None or row.timing.speedup is None:
-        return f"{row.placed.block.name}: {formula} than {baseline.block.name}."
+        return f"{row.placed.block.name}: {formula}, against {baseline.block.name}."
     threads = f"{row.conditions.threads} thread{'s' if row.conditions.threads != 1 else ''}"
     device = f"this CPU, {threads}" if row.conditions.device == "cpu" else row.conditions.device
     return f"{row.placed.block.name}: {formula}, {_speed(row)} on {device}.{_reason(row, ratio)}"

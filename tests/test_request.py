@@ -8,13 +8,14 @@ import pytest
 import convcost
 from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
 from convcost.cli import main
+from convcost.comparison import Comparison
 from convcost.request import Request, predict
 from convcost.spec import Spec
 
 SMALLER = "take a smaller kernel or more padding."
 
 
-def predicted(*, blocks: tuple[str, ...] = DEFAULT_BLOCKS, **options: object) -> convcost.api.Comparison:
+def predicted(*, blocks: tuple[str, ...] = DEFAULT_BLOCKS, **options: object) -> Comparison:
     return convcost.compare(
         **{"in_channels": 3, "out_channels": 64, "kernel_size": 3, **options}, blocks=blocks, count=False, time=False
     )
@@ -134,7 +135,7 @@ def test_the_command_that_a_result_names_gives_the_same_rows(capsys: pytest.Capt
         time=False,
         dtype="float64",
     )
-    comparison = convcost.api.Comparison(predict(request).rows, request.command, request.settings)
+    comparison = Comparison(predict(request).rows, request.command, request.settings)
     words = shlex.split(request.command)[1:]
     assert main([*words, "--format", "csv"]) == 0
     from convcost.render.export import TEXT_FORMATS  # noqa: PLC0415 - the one test that needs it

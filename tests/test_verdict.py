@@ -55,4 +55,4 @@ def test_the_baseline_has_no_verdict() -> None:
 
 def test_without_a_timing_the_formula_alone_is_said() -> None:
     predicted = convcost.compare(8, 8, 3, blocks=["fused-inverted-residual"], count=False, time=False).rows[0]
-    assert verdict(predicted) == "fused-inverted-residual: 6.7x more MACs than standard."
+    assert verdict(predicted) == "fused-inverted-residual: 6.7x more MACs, against standard."

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from convcost import api
+from convcost.arrangement import arrange
 from convcost.cli import options as o
 from convcost.cli.output import deliver, refuse_exports, say
 from convcost.columns import choose_columns
 from convcost.model_columns import MODEL_COLUMNS
+from convcost.targets import report_target
 from convcost.timing import TimingOptions
 
 __all__ = ["model_command"]
@@ -69,8 +71,8 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     wanted = None
     if time:
         wanted = TimingOptions((time_device,), api.parse_threads(threads), allocator, time_budget)
-    result = api.model(target, inputs or (), arg or (), cross_check=cross_check, device=device, timing=wanted)
-    shown = replace(api.arrange(result, depth=depth, sort=sort, top=top), columns=fields)
+    result = report_target(target, inputs or (), arg or (), cross_check=cross_check, device=device, timing=wanted)
+    shown = replace(arrange(result, depth=depth, sort=sort, top=top), columns=fields)
     deliver(shown, form, export, table_shown=False, payload=result.to_dict())
     say(result.warnings, "note")
     return 0 if result.agrees else EXIT_DISAGREES

@@ -1,0 +1,108 @@
+"""A comparison fills in: predicted at once, then counted block by block, then timed device by device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from convcost.comparison import Comparison
+from convcost.request import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from convcost.nn.measure import Measured
+    from convcost.request import Request
+    from convcost.rows import Placed, Row
+
+__all__ = ["Watch", "fill", "ignore", "require_devices"]
+
+COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
+TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speedup", "flop_per_s")
+
+
+class Watch(Protocol):
+    """Is called with the result as it fills in: at once with the predictions, then with counts and timings."""
+
+    def __call__(self, comparison: Comparison, waiting: Sequence[str], line: str) -> None:
+        """Take the result so far, the fields still to come, and a line of progress."""
+
+
+def ignore(comparison: Comparison, waiting: Sequence[str], line: str) -> None:
+    """Watch nothing."""
+
+
+def fill(request: Request, watch: Watch) -> Comparison:
+    """Predict a request, then count and time what it asks for.
+
+    Args:
+        request: of a comparison.
+        watch: is called with the result as it fills in.
+
+    Raises:
+        ConvcostError: a shape that allows no block, a device that is not there, a module that does not run.
+    """
+    prediction = predict(request)
+    result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
+    timed = TIMED_FIELDS if request.time else ()
+    watch(result, ((*COUNTED_FIELDS, *timed) if request.count else timed), "")
+    if request.time:
+        watch(result, timed, "importing torch ...")
+        require_devices(request.devices)
+    if request.count:
+        result = _count(result, watch, timed)
+    if request.time:
+        result = _time(result, prediction.baseline, request, watch)
+    watch(result, (), "")
+    return result
+
+
+def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Comparison:
+    """The rows with their counted view."""
+    watch(result, (*COUNTED_FIELDS, *waiting), "importing torch and fvcore ...")
+    from convcost.nn.count import count_each  # noqa: PLC0415 - the predicted table does without torch
+
+    blocks = {row.placed.block.name: (row.placed.tree, row.placed.spec.input) for row in result.rows}
+    for name, counts in count_each(blocks):
+        rows = (replace(row, counts=counts) if row.placed.block.name == name else row for row in result.rows)
+        result = replace(result, rows=tuple(rows))
+        watch(result, (*COUNTED_FIELDS, *waiting), f"counted {name} with fvcore and torch")
+    return result
+
+
+def _time(result: Comparison, baseline: Placed | None, request: Request, watch: Watch) -> Comparison:
+    """The rows with their timed view, once for each device; the devices share the budget."""
+    from convcost.nn.measure import measure  # noqa: PLC0415 - the predicted table does without torch
+
+    blocks = ([] if baseline is None else [baseline]) + [row.placed for row in result.rows]
+    finished: tuple[Row, ...] = ()
+    notes = result.notes
+    for device in request.devices:
+
+        def filled(measured: Measured, before: tuple[Row, ...] = finished) -> Comparison:
+            rows = tuple(
+                replace(
+                    row,
+                    conditions=measured.conditions,
+                    timing=measured.timings.get(row.placed.block.name),
+                    notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
+                )
+                for row in result.rows
+            )
+            return replace(result, rows=before + rows, notes=result.notes + measured.notes)
+
+        def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
+            watch(filled(measured), TIMED_FIELDS, line)
+
+        budget = request.time_budget / len(request.devices)
+        timed = filled(measure(blocks, request, device, budget, show))
+        finished, notes = timed.rows, (*notes, *timed.notes[len(result.notes) :])
+    return replace(result, rows=finished, notes=notes)
+
+
+def require_devices(names: Sequence[str]) -> None:
+    """Refuse a device that is not there before anything is counted."""
+    from convcost.nn.device import resolve_device  # noqa: PLC0415 - the predicted table does without torch
+
+    for name in names:
+        resolve_device(name)
