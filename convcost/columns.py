@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, did_you_mean
 from convcost.units import human_bytes, human_count, human_ratio, human_time, thousands, three_digits
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ def choose_columns(columns: Sequence[Column], names: str | None) -> tuple[Column
     chosen = []
     for name in filter(None, map(str.strip, names.split(","))):
         if name not in known:
-            from difflib import get_close_matches  # noqa: PLC0415 - only for the message
-
-            near = get_close_matches(name, known, n=1)
-            msg = f"columns (={name}) must be fields of a row; {f'did you mean {near[0]}?' if near else 'see the CSV.'}"
+            msg = f"columns (={name}) must be fields of a row; {did_you_mean(name, known, 'see the CSV.')}"
             raise ConvcostError(msg)
         column = known[name]
         chosen.append(replace(column, title=column.title or name, width=0))

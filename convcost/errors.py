@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["ConvcostError", "Disagreement", "MissingPackageError", "ShapeError"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["ConvcostError", "Disagreement", "MissingPackageError", "ShapeError", "did_you_mean"]
 
 
 class ConvcostError(ValueError):
@@ -19,3 +24,11 @@ class MissingPackageError(ConvcostError):
 
 class Disagreement(Exception):  # noqa: N818 - it is a finding of the cross-check, not a failure of the program
     """Two independent counts of the same layer differ. The command line exits with 1."""
+
+
+def did_you_mean(word: str, known: Collection[str], otherwise: str | None = None) -> str:
+    """The next step for an unknown word: the nearest known one, else all of them or what `otherwise` says."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only needed for a message
+
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else otherwise or f"known: {', '.join(known)}."

@@ -95,8 +95,8 @@ def _time(result: Comparison, baseline: Placed | None, request: Request, watch: 
             watch(filled(measured), TIMED_FIELDS, line)
 
         budget = request.time_budget / len(request.devices)
-        timed = filled(measure(blocks, request, device, budget, show))
-        finished, notes = timed.rows, (*notes, *timed.notes[len(result.notes) :])
+        measured = measure(blocks, request, device, budget, show)
+        finished, notes = filled(measured).rows, (*notes, *measured.notes)
     return replace(result, rows=finished, notes=notes)
 
 

@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from convcost.errors import ConvcostError
-from convcost.toml_table import did_you_mean
+from convcost.errors import ConvcostError, did_you_mean
 
 __all__ = ["DTYPES", "Input", "parse_arg", "parse_input"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.conv import Shape
 from convcost.cost import cost
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, did_you_mean
 from convcost.network_layers import NETWORK_KEYS, Reader
-from convcost.toml_table import Table, did_you_mean
+from convcost.toml_table import Table
 from convcost.tree import place
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, did_you_mean
 from convcost.network import parse_network
-from convcost.toml_table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

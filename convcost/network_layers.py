@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from convcost.between import ACTIVATIONS, GlobalPool, MaxPool
 from convcost.blocks import BLOCKS
 from convcost.conv import Conv
-from convcost.errors import ShapeError
+from convcost.errors import ShapeError, did_you_mean
 from convcost.network_tree import Style, dress, scale_channels, with_shortcut
 from convcost.spec import Spec
-from convcost.toml_table import did_you_mean
 from convcost.tree import Scope, Stage, Step, chain, place
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from convcost.errors import ConvcostError, ShapeError
+from convcost.errors import ConvcostError, ShapeError, did_you_mean
 from convcost.shape import require_at_least
 
 if TYPE_CHECKING:
@@ -109,10 +109,7 @@ def find_block(name: str) -> Block:
         ConvcostError: no such block; the message names the nearest ones.
     """
     if name not in BLOCKS:
-        from difflib import get_close_matches  # noqa: PLC0415 - only needed for the message
-
-        near = get_close_matches(name, BLOCKS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "see convcost compare --list-blocks."
+        hint = did_you_mean(name, BLOCKS, "see convcost compare --list-blocks.")
         msg = f"block (={name}) must be a name of the catalogue; {hint}"
         raise ConvcostError(msg)
     return BLOCKS[name]

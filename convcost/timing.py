@@ -36,6 +36,7 @@ LEAST: Final = 5
 """Fewer clean blocks, or quiet rounds, than this are not chosen from: all are used."""
 MOST_DROPPED, MOST_DRIFT, MOST_WIDTH = 0.5, 0.1, 0.25
 OVERHEAD_S: Final = 100e-6
+"""Below this time of a call the overhead around the arithmetic decides (seen with torch's CPU convolutions)."""
 BOOTSTRAPS: Final = 1000
 
 
@@ -155,6 +156,11 @@ class Timing:
     probe_drift: float
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_overhead(self) -> bool:
+        """Whether a call is so short that the work around the arithmetic decides."""
+        return self.time_s < OVERHEAD_S
+
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The linear-interpolated quantile, as NumPy's default: share 0.25 is the lower quartile."""
@@ -257,7 +263,7 @@ def _summarise_one(  # noqa: PLR0913 - what one summary depends on
         time_runs=sum(sample.calls for sample in used),
         dropped_share=dropped,
         faults_per_call=median(faults) if faults else None,
-        speedup=speedup if base is not None or is_baseline else None,
+        speedup=speedup,
         speedup_low=low,
         speedup_high=high,
         probe_drift=drift,
@@ -281,7 +287,6 @@ def _speedup(
 
 
 def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:
-
     said = []
     if clean < LEAST:
         said.append(f"only {clean} undisturbed blocks: raise --time-budget")
@@ -294,7 +299,7 @@ def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:
         width = (timing.speedup_high - timing.speedup_low) / timing.speedup
         if width > MOST_WIDTH:
             said.append(f"the speed-up's interval is {human_share(width)} wide: raise --time-budget")
-    if timing.time_s < OVERHEAD_S:
+    if timing.is_overhead:
         said.append(
             f"overhead-bound: a call takes {human_time(timing.time_s)}; raise --h or --bs to see the arithmetic"
         )

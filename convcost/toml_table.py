@@ -7,23 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["Table", "did_you_mean"]
+__all__ = ["Table"]
 
 _SHARE: Final = r"\d{1,9}(/0{0,8}[1-9]\d{0,8}|\.\d{1,17})?"
 """A number without an exponent, or a fraction whose denominator is not 0."""
-
-
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """The next step for an unknown word: the nearest known one, else all of them."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only needed for the message
-
-    near = get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ FALLS_SHORT: Final = 0.8
 """Below this share of the MAC ratio a speed-up gets a reason."""
 SAME_TRAFFIC: Final = 1.05
 """Below this ratio memory traffic did not fall."""
-OVERHEAD_S: Final = 100e-6
-"""Below this time of a call the overhead around the arithmetic decides (seen with torch's CPU convolutions)."""
 
 
 def verdict(row: Row) -> str | None:
@@ -52,7 +50,7 @@ def _reason(row: Row, ratio: float) -> str:
     timing, baseline = row.timing, row.baseline
     if timing is None or baseline is None or timing.speedup is None or timing.speedup >= FALLS_SHORT * ratio:
         return ""
-    if timing.time_s < OVERHEAD_S:
+    if timing.is_overhead:
         return " Below 100 µs a call is mostly overhead, not arithmetic."
     traffic = baseline.cost.traffic_bytes / row.placed.cost.traffic_bytes
     if traffic < ratio:

@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from convcost._version import __version__
+from convcost.cli.exit_codes import INTERRUPTED, WRONG
 from convcost.cli.output import is_terminal
 from convcost.errors import ConvcostError
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "app", "full_app", "main"]
 
-EXIT_WRONG = 2
-EXIT_INTERRUPTED = 130
 COMPLETION_VARIABLE = "_CONVCOST_COMPLETE"
 PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException; newer typers carry their own click
 
@@ -101,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for eac
         _close_stdout()
         return 0
     except (KeyboardInterrupt, typer.Abort):
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except ConvcostError as error:
         return _refuse(error, str(error), debug=debug)
     except PARSER_ERROR as error:
@@ -120,7 +119,7 @@ def _refuse(error: BaseException, message: str, *, debug: bool) -> int:
 
         traceback.print_exception(error)
     print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line prints
-    return EXIT_WRONG
+    return WRONG
 
 
 def _parser_message(error: Exception) -> str:

@@ -13,6 +13,7 @@ import typer
 from convcost import api
 from convcost.blocks import DEFAULT_BLOCKS
 from convcost.cli import options as o
+from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, is_terminal, refuse_exports, say
 from convcost.columns import COMPARE_COLUMNS, choose_columns
 from convcost.sizes import parse_padding, parse_share, parse_sizes
@@ -34,8 +35,6 @@ class ExplainFormat(StrEnum):
     json = "json"
 
 
-EXIT_DISAGREES = 1
-EXIT_INTERRUPTED = 130
 TIMING = "Count and clock"
 
 
@@ -174,11 +173,11 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
                 watch=latest,
                 **_shape(kernel_size, stride, dilation, padding, partial),
             )
-            code = 0 if result.agrees else EXIT_DISAGREES
+            code = 0 if result.agrees else DISAGREES
         except KeyboardInterrupt:
             if latest.result is None:
                 raise
-            result, code = latest.result, EXIT_INTERRUPTED
+            result, code = latest.result, INTERRUPTED
     shown = live is not None and live.on_stdout
     deliver(replace(result, columns=fields), form, export, table_shown=shown)
     if explain:
@@ -186,7 +185,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
             typer.echo(f"\n{api.explain_row(row)}", err=form is not o.OutputFormat.table)
     say(result.notes, "note")
     say(result.warnings, "warning")
-    if code == EXIT_INTERRUPTED:
+    if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     return code
 

@@ -10,6 +10,7 @@ import typer
 from convcost import api
 from convcost.arrangement import arrange
 from convcost.cli import options as o
+from convcost.cli.exit_codes import DISAGREES
 from convcost.cli.output import deliver, refuse_exports, say
 from convcost.columns import choose_columns
 from convcost.model_columns import MODEL_COLUMNS
@@ -18,7 +19,6 @@ from convcost.timing import TimingOptions
 
 __all__ = ["model_command"]
 
-EXIT_DISAGREES = 1
 TIMING = "Clock"
 
 
@@ -75,4 +75,4 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     shown = replace(arrange(result, depth=depth, sort=sort, top=top), columns=fields)
     deliver(shown, form, export, table_shown=False, payload=result.to_dict())
     say(result.warnings, "note")
-    return 0 if result.agrees else EXIT_DISAGREES
+    return 0 if result.agrees else DISAGREES

@@ -20,7 +20,7 @@ from convcost.timing import Sample, Series
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["AcceleratorClock", "Clock", "CpuClock", "Reading", "Watcher", "clock_for", "interleave"]
+__all__ = ["AcceleratorClock", "Clock", "CpuClock", "Reading", "Watcher", "clock_for", "interleave", "probe_seconds"]
 
 BLOCK_S: Final = 0.020
 LEAST_CALLS: Final = 6
@@ -181,13 +181,13 @@ def interleave(  # noqa: PLR0913 - the parts of a timing
     _plan(known, deadline - clock.read().wall_s)
     number = 0
     while _fits(known, number, deadline - clock.read().wall_s):
-        probes[number] = _probe(probe, clock)
+        probes[number] = probe_seconds(probe, clock)
         for one in known if number % 2 == 0 else reversed(known):
             _block(one, number, clock, deadline)
         number += 1
         tell(f"timed {number} rounds")
     if not probes:
-        probes[0] = _probe(probe, clock)
+        probes[0] = probe_seconds(probe, clock)
     return {one.name: one.series() for one in known}, probes
 
 
@@ -223,7 +223,7 @@ def _fits(known: list[_Candidate], number: int, left_s: float) -> bool:
     return number == 0 or left_s >= sum((one.calls + 1) * one.call_s for one in known)
 
 
-def _probe(probe: Callable[[], object], clock: Clock) -> float:
+def probe_seconds(probe: Callable[[], object], clock: Clock) -> float:
     """Seconds of the fastest of three calls, after an untimed one."""
     probe()
     return min(_seconds(probe, clock) for _ in range(PROBE_CALLS))

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, did_you_mean
 from convcost.inputs import Input
 from convcost.network_files import read_network, read_packaged_network
 from convcost.nn.build import build
 from convcost.nn.load_file import load_exported, refuse_code
 from convcost.nn.load_zoo import zoo_factory
 from convcost.nn.user_code import attribute, import_path, import_user_module, quiet_stdout, refuse_raised
-from convcost.toml_table import did_you_mean
 from convcost.tree import place
 
 if TYPE_CHECKING:

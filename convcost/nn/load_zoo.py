@@ -6,8 +6,7 @@ import importlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from convcost.errors import ConvcostError, MissingPackageError
-from convcost.toml_table import did_you_mean
+from convcost.errors import ConvcostError, MissingPackageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

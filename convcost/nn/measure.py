@@ -11,7 +11,7 @@ import torch
 from convcost.cost import FLOPS_PER_MAC
 from convcost.errors import ConvcostError
 from convcost.nn.build import build
-from convcost.nn.clock import clock_for, interleave
+from convcost.nn.clock import clock_for, interleave, probe_seconds
 from convcost.nn.device import cpu_name, other_load, pin_allocator, refusal, resolve_device, resolve_threads
 from convcost.timing import Conditions, summarise
 from convcost.units import human_time
@@ -163,15 +163,10 @@ def reference_probe(device: torch.device) -> tuple[Callable[[], object], float]:
         def product(a: torch.Tensor = a, b: torch.Tensor = b) -> object:
             return a @ b
 
-        product()
-        times = []
-        for _ in range(3):
-            before = clock.read().wall_s
-            product()
-            times.append(clock.read().wall_s - before)
-        if min(times) >= PROBE_S:
+        seconds = probe_seconds(product, clock)
+        if seconds >= PROBE_S:
             break
-    return product, FLOPS_PER_MAC * size**3 / min(times)
+    return product, FLOPS_PER_MAC * size**3 / seconds
 
 
 def _choose(

@@ -7,10 +7,12 @@ operators. Convolutions are no formula here: they become a `Layer` (see `convcos
 from __future__ import annotations
 
 import re
+from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch.utils.flop_counter import flop_registry
 
 from convcost.cost import FLOPS_PER_MAC
 from convcost.errors import ConvcostError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     Formula = Callable[..., int]
 
-__all__ = ["FORMULAS", "is_convolution", "is_free", "macs_of", "register"]
+__all__ = ["FORMULAS", "has_formula", "is_convolution", "is_free", "macs_of", "register"]
 
 aten = torch.ops.aten
 FORMULAS: Final[dict[Any, Formula]] = {}
@@ -87,6 +89,7 @@ def _library(packet: Any) -> str:
     return str(packet._qualified_op_name).partition("::")[0]  # noqa: SLF001 - it has no public name
 
 
+@cache
 def is_free(func: Any) -> bool:
     """Whether the operator is 0 MACs by convention: views, copies, elementwise, reductions, norms, pooling ..."""
     library, _, name = str(func.overloadpacket._qualified_op_name).partition("::")  # noqa: SLF001 - no public name
@@ -101,16 +104,16 @@ def is_free(func: Any) -> bool:
     return torch.Tag.pointwise in func.tags or _FREE.fullmatch(name) is not None
 
 
-def macs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int | None:
-    """MACs of a call by our formula, else by torch's registry; None where there is none."""
-    packet = func.overloadpacket
+def has_formula(packet: Any) -> bool:
+    """Whether the operator has a formula, ours or torch's."""
+    return packet in FORMULAS or packet in flop_registry
+
+
+def macs_of(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """MACs of a call of an operator that has a formula: by ours, else by torch's registry."""
     if packet in FORMULAS:
         return int(FORMULAS[packet](*args, **kwargs, out=out))
-    from torch.utils.flop_counter import flop_registry  # noqa: PLC0415 - loaded by the first operator that needs it
-
-    if packet in flop_registry:
-        return int(flop_registry[packet](*args, **kwargs, out_val=out)) // FLOPS_PER_MAC
-    return None
+    return int(flop_registry[packet](*args, **kwargs, out_val=out)) // FLOPS_PER_MAC
 
 
 def _formula(*packets: str) -> Callable[[Formula], Formula]:

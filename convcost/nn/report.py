@@ -138,9 +138,8 @@ def _refusal(model: nn.Module, recorder: Recorder, error: Exception, args: tuple
 def _users_line(error: Exception) -> str | None:
     """The last line of the traceback that is neither torch's nor ours."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if "/torch/" not in frame.filename.replace("\\", "/") and "convcost/nn" not in frame.filename.replace(
-            "\\", "/"
-        ):
+        path = frame.filename.replace("\\", "/")
+        if "/torch/" not in path and "convcost/nn" not in path:
             return f"{frame.filename}:{frame.lineno}"
     return None
 
@@ -191,7 +190,7 @@ def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iter
     left = {id(p): _numel(p) for p in weights}
     seen: Counter[str] = Counter()
     for row in rows:
-        base = f"{row.path}.{row.function}".strip(".") if row.function else row.path or row.op
+        base = row.base
         seen[base] += 1
         number = f"#{seen[base]}" if row.function or seen[base] > 1 else ""
         count = sum(event.macs for event in row.events)
@@ -217,7 +216,6 @@ def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:
     for row in rows:
         for op, times in row.uncounted.items():
             calls[op] += times
-            name = f"{row.path}.{row.function}".strip(".") if row.function else row.path or row.op
-            if name not in where.setdefault(op, []):
-                where[op].append(name)
+            if row.base not in where.setdefault(op, []):
+                where[op].append(row.base)
     return tuple(Uncounted(op, times, tuple(where[op])) for op, times in calls.items())

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from convcost.conv import Conv, Layer, Shape
 from convcost.cost import macs
 from convcost.nn.memory import Memory, storage_key
-from convcost.nn.ops import is_convolution, is_free, macs_of
+from convcost.nn.ops import has_formula, is_convolution, is_free, macs_of
 from convcost.nn.shortcuts import shortcut
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ class Row:
     owner: nn.Module | None
     inputs: list[torch.Tensor]
     text_padding: bool = False
-    outputs: list[torch.Tensor] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     new: dict[int, int] = field(default_factory=dict)
     uncounted: Counter[str] = field(default_factory=Counter)
@@ -69,6 +68,11 @@ class Row:
     weights: list[torch.Tensor] = field(default_factory=list)
     traffic_bytes: int = 0
     activation_bytes: int = 0
+
+    @property
+    def base(self) -> str:
+        """Its name before it is told apart from other calls: `path`, or `path.function`."""
+        return f"{self.path}.{self.function}".strip(".") if self.function else self.path or self.op
 
 
 class Recorder(TorchDispatchMode):
@@ -90,7 +94,7 @@ class Recorder(TorchDispatchMode):
         self.rows: list[Row] = []
         self.path: list[str] = []
         self._names = {id(part): name for name, part in reversed(list(module.named_modules()))}
-        self._parameters = {id(p): p for p in module.parameters()}
+        self._parameters = {id(p) for p in module.parameters()}
         self.memory = Memory([*module.parameters(), *module.buffers()])
         self.memory.see(inputs)
         self._open: Row | None = None
@@ -180,7 +184,7 @@ class Recorder(TorchDispatchMode):
         named = kwargs or {}
         if isinstance(func, torch._ops.HigherOrderOperator):  # noqa: SLF001 - the type has no public name
             return func(*args, **named)
-        known = is_convolution(func.overloadpacket) or macs_is_known(func)
+        known = is_convolution(func.overloadpacket) or has_formula(func.overloadpacket)
         if not known and not is_free(func):
             super().__enter__()  # watch what it is made of, as a mode does that enters itself
             try:
@@ -217,7 +221,7 @@ class Recorder(TorchDispatchMode):
         if is_convolution(func.overloadpacket):
             row.events.append(_convolution(name, args))
         elif known:
-            row.events.append(Event(name, _kind(row, name), macs_of(func, args, kwargs, out) or 0))
+            row.events.append(Event(name, _kind(row, name), macs_of(func.overloadpacket, args, kwargs, out)))
         elif not is_free(func):
             row.uncounted[str(func.overloadpacket)] += 1
 
@@ -259,20 +263,9 @@ class _Functions(TorchFunctionMode):
         return out
 
 
-def macs_is_known(func: Any) -> bool:
-    """Whether the operator has a formula, ours or torch's."""
-    from torch.utils.flop_counter import flop_registry  # noqa: PLC0415 - loaded when the first operator is seen
-
-    from convcost.nn.ops import FORMULAS  # noqa: PLC0415 - beside its one use
-
-    return func.overloadpacket in FORMULAS or func.overloadpacket in flop_registry
-
-
 def is_one_row(module: nn.Module) -> bool:
     """Whether a call of the module is one row: torch's own modules without parts, and a few with parts."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return True
-    if isinstance(module, WHOLE):
+    if isinstance(module, (torch.jit.ScriptModule, *WHOLE)):
         return True
     own = [kind for kind in type(module).__mro__ if kind not in {nn.Module, object}]
     return next(module.children(), None) is None and any(kind.__module__.startswith("torch.") for kind in own)

@@ -11,8 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from convcost.errors import ConvcostError
-from convcost.toml_table import did_you_mean
+from convcost.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
