@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convcost.registry import Value
     from convcost.spec import Spec
 
-__all__ = ["MEMORY_FORMATS", "Prediction", "Request", "predict"]
+__all__ = ["MEMORY_FORMATS", "Prediction", "Request", "TimingOptions", "predict"]
 
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 ALLOCATORS: Final = ("pinned", "default")
@@ -70,13 +70,7 @@ class Request:
             PARAMETERS[name].require(value)
         _require_one_of("dtype", self.dtype, tuple(ITEMSIZE))
         _require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
-        _require_one_of("allocator", self.allocator, ALLOCATORS)
-        if self.threads != "all" and (not isinstance(self.threads, int) or self.threads < 1):
-            msg = f"threads (={self.threads}) must be 1 or more, or all."
-            raise ConvcostError(msg)
-        if not 0 < self.time_budget < float("inf"):
-            msg = f"time_budget (={self.time_budget}) must be a number of seconds above 0; 8 is the default."
-            raise ConvcostError(msg)
+        _require_timing(self.allocator, self.threads, self.time_budget)
 
     @property
     def command(self) -> str:
@@ -118,6 +112,36 @@ class Request:
             "counted": self.count,
             "timed": self.time,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class TimingOptions:
+    """How a model is to be timed.
+
+    Attributes:
+        devices: the one to time on.
+        threads: of torch on the CPU, a number or "all".
+        allocator: pinned or default.
+        time_budget: seconds, warm-up included.
+        dtype: of the inputs, for the record.
+        memory_format: of the inputs, for the record.
+        compiled: for the record.
+
+    Raises:
+        ConvcostError: an unknown allocator, threads or a budget below their least.
+    """
+
+    devices: tuple[str, ...] = ("auto",)
+    threads: int | Literal["all"] = 1
+    allocator: str = "pinned"
+    time_budget: float = 8.0
+    dtype: str = "float32"
+    memory_format: str = "contiguous"
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no device could make good."""
+        _require_timing(self.allocator, self.threads, self.time_budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +194,16 @@ def _options_without_effect(request: Request) -> Sequence[str]:
             option = OPTION_NAMES.get(name, name)
             notes.append(f"--{option} has no effect here: it sets {PARAMETERS[name].help} of {owners}.")
     return notes
+
+
+def _require_timing(allocator: str, threads: int | Literal["all"], time_budget: float) -> None:
+    _require_one_of("allocator", allocator, ALLOCATORS)
+    if threads != "all" and (not isinstance(threads, int) or threads < 1):
+        msg = f"threads (={threads}) must be 1 or more, or all."
+        raise ConvcostError(msg)
+    if not 0 < time_budget < float("inf"):
+        msg = f"time_budget (={time_budget}) must be a number of seconds above 0; 8 is the default."
+        raise ConvcostError(msg)
 
 
 def _require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""A target, as `convcost model` names it, becomes a report: loaded, counted, and timed where that is asked for."""
+"""A target, as `convcost model` names it, becomes a report: loaded and counted, then timed."""
 
 from __future__ import annotations
 
@@ -6,29 +6,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convcost.errors import ConvcostError
-from convcost.filling import require_devices
 from convcost.inputs import parse_arg, parse_input
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from convcost.inputs import Input
+    from convcost.nn.load import Loaded
     from convcost.report import ModelReport
-    from convcost.timing import TimingOptions
+    from convcost.request import TimingOptions
 
-__all__ = ["report_target"]
+__all__ = ["count_target", "time_target"]
 
 
-def report_target(  # noqa: PLR0913 - the options of the command, one by one
-    target: str,
-    inputs: Sequence[str],
-    args: Sequence[str],
-    *,
-    cross_check: bool,
-    device: str,
-    timing: TimingOptions | None = None,
+def count_target(
+    target: str, inputs: Sequence[str], args: Sequence[str], *, cross_check: bool, device: str
 ) -> ModelReport:
-    """Load a target and count it, as `convcost model` does; with `timing`, time it too.
+    """Load a target and count it, as `convcost model` does.
 
     Raises:
         ConvcostError: the target does not load, has no input, or refuses it.
@@ -39,33 +33,33 @@ def report_target(  # noqa: PLR0913 - the options of the command, one by one
     if device not in {"meta", "cpu"}:
         msg = f"device (={device}) must be meta or cpu for counting; --time-device says where to time."
         raise ConvcostError(msg)
-    if timing is not None:
-        require_devices(timing.devices)
     given, arguments = tuple(map(parse_input, inputs)), dict(map(parse_arg, args))
     loaded = load_target(target, arguments, device)
-    wanted = given or loaded.default_input
-    if not wanted:
-        msg = f"target (={target}) must be given an input; write --input 1x3x224x224."
-        raise ConvcostError(msg)
-    positional, named = tensors_for(wanted, device)
+    positional, named = tensors_for(_wanted(target, given, loaded), device)
     notes = () if loaded.note is None else (loaded.note,)
-    counted = report(
-        loaded.module, positional, named, device=device, cross_check=cross_check, target=target, notes=notes
-    )
-    return counted if timing is None else _time_model(counted, target, arguments, wanted, timing)
+    return report(loaded.module, positional, named, device=device, cross_check=cross_check, target=target, notes=notes)
 
 
-def _time_model(
-    counted: ModelReport,
-    target: str,
-    arguments: Mapping[str, object],
-    wanted: Sequence[Input],
-    timing: TimingOptions,
+def time_target(
+    counted: ModelReport, inputs: Sequence[str], args: Sequence[str], options: TimingOptions
 ) -> ModelReport:
+    """A report with times: the target is loaded once more, with weights.
+
+    Args:
+        counted: from `count_target` with the same inputs and args.
+        inputs: as the user types them.
+        args: as the user types them.
+        options: where and how long to time.
+
+    Raises:
+        ConvcostError: a device that is not there, too little memory, or a model that does not run.
+    """
     from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the predicted table does without torch
     from convcost.nn.measure_model import measure_model  # noqa: PLC0415 - the same
 
-    timed = measure_model(load_real(target, arguments), *tensors_for(wanted, "cpu"), timing)
+    given, arguments = tuple(map(parse_input, inputs)), dict(map(parse_arg, args))
+    loaded = load_real(counted.target, arguments)
+    timed = measure_model(loaded.module, *tensors_for(_wanted(counted.target, given, loaded), "cpu"), options)
     layers = tuple(
         replace(row, time_s=timed.layers[row.name].time_s if row.name in timed.layers else None)
         for row in counted.layers
@@ -75,6 +69,15 @@ def _time_model(
         layers=layers,
         forward=timed.whole,
         timed=timed.conditions,
-        explained=timed.explained,
+        explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s,
         notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings)),
     )
+
+
+def _wanted(target: str, given: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:
+    """The inputs that were given, else the target's own."""
+    wanted = given or loaded.default_input
+    if not wanted:
+        msg = f"target (={target}) must be given an input; write --input 1x3x224x224."
+        raise ConvcostError(msg)
+    return wanted

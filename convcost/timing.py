@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from convcost.units import human_share, human_time
 
@@ -20,7 +20,6 @@ __all__ = [
     "Sample",
     "Series",
     "Timing",
-    "TimingOptions",
     "quantile",
     "speedup_interval",
     "summarise",
@@ -63,29 +62,6 @@ class Conditions:
     allocator: str
     torch_version: str
     cpu: str
-
-
-@dataclass(frozen=True, slots=True)
-class TimingOptions:
-    """How a model is to be timed.
-
-    Attributes:
-        devices: the one to time on.
-        threads: of torch on the CPU, a number or "all".
-        allocator: pinned or default.
-        time_budget: seconds, warm-up included.
-        dtype: of the inputs, for the record.
-        memory_format: of the inputs, for the record.
-        compiled: for the record.
-    """
-
-    devices: tuple[str, ...] = ("auto",)
-    threads: int | Literal["all"] = 1
-    allocator: str = "pinned"
-    time_budget: float = 8.0
-    dtype: str = "float32"
-    memory_format: str = "contiguous"
-    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

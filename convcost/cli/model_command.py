@@ -10,12 +10,13 @@ import typer
 from convcost import api
 from convcost.arrangement import arrange
 from convcost.cli import options as o
-from convcost.cli.exit_codes import DISAGREES
+from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, refuse_exports, say
 from convcost.columns import choose_columns
+from convcost.filling import require_devices
 from convcost.model_columns import MODEL_COLUMNS
-from convcost.targets import report_target
-from convcost.timing import TimingOptions
+from convcost.request import TimingOptions
+from convcost.targets import count_target, time_target
 
 __all__ = ["model_command"]
 
@@ -68,11 +69,19 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     """
     refuse_exports(export)
     fields = choose_columns(MODEL_COLUMNS, columns)
-    wanted = None
+    options = None
     if time:
-        wanted = TimingOptions((time_device,), api.parse_threads(threads), allocator, time_budget)
-    result = report_target(target, inputs or (), arg or (), cross_check=cross_check, device=device, timing=wanted)
+        options = TimingOptions((time_device,), api.parse_threads(threads), allocator, time_budget)
+        require_devices(options.devices)
+    result = count_target(target, inputs or (), arg or (), cross_check=cross_check, device=device)
+    code = 0 if result.agrees else DISAGREES
+    if options is not None:
+        try:
+            result = time_target(result, inputs or (), arg or (), options)
+        except KeyboardInterrupt:
+            say(["interrupted: what was not measured yet is left empty."], "note")
+            code = INTERRUPTED
     shown = replace(arrange(result, depth=depth, sort=sort, top=top), columns=fields)
     deliver(shown, form, export, table_shown=False, payload=result.to_dict())
     say(result.warnings, "note")
-    return 0 if result.agrees else DISAGREES
+    return code

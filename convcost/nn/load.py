@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -207,16 +207,20 @@ def _own_input(module: nn.Module) -> tuple[Input, ...]:
     return (Input((1, *size)),) if size else ()
 
 
-def load_real(target: str, args: Mapping[str, object] | None = None) -> nn.Module:
-    """A target with weights on the CPU, for timing; what was made without weights gets zeros.
+def load_real(target: str, args: Mapping[str, object] | None = None) -> Loaded:
+    """A target with weights on the CPU, for timing; a model that was made without weights gets zeros.
 
     Raises:
         ConvcostError: as `load_target`.
     """
-    module = load_target(target, args, "cpu").module
-    if any(tensor.device.type == "meta" for tensor in module.parameters()):
-        module = module.to_empty(device="cpu")
-    return module
+    loaded = load_target(target, args, "cpu")
+    if all(tensor.device.type != "meta" for tensor in (*loaded.module.parameters(), *loaded.module.buffers())):
+        return loaded
+    module = loaded.module.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.zero_()
+    return replace(loaded, module=module)
 
 
 def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:

@@ -19,9 +19,9 @@ from convcost.units import human_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from convcost.request import Request
+    from convcost.request import Request, TimingOptions
     from convcost.rows import Placed
-    from convcost.timing import Series, Timing, TimingOptions
+    from convcost.timing import Series, Timing
 
     Watch = Callable[["Measured", str], None]
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from convcost.timing import Conditions, Timing, TimingOptions
+    from convcost.request import TimingOptions
+    from convcost.timing import Conditions, Timing
 
 __all__ = ["ModelTiming", "measure_model"]
 
@@ -44,11 +45,6 @@ class ModelTiming:
     distinct: int
     notes: tuple[str, ...]
 
-    @property
-    def explained(self) -> float:
-        """The sum of the layers over the whole."""
-        return sum(timing.time_s for timing in self.layers.values()) / self.whole.time_s
-
 
 def measure_model(
     model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], request: TimingOptions
@@ -57,8 +53,8 @@ def measure_model(
 
     Args:
         model: with real weights on the CPU; it is moved to the device.
-        args: positional inputs on the CPU.
-        kwargs: keyword inputs on the CPU.
+        args: positional inputs; of tensors only sizes and dtypes are used, and indices.
+        kwargs: keyword inputs, likewise.
         request: device, threads, allocator and time budget.
 
     Raises:
@@ -73,7 +69,7 @@ def measure_model(
     notes = machine_notes(request, where, conditions.threads, pinned=pinned)
     with timing_settings(conditions.threads):
         model = model.to(where).eval()
-        placed = tree_map(lambda value: value.to(where) if isinstance(value, torch.Tensor) else value, (args, kwargs))
+        placed = tree_map(lambda value: _filled(value, where), (args, kwargs))
         names, calls = _distinct_calls(model, placed)
         probe, _ = reference_probe(where)
         candidates = {WHOLE: lambda: model(*placed[0], **placed[1]), **calls}
@@ -116,6 +112,13 @@ def _distinct_calls(
         for hook in hooks:
             hook.remove()
     return names, calls
+
+
+def _filled(value: Any, device: torch.device) -> Any:
+    """A tensor on the device, with random values where it can have them; zeros are legal indices everywhere."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return torch.randn_like(value, device=device) if value.is_floating_point() else value.to(device)
 
 
 def _own_copy(value: Any) -> Any:
