@@ -1,7 +1,7 @@
 """What a convolution really costs: the formula, the count and the clock, side by side."""
 
 from convcost._version import __version__
-from convcost.api import compare, count, explain, register
+from convcost.api import compare, count, explain, register, separate
 from convcost.blocks import BLOCKS
 from convcost.conv import Conv, Layer, Shape
 from convcost.cost import Cost, cost, macs, params
@@ -22,4 +22,5 @@ __all__ = [
     "macs",
     "params",
     "register",
+    "separate",
 ]

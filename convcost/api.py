@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from convcost.registry import Value
     from convcost.report import ModelReport
     from convcost.rows import Row
+    from convcost.separability import Factors
 
 __all__ = [
     "Watch",
@@ -33,6 +34,7 @@ __all__ = [
     "list_blocks",
     "parse_threads",
     "register",
+    "separate",
 ]
 
 
@@ -267,6 +269,34 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
     from convcost.nn.ops import register as remember  # noqa: PLC0415 - import convcost does without torch
 
     return remember(op)
+
+
+def separate(kernel: object) -> Factors:
+    """The column and the row whose outer product is the kernel, or comes closest to it in the Frobenius norm.
+
+    Needs NumPy only.
+
+    Args:
+        kernel: (k_h, k_w) integers, Fractions or floats, not 1×1: an array or nested sequences.
+
+    Returns:
+        column (k_h), row (k_w) and the error ‖kernel - column × row‖ / ‖kernel‖, which is 0.0 for a kernel that is
+        separable exactly. Whole numbers come as int64, anything else as float64. A kernel of floats is separable up
+        to rounding: its error is near 1e-16. The error of the best pair is that of Eckart, Young 1936.
+
+    Raises:
+        ConvcostError: ragged rows, an empty matrix, 1×1, an entry that is no finite number.
+
+    >>> import convcost
+    >>> column, row, error = convcost.separate([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
+    >>> column, row, error
+    (array([1, 2, 1]), array([ 1,  0, -1]), 0.0)
+    >>> round(convcost.separate([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).error, 3)  # (√6 - 2) / √20
+    0.101
+    """
+    from convcost.separability import best_factors  # noqa: PLC0415 - import convcost does without fractions
+
+    return best_factors(kernel)
 
 
 def explain_row(row: Row) -> Explanation:
