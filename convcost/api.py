@@ -32,6 +32,7 @@ __all__ = [
     "explain",
     "explain_row",
     "list_blocks",
+    "list_kernels",
     "parse_threads",
     "register",
     "separate",
@@ -315,6 +316,15 @@ def list_blocks() -> str:
         for block in BLOCKS.values()
     ]
     return aligned(("block", "MACs / standard", "what it is", "paper"), lines, left=4)
+
+
+def list_kernels() -> str:
+    """The named kernels as a table: each with its parameters and their defaults, what it is, and its source."""
+    from convcost.kernels import KERNELS  # noqa: PLC0415 - import convcost does without fractions
+    from convcost.render.plain import aligned  # noqa: PLC0415 - only for those who print it
+
+    lines = [(kernel.name, kernel.parameters, kernel.summary, kernel.source) for kernel in KERNELS.values()]
+    return aligned(("kernel", "parameters", "what it is", "source"), lines, left=4)
 
 
 def parse_threads(text: str) -> int | Literal["all"]:

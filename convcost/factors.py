@@ -60,8 +60,10 @@ def _fractions(matrix: Matrix) -> tuple[tuple[Fraction, ...], ...] | None:
     if max(matrix.height, matrix.width) > MOST_EXACT_SIDE:
         return None
     rows = tuple(tuple(Fraction(entry).limit_denominator(limit) for entry in row) for row in matrix.entries)
-    pairs = [(a, b) for row, near in zip(matrix.entries, rows, strict=True) for a, b in zip(row, near, strict=True)]
-    return rows if all(abs(a - float(b)) <= 4 * max(matrix.eps, DOUBLE_EPS) * abs(a) for a, b in pairs) else None
+    near = [float(entry) for row in rows for entry in row]
+    given = [float(entry) for row in matrix.entries for entry in row]
+    few = 4 * max(matrix.eps, DOUBLE_EPS)
+    return rows if all(abs(a - b) <= few * abs(a) for a, b in zip(given, near, strict=True)) else None
 
 
 def _readable(column: Sequence[Fraction], row: Sequence[Fraction]) -> Term:

@@ -44,6 +44,11 @@ class NamedKernel:
         """One line that says what the kernel is."""
         return (self.make.__doc__ or "").partition("\n")[0]
 
+    @property
+    def parameters(self) -> str:
+        """Its own parameters with their defaults, such as `size=3`."""
+        return " ".join(name if value is None else f"{name}={value:g}" for name, value in self.defaults.items())
+
 
 KERNELS: Final[dict[str, NamedKernel]] = {}
 """Every named kernel."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from convcost.errors import ConvcostError
 from convcost.kernels import named_kernel, unknown_kernel
 from convcost.matrix import MOST_SIDE, Matrix, matrix_of, parse_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["find_kernel", "read_matrix"]
 
@@ -21,30 +24,17 @@ PICKLE_SUFFIXES: Final = (".pkl", ".pickle", ".p")
 SUFFIXES: Final = (".csv", ".tsv", ".txt", ".npy", *PICKLE_SUFFIXES)
 
 
-def find_kernel(  # noqa: PLR0913 - the parameters of named kernels, one by one
-    text: str,
-    *,
-    size: int | None = None,
-    sigma: float | None = None,
-    theta: float | None = None,
-    wavelength: float | None = None,
-    gamma: float | None = None,
-) -> Matrix:
+def find_kernel(text: str, parameters: Mapping[str, float | None] | None = None) -> Matrix:
     """The kernel that a user named: `sobel`, `kernel.csv`, `kernel.npy` or `1 0 -1; 2 0 -2; 1 0 -1`.
 
     Args:
         text: what the user typed.
-        size: of a named kernel that has one.
-        sigma: of a named kernel that has one.
-        theta: of a named kernel that has one, degrees.
-        wavelength: of a named kernel that has one, pixels.
-        gamma: of a named kernel that has one.
+        parameters: size, sigma, theta, wavelength and gamma of named kernels that have them; None: not given.
 
     Raises:
         ConvcostError: no such name, a file that is no matrix, or numbers that are no kernel.
     """
-    given = {"size": size, "sigma": sigma, "theta": theta, "wavelength": wavelength, "gamma": gamma}
-    used = {name: value for name, value in given.items() if value is not None}
+    used = {name: value for name, value in (parameters or {}).items() if value is not None}
     word = text.strip()
     is_path = word.lower().endswith(SUFFIXES) or "\\" in word or word.startswith(("./", "../", "/", "~"))
     is_name = re.fullmatch(r"[A-Za-z][\w-]*", word) is not None and word.lower() not in {"nan", "inf", "infinity"}

@@ -128,7 +128,7 @@ class TimingOptions:
         compiled: for the record.
 
     Raises:
-        ConvcostError: an unknown allocator, threads or a budget below their least.
+        ConvcostError: an unknown memory format or allocator, threads or a budget below their least.
     """
 
     devices: tuple[str, ...] = ("auto",)
@@ -141,6 +141,7 @@ class TimingOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no device could make good."""
+        _require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         _require_timing(self.allocator, self.threads, self.time_budget)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -33,6 +34,7 @@ app = typer.Typer(
 COMMANDS = {
     "compare": "compare_command",
     "explain": "compare_command",
+    "kernel": "kernel_command",
     "model": "model_command",
 }
 """Each command and the module of this package that holds it, as a function of the command's name."""
@@ -52,6 +54,17 @@ def full_app() -> typer.Typer:
     """The application with every command."""
     _register(())
     return app
+
+
+def _with_minus_signs(words: list[str]) -> list[str]:
+    """A matrix of `convcost kernel` may begin with a minus, as no option does: U+2212 is a minus for it alone."""
+    if words[:1] != ["kernel"]:
+        return words
+    shown = []
+    for word, before in zip(words, ["", *words], strict=False):
+        numbers = re.match(r"-[^-].*[\s,;]", word) or (re.match(r"-\.?\d", word) and not before.startswith("--"))
+        shown.append(f"\N{MINUS SIGN}{word[1:]}" if numbers else word)
+    return shown
 
 
 def _print_version(wanted: bool) -> None:
@@ -84,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for eac
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a narrow encoding prints ? for ×, it does not crash
             stream.reconfigure(errors="replace")
-    words = [word for word in arguments if word != "--debug"]
+    words = _with_minus_signs([word for word in arguments if word != "--debug"])
     debug = len(words) != len(arguments)
     app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
     try:

@@ -1,0 +1,155 @@
+"""`convcost kernel`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from convcost import api
+from convcost.cli import options as o
+from convcost.cli.exit_codes import INTERRUPTED
+from convcost.cli.output import deliver, refuse_exports, say
+from convcost.cli.progress import ProgressLine
+from convcost.columns import choose_columns
+from convcost.errors import ConvcostError
+from convcost.filling import require_devices
+from convcost.kernel_columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.kernel_report import KernelReport
+from convcost.kernel_targets import separate_kernels, separate_model, time_kernels
+from convcost.request import TimingOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from convcost.weights_report import WeightsReport
+
+__all__ = ["kernel_command"]
+
+R = TypeVar("R")
+NAMED = "Parameters of named kernels"
+NETWORK = "A network's weights"
+TIMING = "Clock"
+
+
+def _list_kernels(wanted: bool) -> None:
+    if wanted:
+        typer.echo(api.list_kernels())
+        raise typer.Exit
+
+
+def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+    kernels: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Numbers in quotes, rows separated by ; (a leading minus is fine), a .csv or .npy file, or a name.",
+            metavar="KERNEL",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels of gaussian, box, ...", rich_help_panel=NAMED)] = None,
+    sigma: Annotated[float | None, typer.Option(help="Pixels, of gaussian, log, gabor.", rich_help_panel=NAMED)] = None,
+    theta: Annotated[float | None, typer.Option(help="Degrees, of gabor.", rich_help_panel=NAMED)] = None,
+    wavelength: Annotated[float | None, typer.Option(help="Pixels, of gabor.", rich_help_panel=NAMED)] = None,
+    gamma: Annotated[float | None, typer.Option(help="Height over width, of gabor.", rich_help_panel=NAMED)] = None,
+    _list: Annotated[
+        bool,
+        typer.Option(
+            "--list-kernels", callback=_list_kernels, is_eager=True, help="List the named kernels with their sources."
+        ),
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A target as of convcost model, or a file of weights: a state_dict of torch.save, or .safetensors.",
+            metavar="TARGET",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option("--arg", help="key=value for the callable; may be repeated.", rich_help_panel=NETWORK),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Singular values up to this share of the largest count as 0; by default max(height, width) times the "
+            "spacing of the numbers next to 1, in single and double precision 16 times that. Integers are exact.",
+            show_default=False,
+        ),
+    ] = None,
+    channels: Annotated[int, typer.Option("--c", "--in-channels", help="Channels that the layers have.")] = 3,
+    height: o.Height = 224,
+    width: o.Width = None,
+    time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=TIMING)] = True,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.", rich_help_panel=TIMING)] = "auto",
+    memory_format: Annotated[
+        str, typer.Option(help="contiguous or channels_last.", rich_help_panel=TIMING)
+    ] = "contiguous",
+    threads: Annotated[str, typer.Option(help="Threads of torch, a number or all.", rich_help_panel=TIMING)] = "1",
+    allocator: Annotated[str, typer.Option(help="pinned, or default.", rich_help_panel=TIMING)] = "pinned",
+    time_budget: Annotated[
+        float, typer.Option(help="Seconds for timing, all kernels together.", rich_help_panel=TIMING)
+    ] = 8.0,
+    form: o.Format = o.OutputFormat.table,
+    columns: o.Columns = None,
+    export: o.Export = None,
+) -> int:
+    """Say whether a kernel is spatially separable, with its factors, and what they would save.
+
+    Example: convcost kernel "1 0 -1; 2 0 -2; 1 0 -1"
+    """
+    refuse_exports(export)
+    fields = choose_columns(KERNEL_COLUMNS if model is None else LAYER_COLUMNS, columns)
+    named = {"size": size, "sigma": sigma, "theta": theta, "wavelength": wavelength, "gamma": gamma}
+    result: KernelReport | WeightsReport
+    with ProgressLine() as progress:
+        if model is not None:
+            _refuse_beside_model(kernels, named)
+            code, result = _last(separate_model(model, arg or (), tolerance, progress), None)
+        else:
+            _require_kernels(kernels, arg)
+            options = TimingOptions(
+                (device,), api.parse_threads(threads), allocator, time_budget, memory_format=memory_format
+            )
+            shape = (channels, height, height if width is None else width)
+            code, result = 0, separate_kernels(kernels or (), named, tolerance, shape)
+            if time:
+                require_devices(options.devices)
+                code, result = _last(time_kernels(result, options, progress), result)
+    deliver(replace(result, columns=fields), form, export, table_shown=False, payload=result.to_dict())
+    say(result.notes, "note")
+    say(result.warnings if isinstance(result, KernelReport) else (), "warning")
+    if code == INTERRUPTED:
+        say(["interrupted: what was not done yet is left out."], "note")
+    return code
+
+
+def _last(results: Iterable[R], known: R | None) -> tuple[int, R]:
+    """The last of the results; when interrupted, the last that was there, if any."""
+    latest, code = known, 0
+    try:
+        for latest in results:  # noqa: B007 - it is returned
+            pass
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if latest is None:
+        raise KeyboardInterrupt
+    return code, latest
+
+
+def _require_kernels(kernels: list[str] | None, arg: list[str] | None) -> None:
+    if not kernels:
+        msg = "KERNEL (=nothing) must be given, or --model TARGET; write convcost kernel sobel, for example."
+        raise ConvcostError(msg)
+    if arg:
+        msg = f"arg (={arg[0]}) must go with --model, whose callable takes it; leave it out."
+        raise ConvcostError(msg)
+
+
+def _refuse_beside_model(kernels: list[str] | None, named: Mapping[str, float | None]) -> None:
+    given = [*(kernels or ()), *(f"--{name}" for name, value in named.items() if value is not None)]
+    if given:
+        msg = f"{given[0]} must not stand beside --model, which takes the kernels of a network; leave one of them out."
+        raise ConvcostError(msg)

@@ -1,0 +1,109 @@
+"""What `convcost kernel` names becomes a report: kernels with their factors, or the convolutions of a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from convcost.demonstration import agreement, as_layers
+from convcost.errors import ConvcostError
+from convcost.inputs import parse_arg
+from convcost.kernel_report import KernelReport
+from convcost.kernel_row import KernelRow
+from convcost.matrix_file import find_kernel
+from convcost.separability import separate_matrix
+from convcost.spec import Spec
+from convcost.weights_report import WeightsReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from convcost.request import TimingOptions
+
+__all__ = ["separate_kernels", "separate_model", "time_kernels"]
+
+
+def separate_kernels(
+    words: Sequence[str],
+    parameters: Mapping[str, float | None],
+    tolerance: float | None,
+    input_size: tuple[int, int, int],
+) -> KernelReport:
+    """Rank, factors and costs of kernels, and that the factors do the same; NumPy only.
+
+    Args:
+        words: a name, a file or a matrix each.
+        parameters: size, sigma, theta, wavelength and gamma of named kernels.
+        tolerance: of floating point kernels; that of their precision by default.
+        input_size: channels, height and width of the input of the layers.
+
+    Raises:
+        ConvcostError: a word that is no kernel, or a value outside its range.
+    """
+    _require_tolerance(tolerance)
+    matrices = [find_kernel(word, parameters) for word in words]
+    channels, height, width = input_size
+    rows = []
+    for matrix in matrices:
+        spec = Spec(channels, channels, (matrix.height, matrix.width), height, width)
+        found = separate_matrix(matrix, tolerance)
+        rows.append(KernelRow(matrix, found, *as_layers(found, spec), agreement(matrix, found, height, width)))
+    whole = [matrix.name for matrix in matrices if matrix.whole] if tolerance is not None else []
+    notes = tuple(f"{name} holds integers: its rank is exact, whatever the tolerance." for name in whole)
+    return KernelReport(tuple(rows), notes)
+
+
+def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[str], None]) -> Iterator[KernelReport]:
+    """The report with times, after each kernel that was timed; the kernels share the budget.
+
+    Args:
+        report: from `separate_kernels`.
+        options: where and how long to time.
+        watch: is called with a line of progress.
+
+    Raises:
+        ConvcostError: a device or a number of threads that this machine does not have.
+    """
+    watch("importing torch ...")
+    from convcost.nn.measure_kernel import measure_kernel  # noqa: PLC0415 - --no-time does without torch
+
+    rows, said = list(report.rows), report.notes
+    for i, row in enumerate(rows):
+        timing, notes = measure_kernel(row, options, options.time_budget / len(rows), watch)
+        rows[i] = replace(row, timing=timing)
+        said = tuple(dict.fromkeys((*said, *notes)))
+        yield replace(report, rows=tuple(rows), notes=said)
+
+
+def separate_model(
+    target: str, args: Sequence[str], tolerance: float | None, watch: Callable[[str], None]
+) -> Iterator[WeightsReport]:
+    """The convolutions of a network with K > 1, after each that was decomposed.
+
+    Args:
+        target: as for `convcost model`, or a file of weights.
+        args: key=value, for the callable.
+        tolerance: singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
+        watch: is called with a line of progress.
+
+    Raises:
+        ConvcostError: a target that does not load, or one without a convolution with K > 1.
+    """
+    _require_tolerance(tolerance)
+    arguments = dict(map(parse_arg, args))
+    watch("importing torch ...")
+    from convcost.nn.spectrum import layer_row  # noqa: PLC0415 - a typed matrix does without torch
+    from convcost.nn.weights import convolutions_of  # noqa: PLC0415 - the same
+
+    found, notes = convolutions_of(target, arguments)
+    report = WeightsReport(target, (), notes)
+    for number, layer in enumerate(found, 1):
+        watch(f"singular values of {layer.name} ({number} of {len(found)}) ...")
+        report = replace(report, rows=(*report.rows, layer_row(layer, tolerance)))
+        yield report
+
+
+def _require_tolerance(tolerance: float | None) -> None:
+    if tolerance is not None and not 0 <= tolerance < 1:
+        msg = f"tolerance (={tolerance}) must be a share of the largest singular value, from 0 to below 1; 1e-6 is one."
+        raise ConvcostError(msg)

@@ -1,0 +1,115 @@
+"""A kernel and its factors as real torch layers, compared and timed next to each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+
+from convcost.demonstration import column_row_weights
+from convcost.kernel_row import KernelTiming
+from convcost.nn.build import build
+from convcost.nn.clock import clock_for, interleave
+from convcost.nn.device import refusal, resolve_device
+from convcost.nn.measure import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
+from convcost.timing import summarise
+from convcost.units import human_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from convcost.demonstration import Candidate
+    from convcost.kernel_row import KernelRow
+    from convcost.request import TimingOptions
+    from convcost.timing import Series
+
+__all__ = ["measure_kernel"]
+
+KERNEL: Final = "kernel"
+FACTORS: Final = "factors"
+
+
+def measure_kernel(
+    row: KernelRow, options: TimingOptions, budget_s: float, watch: Callable[[str], None]
+) -> tuple[KernelTiming, tuple[str, ...]]:
+    """Time a kernel and its factors by the protocol of `convcost compare`.
+
+    Args:
+        row: the kernel, its factors and both as layers.
+        options: device, memory format, threads, allocator.
+        budget_s: seconds, warm-up included.
+        watch: is called with a line of progress.
+
+    Returns:
+        The timing, and what there is to say about the machine.
+
+    Raises:
+        ConvcostError: a device or a number of threads that this machine does not have.
+    """
+    conditions, pinned = conditions_for(options, options.devices[0])
+    where = resolve_device(options.devices[0])
+    most = max(row.kernel.cost.traffic_bytes, row.factors.cost.traffic_bytes)
+    if reason := refusal(2 * most, where):
+        return KernelTiming(conditions, refused=reason), ()
+    watch("looking at the machine ...")
+    notes = machine_notes(options, where, conditions.threads, pinned=pinned)
+    with timing_settings(conditions.threads):
+        probe, flop_per_s = reference_probe(where)
+        least_s = (row.kernel.cost.flops + row.factors.cost.flops) / flop_per_s
+        if least_s > budget_s:
+            reason = f"not timed: a call of both takes {human_time(least_s)} or more; raise --time-budget"
+            return KernelTiming(conditions, refused=reason), notes
+        layout = torch.channels_last if options.memory_format == "channels_last" else torch.contiguous_format
+        data = torch.randn(*row.input_shape, device=where).to(memory_format=layout)
+        layers = {name: _laid_out(module.to(where), layout) for name, module in _modules(row).items()}
+        outputs = [layer(data) for layer in layers.values()]
+        difference = float((outputs[0] - outputs[1]).abs().max())
+        del outputs
+
+        def call(layer: nn.Module) -> Callable[[], object]:
+            return lambda: layer(data)
+
+        def tell(series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:
+            del series, probes
+            watch(f"{row.separation.name}: {line}")
+
+        calls = {name: call(layer) for name, layer in layers.items()}
+        left = max(0.01, budget_s - (LOOK_S if where.type == "cpu" else 0.0))
+        series, probes = interleave(calls, probe, clock_for(where, conditions.threads), left, tell)
+    timings = summarise(series, probes, KERNEL, pinned=pinned)
+    return KernelTiming(conditions, timings[KERNEL], timings[FACTORS], difference), notes
+
+
+def _modules(row: KernelRow) -> dict[str, nn.Module]:
+    """Both as modules in float32; every channel has the same kernel."""
+    channels = row.kernel.layers[0].input.channels
+    columns, rows = column_row_weights(row.separation)
+    whole = row.matrix.array()[None, None]
+    return {
+        KERNEL: _filled(row.kernel, [whole.repeat(channels, 0)]),
+        FACTORS: _filled(row.factors, [_tiled(columns, channels), rows.repeat(channels, 0)]),
+    }
+
+
+def _tiled(columns: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
+    """All columns for the first channel, then all for the second: the order of a grouped convolution."""
+    import numpy as np  # noqa: PLC0415 - beside its one use
+
+    return np.tile(columns, (channels, 1, 1, 1))
+
+
+def _filled(candidate: Candidate, weights: list[NDArray[np.float64]]) -> nn.Module:
+    module = build(candidate.tree, candidate.layers[0].input, dtype=torch.float32)
+    convs = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
+    with torch.no_grad():
+        for conv, weight in zip(convs, weights, strict=True):
+            conv.weight.copy_(torch.from_numpy(weight))
+    return module
+
+
+def _laid_out(module: nn.Module, layout: torch.memory_format) -> Any:
+    return module.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks this keyword

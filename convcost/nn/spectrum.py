@@ -1,0 +1,160 @@
+"""Singular values of a convolution's kernels and of the layer as a whole, with little memory beside the weights."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from convcost.errors import ConvcostError
+from convcost.layer_row import BINS, LayerRow, pair_rank
+from convcost.separability import rank_tolerance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+    from convcost.conv import Conv
+
+__all__ = ["ConvWeights", "layer_row", "one_thread"]
+
+CHUNK: Final = 16_384
+"""Kernels of one batched SVD: a megabyte of float64 at 3×3."""
+QUARTILES: Final = (0.25, 0.5, 0.75)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """LAPACK on small matrices with one thread: two can be thirty times slower. No gradients are kept."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvWeights:
+    """One convolution over two axes, and what reads its weight.
+
+    Attributes:
+        name: of the layer.
+        op: class of the module; None in a file of weights, which tells neither groups nor stride.
+        conv: the convolution, without bias.
+        read: gives (O, C / g, k_h, k_w), of a transposed convolution (C, O / g, k_h, k_w).
+    """
+
+    name: str
+    op: str | None
+    conv: Conv
+    read: Callable[[], Tensor]
+
+
+def layer_row(layer: ConvWeights, tolerance: float | None = None) -> LayerRow:
+    """What the singular values say of one convolution; with one thread, without gradients.
+
+    Args:
+        layer: its weight is read here, and let go.
+        tolerance: singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
+
+    Raises:
+        ConvcostError: weights that are no finite real numbers.
+    """
+    with one_thread():
+        weight = layer.read().detach().cpu()
+        if not weight.is_floating_point():
+            msg = f"layer (={layer.name}) must have real weights in floating point, not {weight.dtype}; convert it."
+            raise ConvcostError(msg)
+        tall, wide = weight.shape[2:]
+        share = rank_tolerance(tall, wide, torch.finfo(weight.dtype).eps) if tolerance is None else tolerance
+        energies, ranks, total = _kernel_spectra(layer.name, weight, share)
+        quartiles, histogram = _spread(energies[ranks > 0])
+        pairs = _pair_energies(_in_groups(weight, layer.conv))
+    return LayerRow(
+        layer.name,
+        layer.op,
+        layer.conv,
+        kernels=len(ranks),
+        zero_kernels=int((ranks == 0).sum()),
+        rank1_kernels=int((ranks == 1).sum()),
+        tolerance=share,
+        energy_q25=quartiles[0],
+        energy_median=quartiles[1],
+        energy_q75=quartiles[2],
+        histogram=histogram,
+        pair_rank=pair_rank(pairs, total),
+        pair_full_rank=len(pairs),
+    )
+
+
+def _kernel_spectra(name: str, weight: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
+    """Of each kernel the share of its energy in the first 1, 2, ... singular values, and its rank; the whole energy.
+
+    In float64, chunk by chunk.
+    """
+    kernels = weight.reshape(-1, *weight.shape[2:])
+    least = min(kernels.shape[1:])
+    energies = torch.empty(len(kernels), least, dtype=torch.float32)
+    ranks = torch.empty(len(kernels), dtype=torch.uint8 if least < 256 else torch.int32)  # noqa: PLR2004 - uint8's end
+    total = 0.0
+    for start in range(0, len(kernels), CHUNK):
+        chunk = kernels[start : start + CHUNK].to(torch.float64)
+        if not bool(chunk.isfinite().all()):
+            msg = f"layer (={name}) must have finite weights; it holds NaN or inf: train it again or name another file."
+            raise ConvcostError(msg)
+        values = torch.linalg.svdvals(chunk)
+        squares = values.square()
+        sums = squares.cumsum(1)
+        whole = sums[:, -1:]
+        energies[start : start + CHUNK] = sums / whole.where(whole > 0, 1.0)
+        ranks[start : start + CHUNK] = (values > share * values[:, :1]).sum(1)
+        total += float(whole.sum())
+    return energies, ranks, total
+
+
+def _spread(energies: Tensor) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:
+    """Quartiles for each number of singular values, and the histogram of the first; nothing of no kernels."""
+    import numpy as np  # noqa: PLC0415 - torch.quantile refuses 16 million numbers
+
+    if not len(energies):
+        return [(), (), ()], (0,) * BINS
+    columns = [np.quantile(energies[:, i].numpy(), QUARTILES) for i in range(energies.shape[1])]
+    first = torch.histc(energies[:, 0], BINS, 0.0, 1.0)
+    return [tuple(float(column[q]) for column in columns) for q in range(3)], tuple(int(count) for count in first)
+
+
+def _in_groups(weight: Tensor, conv: Conv) -> Tensor:
+    """The weight as a view (g, O / g, C / g, k_h, k_w)."""
+    split = weight.view(conv.groups, -1, *weight.shape[1:])
+    return split.transpose(1, 2) if conv.transposed else split
+
+
+def _pair_energies(weight: Tensor) -> list[float]:
+    """Squared singular values of the layer as a (C·k_h) × (O·k_w) matrix, falling; of groups those of one rank added.
+
+    A k_h×1 convolution to r channels and a 1×k_w convolution from them are exactly a product of rank r of this matrix
+    (Jaderberg, Vedaldi, Zisserman 2014, scheme 2). Energies need no more than the eigenvalues of the Gram matrix of
+    its smaller side, which is added up slice by slice, so that nothing as large as the layer is copied.
+
+    Args:
+        weight: (g, O / g, C / g, k_h, k_w).
+    """
+    groups, outputs, inputs, tall, wide = weight.shape
+    dtype = weight.dtype if weight.dtype is torch.float64 else torch.float32
+    side = min(inputs * tall, outputs * wide)
+    gram = torch.zeros(groups, side, side, dtype=dtype)
+    if inputs * tall <= outputs * wide:
+        for j in range(wide):
+            part = weight[..., j].to(dtype).reshape(groups, outputs, side)
+            gram.baddbmm_(part.mT, part)
+    else:
+        for i in range(tall):
+            part = weight[..., i, :].permute(0, 1, 3, 2).to(dtype).reshape(groups, side, inputs)
+            gram.baddbmm_(part, part.mT)
+    values = torch.linalg.eigvalsh(gram).clamp_(min=0.0)
+    return [float(value) for value in values.double().sum(0).flip(0)]
