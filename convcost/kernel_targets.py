@@ -92,9 +92,11 @@ def separate_model(
     _require_tolerance(tolerance)
     arguments = dict(map(parse_arg, args))
     watch("importing torch ...")
+    from convcost.nn.device import return_freed_memory  # noqa: PLC0415 - a typed matrix does without torch
     from convcost.nn.spectrum import layer_row  # noqa: PLC0415 - a typed matrix does without torch
     from convcost.nn.weights import convolutions_of  # noqa: PLC0415 - the same
 
+    return_freed_memory()
     found, notes = convolutions_of(target, arguments)
     report = WeightsReport(target, (), notes)
     for number, layer in enumerate(found, 1):

@@ -1,4 +1,4 @@
-"""One convolution of a network: how separable its kernels are, and what a pair of K×1 and 1×K would cost. Plain values."""
+"""One convolution of a network: how separable its kernels are, and what a pair of K×1 and 1×K would cost."""
 
 from __future__ import annotations
 

@@ -64,6 +64,11 @@ class WeightsReport:
         )
         return ranks, pairs
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """None: what there is to say concerns the network as a whole."""
+        return ()
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `convcost kernel --model --format json`."""
         fields = zip(records(LAYER_COLUMNS, self.rows), self.rows, strict=True)

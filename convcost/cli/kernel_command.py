@@ -16,13 +16,12 @@ from convcost.columns import choose_columns
 from convcost.errors import ConvcostError
 from convcost.filling import require_devices
 from convcost.kernel_columns import KERNEL_COLUMNS, LAYER_COLUMNS
-from convcost.kernel_report import KernelReport
-from convcost.kernel_targets import separate_kernels, separate_model, time_kernels
 from convcost.request import TimingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from convcost.kernel_report import KernelReport
     from convcost.weights_report import WeightsReport
 
 __all__ = ["kernel_command"]
@@ -102,6 +101,8 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     """
     refuse_exports(export)
     fields = choose_columns(KERNEL_COLUMNS if model is None else LAYER_COLUMNS, columns)
+    from convcost.kernel_targets import separate_kernels, separate_model, time_kernels  # noqa: PLC0415 - not for --help
+
     named = {"size": size, "sigma": sigma, "theta": theta, "wavelength": wavelength, "gamma": gamma}
     result: KernelReport | WeightsReport
     with ProgressLine() as progress:
@@ -120,7 +121,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
                 code, result = _last(time_kernels(result, options, progress), result)
     deliver(replace(result, columns=fields), form, export, table_shown=False, payload=result.to_dict())
     say(result.notes, "note")
-    say(result.warnings if isinstance(result, KernelReport) else (), "warning")
+    say(result.warnings, "warning")
     if code == INTERRUPTED:
         say(["interrupted: what was not done yet is left out."], "note")
     return code

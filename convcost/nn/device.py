@@ -14,13 +14,22 @@ import torch
 from convcost.errors import ConvcostError
 from convcost.units import human_bytes
 
-__all__ = ["cpu_name", "free_memory", "other_load", "pin_allocator", "resolve_device", "resolve_threads"]
+__all__ = [
+    "cpu_name",
+    "free_memory",
+    "other_load",
+    "pin_allocator",
+    "resolve_device",
+    "resolve_threads",
+    "return_freed_memory",
+]
 
 KINDS: Final = ("cpu", "cuda", "mps")
 M_MMAP_THRESHOLD: Final = -3
 M_TRIM_THRESHOLD: Final = -1
 BIGGEST_MMAP_THRESHOLD: Final = 1 << 30
 NEVER_TRIM: Final = 2**31 - 1
+MEGABYTE: Final = 1 << 20
 
 
 def resolve_device(name: str) -> torch.device:
@@ -80,11 +89,26 @@ def pin_allocator() -> bool:
     Returns:
         Whether it could be done: only Linux with glibc has this switch.
     """
+    return _set_allocator(BIGGEST_MMAP_THRESHOLD, NEVER_TRIM)
+
+
+def return_freed_memory() -> bool:
+    """Make glibc give freed blocks of a megabyte and more back to the system, for work in which memory counts.
+
+    By itself it keeps blocks of up to 32 MB once one of that size was freed, and their holes add up to a large
+    layer's weights and more. It stays so for the rest of the process, or until `pin_allocator`.
+
+    Returns:
+        Whether it could be done: only Linux with glibc has this switch.
+    """
+    return _set_allocator(MEGABYTE, MEGABYTE)
+
+
+def _set_allocator(mmap_threshold: int, trim_threshold: int) -> bool:
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
-    done: int = libc.mallopt(M_MMAP_THRESHOLD, BIGGEST_MMAP_THRESHOLD) and libc.mallopt(M_TRIM_THRESHOLD, NEVER_TRIM)
-    return bool(done)
+    return bool(libc.mallopt(M_MMAP_THRESHOLD, mmap_threshold) and libc.mallopt(M_TRIM_THRESHOLD, trim_threshold))
 
 
 def cpu_name() -> str:

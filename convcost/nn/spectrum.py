@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConvWeights", "layer_row", "one_thread"]
 
-CHUNK: Final = 16_384
-"""Kernels of one batched SVD: a megabyte of float64 at 3×3."""
+CHUNK: Final = 4096
+"""Kernels of one batched SVD: 0.3 MB of float64 at 3×3."""
 QUARTILES: Final = (0.25, 0.5, 0.75)
 
 
@@ -72,59 +72,65 @@ def layer_row(layer: ConvWeights, tolerance: float | None = None) -> LayerRow:
             raise ConvcostError(msg)
         tall, wide = weight.shape[2:]
         share = rank_tolerance(tall, wide, torch.finfo(weight.dtype).eps) if tolerance is None else tolerance
-        energies, ranks, total = _kernel_spectra(layer.name, weight, share)
-        quartiles, histogram = _spread(energies[ranks > 0])
+        kernels = _kernels(layer.name, weight, share)  # lets go of its arrays before the next line takes memory
         pairs = _pair_energies(_in_groups(weight, layer.conv))
     return LayerRow(
         layer.name,
         layer.op,
         layer.conv,
-        kernels=len(ranks),
-        zero_kernels=int((ranks == 0).sum()),
-        rank1_kernels=int((ranks == 1).sum()),
+        kernels=kernels.number,
+        zero_kernels=kernels.zeros,
+        rank1_kernels=kernels.rank1,
         tolerance=share,
-        energy_q25=quartiles[0],
-        energy_median=quartiles[1],
-        energy_q75=quartiles[2],
-        histogram=histogram,
-        pair_rank=pair_rank(pairs, total),
+        energy_q25=kernels.quartiles[0],
+        energy_median=kernels.quartiles[1],
+        energy_q75=kernels.quartiles[2],
+        histogram=kernels.histogram,
+        pair_rank=pair_rank(pairs, kernels.energy),
         pair_full_rank=len(pairs),
     )
 
 
-def _kernel_spectra(name: str, weight: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
-    """Of each kernel the share of its energy in the first 1, 2, ... singular values, and its rank; the whole energy.
+class _Kernels(NamedTuple):
+    """What the kernels of a layer have in common; `energy` is the sum of all squared weights."""
 
-    In float64, chunk by chunk.
-    """
+    number: int
+    zeros: int
+    rank1: int
+    quartiles: list[tuple[float, ...]]
+    histogram: tuple[int, ...]
+    energy: float
+
+
+def _kernels(name: str, weight: Tensor, share: float) -> _Kernels:
+    """Ranks, and the share of a kernel's energy in its first 1, 2, ... singular values, in float64, chunk by chunk."""
     kernels = weight.reshape(-1, *weight.shape[2:])
-    least = min(kernels.shape[1:])
-    energies = torch.empty(len(kernels), least, dtype=torch.float32)
-    ranks = torch.empty(len(kernels), dtype=torch.uint8 if least < 256 else torch.int32)  # noqa: PLR2004 - uint8's end
-    total = 0.0
+    energies = torch.empty(len(kernels), min(kernels.shape[1:]), dtype=torch.float32)
+    zeros, rank1, total = 0, 0, 0.0
     for start in range(0, len(kernels), CHUNK):
         chunk = kernels[start : start + CHUNK].to(torch.float64)
         if not bool(chunk.isfinite().all()):
             msg = f"layer (={name}) must have finite weights; it holds NaN or inf: train it again or name another file."
             raise ConvcostError(msg)
         values = torch.linalg.svdvals(chunk)
-        squares = values.square()
-        sums = squares.cumsum(1)
-        whole = sums[:, -1:]
-        energies[start : start + CHUNK] = sums / whole.where(whole > 0, 1.0)
-        ranks[start : start + CHUNK] = (values > share * values[:, :1]).sum(1)
-        total += float(whole.sum())
-    return energies, ranks, total
+        ranks = (values > share * values[:, :1]).sum(1)
+        sums = values.square_().cumsum_(1)
+        energies[start : start + CHUNK] = sums / sums[:, -1:]  # NaN for a kernel of zeros
+        zeros += int((ranks == 0).sum())
+        rank1 += int((ranks == 1).sum())
+        total += float(sums[:, -1].sum())
+    return _Kernels(len(kernels), zeros, rank1, *_spread(energies), total)
 
 
 def _spread(energies: Tensor) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:
-    """Quartiles for each number of singular values, and the histogram of the first; nothing of no kernels."""
+    """Quartiles for each number of singular values, and the histogram of the first; nothing where all are zeros."""
     import numpy as np  # noqa: PLC0415 - torch.quantile refuses 16 million numbers
 
-    if not len(energies):
+    alive = ~energies[:, 0].isnan()
+    if not bool(alive.any()):
         return [(), (), ()], (0,) * BINS
-    columns = [np.quantile(energies[:, i].numpy(), QUARTILES) for i in range(energies.shape[1])]
-    first = torch.histc(energies[:, 0], BINS, 0.0, 1.0)
+    columns = [np.quantile(column[alive].numpy(), QUARTILES, overwrite_input=True) for column in energies.T]
+    first = torch.histc(energies[:, 0][alive], BINS, 0.0, 1.0)
     return [tuple(float(column[q]) for column in columns) for q in range(3)], tuple(int(count) for count in first)
 
 

@@ -1,0 +1,43 @@
+"""`convcost kernel --model` on weights of ResNet-50's sizes: seconds, and peak memory beside the weights themselves."""
+
+from __future__ import annotations
+
+import subprocess
+
+from processes import PYTHON
+
+RUN = """
+import re, time, torch
+from pathlib import Path
+from convcost.kernel_targets import separate_model
+from convcost.nn.load import load_target
+from convcost.nn.spectrum import layer_row
+from convcost.nn.weights import convolutions_of
+
+def memory(what):
+    return 1024 * int(re.search(what + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+torch.save({"conv.weight": torch.randn(64, 64, 3, 3)}, FILE)
+list(separate_model(FILE, (), None, lambda line: None))  # LAPACK is loaded, and the allocator set
+layers, _ = convolutions_of("network:resnet50", {})
+numbers = sum(p.numel() for p in load_target("network:resnet50").module.parameters() if p.ndim == 4)
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+before, start = memory("VmRSS"), time.perf_counter()
+rows = [layer_row(layer) for layer in layers]
+seconds = time.perf_counter() - start
+largest = 4 * max(row.params_before for row in rows)
+print(numbers, sum(row.kernels for row in rows), seconds, (memory("VmHWM") - before) / largest)
+"""
+
+
+def main() -> None:
+    code = RUN.replace("FILE", "'/tmp/convcost-benchmark.pt'")
+    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    numbers, kernels, seconds, memory = map(float, done.stdout.split())
+    print(f"{numbers:,.0f} weights of convolutions, {kernels:,.0f} kernels with K > 1")
+    print(f"singular values of all of them: {seconds:.1f} s (wanted: at most 20)")
+    print(f"peak memory beside the weights: {memory:.2f} of the largest layer with K > 1 (wanted: at most 3)")
+
+
+if __name__ == "__main__":
+    main()
