@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 
 from processes import PYTHON
 
@@ -31,8 +32,9 @@ print(numbers, sum(row.kernels for row in rows), seconds, (memory("VmHWM") - bef
 
 
 def main() -> None:
-    code = RUN.replace("FILE", "'/tmp/convcost-benchmark.pt'")
-    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    with tempfile.TemporaryDirectory() as folder:
+        code = RUN.replace("FILE", repr(f"{folder}/weights.pt"))
+        done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
     numbers, kernels, seconds, memory = map(float, done.stdout.split())
     print(f"{numbers:,.0f} weights of convolutions, {kernels:,.0f} kernels with K > 1")
     print(f"singular values of all of them: {seconds:.1f} s (wanted: at most 20)")

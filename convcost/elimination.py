@@ -46,7 +46,7 @@ def exact_ranks(stack: Any) -> NDArray[np.int64]:  # noqa: ANN401 - an array-lik
     ranks = np.zeros(count, dtype=np.int64)
     each = np.arange(count)
     for step in range(least):
-        rest = (work[:, step:, step:] != 0).reshape(count, -1)
+        rest = (work[:, step:, step:] != 0).reshape(count, (height - step) * (width - step))
         alive = rest.any(axis=1)
         if not alive.any():
             break

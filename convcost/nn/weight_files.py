@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError  # an exception; nothing is unpickled with it
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["StoredTensor", "is_weight_file", "read_weights", "same"]
 
 SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+
+_HOW: Final = "the weights with torch.save(model.state_dict(), ...) of torch 1.6 or later, or as safetensors."
 
 StoredTensor = tuple[str, tuple[int, ...], "Callable[[], torch.Tensor]"]
 """Name, shape, and what reads the tensor when it is needed."""
@@ -39,10 +42,7 @@ def is_weight_file(target: str) -> bool:
         return False
     kind = kind_of(path)
     if kind == "pickle" and not zipfile.is_zipfile(path):
-        msg = (
-            f"target (={target}) must be no pickle, which could run any code when opened; "
-            "save the weights with torch.save(model.state_dict(), ...) of torch 1.6 or later, or as safetensors."
-        )
+        msg = f"target (={target}) must be no pickle, which could run any code when opened; save {_HOW}"
         raise ConvcostError(msg)
     return kind in {"pickle", "safetensors"}
 
@@ -63,9 +63,12 @@ def read_weights(path: Path) -> Iterator[StoredTensor]:
         return _from_safetensors(path)
     try:
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except UnpicklingError as error:  # torch's own text advises to run the file
+        msg = f"target (={path}) must hold weights alone; it names other objects, which could run any code: save {_HOW}"
+        raise ConvcostError(msg) from error
     except Exception as error:  # torch raises of every kind for a file that is no state_dict
         why = " ".join(str(error).split("\n")[0].split())[:160] or type(error).__name__
-        msg = f"target (={path}) must hold weights alone: {why}; save it with torch.save(model.state_dict(), ...)."
+        msg = f"target (={path}) must be a whole file of weights: {why}; save {_HOW}"
         raise ConvcostError(msg) from error
     return _from_mapping(held, "")
 

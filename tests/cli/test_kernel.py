@@ -1,0 +1,257 @@
+"""`convcost kernel` as its users have it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import convcost.nn.measure_kernel
+from convcost.cli import main
+from convcost.kernels import KERNELS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROMISED = {
+    *("name", "height", "width", "rank", "separable", "column", "row", "singular_values", "rank1_error"),
+    *("products_before", "products_after"),
+}
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(["kernel", *words])
+    streams = capsys.readouterr()
+    return code, streams.out, streams.err
+
+
+def kernels(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, object]]:
+    code, out, _ = run(capsys, *words, "--no-time", "--format", "json")
+    payload = json.loads(out)
+    assert code == 0
+    assert payload["schema"] == "convcost.kernel/1"
+    return payload["kernels"]
+
+
+@pytest.mark.parametrize("text", ["-1 0 1; -2 0 2; -1 0 1", "-1,0,1;-2,0,2;-1,0,1", "-1 0 1\n-2 0 2\n-1 0 1"])
+def test_a_leading_minus_is_no_option(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    for words in ((text,), ("--c", "2", text), (text, "--h", "20"), ("--", text)):
+        (found,) = kernels(capsys, *words)
+        assert found.keys() >= PROMISED
+        assert (found["name"], found["height"], found["width"]) == ("-1 0 1; -2 0 2; -1 0 1", 3, 3)
+        assert (found["rank"], found["separable"]) == (1, True)
+        assert (found["column"], found["row"]) == ([1, 2, 1], [-1, 0, 1])
+        assert (found["products_before"], found["products_after"]) == (9, 6)
+        assert found["difference"] == 0
+
+
+def test_negative_options_stay_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kernels(capsys, "gabor", "--theta", "-30")[0]["rank"] == 2
+    code, _, err = run(capsys, "gaussian", "--sigma", "-1", "--no-time")
+    assert (code, err.startswith("error: sigma (=-1.0) must be")) == (2, True)
+    code, _, err = run(capsys, "sobel", "--no-tme")
+    assert (code, err) == (
+        2,
+        "error: No such option: --no-tme Did you mean --no-time?; see convcost kernel --help.\n",
+    ) or (code == 2 and "No such option: --no-tme" in err)
+
+
+def test_a_kernel_that_is_not_separable_has_no_column_and_no_row(capsys: pytest.CaptureFixture[str]) -> None:
+    (found,) = kernels(capsys, "laplacian")
+    assert (found["rank"], found["separable"], found["column"], found["row"]) == (2, False, None, None)
+    assert (found["products_before"], found["products_after"], found["pays_up_to_rank"]) == (9, 12, 1)
+    assert len(found["singular_values"]) == len(found["errors"]) == 3
+    assert found["macs_ratio"] == 9 / 12
+    assert found["macs_before"] == 3 * 224 * 224 * 9
+
+
+def test_the_table_says_everything_about_each_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "sobel", "laplacian", "--no-time", "--c", "5", "--h", "20", "--w", "30")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "each channel of 1x5x20x30 alone; 1 MAC = 2 FLOPs"
+    assert lines[2].split()[:4] == ["sobel", "3x3", "1", "yes"]
+    assert "sobel: rank 1 (exact), spatially separable" in lines
+    assert "  = [1 2 1]ᵀ · [-1 0 1]" in lines
+    assert "  rank 1: error 0, products a pixel 9 → 6 (1.5x fewer)" in lines
+    assert "  rank 2: error 0, products a pixel 9 → 12 (1.3x as many)" in lines
+    assert "  from rank 2 on it does not pay: 12 products against 9 a pixel" in lines
+    assert "on an image of 20x30 kernel and factors differ by at most 0 (outputs reach" in out
+    assert "\x1b" not in out
+
+
+def test_every_named_kernel_is_listed_with_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--list-kernels")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(KERNELS)
+    assert all(kernel.source in out for kernel in KERNELS.values())
+
+
+def test_a_kernel_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.outer([0.3, 0.5], [0.1, 0.7, 0.9]))
+    (tmp_path / "k.csv").write_text("1,2\n2,4\n", encoding="utf-8")
+    first, second = kernels(capsys, str(tmp_path / "k.npy"), str(tmp_path / "k.csv"))
+    assert (first["name"], first["height"], first["width"], first["separable"]) == ("k.npy", 2, 3, True)
+    np.testing.assert_allclose(np.outer(first["column"], first["row"]), np.outer([0.3, 0.5], [0.1, 0.7, 0.9]))
+    assert first["tolerance"] == 16 * 3 * 2.0**-52
+    assert (second["column"], second["row"]) == ([1, 2], [1, 2])
+
+
+def test_the_tolerance_is_an_option_that_integers_ignore(capsys: pytest.CaptureFixture[str]) -> None:
+    nearly = ("1.5 3; 3 6.001", "--tolerance", "0.001")
+    assert kernels(capsys, *nearly)[0]["rank"] == 1
+    code, out, err = run(
+        capsys, "1 2; 2 5", "--tolerance", "0.5", "--no-time", "--columns", "name,rank", "--format", "csv"
+    )
+    assert (code, out) == (0, "name,rank\n1 2; 2 5,2\n")
+    assert "note: 1 2; 2 5 holds integers: its rank is exact, whatever the tolerance." in err
+
+
+@pytest.mark.timing
+def test_both_are_timed_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("sobel", "--time-budget", "1", "--c", "4", "--h", "40")
+    code, out, _ = run(capsys, *words, "--format", "json")
+    (found,) = json.loads(out)["kernels"]
+    assert code == 0
+    assert found["kernel_time_s"] > 0
+    assert found["time_s"] > 0
+    assert found["speedup_low"] < found["speedup"] < found["speedup_high"]
+    assert found["macs_ratio"] == 1.5
+    assert (found["device"], found["threads"], found["memory_format"]) == ("cpu", 1, "contiguous")
+    assert found["timed_difference"] < 1e-3
+    code, out, _ = run(capsys, *words)
+    assert "; 1.5x fewer MACs, " in out
+    assert "speed-up" in out
+
+
+def test_what_was_known_before_an_interrupt_is_delivered(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(convcost.nn.measure_kernel, "measure_kernel", interrupted)
+    code, out, err = run(capsys, "sobel", "--format", "json", "--export", str(tmp_path / "rows.csv"))
+    (found,) = json.loads(out)["kernels"]
+    assert code == 130
+    assert (found["rank"], found["time_s"]) == (1, None)
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8").count("\n") == 2
+    assert "interrupted" in err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "md", "tex", "parquet", "xlsx"])
+def test_every_kind_of_export_of_kernels_and_of_networks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str
+) -> None:
+    torch.save(nn.Conv2d(2, 3, 3).state_dict(), tmp_path / "w.pt")
+    for words in (("sobel", "-1 2; 2 5", "--no-time"), ("--model", str(tmp_path / "w.pt"))):
+        path = tmp_path / f"rows.{suffix}"
+        code, _, _ = run(capsys, *words, "--export", str(path))
+        assert code == 0
+        assert path.stat().st_size > 100
+        path.unlink()
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "markdown", "latex"])
+def test_a_machines_format_holds_nothing_but_data(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    code, out, err = run(capsys, "sobel", "--no-time", "--format", form)
+    starts = {"csv": "name,height,width,", "json": "{\n", "markdown": "| name", "latex": "\\begin{tabular}"}
+    assert code == 0
+    assert out.startswith(starts[form])
+    assert "spatially separable" not in out
+    assert "note: sobel: rank 1 (exact), spatially separable" in err
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    """A network with one convolution of rank 1 kernels, one of zeros, and one 1×1."""
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, (3, 5)), nn.Conv2d(4, 5, 1))
+    with torch.no_grad():
+        network[0].weight.copy_(torch.randn(3, 2, 3, 1) * torch.randn(3, 2, 1, 3))
+        network[1].weight.zero_()
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    return str(tmp_path / "w.pt")
+
+
+def test_a_networks_weights_have_one_row_a_convolution(capsys: pytest.CaptureFixture[str], weights: str) -> None:
+    code, out, err = run(capsys, "--model", weights, "--format", "json")
+    payload = json.loads(out)
+    first, second = payload["layers"]
+    assert (code, payload["schema"], payload["kernels"]) == (0, "convcost.kernel/1", [])
+    assert (first["name"], first["kernel_size"], first["kernels"], first["rank1_kernels"]) == ("0", [3, 3], 6, 6)
+    assert first["energy_median"] == pytest.approx([1, 1, 1])
+    assert first["energy_histogram"] == [0] * 9 + [6]
+    assert first["params_before"] == 3 * 2 * 9
+    assert first["params_after"] == first["pair_rank"] * (2 * 3 + 3 * 3)
+    assert (second["zero_kernels"], second["energy_median"], second["pair_rank"]) == (12, None, 0)
+    assert "note: weights alone tell neither groups nor stride" in err
+    _, out, _ = run(capsys, "--model", weights)
+    assert "6 of 18 kernels (33.3 %) have rank 1, 12 are zeros" in out
+    assert "100.0 % (100.0–100.0) ▁▁▁▁▁▁▁▁▁█" in out
+
+
+def test_a_target_with_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--model", "network:mobilenet_v1", "--arg", "alpha=0.25", "--format", "csv", "--columns", "name,kernels")
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert out.splitlines()[1:3] == ["block1.conv,24", "block2.depthwise,8"]  # 3·8, and 8 depthwise kernels
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["1 2; 3"], "row 2 (=1 numbers)"),
+        ([""], "the matrix (=empty)"),
+        (["1 b; 2 3"], "entry (=b, row 1)"),
+        (["nan 1; 2 3"], "entry (=nan, row 1)"),
+        (["-inf 1; 2 3"], "entry (=-inf, row 1)"),
+        (["5"], "the matrix (=5, 1x1)"),
+        (["-5"], "the matrix (=-5, 1x1)"),
+        (["k.pkl"], "must be no pickle"),
+        (["sobell"], "did you mean sobel?"),
+        ([], "KERNEL (=nothing) must be given, or --model TARGET; "),
+        (["sobel", "--model", "network:resnet18"], "sobel must not stand beside --model"),
+        (["--model", "network:resnet18", "--size", "3"], "--size must not stand beside --model"),
+        (["sobel", "--arg", "a=1"], "arg (=a=1) must go with --model"),
+        (["sobel", "--tolerance", "1"], "tolerance (=1.0) must be a share"),
+        (["--model", "network:resnet18", "--tolerance", "nan"], "tolerance (=nan) must be a share"),
+        (["--model", "torch.nn:ReLU"], "must have a convolution over two axes"),
+        (["sobel", "--c", "0"], "must be at least 1"),
+        (["sobel", "--h", "0"], "must be at least 1"),
+        (["sobel", "--device", "tpu"], "device (=tpu)"),
+        (["sobel", "--memory-format", "nhwc"], "memory_format (=nhwc) must be one of contiguous, channels_last."),
+        (["sobel", "--threads", "0"], "threads (=0)"),
+        (["sobel", "--time-budget", "0"], "time_budget (=0.0)"),
+        (["sobel", "--columns", "nothing"], "columns (=nothing)"),
+        (["sobel", "--export", "a.foo"], "--export (=a.foo) must end in"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    code, out, err = run(capsys, *words)
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_a_matrix_without_timing_needs_numpy_alone() -> None:
+    code = (
+        "import sys\nfrom convcost.cli import main\n"
+        "main(['kernel', '-1 0 1; -2 0 2; -1 0 1', '--no-time'])\n"
+        "import convcost\nconvcost.separate([[1, 2], [2, 4]])\n"
+        "print('loaded', *({'torch', 'fvcore', 'pandas', 'rich', 'numpy', 'safetensors'} & set(sys.modules)))"
+    )
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONUTF8": "1"}
+    )
+    assert done.stdout.splitlines()[-1] == "loaded numpy"

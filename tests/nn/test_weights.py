@@ -1,0 +1,170 @@
+"""Where a network's convolutions are found: modules of every kind, and files of weights."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from convcost.errors import ConvcostError, MissingPackageError
+from convcost.nn.spectrum import layer_row
+from convcost.nn.weights import convolutions_of
+
+SOURCE = """
+import torch
+from torch import nn
+
+def small(width=4):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.Conv2d(width, 8, 1), nn.Conv2d(8, 8, (1, 5), groups=8))
+
+def others():
+    return nn.Sequential(nn.Conv1d(3, 4, 3), nn.Conv3d(3, 4, 3), nn.ConvTranspose2d(3, 6, 2, stride=2))
+
+def normed():
+    return nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+
+def linear():
+    return nn.Sequential(nn.Linear(3, 4), nn.Conv2d(3, 4, 1))
+
+def lazy():
+    return nn.LazyConv2d(4, 3)
+
+def functional():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(5, 2, 3, 3))
+        def forward(self, x):
+            return nn.functional.conv2d(x, self.weight)
+    return Own()
+"""
+
+
+class Trap:
+    """What an attacker pickles: opening it writes a file."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("opened"),)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "nets_of_kernels.py").write_text(SOURCE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "nets_of_kernels", raising=False)
+    return tmp_path
+
+
+def found(target: str, **args: object) -> dict[str, tuple[object, ...]]:
+    layers, _ = convolutions_of(target, args)
+    return {
+        one.name: (one.op, one.conv.in_channels, one.conv.out_channels, one.conv.kernel_size, one.conv.groups)
+        for one in layers
+    }
+
+
+def test_convolutions_of_a_module_with_a_kernel_above_1x1() -> None:
+    assert found("nets_of_kernels.py:small", width=6) == {
+        "0": ("Conv2d", 3, 6, (3, 3), 1),
+        "2": ("Conv2d", 8, 8, (1, 5), 8),
+    }
+
+
+def test_convolutions_over_other_axes_are_left_out_and_that_is_said() -> None:
+    assert found("nets_of_kernels.py:others") == {"2": ("ConvTranspose2d", 3, 6, (2, 2), 1)}
+    _, notes = convolutions_of("nets_of_kernels.py:others", {})
+    assert notes == ("2 convolutions over one or three axes are left out: a pair of K×1 and 1×K needs two.",)
+
+
+def test_a_parametrised_weight_is_that_which_is_used() -> None:
+    (layer,), _ = convolutions_of("nets_of_kernels.py:normed", {})
+    assert layer.read().shape == (4, 3, 3, 3)
+    assert layer_row(layer).kernels == 12
+
+
+def test_a_weight_that_no_convolution_module_owns_is_found_by_its_shape() -> None:
+    (layer,), notes = convolutions_of("nets_of_kernels.py:functional", {})
+    assert (layer.conv.in_channels, layer.conv.out_channels) == (2, 5)
+    assert notes[0].startswith("weights alone tell neither groups nor stride")
+
+
+def test_a_network_as_data_has_weights_and_says_that_they_are_not_trained() -> None:
+    layers, notes = convolutions_of("network:mobilenet_v1", {"alpha": 0.25})
+    assert [one.conv.groups for one in layers[:2]] == [1, 8]
+    assert any("has no trained weights" in note for note in notes)
+
+
+def test_a_state_dict_is_read_tensor_by_tensor(folder: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 9, 1))
+    torch.save({"epoch": 3, "state_dict": module.state_dict()}, folder / "w.pt")
+    expected = {"state_dict.0": (None, 3, 4, (3, 3), 1), "state_dict.2": (None, 4, 4, (3, 3), 4)}
+    assert found("w.pt") == expected
+    layers, notes = convolutions_of("w.pt", {})
+    assert torch.equal(layers[0].read(), module[0].weight)
+    assert notes[0].startswith("weights alone tell neither groups nor stride")
+    assert layer_row(layers[0]).stride is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_safetensors_are_read_tensor_by_tensor(folder: Path, dtype: torch.dtype) -> None:
+    weight = torch.randn(4, 3, 3, 3).to(dtype)
+    save_file(
+        {"stem.weight": weight, "fc.weight": torch.ones(2, 2), "stem.bias": torch.ones(4)}, folder / "w.safetensors"
+    )
+    assert found("w.safetensors") == {"stem": (None, 3, 4, (3, 3), 1)}
+    layers, _ = convolutions_of("w.safetensors", {})
+    assert torch.equal(layers[0].read(), weight)
+
+
+def test_without_safetensors_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    save_file({"w": torch.ones(2)}, folder / "w.safetensors")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'convcost\[safetensors\]'"):
+        convolutions_of("w.safetensors", {})
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "w.safetensors", "w"])
+def test_a_pickle_is_refused_before_it_is_opened_as_one(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ConvcostError, match=r"must be no pickle, which could run any code when opened; "):
+        convolutions_of(name, {})
+    assert not (folder / "opened").exists()
+
+
+def test_a_checkpoint_that_holds_more_than_weights_runs_nothing(folder: Path) -> None:
+    torch.save({"weights": torch.ones(2), "trap": Trap()}, folder / "w.pt")
+    with pytest.raises(ConvcostError, match=r"must hold weights alone; it names other objects"):
+        convolutions_of("w.pt", {})
+    assert not (folder / "opened").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nets_of_kernels.py:linear", "must have a convolution over two axes with a kernel above 1x1; it has none."),
+        ("nets_of_kernels.py:lazy", "layer (=) must have weights: it is lazy"),
+        ("gone.pt", "target (=gone.pt) must be a file that is there; "),
+        ("broken.safetensors", "must be a whole safetensors file: "),
+        ("broken.pt", "broken.pt"),
+        ("no_such_package:model", "no_such_package"),
+    ],
+)
+def test_targets_without_convolutions_are_refused_in_one_line(folder: Path, target: str, message: str) -> None:
+    (folder / "broken.safetensors").write_bytes(b"nothing")
+    torch.save({"a": torch.ones(100)}, folder / "whole.pt")
+    (folder / "broken.pt").write_bytes((folder / "whole.pt").read_bytes()[:-60])
+    with pytest.raises(ConvcostError) as error:
+        convolutions_of(target, {})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_arguments_of_a_file_of_weights_go_nowhere(folder: Path) -> None:
+    torch.save({"a.weight": torch.ones(1, 1, 3, 3)}, folder / "w.pt")
+    with pytest.raises(ConvcostError, match=r"arg width goes nowhere: w.pt is a file of weights"):
+        convolutions_of("w.pt", {"width": 2})

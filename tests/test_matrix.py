@@ -1,0 +1,151 @@
+"""Kernels as users type and save them, and everything that is none."""
+
+from __future__ import annotations
+
+import pickle
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convcost.errors import ConvcostError
+from convcost.matrix import matrix_of, parse_matrix
+from convcost.matrix_file import find_kernel, read_matrix
+
+
+class Trap:
+    """What an attacker pickles: opening it writes a file."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("opened"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("1 0 -1; 2 0 -2; 1 0 -1", ((1, 0, -1), (2, 0, -2), (1, 0, -1))),
+        ("-1,0\n+2,3\n", ((-1, 0), (2, 3))),
+        ("\u22121 2", ((-1, 2),)),
+        ("1\t2; 3\t4;", ((1, 2), (3, 4))),
+        ("0.5 1/4 .25 1e-1", ((Fraction(1, 2), Fraction(1, 4), Fraction(1, 4), Fraction(1, 10)),)),
+        ("1;2", ((1,), (2,))),
+        ("99999999999999999999 1", ((99999999999999999999, 1),)),
+    ],
+)
+def test_typed_numbers_are_exact(text: str, entries: object) -> None:
+    matrix = parse_matrix(text)
+    assert matrix.entries == entries
+    assert matrix.exact
+
+
+def test_a_decimal_with_more_than_12_digits_was_printed_from_a_float_and_makes_all_floats() -> None:
+    matrix = parse_matrix("0.3333333333333333 1")
+    assert matrix.entries == ((0.3333333333333333, 1.0),)
+    assert matrix.eps == 2.0**-52
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 2; 3", "row 2 (=1 numbers) must have as many as row 1 (=2); "),
+        ("", "the matrix (=empty) must have at least two numbers; "),
+        (" ; ", "the matrix (=empty) must have at least two numbers; "),
+        ("1 a; 2 3", "entry (=a, row 1) must be a finite number; "),
+        ("1 2; nan 3", "entry (=nan, row 2) must be a finite number; "),
+        ("1 -inf", "entry (=-inf, row 1) must be a finite number; "),
+        ("1 1e999", "entry (in row 1) must be 0 or between 1e-100 and 1e100 in size; "),
+        ("1 1/0", "entry (=1/0, row 1) must be a finite number; "),
+        ("7", "the matrix (=7, 1x1) must be larger than 1x1; "),
+        ("1,,2", "row 1 (=1,,2) must have a number between its commas; "),
+        (" ".join(["1"] * 128), "the matrix (=1x128) must be at most 127 on a side; "),
+    ],
+)
+def test_numbers_that_are_no_kernel_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ConvcostError) as error:
+        parse_matrix(text)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        ([[1, 2], [3]], "kernel must be a matrix of numbers with rows of one length; "),
+        ([1, 2], "kernel (=1 axes, shape (2,)) must have 2"),
+        ([["a", "b"]], "kernel (=dtype <U1) must hold real numbers"),
+        ([[1j, 2]], "kernel (=dtype complex128) must hold real numbers"),
+        ([[1.5, float("nan")]], "entry (=nan, row 1) must be a finite number; "),
+        ([[float("inf"), 1.5]], "entry (=inf, row 1) must be a finite number; "),
+        ([[]], "the matrix (=empty)"),
+        ([[3]], "the matrix (=3, 1x1)"),
+    ],
+)
+def test_arrays_that_are_no_kernel_are_refused(kernel: object, message: str) -> None:
+    with pytest.raises(ConvcostError) as error:
+        matrix_of(kernel)
+    assert str(error.value).startswith(message)
+
+
+def test_whole_floats_are_taken_as_integers_and_others_keep_their_precision() -> None:
+    assert matrix_of(np.array([[1.0, -2.0]], np.float32)).entries == ((1, -2),)
+    assert matrix_of(np.array([[0.1, 1.0]], np.float32)).eps == 2.0**-23
+    assert matrix_of([[Fraction(1, 3), 2]]).entries == ((Fraction(1, 3), 2),)
+    assert matrix_of(np.array([[2**64 - 1, 0]], np.uint64)).entries == ((2**64 - 1, 0),)
+
+
+def test_csv_and_npy_files_are_read(tmp_path: Path) -> None:
+    csv, npy = tmp_path / "k.csv", tmp_path / "k.npy"
+    csv.write_text("\ufeff1,0,-1\r\n2,0,-2\r\n", encoding="utf-8")
+    np.save(npy, np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0]]))
+    for path in (csv, npy):
+        assert read_matrix(path).entries == ((1, 0, -1), (2, 0, -2))
+        assert find_kernel(str(path)).name == path.name
+
+
+@pytest.mark.parametrize("name", ["k.pkl", "k.csv", "k.npy", "k.pickle"])
+def test_a_pickle_is_refused_before_it_is_opened_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ConvcostError, match=r"must be no pickle, which could run any code when opened; "):
+        find_kernel(name)
+    assert not (tmp_path / "opened").exists()
+
+
+def test_a_npy_file_of_objects_is_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("k.npy", np.array([[Trap(), 1]], dtype=object), allow_pickle=True)
+    with pytest.raises(ConvcostError, match="must be no pickle"):
+        find_kernel("k.npy")
+    assert not (tmp_path / "opened").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.csv", None, "No such file"),
+        ("k.csv", b"1,2\n3\n", "row 2 (=1 numbers)"),
+        ("k.csv", b"", "the matrix (=empty)"),
+        ("k.csv", b"a,b\n1,2\n", "entry (=a, row 1)"),
+        ("k.csv", b"\xff\xfe", "must be text in UTF-8"),
+        ("k.csv", b"1 " * 2**20, "must be at most 1048576 bytes"),
+        ("k.npy", b"1,2\n", "must begin as NumPy's .npy files do"),
+        ("k.npy", b"\x93NUMPY\x01\x00", "must be a whole .npy file"),
+    ],
+)
+def test_files_that_hold_no_kernel_are_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConvcostError) as error:
+        read_matrix(path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert name in str(error.value)
+
+
+def test_a_large_array_is_refused_by_its_head(tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.zeros((128, 2)))
+    with pytest.raises(ConvcostError, match=r"\(=128x2\) must be at most 127 on a side"):
+        read_matrix(tmp_path / "k.npy")
