@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from convcost import BLOCKS, explain
 from convcost.cli import COMMANDS, full_app
 from convcost.columns import COMPARE_COLUMNS
+from convcost.kernel_columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.kernels import KERNELS
 from convcost.model_columns import MODEL_COLUMNS
 
 HERE = Path(__file__).parent
@@ -47,14 +49,31 @@ def blocks() -> str:
 def columns() -> str:
     """Every field of a row."""
     pages = []
-    for command, fields in (("compare", COMPARE_COLUMNS), ("model", MODEL_COLUMNS)):
+    described = {
+        "compare": COMPARE_COLUMNS,
+        "kernel": KERNEL_COLUMNS,
+        "kernel --model": LAYER_COLUMNS,
+        "model": MODEL_COLUMNS,
+    }
+    for command, fields in described.items():
         lines = [f"## `convcost {command}`", "", "| field | meaning |", "|---|---|"]
         lines += [f"| `{column.name}` | {column.meaning} |" for column in fields]
         pages.append("\n".join(lines) + "\n")
     return f"# Fields of a row\n\n{NOTICE}" + "\n".join(pages)
 
 
-PAGES = {"commands.md": commands, "blocks.md": blocks, "columns.md": columns}
+def kernels() -> str:
+    """The named kernels, with their numbers' source."""
+    lines = ["| kernel | what it is | own parameters | source |", "|---|---|---|---|"]
+    lines += [
+        f"| `{kernel.name}` | {kernel.summary} | {kernel.parameters or '–'} | {kernel.source} |"
+        for kernel in KERNELS.values()
+    ]
+    units = "size, sigma and wavelength in pixels, theta in degrees"
+    return f"# Kernels\n\n{NOTICE}Of `convcost kernel`; {units}.\n\n" + "\n".join(lines) + "\n"
+
+
+PAGES = {"commands.md": commands, "blocks.md": blocks, "columns.md": columns, "kernels.md": kernels}
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ import pytest
 from convcost.blocks import BLOCKS
 from convcost.cli import main
 from convcost.columns import COMPARE_COLUMNS
+from convcost.kernels import KERNELS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,6 +50,11 @@ def test_the_generated_pages_are_up_to_date() -> None:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_block_has_its_row_in_the_documentation(block: str) -> None:
     assert f"| `{block}` |" in (ROOT / "docs/blocks.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_named_kernel_has_its_row_in_the_documentation(kernel: str) -> None:
+    assert f"| `{kernel}` |" in (ROOT / "docs/kernels.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("column", [column.name for column in COMPARE_COLUMNS])

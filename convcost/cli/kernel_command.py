@@ -43,7 +43,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
         list[str] | None,
         typer.Argument(
             help="Numbers in quotes, rows separated by ; (a leading minus is fine), a .csv or .npy file, or a name.",
-            metavar="KERNEL",
+            metavar="KERNEL...",
             show_default=False,
         ),
     ] = None,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import convcost.nn.measure_kernel
@@ -42,7 +44,7 @@ def kernels(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, o
 
 @pytest.mark.parametrize("text", ["-1 0 1; -2 0 2; -1 0 1", "-1,0,1;-2,0,2;-1,0,1", "-1 0 1\n-2 0 2\n-1 0 1"])
 def test_a_leading_minus_is_no_option(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    for words in ((text,), ("--c", "2", text), (text, "--h", "20"), ("--", text)):
+    for words in ((text,), ("--c", "2", text), (text, "--h", "20")):
         (found,) = kernels(capsys, *words)
         assert found.keys() >= PROMISED
         assert (found["name"], found["height"], found["width"]) == ("-1 0 1; -2 0 2; -1 0 1", 3, 3)
@@ -57,10 +59,8 @@ def test_negative_options_stay_options(capsys: pytest.CaptureFixture[str]) -> No
     code, _, err = run(capsys, "gaussian", "--sigma", "-1", "--no-time")
     assert (code, err.startswith("error: sigma (=-1.0) must be")) == (2, True)
     code, _, err = run(capsys, "sobel", "--no-tme")
-    assert (code, err) == (
-        2,
-        "error: No such option: --no-tme Did you mean --no-time?; see convcost kernel --help.\n",
-    ) or (code == 2 and "No such option: --no-tme" in err)
+    assert code == 2
+    assert "No such option: --no-tme" in err
 
 
 def test_a_kernel_that_is_not_separable_has_no_column_and_no_row(capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,6 +242,27 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+WORDS = st.one_of(
+    st.text("-+.,;/e0123456789 \nx", max_size=12),
+    st.sampled_from(
+        [*KERNELS, "nan", "1 1; 1 1", "--size", "--sigma", "--theta", "3", "-2", "0.5", "--c", "--tolerance"]
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(WORDS, max_size=4))
+def test_random_words_never_crash_the_command(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    code, out, err = run(capsys, *words, "--no-time", "--h", "8", "--format", "json")
+    assert code in {0, 2}
+    assert "crashed" not in err
+    if code == 0:
+        for found in json.loads(out)["kernels"]:
+            assert found["difference"] <= 1e-9 * max(1.0, found["largest_output"])
+    else:
+        assert (out, err.count("\n")) == ("", 1)
 
 
 def test_a_matrix_without_timing_needs_numpy_alone() -> None:

@@ -10,8 +10,11 @@ from convcost.kernel_targets import separate_kernels, time_kernels
 from convcost.nn.measure_kernel import _modules
 from convcost.request import TimingOptions
 
-SILENT = lambda line: None  # noqa: E731 - a watcher that watches nothing
 NOTHING = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
+
+
+def silent(line: str) -> None:
+    """Watch nothing."""
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,7 @@ def test_the_torch_layers_of_kernel_and_factors_give_one_output(word: str) -> No
 def test_both_are_timed_and_compared(memory_format: str) -> None:
     report = separate_kernels(["sobel", "laplacian"], NOTHING, None, (3, 32, 32))
     options = TimingOptions(("cpu",), 1, time_budget=1.6, memory_format=memory_format)
-    timed = list(time_kernels(report, options, SILENT))
+    timed = list(time_kernels(report, options, silent))
     assert [sum(row.timing is not None for row in one.rows) for one in timed] == [1, 2]
     for row in timed[-1].rows:
         assert row.timing.conditions.memory_format == memory_format
@@ -54,7 +57,7 @@ def test_layers_that_are_too_large_are_not_timed_and_say_so(
     monkeypatch.setattr("convcost.demonstration.MOST_PRODUCTS", 9 * 64**2)
     monkeypatch.setattr("convcost.nn.measure.LOOK_S", 0.01)
     report = separate_kernels(["sobel"], NOTHING, None, size)
-    row = list(time_kernels(report, TimingOptions(("cpu",), time_budget=budget), SILENT))[-1].rows[0]
+    row = list(time_kernels(report, TimingOptions(("cpu",), time_budget=budget), silent))[-1].rows[0]
     assert row.timing.factors is None
     assert reason in row.warning
     assert row.warning.startswith("not timed: ")
@@ -63,4 +66,4 @@ def test_layers_that_are_too_large_are_not_timed_and_say_so(
 def test_a_device_that_is_not_there_is_refused() -> None:
     report = separate_kernels(["sobel"], NOTHING, None, (3, 8, 8))
     with pytest.raises(ConvcostError, match=r"device \(=tpu\)"):
-        list(time_kernels(report, TimingOptions(("tpu",)), SILENT))
+        list(time_kernels(report, TimingOptions(("tpu",)), silent))
