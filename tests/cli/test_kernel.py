@@ -246,9 +246,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 WORDS = st.one_of(
     st.text("-+.,;/e0123456789 \nx", max_size=12),
-    st.sampled_from(
-        [*KERNELS, "nan", "1 1; 1 1", "--size", "--sigma", "--theta", "3", "-2", "0.5", "--c", "--tolerance"]
-    ),
+    st.sampled_from([*KERNELS, "nan", "1 1; 1 1", "--size", "--sigma", "--theta", "3", "-2", "0.5", "--tolerance"]),
 )
 
 
