@@ -1,0 +1,43 @@
+"""`convcost config`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convcost.config_files import load_configuration
+from convcost.configuration import effective, schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["config_command"]
+
+
+class Action(StrEnum):
+    """What to print."""
+
+    schema = "schema"
+    show = "show"
+
+
+def config_command(
+    action: Annotated[
+        Action,
+        typer.Argument(help="schema: the JSON Schema of convcost.toml; show: what the configuration means."),
+    ],
+    config: Annotated[
+        Path | None, typer.Option(help="The budgets; else the nearest convcost.toml or [tool.convcost].")
+    ] = None,
+) -> int:
+    """Print the JSON Schema of the configuration, or the configuration with every default written out, as JSON.
+
+    Example: convcost config schema
+    """
+    from convcost.render.export import json_text  # noqa: PLC0415 - help does without
+
+    sys.stdout.write(json_text(schema() if action is Action.schema else effective(load_configuration(config))))
+    return 0
