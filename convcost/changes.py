@@ -54,6 +54,8 @@ class Change:
         renamed = f"renamed from {before.name}" if before.name != after.name else ""
         if self.kind == "recounted":
             return f"counted differently, the layer is the same{f'; {renamed}' if renamed else ''}"
+        if self.kind == "renamed":
+            return renamed
         return "; ".join(filter(None, (renamed, ", ".join(_differences(before, after)))))
 
     @property

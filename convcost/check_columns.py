@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from convcost.budget import told_apart
 from convcost.columns import Column
 
 if TYPE_CHECKING:
@@ -16,14 +15,20 @@ __all__ = ["CHECK_COLUMNS", "METRIC_FIELDS"]
 def _actual(row: MetricRow) -> str:
     if row.actual is None:
         return "-"
-    texts = [told_apart(row.judged.metric, row.actual, other)[0] for other in (row.max, row.min) if other is not None]
-    exact = max(texts, key=len, default=row.judged.metric.text(row.actual))
-    return f"{'≥ ' if row.judged.lower_bound else ''}{exact}"
+    return f"{'≥ ' if row.judged.lower_bound else ''}{_figure(row, row.actual, row.actual)}"
 
 
 def _bound(row: MetricRow, name: str) -> str:
-    bound, actual = getattr(row, name), row.actual
-    return "-" if bound is None else told_apart(row.judged.metric, bound, bound if actual is None else actual)[0]
+    bound = getattr(row, name)
+    return "-" if bound is None else _figure(row, bound, row.actual)
+
+
+def _figure(row: MetricRow, value: float, actual: float | None) -> str:
+    """As people read it; exactly, where a limit was broken and rounding would hide it."""
+    metric, broken = row.judged.metric, row.verdict in {"fail", "warn"} and actual is not None
+    others = [other for other in (row.max, row.min, row.baseline) if other is not None and other != actual]
+    hidden = broken and any(metric.text(other) == metric.text(actual or 0) for other in others)
+    return metric.exact(value) if hidden else metric.text(value)
 
 
 def _percentage(row: MetricRow) -> str:
@@ -36,9 +41,16 @@ CHECK_COLUMNS: Final = (
     Column("metric", "metric", "what is limited", "metric"),
     Column("actual", "actual", "what was found: a number, bytes or seconds", "actual", cell=_actual),
     Column("max", "max", "that it may reach", "max", cell=lambda row: _bound(row, "max")),
-    Column("min", "min", "that it must reach", "min", cell=lambda row: _bound(row, "min"), width=100),
-    Column("baseline", "baseline", "of the lock, or of --base", "baseline", cell=lambda row: _bound(row, "baseline")),
-    Column("growth", "growth", "over the baseline, as a share", "growth", cell=_percentage),
+    Column("min", "min", "that it must reach", "min", cell=lambda row: _bound(row, "min"), width=110),
+    Column(
+        "baseline",
+        "baseline",
+        "of the lock, or of --base",
+        "baseline",
+        cell=lambda row: _bound(row, "baseline"),
+        width=90,
+    ),
+    Column("growth", "growth", "over the baseline, as a share", "growth", cell=_percentage, width=100),
     Column("grow", "grow", "share that it may grow"),
     Column("floor", "floor", "growth that is always allowed"),
     Column("low", "low", "lower end of the 5-95 % interval of a time, seconds"),

@@ -266,6 +266,8 @@ _RULES: Final = {
 def _mistake(error: dict[str, Any], file: TomlFile, root: Key) -> tuple[tuple[int, int], str]:
     """One mistake as a line, and where it stands."""
     inner, kind = error["loc"], error["type"]
+    if inner and inner[-1] == "max" and (*root, *inner) not in file.keys:
+        inner = inner[:-1]  # the short form
     way = (*root, *inner)
     about_key = kind in {"extra_forbidden", "missing"} or (kind == "value_error" and not _is_number(error))
     place = file.place(way, of_key=about_key)

@@ -183,8 +183,11 @@ def read_lock(data: bytes, source: str) -> dict[str, Entry]:
         where = file.at(("lock_version",), of_key=True)
         msg = f"{where}: lock_version must be {FORMAT}; write the lock anew: delete it and run convcost check --update."
         raise ConvcostError(msg)
-    entries = {}
-    for name, table in dict(file.values.get("budget", {})).items():
+    tables, entries = file.values.get("budget", {}), {}
+    if not isinstance(tables, dict):
+        msg = f"{file.at(('budget',))}: budget must be tables, one a budget; {_MEND}"
+        raise ConvcostError(msg)
+    for name, table in tables.items():
         try:
             entries[name] = _entry(table)
         except (KeyError, TypeError, ValueError) as error:

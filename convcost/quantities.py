@@ -34,7 +34,7 @@ FLOPS: Final = Kind("a number of FLOPs", ("", "flop", "flops"), "1.2 G")
 BYTES: Final = Kind("a number of bytes", ("b", "byte", "bytes"), "47 MB")
 SECONDS: Final = Kind("a time", tuple(unit for unit, _ in TIMES), "60 ms")
 
-_TEXT: Final = re.compile(r"(\d[\d_]{0,39}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?)\s*([^\d\s.]*)", re.ASCII)
+_TEXT: Final = re.compile(r"(\d[\d_]{0,39}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?)\s*([^\d.]*)", re.ASCII)
 _PREFIXES: Final[dict[str, int]] = {
     **{prefix: 1000**power for power, prefix in enumerate(DECIMAL_PREFIXES)},
     **{prefix: 1024**power for power, prefix in enumerate(BINARY_PREFIXES, start=1)},
@@ -62,7 +62,7 @@ def quantity(text: str | int, kind: Kind) -> Decimal:
     if match is None:
         msg = f'(={as_text(text)}) must be {kind.noun} of at least 0; write it as "{kind.example}".'
         raise ConvcostError(msg)
-    number, unit = Decimal(match[1]), match[2]
+    number, unit = Decimal(match[1]), "".join(match[2].split())
     if kind is SECONDS:
         sizes = {**dict(TIMES), "us": 1e-6, "μs": 1e-6}
         if unit in sizes:

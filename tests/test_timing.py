@@ -61,7 +61,7 @@ def test_the_interval_of_equal_ratios_is_the_run_to_run_term() -> None:
 
 
 def test_the_bootstrap_interval_covers_the_true_ratio_as_often_as_it_says() -> None:
-    source = random.Random(7)  # noqa: S311 - a reproducible sample, no secret
+    source = random.Random(7)
     covered = 0
     for _ in range(100):
         _, low, high = median_interval([source.gauss(2.0, 0.1) for _ in range(30)], run_to_run=0.0)

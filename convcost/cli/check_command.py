@@ -13,13 +13,10 @@ import typer
 from convcost import api
 from convcost.budget import Budget, limits_from
 from convcost.check_columns import CHECK_COLUMNS
-from convcost.checking import CheckOptions, choose_budgets, count_budget
 from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
 from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say
 from convcost.columns import choose_columns
-from convcost.config_files import first_path, load_configuration, write_first
-from convcost.configuration import Configuration
 from convcost.errors import ConvcostError
 from convcost.inputs import parse_arg, parse_input
 
@@ -103,6 +100,10 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
 
     Example: convcost check network:mobilenet_v1 --max-params 4.3M --max-macs 580M
     """
+    from convcost.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - help does without pydantic
+    from convcost.config_files import load_configuration  # noqa: PLC0415 - the same
+    from convcost.configuration import Configuration  # noqa: PLC0415 - the same
+
     refuse_exports(export)
     if junit is not None:
         from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who ask for it
@@ -173,6 +174,9 @@ def _name(target: str) -> str:
 
 
 def _init(budget: Budget, config: Path | None) -> int:
+    from convcost.checking import count_budget  # noqa: PLC0415 - help does without pydantic
+    from convcost.config_files import first_path, write_first  # noqa: PLC0415 - the same
+
     path = first_path(config)
     report = count_budget(budget)
     write_first(path, replace(budget, inputs=tuple(map(parse_input, report.inputs))), report.totals)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path  # noqa: TC003 - typer reads it from the annotation
+from typing import Annotated
 
 import typer
-
-from convcost.config_files import load_configuration
-from convcost.configuration import effective, schema
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["config_command"]
 
@@ -37,7 +32,9 @@ def config_command(
 
     Example: convcost config schema
     """
-    from convcost.render.export import json_text  # noqa: PLC0415 - help does without
+    from convcost.config_files import load_configuration  # noqa: PLC0415 - help does without pydantic
+    from convcost.configuration import effective, schema  # noqa: PLC0415 - the same
+    from convcost.render.export import json_text  # noqa: PLC0415 - the same
 
     sys.stdout.write(json_text(schema() if action is Action.schema else effective(load_configuration(config))))
     return 0
