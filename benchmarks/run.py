@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import check
 import counting
+import latency_verdicts
 import layers
 import repeatability
 import startup
@@ -10,7 +12,7 @@ import whole_command
 
 
 def main() -> None:
-    for benchmark in (startup, whole_command, counting, repeatability, layers):
+    for benchmark in (startup, whole_command, counting, check, latency_verdicts, repeatability, layers):
         print(f"\n## {benchmark.__name__}\n{(benchmark.__doc__ or '').splitlines()[0]}\n", flush=True)
         benchmark.main()
 

@@ -36,6 +36,7 @@ __all__ = [
     "choose_budgets",
     "count_budget",
     "judge_report",
+    "timing_found",
     "updated_lock",
 ]
 
@@ -193,7 +194,7 @@ def judge_report(
     judged = []
     for limit in budget.limits:
         found = (
-            _timing_found(limit, timing, baseline.why)
+            timing_found(limit, timing, baseline.why)
             if limit.metric == "latency"
             else _counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
         )
@@ -263,7 +264,8 @@ def _recounted_part(metric: str, changes: Sequence[Change]) -> int:
     return {"macs": 1, "flops": FLOPS_PER_MAC}.get(metric, 0) * recounted(changes)
 
 
-def _timing_found(limit: Limit, timing: ForwardTiming | None, why: str) -> Found:
+def timing_found(limit: Limit, timing: ForwardTiming | None, why: str) -> Found:
+    """What a timing says of a latency limit: the median, its interval, and the growth over the base."""
     if timing is None:
         return Found(None, why=why or "it was not timed")
     head, base = timing.head, timing.base

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from convcost.request import TimingOptions
-    from convcost.timing import Timing
+    from convcost.timing import Series, Timing
 
     Forward: TypeAlias = tuple[nn.Module, Sequence[Any], Mapping[str, Any]]
     """A module with its positional and keyword inputs."""
 
-__all__ = ["Forward", "ForwardTiming", "measure_forwards", "this_machine"]
+__all__ = ["Forward", "ForwardTiming", "measure_forwards", "measured_series", "summed_up", "this_machine"]
 
 HEAD: Final = "head"
 BASE: Final = "base"
@@ -63,24 +63,37 @@ def measure_forwards(head: Forward, base: Forward | None, request: TimingOptions
     Raises:
         ConvcostError: a device that is not there, too little memory, or a model that does not run.
     """
-    conditions, pinned = conditions_for(request, request.devices[0])
     where = resolve_device(request.devices[0])
     models = {HEAD: head} if base is None else {BASE: base, HEAD: head}
     held = sum(p.numel() * p.element_size() for module, _, _ in models.values() for p in module.parameters())
     if reason := refusal(2 * held, where):
         msg = f"{reason}; or leave out the latency."
         raise ConvcostError(msg)
+    conditions, pinned = conditions_for(request, request.devices[0])
     notes = machine_notes(request, where, conditions.threads, pinned=pinned)
-    with timing_settings(conditions.threads):
-        calls = {name: forward_call(*model, where) for name, model in models.items()}
-        probe, _ = reference_probe(where)
-        clock, budget = clock_for(where, conditions.threads), max(0.01, request.time_budget - LOOK_S)
-        series, probes = interleave(calls, probe, clock, budget)
+    series, probes = measured_series(models, where, conditions.threads, request.time_budget - LOOK_S)
+    return summed_up(series, probes, this_machine(where), notes, pinned=pinned)
+
+
+def measured_series(
+    models: Mapping[str, Forward], device: torch.device, threads: int, budget_s: float
+) -> tuple[dict[str, Series], dict[int, float]]:
+    """The interleaved blocks of each model, and the reference probe of each round."""
+    with timing_settings(threads):
+        calls = {name: forward_call(*model, device) for name, model in models.items()}
+        probe, _ = reference_probe(device)
+        return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
+
+
+def summed_up(
+    series: Mapping[str, Series], probes: Mapping[int, float], machine: str, notes: tuple[str, ...], *, pinned: bool
+) -> ForwardTiming:
+    """What was timed of `head` and `base` becomes a comparison; pure, so that recorded series can be judged again."""
     timings = summarise(series, probes, BASE, pinned=pinned)
     clean = [sample.seconds for sample in series[HEAD].samples if sample.clean]
     _, low, high = median_interval(clean or [timings[HEAD].time_s])
     warned = tuple(dict.fromkeys(text for one in timings.values() for text in one.warnings))
-    return ForwardTiming(timings[HEAD], low, high, timings.get(BASE), this_machine(where), (*notes, *warned))
+    return ForwardTiming(timings[HEAD], low, high, timings.get(BASE), machine, (*notes, *warned))
 
 
 def this_machine(device: torch.device) -> str:
