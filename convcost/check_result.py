@@ -324,13 +324,14 @@ class CheckResult:
 
 
 def remedy_text(remedy: Remedy) -> str:
-    """`depthwise-separable in layer3.0.conv1: 1.18 M → 152 k params, the model 4.10 M`."""
+    """`depthwise-separable in layer3.0.conv1: 1.18 M → 152 k params, the model then 4.10 M params`."""
     metric = METRICS[remedy.metric]
     shown = ", ".join(remedy.layers[:3])
     more = f" and {len(remedy.layers) - 3} more layers" if len(remedy.layers) > 3 else ""  # noqa: PLR2004 - shown
-    before, after, total = map(metric.text, (remedy.before, remedy.after, remedy.total))
+    before, after = metric.text(remedy.before), metric.text(remedy.after)
+    totals = ", ".join(f"{METRICS[name].text(total)} {name}" for name, total in remedy.totals.items())
     return (
-        f"{remedy.block} in place of {shown}{more}: {before} → {after} {remedy.metric}, the model then {total} "
+        f"{remedy.block} in place of {shown}{more}: {before} → {after} {remedy.metric}, the model then {totals} "
         "(what it does to the accuracy is yours to test)"
     )
 
@@ -348,7 +349,7 @@ def _remedy_dict(remedy: Remedy) -> dict[str, Any]:
         "metric": remedy.metric,
         "before": remedy.before,
         "after": remedy.after,
-        "total": remedy.total,
+        "totals": dict(remedy.totals),
     }
 
 

@@ -290,7 +290,8 @@ def timing_found(limit: Limit, timing: ForwardTiming | None, why: str) -> Found:
 
 
 def _remedy(judged: Sequence[Judgement], entry: Entry, changes: Sequence[Change]) -> Remedy | None:
-    """For the first limit that failed and that another block could mend."""
+    """For all limits that failed and that another block could mend, together."""
+    broken: dict[str, float] = {}
     for one in judged:
         limit, found = one.limit, one.found
         if one.verdict == "fail" and limit.metric in REMEDIED and found.actual is not None:
@@ -299,8 +300,8 @@ def _remedy(judged: Sequence[Judgement], entry: Entry, changes: Sequence[Change]
                 most = max(found.baseline * (1 + limit.grow), found.baseline + float(limit.floor or 0))
                 allowed.append(most + found.recounted)
             if allowed and found.actual > min(allowed):
-                return find_remedy(entry, changes, limit.metric, min(allowed))
-    return None
+                broken[limit.metric] = min(allowed)
+    return find_remedy(entry, changes, broken) if broken else None
 
 
 def _baseline_notes(

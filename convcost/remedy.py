@@ -14,9 +14,10 @@ from convcost.sizes import pair
 from convcost.spec import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from convcost.changes import Change
+    from convcost.cost import Cost
     from convcost.lock import Entry, LayerCost
     from convcost.rows import Placed
 
@@ -35,10 +36,10 @@ class Remedy:
     Attributes:
         block: of the catalogue.
         layers: that it replaces, by name.
-        metric: that it brings back.
-        before: of these layers together, in the metric's units.
+        metric: the first of those that it brings back.
+        before: of these layers together, in that metric's units.
         after: of the blocks in their place.
-        total: of the model then.
+        totals: of the model then, for every metric that it brings back.
     """
 
     block: str
@@ -46,11 +47,11 @@ class Remedy:
     metric: str
     before: int
     after: int
-    total: int
+    totals: Mapping[str, int]
 
 
-def find_remedy(entry: Entry, changes: Sequence[Change], metric: str, limit: float) -> Remedy | None:
-    """The catalogue block that brings a metric to its limit: in the fewest layers, and there the cheapest.
+def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, float]) -> Remedy | None:
+    """The catalogue block that brings metrics back to their limits: in the fewest layers, and there the cheapest.
 
     Layers that changed come first, the largest at the front. A block counts as a replacement when it gives the layer's
     own output shape, looks at no smaller a neighbourhood, and lets each output see every input channel. What it does
@@ -59,63 +60,68 @@ def find_remedy(entry: Entry, changes: Sequence[Change], metric: str, limit: flo
     Args:
         entry: the model as it is.
         changes: since the baseline.
-        metric: one of `REMEDIED`.
-        limit: in the metric's units.
+        limits: by metric of `REMEDIED`, each in its own units; those that are broken.
 
     Returns:
         None where no block of the catalogue is enough.
     """
-    unit = _unit(entry, metric)
+    first = next(iter(limits))
     changed = {change.after.name for change in changes if change.after is not None}
     layers = [layer for layer in entry.layers.values() if layer.groups == 1 and layer.channels]
-    layers.sort(key=lambda layer: (layer.name not in changed, -_cost(layer, metric)))
-    options: dict[tuple[object, ...], dict[str, int]] = {}
+    layers.sort(key=lambda layer: (layer.name not in changed, -_own(layer, first)))
+    options: dict[tuple[object, ...], dict[str, Cost]] = {}
     for layer in layers:
         if layer.structure not in options:
-            options[layer.structure] = _replacements(layer, metric)
+            options[layer.structure] = _replacements(layer)
     found = [
         remedy
         for block in BLOCKS
-        if (remedy := _with_block(block, layers, options, getattr(entry, metric), limit, metric, unit)) is not None
+        if (
+            remedy := _with_block(
+                block, [(layer, options[layer.structure].get(block)) for layer in layers], entry, limits
+            )
+        )
     ]
-    return min(found, key=lambda one: (len(one.layers), one.total), default=None)
+    return min(found, key=lambda one: (len(one.layers), one.totals[first]), default=None)
 
 
-def _with_block(  # noqa: PLR0913, PLR0917 - what one candidate depends on
-    block: str,
-    layers: Sequence[LayerCost],
-    options: dict[tuple[object, ...], dict[str, int]],
-    total: int,
-    limit: float,
-    metric: str,
-    unit: float,
+def _with_block(
+    block: str, layers: Sequence[tuple[LayerCost, Cost | None]], entry: Entry, limits: Mapping[str, float]
 ) -> Remedy | None:
-    names, before, after = [], 0, 0
-    for layer in layers:
-        cost = options[layer.structure].get(block)
-        own = _cost(layer, metric)
-        if cost is None or cost >= own:
+    """Replace layers by a block, one after the other, until every limit is kept."""
+    first, names = next(iter(limits)), []
+    before, after = dict.fromkeys(limits, 0), dict.fromkeys(limits, 0)
+    for layer, cost in layers:
+        if cost is None or any(_theirs(cost, metric) >= _own(layer, metric) for metric in limits):
             continue
         names.append(layer.name)
-        before, after = before + own, after + cost
-        left = total - round((before - after) * unit)
-        if left <= limit:
-            return Remedy(block, tuple(names), metric, round(before * unit), round(after * unit), left)
+        totals = {}
+        for metric in limits:
+            before[metric] += _own(layer, metric)
+            after[metric] += _theirs(cost, metric)
+            totals[metric] = getattr(entry, metric) - _in_units(entry, metric, before[metric] - after[metric])
+        if all(totals[metric] <= limit for metric, limit in limits.items()):
+            own, theirs = (_in_units(entry, first, one[first]) for one in (before, after))
+            return Remedy(block, tuple(names), first, own, theirs, totals)
     return None
 
 
-def _unit(entry: Entry, metric: str) -> float:
-    """What one parameter or MAC is in the metric's units."""
+def _in_units(entry: Entry, metric: str, amount: int) -> int:
+    """Parameters or MACs in the metric's units."""
     if metric == "weight_bytes":
-        return entry.weight_bytes / entry.params if entry.params else 0.0
-    return FLOPS_PER_MAC if metric == "flops" else 1
+        return round(amount * entry.weight_bytes / entry.params) if entry.params else 0
+    return amount * FLOPS_PER_MAC if metric == "flops" else amount
 
 
-def _cost(layer: LayerCost, metric: str) -> int:
+def _own(layer: LayerCost, metric: str) -> int:
     return layer.params if metric in {"params", "weight_bytes"} else layer.macs
 
 
-def _replacements(layer: LayerCost, metric: str) -> dict[str, int]:
+def _theirs(cost: Cost, metric: str) -> int:
+    return cost.params if metric in {"params", "weight_bytes"} else cost.macs
+
+
+def _replacements(layer: LayerCost) -> dict[str, Cost]:
     """What each block costs in this layer's place; a block that cannot stand there is left out."""
     spec = _spec(layer)
     if spec is None:
@@ -127,7 +133,7 @@ def _replacements(layer: LayerCost, metric: str) -> dict[str, int]:
         except ConvcostError:  # the shape does not allow this block
             continue
         if _replaces(placed, spec, layer):
-            found[name] = placed.cost.params if metric in {"params", "weight_bytes"} else placed.cost.macs
+            found[name] = placed.cost
     return found
 
 

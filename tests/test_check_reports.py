@@ -24,7 +24,7 @@ def failing(name: str = "net", line: int = 7, level: str = "error", found: Found
     judged = judge(limit, found or Found(after.macs, baseline=before.macs))
     budget = Budget(name, "m.py:net", Path(), limits=(limit,), message="ask, 100% sure?\nreally")
     changes = what_changed(before, after)
-    remedy = find_remedy(after, changes, "macs", 100_000)
+    remedy = find_remedy(after, changes, {"macs": 100_000})
     return BudgetResult(budget, (judged,), after, before, "convcost.lock", changes, remedy=remedy)
 
 
