@@ -12,7 +12,7 @@ else
 BIN = $(VENV)/bin
 endif
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint budgets format bench docs clean
 
 demo: $(VENV)/.user
 	$(BIN)/convcost compare --c 3 --o 64 --k 3
@@ -27,6 +27,9 @@ lint: $(VENV)/.developer
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python docs/published.py --check
+
+budgets: $(VENV)/.developer
+	$(BIN)/convcost check --config configs/budgets.toml --strict
 
 format: $(VENV)/.developer
 	$(BIN)/ruff format .

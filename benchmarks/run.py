@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import check
 import counting
 import kernels
+import latency_verdicts
 import layers
 import repeatability
 import startup
@@ -11,7 +13,7 @@ import whole_command
 
 
 def main() -> None:
-    for benchmark in (startup, whole_command, counting, kernels, repeatability, layers):
+    for benchmark in (startup, whole_command, counting, kernels, check, latency_verdicts, repeatability, layers):
         print(f"\n## {benchmark.__name__}\n{(benchmark.__doc__ or '').splitlines()[0]}\n", flush=True)
         benchmark.main()
 

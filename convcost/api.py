@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from convcost.check_result import CheckResult
+    from convcost.checking import CheckOptions
     from convcost.comparison import Comparison
+    from convcost.configuration import Configuration
     from convcost.explanation import Explanation
     from convcost.registry import Value
     from convcost.report import ModelReport
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Watch",
+    "check",
+    "check_configuration",
+    "check_module",
     "compare",
     "count",
     "explain",
@@ -256,6 +263,91 @@ def count(
 
     inputs = (inputs,) if hasattr(inputs, "shape") else inputs  # a single tensor is one input, not a batch of them
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
+
+
+def check(  # noqa: PLR0913 - the options of the command, one by one
+    config: Path | str | None = None,
+    *,
+    only: Sequence[str] = (),
+    base: str | None = None,
+    strict: bool = False,
+    update: bool = False,
+    time_budget: float = 8.0,
+) -> CheckResult:
+    """Check the budgets of a configuration, as `convcost check` does.
+
+    Args:
+        config: the file; None for the nearest convcost.toml, else the nearest [tool.convcost].
+        only: names of budgets; all by default.
+        base: a git revision that is the baseline in place of convcost.lock.
+        strict: what could not be decided, and an improvement that the lock does not know, fail.
+        update: write convcost.lock, where a figure moved.
+        time_budget: seconds for the timing of each budget that limits latency.
+
+    Returns:
+        The verdicts, with `.passed`, `.to_dict()`, `.to_frame()` and a notebook view.
+
+    Raises:
+        ConvcostError: no configuration, or one with mistakes, each with line and column; no such budget or revision.
+    """
+    from convcost.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - import convcost does without pydantic
+    from convcost.config_files import load_configuration  # noqa: PLC0415 - the same
+
+    configuration = choose_budgets(load_configuration(None if config is None else Path(config)), only)
+    options = CheckOptions(base, strict, update, time_budget)
+    return check_configuration(configuration, options)[0]
+
+
+def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:
+    """Check budgets that were read; the names of those whose lock was written, too.
+
+    Raises:
+        ConvcostError: as `check`.
+    """
+    from convcost.checking import check_budgets, updated_lock  # noqa: PLC0415 - import convcost does without pydantic
+    from convcost.config_files import load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
+
+    path = lock_path(configuration)
+    lock = load_lock(path) if configuration.source else {}
+    result = check_budgets(configuration, lock, options)
+    moved: tuple[str, ...] = ()
+    if options.accept and not result.errors:
+        new, moved = updated_lock(lock, result)
+        if moved:
+            save_lock(path, new)
+    return result, moved
+
+
+def check_module(  # noqa: PLR0913 - a model, its inputs and its limits
+    model: nn.Module,
+    inputs: Sequence[Any] | Tensor,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    maxima: Mapping[str, str | int | None],
+    strict: bool = False,
+    device: str = "meta",
+) -> CheckResult:
+    """Check a torch module against limits that are maxima, as the pytest helper does.
+
+    Args:
+        model: any module.
+        inputs: its positional arguments.
+        kwargs: its keyword arguments.
+        maxima: by metric, each a quantity with its unit.
+        strict: a lower bound does not pass.
+        device: as in `count`.
+
+    Raises:
+        ConvcostError: a quantity of another kind, no limit, or a module that refuses its input.
+    """
+    from convcost.budget import Budget, limits_from  # noqa: PLC0415 - import convcost does without them
+    from convcost.check_result import CheckResult  # noqa: PLC0415 - the same
+    from convcost.checking import CheckOptions, judge_report  # noqa: PLC0415 - the same
+
+    name = type(model).__name__
+    budget = Budget(name, name, Path.cwd(), limits=limits_from(maxima))
+    report = count(model, inputs, kwargs, device=device)
+    return CheckResult("", (judge_report(budget, report, options=CheckOptions(strict=strict)),), strict)
 
 
 def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # noqa: ANN401 - operators have no public type

@@ -7,15 +7,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["ConvcostError", "Disagreement", "MissingPackageError", "ShapeError", "did_you_mean"]
+__all__ = [
+    "ConvcostError",
+    "Disagreement",
+    "MissingPackageError",
+    "NeedsValuesError",
+    "ShapeError",
+    "as_text",
+    "did_you_mean",
+]
 
 
 class ConvcostError(ValueError):
     """Something the caller can mend. The command line prints the message and exits with 2."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message, one line a mistake."""
+        return (str(self),)
+
 
 class ShapeError(ConvcostError):
     """A hyper-parameter or a size that breaks a rule of the convolution or of the block."""
+
+
+class NeedsValuesError(ConvcostError):
+    """A model that looks at the values of its tensors, which meta tensors do not have."""
 
 
 class MissingPackageError(ConvcostError):
@@ -24,6 +41,15 @@ class MissingPackageError(ConvcostError):
 
 class Disagreement(Exception):  # noqa: N818 - it is a finding of the cross-check, not a failure of the program
     """Two independent counts of the same layer differ. The command line exits with 1."""
+
+
+def as_text(value: object) -> str:
+    """A value as TOML has it, short enough for one line of a message."""
+    if value is None:
+        return "missing"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."  # noqa: PLR2004 - leaves room for the rule
 
 
 def did_you_mean(word: str, known: Collection[str], otherwise: str | None = None) -> str:

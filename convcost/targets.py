@@ -1,4 +1,4 @@
-"""A target, as `convcost model` names it, becomes a report: loaded and counted, then timed."""
+"""A target, as `convcost model` names it, becomes a report: loaded and counted, then timed; or two forward passes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convcost.errors import ConvcostError
-from convcost.inputs import parse_arg, parse_input
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from convcost.inputs import Input
     from convcost.nn.load import Loaded
+    from convcost.nn.measure_forwards import Forward
     from convcost.report import ModelReport
     from convcost.request import TimingOptions
 
-__all__ = ["count_target", "time_target"]
+__all__ = ["count_target", "load_forward", "time_target"]
 
 
 def count_target(
-    target: str, inputs: Sequence[str], args: Sequence[str], *, cross_check: bool, device: str
+    target: str, inputs: tuple[Input, ...], args: Mapping[str, object], *, cross_check: bool, device: str
 ) -> ModelReport:
     """Load a target and count it, as `convcost model` does.
+
+    Args:
+        target: as the user names it.
+        inputs: of the model; empty for its own.
+        args: for the callable.
+        cross_check: ask torch's FlopCounterMode and fvcore too.
+        device: meta, or cpu.
 
     Raises:
         ConvcostError: the target does not load, has no input, or refuses it.
@@ -33,22 +40,21 @@ def count_target(
     if device not in {"meta", "cpu"}:
         msg = f"device (={device}) must be meta or cpu for counting; --time-device says where to time."
         raise ConvcostError(msg)
-    given, arguments = tuple(map(parse_input, inputs)), dict(map(parse_arg, args))
-    loaded = load_target(target, arguments, device)
-    positional, named = tensors_for(_wanted(target, given, loaded), device)
+    loaded = load_target(target, args, device)
+    positional, named = tensors_for(_wanted(target, inputs, loaded), device)
     notes = () if loaded.note is None else (loaded.note,)
     return report(loaded.module, positional, named, device=device, cross_check=cross_check, target=target, notes=notes)
 
 
 def time_target(
-    counted: ModelReport, inputs: Sequence[str], args: Sequence[str], options: TimingOptions
+    counted: ModelReport, inputs: tuple[Input, ...], args: Mapping[str, object], options: TimingOptions
 ) -> ModelReport:
     """A report with times: the target is loaded once more, with weights.
 
     Args:
         counted: from `count_target` with the same inputs and args.
-        inputs: as the user types them.
-        args: as the user types them.
+        inputs: of the model; empty for its own.
+        args: for the callable.
         options: where and how long to time.
 
     Raises:
@@ -57,9 +63,8 @@ def time_target(
     from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the predicted table does without torch
     from convcost.nn.measure_model import measure_model  # noqa: PLC0415 - the same
 
-    given, arguments = tuple(map(parse_input, inputs)), dict(map(parse_arg, args))
-    loaded = load_real(counted.target, arguments)
-    timed = measure_model(loaded.module, *tensors_for(_wanted(counted.target, given, loaded), "cpu"), options)
+    loaded = load_real(counted.target, args)
+    timed = measure_model(loaded.module, *tensors_for(_wanted(counted.target, inputs, loaded), "cpu"), options)
     layers = tuple(
         replace(row, time_s=timed.layers[row.name].time_s if row.name in timed.layers else None)
         for row in counted.layers
@@ -72,6 +77,18 @@ def time_target(
         explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s,
         notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings)),
     )
+
+
+def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, object]) -> Forward:
+    """A target with weights and its inputs, ready to be timed.
+
+    Raises:
+        ConvcostError: as `count_target`.
+    """
+    from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the predicted table does without torch
+
+    loaded = load_real(target, args)
+    return (loaded.module, *tensors_for(_wanted(target, inputs, loaded), "cpu"))
 
 
 def _wanted(target: str, given: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:

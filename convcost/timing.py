@@ -20,8 +20,8 @@ __all__ = [
     "Sample",
     "Series",
     "Timing",
+    "median_interval",
     "quantile",
-    "speedup_interval",
     "summarise",
 ]
 
@@ -154,14 +154,14 @@ def quiet_rounds(probes: Mapping[int, float]) -> set[int]:
     return quiet if len(quiet) >= LEAST else set(probes)
 
 
-def speedup_interval(ratios: Sequence[float], run_to_run: float = RUN_TO_RUN) -> tuple[float, float, float]:
-    """The median of pair ratios with its 5-95 % interval.
+def median_interval(ratios: Sequence[float], run_to_run: float = RUN_TO_RUN) -> tuple[float, float, float]:
+    """The median of pair ratios, or of times, with its 5-95 % interval.
 
-    The bootstrap sees one process only; between processes the ratio moves too, so that term is added in quadrature.
+    The bootstrap sees one process only; between processes the median moves too, so that term is added in quadrature.
 
     Args:
-        ratios: baseline ÷ candidate, one a round.
-        run_to_run: standard deviation between processes, as a share of the ratio.
+        ratios: baseline ÷ candidate, or seconds, one a round.
+        run_to_run: standard deviation between processes, as a share of the median.
 
     Returns:
         The median, the lower and the upper end.
@@ -259,7 +259,7 @@ def _speedup(
     chosen = good if len(good) >= LEAST else pairs
     if not chosen:
         return None, None, None
-    return speedup_interval([a.seconds / b.seconds for a, b in chosen], run_to_run)
+    return median_interval([a.seconds / b.seconds for a, b in chosen], run_to_run)
 
 
 def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:

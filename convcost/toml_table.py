@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from convcost.errors import ConvcostError, did_you_mean
+from convcost.errors import ConvcostError, as_text, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -36,7 +36,7 @@ class Table:
         Raises:
             ConvcostError: always.
         """
-        msg = f"{self.where}: {key} (={_as_text(self.values.get(key))}) {rule}"
+        msg = f"{self.where}: {key} (={as_text(self.values.get(key))}) {rule}"
         raise ConvcostError(msg)
 
     def refuse_unknown(self, known: Collection[str]) -> None:
@@ -103,12 +103,3 @@ class Table:
         if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
             self.refuse(key, f"must be a list of tables; write {key} = [{{ ... }}, {{ ... }}].")
         return [Table(f"{self.where}: {key}[{i}]", entry) for i, entry in enumerate(value, start=1)]
-
-
-def _as_text(value: object) -> str:
-    """A value as TOML has it, short enough for one line."""
-    if value is None:
-        return "missing"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    line = " ".join(text.split())
-    return line if len(line) <= 60 else f"{line[:57]}..."  # noqa: PLR2004 - leaves room for the rule

@@ -7,12 +7,26 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["DECIMAL_PREFIXES", "human_bytes", "human_count", "human_ratio", "human_share", "human_time", "thousands"]
+__all__ = [
+    "BINARY_PREFIXES",
+    "DECIMAL_PREFIXES",
+    "TIMES",
+    "human_bytes",
+    "human_count",
+    "human_ratio",
+    "human_share",
+    "human_time",
+    "thousands",
+]
 
 DECIMAL_PREFIXES: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 """The prefix of 1000**index."""
 
-_TIMES: Final = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+BINARY_PREFIXES: Final = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+"""The prefix of 1024**(index + 1); read, never printed."""
+
+TIMES: Final = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+"""Units of time and their seconds, largest first."""
 
 
 def three_digits(value: float) -> str:
@@ -46,7 +60,7 @@ def human_bytes(count: int) -> str:
 
 def human_time(seconds: float) -> str:
     """A time such as `4.21 ms`; the unit is the largest that leaves a figure of 1 or more."""
-    for unit, size in _TIMES:
+    for unit, size in TIMES:
         if abs(seconds) >= size * 0.9995:
             return f"{three_digits(seconds / size)} {unit}"
     return f"{seconds * 1e9:.2f} ns"

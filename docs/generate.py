@@ -9,6 +9,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from convcost import BLOCKS, explain
+from convcost.check_columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
 from convcost.columns import COMPARE_COLUMNS
 from convcost.kernel_columns import KERNEL_COLUMNS, LAYER_COLUMNS
@@ -54,6 +55,7 @@ def columns() -> str:
         "kernel": KERNEL_COLUMNS,
         "kernel --model": LAYER_COLUMNS,
         "model": MODEL_COLUMNS,
+        "check": CHECK_COLUMNS,
     }
     for command, fields in described.items():
         lines = [f"## `convcost {command}`", "", "| field | meaning |", "|---|---|"]

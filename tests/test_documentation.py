@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from convcost.blocks import BLOCKS
 from convcost.cli import main
@@ -33,6 +34,26 @@ def test_every_python_block_of_the_readme_runs() -> None:
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own documentation
+
+
+def test_every_file_and_command_of_the_guide_to_budgets_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (ROOT / "docs/check.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for text in re.findall(r"```(?:python|toml|yaml)\n(.*?)```", guide, re.DOTALL):
+        name = text.partition("\n")[0].removeprefix("# ")
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-q", "-m", "guide"]):
+        subprocess.run(["git", *words], check=True)  # noqa: S603, S607 - our own words, the git of the path
+    commands = re.findall(r"^\$ convcost (.*)$", guide, re.MULTILINE)
+    assert len(commands) == 6
+    for command in commands:
+        assert main(shlex.split(command)) == 0, command
+    for path in (tmp_path / ".github/workflows/convcost.yml", tmp_path / ".pre-commit-config.yaml"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8"))
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout
 
 
 def test_the_readme_begins_with_the_two_commands_that_set_everything_up() -> None:

@@ -65,7 +65,7 @@ def test_every_3x3_matrix_of_small_integers_has_its_exact_rank_and_factors(first
         assert convcost.separate(matrix).error > 0
 
 
-@given(st.integers(1, 5).flatmap(lambda w: st.lists(st.lists(st.integers(-9, 9), min_size=w, max_size=w), min_size=1, max_size=5)))  # fmt: skip  # noqa: E501
+@given(st.integers(1, 5).flatmap(lambda w: st.lists(st.lists(st.integers(-9, 9), min_size=w, max_size=w), min_size=1, max_size=5)))  # fmt: skip
 def test_ranks_of_any_shape_are_those_of_rational_arithmetic(rows: list[list[int]]) -> None:
     assert exact_ranks([rows]).tolist() == [rational_rank(rows)]
 

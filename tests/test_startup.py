@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "fvcore", "pandas", "numpy", "pyarrow", "rich")
+HEAVY = ("torch", "fvcore", "pandas", "numpy", "pyarrow", "rich", "pydantic", "tree_sitter")
 PREDICTED = ["compare", "--c", "3", "--o", "64", "--k", "3", "--no-count", "--no-time"]
 
 
@@ -32,6 +32,14 @@ def test_the_predicted_table_in_a_pipe_is_light() -> None:
 
 def test_help_loads_nothing_but_rich() -> None:
     assert loaded(run(["compare", "--help"])) <= {"rich"}
+
+
+def test_the_help_of_all_commands_loads_nothing_but_rich() -> None:
+    assert loaded(run(["--help"])) <= {"rich"}
+
+
+def test_the_pytest_plugin_is_light() -> None:
+    assert loaded("import convcost.pytest_plugin") == set()
 
 
 def test_explain_is_light() -> None:

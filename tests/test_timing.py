@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from convcost.timing import Sample, Series, Timing, quantile, quiet_rounds, speedup_interval, summarise
+from convcost.timing import Sample, Series, Timing, median_interval, quantile, quiet_rounds, summarise
 
 MS = 1e-3
 
@@ -54,17 +54,17 @@ def test_a_speedup_is_the_median_of_the_pairs_of_one_round() -> None:
 
 
 def test_the_interval_of_equal_ratios_is_the_run_to_run_term() -> None:
-    centre, low, high = speedup_interval([4.0] * 8, run_to_run=0.025)
+    centre, low, high = median_interval([4.0] * 8, run_to_run=0.025)
     assert centre == 4.0
     assert low == pytest.approx(4.0 * (1 - 1.645 * 0.025))
     assert high == pytest.approx(4.0 * (1 + 1.645 * 0.025))
 
 
 def test_the_bootstrap_interval_covers_the_true_ratio_as_often_as_it_says() -> None:
-    source = random.Random(7)  # noqa: S311 - a reproducible sample, no secret
+    source = random.Random(7)
     covered = 0
     for _ in range(100):
-        _, low, high = speedup_interval([source.gauss(2.0, 0.1) for _ in range(30)], run_to_run=0.0)
+        _, low, high = median_interval([source.gauss(2.0, 0.1) for _ in range(30)], run_to_run=0.0)
         covered += low <= 2.0 <= high
     assert 80 <= covered <= 99  # 90 wanted; three standard deviations of 100 draws are 9
 

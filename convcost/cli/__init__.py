@@ -36,6 +36,8 @@ COMMANDS = {
     "explain": "compare_command",
     "kernel": "kernel_command",
     "model": "model_command",
+    "check": "check_command",
+    "config": "config_command",
 }
 """Each command and the module of this package that holds it, as a function of the command's name."""
 
@@ -92,7 +94,8 @@ def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for eac
         arguments: the words after `convcost`; `--debug` anywhere shows the traceback of an error.
 
     Returns:
-        The exit code: 0 done, 1 a count disagrees or a budget is exceeded, 2 wrong usage or a crash, 130 interrupted.
+        The exit code: 0 done, 1 a count disagrees or a budget is exceeded, 2 wrong usage or a crash, 3 could not
+        be decided, 130 interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a narrow encoding prints ? for ×, it does not crash
@@ -115,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for eac
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except ConvcostError as error:
-        return _refuse(error, str(error), debug=debug)
+        return _refuse(error, *error.lines, debug=debug)
     except PARSER_ERROR as error:
         return _refuse(error, _parser_message(error), debug=debug)
     except Exception as error:  # noqa: BLE001 - a crash of ours is one line and exit code 2, never a traceback and 1
@@ -126,12 +129,13 @@ def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for eac
     return int(code or 0)
 
 
-def _refuse(error: BaseException, message: str, *, debug: bool) -> int:
+def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
     if debug:
         import traceback  # noqa: PLC0415 - only on request
 
         traceback.print_exception(error)
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line prints
+    for message in messages:
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line prints
     return WRONG
 
 

@@ -14,6 +14,7 @@ from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, refuse_exports, say
 from convcost.columns import choose_columns
 from convcost.filling import require_devices
+from convcost.inputs import parse_arg, parse_input
 from convcost.model_columns import MODEL_COLUMNS
 from convcost.request import TimingOptions
 from convcost.targets import count_target, time_target
@@ -73,11 +74,12 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     if time:
         options = TimingOptions((time_device,), api.parse_threads(threads), allocator, time_budget)
         require_devices(options.devices)
-    result = count_target(target, inputs or (), arg or (), cross_check=cross_check, device=device)
+    given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
+    result = count_target(target, given, args, cross_check=cross_check, device=device)
     code = 0 if result.agrees else DISAGREES
     if options is not None:
         try:
-            result = time_target(result, inputs or (), arg or (), options)
+            result = time_target(result, given, args, options)
         except KeyboardInterrupt:
             say(["interrupted: what was not measured yet is left empty."], "note")
             code = INTERRUPTED

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from convcost.columns import Column
 
-__all__ = ["Result", "deliver", "fitted", "is_terminal", "refuse_exports", "say"]
+__all__ = ["Result", "deliver", "deliver_text", "fitted", "is_terminal", "refuse_exports", "say"]
 
 
 class Result(Protocol):
@@ -113,6 +113,13 @@ def deliver(
         _out(json_text(payload or result.to_dict()))
     else:
         _out(TEXT_FORMATS[form.value](result.to_frame()))
+    say(result.verdicts, "note")
+
+
+def deliver_text(text: str, result: Result, exports: Iterable[Path] | None) -> None:
+    """Write the files, then a text that was made of the result; its verdicts go to stderr."""
+    _export(result, exports, None)
+    _out(text)
     say(result.verdicts, "note")
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from convcost.request import TimingOptions
     from convcost.timing import Conditions, Timing
 
-__all__ = ["ModelTiming", "measure_model"]
+__all__ = ["ModelTiming", "forward_call", "measure_model"]
 
 WHOLE: Final = "the whole forward"
 
@@ -80,6 +80,31 @@ def measure_model(
     return ModelTiming(conditions, timings[WHOLE], layers, len(calls), notes)
 
 
+def forward_call(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device
+) -> Callable[[], object]:
+    """One forward pass on a device, after the model has shown that it runs.
+
+    Raises:
+        ConvcostError: it does not run.
+    """
+    model = model.to(device).eval()
+    placed = tree_map(lambda value: _filled(value, device), (tuple(args), dict(kwargs)))
+
+    def call() -> object:
+        return model(*placed[0], **placed[1])
+
+    try:
+        call()
+    except RuntimeError as error:
+        raise _does_not_run(error) from error
+    return call
+
+
+def _does_not_run(error: Exception) -> ConvcostError:
+    return ConvcostError(f"the model could not run: {str(error).partition(chr(10))[0]}; change --input.")
+
+
 def _distinct_calls(
     model: nn.Module, placed: tuple[Sequence[Any], Mapping[str, Any]]
 ) -> tuple[dict[str, str], dict[str, Callable[[], object]]]:
@@ -106,8 +131,7 @@ def _distinct_calls(
     try:
         model(*placed[0], **placed[1])
     except RuntimeError as error:
-        msg = f"the model could not run: {str(error).partition(chr(10))[0]}; change --input."
-        raise ConvcostError(msg) from error
+        raise _does_not_run(error) from error
     finally:
         for hook in hooks:
             hook.remove()

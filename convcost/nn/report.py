@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, NeedsValuesError
 from convcost.nn.preserve import borrowed, on_device
 from convcost.nn.reconcile import check_with_fvcore, check_with_torch
 from convcost.nn.trace import Recorder
@@ -121,7 +121,7 @@ def _refusal(model: nn.Module, recorder: Recorder, error: Exception, args: tuple
     if any(sign in str(error) for sign in NEEDS_VALUES):
         where = _users_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
         lacks = f"needs the values of a tensor, which a meta tensor does not have ({reason})"
-        return ConvcostError(f"{where} {lacks}; run it with --device cpu.")
+        return NeedsValuesError(f"{where} {lacks}; run it with --device cpu.")
     path = recorder.path[-1] if recorder.path else ""
     parts = dict(model.named_modules())
     part = parts.get(path, model)

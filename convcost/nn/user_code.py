@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import sysconfig
 import traceback
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-__all__ = ["attribute", "import_path", "import_user_module", "quiet_stdout", "refuse_raised"]
+__all__ = ["attribute", "import_path", "import_user_module", "other_checkout", "quiet_stdout", "refuse_raised"]
 
 _FOREIGN: Final = tuple(
     {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[1])}
@@ -34,6 +35,50 @@ def import_path(*folders: Path) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+
+
+@contextmanager
+def other_checkout(here: Path, there: Path) -> Iterator[None]:
+    """Inside, what would be imported from `here` comes from another checkout of the same project.
+
+    Args:
+        here: the project, its absolute path.
+        there: the other checkout, its absolute path.
+
+    Raises:
+        ConvcostError: at the end, a module came from `here` all the same, so that nothing would be compared.
+    """
+    ours = {name: module for name, module in sys.modules.items() if _lies_in(module, here)}
+    for name in ours:
+        del sys.modules[name]
+    before = sys.path[:]
+    sys.path[:] = [str(there / "src"), *(_moved(entry, here, there) for entry in before)]
+    importlib.invalidate_caches()
+    leaked: list[str] = []
+    try:
+        yield
+        leaked = sorted(name for name, module in sys.modules.items() if _lies_in(module, here))
+    finally:
+        for name in [name for name, module in sys.modules.items() if _lies_in(module, there) or _lies_in(module, here)]:
+            del sys.modules[name]
+        sys.modules.update(ours)
+        sys.path[:] = before
+        importlib.invalidate_caches()
+    if leaked:
+        msg = f"{leaked[0]} is imported from {here} whatever the revision; name the target as file.py:callable."
+        raise ConvcostError(msg)
+
+
+def _lies_in(module: ModuleType, folder: Path) -> bool:
+    """Whether a module is the user's own and comes from this folder."""
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and file.startswith(f"{folder}{os.sep}") and not file.startswith(_FOREIGN)
+
+
+def _moved(entry: str, here: Path, there: Path) -> str:
+    """An entry of the import path, in the other checkout where it lies in this one; installed packages stay."""
+    inside = Path(entry).is_absolute() and Path(entry).is_relative_to(here) and not entry.startswith(_FOREIGN)
+    return str(there / Path(entry).relative_to(here)) if inside else entry
 
 
 @contextmanager

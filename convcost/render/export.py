@@ -42,7 +42,10 @@ def _cell(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
 
 
 def _each(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
-    return table.map(change)
+    """Every cell changed; the columns stay Python objects, for pandas would make floats of integers beside a None."""
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series([change(value) for value in table[name]], dtype=object) for name in table})
 
 
 def _neutral(value: Any) -> Any:  # noqa: ANN401 - a field of any kind

@@ -16,29 +16,39 @@ if TYPE_CHECKING:
 __all__ = ["require_writable", "write_whole"]
 
 
-def require_writable(path: Path, suffixes: Collection[str]) -> None:
-    """Refuse an export that could not be written, before anything is computed.
+def require_writable(path: Path, suffixes: Collection[str] = (), what: str = "--export") -> None:
+    """Refuse a file that could not be written, before anything is computed.
+
+    Args:
+        path: of the file.
+        suffixes: of which it must have one; empty for any.
+        what: it is, for the message.
 
     Raises:
         ConvcostError: an unknown suffix, a folder that does not exist or cannot be written, a path that is a folder.
     """
-    if path.suffix.lower() not in suffixes:
-        msg = f"--export (={path}) must end in {', '.join(suffixes)}; the suffix chooses the kind of file."
+    if suffixes and path.suffix.lower() not in suffixes:
+        msg = f"{what} (={path}) must end in {', '.join(suffixes)}; the suffix chooses the kind of file."
         raise ConvcostError(msg)
     if path.is_dir():
-        msg = f"--export (={path}) must be a file and is a folder; give it another name."
+        msg = f"{what} (={path}) must be a file and is a folder; give it another name."
         raise ConvcostError(msg)
     try:
         descriptor, probe = tempfile.mkstemp(dir=path.parent, prefix=".convcost-")
     except OSError as error:
-        msg = f"--export (={path}) must be in a folder that can be written ({error.strerror}); choose another folder."
+        msg = f"{what} (={path}) must be in a folder that can be written ({error.strerror}); choose another folder."
         raise ConvcostError(msg) from error
     os.close(descriptor)
     Path(probe).unlink()
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], what: str = "--export") -> None:
     """Call `write` on a temporary file in the same folder, then rename it: the old file or the new one, never a part.
+
+    Args:
+        path: of the file.
+        write: the temporary file.
+        what: it is, for the message.
 
     Raises:
         ConvcostError: the file system refused; what was there before is still there.
@@ -46,7 +56,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".convcost-", suffix=path.suffix)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise _refused(path, error, what) from error
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -54,7 +64,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         temporary.chmod(_mode(path))
         temporary.replace(path)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise _refused(path, error, what) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -69,5 +79,5 @@ def _mode(path: Path) -> int:
     return 0o666 & ~mask
 
 
-def _refused(path: Path, error: OSError) -> ConvcostError:
-    return ConvcostError(f"--export (={path}) could not be written ({error.strerror}); choose another folder.")
+def _refused(path: Path, error: OSError, what: str) -> ConvcostError:
+    return ConvcostError(f"{what} (={path}) could not be written ({error.strerror}); choose another folder.")

@@ -41,7 +41,7 @@ HUGE_MACS = 224 * 224 * 10**11 * 10**9 * 9
 class Cell:
     """A row of one text field."""
 
-    def __init__(self, text: str | None) -> None:
+    def __init__(self, text: str | int | None) -> None:
         self.text = text
 
 
@@ -209,3 +209,11 @@ def test_columns_can_be_chosen_for_a_table_that_fits_a_page(capsys: pytest.Captu
     assert capsys.readouterr().out.splitlines()[1].split() == ["block", "groups"]
     assert main([*PREDICTED, "--columns", "mac"]) == 2
     assert capsys.readouterr().err == "error: columns (=mac) must be fields of a row; did you mean macs?\n"
+
+
+@pytest.mark.parametrize("form", TEXT_FORMATS)
+def test_an_integer_beside_a_missing_value_stays_an_exact_integer(form: str) -> None:
+    column = Column("macs", "text", "a number")
+    text = TEXT_FORMATS[form](frame((column,), [Cell(2**60 + 1), Cell(None)]))
+    assert str(2**60 + 1) in text
+    assert ".0" not in text

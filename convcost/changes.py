@@ -1,0 +1,213 @@
+"""Why a model grew: the layers that were added, removed, renamed and changed between two counts of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Literal
+
+from convcost.units import human_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from convcost.lock import Entry, LayerCost
+
+__all__ = ["Change", "recounted", "renamed_summary", "what_changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One layer that is not what it was.
+
+    Attributes:
+        kind: what happened; `recounted` is the same layer counted by another version.
+        before: None for a layer that was added.
+        after: None for a layer that was removed.
+    """
+
+    kind: Literal["added", "removed", "changed", "renamed", "recounted"]
+    before: LayerCost | None
+    after: LayerCost | None
+
+    @property
+    def layer(self) -> str:
+        """Its name, the new one where there is one."""
+        return (self.after or self.before).name  # type: ignore[union-attr]  # one of them is there
+
+    @property
+    def params_delta(self) -> int:
+        """Parameters after - before."""
+        return _of(self.after, "params") - _of(self.before, "params")
+
+    @property
+    def macs_delta(self) -> int:
+        """MACs after - before."""
+        return _of(self.after, "macs") - _of(self.before, "macs")
+
+    @property
+    def text(self) -> str:
+        """What happened, spelled out: `128→256, 3×3→5×5`."""
+        before, after = self.before, self.after
+        if after is None or before is None:
+            return f"{self.kind}: {described(after or before)}"  # type: ignore[arg-type]  # one of them is there
+        renamed = f"renamed from {before.name}" if before.name != after.name else ""
+        if self.kind == "recounted":
+            return f"counted differently, the layer is the same{f'; {renamed}' if renamed else ''}"
+        if self.kind == "renamed":
+            return renamed
+        return "; ".join(filter(None, (renamed, ", ".join(_differences(before, after)))))
+
+    @property
+    def cost_text(self) -> str:
+        """What it costs: `+1.05 M params (+178 %), +822 M MACs (+178 %)`."""
+        parts = [
+            _delta_text(getattr(self, f"{what}_delta"), _of(self.before, what), unit)
+            for what, unit in (("params", "params"), ("macs", "MACs"))
+        ]
+        return ", ".join(filter(None, parts)) or "costs the same"
+
+
+def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
+    """The layers that differ, largest first.
+
+    A layer keeps its identity under a new name when what it is stays the same, in the order of the forward pass; a
+    layer that changed under a new name is recognised by the way its neighbours were renamed.
+
+    Args:
+        before: the baseline.
+        after: the model as it is.
+    """
+    versions_differ = (before.counter, before.torch) != (after.counter, after.torch)
+    pairs, removed, added = _match(before, after)
+    found = [Change("removed", layer, None) for layer in removed] + [Change("added", None, layer) for layer in added]
+    for old, new in pairs:
+        if old == new:
+            continue
+        if versions_differ and old.structure == new.structure and old.macs != new.macs:
+            found.append(Change("recounted", old, new))
+        elif (old.structure, old.macs) == (new.structure, new.macs):
+            found.append(Change("renamed", old, new))
+        else:
+            found.append(Change("changed", old, new))
+    params, macs = max(before.params, 1), max(before.macs, 1)
+    return tuple(
+        sorted(found, key=lambda one: max(abs(one.params_delta) / params, abs(one.macs_delta) / macs), reverse=True)
+    )
+
+
+def recounted(changes: Iterable[Change]) -> int:
+    """MACs that a change of the counter added, the layers being the same."""
+    return sum(change.macs_delta for change in changes if change.kind == "recounted")
+
+
+def described(layer: LayerCost) -> str:
+    """What a layer is: `Conv2d 128→256, 3×3, stride 2, on 1x128x28x28`."""
+    words = [layer.op]
+    if layer.channels:
+        words = [f"{layer.op} {_arrow(layer.channels)}", layer.kernel_size.replace("x", "×")]
+        words += [f"stride {layer.stride}"] if set(layer.stride.split("x")) != {"1"} else []
+        words += [f"groups {layer.groups}"] if layer.groups > 1 else []
+    return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"
+
+
+def _match(before: Entry, after: Entry) -> tuple[list[tuple[LayerCost, LayerCost]], list[LayerCost], list[LayerCost]]:
+    """Pairs of one layer each, and what is left on either side."""
+    old, new = dict(before.layers), dict(after.layers)
+    same = [name for name in old if name in new and old[name].structure == new[name].structure]
+    pairs = [(old.pop(name), new.pop(name)) for name in same]
+    olds, news = list(old.values()), list(new.values())
+    kinds_a, kinds_b = [[layer.structure for layer in layers] for layers in (olds, news)]
+    for block in SequenceMatcher(None, kinds_a, kinds_b, autojunk=False).get_matching_blocks():
+        for offset in range(block.size):
+            pair = olds[block.a + offset], news[block.b + offset]
+            pairs.append(pair)
+            del old[pair[0].name], new[pair[1].name]
+    renames = _prefixes(pairs)
+    for name in list(old):
+        wanted = name if name in new else _renamed(name, renames)
+        if wanted in new and new[wanted].op == old[name].op:
+            pairs.append((old.pop(name), new.pop(wanted)))
+    return pairs, list(old.values()), list(new.values())
+
+
+def _prefixes(pairs: Iterable[tuple[LayerCost, LayerCost]]) -> dict[str, str]:
+    """How paths were renamed: the shortest differing beginnings of renamed layers."""
+    found: dict[str, str] = {}
+    for old, new in pairs:
+        a, b = old.name.split("."), new.name.split(".")
+        while len(a) > 1 and len(b) > 1 and a[-1] == b[-1]:
+            a, b = a[:-1], b[:-1]
+        if a != b:
+            found.setdefault(".".join(a), ".".join(b))
+    return found
+
+
+def _renamed(name: str, renames: dict[str, str]) -> str:
+    """The name under the longest renamed beginning."""
+    words = name.split(".")
+    for length in range(len(words), 0, -1):
+        beginning = ".".join(words[:length])
+        if beginning in renames:
+            return ".".join([renames[beginning], *words[length:]])
+    return name
+
+
+def _differences(old: LayerCost, new: LayerCost) -> list[str]:
+    """Each field that differs, as before→after."""
+    said = []
+    if old.op != new.op:
+        said.append(f"{old.op}→{new.op}")
+    if old.channels != new.channels and old.channels and new.channels:
+        said.append(_channels(old.channels, new.channels))
+    if old.kernel_size != new.kernel_size and old.kernel_size and new.kernel_size:
+        said.append(f"{old.kernel_size}→{new.kernel_size}".replace("x", "×"))
+    for word in ("stride", "padding", "dilation", "groups"):
+        a, b = getattr(old, word), getattr(new, word)
+        if a != b and a and b:
+            said.append(f"{word} {a}→{b}")
+    if old.input != new.input and not _only_channels(old.input, new.input, old.channels):
+        said.append(f"input {old.input}→{new.input}")
+    if not said and old.output != new.output:
+        said.append(f"output {old.output}→{new.output}")
+    return said or ["the same sizes, another cost"]
+
+
+def _channels(old: str, new: str) -> str:
+    """`128→256` where only the outputs differ, `64→128 in` where only the inputs do, else both."""
+    (a_in, a_out), (b_in, b_out) = old.split(">"), new.split(">")
+    if a_in == b_in:
+        return f"{a_out}→{b_out}"
+    return f"{a_in}→{b_in} in" if a_out == b_out else f"{a_in}→{b_in} in, {a_out}→{b_out} out"
+
+
+def _only_channels(old: str, new: str, channels: str) -> bool:
+    """Whether two inputs of a convolution differ in their channels alone, which is said already."""
+    a, b = old.split("x"), new.split("x")
+    return bool(channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
+
+
+def _arrow(channels: str) -> str:
+    return channels.replace(">", "→")
+
+
+def _of(layer: LayerCost | None, what: str) -> int:
+    return 0 if layer is None else getattr(layer, what)
+
+
+def _delta_text(delta: int, before: int, unit: str) -> str:
+    if not delta:
+        return ""
+    sign = "+" if delta > 0 else "-"
+    share = f" ({sign}{100 * abs(delta) / before:.3g} %)" if before else ""
+    return f"{sign}{human_count(abs(delta))} {unit}{share}"
+
+
+def renamed_summary(changes: Sequence[Change]) -> str | None:
+    """One line for all layers that only have another name; None without any."""
+    names = [(change.before.name, change.after.name) for change in changes if change.before and change.after]
+    if not names:
+        return None
+    few = ", ".join(f"{old} → {new}" for old, new in names[:2])
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""  # noqa: PLR2004 - the two that are shown
+    return f"{len(names)} layer{'s' if len(names) > 1 else ''} renamed: {few}{more}"

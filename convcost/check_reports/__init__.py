@@ -1,0 +1,1 @@
+"""What a check looks like elsewhere: Markdown, GitHub's workflow commands, JUnit XML."""

@@ -1,0 +1,357 @@
+"""The result of a check: the verdicts of every budget, why a model grew, and what would bring it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from convcost.budget import METRICS
+from convcost.changes import renamed_summary
+from convcost.check_columns import CHECK_COLUMNS, METRIC_FIELDS
+from convcost.columns import records
+from convcost.remedy import REMEDIED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from convcost.budget import Budget, Judgement
+    from convcost.changes import Change
+    from convcost.columns import Column
+    from convcost.lock import Entry
+    from convcost.remedy import Remedy
+    from convcost.report import Uncounted
+
+__all__ = ["BudgetResult", "CheckResult", "MetricRow", "remedy_text"]
+
+SCHEMA: Final = "convcost.check/1"
+SHOWN: Final = 10
+"""Changes that people see; the JSON has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric of one budget, as the columns see it.
+
+    Attributes:
+        budget: its name.
+        judged: the verdict.
+    """
+
+    budget: str
+    judged: Judgement
+
+    @property
+    def metric(self) -> str:
+        """What is limited."""
+        return self.judged.limit.metric
+
+    @property
+    def actual(self) -> float | None:
+        """What was found."""
+        return self.judged.found.actual
+
+    @property
+    def max(self) -> float | None:
+        """That it may reach."""
+        return self._limit("max")
+
+    @property
+    def min(self) -> float | None:
+        """That it must reach."""
+        return self._limit("min")
+
+    @property
+    def floor(self) -> float | None:
+        """Growth that is always allowed."""
+        return self._limit("floor")
+
+    @property
+    def baseline(self) -> float | None:
+        """Of the lock or of another revision."""
+        return self.judged.found.baseline
+
+    @property
+    def growth(self) -> float | None:
+        """Over the baseline."""
+        return self.judged.growth
+
+    @property
+    def grow(self) -> float | None:
+        """Share that it may grow."""
+        return self.judged.limit.grow
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of a time's interval."""
+        return self.judged.found.low
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of a time's interval."""
+        return self.judged.found.high
+
+    @property
+    def verdict(self) -> str:
+        """One of the five words."""
+        return self.judged.verdict
+
+    @property
+    def said(self) -> str:
+        """The verdict with what a pass leaves open: `pass (≥, 3 operations uncounted)`."""
+        quiet = self.judged.verdict in {"fail", "warn"} or not self.judged.reason
+        short = self.judged.reason.partition(": ")[0]
+        return self.judged.verdict if quiet else f"{self.judged.verdict} ({short})"
+
+    @property
+    def level(self) -> str:
+        """Whether breaking it fails the check."""
+        return self.judged.limit.level
+
+    @property
+    def reason(self) -> str | None:
+        """Why, in words."""
+        return self.judged.reason or None
+
+    @property
+    def source(self) -> str | None:
+        """FILE:LINE of the limit."""
+        return self.judged.source or None
+
+    def _limit(self, name: str) -> float | None:
+        value = getattr(self.judged.limit, name)
+        if value is None:
+            return None
+        return float(value) if self.metric == "latency" else int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetResult:
+    """One budget.
+
+    Attributes:
+        budget: that was checked.
+        judged: one verdict a limit.
+        entry: what the model costs; None where it could not be counted.
+        baseline: what it cost; None without one.
+        compared_with: where the baseline comes from, such as `convcost.lock`.
+        changes: between the two, largest first.
+        uncounted: operations without a formula.
+        remedy: what would bring it back; None where nothing is over, or nothing helps.
+        notes: that change no verdict.
+        error: why it could not be checked; None where it could.
+    """
+
+    budget: Budget
+    judged: tuple[Judgement, ...] = ()
+    entry: Entry | None = None
+    baseline: Entry | None = None
+    compared_with: str = ""
+    changes: tuple[Change, ...] = ()
+    uncounted: tuple[Uncounted, ...] = ()
+    remedy: Remedy | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Fail, inconclusive or pass."""
+        said = {one.verdict for one in self.judged}
+        if "fail" in said:
+            return "fail"
+        return "inconclusive" if self.error is not None or "inconclusive" in said else "pass"
+
+    @property
+    def failures(self) -> tuple[Judgement, ...]:
+        """The limits that were broken, those that only warn too."""
+        return tuple(one for one in self.judged if one.verdict in {"fail", "warn"})
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """What there is to say, one line each, the heading first."""
+        name = self.budget.name
+        for one in self.judged if self.error is None else ():
+            if one.verdict != "pass":
+                where = f"{one.source}: " if one.source else ""
+                own = f"; {self.budget.message}" if self.budget.message and one in self.failures else ""
+                yield f"{one.verdict}: {where}{name} {one.limit.metric}: {one.reason}{own}"
+        if self.changes:
+            yield f"why: {name} against {self.compared_with}: {self._sums}"
+            yield from (f"  {line}" for line in self.change_lines(SHOWN))
+        if self.remedy is not None:
+            yield f"back under budget: {remedy_text(self.remedy)}"
+        elif any(one.verdict == "fail" and one.limit.metric in REMEDIED for one in self.judged):
+            yield f"back under budget: no block of the catalogue alone brings {name} there"
+
+    @property
+    def _sums(self) -> str:
+        if self.baseline is None or self.entry is None:
+            return ""
+        params, macs = self.entry.params - self.baseline.params, self.entry.macs - self.baseline.macs
+        parts = [
+            f"{METRICS[what].text(abs(delta))} {noun} {'more' if delta > 0 else 'fewer'}"
+            for what, noun, delta in (("params", "params", params), ("macs", "MACs", macs))
+            if delta
+        ]
+        return ", ".join(parts) or "the same params and MACs"
+
+    def change_lines(self, most: int) -> Iterator[str]:
+        """The changes, largest first, renamed layers on one line."""
+        real = [change for change in self.changes if change.kind != "renamed"]
+        width = max((len(change.layer) for change in real[:most]), default=0)
+        for change in real[:most]:
+            yield f"{change.layer.ljust(width)}  {change.text}  {change.cost_text}"
+        if len(real) > most > 0:
+            yield f"and {len(real) - most} more; --format json has all"
+        renamed = renamed_summary([change for change in self.changes if change.kind == "renamed"])
+        if renamed:
+            yield renamed
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an object of the JSON."""
+        rows = [MetricRow(self.budget.name, one) for one in self.judged]
+        return {
+            "name": self.budget.name,
+            "target": self.budget.target,
+            "verdict": self.verdict,
+            "metrics": records(METRIC_FIELDS, rows),
+            "compared_with": self.compared_with or None,
+            "changes": [
+                {
+                    "layer": change.layer,
+                    "change": change.kind,
+                    "before": None if change.before is None else _layer_dict(change.before),
+                    "after": None if change.after is None else _layer_dict(change.after),
+                    "text": change.text,
+                    "params_delta": change.params_delta,
+                    "macs_delta": change.macs_delta,
+                }
+                for change in self.changes
+            ],
+            "uncounted": [{"op": one.op, "calls": one.calls, "where": list(one.where)} for one in self.uncounted],
+            "remedy": None if self.remedy is None else _remedy_dict(self.remedy),
+            "notes": list(self.notes),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Every budget of a configuration.
+
+    Attributes:
+        source: the configuration's file; empty for the quick form.
+        budgets: in the order of the file.
+        strict: whether what could not be decided fails the check.
+        interrupted: whether Ctrl-C ended it: what is missing is left empty.
+        notes: of the whole check.
+        columns: of the table and the frame.
+    """
+
+    source: str
+    budgets: tuple[BudgetResult, ...]
+    strict: bool = False
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = CHECK_COLUMNS
+
+    @property
+    def verdict(self) -> str:
+        """The gravest of the budgets': fail, inconclusive or pass."""
+        said = {one.verdict for one in self.budgets}
+        return "fail" if "fail" in said else "inconclusive" if "inconclusive" in said else "pass"
+
+    @property
+    def passed(self) -> bool:
+        """Whether a build may go on."""
+        if self.errors or self.verdict == "fail":
+            return False
+        return self.verdict == "pass" or not self.strict
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Why budgets could not be checked."""
+        return tuple(one.error for one in self.budgets if one.error is not None)
+
+    @property
+    def rows(self) -> tuple[MetricRow, ...]:
+        """Every metric of every budget."""
+        return tuple(MetricRow(one.budget.name, judged) for one in self.budgets for judged in one.judged)
+
+    @property
+    def head(self) -> str:
+        """One line that says what was checked."""
+        return f"{self.source or self.budgets[0].budget.target}: {self.verdict}; 1 MAC = 2 FLOPs"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """What there is to say of each budget; one line when all is well."""
+        lines = [line for one in self.budgets for line in one.lines]
+        if self.errors:
+            lines.append(f"not checked: {_number(len(self.errors), 'budget')} of {len(self.budgets)}")
+        count = f"{_number(len(self.budgets), 'budget')}, {_number(len(self.rows), 'limit')}"
+        return tuple(lines) or (f"within budget: {count}",)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Notes of the check and of its budgets."""
+        own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.notes]
+        judged = [f"{one.budget.name}: {note}" for one in self.budgets for j in one.judged for note in j.notes]
+        return tuple(dict.fromkeys([*self.notes, *own, *judged]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `convcost check --format json`."""
+        return {
+            "schema": SCHEMA,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "strict": self.strict,
+            "source": self.source or None,
+            "budgets": [one.to_dict() for one in self.budgets],
+            "notes": list(self.notes),
+        }
+
+    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
+        """One row a metric, as a pandas DataFrame."""
+        from convcost.render.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
+
+        return frame(self.columns, self.rows)
+
+    def _repr_html_(self) -> str:
+        """The verdicts as a notebook shows them."""
+        from convcost.render.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
+
+        return notebook(self.columns, self.rows, self.verdicts)
+
+
+def remedy_text(remedy: Remedy) -> str:
+    """`depthwise-separable in layer3.0.conv1: 1.18 M → 152 k params, the model then 4.10 M params`."""
+    metric = METRICS[remedy.metric]
+    shown = ", ".join(remedy.layers[:3])
+    more = f" and {len(remedy.layers) - 3} more layers" if len(remedy.layers) > 3 else ""  # noqa: PLR2004 - shown
+    before, after = metric.text(remedy.before), metric.text(remedy.after)
+    totals = ", ".join(f"{METRICS[name].text(total)} {name}" for name, total in remedy.totals.items())
+    return (
+        f"{remedy.block} in place of {shown}{more}: {before} → {after} {remedy.metric}, the model then {totals} "
+        "(what it does to the accuracy is yours to test)"
+    )
+
+
+def _layer_dict(layer: Any) -> dict[str, Any]:  # noqa: ANN401 - a LayerCost
+    from dataclasses import asdict  # noqa: PLC0415 - beside its one use
+
+    return {name: value for name, value in asdict(layer).items() if value != ""}
+
+
+def _remedy_dict(remedy: Remedy) -> dict[str, Any]:
+    return {
+        "block": remedy.block,
+        "layers": list(remedy.layers),
+        "metric": remedy.metric,
+        "before": remedy.before,
+        "after": remedy.after,
+        "totals": dict(remedy.totals),
+    }
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"

@@ -1,0 +1,222 @@
+"""`convcost check`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convcost import api
+from convcost.budget import Budget, limits_from
+from convcost.check_columns import CHECK_COLUMNS
+from convcost.cli import options as o
+from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
+from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say
+from convcost.columns import choose_columns
+from convcost.errors import ConvcostError
+from convcost.inputs import parse_arg, parse_input
+
+if TYPE_CHECKING:
+    from convcost.check_result import CheckResult
+
+__all__ = ["check_command"]
+
+CONFIG = "Configuration and baseline"
+QUICK = "Without a file"
+
+
+class CheckFormat(StrEnum):
+    """What goes to stdout."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    markdown = "markdown"
+    latex = "latex"
+    github = "github"
+
+
+def _maximum(what: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(help=f"Limit of the {what}.", rich_help_panel=QUICK)
+    return option
+
+
+def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+    target: Annotated[
+        str | None,
+        typer.Argument(help="A model to check without a file, as convcost model takes it.", metavar="[TARGET]"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The budgets; else the nearest convcost.toml or [tool.convcost].", rich_help_panel=CONFIG),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this budget; may be repeated.", metavar="NAME", rich_help_panel=CONFIG),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare with this git revision in place of the lock.", metavar="REV", rich_help_panel=CONFIG
+        ),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Accept today's figures into convcost.lock.", rich_help_panel=CONFIG)
+    ] = False,
+    init: Annotated[
+        bool, typer.Option("--init", help="Write a first configuration for TARGET.", rich_help_panel=CONFIG)
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Fail on what could not be decided, and on improvements the lock does not know."),
+    ] = False,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Of TARGET, as 1x3x224x224.", metavar="SHAPE", rich_help_panel=QUICK),
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arg", help="Of TARGET: key=value for the callable.", metavar="KEY=VALUE", rich_help_panel=QUICK
+        ),
+    ] = None,
+    max_params: Annotated[str | None, _maximum("parameters, as 4.3M")] = None,
+    max_macs: Annotated[str | None, _maximum("multiply-accumulates, as 580M")] = None,
+    max_flops: Annotated[str | None, _maximum("FLOPs, 2 a MAC")] = None,
+    max_weight_bytes: Annotated[str | None, _maximum("parameters' memory, as 17MB")] = None,
+    max_peak_activation_bytes: Annotated[str | None, _maximum("activations' peak memory, as 10MB")] = None,
+    max_latency: Annotated[str | None, _maximum("forward pass on this machine, as 60ms")] = None,
+    time_budget: Annotated[float, typer.Option(help="Seconds for timing, for each budget that limits latency.")] = 8.0,
+    form: Annotated[CheckFormat, typer.Option("--format", help="What goes to stdout.")] = CheckFormat.table,
+    columns: o.Columns = None,
+    export: o.Export = None,
+    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML.", metavar="FILE")] = None,
+) -> int:
+    """Hold models to their budgets of parameters, MACs, memory and latency, and say why they grew.
+
+    Example: convcost check network:mobilenet_v1 --max-params 4.3M --max-macs 580M
+    """
+    from convcost.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - help does without pydantic
+    from convcost.config_files import load_configuration  # noqa: PLC0415 - the same
+    from convcost.configuration import Configuration  # noqa: PLC0415 - the same
+
+    refuse_exports(export)
+    if junit is not None:
+        from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who ask for it
+
+        require_writable(junit, what="--junit")
+    fields = choose_columns(CHECK_COLUMNS, columns)
+    maxima = {
+        "params": max_params,
+        "macs": max_macs,
+        "flops": max_flops,
+        "weight_bytes": max_weight_bytes,
+        "peak_activation_bytes": max_peak_activation_bytes,
+        "latency": max_latency,
+    }
+    _refuse_mixtures(
+        target=target is not None,
+        filed=bool(config or only) and not init,
+        update=update,
+        init=init,
+        based=base is not None,
+        limited=any(text is not None for text in maxima.values()) or bool(target is None and (inputs or arg)),
+    )
+    tell = _tell if is_terminal(sys.stderr) else (lambda line: None)  # noqa: ARG005 - nobody looks
+    options = CheckOptions(base, strict, update, time_budget, tell)
+    if target is not None:
+        given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
+        budget = Budget(_name(target), target, Path.cwd(), args, given)
+        if init:
+            return _init(budget, config)
+        configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
+    else:
+        configuration = choose_budgets(load_configuration(config), only or ())
+    result, moved = api.check_configuration(configuration, options)
+    _deliver(replace(result, columns=fields), form, export, junit)
+    if update:
+        say([f"convcost.lock: {', '.join(moved)} written" if moved else "convcost.lock: nothing moved"], "note")
+    return _code(result)
+
+
+def _refuse_mixtures(*, target: bool, filed: bool, update: bool, init: bool, based: bool, limited: bool) -> None:  # noqa: PLR0913 - each is an option
+    """Refuse options that exclude each other."""
+    rules = (
+        (init and not target, "--init must come with a TARGET to count; write convcost check --init TARGET."),
+        (init and (limited or update or based), "--init takes its limits from today's figures; leave the others out."),
+        (update and based, "--update and --base exclude each other: the lock holds the figures of this revision."),
+        (
+            target and not init and (filed or update),
+            "TARGET and --config, --only, --update exclude each other: a target alone has no file and no lock.",
+        ),
+        (
+            target and not init and not limited,
+            (
+                "TARGET must come with a limit; give --max-params, --max-macs, --max-flops, --max-weight-bytes, "
+                "--max-peak-activation-bytes or --max-latency."
+            ),
+        ),
+        (not target and limited, "--input, --arg and --max-... must come with a TARGET; a configuration has its own."),
+    )
+    for broken, message in rules:
+        if broken:
+            raise ConvcostError(message)
+
+
+def _name(target: str) -> str:
+    """A budget's name for a target: its callable, or its file."""
+    last = target.rpartition(":")[2]
+    return Path(last).stem if last.endswith((".toml", ".pt2")) else last.rpartition(".")[2]
+
+
+def _init(budget: Budget, config: Path | None) -> int:
+    from convcost.checking import count_budget  # noqa: PLC0415 - help does without pydantic
+    from convcost.config_files import first_path, write_first  # noqa: PLC0415 - the same
+
+    path = first_path(config)
+    report = count_budget(budget)
+    write_first(path, replace(budget, inputs=tuple(map(parse_input, report.inputs))), report.totals)
+    say([f"{path}: written with the figures of today + 10 %; convcost check --update writes the lock."], "note")
+    say([f"not counted: {one.op}, {one.calls} calls: MACs are a lower bound" for one in report.uncounted], "note")
+    return 0
+
+
+def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
+    """Every output of one result: files first, then stdout, then the notes."""
+    from convcost.check_reports.github import workflow_commands, write_summary  # noqa: PLC0415 - help does without
+
+    if junit is not None:
+        from convcost.check_reports.junit import write_junit  # noqa: PLC0415 - the same
+        from convcost.render.files import write_whole  # noqa: PLC0415 - only for those who ask for it
+
+        write_whole(junit, lambda path: write_junit(path, result), "--junit")
+    if form is CheckFormat.github:
+        deliver_text("".join(f"{line}\n" for line in workflow_commands(result)), result, export)
+    elif form is CheckFormat.markdown:
+        from convcost.check_reports.markdown import check_markdown  # noqa: PLC0415 - only for this format
+
+        deliver_text(check_markdown(result), result, export)
+    else:
+        deliver(result, o.OutputFormat(form.value), export, table_shown=False)
+    say(result.warnings, "note")
+    say(result.errors, "error")
+    if problem := write_summary(result):
+        say([problem], "warning")
+
+
+def _tell(line: str) -> None:
+    say([line], "note")
+
+
+def _code(result: CheckResult) -> int:
+    if result.interrupted:
+        return INTERRUPTED
+    if result.errors:
+        return WRONG
+    if result.verdict == "fail":
+        return OVER_BUDGET
+    return 0 if result.passed else UNDECIDED

@@ -1,0 +1,103 @@
+"""Whole forward passes of several models, timed next to each other: a model and what it was before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import torch
+
+from convcost.errors import ConvcostError
+from convcost.nn.clock import clock_for, interleave
+from convcost.nn.device import cpu_name, refusal, resolve_device, resolve_threads
+from convcost.nn.measure import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
+from convcost.nn.measure_model import forward_call
+from convcost.timing import median_interval, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
+
+    from convcost.request import TimingOptions
+    from convcost.timing import Series, Timing
+
+    Forward: TypeAlias = tuple[nn.Module, Sequence[Any], Mapping[str, Any]]
+    """A module with its positional and keyword inputs."""
+
+__all__ = ["Forward", "ForwardTiming", "measure_forwards", "measured_series", "summed_up", "this_machine"]
+
+HEAD: Final = "head"
+BASE: Final = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardTiming:
+    """A model's forward pass, and how it compares with what it was.
+
+    Attributes:
+        head: of the model.
+        low: lower end of the median's 5-95 % interval, seconds, run-to-run term included.
+        high: upper end.
+        base: of the model as it was; None where it was not timed.
+        machine: that ran it.
+        notes: about the machine and the timing.
+    """
+
+    head: Timing
+    low: float
+    high: float
+    base: Timing | None
+    machine: str
+    notes: tuple[str, ...]
+
+
+def measure_forwards(head: Forward, base: Forward | None, request: TimingOptions) -> ForwardTiming:
+    """Time a model, interleaved with what it was.
+
+    Args:
+        head: module with real weights on the CPU, positional and keyword inputs.
+        base: likewise; None to time the model alone.
+        request: device, threads, allocator and time budget.
+
+    Raises:
+        ConvcostError: a device that is not there, too little memory, or a model that does not run.
+    """
+    where = resolve_device(request.devices[0])
+    models = {HEAD: head} if base is None else {BASE: base, HEAD: head}
+    held = sum(p.numel() * p.element_size() for module, _, _ in models.values() for p in module.parameters())
+    if reason := refusal(2 * held, where):
+        msg = f"{reason}; or leave out the latency."
+        raise ConvcostError(msg)
+    conditions, pinned = conditions_for(request, request.devices[0])
+    notes = machine_notes(request, where, conditions.threads, pinned=pinned)
+    series, probes = measured_series(models, where, conditions.threads, request.time_budget - LOOK_S)
+    return summed_up(series, probes, this_machine(where), notes, pinned=pinned)
+
+
+def measured_series(
+    models: Mapping[str, Forward], device: torch.device, threads: int, budget_s: float
+) -> tuple[dict[str, Series], dict[int, float]]:
+    """The interleaved blocks of each model, and the reference probe of each round."""
+    with timing_settings(threads):
+        calls = {name: forward_call(*model, device) for name, model in models.items()}
+        probe, _ = reference_probe(device)
+        return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
+
+
+def summed_up(
+    series: Mapping[str, Series], probes: Mapping[int, float], machine: str, notes: tuple[str, ...], *, pinned: bool
+) -> ForwardTiming:
+    """What was timed of `head` and `base` becomes a comparison; pure, so that recorded series can be judged again."""
+    timings = summarise(series, probes, BASE, pinned=pinned)
+    clean = [sample.seconds for sample in series[HEAD].samples if sample.clean]
+    _, low, high = median_interval(clean or [timings[HEAD].time_s])
+    warned = tuple(dict.fromkeys(text for one in timings.values() for text in one.warnings))
+    return ForwardTiming(timings[HEAD], low, high, timings.get(BASE), machine, (*notes, *warned))
+
+
+def this_machine(device: torch.device) -> str:
+    """What tells one machine's times from another's: the processor and how many cores, or the accelerator."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_name()}, {resolve_threads('all')} cores" + ("" if device.type == "cpu" else f", {device.type}")

@@ -1,0 +1,169 @@
+"""Where each key and value of a TOML file stands: tomllib says what a file means, tree-sitter's grammar where."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import tree_sitter_toml
+from tree_sitter import Language, Parser
+
+from convcost.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tree_sitter import Node
+
+__all__ = ["Key", "Place", "TomlFile", "parse_toml"]
+
+Key: TypeAlias = tuple[str | int, ...]
+"""A way into a file's values: keys of tables and, from 0, numbers of list entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in a text, both numbers from 1, columns in characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class TomlFile:
+    """What a TOML file means, and where.
+
+    Attributes:
+        source: the file's name, for messages.
+        values: as tomllib reads them.
+        keys: where each key (or list entry) begins.
+        starts: where each value begins.
+    """
+
+    source: str
+    values: dict[str, Any]
+    keys: dict[Key, Place]
+    starts: dict[Key, Place]
+
+    def place(self, key: Key, *, of_key: bool = False) -> Place:
+        """Where a value begins; of a key that is not there, where its table does.
+
+        Args:
+            key: the way to it.
+            of_key: where the key itself begins.
+        """
+        found = (self.keys if of_key else self.starts).get(key)
+        while found is None and key:
+            key = key[:-1]
+            found = self.keys.get(key)
+        return found or Place(1, 1)
+
+    def at(self, key: Key, *, of_key: bool = False) -> str:
+        """FILE:LINE:COLUMN of a value or a key."""
+        place = self.place(key, of_key=of_key)
+        return f"{self.source}:{place.line}:{place.column}"
+
+
+def parse_toml(data: bytes, source: str) -> TomlFile:
+    """Read a TOML file.
+
+    Args:
+        data: the file.
+        source: its name, for messages.
+
+    Raises:
+        ConvcostError: no UTF-8, or no TOML; with line and column.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
+        msg = f"{source}:{line}:{column}: the file must be UTF-8 text; save it with that encoding."
+        raise ConvcostError(msg) from error
+    try:
+        values = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConvcostError(_syntax_message(error, text, source)) from error
+    scanned = _Scanner(data)
+    return TomlFile(source, values, scanned.keys, scanned.starts)
+
+
+def _syntax_message(error: Exception, text: str, source: str) -> str:
+    """What tomllib says, with its position at the front."""
+    what, _, where = str(error).rpartition(" (at ")
+    found = re.fullmatch(r"line (\d+), column (\d+)\)", where)
+    place = found.groups() if found else (text.count("\n") + 1, len(text.rpartition("\n")[2]) + 1)
+    rule = (what or str(error)).lower() if isinstance(error, ValueError) else "it nests too deeply"
+    return f"{source}:{place[0]}:{place[1]}: the file must be TOML: {rule}; mend the text there."
+
+
+class _Scanner:
+    """Keys and values of a file that tomllib has accepted."""
+
+    def __init__(self, data: bytes) -> None:
+        self.keys: dict[Key, Place] = {}
+        self.starts: dict[Key, Place] = {}
+        self._lines = data.split(b"\n")
+        self._lengths: dict[Key, int] = {}
+        root = Parser(Language(tree_sitter_toml.language())).parse(data).root_node
+        self._pairs(root, ())
+        for table in root.named_children:
+            if table.type in {"table", "table_array_element"}:
+                self._table(table)
+
+    def _note(self, places: dict[Key, Place], way: Key, node: Node) -> None:
+        row, column = node.start_point
+        places.setdefault(way, Place(row + 1, len(self._lines[row][:column].decode("utf-8")) + 1))
+
+    def _table(self, table: Node) -> None:
+        """A table's header, and what stands under it."""
+        words = _words(table.named_children[0])
+        path = [word for word, _ in words]
+        if table.type == "table_array_element":
+            entries = (*self._reached(path[:-1]), path[-1])
+            self._lengths[entries] = self._lengths.get(entries, 0) + 1
+        for depth, (_, node) in enumerate(words, start=1):
+            way = self._reached(path[:depth])
+            for part in (way, way[:-1] if isinstance(way[-1], int) else way):
+                self._note(self.keys, part, node)
+        self._pairs(table, self._reached(path))
+
+    def _reached(self, path: Sequence[str]) -> Key:
+        """The way to a header's table, through the last entry of each list of tables on it."""
+        way: Key = ()
+        for word in path:
+            way = (*way, word)
+            if way in self._lengths:
+                way = (*way, self._lengths[way] - 1)
+        return way
+
+    def _pairs(self, node: Node, way: Key) -> None:
+        for pair in (child for child in node.named_children if child.type == "pair"):
+            key, value = (child for child in pair.named_children if child.type != "comment")
+            inner = way
+            for word, part in _words(key):
+                inner = (*inner, word)
+                self._note(self.keys, inner, part)
+            self._value(inner, value)
+
+    def _value(self, way: Key, node: Node) -> None:
+        self._note(self.starts, way, node)
+        if node.type == "inline_table":
+            self._pairs(node, way)
+        elif node.type == "array":
+            for index, child in enumerate(child for child in node.named_children if child.type != "comment"):
+                self._note(self.keys, (*way, index), child)
+                self._value((*way, index), child)
+
+
+def _words(node: Node) -> list[tuple[str, Node]]:
+    """The words of a bare, quoted or dotted key, in order, each with its node."""
+    if node.type == "dotted_key":
+        return [word for child in node.named_children for word in _words(child)]
+    text = (node.text or b"").decode("utf-8")
+    if node.type == "bare_key":
+        return [(text, node)]
+    return [(next(iter(tomllib.loads(f"{text} = 0"))), node)]

@@ -1,0 +1,83 @@
+"""The pytest helper and the plugin, as a user's own test files have them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import nn
+
+from convcost.errors import ConvcostError
+from convcost.pytest import assert_cost
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NET = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.Flatten(), nn.Linear(8 * 6 * 6, 10))
+INPUT = torch.zeros(1, 3, 8, 8)
+MACS = 36 * 8 * 27 + 288 * 10
+
+
+def test_a_model_within_its_budget_is_returned_counted() -> None:
+    assert assert_cost(NET, INPUT, max_macs=MACS).totals.macs == MACS
+
+
+def test_the_failures_message_is_the_table_of_layers() -> None:
+    with pytest.raises(AssertionError) as failed:
+        assert_cost(NET, INPUT, max_macs=MACS - 1, max_params="1 M")
+    lines = str(failed.value).splitlines()
+    assert lines[0] == "fail: Sequential macs: 10,656 is over max 10,655 by 1 (0.009 %)"
+    assert any(re.match(r"0\s+Conv2d\s+1x3x8x8\s", line) for line in lines)
+    assert any(re.match(r"2\s+Linear\s+1x288\s", line) for line in lines)
+
+
+def test_of_many_layers_the_largest_are_shown() -> None:
+    deep = nn.Sequential(*(nn.Linear(4, 4) for _ in range(50)))
+    with pytest.raises(AssertionError, match="and 20 smaller layers"):
+        assert_cost(deep, torch.zeros(1, 4), max_params=1)
+
+
+class Spectral(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.fft(x).abs()
+
+
+def test_uncounted_arithmetic_does_not_pass_silently() -> None:
+    with pytest.raises(AssertionError, match="≥, 1 operation uncounted"):
+        assert_cost(Spectral(), torch.zeros(8), max_macs="1 M")
+    assert assert_cost(Spectral(), torch.zeros(8), max_macs="1 M", strict=False).uncounted
+
+
+def test_a_wrong_quantity_is_no_assertion() -> None:
+    with pytest.raises(ConvcostError, match=r"max_params \(=5 MB\) must be a number of parameters"):
+        assert_cost(NET, INPUT, max_params="5 MB")
+    with pytest.raises(ConvcostError, match="a check must have a limit"):
+        assert_cost(NET, INPUT)
+
+
+HEAD = "import pytest, torch\nfrom torch import nn\nNET = nn.Linear(4, 4, bias=False)\nX = torch.zeros(1, 4)\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "code", "said"),
+    [
+        ("@pytest.mark.cost(max_params=16)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n", 0, "1 passed"),
+        ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n", 1, "16 is over max 15"),
+        ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X, max_params=16)\n", 0, "1 passed"),
+        ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    pass\n", 1, "never called assert_cost: nothing was"),
+        ("@pytest.mark.cost(max_params=15)\ndef test_net():\n    pass\n", 4, "must ask for the fixture assert_cost"),
+        ('def test_net(assert_cost):\n    assert_cost(NET, X, max_macs="16")\n', 0, "1 passed"),
+        ("pytestmark = pytest.mark.cost(max_macs=15)\n@pytest.mark.cost(max_macs=16)\n"
+         "def test_net(assert_cost):\n    assert_cost(NET, X)\n", 0, "1 passed"),
+    ],
+)  # fmt: skip
+def test_the_plugin_gives_a_fixture_and_a_marker(test: str, code: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "test_net.py").write_text(HEAD + test)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr

@@ -1,0 +1,98 @@
+"""Why a model grew: what changed is spelled out, and a layer is recognised under a new name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from locks import conv, entry, relu
+
+from convcost.changes import recounted, renamed_summary, what_changed
+
+
+def told(before: object, after: object) -> list[tuple[str, str, str]]:
+    return [(change.kind, change.layer, change.text) for change in what_changed(before, after)]
+
+
+def test_nothing_changed_is_told_as_nothing() -> None:
+    same = entry(conv("a", "3>8"), relu("b"))
+    assert what_changed(same, replace(same, torch="2.14.0", counter=2)) == ()
+
+
+def test_a_change_is_spelled_out_with_its_cost() -> None:
+    before = entry(conv("a", "3>8"), conv("layer3.0.conv1", "64>128", size=28))
+    after = entry(conv("a", "3>8"), conv("layer3.0.conv1", "64>256", "5x5", size=28))
+    (change,) = what_changed(before, after)
+    assert (change.kind, change.layer, change.text) == (
+        "changed",
+        "layer3.0.conv1",
+        "128→256, 3×3→5×5, padding 1x1→2x2",
+    )
+    assert change.params_delta == 64 * 256 * 25 - 64 * 128 * 9
+    assert change.macs_delta == 28 * 28 * change.params_delta
+    assert change.cost_text == "+336 k params (+456 %), +263 M MACs (+456 %)"  # 409,600 - 73,728 = 335,872
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (conv("c", "8>16"), conv("c", "8>32"), "16→32"),
+        (conv("c", "8>16"), conv("c", "4>16"), "8→4 in"),
+        (conv("c", "8>16"), conv("c", "4>32"), "8→4 in, 16→32 out"),
+        (conv("c", "8>8"), conv("c", "8>8", groups=8), "groups 1→8"),
+        (conv("c", "8>8"), conv("c", "8>8", size=16), "input 1x8x8x8→1x8x16x16"),
+        (conv("c", "8>8"), replace(conv("c", "8>8"), stride="2x2", output="1x8x4x4"), "stride 1x1→2x2"),
+    ],
+)
+def test_each_field_that_differs_is_named(old: object, new: object, text: str) -> None:
+    assert told(entry(old), entry(new)) == [("changed", "c", text)]
+
+
+def test_what_was_added_and_removed_says_what_it_is() -> None:
+    before, after = entry(conv("a", "3>8"), conv("old", "8>8", "5x5")), entry(conv("a", "3>8"), conv("new", "8>16"))
+    assert told(before, after) == [
+        ("removed", "old", "removed: Conv2d 8→8, 5×5, on 1x8x8x8"),
+        ("added", "new", "added: Conv2d 8→16, 3×3, on 1x8x8x8"),
+    ]
+
+
+def test_the_largest_change_comes_first() -> None:
+    before = entry(conv("a", "3>8"), conv("b", "8>8"), conv("c", "8>8", "1x1"))
+    after = entry(conv("a", "3>9"), conv("b", "8>80"), conv("c", "8>12", "1x1"))
+    assert [change.layer for change in what_changed(before, after)] == ["b", "c", "a"]
+
+
+def test_a_renamed_layer_is_recognised() -> None:
+    before = entry(conv("features.0", "3>8"), relu("features.1"), conv("features.2", "8>16"))
+    after = entry(conv("body.0", "3>8"), relu("body.1"), conv("body.2", "8>16"))
+    changes = what_changed(before, after)
+    assert {change.kind for change in changes} == {"renamed"}
+    assert sum(abs(change.params_delta) for change in changes) == 0
+    assert renamed_summary(changes) == "3 layers renamed: features.0 → body.0, features.1 → body.1 and 1 more"
+
+
+def test_a_layer_that_was_renamed_and_changed_is_found_by_its_neighbours() -> None:
+    before = entry(conv("features.a", "3>8"), conv("features.b", "8>16"))
+    after = entry(conv("body.a", "3>8"), conv("body.b", "8>32"))
+    assert told(before, after) == [
+        ("changed", "body.b", "renamed from features.b; 16→32"),
+        ("renamed", "body.a", "renamed from features.a"),
+    ]
+
+
+def test_an_inserted_layer_does_not_make_those_behind_it_differ() -> None:
+    before = entry(conv("net.0", "3>8"), conv("net.1", "8>16"), conv("net.2", "16>32"))
+    after = entry(conv("net.0", "3>8"), conv("net.1", "8>8", "7x7"), conv("net.2", "8>16"), conv("net.3", "16>32"))
+    kinds = {change.layer: change.kind for change in what_changed(before, after)}
+    assert kinds == {"net.1": "added", "net.2": "renamed", "net.3": "renamed"}
+
+
+def test_the_same_layer_counted_by_another_version_is_no_growth() -> None:
+    old = conv("a", "3>8")
+    new = replace(old, macs=old.macs + 100)
+    (change,) = what_changed(entry(old), entry(new, torch="2.14.0"))
+    assert (change.kind, change.text) == ("recounted", "counted differently, the layer is the same")
+    assert recounted([change]) == 100
+    (change,) = what_changed(entry(old), entry(new))  # the same versions: it must be the model
+    assert (change.kind, change.text) == ("changed", "the same sizes, another cost")
+    assert recounted([change]) == 0
