@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from convcost.comparison import Comparison
     from convcost.configuration import Configuration
     from convcost.explanation import Explanation
+    from convcost.machine import Machine
     from convcost.registry import Value
     from convcost.report import ModelReport
     from convcost.rows import Row
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Watch",
+    "calibrate",
     "check",
     "check_configuration",
     "check_module",
@@ -263,6 +265,39 @@ def count(
 
     inputs = (inputs,) if hasattr(inputs, "shape") else inputs  # a single tensor is one input, not a batch of them
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
+
+
+def calibrate(
+    out: Path | str | None = None, seconds: float = 60.0, device: str = "auto", *, progress: bool = False
+) -> tuple[Path, Machine]:
+    """Measure this machine and write its file, which timings then use for bounds and for their noise.
+
+    Args:
+        out: the file; None for CONVCOST_MACHINE, else the user's cache folder.
+        seconds: for everything together; the noise between processes needs 30 or more.
+        device: cpu, cuda, cuda:1, mps or auto.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The path that was written, and the machine.
+
+    Raises:
+        ConvcostError: a device that is not there, or a folder that cannot be written; before anything is measured.
+    """
+    from convcost.machine_files import default_path, save_machine  # noqa: PLC0415 - import convcost does without them
+    from convcost.nn.calibrate import calibrate as measure_machine  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.device import resolve_device  # noqa: PLC0415 - the same
+    from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who write
+    from convcost.render.progress import progress_bar  # noqa: PLC0415 - the same
+
+    path = Path(out) if out is not None else default_path(resolve_device(device).type)
+    if out is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path, what="machine")
+    with progress_bar(shown=progress) as tell:
+        machine = measure_machine(device, seconds, tell)
+    save_machine(path, machine)
+    return path, machine
 
 
 def check(  # noqa: PLR0913 - the options of the command, one by one

@@ -38,6 +38,7 @@ COMMANDS = {
     "model": "model_command",
     "check": "check_command",
     "config": "config_command",
+    "calibrate": "calibrate_command",
 }
 """Each command and the module of this package that holds it, as a function of the command's name."""
 

@@ -1,0 +1,41 @@
+"""`convcost calibrate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads it from the annotation
+from typing import Annotated
+
+import typer
+
+from convcost import api
+from convcost.cli.output import is_terminal, say
+from convcost.errors import ConvcostError
+
+__all__ = ["calibrate_command"]
+
+LEAST_S = 2.0
+MOST_S = 600.0
+
+
+def calibrate_command(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The machine file; else CONVCOST_MACHINE, else the user's cache folder.", metavar="FILE"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="For everything together; the noise needs 30 or more.")] = 60.0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
+) -> int:
+    """Measure this machine: peak arithmetic, cache and memory bandwidth, overhead of a call, its own noise.
+
+    Example: convcost calibrate --seconds 60
+    """
+    if not LEAST_S <= seconds <= MOST_S:
+        msg = f"seconds (={seconds:g}) must be from {LEAST_S:g} to {MOST_S:g}; 60 measures everything."
+        raise ConvcostError(msg)
+    path, machine = api.calibrate(out, seconds, device, progress=is_terminal(sys.stderr))
+    sys.stdout.write("".join(f"{line}\n" for line in machine.lines))
+    say([f"{path}: written"], "note")
+    if machine.noise is None:
+        say(["the noise between processes was not measured: give --seconds 60 on a CPU."], "note")
+    return 0

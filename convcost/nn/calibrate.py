@@ -1,0 +1,275 @@
+"""Measure a machine: the roofs of arithmetic and memory, the overhead of a call, the noise between processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import stdev
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import nn
+
+from convcost.cost import FLOPS_PER_MAC
+from convcost.machine import Level, Machine, Noise, Overhead, Peak
+from convcost.nn.clock import clock_for
+from convcost.nn.device import free_memory, pin_allocator, resolve_device, resolve_threads
+from convcost.nn.here import cache_sizes, identity
+from convcost.nn.measure import timing_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from convcost.nn.clock import Clock
+
+    Tell = Callable[[str, float], None]
+
+__all__ = ["calibrate", "print_speedup"]
+
+DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
+GEMMS: Final = (128, 512, 1024, 2048)
+CONVOLUTIONS: Final = ((16, 3, 14), (64, 3, 56), (256, 3, 28), (512, 3, 14), (256, 1, 28))
+"""Channels (in and out), kernel and image of convolutions that reach the peak where a matrix product does not."""
+SAMPLE_S: Final = 0.004
+NOISE_SHARE: Final = 0.45
+NOISE_PROCESS_S: Final = 3.0
+NOISE_TIMING_S: Final = 1.5
+LEAST_PROCESSES: Final = 4
+SLOW: Final = 4
+"""A kernel that would take longer than so many times its share is left out."""
+TOP: Final = 5
+"""Fastest samples whose difference is the spread."""
+MEMORY_BYTES: Final = (1 << 26, 1 << 28)
+FOOTPRINTS: Final = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class _Fastest:
+    """Seconds of the fastest sample, and how much slower the next few were, as a share."""
+
+    seconds: float
+    spread: float
+
+
+def calibrate(device: str, seconds: float, tell: Tell) -> Machine:
+    """Measure a device.
+
+    Args:
+        device: as the user names it.
+        seconds: for everything together.
+        tell: is called with what is measured and the share that is done.
+
+    Raises:
+        ConvcostError: a device that is not there.
+    """
+    start = time.perf_counter()
+    where = resolve_device(device)
+    if where.type == "cpu":
+        pin_allocator()
+    counts = tuple(dict.fromkeys((1, resolve_threads("all")))) if where.type == "cpu" else (1,)
+    steps = list(_steps(where, counts))
+    noise_s = seconds * NOISE_SHARE if where.type == "cpu" else 0.0
+    each = max(0.02, (seconds - noise_s) / max(1, sum(step.parts for step in steps)))
+    found: list[object] = []
+    for step in steps:
+        tell(step.name, (time.perf_counter() - start) / seconds)
+        with timing_settings(step.threads):
+            result = step.run(where, clock_for(where, step.threads), each)
+        found += [] if result is None else [result]
+    left = seconds - (time.perf_counter() - start)
+    noise = _noise(left, lambda share: tell("noise between processes", 1 - left * (1 - share) / seconds))
+    tell("done", 1.0)
+    return Machine(
+        identity(where),
+        datetime.now(tz=UTC).astimezone().date().isoformat(),
+        tuple(one for one in found if isinstance(one, Peak)),
+        tuple(_monotone([one for one in found if isinstance(one, Level)])),
+        next(one for one in found if isinstance(one, Overhead)),
+        noise if where.type == "cpu" else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One figure: its name, how many parts of the time it takes, and how it is measured."""
+
+    name: str
+    parts: int
+    threads: int
+    run: Callable[[torch.device, Clock, float], Peak | Level | Overhead | None]
+
+
+def _steps(device: torch.device, counts: Sequence[int]) -> Iterator[_Step]:
+    for threads in counts:
+        many = f"{threads} thread{'s' if threads > 1 else ''}"
+        for dtype in DTYPES:
+            yield _Step(f"{dtype} peak, {many}", len(GEMMS) + len(CONVOLUTIONS), threads, _peak_of(dtype, threads))
+        inside = 0
+        for name, capacity in (*cache_sizes(device, threads), ("memory", None)):
+            sizes = MEMORY_BYTES if capacity is None else tuple(int(capacity * part) for part in FOOTPRINTS)
+            kept = tuple(size for size in sizes if size > inside) or sizes[-1:]
+            yield _Step(f"{name} bandwidth, {many}", 5 * len(kept), threads, _level_of(name, capacity, kept, threads))
+            inside = capacity or inside
+    yield _Step("overhead of a call", 4, 1, _overhead)
+
+
+def _fastest(call: Callable[[], object], clock: Clock, seconds: float) -> _Fastest:
+    """The fastest sample of a call that is repeated for a while; samples last a few milliseconds."""
+    call()
+    before = clock.read().wall_s
+    call()
+    once = max(clock.read().wall_s - before, 1e-7)
+    if once > seconds:
+        return _Fastest(once, 0.0)
+    calls = max(1, int(SAMPLE_S / once))
+    samples: list[float] = []
+    end = clock.read().wall_s + seconds
+    while len(samples) < TOP or clock.read().wall_s < end:
+        before = clock.read().wall_s
+        for _ in range(calls):
+            call()
+        samples.append((clock.read().wall_s - before) / calls)
+    best = sorted(samples)[:TOP]
+    return _Fastest(best[0], best[-1] / best[0] - 1)
+
+
+def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float], Peak | None]:
+    def run(device: torch.device, clock: Clock, each_s: float) -> Peak | None:
+        kind = getattr(torch, dtype)
+        rates: dict[str, tuple[float, float]] = {}
+        gemm = 0.0
+        for family in (_gemms(kind, device), _convolutions(kind, device)):
+            rate = 0.0
+            for name, flops, call in family:
+                if rate and flops / rate > SLOW * each_s:  # without units for this dtype a large kernel takes seconds
+                    break
+                try:
+                    one = _fastest(call, clock, each_s)
+                except RuntimeError:  # this device has no such arithmetic: no roof for it
+                    continue
+                rate = flops / one.seconds
+                rates[name] = (flops / one.seconds, one.spread)
+                if name.startswith("matrix"):
+                    gemm = max(gemm, flops / one.seconds)
+        if not gemm:
+            return None
+        best = max(rates, key=lambda name: rates[name][0])
+        how = f"fastest of {len(rates)} kernels, {best}; each the fastest sample of {each_s:.2g} s"
+        return Peak(dtype, threads, gemm, *rates[best], how)
+
+    return run
+
+
+def _gemms(kind: torch.dtype, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
+    for size in GEMMS:
+        a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+        yield f"matrix product {size}", FLOPS_PER_MAC * size**3, lambda a=a, b=b: a @ b  # type: ignore[misc]  # bound now
+
+
+def _convolutions(kind: torch.dtype, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
+    for channels, kernel, size in CONVOLUTIONS:
+        conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False, device=device, dtype=kind)
+        conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this keyword
+        data = torch.randn(1, channels, size, size, device=device).to(kind)
+        data = data.contiguous(memory_format=torch.channels_last)
+        flops = FLOPS_PER_MAC * channels**2 * kernel**2 * size**2
+        name = f"convolution {channels}→{channels} {kernel}×{kernel} @{size}"
+        yield name, flops, lambda conv=conv, data=data: conv(data)  # type: ignore[misc]  # bound now
+
+
+def _level_of(
+    name: str, capacity: int | None, footprints: Sequence[int], threads: int
+) -> Callable[[torch.device, Clock, float], Level | None]:
+    def run(device: torch.device, clock: Clock, each_s: float) -> Level | None:
+        best, spread, how = 0.0, 0.0, ""
+        for footprint in footprints:
+            free = free_memory(device)
+            if free is not None and 2 * footprint > free:
+                continue
+            for kind, moved, call in _streams(footprint, device):
+                one = _fastest(call, clock, each_s)
+                if moved / one.seconds > best:
+                    best, spread = moved / one.seconds, one.spread
+                    how = f"{kind} of {footprint} bytes; the fastest of {len(footprints)} sizes and 5 kernels"
+        return Level(name, threads, capacity, best, spread, how) if best else None
+
+    return run
+
+
+def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
+    """Kernels over arrays of so many bytes together, with the bytes that each reads and writes."""
+    count = max(64, footprint // 4)
+    whole, half, other = (torch.zeros(n, device=device) for n in (count, count // 2, count // 2))
+    repeats = max(1, (1 << 22) // count)
+    again = whole.expand(repeats, count)  # the same bytes, read again and again in one call
+    yield "add in place", 8 * count, lambda: whole.add_(1.0)
+    yield "copy", 4 * count, lambda: half.copy_(other)
+    yield "fill", 4 * count, lambda: whole.fill_(1.0)
+    yield "sum", 4 * count, whole.sum
+    yield "repeated sum", 4 * count * repeats, lambda: again.sum(1)
+
+
+def _monotone(levels: list[Level]) -> Iterator[Level]:
+    """A level is at least as fast as every one behind it: what those reach, it could have reached too."""
+    for index, level in enumerate(levels):
+        behind = [one for one in levels[index:] if one.threads == level.threads]
+        best = max(behind, key=lambda one: one.byte_per_s)
+        if best is level:
+            yield level
+        else:
+            how = f"as {best.name}, which is no slower"
+            yield replace(level, byte_per_s=best.byte_per_s, spread=best.spread, how=how)
+
+
+def _overhead(device: torch.device, clock: Clock, each_s: float) -> Overhead:
+    empty = nn.Identity()
+    data = torch.randn(1, 1, 1, 1, device=device)
+    tiny = [nn.Conv2d(channels, channels, 1, bias=False, device=device) for channels in (1, 16)]
+    inputs = [torch.randn(1, conv.in_channels, 1, 1, device=device) for conv in tiny]
+    nothing = _fastest(lambda: empty(data), clock, each_s)
+    calls = [_fastest(lambda c=c, x=x: c(x), clock, each_s) for c, x in zip(tiny, inputs, strict=True)]  # type: ignore[misc]  # bound now
+    best = min(calls, key=lambda one: one.seconds)
+    how = "Identity, and the faster of two 1×1 convolutions of one pixel; fastest samples"
+    return Overhead(nothing.seconds, best.seconds, best.spread, how)
+
+
+def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
+    """The standard deviation of a speed-up over fresh processes; None when there is no time for enough of them."""
+    count = int(seconds / NOISE_PROCESS_S)
+    if count < LEAST_PROCESSES:
+        return None
+    ratios: list[float] = []
+    code = f"from convcost.nn.calibrate import print_speedup; print_speedup({NOISE_TIMING_S})"
+    start = time.perf_counter()
+    while len(ratios) < count and time.perf_counter() - start < seconds - NOISE_PROCESS_S / 2:
+        tell((time.perf_counter() - start) / seconds)
+        folder = str(Path(__file__).resolve().parents[2])
+        done = subprocess.run(  # noqa: S603 - our own code
+            [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {code}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        ratios.append(float(done.stdout))
+    if len(ratios) < LEAST_PROCESSES:
+        return None
+    share = stdev(ratios) / (sum(ratios) / len(ratios))
+    how = "standard deviation of the speed-up of depthwise-separable, 64→64 3×3 @56, 1 thread, over fresh processes"
+    return Noise(share, len(ratios), how)
+
+
+def print_speedup(budget_s: float) -> None:
+    """The speed-up of one layer, as a fresh process measures it."""
+    from convcost.nn.measure import measure  # noqa: PLC0415 - a fresh process imports no more than it needs
+    from convcost.request import Request, predict  # noqa: PLC0415 - the same
+    from convcost.spec import Spec  # noqa: PLC0415 - the same
+
+    spec = Spec(64, 64, (3, 3), 56, 56)
+    request = Request(spec, {}, ("standard", "depthwise-separable"), "standard", time_budget=budget_s)
+    blocks = [row.placed for row in predict(request).rows]
+    timings = measure(blocks, request, "cpu", budget_s, lambda *_: None).timings
+    sys.stdout.write(f"{timings['depthwise-separable'].speedup}\n")
