@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.onednn_problem import Agreement, parse_problem
-from convcost.reorders import parse_sizes, roles
+from convcost.onednn_problem import Agreement
 from convcost.units import human_share, human_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from convcost.onednn_lines import Primitive
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["PARTS", "Account", "Observed", "Part", "account", "flat_text"]
 
@@ -32,10 +28,6 @@ PARTS: Final = (
     "page_faults",
     "unexplained",
 )
-WORTH_NAMING: Final = 0.01
-"""An operator below this share of the call is no part of its own: its time is within `unexplained`."""
-ONEDNN_OPERATOR: Final = "mkldnn"
-"""In the name of the ATen operators in which oneDNN's primitives run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +51,13 @@ class Observed:
 
     Attributes:
         plain_s: seconds of a call that nothing looked into.
-        overhead_s: seconds of the same calls with next to no arithmetic in them, kernels taken off.
-        primitives: what oneDNN ran, in order.
-        operators: seconds of each ATen operator itself, beyond what it takes with next to no arithmetic.
-        fault_s: seconds of a call's page faults; they happen inside the kernels that write to new memory.
-        native_elements: that the stages outside oneDNN write.
+        overhead_s: seconds around the kernels, from calls with next to no arithmetic in them.
+        kernels: what ran, in order.
     """
 
     plain_s: float
     overhead_s: float
-    primitives: tuple[Primitive, ...] = ()
-    operators: Mapping[str, float] = field(default_factory=dict)
-    fault_s: float = 0.0
-    native_elements: int = 0
+    kernels: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +92,9 @@ class Account:
 
     def __str__(self) -> str:
         """One line a part: its name, its time, its share, its kernel."""
-        cells = [(p.part, human_time(p.seconds), human_share(p.seconds / self.time_s), p.kernel or "") for p in self.parts]
+        cells = [
+            (p.part, human_time(p.seconds), human_share(p.seconds / self.time_s), p.kernel or "") for p in self.parts
+        ]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return "\n".join(
             f"  {name:<{widths[0]}}  {time:>{widths[1]}}  {share:>{widths[2]}}  {kernel}".rstrip()
@@ -120,50 +108,25 @@ def flat_text(records: Iterable[Mapping[str, Any]]) -> str:
     >>> flat_text([{"part": "convolution", "seconds": 0.00041, "kernel": "jit:avx2"}])
     'convolution 0.00041 s jit:avx2'
     """
-    return "; ".join(
-        " ".join(filter(None, (one["part"], f"{one['seconds']:.6g} s", one["kernel"]))) for one in records
-    )
+    return "; ".join(" ".join(filter(None, (one["part"], f"{one['seconds']:.6g} s", one["kernel"]))) for one in records)
 
 
-def account(time_s: float, seen: Observed) -> tuple[Part, ...]:
+def account(time_s: float, seen: Observed, fault_s: float = 0.0) -> tuple[Part, ...]:
     """The parts of a median time; they sum to it.
+
+    What was seen is taken as shares of the plain call. With page faults in the median the two are no longer the same
+    call, and the seconds are taken as they are.
 
     Args:
         time_s: the median, seconds.
-        seen: beside it.
+        seen: beside it, without page faults.
+        fault_s: seconds of the page faults in the median.
     """
-    found = _kernels(seen)
-    kernels = _without_faults(found, seen.fault_s)
-    fault_s = sum(part.seconds for part, _ in found) - sum(part.seconds for part in kernels)
-    parts = [*_merged(kernels), Part("overhead", max(0.0, seen.overhead_s))]
-    parts += [Part("page_faults", fault_s)] if fault_s else []
-    scale = time_s / seen.plain_s
+    parts = [*_merged(seen.kernels), Part("overhead", max(0.0, seen.overhead_s))]
+    scale = 1.0 if fault_s else time_s / seen.plain_s
     scaled = [replace(part, seconds=part.seconds * scale) for part in parts]
+    scaled += [Part("page_faults", fault_s)] if fault_s else []
     return (*scaled, Part("unexplained", time_s - sum(part.seconds for part in scaled)))
-
-
-def _kernels(seen: Observed) -> list[tuple[Part, int]]:
-    """What ran, with the elements that it writes."""
-    found = [
-        (Part(role, one.seconds, one.kernel), _elements(one))
-        for role, one in zip(roles(seen.primitives), seen.primitives, strict=True)
-    ]
-    least = WORTH_NAMING * seen.plain_s
-    operators = sorted(seen.operators.items(), key=lambda item: -item[1])
-    for name, seconds in operators:
-        if seconds >= least and not (seen.primitives and ONEDNN_OPERATOR in name):
-            found.append((Part("native", seconds, name), seen.native_elements))
-    return found
-
-
-def _without_faults(kernels: Sequence[tuple[Part, int]], fault_s: float) -> list[Part]:
-    """The kernels' time without the page faults, which are shared out by what each kernel writes."""
-    written = sum(elements for _, elements in kernels)
-    if not fault_s or not written:
-        return [part for part, _ in kernels]
-    return [
-        replace(part, seconds=max(0.0, part.seconds - fault_s * elements / written)) for part, elements in kernels
-    ]
 
 
 def _merged(parts: Iterable[Part]) -> list[Part]:
@@ -173,11 +136,3 @@ def _merged(parts: Iterable[Part]) -> list[Part]:
         seconds[part.part, part.kernel] += part.seconds
     merged = [Part(name, total, kernel) for (name, kernel), total in seconds.items()]
     return sorted(merged, key=lambda part: PARTS.index(part.part))
-
-
-def _elements(primitive: Primitive) -> int:
-    """What a primitive writes."""
-    if primitive.is_convolution:
-        problem = parse_problem(primitive.problem)
-        return 0 if problem is None else problem.batch * problem.out_channels * prod(problem.out_size)
-    return prod(parse_sizes(primitive.problem))

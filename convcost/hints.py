@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from convcost.account import Account
     from convcost.conv import Layer
 
-__all__ = ["Facts", "Hint", "Suggestion", "Trial", "suggest", "word"]
+__all__ = ["PINNED", "Facts", "Hint", "Suggestion", "Trial", "suggest", "word"]
 
 WORTH_A_LINE: Final = 0.1
 """A part below this share of the time gets no hint."""
@@ -28,6 +28,7 @@ FEW_CHANNELS: Final = 8
 """Up to so many input channels a pointwise stage does less than 4 FLOPs for each byte that it writes."""
 AS_A_COPY: Final = 2.0
 """A stage that takes at most so many times a copy of its output is bound by memory."""
+PINNED: Final = "pinned"
 FAST_DEPTHWISE: Final = ("jit_dw", "brdgmm_dw", "jit_uni_dw")
 """oneDNN's own depthwise kernels, by the beginning of their names."""
 
@@ -76,7 +77,7 @@ class Suggestion:
 
     Attributes:
         claim: a sentence without its end.
-        alternative: channels_last, contiguous, twice_the_batch, two_threads, multiplier_1 or copy: what to time.
+        alternative: pinned, channels_last, contiguous, twice_the_batch, two_threads, multiplier_1 or copy: what to time.
         stage: that the alternative is about; None for the whole block.
     """
 
@@ -116,12 +117,21 @@ def word(suggestion: Suggestion, trial: Trial | None) -> Hint | None:
     return None if result is None else Hint(f"{suggestion.claim}: {result}.", verified=True)
 
 
+def _faults(facts: Facts) -> Suggestion | None:
+    share = facts.account.share("page_faults")
+    if share < WORTH_A_LINE:
+        return None
+    return Suggestion(
+        f"page faults take {human_share(min(1.0, share))} of the time; a pinned allocator does without", PINNED
+    )
+
+
 def _overhead(facts: Facts) -> Suggestion | None:
     seconds, time_s = facts.account.seconds("overhead"), facts.account.time_s
     if time_s >= OVERHEAD_S or seconds < MOSTLY * time_s:
         return None
-    parts = f"{human_time(seconds)} of {human_time(time_s)}"
-    return Suggestion(f"{parts} are dispatch and allocation, not arithmetic", "twice_the_batch")
+    share = human_share(min(1.0, seconds / time_s))
+    return Suggestion(f"{share} of the time is dispatch and allocation, not arithmetic", "twice_the_batch")
 
 
 def _depth_multiplier(facts: Facts) -> Suggestion | None:
@@ -178,6 +188,7 @@ def _threads(facts: Facts) -> Suggestion | None:
 
 
 RULES: Final[tuple[Callable[[Facts], Suggestion | None], ...]] = (
+    _faults,
     _overhead,
     _depth_multiplier,
     _reorders,
@@ -217,7 +228,7 @@ def _copy(trial: Trial) -> str | None:
 
 
 def _other_kernel(trial: Trial) -> str | None:
-    if not trial.kernels:
+    if not trial.kernels or trial.faster <= 1:
         return None
     return f"two run {_listed(trial.kernels)}, {_change(trial)}"
 
@@ -227,6 +238,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 RESULTS: Final[dict[str, Callable[[Trial], str | None]]] = {
+    PINNED: _if_faster,
     "twice_the_batch": _a_sample,
     "multiplier_1": _multiplier,
     "channels_last": _if_faster,

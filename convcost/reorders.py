@@ -67,9 +67,7 @@ def _role(one: Primitive, before: Primitive | None, after: Primitive | None, sin
 
 def _activation_sizes(problem: Problem, rank: int, *, output: bool) -> tuple[int, ...]:
     """N x C and as many spatial axes as the rank has room for; those left out have size 1."""
-    channels, spatial = (
-        (problem.out_channels, problem.out_size) if output else (problem.in_channels, problem.in_size)
-    )
+    channels, spatial = (problem.out_channels, problem.out_size) if output else (problem.in_channels, problem.in_size)
     return (problem.batch, channels, *spatial[len(spatial) - max(0, rank - 2) :])
 
 

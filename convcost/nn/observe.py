@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import prod
 from typing import TYPE_CHECKING, Final
 
 from convcost.account import Observed
 from convcost.conv import Add, Conv, Shape
+from convcost.kernels import cpu_kernels
 from convcost.nn.clock import clock_for
 from convcost.nn.onednn import primitives_of
 from convcost.nn.operators import operator_seconds
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from convcost.onednn_problem import Agreement
     from convcost.rows import Placed
 
-__all__ = ["observe"]
+__all__ = ["empty_call", "observe"]
 
 CAPTURES: Final = 5
 ROUNDS: Final = 3
 LONG_CALL_S: Final = 0.02
-"""A longer call is looked at once a round by each instrument, and in one round only when it is ten times as long."""
+"""A longer call is looked at only once a round by each instrument."""
+WORTH_NAMING: Final = 0.01
+"""An operator below this share of the call is no part of its own: its time is within `unexplained`."""
 EMPTY_SIZE: Final = 4
 MOST_CHANNELS: Final = {True: 256, False: 16}
 """Of a group in an empty call. Inside oneDNN the channels choose the kernel and the layouts, and the primitives are
@@ -55,16 +57,13 @@ class _Best:
     empty_operators: dict[str, float] = field(default_factory=dict)
 
 
-def observe(
-    placed: Placed, setting: Setting, threads: int, fault_s: float, budget_s: float
-) -> tuple[Observed, Agreement]:
-    """Look at a block on the CPU; the caller has set threads and inference mode.
+def observe(placed: Placed, setting: Setting, threads: int, budget_s: float) -> tuple[Observed, Agreement]:
+    """Look at a block on the CPU; the caller has set threads and inference mode, and pinned the allocator.
 
     Args:
         placed: the block.
         setting: its conditions.
         threads: of torch.
-        fault_s: seconds of a call's page faults.
         budget_s: no round begins later.
     """
     call, clock = setting.tree_call(placed.tree, placed.spec.input), clock_for(setting.device, threads)
@@ -73,23 +72,15 @@ def observe(
     ran = Counter(map(parse_problem, texts))
     convs = [layer for layer in placed.layers if isinstance(layer.op, Conv)]
     inside = {layer.name for layer in convs if _take(ran, layer)}
-    empty = _empty_call(placed.layers, inside, setting)
+    empty = empty_call(placed.layers, inside, setting)
     best, start, number = _Best(), clock.read().wall_s, 0
     call_s = _seconds(call, clock)
     while number == 0 or (number < ROUNDS and clock.read().wall_s - start < budget_s):
         _round(best, call, empty, CAPTURES if call_s < LONG_CALL_S else 1, clock)
         number += 1
-    empty_operators = best.empty_operators
-    beyond = {name: seconds - empty_operators.get(name, 0.0) for name, seconds in best.operators.items()}
-    seen = Observed(
-        best.plain_s,
-        best.empty_s - best.empty_primitives_s,
-        best.primitives,
-        beyond,
-        fault_s,
-        sum(prod(layer.output.sizes) for layer in convs if layer.name not in inside),
-    )
-    return seen, agreement(placed.layers, texts)
+    beyond = {name: seconds - best.empty_operators.get(name, 0.0) for name, seconds in best.operators.items()}
+    kernels = cpu_kernels(best.primitives, beyond, WORTH_NAMING * best.plain_s)
+    return Observed(best.plain_s, best.empty_s - best.empty_primitives_s, kernels), agreement(placed.layers, texts)
 
 
 def _first(captures: Sequence[tuple[Primitive, ...]]) -> tuple[Primitive, ...]:
@@ -133,7 +124,7 @@ def _seconds(call: Callable[[], object], clock: Clock) -> float:
     return clock.read().wall_s - before
 
 
-def _empty_call(layers: Sequence[Layer], inside: set[str], setting: Setting) -> Callable[[], object]:
+def empty_call(layers: Sequence[Layer], inside: set[str], setting: Setting) -> Callable[[], object]:
     """The stages one after the other, each on a few pixels of its own."""
     calls: list[Callable[[], object]] = []
     for layer in layers:
