@@ -1,4 +1,4 @@
-"""Where the time of a call goes: the measured median split into parts that sum to it. Pure arithmetic over what was seen.
+"""Where the time of a call goes: the measured median split into parts that sum to it. Pure arithmetic.
 
 Each part is a share of a plain call's time, taken beside it, times the median. What no instrument saw is `unexplained`;
 it is negative where the instruments saw more than there was.

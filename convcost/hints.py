@@ -77,7 +77,7 @@ class Suggestion:
 
     Attributes:
         claim: a sentence without its end.
-        alternative: pinned, channels_last, contiguous, twice_the_batch, two_threads, multiplier_1 or copy: what to time.
+        alternative: what to time: a key of `RESULTS`.
         stage: that the alternative is about; None for the whole block.
     """
 

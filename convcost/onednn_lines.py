@@ -57,10 +57,10 @@ class Primitive:
 
 
 def separate(text: str) -> tuple[str, str]:
-    """What oneDNN wrote in a text, and what others did; a line of theirs may be cut by one of oneDNN's.
+    r"""What oneDNN wrote in a text, and what others did; a line of theirs may be cut by one of oneDNN's.
 
-    >>> separate("half onednn_verbose,v1,info\\nof a line\\n")
-    ('onednn_verbose,v1,info\\n', 'half of a line\\n')
+    >>> separate("half onednn_verbose,v1,info\nof a line\n")
+    ('onednn_verbose,v1,info\n', 'half of a line\n')
     """
     return "".join(LINE.findall(text)), LINE.sub("", text)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from convcost.account import Observed
@@ -54,7 +53,7 @@ def kernel_seconds(events: Iterable[Any], calls: int) -> list[tuple[str, float]]
     """
     seconds: dict[str, float] = {}
     for event in events:
-        if event.device_type == DeviceType.CUDA:
+        if event.device_type.name == "CUDA":
             seconds[event.name] = seconds.get(event.name, 0.0) + event.time_range.elapsed_us() * 1e-6 / calls
     return list(seconds.items())
 

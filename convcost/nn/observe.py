@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
+
+import torch
 
 from convcost.account import Observed
 from convcost.conv import Add, Conv, Shape
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from convcost.nn.clock import Clock
     from convcost.nn.setting import Setting
     from convcost.onednn_lines import Primitive
-    from convcost.onednn_problem import Agreement
+    from convcost.onednn_problem import Agreement, Problem
     from convcost.rows import Placed
 
 __all__ = ["empty_call", "observe"]
@@ -87,7 +90,7 @@ def _first(captures: Sequence[tuple[Primitive, ...]]) -> tuple[Primitive, ...]:
     return captures[0] if captures else ()
 
 
-def _take(ran: Counter[object], layer: Layer) -> bool:
+def _take(ran: Counter[Problem | None], layer: Layer) -> bool:
     """Whether oneDNN ran a convolution of these sizes that no stage before has taken."""
     problem = problem_of(layer)
     if not ran[problem]:
@@ -132,7 +135,7 @@ def empty_call(layers: Sequence[Layer], inside: set[str], setting: Setting) -> C
             calls.append(setting.conv_call(*_emptied(layer, layer.op, onednn=layer.name in inside)))
         elif isinstance(layer.op, Add):
             one = setting.random(Shape(1, 1, (EMPTY_SIZE, EMPTY_SIZE)))
-            calls.append(lambda one=one: one + one)
+            calls.append(partial(torch.add, one, one))
 
     def call() -> None:
         for each in calls:

@@ -29,7 +29,7 @@ def primitives_of(call: Callable[[], object], times: int = 5) -> list[tuple[Prim
     """
     call()
     call()
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return [()] * times
     text = taken_from(STDOUT, lambda: _verbose(call, times), separate)
     ran = parse_lines(text.splitlines())

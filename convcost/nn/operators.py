@@ -26,7 +26,7 @@ def operator_seconds(call: Callable[[], object], times: int = 5) -> dict[str, fl
         call: to look at.
         times: how often it is made.
     """
-    seen = profiler.profile(use_kineto=False)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    seen = profiler.profile(use_kineto=False)
 
     def look() -> None:
         with seen:

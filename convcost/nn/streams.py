@@ -25,7 +25,7 @@ def taken_from(descriptor: int, action: Callable[[], object], separate: Callable
     Args:
         descriptor: STDOUT or STDERR; it may be closed.
         action: to run.
-        separate: cuts what was written into the wanted text and the rest, which is written to the descriptor afterwards.
+        separate: cuts what was written into the wanted text and the rest; the rest is written where it was meant to go.
 
     Returns:
         The wanted text.

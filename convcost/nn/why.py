@@ -62,7 +62,7 @@ class Asker:
         self._probe: Callable[[], object] | None = None
 
     def ask(self, placed: Placed, timing: Timing) -> Answer | None:
-        """Look into a block and try what the rules claim; None on a device without instruments, or without memory for it.
+        """Look into a block and try what the rules claim; None without instruments for the device, or memory.
 
         Args:
             placed: the block.
