@@ -70,6 +70,11 @@ class Trial:
     faster: float
     kernels: tuple[str, ...] = ()
 
+    @property
+    def gains(self) -> bool:
+        """Whether the alternative is faster, by the medians and beyond the noise of the pairs."""
+        return self.after_s < self.before_s and self.faster > 1
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
@@ -205,18 +210,18 @@ def _change(trial: Trial) -> str:
 
 
 def _if_faster(trial: Trial) -> str | None:
-    return _change(trial) if trial.faster > 1 else None
+    return _change(trial) if trial.gains else None
 
 
 def _a_sample(trial: Trial) -> str | None:
     """Twice the batch, by the time for as many samples as before."""
     half = Trial(trial.before_s, trial.after_s / 2, trial.faster * 2)
     ratio = human_ratio(trial.after_s / trial.before_s)
-    return f"twice the batch takes {ratio} the time, {_change(half)} for as many samples" if half.faster > 1 else None
+    return f"twice the batch takes {ratio} the time, {_change(half)} for as many samples" if half.gains else None
 
 
 def _multiplier(trial: Trial) -> str | None:
-    if trial.faster <= 1:
+    if not trial.gains:
         return None
     return f"this stage {_change(trial)} with as many MACs in m·C channels of multiplier 1"
 
@@ -228,7 +233,7 @@ def _copy(trial: Trial) -> str | None:
 
 
 def _other_kernel(trial: Trial) -> str | None:
-    if not trial.kernels or trial.faster <= 1:
+    if not trial.kernels or not trial.gains:
         return None
     return f"two run {_listed(trial.kernels)}, {_change(trial)}"
 

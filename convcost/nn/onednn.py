@@ -21,14 +21,12 @@ def primitives_of(call: Callable[[], object], times: int = 5) -> list[tuple[Prim
     """What oneDNN ran in each of some calls made one after the other.
 
     Args:
-        call: called twice more before, so that primitives are not created in what is seen.
+        call: that ran before, so that no primitive is created in what is seen.
         times: how many calls are looked at.
 
     Returns:
         The primitives of each call. Where the calls differ, no line can be given to one of them: an empty list.
     """
-    call()
-    call()
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return [()] * times
     text = taken_from(STDOUT, lambda: _verbose(call, times), separate)

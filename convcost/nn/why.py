@@ -26,6 +26,8 @@ __all__ = ["Answer", "Asker"]
 
 DEVICES: Final = ("cpu", "cuda")
 """With instruments that look into a call."""
+MOST_COPIES: Final = 4
+"""Of a row's tensors at one time: the row's own and twice the batch, with oneDNN's copies."""
 LOOK_S: Final = 0.25
 """A row's share for its account."""
 TRY_S: Final = 0.25
@@ -68,7 +70,9 @@ class Asker:
             placed: the block.
             timing: of the row.
         """
-        if self._setting.device.type not in DEVICES or refusal(2 * placed.cost.traffic_bytes, self._setting.device):
+        if self._setting.device.type not in DEVICES or refusal(
+            MOST_COPIES * placed.cost.traffic_bytes, self._setting.device
+        ):
             return None
         with timing_settings(self._conditions.threads):
             seen, found = self._account(placed, timing)
