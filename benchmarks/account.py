@@ -51,7 +51,7 @@ def rows(seed: int) -> Iterator[Row]:
 
 
 def main() -> None:
-    seed = int(sys.argv[1]) if sys.argv[1:] else SEED
+    seed = int(sys.argv[1]) if sys.argv[1:] and sys.argv[1].isdecimal() else SEED
     start, left, agree, hints = time.perf_counter(), [], Counter(), Counter()
     kernels = wrong_sums = 0
     for row in rows(seed):

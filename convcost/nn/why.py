@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from convcost.account import Observed
-    from convcost.hints import Hint
+    from convcost.hints import Hint, Suggestion
     from convcost.rows import Placed
     from convcost.timing import Conditions, Timing
 
@@ -26,6 +26,8 @@ __all__ = ["Answer", "Asker"]
 
 DEVICES: Final = ("cpu", "cuda")
 """With instruments that look into a call."""
+MOST_CHANGE: Final = 1.5
+"""A row's call that is slower or faster by more than this when it is timed again says nothing about the row."""
 MOST_COPIES: Final = 4
 """Of a row's tensors at one time: the row's own and twice the batch, with oneDNN's copies."""
 LOOK_S: Final = 0.25
@@ -96,12 +98,19 @@ class Asker:
         on_cpu = self._setting.device.type == "cpu"
         facts = Facts(found, placed.layers, conditions.memory_format, conditions.threads, cores, on_cpu)
         for suggestion in suggest(facts)[:MOST_TRIALS]:
-            if suggestion.alternative == PINNED:  # tried already: the instruments looked at a pinned call
-                trial: Trial | None = Trial(found.time_s, pinned_s, found.time_s / pinned_s)
-            else:
-                self._probe = self._probe or reference_probe(self._setting.device)[0]
-                trial = attempt(Subject(placed, self._setting, self._probe), suggestion, TRY_S)
+            trial = self._try(placed, suggestion, found, pinned_s)
             hint = word(suggestion, trial)
             if hint is not None:
                 return hint
         return None
+
+    def _try(self, placed: Placed, suggestion: Suggestion, found: Account, pinned_s: float) -> Trial | None:
+        """The alternative next to the row's call; None where that call no longer takes the time of the row."""
+        if suggestion.alternative == PINNED:  # tried already: the instruments looked at a pinned call
+            return Trial(found.time_s, pinned_s, found.time_s / pinned_s)
+        self._probe = self._probe or reference_probe(self._setting.device)[0]
+        trial = attempt(Subject(placed, self._setting, self._probe), suggestion, TRY_S)
+        if trial is not None and suggestion.stage is None:
+            change = trial.before_s / found.time_s
+            return trial if 1 / MOST_CHANGE < change < MOST_CHANGE else None
+        return trial
