@@ -118,6 +118,7 @@ def test_every_alternative_of_a_block_can_be_tried_and_leaves_the_threads(
     from convcost.hints import Suggestion  # noqa: PLC0415 - beside its one use
 
     seen = []
+    monkeypatch.setattr(home, "MOST_CHANGE", float("inf"))  # a busy machine is no matter here
     monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", alternative),))
     monkeypatch.setattr(home, "word", lambda _, trial: seen.append(trial))
     threads = torch.get_num_threads()
@@ -125,6 +126,17 @@ def test_every_alternative_of_a_block_can_be_tried_and_leaves_the_threads(
     assert seen[0].before_s > 0
     assert seen[0].after_s > 0
     assert torch.get_num_threads() == threads
+
+
+def test_a_trial_of_a_call_that_takes_another_time_than_the_row_verifies_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from convcost.hints import Suggestion, Trial  # noqa: PLC0415 - beside its one use
+
+    monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
+    monkeypatch.setattr(home, "attempt", lambda *_: Trial(100.0, 1.0, 99.0))
+    (row,) = rows("standard")
+    assert row.hint.text == "It pays (not verified)."
 
 
 def test_a_stage_with_a_depth_multiplier_and_one_of_three_channels_can_be_tried() -> None:
