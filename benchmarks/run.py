@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import account
 import check
 import counting
 import kernels
@@ -13,7 +14,17 @@ import whole_command
 
 
 def main() -> None:
-    for benchmark in (startup, whole_command, counting, kernels, check, latency_verdicts, repeatability, layers):
+    for benchmark in (
+        startup,
+        whole_command,
+        counting,
+        kernels,
+        check,
+        latency_verdicts,
+        repeatability,
+        layers,
+        account,
+    ):
         print(f"\n## {benchmark.__name__}\n{(benchmark.__doc__ or '').splitlines()[0]}\n", flush=True)
         benchmark.main()
 

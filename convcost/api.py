@@ -108,6 +108,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     compile: bool = False,  # noqa: A002 - the option's name
     allocator: str = "pinned",
     time_budget: float = 8.0,
+    why: bool = False,
     watch: Watch = ignore,
 ) -> Comparison:
     """Blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
@@ -146,6 +147,8 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         compile: time the modules compiled by torch.compile.
         allocator: pinned, or default for what the user's own program will feel.
         time_budget: seconds for all timing together, warm-up included, compiling not.
+        why: split each median into parts that sum to it and look for what would help; it takes half a second a row
+            more, and pins the allocator afterwards.
         watch: is called with the result as it fills in.
 
     Returns:
@@ -183,6 +186,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         compile,
         allocator,
         time_budget,
+        why,
     )
     return fill(request, watch)
 

@@ -229,5 +229,9 @@ COMPARE_COLUMNS: Final = (
     Column("torch_version", "conditions.torch_version", "that was timed"),
     Column("cpu", "conditions.cpu", "name of the processor"),
     Column("warning", "warning", "what to know before trusting the row"),
+    Column("account", "account.records", "parts of the median time, each with seconds and kernel; text outside JSON"),
+    Column("onednn_agrees", "account.agreement.agrees", "the sizes that oneDNN says it convolved are this block's"),
+    Column("hint", "hint.text", "what would make it faster on this machine"),
+    Column("hint_verified", "hint.verified", "whether the hint's alternative was timed"),
 )
 """The fields of `convcost.compare`, in the order of CSV and JSON."""

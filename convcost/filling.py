@@ -53,6 +53,8 @@ def fill(request: Request, watch: Watch) -> Comparison:
         result = _count(result, watch, timed)
     if request.time:
         result = _time(result, prediction.baseline, request, watch)
+    if request.why:
+        result = _account(result, watch)
     watch(result, (), "")
     return result
 
@@ -98,6 +100,26 @@ def _time(result: Comparison, baseline: Placed | None, request: Request, watch: 
         measured = measure(blocks, request, device, budget, show)
         finished, notes = filled(measured).rows, (*notes, *measured.notes)
     return replace(result, rows=finished, notes=notes)
+
+
+def _account(result: Comparison, watch: Watch) -> Comparison:
+    """The timed rows with where their time goes."""
+    from convcost.nn.why import Asker  # noqa: PLC0415 - the predicted table does without torch
+
+    rows = list(result.rows)
+    askers: dict[str, Asker] = {}
+    for index, row in enumerate(rows):
+        if row.timing is None or row.conditions is None:
+            continue
+        watch(result, (), f"looking into {row.placed.block.name} ...")
+        asker = askers.setdefault(row.conditions.device, Asker(row.conditions))
+        answer = asker.ask(row.placed, row.timing)
+        if answer is None:
+            rows[index] = replace(row, notes=(*row.notes, "no account: no instrument for this device, or no memory"))
+        else:
+            rows[index] = replace(row, account=answer.account, hint=answer.hint)
+        result = replace(result, rows=tuple(rows))
+    return result
 
 
 def require_devices(names: Sequence[str]) -> None:

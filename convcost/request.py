@@ -43,6 +43,7 @@ class Request:
         compiled: whether torch.compile is used.
         allocator: pinned or default.
         time_budget: seconds for all timing together.
+        why: whether the times are accounted for.
 
     Raises:
         ConvcostError: an unknown block, dtype, memory format or allocator, threads or a budget below their least.
@@ -61,6 +62,7 @@ class Request:
     compiled: bool = False
     allocator: str = "pinned"
     time_budget: float = 8.0
+    why: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no block could make good."""
@@ -71,6 +73,10 @@ class Request:
         _require_one_of("dtype", self.dtype, tuple(ITEMSIZE))
         _require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         _require_timing(self.allocator, self.threads, self.time_budget)
+        if self.why and (not self.time or self.compiled):
+            option = "--compile" if self.time else "--no-time"
+            msg = f"--why (={option}) must have eager timings to account for; leave out {option}."
+            raise ConvcostError(msg)
 
     @property
     def command(self) -> str:
@@ -92,6 +98,7 @@ class Request:
     def _changed_options(self) -> list[str]:
         words = [word for word, wanted in (("--no-count", self.count), ("--no-time", self.time)) if not wanted]
         words += ["--compile"] if self.compiled else []
+        words += ["--why"] if self.why else []
         words += [f"--device {name}" for name in self.devices] if self.devices != ("auto",) else []
         defaults = {field.name: field.default for field in fields(self)}
         options = ("baseline", "dtype", "memory_format", "threads", "allocator", "time_budget")

@@ -13,8 +13,10 @@ from convcost.tree import place, stages
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from convcost.account import Account
     from convcost.conv import Conv, Layer, Shape
     from convcost.counts import Counts
+    from convcost.hints import Hint
     from convcost.registry import Block, Value
     from convcost.spec import Spec
     from convcost.timing import Conditions, Timing
@@ -132,6 +134,8 @@ class Row:
         conditions: what the timing was made under; None when not timed.
         timing: the timed view; None when not timed.
         notes: of this row, beside those of the counts and the timing.
+        account: where the time goes; None when not asked for.
+        hint: what would make it faster; None when not asked for, or when nothing was found.
     """
 
     placed: Placed
@@ -141,6 +145,8 @@ class Row:
     conditions: Conditions | None = None
     timing: Timing | None = None
     notes: tuple[str, ...] = ()
+    account: Account | None = None
+    hint: Hint | None = None
 
     @property
     def params_ratio(self) -> float | None:
@@ -166,4 +172,5 @@ class Row:
         """Everything that the reader must know before trusting the row."""
         counted = [] if self.counts is None else [*map(str, self.counts.differences), self.counts.note or ""]
         timed = () if self.timing is None else self.timing.warnings
-        return "; ".join(filter(None, (*self.notes, *counted, *timed))) or None
+        seen = () if self.account is None else self.account.agreement.differences
+        return "; ".join(filter(None, (*self.notes, *counted, *timed, *seen))) or None

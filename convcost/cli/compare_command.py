@@ -17,6 +17,7 @@ from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, is_terminal, refuse_exports, say
 from convcost.columns import COMPARE_COLUMNS, choose_columns
 from convcost.sizes import parse_padding, parse_share, parse_sizes
+from convcost.why_text import why_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +133,10 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     explain: Annotated[
         bool, typer.Option("--explain", help="Each block's formula, in symbols and with numbers, under the table.")
     ] = False,
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="Where each row's time goes, part by part, and what would help, under the table."),
+    ] = False,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
@@ -170,6 +175,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
                 compile=compile,
                 allocator=allocator,
                 time_budget=time_budget,
+                why=why,
                 watch=latest,
                 **_shape(kernel_size, stride, dilation, padding, partial),
             )
@@ -183,6 +189,9 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     if explain:
         for row in result.rows:
             typer.echo(f"\n{api.explain_row(row)}", err=form is not o.OutputFormat.table)
+    if why and form is o.OutputFormat.table:
+        for text in filter(None, map(why_text, result.rows)):
+            typer.echo(f"\n{text}")
     say(result.notes, "note")
     say(result.warnings, "warning")
     if code == INTERRUPTED:

@@ -10,6 +10,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from convcost.account import flat_text
 from convcost.columns import shown_columns
 from convcost.sizes import format_sizes
 
@@ -38,6 +39,8 @@ def frame(columns: Sequence[Column], rows: Sequence[object]) -> pd.DataFrame:
 
 
 def _cell(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return flat_text(value)
     return format_sizes(value) if isinstance(value, list) else value
 
 

@@ -197,3 +197,42 @@ def test_ctrl_c_while_timing_keeps_what_was_predicted_and_counted(tmp_path: Path
     assert len(rows) == 6
     assert rows[0]["counts_agree"] is True
     assert rows[0]["macs"] == 224 * 224 * 3 * 64 * 9
+
+
+QUICK_WHY = ["compare", "--c", "8", "--o", "16", "--k", "3", "--h", "20", "--no-count", "--time-budget", "0.7", "--why",
+             "--block", "standard"]  # fmt: skip
+
+
+def test_why_accounts_for_each_row_under_the_table() -> None:
+    done = convcost(*QUICK_WHY)
+    assert done.returncode == 0
+    _, _, account = done.stdout.partition("\nstandard: where ")
+    parts = [line.split()[0] for line in account.splitlines()[1:]]
+    assert "overhead" in parts
+    assert "unexplained" in parts
+    assert "onednn_verbose" not in done.stdout
+    assert "USDT" not in done.stderr
+
+
+def test_why_in_json_is_a_list_that_sums_to_the_median_and_in_csv_one_cell() -> None:
+    row = json.loads(convcost(*QUICK_WHY, "--format", "json").stdout)["rows"][0]
+    assert {key for part in row["account"] for key in part} == {"part", "seconds", "kernel"}
+    assert sum(part["seconds"] for part in row["account"]) == pytest.approx(row["time_s"])
+    head, cells = convcost(*QUICK_WHY, "--format", "csv", "--columns", "block,account").stdout.splitlines()
+    assert head == "block,account"
+    assert re.fullmatch(r"standard,.*overhead [0-9.e-]+ s; unexplained [0-9.e-]+ s", cells)
+
+
+@pytest.mark.parametrize("option", ["--no-time", "--compile"])
+def test_why_without_eager_timings_is_one_line(option: str) -> None:
+    done = convcost("compare", *SHAPE, "--why", option)
+    assert done.returncode == 2
+    assert done.stderr == f"error: --why (={option}) must have eager timings to account for; leave out {option}.\n"
+    assert done.stdout == ""
+
+
+def test_without_why_the_fields_are_null() -> None:
+    row = json.loads(convcost(*PREDICTED, "--format", "json").stdout)["rows"][0]
+    assert {name: row[name] for name in ("account", "onednn_agrees", "hint", "hint_verified")} == dict.fromkeys(
+        ("account", "onednn_agrees", "hint", "hint_verified")
+    )

@@ -1,0 +1,70 @@
+"""Fresh modules and inputs under the conditions of a timing, as calls without arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from convcost.nn.build import build
+from convcost.nn.device import resolve_device
+from convcost.nn.mirror import build_conv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from convcost.conv import Conv, Shape
+    from convcost.timing import Conditions
+    from convcost.tree import Node
+
+__all__ = ["Setting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What modules are built for.
+
+    Attributes:
+        device: of parameters and input.
+        dtype: of every element.
+        channels_last: the memory format of both; else contiguous.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    channels_last: bool
+
+    @classmethod
+    def of(cls, conditions: Conditions) -> Setting:
+        """The setting of a timing."""
+        dtype = getattr(torch, conditions.dtype)
+        return cls(resolve_device(conditions.device), dtype, conditions.memory_format == "channels_last")
+
+    def in_format(self, *, channels_last: bool) -> Setting:
+        """The same in the other memory format."""
+        return replace(self, channels_last=channels_last)
+
+    def tree_call(self, tree: Node, shape: Shape) -> Callable[[], object]:
+        """A call of the module of a tree on random input of this shape."""
+        return self._call(build(tree, shape, device=self.device, dtype=self.dtype), shape)
+
+    def conv_call(self, conv: Conv, shape: Shape) -> Callable[[], object]:
+        """A call of one convolution with explicit padding."""
+        return self._call(build_conv(conv, device=self.device, dtype=self.dtype).eval(), shape)
+
+    def random(self, shape: Shape) -> torch.Tensor:
+        """Random values of this shape."""
+        data = torch.randn(*shape.sizes, device=self.device, dtype=self.dtype)
+        return data.to(memory_format=self._layout)
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def _call(self, module: nn.Module, shape: Shape) -> Callable[[], object]:
+        laid_out = module.to(memory_format=self._layout)  # type: ignore[call-overload]  # torch's stub lacks this keyword
+        data = self.random(shape)
+        return lambda: laid_out(data)

@@ -1,0 +1,142 @@
+"""The alternatives that hints propose, each timed next to what it is an alternative to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from convcost.conv import Conv, Shape
+from convcost.hints import Trial
+from convcost.nn.clock import clock_for, interleave
+from convcost.nn.onednn import primitives_of
+from convcost.timing import summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convcost.conv import Layer
+    from convcost.hints import Suggestion
+    from convcost.nn.setting import Setting
+    from convcost.rows import Placed
+
+    Pair = tuple[Callable[[], object], Callable[[], object]]
+
+__all__ = ["Subject", "attempt"]
+
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an alternative is tried on.
+
+    Attributes:
+        placed: the block.
+        setting: its conditions.
+        probe: the clock's fixed piece of work.
+    """
+
+    placed: Placed
+    setting: Setting
+    probe: Callable[[], object]
+
+
+def attempt(subject: Subject, suggestion: Suggestion, budget_s: float) -> Trial | None:
+    """Time an alternative; None where torch cannot run it.
+
+    Args:
+        subject: what it is an alternative to; the caller has set one thread or more, and inference mode.
+        suggestion: names the alternative.
+        budget_s: seconds.
+    """
+    threads = torch.get_num_threads()
+    try:
+        before, after = PAIRS[suggestion.alternative](subject, suggestion.stage)
+        clock = clock_for(subject.setting.device, threads)
+        series, probes = interleave({BEFORE: before, AFTER: after}, subject.probe, clock, budget_s)
+        kernels = _kernels(after) if suggestion.alternative == "two_threads" else ()
+    except RuntimeError:  # too little memory, or no kernel: the claim stays untried
+        return None
+    finally:
+        torch.set_num_threads(threads)
+    timings = summarise(series, probes, BEFORE, pinned=False)
+    return Trial(timings[BEFORE].time_s, timings[AFTER].time_s, timings[AFTER].speedup_low or 0.0, kernels)
+
+
+def _kernels(call: Callable[[], object]) -> tuple[str, ...]:
+    captures = primitives_of(call, 1)
+    return tuple(one.kernel for one in captures[0] if one.is_convolution) if captures else ()
+
+
+def _row(subject: Subject) -> Callable[[], object]:
+    return subject.setting.tree_call(subject.placed.tree, subject.placed.spec.input)
+
+
+def _in_format(subject: Subject, *, channels_last: bool) -> Pair:
+    other = replace(subject, setting=subject.setting.in_format(channels_last=channels_last))
+    return _row(subject), _row(other)
+
+
+def _twice_the_batch(subject: Subject, _: Layer | None) -> Pair:
+    shape = subject.placed.spec.input
+    twice = Shape(2 * shape.batch, shape.channels, shape.spatial)
+    return _row(subject), subject.setting.tree_call(subject.placed.tree, twice)
+
+
+def _two_threads(subject: Subject, _: Layer | None) -> Pair:
+    call, threads = _row(subject), torch.get_num_threads()
+
+    def on(number: int) -> Callable[[], object]:
+        def run() -> object:
+            torch.set_num_threads(number)
+            return call()
+
+        return run
+
+    return on(threads), on(2)
+
+
+def _multiplier_1(subject: Subject, stage: Layer | None) -> Pair:
+    """As many MACs in a depthwise stage of m·C channels."""
+    conv, shape = _convolution(stage)
+    m = conv.out_channels // conv.in_channels
+    wide = Conv(
+        conv.out_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        conv.padding,
+        conv.dilation,
+        conv.out_channels,
+        conv.bias,
+    )
+    wide_shape = Shape(shape.batch, m * shape.channels, shape.spatial)
+    return subject.setting.conv_call(conv, shape), subject.setting.conv_call(wide, wide_shape)
+
+
+def _copy(subject: Subject, stage: Layer | None) -> Pair:
+    """A copy of as many bytes as the stage writes."""
+    conv, shape = _convolution(stage)
+    source = subject.setting.random(conv.output_shape(shape))
+    target = torch.empty_like(source)
+    return subject.setting.conv_call(conv, shape), lambda: target.copy_(source)
+
+
+def _convolution(stage: Layer | None) -> tuple[Conv, Shape]:
+    if stage is None or not isinstance(stage.op, Conv):
+        msg = "this alternative is about a convolution."
+        raise TypeError(msg)
+    return stage.op, stage.input
+
+
+PAIRS: Final[dict[str, Callable[[Subject, Layer | None], Pair]]] = {
+    "channels_last": lambda subject, _: _in_format(subject, channels_last=True),
+    "contiguous": lambda subject, _: _in_format(subject, channels_last=False),
+    "twice_the_batch": _twice_the_batch,
+    "two_threads": _two_threads,
+    "multiplier_1": _multiplier_1,
+    "copy": _copy,
+}
+"""Before and after of each alternative."""

@@ -1,0 +1,116 @@
+"""Why rows take the time they take: the account of each, and one hint that a trial bears out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from convcost.account import Account, account
+from convcost.hints import PINNED, Facts, Trial, suggest, word
+from convcost.nn.device import pin_allocator, refusal, resolve_threads
+from convcost.nn.faults import fault_seconds
+from convcost.nn.measure import reference_probe, timing_settings
+from convcost.nn.observe import observe
+from convcost.nn.setting import Setting
+from convcost.nn.trials import Subject, attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convcost.account import Observed
+    from convcost.hints import Hint, Suggestion
+    from convcost.rows import Placed
+    from convcost.timing import Conditions, Timing
+
+__all__ = ["Answer", "Asker"]
+
+DEVICES: Final = ("cpu", "cuda")
+"""With instruments that look into a call."""
+MOST_CHANGE: Final = 1.5
+"""A row's call that is slower or faster by more than this when it is timed again says nothing about the row."""
+MOST_COPIES: Final = 4
+"""Of a row's tensors at one time: the row's own and twice the batch, with oneDNN's copies."""
+LOOK_S: Final = 0.25
+"""A row's share for its account."""
+TRY_S: Final = 0.25
+"""For the trial of one claim."""
+MOST_TRIALS: Final = 2
+"""Of a row: the first claim that holds is printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Why a row takes its time.
+
+    Attributes:
+        account: the parts of its median.
+        hint: what would make it faster; None when nothing was found.
+    """
+
+    account: Account
+    hint: Hint | None
+
+
+class Asker:
+    """Answers for the rows of one device, in the conditions they were timed under.
+
+    The allocator is pinned from the first answer on, whatever the timings had: page faults would be in every kernel.
+
+    Args:
+        conditions: of the timings.
+    """
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+        self._setting = Setting.of(conditions)
+        self._probe: Callable[[], object] | None = None
+
+    def ask(self, placed: Placed, timing: Timing) -> Answer | None:
+        """Look into a block and try what the rules claim; None without instruments for the device, or memory.
+
+        Args:
+            placed: the block.
+            timing: of the row.
+        """
+        if self._setting.device.type not in DEVICES or refusal(
+            MOST_COPIES * placed.cost.traffic_bytes, self._setting.device
+        ):
+            return None
+        with timing_settings(self._conditions.threads):
+            seen, found = self._account(placed, timing)
+            return Answer(found, self._hint(placed, found, seen.plain_s))
+
+    def _account(self, placed: Placed, timing: Timing) -> tuple[Observed, Account]:
+        if self._setting.device.type == "cuda":
+            from convcost.nn.gpu import observe_gpu  # noqa: PLC0415 - a CPU does without
+
+            on_gpu = observe_gpu(placed, self._setting)
+            return on_gpu, Account(account(timing.time_s, on_gpu))
+        pinned = pin_allocator()
+        faults = timing.faults_per_call or 0.0
+        fault_s = faults * (fault_seconds() or 0.0) if pinned and faults >= 1 else 0.0
+        seen, agreement = observe(placed, self._setting, self._conditions.threads, LOOK_S)
+        return seen, Account(account(timing.time_s, seen, fault_s), agreement)
+
+    def _hint(self, placed: Placed, found: Account, pinned_s: float) -> Hint | None:
+        conditions = self._conditions
+        cores = resolve_threads("all")
+        on_cpu = self._setting.device.type == "cpu"
+        facts = Facts(found, placed.layers, conditions.memory_format, conditions.threads, cores, on_cpu)
+        for suggestion in suggest(facts)[:MOST_TRIALS]:
+            trial = self._try(placed, suggestion, found, pinned_s)
+            hint = word(suggestion, trial)
+            if hint is not None:
+                return hint
+        return None
+
+    def _try(self, placed: Placed, suggestion: Suggestion, found: Account, pinned_s: float) -> Trial | None:
+        """The alternative next to the row's call; None where that call no longer takes the time of the row."""
+        if suggestion.alternative == PINNED:  # tried already: the instruments looked at a pinned call
+            return Trial(found.time_s, pinned_s, found.time_s / pinned_s)
+        self._probe = self._probe or reference_probe(self._setting.device)[0]
+        trial = attempt(Subject(placed, self._setting, self._probe), suggestion, TRY_S)
+        if trial is not None and suggestion.stage is None:
+            change = trial.before_s / found.time_s
+            return trial if 1 / MOST_CHANGE < change < MOST_CHANGE else None
+        return trial

@@ -1,0 +1,69 @@
+"""Redirected descriptors in fresh processes: nothing of the user's is lost, whatever stdout is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCRIPT = """
+import ctypes, os, sys
+from convcost.nn.streams import STDOUT, taken_from
+from convcost.onednn_lines import separate
+
+libc = ctypes.CDLL(None)
+
+def action():
+    print("python")
+    sys.stdout.flush()
+    libc.puts(b"onednn_verbose,v1,info")
+    libc.puts(b"caf\\xe9 from C")
+
+if sys.stdout is not None:
+    print("before", end=" ")
+    libc.printf(b"and ")
+seen = taken_from(STDOUT, action if sys.stdout else lambda: libc.puts(b"onednn_verbose,v1,info"), separate)
+if sys.stdout is not None:
+    print("after")
+print(repr(seen), file=sys.stderr)
+print(len(os.listdir("/proc/self/fd")), file=sys.stderr)
+"""
+
+
+def run(**streams: object) -> subprocess.CompletedProcess[bytes]:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.run([sys.executable, "-c", SCRIPT], check=True, **options)  # noqa: S603 - our own code
+
+
+def test_in_a_pipe_the_users_lines_come_through_in_order_and_onednns_are_taken() -> None:
+    done = run()
+    assert done.stdout == b"before and python\ncaf\xe9 from C\nafter\n"
+    assert done.stderr.splitlines()[0] == b"'onednn_verbose,v1,info\\n'"
+
+
+def test_a_file_is_written_on_where_it_was(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as file:
+        run(stdout=file)
+    assert (tmp_path / "out").read_bytes() == b"before and python\ncaf\xe9 from C\nafter\n"
+
+
+def test_a_closed_stdout_stays_closed_and_the_lines_are_read_all_the_same() -> None:
+    done = run(preexec_fn=lambda: os.close(1), stdout=None)
+    lines = done.stderr.splitlines()
+    assert lines[0] == b"'onednn_verbose,v1,info\\n'"
+    assert int(lines[1]) == int(run().stderr.splitlines()[1]) - 1  # no descriptor is left open
+
+
+def test_an_error_in_the_action_gives_stdout_back() -> None:
+    code = (
+        "from convcost.nn.streams import STDOUT, taken_from\n"
+        "def action():\n    print('within', flush=True)\n    raise ValueError('mine')\n"
+        "try:\n    taken_from(STDOUT, action, lambda text: ('', text))\n"
+        "except ValueError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert done.stdout == "within\nmine\n"
