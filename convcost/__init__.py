@@ -1,7 +1,7 @@
 """What a convolution really costs: the formula, the count and the clock, side by side."""
 
 from convcost._version import __version__
-from convcost.api import compare, count, explain, register
+from convcost.api import compare, count, explain, history, register
 from convcost.blocks import BLOCKS
 from convcost.conv import Conv, Layer, Shape
 from convcost.cost import Cost, cost, macs, params
@@ -19,6 +19,7 @@ __all__ = [
     "cost",
     "count",
     "explain",
+    "history",
     "macs",
     "params",
     "register",

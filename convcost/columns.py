@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.errors import ConvcostError, did_you_mean
+from convcost.moment import show_date
 from convcost.units import human_bytes, human_count, human_ratio, human_time, thousands, three_digits
 
 if TYPE_CHECKING:
@@ -228,6 +229,13 @@ COMPARE_COLUMNS: Final = (
     Column("flop_per_s", "flop_per_s", "FLOPs / median time", "FLOP/s", human_count, width=120),
     Column("torch_version", "conditions.torch_version", "that was timed"),
     Column("cpu", "conditions.cpu", "name of the processor"),
+    Column(
+        "reused_from",
+        "reused_from",
+        "when a timing that comes from the history was measured, UTC; empty: measured in this run",
+        "reused from",
+        show_date,
+    ),
     Column("warning", "warning", "what to know before trusting the row"),
 )
 """The fields of `convcost.compare`, in the order of CSV and JSON."""

@@ -43,6 +43,8 @@ class Request:
         compiled: whether torch.compile is used.
         allocator: pinned or default.
         time_budget: seconds for all timing together.
+        store: whether timings go into the history.
+        reuse: whether a run of the history may stand for the timing.
 
     Raises:
         ConvcostError: an unknown block, dtype, memory format or allocator, threads or a budget below their least.
@@ -61,6 +63,8 @@ class Request:
     compiled: bool = False
     allocator: str = "pinned"
     time_budget: float = 8.0
+    store: bool = True
+    reuse: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no block could make good."""
@@ -90,7 +94,9 @@ class Request:
         return " ".join(["convcost compare", *words])
 
     def _changed_options(self) -> list[str]:
-        words = [word for word, wanted in (("--no-count", self.count), ("--no-time", self.time)) if not wanted]
+        words = [word for word, wanted in (("--no-count", self.count), ("--no-time", self.time),
+                                       ("--no-store", self.store)) if not wanted]  # fmt: skip
+        words += ["--reuse"] if self.reuse else []
         words += ["--compile"] if self.compiled else []
         words += [f"--device {name}" for name in self.devices] if self.devices != ("auto",) else []
         defaults = {field.name: field.default for field in fields(self)}
@@ -126,6 +132,7 @@ class TimingOptions:
         dtype: of the inputs, for the record.
         memory_format: of the inputs, for the record.
         compiled: for the record.
+        store: whether timings go into the history.
 
     Raises:
         ConvcostError: an unknown allocator, threads or a budget below their least.
@@ -138,6 +145,7 @@ class TimingOptions:
     dtype: str = "float32"
     memory_format: str = "contiguous"
     compiled: bool = False
+    store: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no device could make good."""
@@ -193,6 +201,8 @@ def _options_without_effect(request: Request) -> Sequence[str]:
             owners = ", ".join(block.name for block in BLOCKS.values() if name in block.defaults)
             option = OPTION_NAMES.get(name, name)
             notes.append(f"--{option} has no effect here: it sets {PARAMETERS[name].help} of {owners}.")
+    if request.reuse and not request.time:
+        notes.append("--reuse has no effect here: nothing is to be timed.")
     return notes
 
 

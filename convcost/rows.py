@@ -132,6 +132,7 @@ class Row:
         conditions: what the timing was made under; None when not timed.
         timing: the timed view; None when not timed.
         notes: of this row, beside those of the counts and the timing.
+        reused_from: when the timing was measured, where it comes from the history; None where it was measured now.
     """
 
     placed: Placed
@@ -141,6 +142,7 @@ class Row:
     conditions: Conditions | None = None
     timing: Timing | None = None
     notes: tuple[str, ...] = ()
+    reused_from: str | None = None
 
     @property
     def params_ratio(self) -> float | None:

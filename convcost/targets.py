@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from convcost.errors import ConvcostError
 from convcost.inputs import parse_arg, parse_input
+from convcost.storing import keep_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,7 @@ def time_target(
     given, arguments = tuple(map(parse_input, inputs)), dict(map(parse_arg, args))
     loaded = load_real(counted.target, arguments)
     timed = measure_model(loaded.module, *tensors_for(_wanted(counted.target, given, loaded), "cpu"), options)
+    kept = keep_model(counted, timed, options, arguments) if options.store else ()
     layers = tuple(
         replace(row, time_s=timed.layers[row.name].time_s if row.name in timed.layers else None)
         for row in counted.layers
@@ -70,7 +72,7 @@ def time_target(
         forward=timed.whole,
         timed=timed.conditions,
         explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s,
-        notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings)),
+        notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings), *kept),
     )
 
 

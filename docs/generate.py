@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from convcost import BLOCKS, explain
 from convcost.cli import COMMANDS, full_app
 from convcost.columns import COMPARE_COLUMNS
+from convcost.history_columns import HISTORY_COLUMNS
 from convcost.model_columns import MODEL_COLUMNS
 
 HERE = Path(__file__).parent
@@ -47,7 +48,7 @@ def blocks() -> str:
 def columns() -> str:
     """Every field of a row."""
     pages = []
-    for command, fields in (("compare", COMPARE_COLUMNS), ("model", MODEL_COLUMNS)):
+    for command, fields in (("compare", COMPARE_COLUMNS), ("model", MODEL_COLUMNS), ("history", HISTORY_COLUMNS)):
         lines = [f"## `convcost {command}`", "", "| field | meaning |", "|---|---|"]
         lines += [f"| `{column.name}` | {column.meaning} |" for column in fields]
         pages.append("\n".join(lines) + "\n")

@@ -33,6 +33,7 @@ app = typer.Typer(
 COMMANDS = {
     "compare": "compare_command",
     "explain": "compare_command",
+    "history": "history_command",
     "model": "model_command",
 }
 """Each command and the module of this package that holds it, as a function of the command's name."""
