@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import counting
+import history
 import layers
 import repeatability
 import startup
@@ -10,7 +11,7 @@ import whole_command
 
 
 def main() -> None:
-    for benchmark in (startup, whole_command, counting, repeatability, layers):
+    for benchmark in (startup, whole_command, counting, history, repeatability, layers):
         print(f"\n## {benchmark.__name__}\n{(benchmark.__doc__ or '').splitlines()[0]}\n", flush=True)
         benchmark.main()
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from convcost.rows import Row
+    from convcost.timing import Timing
 
-__all__ = ["COMPARE_COLUMNS", "Column", "choose_columns", "records", "shown_columns"]
+__all__ = ["COMPARE_COLUMNS", "Column", "choose_columns", "records", "shown_columns", "timing_speedup_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,11 @@ def counted_macs(row: Row) -> str:
 
 def speedup_text(row: Row) -> str:
     """A speed-up with its interval, such as `4.5x (4.4–4.7)`; more digits where a wide figure would hide it."""
-    timing = row.timing
+    return timing_speedup_text(row.timing)
+
+
+def timing_speedup_text(timing: Timing | None) -> str:
+    """The same, of a timing."""
     if timing is None or timing.speedup is None:
         return "-"
     if timing.speedup_low is None or timing.speedup_high is None:

@@ -1,57 +1,23 @@
-"""The SQLite database of timings: written whole or not at all, by any number of processes at once.
+"""The history in SQLite: runs written whole or not at all, by any number of processes at once, and found again.
 
-The journal is written ahead (WAL) and each run is one transaction, so a process that is killed leaves what it committed
-and nothing of what it did not. Imported by those who need it alone: `import sqlite3` is 5 ms of a start.
+Imported by those who need it alone: `import sqlite3` is 5 ms of a start.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import time
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from convcost import database_schema as schema
-from convcost.database_rows import NoTimingError, as_columns, as_stored, setting_columns
-from convcost.errors import ConvcostError
+from convcost.database_file import reading, told, writing
+from convcost.database_rows import as_columns, as_stored, setting_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from convcost.session import Entry, Session, Stored
 
-__all__ = ["DatabaseError", "add", "database_path", "matching_session", "stored_rows"]
-
-VARIABLE: Final = "CONVCOST_DB"
-busy_s: float = 5.0
-"""How long another program may hold the database before it counts as locked; tests are less patient."""
-
-_REASONS: Final = {
-    "SQLITE_BUSY": ("is locked by another program", "end that program"),
-    "SQLITE_LOCKED": ("is locked by another program", "end that program"),
-    "SQLITE_READONLY": ("is read-only", "make it writable"),
-    "SQLITE_CANTOPEN": ("cannot be opened", "make its folder writable"),
-    "SQLITE_CORRUPT": ("is damaged", "move it away or mend it with `sqlite3 FILE .recover`"),
-    "SQLITE_NOTADB": ("is no SQLite database", "move it away"),
-    "SQLITE_FULL": ("has no room: the disk is full", "make room"),
-    "SQLITE_IOERR": ("cannot be read or written", "make room on the disk and look after it"),
-}
-
-
-class DatabaseError(ConvcostError):
-    """The database refuses. What was committed before is still there."""
-
-
-def database_path() -> Path:
-    """`CONVCOST_DB`, else `history.sqlite3` in the user's data directory."""
-    named = os.environ.get(VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    from platformdirs import user_data_path  # noqa: PLC0415 - not for those who name their database
-
-    return user_data_path("convcost", appauthor=False) / "history.sqlite3"
+__all__ = ["add", "matching_session", "stored_rows"]
 
 
 def add(path: Path, session: Session, entries: Sequence[Entry]) -> int:
@@ -69,7 +35,7 @@ def add(path: Path, session: Session, entries: Sequence[Entry]) -> int:
         DatabaseError: locked, read-only, damaged, of a newer schema or another program, or no room. Nothing of the
             run is stored then, and nothing that was there is changed.
     """
-    with _told(path), _writing(path) as connection:
+    with told(path), writing(path) as connection:
         row = as_columns(session)
         number = connection.execute(_insert("session", row), row).lastrowid
         if number is None:  # sqlite3 types it so for statements that insert nothing
@@ -106,7 +72,7 @@ def matching_session(path: Path, asked: Session, layers: Sequence[str]) -> list[
         ORDER BY session.measured_at DESC, session.id DESC LIMIT 1
     """  # noqa: S608 - names of our own fields; every value is bound
     values = {**equal, **wanted, "time_budget_s": asked.time_budget_s}
-    with _told(path), _reading(path) as connection:
+    with told(path), reading(path) as connection:
         if connection is None:
             return []
         found = connection.execute(query, values).fetchone()
@@ -128,7 +94,7 @@ def stored_rows(path: Path, where: str, values: dict[str, object], limit: int | 
     Raises:
         DatabaseError: the database cannot be read.
     """
-    with _told(path), _reading(path) as connection:
+    with told(path), reading(path) as connection:
         if connection is None:
             return [], 0
         query = f"SELECT COUNT(*) FROM entry JOIN session ON session.id = entry.session_id WHERE {where}"  # noqa: S608 - our own text; every value is bound
@@ -148,144 +114,3 @@ def _select(connection: sqlite3.Connection, where: str, values: dict[str, object
 
 def _insert(table: str, row: dict[str, object]) -> str:
     return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"  # noqa: S608 - names of our own fields
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction on the database of today's schema."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(_connect(path, "rwc")) as connection:
-        _patiently(lambda: _prepare(connection, path))
-        with _transaction(connection):
-            yield connection
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """The database as it is, brought to today's schema where it is older; None where there is none yet."""
-    if not path.exists():
-        yield None
-        return
-    with closing(_connect(path, "ro" if _is_current(path) else "rwc")) as connection:
-        if connection.execute("PRAGMA user_version").fetchone()[0] < len(schema.MIGRATIONS):
-            if _is_empty(connection):
-                yield None
-                return
-            _patiently(lambda: _prepare(connection, path))
-        yield connection
-
-
-def _is_current(path: Path) -> bool:
-    with closing(_connect(path, "ro")) as connection:
-        return _version(connection, path) == len(schema.MIGRATIONS)
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection without implicit transactions.
-
-    A database on a medium that cannot be written is read as it lies, unless a journal waits beside it.
-    """
-    address = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    if mode != "ro":
-        return connection
-    try:
-        connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.OperationalError:
-        connection.close()
-        if not _rests(path):
-            raise
-        connection = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-    return connection
-
-
-def _rests(path: Path) -> bool:
-    """Whether the file is all there is, and nobody can be writing: the folder refuses and no journal waits."""
-    journal = path.with_name(f"{path.name}-wal")
-    return path.is_file() and not os.access(path.parent, os.W_OK) and not (journal.exists() and journal.stat().st_size)
-
-
-def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema of a database that is ours, or of an empty one.
-
-    Raises:
-        DatabaseError: another program's, or a newer schema.
-    """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    if owner != schema.APPLICATION_ID and not (owner == version == 0 and _is_empty(connection)):
-        raise _refusal(path, "belongs to another program", "take another file")
-    if version > len(schema.MIGRATIONS):
-        rule = f"has schema {version} of a newer convcost, and this one knows {len(schema.MIGRATIONS)}"
-        raise _refusal(path, rule, "update convcost")
-    return version
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables, or bring them to today's schema, in one transaction; whoever comes second finds it done."""
-    if _version(connection, path) < len(schema.MIGRATIONS):
-        connection.execute("PRAGMA journal_mode = WAL")  # a file system without shared memory keeps its own journal
-        with _transaction(connection):
-            for number in range(_version(connection, path), len(schema.MIGRATIONS)):
-                for statement in schema.MIGRATIONS[number]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number + 1}")
-            connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-    connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, also when the power goes
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; the right to write is asked for at once, so that nobody has to give up half-way."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk ends it by itself
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _patiently(step: Callable[[], None]) -> None:
-    """Try again while another process makes the same database: switching to WAL does not wait by itself."""
-    deadline = time.monotonic() + busy_s
-    while True:
-        try:
-            return step()
-        except sqlite3.OperationalError as error:
-            if not _name(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """SQLite's and the file system's refusals as one line."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        name = _name(error)
-        rule, step = next(
-            (text for code, text in _REASONS.items() if name.startswith(code)), ("cannot be used", "move it away")
-        )
-        raise _refusal(path, f"{rule} ({error})", step) from error
-    except OSError as error:
-        raise _refusal(path, f"cannot be opened ({error.strerror})", "make its folder writable") from error
-    except NoTimingError as error:
-        raise _refusal(path, f"holds a row that is no timing ({error})", "move it away") from error
-
-
-def _name(error: sqlite3.Error) -> str:
-    return str(getattr(error, "sqlite_errorname", ""))
-
-
-def _refusal(path: Path, rule: str, step: str) -> DatabaseError:
-    return DatabaseError(f"database (={path}) {rule}; {step}, or let {VARIABLE} name another.")

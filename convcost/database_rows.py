@@ -19,7 +19,8 @@ T = TypeVar("T")
 NESTED = (Conditions, Setup, Timing)
 """Their fields are columns of their own."""
 SIZES = frozenset({"input_shape", "kernel_size", "stride"})
-NOT_A_SETTING = frozenset({"measured_at", "time_budget_s"})
+TEXTS = frozenset({"notes", "warnings"})
+NOT_A_SETTING = frozenset({"measured_at", "time_budget_s", "notes"})
 
 
 class NoTimingError(Exception):
@@ -27,13 +28,13 @@ class NoTimingError(Exception):
 
 
 def as_columns(value: Session | Entry | Conditions | Setup | Timing) -> dict[str, Any]:
-    """Fields by name, nested ones beside the others; sizes as `3x3`, warnings as a JSON list."""
+    """Fields by name, nested ones beside the others; sizes as `3x3`, texts as a JSON list."""
     columns: dict[str, Any] = {}
     for field in fields(value):
         content = getattr(value, field.name)
         if isinstance(content, NESTED):
             columns |= as_columns(content)
-        elif field.name == "warnings":
+        elif field.name in TEXTS:
             columns[field.name] = json.dumps(content, ensure_ascii=False)
         else:
             columns[field.name] = format_sizes(content) if isinstance(content, tuple) else content
@@ -64,6 +65,7 @@ def as_stored(names: Sequence[str], values: Sequence[Any]) -> Stored:
 
 def _session(columns: dict[str, Any]) -> Session:
     columns["compiled"] = bool(columns["compiled"])
+    columns["notes"] = _texts(columns["notes"])
     nested = {"conditions": _made(Conditions, columns), "setup": _made(Setup, columns)}
     return _made(Session, columns | nested)
 
@@ -71,7 +73,7 @@ def _session(columns: dict[str, Any]) -> Session:
 def _entry(columns: dict[str, Any]) -> Entry:
     for name in SIZES:
         columns[name] = _sizes(columns[name])
-    columns["warnings"] = tuple(map(str, json.loads(columns["warnings"])))
+    columns["warnings"] = _texts(columns["warnings"])
     for name in ("time_s", "time_q25_s", "time_q75_s"):
         float(columns[name])  # a text here would break the table
     return _made(Entry, columns | {"timing": _made(Timing, columns)})
@@ -79,6 +81,10 @@ def _entry(columns: dict[str, Any]) -> Entry:
 
 def _made(kind: type[T], columns: Mapping[str, Any]) -> T:
     return kind(**{field.name: columns[field.name] for field in fields(kind)})  # type: ignore[arg-type]  # of a dataclass
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    return tuple(map(str, json.loads(text)))
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | None:

@@ -33,7 +33,8 @@ _FIRST: Final = (
         runtime TEXT,
         settings TEXT NOT NULL,
         convcost_version TEXT NOT NULL,
-        python_version TEXT NOT NULL
+        python_version TEXT NOT NULL,
+        notes TEXT NOT NULL
     )
     """,
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from convcost.columns import Column
+from convcost.columns import Column, timing_speedup_text
 from convcost.moment import show_date
 from convcost.sizes import format_sizes
-from convcost.units import human_count, human_ratio, human_share, human_time
+from convcost.units import human_count, human_share, human_time
 
 if TYPE_CHECKING:
     from convcost.session import Stored
@@ -18,6 +18,10 @@ __all__ = ["HISTORY_COLUMNS"]
 def _time(row: Stored) -> str:
     """The median; `!` marks a timing with a warning."""
     return human_time(row.entry.timing.time_s) + (" !" if row.warning else "")
+
+
+def _speedup(row: Stored) -> str:
+    return timing_speedup_text(row.entry.timing)
 
 
 HISTORY_COLUMNS: Final = (
@@ -50,7 +54,7 @@ HISTORY_COLUMNS: Final = (
     ),
     Column("faults_per_call", "entry.timing.faults_per_call", "minor page faults a call"),
     Column("baseline", "session.baseline", "block that the speed-up is relative to"),
-    Column("speedup", "entry.timing.speedup", "time of the baseline / of this block", "speed-up", human_ratio),
+    Column("speedup", "entry.timing.speedup", "time of the baseline / of this block", "speed-up", cell=_speedup),
     Column("speedup_low", "entry.timing.speedup_low", "lower end of its 5-95 % interval"),
     Column("speedup_high", "entry.timing.speedup_high", "upper end of its 5-95 % interval"),
     Column("probe_drift", "entry.timing.probe_drift", "change of the reference probe during the run, share"),
@@ -66,6 +70,7 @@ HISTORY_COLUMNS: Final = (
     Column("runtime", "session.setup.runtime", "versions of what runs the accelerator"),
     Column("settings", "session.setup.settings", "torch switches and environment variables not at their defaults"),
     Column("warning", "warning", "what to know before trusting the row"),
+    Column("notes", "notes", "what was to be said of the machine during the run"),
     Column("run", "session_id", "equal for rows that were timed in turn, whose times can be compared"),
     Column("layer", "entry.layer", "which layer it is, as JSON: equal for equal layers"),
 )

@@ -87,7 +87,8 @@ def list_history(filters: Filters, limit: int | None = None) -> History:
     if limit is not None:
         require_at_least(1, limit=limit)
     where, values = filters.condition()
-    from convcost.database import database_path, stored_rows  # noqa: PLC0415 - the help does without SQLite
+    from convcost.database import stored_rows  # noqa: PLC0415 - the help does without SQLite
+    from convcost.database_file import database_path  # noqa: PLC0415 - the same
 
     path = database_path()
     rows, total = stored_rows(path, where, values, limit)

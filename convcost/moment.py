@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["as_stored_date", "now", "parse_moment", "show_date"]
 
-STORED: Final = "%Y-%m-%dT%H:%M:%SZ"
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -27,7 +26,7 @@ def as_stored_date(moment: datetime) -> str:
     """A date with a time zone, as it is stored; such texts sort by time."""
     from datetime import UTC  # noqa: PLC0415 - not for those who see no date
 
-    return moment.astimezone(UTC).strftime(STORED)
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def parse_moment(name: str, text: str) -> str:
@@ -53,9 +52,9 @@ def parse_moment(name: str, text: str) -> str:
 
 def show_date(stored: str) -> str:
     """A stored date in local time, as in `2026-07-01 14:30`; what is none as it is."""
-    from datetime import UTC, datetime  # noqa: PLC0415 - not for those who see no date
+    from datetime import datetime  # noqa: PLC0415 - not for those who see no date
 
     try:
-        return datetime.strptime(stored, STORED).replace(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return stored

@@ -50,6 +50,7 @@ class Session:
         time_budget_s: that the run was allowed on this device.
         conditions: that were asked for.
         setup: the machine, the versions and the switches.
+        notes: what was to be said of the machine, such as that it was busy.
     """
 
     measured_at: str
@@ -59,6 +60,7 @@ class Session:
     time_budget_s: float
     conditions: Conditions
     setup: Setup
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +114,8 @@ class Stored:
     def warning(self) -> str | None:
         """Why not to trust the timing."""
         return "; ".join(self.entry.timing.warnings) or None
+
+    @property
+    def notes(self) -> str | None:
+        """What was to be said of the machine."""
+        return "; ".join(self.session.notes) or None

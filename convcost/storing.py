@@ -6,7 +6,7 @@ A history that cannot be used never stops a timing: it is a note.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.errors import ConvcostError
@@ -62,7 +62,8 @@ def keep(blocks: Sequence[Placed], measured: Measured, request: Request, budget_
     """
     placed = {one.block.name: one for one in blocks}
     entries = [_entry(placed[name], timing) for name, timing in measured.timings.items()]
-    return _store(_session(request, measured.conditions, budget_s), entries)
+    session = _session(request, measured.conditions, budget_s)
+    return _store(replace(session, notes=measured.notes), entries)
 
 
 def recall(blocks: Sequence[Placed], request: Request, device: str, budget_s: float) -> Recalled:
@@ -84,20 +85,22 @@ def recall(blocks: Sequence[Placed], request: Request, device: str, budget_s: fl
     conditions, _ = conditions_for(request, device)
     names = {_identity(one): one.block.name for one in blocks}
     try:
-        from convcost.database import database_path, matching_session  # noqa: PLC0415 - only for those who look back
+        from convcost.database import matching_session  # noqa: PLC0415 - only for those who look back
+        from convcost.database_file import database_path  # noqa: PLC0415 - the same
 
         rows = matching_session(database_path(), _session(request, conditions, budget_s), list(names))
     except (ConvcostError, ImportError) as error:
         return Recalled(None, None, (f"nothing reused, so all is measured: {error}",))
     if not rows:
-        why = "no stored run holds all of these rows under these conditions, on this machine and with these versions"
+        why = "no stored run of this time budget or more holds all rows, equal in conditions, machine and versions"
         return Recalled(None, None, (f"nothing reused, so all is measured: {why}.",))
     measured_at = rows[0].session.measured_at
     note = (
         f"timings on {conditions.device} are reused, measured {show_date(measured_at)}; leave out --reuse to measure."
     )
     timings = {names[row.entry.layer]: row.entry.timing for row in rows}
-    return Recalled(Measured(conditions, timings, {}, ()), measured_at, (note,))
+    then = tuple(f"when it was measured: {said}" for said in rows[0].session.notes)
+    return Recalled(Measured(conditions, timings, {}, then), measured_at, (note,))
 
 
 def keep_model(
@@ -130,14 +133,15 @@ def keep_model(
         if call.name in timed.layers:
             distinct.setdefault(timed.kinds[call.name], call)
     layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
-    return _store(session, [forward, *layers])
+    return _store(replace(session, notes=timed.notes), [forward, *layers])
 
 
 def _store(session: Session, entries: Sequence[Entry]) -> tuple[str, ...]:
     if not entries:
         return ()
     try:
-        from convcost.database import add, database_path  # noqa: PLC0415 - a run without a clock does without SQLite
+        from convcost.database import add  # noqa: PLC0415 - a run without a clock does without SQLite
+        from convcost.database_file import database_path  # noqa: PLC0415 - the same
 
         add(database_path(), session, entries)
     except (ConvcostError, ImportError) as error:
