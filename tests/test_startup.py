@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "fvcore", "pandas", "numpy", "pyarrow", "rich")
+HEAVY = ("torch", "fvcore", "pandas", "numpy", "pyarrow", "rich", "sqlite3", "platformdirs")
 PREDICTED = ["compare", "--c", "3", "--o", "64", "--k", "3", "--no-count", "--no-time"]
 
 
@@ -28,6 +28,14 @@ def test_import_convcost_is_light() -> None:
 
 def test_the_predicted_table_in_a_pipe_is_light() -> None:
     assert loaded(run(PREDICTED)) == set()
+
+
+def test_the_help_of_all_commands_loads_nothing_but_rich() -> None:
+    assert loaded(run(["--help"])) <= {"rich"}
+
+
+def test_the_history_loads_its_database_and_nothing_heavy() -> None:
+    assert loaded(run(["history"])) <= {"sqlite3", "platformdirs"}
 
 
 def test_help_loads_nothing_but_rich() -> None:
