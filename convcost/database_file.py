@@ -11,7 +11,7 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from convcost import database_schema as schema
 from convcost.database_rows import NoTimingError
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseError", "database_path", "reading", "told", "writing"]
 
+T = TypeVar("T")
 VARIABLE: Final = "CONVCOST_DB"
 busy_s: float = 5.0
 """How long another program may hold the database before it counts as locked; tests are less patient."""
+
+LOOK_S: Final = 0.002
 
 _REASONS: Final = {
     "SQLITE_BUSY": ("is locked by another program", "end that program"),
@@ -69,16 +72,18 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
         yield None
         return
     with closing(_connect_to_read(path)) as connection:
-        version = _version(connection, path)
+        version = _patiently(lambda: _version(connection, path))
         if 0 < version < len(schema.MIGRATIONS):
             _patiently(lambda: _prepare(connection, path))
-        yield connection if version else None
+        with _transaction(connection, "DEFERRED"):
+            _patiently(lambda: _is_empty(connection))  # the first look fixes the moment that all others see
+            yield connection if version else None
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
-    """A connection without implicit transactions."""
+    """A connection without implicit transactions, and without SQLite's own way to wait (see `_patiently`)."""
     address = f"{path.absolute().as_uri()}?{options}"
-    connection = sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None)
+    connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)
     connection.row_factory = sqlite3.Row
     return connection
 
@@ -87,7 +92,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that may be unable to write: a journal written ahead needs that, a database at rest does not."""
     connection = _connect(path, "mode=rw")
     try:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        _patiently(lambda: _is_empty(connection))
     except sqlite3.Error:
         connection.close()
         if not _rests(path):
@@ -141,18 +146,22 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 @contextmanager
 def _transaction(connection: sqlite3.Connection, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
     """All or nothing. To write is asked for at once, so that nobody has to give up half-way."""
-    connection.execute(f"BEGIN {kind}")
+    _patiently(lambda: connection.execute(f"BEGIN {kind}"))
     try:
         yield
-        connection.execute("COMMIT")
+        _patiently(lambda: connection.execute("COMMIT"))
     except BaseException:
         if connection.in_transaction:  # a full disk ends it by itself
             connection.execute("ROLLBACK")
         raise
 
 
-def _patiently(step: Callable[[], None]) -> None:
-    """Try again while another process makes the same database: switching to WAL does not wait by itself."""
+def _patiently(step: Callable[[], T]) -> T:
+    """Try again while another process has the database.
+
+    SQLite's own waiting backs off to ten looks a second: beside a process that commits all the time it starves. And it
+    does not wait at all for the switch to WAL.
+    """
     deadline = time.monotonic() + busy_s
     while True:
         try:
@@ -160,7 +169,7 @@ def _patiently(step: Callable[[], None]) -> None:
         except sqlite3.OperationalError as error:
             if not _name(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
+            time.sleep(LOOK_S)
 
 
 @contextmanager
