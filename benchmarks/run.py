@@ -5,6 +5,7 @@ from __future__ import annotations
 import account
 import check
 import counting
+import history
 import kernels
 import latency_verdicts
 import layers
@@ -24,6 +25,7 @@ def main() -> None:
         repeatability,
         layers,
         account,
+        history,
     ):
         print(f"\n## {benchmark.__name__}\n{(benchmark.__doc__ or '').splitlines()[0]}\n", flush=True)
         benchmark.main()

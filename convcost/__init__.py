@@ -1,7 +1,7 @@
 """What a convolution really costs: the formula, the count and the clock, side by side."""
 
 from convcost._version import __version__
-from convcost.api import check, compare, count, explain, register, separate
+from convcost.api import check, compare, count, explain, history, register, separate
 from convcost.blocks import BLOCKS
 from convcost.conv import Conv, Layer, Shape
 from convcost.cost import Cost, cost, macs, params
@@ -20,6 +20,7 @@ __all__ = [
     "cost",
     "count",
     "explain",
+    "history",
     "macs",
     "params",
     "register",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from convcost.comparison import Comparison
     from convcost.configuration import Configuration
     from convcost.explanation import Explanation
+    from convcost.listing import History
     from convcost.machine import Machine
     from convcost.registry import Value
     from convcost.report import ModelReport
@@ -40,6 +41,7 @@ __all__ = [
     "count",
     "explain",
     "explain_row",
+    "history",
     "list_blocks",
     "list_kernels",
     "parse_threads",
@@ -109,6 +111,8 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     allocator: str = "pinned",
     time_budget: float = 8.0,
     why: bool = False,
+    store: bool = True,
+    reuse: bool = False,
     watch: Watch = ignore,
 ) -> Comparison:
     """Blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
@@ -149,6 +153,8 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         time_budget: seconds for all timing together, warm-up included, compiling not.
         why: split each median into parts that sum to it and look for what would help; it takes half a second a row
             more, and pins the allocator afterwards.
+        store: keep the timings in the history (`convcost.history`).
+        reuse: show a stored run that matches exactly instead of measuring.
         watch: is called with the result as it fills in.
 
     Returns:
@@ -187,6 +193,8 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         allocator,
         time_budget,
         why,
+        store,
+        reuse,
     )
     return fill(request, watch)
 
@@ -387,6 +395,61 @@ def check_module(  # noqa: PLR0913 - a model, its inputs and its limits
     budget = Budget(name, name, Path.cwd(), limits=limits_from(maxima))
     report = count(model, inputs, kwargs, device=device)
     return CheckResult("", (judge_report(budget, report, options=CheckOptions(strict=strict)),), strict)
+
+
+@_with_short_names
+def history(  # noqa: PLR0913 - the filters of the command, one by one
+    *,
+    block: str | Sequence[str] = (),
+    target: str | Sequence[str] = (),
+    command: str | None = None,
+    device: str | Sequence[str] = (),
+    dtype: str | None = None,
+    memory_format: str | None = None,
+    threads: int | None = None,
+    in_channels: int | None = None,
+    out_channels: int | None = None,
+    kernel_size: int | tuple[int, int] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int | None = None,
+) -> History:
+    """The stored timings, newest first; all filters that are set must hold.
+
+    Args:
+        block: any of these names of the catalogue.
+        target: any of these models, as they were named.
+        command: compare or model.
+        device: any of these; `cuda` stands for each of its devices.
+        dtype: of the elements.
+        memory_format: contiguous or channels_last.
+        threads: of torch.
+        in_channels: C, as asked for.
+        out_channels: O, as asked for.
+        kernel_size: K, as asked for.
+        since: a date, as in 2026-07-01 or 2026-07-01T12:30, or an age, as in 12h or 7d.
+        until: the same.
+        limit: the most rows.
+
+    Returns:
+        The rows, with `.to_dict()`, `.to_frame()` and a notebook view.
+
+    Raises:
+        ConvcostError: a filter that no row could pass, or a database that cannot be read.
+    """
+    from convcost.filters import Filters  # noqa: PLC0415 - import convcost does without the history
+    from convcost.listing import list_history  # noqa: PLC0415 - the same
+
+    size = None if kernel_size is None else pair(kernel_size)
+    filters = Filters(
+        _names(block), _names(target), command, _names(device), dtype, memory_format, threads,
+        in_channels, out_channels, size, since, until,
+    )  # fmt: skip
+    return list_history(filters, limit)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # noqa: ANN401 - operators have no public type

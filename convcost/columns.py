@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.errors import ConvcostError, did_you_mean
+from convcost.moment import show_date
 from convcost.units import human_bytes, human_count, human_ratio, human_time, thousands, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from convcost.rows import Row
+    from convcost.timing import Timing
 
-__all__ = ["COMPARE_COLUMNS", "Column", "choose_columns", "records", "shown_columns"]
+__all__ = ["COMPARE_COLUMNS", "Column", "choose_columns", "records", "shown_columns", "timing_speedup_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,11 @@ def counted_macs(row: Row) -> str:
 
 def speedup_text(row: Row) -> str:
     """A speed-up with its interval, such as `4.5x (4.4–4.7)`; more digits where a wide figure would hide it."""
-    timing = row.timing
+    return timing_speedup_text(row.timing)
+
+
+def timing_speedup_text(timing: Timing | None) -> str:
+    """The same, of a timing."""
     if timing is None or timing.speedup is None:
         return "-"
     if timing.speedup_low is None or timing.speedup_high is None:
@@ -228,6 +234,13 @@ COMPARE_COLUMNS: Final = (
     Column("flop_per_s", "flop_per_s", "FLOPs / median time", "FLOP/s", human_count, width=120),
     Column("torch_version", "conditions.torch_version", "that was timed"),
     Column("cpu", "conditions.cpu", "name of the processor"),
+    Column(
+        "reused_from",
+        "reused_from",
+        "when a timing that comes from the history was measured, UTC; empty: measured in this run",
+        "reused from",
+        show_date,
+    ),
     Column("warning", "warning", "what to know before trusting the row"),
     Column("account", "account.records", "parts of the median time, each with seconds and kernel; text outside JSON"),
     Column("onednn_agrees", "account.agreement.agrees", "the sizes that oneDNN says it convolved are this block's"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from convcost.comparison import Comparison
 from convcost.request import predict
+from convcost.storing import NOTHING, keep, recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,25 +81,35 @@ def _time(result: Comparison, baseline: Placed | None, request: Request, watch: 
     finished: tuple[Row, ...] = ()
     notes = result.notes
     for device in request.devices:
+        budget = request.time_budget / len(request.devices)
+        recalled = recall(blocks, request, device, budget) if request.reuse else NOTHING
+        notes = (*notes, *recalled.notes)
 
-        def filled(measured: Measured, before: tuple[Row, ...] = finished) -> Comparison:
+        def filled(
+            measured: Measured,
+            before: tuple[Row, ...] = finished,
+            reused_from: str | None = recalled.measured_at,
+            known: tuple[str, ...] = notes,
+        ) -> Comparison:
             rows = tuple(
                 replace(
                     row,
                     conditions=measured.conditions,
                     timing=measured.timings.get(row.placed.block.name),
                     notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
+                    reused_from=reused_from,
                 )
                 for row in result.rows
             )
-            return replace(result, rows=before + rows, notes=result.notes + measured.notes)
+            return replace(result, rows=before + rows, notes=known + measured.notes)
 
         def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
             watch(filled(measured), TIMED_FIELDS, line)
 
-        budget = request.time_budget / len(request.devices)
-        measured = measure(blocks, request, device, budget, show)
+        measured = recalled.measured or measure(blocks, request, device, budget, show)
         finished, notes = filled(measured).rows, (*notes, *measured.notes)
+        if request.store and recalled.measured is None:
+            notes += keep(blocks, measured, request, budget)
     return replace(result, rows=finished, notes=notes)
 
 

@@ -44,6 +44,8 @@ class Request:
         allocator: pinned or default.
         time_budget: seconds for all timing together.
         why: whether the times are accounted for.
+        store: whether timings go into the history.
+        reuse: whether a run of the history may stand for the timing.
 
     Raises:
         ConvcostError: an unknown block, dtype, memory format or allocator, threads or a budget below their least.
@@ -63,6 +65,8 @@ class Request:
     allocator: str = "pinned"
     time_budget: float = 8.0
     why: bool = False
+    store: bool = True
+    reuse: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no block could make good."""
@@ -96,7 +100,9 @@ class Request:
         return " ".join(["convcost compare", *words])
 
     def _changed_options(self) -> list[str]:
-        words = [word for word, wanted in (("--no-count", self.count), ("--no-time", self.time)) if not wanted]
+        words = [word for word, wanted in (("--no-count", self.count), ("--no-time", self.time),
+                                       ("--no-store", self.store)) if not wanted]  # fmt: skip
+        words += ["--reuse"] if self.reuse else []
         words += ["--compile"] if self.compiled else []
         words += ["--why"] if self.why else []
         words += [f"--device {name}" for name in self.devices] if self.devices != ("auto",) else []
@@ -133,6 +139,7 @@ class TimingOptions:
         dtype: of the inputs, for the record.
         memory_format: of the inputs, for the record.
         compiled: for the record.
+        store: whether timings go into the history.
 
     Raises:
         ConvcostError: an unknown memory format or allocator, threads or a budget below their least.
@@ -145,6 +152,7 @@ class TimingOptions:
     dtype: str = "float32"
     memory_format: str = "contiguous"
     compiled: bool = False
+    store: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no device could make good."""
@@ -201,6 +209,8 @@ def _options_without_effect(request: Request) -> Sequence[str]:
             owners = ", ".join(block.name for block in BLOCKS.values() if name in block.defaults)
             option = OPTION_NAMES.get(name, name)
             notes.append(f"--{option} has no effect here: it sets {PARAMETERS[name].help} of {owners}.")
+    if request.reuse and not request.time:
+        notes.append("--reuse has no effect here: nothing is to be timed.")
     return notes
 
 

@@ -136,6 +136,7 @@ class Row:
         notes: of this row, beside those of the counts and the timing.
         account: where the time goes; None when not asked for.
         hint: what would make it faster; None when not asked for, or when nothing was found.
+        reused_from: when the timing was measured, where it comes from the history; None where it was measured now.
     """
 
     placed: Placed
@@ -147,6 +148,7 @@ class Row:
     notes: tuple[str, ...] = ()
     account: Account | None = None
     hint: Hint | None = None
+    reused_from: str | None = None
 
     @property
     def params_ratio(self) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convcost.errors import ConvcostError
+from convcost.storing import keep_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +66,7 @@ def time_target(
 
     loaded = load_real(counted.target, args)
     timed = measure_model(loaded.module, *tensors_for(_wanted(counted.target, inputs, loaded), "cpu"), options)
+    kept = keep_model(counted, timed, options, args) if options.store else ()
     layers = tuple(
         replace(row, time_s=timed.layers[row.name].time_s if row.name in timed.layers else None)
         for row in counted.layers
@@ -75,7 +77,7 @@ def time_target(
         forward=timed.whole,
         timed=timed.conditions,
         explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s,
-        notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings)),
+        notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings), *kept),
     )
 
 

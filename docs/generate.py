@@ -12,6 +12,7 @@ from convcost import BLOCKS, explain
 from convcost.check_columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
 from convcost.columns import COMPARE_COLUMNS
+from convcost.history_columns import HISTORY_COLUMNS
 from convcost.kernel_columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels import KERNELS
 from convcost.model_columns import MODEL_COLUMNS
@@ -56,6 +57,7 @@ def columns() -> str:
         "kernel --model": LAYER_COLUMNS,
         "model": MODEL_COLUMNS,
         "check": CHECK_COLUMNS,
+        "history": HISTORY_COLUMNS,
     }
     for command, fields in described.items():
         lines = [f"## `convcost {command}`", "", "| field | meaning |", "|---|---|"]

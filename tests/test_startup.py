@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "fvcore", "pandas", "numpy", "pyarrow", "rich", "pydantic", "tree_sitter")
+HEAVY = (
+    *("torch", "fvcore", "pandas", "numpy", "pyarrow", "rich", "pydantic", "tree_sitter", "sqlite3", "platformdirs"),
+)
 PREDICTED = ["compare", "--c", "3", "--o", "64", "--k", "3", "--no-count", "--no-time"]
 
 
@@ -30,12 +32,16 @@ def test_the_predicted_table_in_a_pipe_is_light() -> None:
     assert loaded(run(PREDICTED)) == set()
 
 
-def test_help_loads_nothing_but_rich() -> None:
-    assert loaded(run(["compare", "--help"])) <= {"rich"}
-
-
 def test_the_help_of_all_commands_loads_nothing_but_rich() -> None:
     assert loaded(run(["--help"])) <= {"rich"}
+
+
+def test_the_history_loads_its_database_and_nothing_heavy() -> None:
+    assert loaded(run(["history"])) <= {"sqlite3", "platformdirs"}
+
+
+def test_help_loads_nothing_but_rich() -> None:
+    assert loaded(run(["compare", "--help"])) <= {"rich"}
 
 
 def test_the_pytest_plugin_is_light() -> None:

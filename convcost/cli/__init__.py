@@ -35,6 +35,7 @@ COMMANDS = {
     "compare": "compare_command",
     "explain": "compare_command",
     "kernel": "kernel_command",
+    "history": "history_command",
     "model": "model_command",
     "check": "check_command",
     "config": "config_command",

@@ -130,6 +130,15 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         float,
         typer.Option(help="Seconds for timing, warm-up included, all rows together.", rich_help_panel=TIMING),
     ] = 8.0,
+    store: o.Store = True,
+    reuse: Annotated[
+        bool,
+        typer.Option(
+            "--reuse",
+            help="Show a stored run that matches exactly (layers, conditions, machine, versions) instead of measuring.",
+            rich_help_panel=TIMING,
+        ),
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Each block's formula, in symbols and with numbers, under the table.")
     ] = False,
@@ -176,6 +185,8 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
                 allocator=allocator,
                 time_budget=time_budget,
                 why=why,
+                store=store,
+                reuse=reuse,
                 watch=latest,
                 **_shape(kernel_size, stride, dilation, padding, partial),
             )

@@ -60,6 +60,7 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     time_budget: Annotated[
         float, typer.Option(help="Seconds for timing, all layers together.", rich_help_panel=TIMING)
     ] = 8.0,
+    store: o.Store = True,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
@@ -72,7 +73,7 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     fields = choose_columns(MODEL_COLUMNS, columns)
     options = None
     if time:
-        options = TimingOptions((time_device,), api.parse_threads(threads), allocator, time_budget)
+        options = TimingOptions((time_device,), api.parse_threads(threads), allocator, time_budget, store=store)
         require_devices(options.devices)
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
     result = count_target(target, given, args, cross_check=cross_check, device=device)

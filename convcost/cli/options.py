@@ -29,6 +29,7 @@ __all__ = [
     "Padding",
     "Partial",
     "Rank",
+    "Store",
     "Stride",
     "Width",
 ]
@@ -99,6 +100,9 @@ GhostRatio: TypeAlias = Annotated[int | None, _option(BLOCK, "s of ghost; 2 by d
 Partial: TypeAlias = Annotated[
     str | None,
     _option(BLOCK, "Share of the channels that partial convolves; 1/4 by default.", "--partial", metavar="P"),
+]
+Store: TypeAlias = Annotated[
+    bool, _option(OUTPUT, "Keep timings in the history (see convcost history).", "--store/--no-store")
 ]
 Baseline: TypeAlias = Annotated[str, _option(OUTPUT, "What ratios and speed-ups are relative to.", "--baseline")]
 Format: TypeAlias = Annotated[OutputFormat, _option(OUTPUT, "What goes to stdout.", "--format")]

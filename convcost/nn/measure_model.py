@@ -37,6 +37,7 @@ class ModelTiming:
         layers: of each module call, by the name of its row; calls of one kind on one shape share a timing.
         distinct: how many different layers were timed.
         notes: about the machine.
+        kinds: of each row that was timed, which layer it is: equal for those that share a timing.
     """
 
     conditions: Conditions
@@ -44,6 +45,7 @@ class ModelTiming:
     layers: Mapping[str, Timing]
     distinct: int
     notes: tuple[str, ...]
+    kinds: Mapping[str, str]
 
 
 def measure_model(
@@ -77,7 +79,7 @@ def measure_model(
         series, probes = interleave(candidates, probe, clock_for(where, conditions.threads), budget)
     timings = summarise(series, probes, None, pinned=pinned)
     layers = {name: timings[key] for name, key in names.items()}
-    return ModelTiming(conditions, timings[WHOLE], layers, len(calls), notes)
+    return ModelTiming(conditions, timings[WHOLE], layers, len(calls), notes, names)
 
 
 def forward_call(

@@ -154,7 +154,7 @@ def test_debug_shows_the_traceback_of_an_error() -> None:
 
 
 def test_each_command_begins_its_help_with_an_example() -> None:
-    for command in ("compare", "explain"):
+    for command in ("compare", "explain", "history"):
         assert f"Example: convcost {command} " in convcost(command, "--help").stdout
     assert "convcost compare --c 3 --o 64 --k 3" in convcost("--help").stdout
 

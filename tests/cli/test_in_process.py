@@ -49,7 +49,9 @@ OPTIONS = {
 def words(draw: st.DrawFn) -> list[str]:
     chosen = draw(st.lists(st.sampled_from(sorted(OPTIONS)), max_size=8))
     legal = ["--c", "8", "--o", "16", "--k", "3"] if draw(st.booleans()) else []
-    flags = draw(st.lists(st.sampled_from(["--bias", "--explain", "--list-blocks", "--nope", "--", "x"]), max_size=2))
+    flags = draw(
+        st.lists(st.sampled_from(["--bias", "--explain", "--list-blocks", "--reuse", "--nope", "--", "x"]), max_size=2)
+    )
     command = draw(st.sampled_from(["compare", "compare", "compare", "explain", "nothing", ""]))
     options = [word for name in chosen for word in (name, draw(OPTIONS[name]))]
     fast = ["--no-count", "--no-time"] if command == "compare" else []

@@ -1,0 +1,30 @@
+"""Every test keeps its timings in a folder of its own run: never in the history of the person who runs the tests."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="convcost-tests-", ignore_cleanup_errors=True)
+os.environ["CONVCOST_DB"] = str(Path(_FOLDER.name) / "history.sqlite3")  # subprocesses inherit it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _history_of_the_tests() -> Iterator[None]:
+    yield
+    _FOLDER.cleanup()
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A history of one test's own, which does not exist yet."""
+    path = tmp_path / "history.sqlite3"
+    monkeypatch.setenv("CONVCOST_DB", str(path))
+    return path
