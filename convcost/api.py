@@ -39,6 +39,7 @@ __all__ = [
     "check_module",
     "compare",
     "count",
+    "draw_roofline",
     "explain",
     "explain_row",
     "history",
@@ -343,6 +344,36 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), only)
     options = CheckOptions(base, strict, update, time_budget)
     return check_configuration(configuration, options)[0]
+
+
+def draw_roofline(result: Comparison, width: int = 80) -> str:
+    """The timed rows of a comparison under the roofs of this machine, as text.
+
+    Args:
+        result: that was timed.
+        width: of the text, characters.
+
+    Raises:
+        ConvcostError: the machine is not calibrated, or nothing was timed.
+    """
+    from convcost.render.roofline import roofline  # noqa: PLC0415 - only for those who ask for it
+
+    timed = [row for row in result.rows if row.timing is not None and row.flop_per_s]
+    conditions = timed[0].conditions if timed else None
+    machine = result.machine
+    if machine is None or conditions is None:
+        msg = "a roofline must have a calibrated machine and a timed row; run convcost calibrate."
+        raise ConvcostError(msg)
+    threads = conditions.threads if machine.identity.device == "cpu" else 1
+    peak = machine.peak(conditions.dtype, threads)
+    if peak is None:
+        msg = f"a roofline must have a roof for {conditions.dtype}; run convcost calibrate."
+        raise ConvcostError(msg)
+    points = [
+        (row.placed.block.name, row.placed.cost.flop_per_byte, row.flop_per_s or 0.0)
+        for row in timed
+    ]
+    return roofline(points, peak, machine.hierarchy(threads), width)
 
 
 def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.errors import ConvcostError, did_you_mean
 from convcost.moment import show_date
-from convcost.units import human_bytes, human_count, human_ratio, human_time, thousands, three_digits
+from convcost.units import human_bytes, human_count, human_ratio, human_share, human_time, thousands, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -134,6 +134,12 @@ def time_text(row: Row) -> str:
     return "-" if timing is None else human_time(timing.time_s) + (" !" if timing.warnings else "")
 
 
+def bound_text(row: Row) -> str:
+    """The bound with its roof, such as `0.34 ms L3`."""
+    bound = row.bound
+    return "-" if bound is None else f"{human_time(bound.seconds)} {bound.level or bound.roof}"
+
+
 COMPARE_COLUMNS: Final = (
     Column("block", "placed.block.name", "name in the catalogue", "block"),
     Column("in_channels", "placed.spec.in_channels", "C"),
@@ -232,6 +238,17 @@ COMPARE_COLUMNS: Final = (
         "probe_drift", "timing.probe_drift", "change of the reference probe from the first to the last round, share"
     ),
     Column("flop_per_s", "flop_per_s", "FLOPs / median time", "FLOP/s", human_count, width=120),
+    Column(
+        "bound_s",
+        "bound.seconds",
+        "the least time that this machine could need, seconds",
+        "bound",
+        cell=bound_text,
+        width=130,
+    ),
+    Column("bound", "bound.roof", "what decides it: compute, memory or overhead"),
+    Column("bound_level", "bound.level", "of the memory hierarchy, where memory decides"),
+    Column("attained", "attained", "bound_s / time_s: 1 is as fast as can be", "attained", human_share, width=120),
     Column("torch_version", "conditions.torch_version", "that was timed"),
     Column("cpu", "conditions.cpu", "name of the processor"),
     Column(

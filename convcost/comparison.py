@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.columns import COMPARE_COLUMNS, records
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from convcost.columns import Column
+    from convcost.machine import Machine
     from convcost.rows import Row
 
 __all__ = ["Comparison"]
@@ -29,6 +30,7 @@ class Comparison:
         command: the call that makes it again.
         settings: the conditions that were asked for.
         notes: what concerns no single row, such as a block that the shape does not allow.
+        machine: whose roofs the bounds are from; None where it is not calibrated.
         columns: of the table and the frame; the JSON object always has all.
     """
 
@@ -36,6 +38,7 @@ class Comparison:
     command: str
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    machine: Machine | None = None
     columns: tuple[Column, ...] = COMPARE_COLUMNS
 
     @property
@@ -81,6 +84,7 @@ class Comparison:
             "command": self.command,
             "conditions": self.conditions,
             "rows": records(COMPARE_COLUMNS, self.rows),
+            "machine": None if self.machine is None else asdict(self.machine),
         }
 
     def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas

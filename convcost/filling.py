@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from convcost.comparison import Comparison
+from convcost.machine import bound_of
 from convcost.request import predict
 from convcost.storing import NOTHING, keep, recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from convcost.machine import Bound, Machine
     from convcost.nn.measure import Measured
     from convcost.request import Request
     from convcost.rows import Placed, Row
@@ -82,6 +84,8 @@ def _time(result: Comparison, baseline: Placed | None, request: Request, watch: 
     notes = result.notes
     for device in request.devices:
         budget = request.time_budget / len(request.devices)
+        machine, said = _calibration(request, device)
+        notes = (*notes, said)
         recalled = recall(blocks, request, device, budget) if request.reuse else NOTHING
         notes = (*notes, *recalled.notes)
 
@@ -90,6 +94,7 @@ def _time(result: Comparison, baseline: Placed | None, request: Request, watch: 
             before: tuple[Row, ...] = finished,
             reused_from: str | None = recalled.measured_at,
             known: tuple[str, ...] = notes,
+            machine: Machine | None = machine,
         ) -> Comparison:
             rows = tuple(
                 replace(
@@ -98,15 +103,16 @@ def _time(result: Comparison, baseline: Placed | None, request: Request, watch: 
                     timing=measured.timings.get(row.placed.block.name),
                     notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
                     reused_from=reused_from,
+                    bound=_bound(row, request, measured, machine),
                 )
                 for row in result.rows
             )
-            return replace(result, rows=before + rows, notes=known + measured.notes)
+            return replace(result, rows=before + rows, notes=known + measured.notes, machine=machine)
 
         def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
             watch(filled(measured), TIMED_FIELDS, line)
 
-        measured = recalled.measured or measure(blocks, request, device, budget, show)
+        measured = recalled.measured or measure(blocks, request, device, budget, show, _noise(machine))
         finished, notes = filled(measured).rows, (*notes, *measured.notes)
         if request.store and recalled.measured is None:
             notes += keep(blocks, measured, request, budget)
@@ -131,6 +137,29 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
             rows[index] = replace(row, account=answer.account, hint=answer.hint)
         result = replace(result, rows=tuple(rows))
     return result
+
+
+def _calibration(request: Request, device: str) -> tuple[Machine | None, str]:
+    """The machine file that holds for a timing, and what to say about it."""
+    from convcost.nn.device import resolve_device, resolve_threads  # noqa: PLC0415 - predictions do without torch
+    from convcost.nn.here import calibration_for  # noqa: PLC0415 - the same
+
+    where = resolve_device(device)
+    return calibration_for(where, request.dtype, resolve_threads(request.threads) if where.type == "cpu" else 1)
+
+
+def _noise(machine: Machine | None) -> float:
+    """The run-to-run term of the speed-ups: the machine's own, where it was measured."""
+    from convcost.timing import RUN_TO_RUN  # noqa: PLC0415 - predictions do without statistics
+
+    return RUN_TO_RUN if machine is None or machine.noise is None else machine.noise.run_to_run
+
+
+def _bound(row: Row, request: Request, measured: Measured, machine: Machine | None) -> Bound | None:
+    if machine is None or row.placed.block.name not in measured.timings:
+        return None
+    threads = measured.conditions.threads if machine.identity.device == "cpu" else 1
+    return bound_of(row.placed.works(row.dtype, fused=request.compiled), machine, row.dtype, threads)
 
 
 def require_devices(names: Sequence[str]) -> None:

@@ -177,10 +177,12 @@ class Work:
     Attributes:
         flops: of its arithmetic.
         moved_bytes: inputs, weights and outputs, each once.
+        convolution: whether it costs at least what a convolution of nothing does, and not only an empty call.
     """
 
     flops: int
     moved_bytes: int
+    convolution: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,7 @@ def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) 
         times: dict[Roof, float] = {
             "compute": work.flops / peak.flop_per_s,
             "memory": sum(by_level.values()),
-            "overhead": machine.overhead.convolution_call_s,
+            "overhead": machine.overhead.convolution_call_s if work.convolution else machine.overhead.empty_call_s,
         }
         roof = max(times, key=lambda name: times[name])
         total[roof] += times[roof]

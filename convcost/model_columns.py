@@ -36,5 +36,9 @@ MODEL_COLUMNS: Final = (
     Column("flop_per_byte", "flop_per_byte", "arithmetic intensity", "FLOP/B", three_digits, width=130),
     Column("macs_share", "macs_share", "share of all MACs", "share", human_share),
     Column("time_s", "time_s", "median time of the layer alone, seconds", "time", human_time),
+    Column("bound_s", "bound.seconds", "the least time that this machine could need, seconds", "bound", human_time),
+    Column("bound", "bound.roof", "what decides it: compute, memory or overhead", "roof", width=120),
+    Column("bound_level", "bound.level", "of the memory hierarchy, where memory decides"),
+    Column("attained", "attained", "bound_s / time_s: 1 is as fast as can be", "attained", human_share, width=100),
 )
 """The fields of a layer."""

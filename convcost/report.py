@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from convcost.columns import Column
     from convcost.conv import Conv
+    from convcost.machine import Bound
     from convcost.timing import Conditions, Timing
 
 __all__ = ["NOT_ASKED", "Call", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]
@@ -35,6 +36,8 @@ class Call:
         traffic_bytes: tensors and parameters in, tensors out, each moved once.
         macs_share: of the total; None for a total of 0.
         conv: the convolution, where the call is exactly one.
+        time_s: of the layer alone; None where it was not timed.
+        bound: the time that cannot be beaten on this machine, of layers with MACs; None where it is not calibrated.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Call:
     macs_share: float | None = None
     conv: Conv | None = None
     time_s: float | None = None
+    bound: Bound | None = None
 
     @property
     def flops(self) -> int:
@@ -57,6 +61,11 @@ class Call:
     def flop_per_byte(self) -> float | None:
         """Arithmetic intensity; None where nothing is moved."""
         return self.flops / self.traffic_bytes if self.traffic_bytes else None
+
+    @property
+    def attained(self) -> float | None:
+        """The bound ÷ the time of the layer alone."""
+        return self.bound.seconds / self.time_s if self.bound is not None and self.time_s else None
 
     @property
     def padding(self) -> tuple[int, ...] | None:

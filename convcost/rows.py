@@ -7,7 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from convcost.blocks import find_block
-from convcost.cost import Cost, cost
+from convcost.cost import ITEMSIZE, Cost, cost
+from convcost.machine import Work
 from convcost.tree import place, stages
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from convcost.conv import Conv, Layer, Shape
     from convcost.counts import Counts
     from convcost.hints import Hint
+    from convcost.machine import Bound
     from convcost.registry import Block, Value
     from convcost.spec import Spec
     from convcost.timing import Conditions, Timing
@@ -46,6 +48,19 @@ class Placed:
     layers: tuple[Layer, ...]
     output: Shape
     cost: Cost
+
+    def works(self, dtype: str, *, fused: bool) -> tuple[Work, ...]:
+        """What each stage must do; all together what lies at the ends, where a compiler may fuse the stages.
+
+        Args:
+            dtype: of the elements.
+            fused: whether the stages run as one.
+        """
+        if not fused:
+            stages = (cost((layer,), dtype) for layer in self.layers)
+            return tuple(Work(one.flops, one.traffic_bytes) for one in stages)
+        numbers = prod(self.spec.input.sizes) + self.cost.params + prod(self.output.sizes)
+        return (Work(self.cost.flops, numbers * ITEMSIZE[dtype]),)
 
     @property
     def convs(self) -> tuple[Conv, ...]:
@@ -136,6 +151,7 @@ class Row:
         notes: of this row, beside those of the counts and the timing.
         account: where the time goes; None when not asked for.
         hint: what would make it faster; None when not asked for, or when nothing was found.
+        bound: the time that cannot be beaten on this machine; None where it is not calibrated.
         reused_from: when the timing was measured, where it comes from the history; None where it was measured now.
     """
 
@@ -149,6 +165,7 @@ class Row:
     account: Account | None = None
     hint: Hint | None = None
     reused_from: str | None = None
+    bound: Bound | None = None
 
     @property
     def params_ratio(self) -> float | None:
@@ -168,6 +185,11 @@ class Row:
     def flop_per_s(self) -> float | None:
         """FLOPs of the formula ÷ median time."""
         return None if self.timing is None or not self.timing.time_s else self.placed.cost.flops / self.timing.time_s
+
+    @property
+    def attained(self) -> float | None:
+        """The bound ÷ median time: 1 is as fast as this machine can be."""
+        return None if self.bound is None or self.timing is None else self.bound.seconds / self.timing.time_s
 
     @property
     def warning(self) -> str | None:

@@ -6,15 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convcost.errors import ConvcostError
+from convcost.machine import Work, bound_of
 from convcost.storing import keep_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from convcost.inputs import Input
+    from convcost.machine import Machine
     from convcost.nn.load import Loaded
     from convcost.nn.measure_forwards import Forward
-    from convcost.report import ModelReport
+    from convcost.nn.measure_model import ModelTiming
+    from convcost.report import Call, ModelReport
     from convcost.request import TimingOptions
 
 __all__ = ["count_target", "load_forward", "time_target"]
@@ -61,24 +64,36 @@ def time_target(
     Raises:
         ConvcostError: a device that is not there, too little memory, or a model that does not run.
     """
-    from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.device import resolve_device  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.here import calibration_for  # noqa: PLC0415 - the same
+    from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the same
     from convcost.nn.measure_model import measure_model  # noqa: PLC0415 - the same
 
     loaded = load_real(counted.target, args)
     timed = measure_model(loaded.module, *tensors_for(_wanted(counted.target, inputs, loaded), "cpu"), options)
     kept = keep_model(counted, timed, options, args) if options.store else ()
-    layers = tuple(
-        replace(row, time_s=timed.layers[row.name].time_s if row.name in timed.layers else None)
-        for row in counted.layers
-    )
+    machine, said = calibration_for(resolve_device(timed.conditions.device), "float32", timed.conditions.threads)
+    layers = tuple(_timed(row, timed, machine) for row in counted.layers)
     return replace(
         counted,
         layers=layers,
         forward=timed.whole,
         timed=timed.conditions,
         explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s,
-        notes=(*counted.notes, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings), *kept),
+        notes=(*counted.notes, said, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings), *kept),
     )
+
+
+def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
+    """A row with its time and, where it has arithmetic, its bound."""
+    if row.name not in timed.layers:
+        return replace(row, time_s=None)
+    bound = None
+    if machine is not None and row.macs:
+        threads = timed.conditions.threads if machine.identity.device == "cpu" else 1
+        work = Work(row.flops, row.traffic_bytes, convolution=row.conv is not None)
+        bound = bound_of([work], machine, "float32", threads)
+    return replace(row, time_s=timed.layers[row.name].time_s, bound=bound)
 
 
 def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, object]) -> Forward:

@@ -146,6 +146,9 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         bool,
         typer.Option("--why", help="Where each row's time goes, part by part, and what would help, under the table."),
     ] = False,
+    roofline: Annotated[
+        bool, typer.Option("--roofline", help="A roofline of the timed rows under the table; needs convcost calibrate.")
+    ] = False,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
@@ -155,6 +158,9 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     Example: convcost compare --c 3 --o 64 --k 3
     """
     refuse_exports(export)
+    if roofline and not time:
+        msg = "--roofline must have times; leave out --no-time."
+        raise ConvcostError(msg)
     fields = choose_columns(COMPARE_COLUMNS, columns)
     live = _live_view(form, fields, measures=count or time)
     latest = _Latest(live)
@@ -203,6 +209,8 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     if why and form is o.OutputFormat.table:
         for text in filter(None, map(why_text, result.rows)):
             typer.echo(f"\n{text}")
+    if roofline and form is o.OutputFormat.table:
+        typer.echo(f"\n{api.draw_roofline(result, terminal_width() if is_terminal(sys.stdout) else 80)}")
     say(result.notes, "note")
     say(result.warnings, "warning")
     if code == INTERRUPTED:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
 
 import torch
 
-from convcost.machine import Identity
+from convcost.machine import Identity, Machine, misfits
+from convcost.machine_files import MACHINE_VARIABLE, default_path, read_machine
 from convcost.nn.device import cpu_name, resolve_threads
 
-__all__ = ["cache_sizes", "identity"]
+__all__ = ["cache_sizes", "calibration_for", "identity"]
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -58,3 +60,26 @@ def _members(listed: str) -> int:
     """How many processors a list such as `0-3,8` names."""
     ranges = (part.partition("-") for part in listed.split(","))
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
+
+
+def calibration_for(device: torch.device, dtype: str, threads: int) -> tuple[Machine | None, str]:
+    """The calibration that holds for a timing, and what the reader should know about it.
+
+    Returns:
+        None where there is none, or where it is stale; the text then says why, and how to get one.
+
+    Raises:
+        ConvcostError: CONVCOST_MACHINE names a file that is not there, or the file is damaged.
+    """
+    path = default_path(device.type)
+    if not path.exists() and MACHINE_VARIABLE not in os.environ:
+        return None, "no bound is shown: this machine is not calibrated; run convcost calibrate (a minute)."
+    machine = read_machine(path)
+    if reasons := misfits(machine, identity(device), dtype, threads):
+        said = "; ".join(reasons)
+        return (
+            None,
+            f"no bound is shown: the calibration of {machine.date} is not of this: {said}; run convcost calibrate.",
+        )
+    noise = f", run-to-run term {100 * machine.noise.run_to_run:.1f} %" if machine.noise else ""
+    return machine, f"bounds{' and intervals' if noise else ''} from the calibration of {machine.date}{noise} ({path})."

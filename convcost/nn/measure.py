@@ -13,7 +13,7 @@ from convcost.errors import ConvcostError
 from convcost.nn.build import build
 from convcost.nn.clock import clock_for, interleave, probe_seconds
 from convcost.nn.device import cpu_name, other_load, pin_allocator, refusal, resolve_device, resolve_threads
-from convcost.timing import Conditions, summarise
+from convcost.timing import RUN_TO_RUN, Conditions, summarise
 from convcost.units import human_time
 
 if TYPE_CHECKING:
@@ -59,7 +59,14 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def measure(blocks: Sequence[Placed], request: Request, device: str, budget_s: float, watch: Watch) -> Measured:
+def measure(  # noqa: PLR0913, PLR0917 - what a timing depends on
+    blocks: Sequence[Placed],
+    request: Request,
+    device: str,
+    budget_s: float,
+    watch: Watch,
+    run_to_run: float = RUN_TO_RUN,
+) -> Measured:
     """Time blocks on one device by the protocol of `convcost.nn.clock`.
 
     Args:
@@ -68,6 +75,7 @@ def measure(blocks: Sequence[Placed], request: Request, device: str, budget_s: f
         device: as the user named it.
         budget_s: seconds, warm-up included.
         watch: is called with what is known so far and a line of progress.
+        run_to_run: standard deviation of a speed-up between processes, as a share.
 
     Raises:
         ConvcostError: a device or a number of threads that this machine does not have, or a module that torch cannot
@@ -86,7 +94,7 @@ def measure(blocks: Sequence[Placed], request: Request, device: str, budget_s: f
             return replace(nothing, refused=refused, notes=notes)
 
         def result(series: Mapping[str, Series], probes: Mapping[int, float]) -> Measured:
-            timings = summarise(series, probes, request.baseline, pinned=pinned)
+            timings = summarise(series, probes, request.baseline, pinned=pinned, run_to_run=run_to_run)
             return Measured(conditions, timings, refused, notes)
 
         def tell(series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:

@@ -1,0 +1,76 @@
+"""A roofline as text: attained arithmetic against arithmetic intensity, both logarithmic, under the machine's roofs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from convcost.units import human_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convcost.machine import Level, Peak
+
+__all__ = ["roofline"]
+
+HEIGHT: Final = 14
+LEFT: Final = 9
+"""Characters of the scale on the left."""
+LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def roofline(points: Sequence[tuple[str, float, float]], peak: Peak, levels: Sequence[Level], width: int = 80) -> str:
+    """Draw rows under the compute roof and the slanted roofs of memory.
+
+    Args:
+        points: name, FLOP a byte, FLOP/s of each row.
+        peak: the flat roof.
+        levels: of memory, the fastest first; the first and the last are drawn.
+        width: of the text, characters.
+
+    Returns:
+        The plot with its legend; lines end without spaces.
+    """
+    columns = max(20, width - LEFT - 1)
+    low_x, high_x = _decades([x for _, x, _ in points], [peak.flop_per_s / level.byte_per_s for level in levels])
+    low_y, high_y = _decades([y for _, _, y in points], [peak.flop_per_s])
+    grid = [[" "] * columns for _ in range(HEIGHT)]
+
+    def column(x: float) -> int:
+        return round((math.log10(x) - low_x) / (high_x - low_x) * (columns - 1))
+
+    def line(y: float) -> int:
+        return HEIGHT - 1 - round((math.log10(y) - low_y) / (high_y - low_y) * (HEIGHT - 1))
+
+    drawn = (levels[0], levels[-1]) if len(levels) > 1 else tuple(levels)
+    for level, mark in zip(drawn, "·/", strict=False):
+        for at in range(columns):
+            x = 10 ** (low_x + at / (columns - 1) * (high_x - low_x))
+            roof = min(peak.flop_per_s, level.byte_per_s * x)
+            row = line(roof)
+            if 0 <= row < HEIGHT:
+                grid[row][at] = "─" if roof == peak.flop_per_s else mark
+    letters = []
+    for (name, x, y), letter in zip(points, LETTERS, strict=False):
+        grid[line(y)][column(x)] = letter
+        letters.append(f"  {letter}  {name}: {human_count(y)}FLOP/s at {x:.2g} FLOP/byte")
+    rows = [f"{_scale(low_y, high_y, index)}{''.join(cells)}".rstrip() for index, cells in enumerate(grid)]
+    axis = " " * LEFT + f"{10**low_x:g}" + f"{10**high_x:g} FLOP/byte".rjust(columns - len(f"{10**low_x:g}"))
+    marks = [f"{mark} {level.name}" for level, mark in zip(drawn, "·/", strict=False)]
+    roofs = f"roofs: ─ {human_count(peak.flop_per_s)}FLOP/s, {', '.join(marks)}"
+    hidden = [f"  … and {len(points) - len(LETTERS)} more rows"] if len(points) > len(LETTERS) else []
+    return "\n".join(["FLOP/s", *rows, axis, roofs, *letters, *hidden])
+
+
+def _decades(*series: Sequence[float]) -> tuple[int, int]:
+    """Whole powers of ten around the values."""
+    values = [value for one in series for value in one if value > 0]
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    return low, max(high, low + 1)
+
+
+def _scale(low: int, high: int, index: int) -> str:
+    """The label of a line: its power of ten at the top and at the bottom."""
+    label = f"{human_count(10**high)}" if index == 0 else f"{human_count(10**low)}" if index == HEIGHT - 1 else ""
+    return f"{label.rjust(LEFT - 2)} |"
