@@ -1,4 +1,4 @@
-"""Every test keeps its timings in a folder of its own run: never in the history of the person who runs the tests."""
+"""Tests keep timings in a folder of their own run and see no calibration: never what the person who runs them has."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="convcost-tests-", ignore_cleanup_errors=True)
 os.environ["CONVCOST_DB"] = str(Path(_FOLDER.name) / "history.sqlite3")  # subprocesses inherit it
+os.environ["XDG_CACHE_HOME"] = _FOLDER.name  # no calibration of this machine, wherever the tests run
+os.environ.pop("CONVCOST_MACHINE", None)
 
 
 @pytest.fixture(scope="session", autouse=True)

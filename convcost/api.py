@@ -364,16 +364,12 @@ def draw_roofline(result: Comparison, width: int = 80) -> str:
     if machine is None or conditions is None:
         msg = "a roofline must have a calibrated machine and a timed row; run convcost calibrate."
         raise ConvcostError(msg)
-    threads = conditions.threads if machine.identity.device == "cpu" else 1
-    peak = machine.peak(conditions.dtype, threads)
+    peak = machine.peak(conditions.dtype, conditions.threads)
     if peak is None:
         msg = f"a roofline must have a roof for {conditions.dtype}; run convcost calibrate."
         raise ConvcostError(msg)
-    points = [
-        (row.placed.block.name, row.placed.cost.flop_per_byte, row.flop_per_s or 0.0)
-        for row in timed
-    ]
-    return roofline(points, peak, machine.hierarchy(threads), width)
+    points = [(row.placed.block.name, row.placed.cost.flop_per_byte, row.flop_per_s or 0.0) for row in timed]
+    return roofline(points, peak, machine.hierarchy(conditions.threads), width)
 
 
 def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from convcost.request import predict
 from convcost.storing import NOTHING, keep, recall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from convcost.machine import Bound, Machine
     from convcost.nn.measure import Measured
@@ -52,10 +52,11 @@ def fill(request: Request, watch: Watch) -> Comparison:
     if request.time:
         watch(result, timed, "importing torch ...")
         require_devices(request.devices)
+        calibrations = {device: _calibration(request, device) for device in request.devices}
     if request.count:
         result = _count(result, watch, timed)
     if request.time:
-        result = _time(result, prediction.baseline, request, watch)
+        result = _time(result, prediction.baseline, request, calibrations, watch)
     if request.why:
         result = _account(result, watch)
     watch(result, (), "")
@@ -75,7 +76,13 @@ def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Compar
     return result
 
 
-def _time(result: Comparison, baseline: Placed | None, request: Request, watch: Watch) -> Comparison:
+def _time(
+    result: Comparison,
+    baseline: Placed | None,
+    request: Request,
+    calibrations: Mapping[str, tuple[Machine | None, str]],
+    watch: Watch,
+) -> Comparison:
     """The rows with their timed view, once for each device; the devices share the budget."""
     from convcost.nn.measure import measure  # noqa: PLC0415 - the predicted table does without torch
 
@@ -84,7 +91,7 @@ def _time(result: Comparison, baseline: Placed | None, request: Request, watch: 
     notes = result.notes
     for device in request.devices:
         budget = request.time_budget / len(request.devices)
-        machine, said = _calibration(request, device)
+        machine, said = calibrations[device]
         notes = (*notes, said)
         recalled = recall(blocks, request, device, budget) if request.reuse else NOTHING
         notes = (*notes, *recalled.notes)
@@ -145,7 +152,7 @@ def _calibration(request: Request, device: str) -> tuple[Machine | None, str]:
     from convcost.nn.here import calibration_for  # noqa: PLC0415 - the same
 
     where = resolve_device(device)
-    return calibration_for(where, request.dtype, resolve_threads(request.threads) if where.type == "cpu" else 1)
+    return calibration_for(where, request.dtype, resolve_threads(request.threads))
 
 
 def _noise(machine: Machine | None) -> float:
@@ -158,8 +165,8 @@ def _noise(machine: Machine | None) -> float:
 def _bound(row: Row, request: Request, measured: Measured, machine: Machine | None) -> Bound | None:
     if machine is None or row.placed.block.name not in measured.timings:
         return None
-    threads = measured.conditions.threads if machine.identity.device == "cpu" else 1
-    return bound_of(row.placed.works(row.dtype, fused=request.compiled), machine, row.dtype, threads)
+    works = row.placed.works(row.dtype, fused=request.compiled)
+    return bound_of(works, machine, row.dtype, measured.conditions.threads)
 
 
 def require_devices(names: Sequence[str]) -> None:

@@ -163,11 +163,15 @@ class Machine:
 
     def peak(self, dtype: str, threads: int) -> Peak | None:
         """The compute roof; None where it was not measured."""
-        return next((peak for peak in self.peaks if (peak.dtype, peak.threads) == (dtype, threads)), None)
+        return next((peak for peak in self.peaks if peak.dtype == dtype and self._holds(peak.threads, threads)), None)
 
     def hierarchy(self, threads: int) -> tuple[Level, ...]:
         """The memory roofs for these threads, the fastest first."""
-        return tuple(level for level in self.levels if level.threads == threads)
+        return tuple(level for level in self.levels if self._holds(level.threads, threads))
+
+    def _holds(self, measured: int, threads: int) -> bool:
+        """Whether a figure is for these threads of the CPU; an accelerator does not care."""
+        return self.identity.device != "cpu" or measured == threads
 
 
 @dataclass(frozen=True, slots=True)

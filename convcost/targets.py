@@ -64,16 +64,18 @@ def time_target(
     Raises:
         ConvcostError: a device that is not there, too little memory, or a model that does not run.
     """
-    from convcost.nn.device import resolve_device  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.device import resolve_device, resolve_threads  # noqa: PLC0415 - the predicted table does without torch
     from convcost.nn.here import calibration_for  # noqa: PLC0415 - the same
     from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the same
     from convcost.nn.measure_model import measure_model  # noqa: PLC0415 - the same
 
     loaded = load_real(counted.target, args)
+    options = replace(options, dtype=_weights_dtype(loaded))
+    where = resolve_device(options.devices[0])
+    machine, said = calibration_for(where, options.dtype, resolve_threads(options.threads))
     timed = measure_model(loaded.module, *tensors_for(_wanted(counted.target, inputs, loaded), "cpu"), options)
     kept = keep_model(counted, timed, options, args) if options.store else ()
-    machine, said = calibration_for(resolve_device(timed.conditions.device), "float32", timed.conditions.threads)
-    layers = tuple(_timed(row, timed, machine) for row in counted.layers)
+    layers = tuple(_timed(row, timed, machine, options) for row in counted.layers)
     return replace(
         counted,
         layers=layers,
@@ -84,15 +86,20 @@ def time_target(
     )
 
 
-def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
+def _weights_dtype(loaded: Loaded) -> str:
+    """The dtype of the weights, the narrowest where they differ: the one with the highest roof."""
+    kinds = {p.dtype for p in loaded.module.parameters() if p.is_floating_point()}
+    return "float32" if not kinds else str(min(kinds, key=lambda kind: kind.itemsize)).removeprefix("torch.")
+
+
+def _timed(row: Call, timed: ModelTiming, machine: Machine | None, options: TimingOptions) -> Call:
     """A row with its time and, where it has arithmetic, its bound."""
     if row.name not in timed.layers:
         return replace(row, time_s=None)
     bound = None
     if machine is not None and row.macs:
-        threads = timed.conditions.threads if machine.identity.device == "cpu" else 1
         work = Work(row.flops, row.traffic_bytes, convolution=row.conv is not None)
-        bound = bound_of([work], machine, "float32", threads)
+        bound = bound_of([work], machine, options.dtype, timed.conditions.threads)
     return replace(row, time_s=timed.layers[row.name].time_s, bound=bound)
 
 

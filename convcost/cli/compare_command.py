@@ -14,8 +14,9 @@ from convcost import api
 from convcost.blocks import DEFAULT_BLOCKS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
-from convcost.cli.output import deliver, is_terminal, refuse_exports, say
+from convcost.cli.output import deliver, is_terminal, refuse_exports, say, terminal_width
 from convcost.columns import COMPARE_COLUMNS, choose_columns
+from convcost.errors import ConvcostError
 from convcost.sizes import parse_padding, parse_share, parse_sizes
 from convcost.why_text import why_text
 

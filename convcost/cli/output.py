@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from convcost.columns import Column
 
-__all__ = ["Result", "deliver", "deliver_text", "fitted", "is_terminal", "refuse_exports", "say"]
+__all__ = ["Result", "deliver", "deliver_text", "fitted", "is_terminal", "refuse_exports", "say", "terminal_width"]
 
 
 class Result(Protocol):

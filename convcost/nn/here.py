@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from convcost.errors import ConvcostError
 from convcost.machine import Identity, Machine, misfits
 from convcost.machine_files import MACHINE_VARIABLE, default_path, read_machine
 from convcost.nn.device import cpu_name, resolve_threads
@@ -69,14 +70,18 @@ def calibration_for(device: torch.device, dtype: str, threads: int) -> tuple[Mac
         None where there is none, or where it is stale; the text then says why, and how to get one.
 
     Raises:
-        ConvcostError: CONVCOST_MACHINE names a file that is not there, or the file is damaged.
+        ConvcostError: the file is damaged, or CONVCOST_MACHINE names one that is not there or is of another machine.
     """
-    path = default_path(device.type)
-    if not path.exists() and MACHINE_VARIABLE not in os.environ:
+    path, named = default_path(device.type), os.environ.get(MACHINE_VARIABLE)
+    if not path.exists() and not named:
         return None, "no bound is shown: this machine is not calibrated; run convcost calibrate (a minute)."
     machine = read_machine(path)
-    if reasons := misfits(machine, identity(device), dtype, threads):
+    here = identity(device)
+    if reasons := misfits(machine, here, dtype, threads):
         said = "; ".join(reasons)
+        if named and machine.identity.device == here.device and machine.identity.name != here.name:
+            msg = f"{MACHINE_VARIABLE} (={named}) must be of this machine: {said}; measure it: convcost calibrate."
+            raise ConvcostError(msg)
         return (
             None,
             f"no bound is shown: the calibration of {machine.date} is not of this: {said}; run convcost calibrate.",
