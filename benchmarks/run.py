@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import account
+import bound
 import check
 import counting
 import history
@@ -25,6 +26,7 @@ def main() -> None:
         repeatability,
         layers,
         account,
+        bound,
         history,
     ):
         print(f"\n## {benchmark.__name__}\n{(benchmark.__doc__ or '').splitlines()[0]}\n", flush=True)
