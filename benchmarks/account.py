@@ -27,7 +27,10 @@ def main() -> None:
         agree[found.agreement.agrees] += 1
         hints["none" if row.hint is None else "verified" if row.hint.verified else "not verified"] += 1
         said = "; ".join(found.agreement.differences) or (row.hint.text if row.hint else "")
-        print(f"{described(result):62} {1e6 * timing.time_s:8.0f} µs  unexplained {100 * left[-1]:6.1f} %  {said}", flush=True)
+        print(
+            f"{described(result):62} {1e6 * timing.time_s:8.0f} µs  unexplained {100 * left[-1]:6.1f} %  {said}",
+            flush=True,
+        )
     sizes = list(map(abs, left))
     print(f"\n{row.conditions.cpu}, torch {row.conditions.torch_version}, {row.conditions.threads} thread, seed {seed}")
     for limit in (0.1, 0.2):

@@ -70,7 +70,7 @@ def _judged(result: Comparison) -> bool:
     """Whether the row beats its bound by more than the calibration's spread; it is printed."""
     row = result.rows[0]
     bound, time_s = row.bound, row.timing.time_s
-    faster = time_s < bound.seconds / (1 + bound.spread)
+    faster = bound.is_beaten(row.attained)
     mark = "  FASTER" if faster else ""
     roof = bound.level or bound.roof
     print(f"{described(result):66} {1e6 * time_s:9.1f} µs  attained {row.attained:5.2f} {roof}{mark}", flush=True)

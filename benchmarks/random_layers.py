@@ -4,7 +4,7 @@ bound draw from."""
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import convcost
 from convcost.errors import ShapeError
@@ -19,7 +19,7 @@ BLOCKS = [name for name in convcost.BLOCKS if name != "shared-kernel"]
 """All but the one whose module is not what its formula is about."""
 
 
-def comparisons(seed: int, count: int, **options: Any) -> Iterator[Comparison]:
+def comparisons(seed: int, count: int, **options: object) -> Iterator[Comparison]:
     """So many comparisons of one row, in either memory format by turns.
 
     Args:

@@ -205,6 +205,10 @@ class Bound:
     level: str
     spread: float
 
+    def is_beaten(self, attained: float) -> bool:
+        """Whether a share of more than 1 cannot be the spread: the calibration is wrong, or no longer right."""
+        return attained > 1 + self.spread
+
 
 def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) -> Bound | None:
     """The least time for calls that run one after the other.

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from convcost.conv import Layer, Shape
 from convcost.cost import FLOPS_PER_MAC
+from convcost.least import least_work
+from convcost.machine import Work
 from convcost.model_columns import MODEL_COLUMNS
 from convcost.units import human_bytes, human_count, human_share, human_time
 
@@ -61,6 +64,13 @@ class Call:
     def flop_per_byte(self) -> float | None:
         """Arithmetic intensity; None where nothing is moved."""
         return self.flops / self.traffic_bytes if self.traffic_bytes else None
+
+    def work(self, dtype: str) -> Work | None:
+        """What cannot be left out; None where there are no MACs."""
+        if self.conv is not None and len(self.input_shape) == len(self.conv.kernel_size) + 2:
+            batch, channels, *spatial = self.input_shape
+            return least_work(Layer(self.name, self.conv, Shape(batch, channels, tuple(spatial))), dtype)
+        return Work(self.flops, self.traffic_bytes, convolution=False) if self.macs else None
 
     @property
     def attained(self) -> float | None:

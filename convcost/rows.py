@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from convcost.blocks import find_block
 from convcost.cost import ITEMSIZE, Cost, cost
+from convcost.least import least_work
 from convcost.machine import Work
 from convcost.tree import place, stages
 
@@ -50,17 +51,18 @@ class Placed:
     cost: Cost
 
     def works(self, dtype: str, *, fused: bool) -> tuple[Work, ...]:
-        """What each stage must do; all together what lies at the ends, where a compiler may fuse the stages.
+        """What each stage cannot leave out; all together what lies at the ends, where a compiler may fuse the stages.
 
         Args:
             dtype: of the elements.
             fused: whether the stages run as one.
         """
+        works = tuple(least_work(layer, dtype) for layer in self.layers)
         if not fused:
-            stages = (cost((layer,), dtype) for layer in self.layers)
-            return tuple(Work(one.flops, one.traffic_bytes) for one in stages)
-        numbers = prod(self.spec.input.sizes) + self.cost.params + prod(self.output.sizes)
-        return (Work(self.cost.flops, numbers * ITEMSIZE[dtype]),)
+            return works
+        skipped = cost(self.layers, dtype).traffic_bytes - sum(work.moved_bytes for work in works)
+        ends = (self.spec.input.numel + self.cost.params + self.output.numel) * ITEMSIZE[dtype]
+        return (Work(sum(work.flops for work in works), ends - skipped),)
 
     @property
     def convs(self) -> tuple[Conv, ...]:
@@ -197,4 +199,6 @@ class Row:
         counted = [] if self.counts is None else [*map(str, self.counts.differences), self.counts.note or ""]
         timed = () if self.timing is None else self.timing.warnings
         seen = () if self.account is None else self.account.agreement.differences
-        return "; ".join(filter(None, (*self.notes, *counted, *timed, *seen))) or None
+        beaten = self.bound is not None and self.attained is not None and self.bound.is_beaten(self.attained)
+        stale = ["faster than its bound: calibrate again, on a quiet machine"] if beaten else []
+        return "; ".join(filter(None, (*self.notes, *counted, *timed, *stale, *seen))) or None

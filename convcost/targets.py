@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convcost.errors import ConvcostError
-from convcost.machine import Work, bound_of
+from convcost.machine import bound_of
 from convcost.storing import keep_model
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def _timed(row: Call, timed: ModelTiming, machine: Machine | None, options: Timi
     """A row with its time and, where it has arithmetic, its bound."""
     if row.name not in timed.layers:
         return replace(row, time_s=None)
+    work = row.work(options.dtype)
     bound = None
-    if machine is not None and row.macs:
-        work = Work(row.flops, row.traffic_bytes, convolution=row.conv is not None)
+    if machine is not None and work is not None:
         bound = bound_of([work], machine, options.dtype, timed.conditions.threads)
     return replace(row, time_s=timed.layers[row.name].time_s, bound=bound)
 
