@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from dataclasses import fields
+from datetime import date as Date  # noqa: N812 - a date is a local name here
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,8 +35,20 @@ MOST: Final[dict[str, float]] = {
     "cores": 2**16,
 }
 """What no machine reaches: a larger value is a slip of the pen."""
-ZERO: Final = ("spread", "run_to_run", "cores")
-"""What may be 0."""
+LEAST: Final[dict[str, float]] = {
+    "flop_per_s": 1e6,
+    "gemm_flop_per_s": 1e6,
+    "byte_per_s": 1e6,
+    "empty_call_s": 1e-10,
+    "convolution_call_s": 1e-10,
+    "run_to_run": 0,
+    "spread": 0,
+    "capacity_bytes": 1 << 10,
+    "threads": 1,
+    "processes": 2,
+    "cores": 0,
+}
+"""What every machine reaches that runs torch."""
 HEAD: Final = """\
 # The speeds of one machine, written by `convcost calibrate`. Base units: FLOP/s, byte/s, bytes, seconds; spread is a
 # share. `how` says how each figure was obtained. Delete the file, or run the command again, after a change.
@@ -136,10 +148,11 @@ def parse_machine(data: bytes, source: str) -> Machine:
 
 def _date(file: TomlFile) -> str:
     date = file.values.get("date")
-    if not isinstance(date, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
+    try:
+        return Date.fromisoformat(date).isoformat()  # type: ignore[arg-type]  # what is no text is refused below
+    except (TypeError, ValueError):
         msg = f'{file.at(("date",))}: date (={date}) must be a text as "2026-11-24"; measure the machine again.'
-        raise ConvcostError(msg)
-    return date
+        raise ConvcostError(msg) from None
 
 
 def _many(file: TomlFile, key: str) -> list[Key]:
@@ -178,9 +191,9 @@ def _checked(file: TomlFile, way: Key, value: object, hint: str) -> object:
         number: float | None = value if isinstance(value, int) and not isinstance(value, bool) else None
         number = value if "float" in hint and isinstance(value, float) else number
         if number is not None and math.isfinite(number):
-            if (number > 0 or (number == 0 and name in ZERO)) and number <= MOST[name]:
+            if LEAST[name] <= number <= MOST[name]:
                 return float(number) if "float" in hint else number
-            rule = f"must be above 0 and at most {MOST[name]:g}"
+            rule = f"must be from {LEAST[name]:g} to {MOST[name]:g}"
         else:
             rule = "must be a number" if "float" in hint else "must be a whole number"
     shown = "missing" if value is None else value
@@ -189,13 +202,14 @@ def _checked(file: TomlFile, way: Key, value: object, hint: str) -> object:
 
 
 def _refuse_gaps(machine: Machine, file: TomlFile) -> None:
-    """Refuse a hierarchy that has no last level, is out of order, or gets faster on the way out."""
+    """Refuse a hierarchy that has no last level, or whose levels do not get larger and slower."""
     for threads in dict.fromkeys(level.threads for level in machine.levels):
         levels = machine.hierarchy(threads)
         rooms = [math.inf if level.capacity_bytes is None else level.capacity_bytes for level in levels]
-        if rooms != sorted(set(rooms)) or rooms[-1] != math.inf:
+        speeds = [-level.byte_per_s for level in levels]
+        if rooms != sorted(set(rooms)) or rooms[-1] != math.inf or speeds != sorted(speeds):
             msg = (
-                f"{file.at(('level',))}: the levels of {threads} threads must grow, and the last must have no "
-                "capacity_bytes; measure the machine again: convcost calibrate."
+                f"{file.at(('level',))}: the levels of {threads} threads must get larger and slower, and the last must "
+                "have no capacity_bytes; measure the machine again: convcost calibrate."
             )
             raise ConvcostError(msg)

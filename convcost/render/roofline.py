@@ -43,21 +43,23 @@ def roofline(points: Sequence[tuple[str, float, float]], peak: Peak, levels: Seq
     def line(y: float) -> int:
         return HEIGHT - 1 - round((math.log10(y) - low_y) / (high_y - low_y) * (HEIGHT - 1))
 
-    drawn = (levels[0], levels[-1]) if len(levels) > 1 else tuple(levels)
-    for level, mark in zip(drawn, "·/", strict=False):
+    drawn = list(zip("·/", (levels[0], levels[-1]), strict=True)) if len(levels) > 1 else [("/", levels[-1])]
+    for mark, level in drawn:
         for at in range(columns):
             x = 10 ** (low_x + at / (columns - 1) * (high_x - low_x))
             roof = min(peak.flop_per_s, level.byte_per_s * x)
             row = line(roof)
             if 0 <= row < HEIGHT:
                 grid[row][at] = "─" if roof == peak.flop_per_s else mark
+    placed = [(line(y), column(x)) for _, x, y in points[: len(LETTERS)]]
     letters = []
-    for (name, x, y), letter in zip(points, LETTERS, strict=False):
-        grid[line(y)][column(x)] = letter
-        letters.append(f"  {letter}  {name}: {human_count(y)}FLOP/s at {x:.2g} FLOP/byte")
+    for (name, x, y), letter, (row, at) in zip(points, LETTERS, placed, strict=False):
+        alone = placed.count((row, at)) == 1
+        grid[row][at] = letter if alone else "*"
+        letters.append(f"  {letter}  {name}: {human_count(y)}FLOP/s at {x:.2g} FLOP/byte{'' if alone else ' *'}")
     rows = [f"{_scale(low_y, high_y, index)}{''.join(cells)}".rstrip() for index, cells in enumerate(grid)]
     axis = " " * LEFT + f"{10**low_x:g}" + f"{10**high_x:g} FLOP/byte".rjust(columns - len(f"{10**low_x:g}"))
-    marks = [f"{mark} {level.name}" for level, mark in zip(drawn, "·/", strict=False)]
+    marks = [f"{mark} {level.name}" for mark, level in drawn]
     roofs = f"roofs: ─ {human_count(peak.flop_per_s)}FLOP/s, {', '.join(marks)}"
     hidden = [f"  … and {len(points) - len(LETTERS)} more rows"] if len(points) > len(LETTERS) else []
     return "\n".join(["FLOP/s", *rows, axis, roofs, *letters, *hidden])
