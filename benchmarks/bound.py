@@ -50,9 +50,9 @@ def main() -> None:
     seed = int(sys.argv[1]) if sys.argv[1:] and sys.argv[1].isdecimal() else SEED
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "machine.toml"
-        _, machine = api.calibrate(path, CALIBRATION_S, "cpu")
+        _, machine, doubts = api.calibrate(path, CALIBRATION_S, "cpu")
         os.environ[MACHINE_VARIABLE] = str(path)
-        print("\n".join(machine.lines), "\n", flush=True)
+        print("\n".join((*machine.lines, *doubts)), "\n", flush=True)
         faster = checked = 0
         for result in comparisons(seed, LAYERS, time_budget=TIME_BUDGET_S):
             faster += _judged(result)

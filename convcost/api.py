@@ -39,7 +39,7 @@ __all__ = [
     "check_module",
     "compare",
     "count",
-    "draw_roofline",
+    "draw_rooflines",
     "explain",
     "explain_row",
     "history",
@@ -47,6 +47,7 @@ __all__ = [
     "list_kernels",
     "parse_threads",
     "register",
+    "require_calibration",
     "separate",
 ]
 
@@ -282,7 +283,7 @@ def count(
 
 def calibrate(
     out: Path | str | None = None, seconds: float = 60.0, device: str = "auto", *, progress: bool = False
-) -> tuple[Path, Machine]:
+) -> tuple[Path, Machine, tuple[str, ...]]:
     """Measure this machine and write its file, which timings then use for bounds and for their noise.
 
     Args:
@@ -292,11 +293,14 @@ def calibrate(
         progress: show a progress bar on stderr.
 
     Returns:
-        The path that was written, and the machine.
+        The path that was written, the machine, and why not to trust it.
 
     Raises:
         ConvcostError: a device that is not there, or a folder that cannot be written; before anything is measured.
     """
+    import time  # noqa: PLC0415 - an argument of `compare` has its name
+
+    start = time.perf_counter()  # importing torch is part of the time
     from convcost.machine_files import default_path, save_machine  # noqa: PLC0415 - import convcost does without them
     from convcost.nn.calibrate import calibrate as measure_machine  # noqa: PLC0415 - import convcost does without torch
     from convcost.nn.device import resolve_device  # noqa: PLC0415 - the same
@@ -308,9 +312,9 @@ def calibrate(
         path.parent.mkdir(parents=True, exist_ok=True)
     require_writable(path, what="machine")
     with progress_bar(shown=progress) as tell:
-        machine = measure_machine(device, seconds, tell)
+        machine, doubts = measure_machine(device, seconds - (time.perf_counter() - start), tell)
     save_machine(path, machine)
-    return path, machine
+    return path, machine, doubts
 
 
 def check(  # noqa: PLR0913 - the options of the command, one by one
@@ -346,30 +350,41 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
     return check_configuration(configuration, options)[0]
 
 
-def draw_roofline(result: Comparison, width: int = 80) -> str:
-    """The timed rows of a comparison under the roofs of this machine, as text.
+def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
+    """The timed rows of a comparison under the roofs of the machine, as text, one plot a device.
 
     Args:
-        result: that was timed.
+        result: that was timed; a device that is not calibrated gets no plot.
         width: of the text, characters.
-
-    Raises:
-        ConvcostError: the machine is not calibrated, or nothing was timed.
     """
     from convcost.render.roofline import roofline  # noqa: PLC0415 - only for those who ask for it
 
-    timed = [row for row in result.rows if row.timing is not None and row.flop_per_s]
-    conditions = timed[0].conditions if timed else None
-    machine = result.machine
-    if machine is None or conditions is None:
-        msg = "a roofline must have a calibrated machine and a timed row; run convcost calibrate."
-        raise ConvcostError(msg)
-    peak = machine.peak(conditions.dtype, conditions.threads)
-    if peak is None:
-        msg = f"a roofline must have a roof for {conditions.dtype}; run convcost calibrate."
-        raise ConvcostError(msg)
-    points = [(row.placed.block.name, row.placed.cost.flop_per_byte, row.flop_per_s or 0.0) for row in timed]
-    return roofline(points, peak, machine.hierarchy(conditions.threads), width)
+    plots = []
+    for device, machine in result.machines.items():
+        rows = [row for row in result.rows if row.conditions is not None and row.conditions.device == device]
+        points = [(row.placed.block.name, row.placed.cost.flop_per_byte, row.flop_per_s) for row in rows]
+        drawn = [(name, x, y) for name, x, y in points if y]
+        threads = next((row.conditions.threads for row in rows if row.conditions is not None), 0)
+        peak = machine.peak(rows[0].dtype, threads) if rows else None
+        if peak is not None and drawn:
+            plots.append(f"{device}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
+    return tuple(plots)
+
+
+def require_calibration(devices: Sequence[str], dtype: str, threads: int | Literal["all"]) -> None:
+    """Refuse a roofline without roofs, before anything is measured.
+
+    Raises:
+        ConvcostError: a device that is not there, or whose calibration is missing or stale.
+    """
+    from convcost.nn.device import resolve_device, resolve_threads  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.here import calibration_for  # noqa: PLC0415 - the same
+
+    for device in devices:
+        machine, said = calibration_for(resolve_device(device), dtype, resolve_threads(threads))
+        if machine is None:
+            msg = f"--roofline must have a calibration of {device}: {said}"
+            raise ConvcostError(msg)
 
 
 def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:

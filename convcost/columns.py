@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["COMPARE_COLUMNS", "Column", "choose_columns", "records", "shown_columns", "timing_speedup_text"]
 
 
+GAP: Final = 2
+"""Spaces between two columns of a table."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One field of a row.
@@ -85,19 +89,27 @@ def shown_columns(
 ) -> list[Column]:
     """The columns of a table for people: titled, with something in them, and with room on the terminal.
 
+    Where long cells leave no room, the columns that ask for the widest terminal go first.
+
     Args:
         columns: to choose from.
         rows: of the table.
         width: of the terminal in characters; None has room for all.
         waiting: fields that are still to come and keep their place.
     """
-    return [
+    shown = [
         column
         for column in columns
         if column.title
         and (width is None or column.width <= width)
         and (column.name in waiting or any(column.value(row) is not None for row in rows))
     ]
+    if width is None:
+        return shown
+    wide = {column.name: max(map(len, (column.title, *map(column.text, rows)))) + GAP for column in shown}
+    while sum(wide[column.name] for column in shown) > width and any(column.width for column in shown):
+        shown.remove(max(shown, key=lambda column: column.width))
+    return shown
 
 
 def records(columns: Iterable[Column], rows: Iterable[object]) -> list[dict[str, Any]]:
@@ -244,11 +256,11 @@ COMPARE_COLUMNS: Final = (
         "the least time that this machine could need, seconds",
         "bound",
         cell=bound_text,
-        width=130,
+        width=100,
     ),
     Column("bound", "bound.roof", "what decides it: compute, memory or overhead"),
     Column("bound_level", "bound.level", "of the memory hierarchy, where memory decides"),
-    Column("attained", "attained", "bound_s / time_s: 1 is as fast as can be", "attained", human_share, width=120),
+    Column("attained", "attained", "bound_s / time_s: 1 is as fast as can be", "attained", human_share, width=105),
     Column("torch_version", "conditions.torch_version", "that was timed"),
     Column("cpu", "conditions.cpu", "name of the processor"),
     Column(

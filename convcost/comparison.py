@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.columns import COMPARE_COLUMNS, records
@@ -30,7 +30,7 @@ class Comparison:
         command: the call that makes it again.
         settings: the conditions that were asked for.
         notes: what concerns no single row, such as a block that the shape does not allow.
-        machine: whose roofs the bounds are from; None where it is not calibrated.
+        machines: by device, whose roofs the bounds are from; without those that are not calibrated.
         columns: of the table and the frame; the JSON object always has all.
     """
 
@@ -38,7 +38,7 @@ class Comparison:
     command: str
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    machine: Machine | None = None
+    machines: Mapping[str, Machine] = field(default_factory=dict)
     columns: tuple[Column, ...] = COMPARE_COLUMNS
 
     @property
@@ -84,7 +84,7 @@ class Comparison:
             "command": self.command,
             "conditions": self.conditions,
             "rows": records(COMPARE_COLUMNS, self.rows),
-            "machine": None if self.machine is None else asdict(self.machine),
+            "machines": {device: asdict(machine) for device, machine in self.machines.items()},
         }
 
     def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas

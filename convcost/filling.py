@@ -89,6 +89,7 @@ def _time(
     blocks = ([] if baseline is None else [baseline]) + [row.placed for row in result.rows]
     finished: tuple[Row, ...] = ()
     notes = result.notes
+    machines: dict[str, Machine] = {}
     for device in request.devices:
         budget = request.time_budget / len(request.devices)
         machine, said = calibrations[device]
@@ -114,16 +115,17 @@ def _time(
                 )
                 for row in result.rows
             )
-            return replace(result, rows=before + rows, notes=known + measured.notes, machine=machine)
+            return replace(result, rows=before + rows, notes=known + measured.notes)
 
         def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
             watch(filled(measured), TIMED_FIELDS, line)
 
         measured = recalled.measured or measure(blocks, request, device, budget, show, _noise(machine))
         finished, notes = filled(measured).rows, (*notes, *measured.notes)
+        machines |= {} if machine is None else {measured.conditions.device: machine}
         if request.store and recalled.measured is None:
             notes += keep(blocks, measured, request, budget)
-    return replace(result, rows=finished, notes=notes)
+    return replace(result, rows=finished, notes=notes, machines=machines)
 
 
 def _account(result: Comparison, watch: Watch) -> Comparison:

@@ -272,6 +272,7 @@ def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[
             ("machine", "name"),
             ("device", "device"),
             ("cores", "cores"),
+            ("instructions", "isa"),
             ("torch", "torch_version"),
             ("oneDNN", "onednn_version"),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from convcost.columns import speedup_text
-from convcost.units import human_ratio
+from convcost.units import human_ratio, human_share, human_time
 
 if TYPE_CHECKING:
     from convcost.rows import Row
@@ -19,10 +19,10 @@ SAME_TRAFFIC: Final = 1.05
 
 
 def verdict(row: Row) -> str | None:
-    """One sentence on a block against the baseline; None for the baseline itself, and without one."""
+    """A line on a block against the baseline and on its bound; None where there is nothing to say."""
     baseline, ratio = row.baseline, row.macs_ratio
     if baseline is None or ratio is None or baseline.block.name == row.placed.block.name:
-        return None
+        return f"{row.placed.block.name}:{_bound(row)}" if row.bound is not None else None
     ours, theirs = row.placed.output.channels, baseline.output.channels
     other = "" if ours == theirs else f" (for {ours} output channels instead of {theirs})"
     formula = f"{human_ratio(ratio)} fewer MACs" if ratio >= 1 else f"{human_ratio(1 / ratio)} more MACs"
@@ -31,7 +31,17 @@ def verdict(row: Row) -> str | None:
         return f"{row.placed.block.name}: {formula}, against {baseline.block.name}."
     threads = f"{row.conditions.threads} thread{'s' if row.conditions.threads != 1 else ''}"
     device = f"this CPU, {threads}" if row.conditions.device == "cpu" else row.conditions.device
-    return f"{row.placed.block.name}: {formula}, {_speed(row)} on {device}.{_reason(row, ratio)}"
+    return f"{row.placed.block.name}: {formula}, {_speed(row)} on {device}.{_reason(row, ratio)}{_bound(row)}"
+
+
+def _bound(row: Row) -> str:
+    """What this machine could do at best, and how much of it was attained; empty where it is not calibrated."""
+    bound, attained = row.bound, row.attained
+    if bound is None or attained is None:
+        return ""
+    roof = f"traffic with {bound.level}" if bound.roof == "memory" else bound.roof
+    least, share = human_time(bound.seconds), human_share(attained)
+    return f" It cannot be faster than {least} on this machine ({roof}); {share} of that is attained."
 
 
 def _speed(row: Row) -> str:

@@ -88,6 +88,7 @@ def test_a_bound_is_beaten_only_beyond_its_spread() -> None:
         ("name", "another", "machine made up there, another here"),
         ("device", "cuda", "device cpu there, cuda here"),
         ("cores", 8, "cores 2 there, 8 here"),
+        ("isa", "AVX512", "instructions AVX2 there, AVX512 here"),
         ("torch_version", "2.14.0", "torch 2.13.0 there, 2.14.0 here"),
         ("onednn_version", "", "oneDNN 3.12.0 there, unknown here"),
     ],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import convcost
+from convcost.machine import Bound
 from convcost.timing import Conditions, Timing
 from convcost.verdict import verdict
 
@@ -51,6 +52,27 @@ def test_a_call_below_100_microseconds_is_called_overhead() -> None:
 
 def test_the_baseline_has_no_verdict() -> None:
     assert verdict(row(1.0, 1.0, 1.0, block="standard")) is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "text"),
+    [
+        (Bound(5e-4, "compute", "", 0.02), "cannot be faster than 500 µs on this machine (compute); 50.0 % of that"),
+        (Bound(8e-4, "memory", "L3", 0.02), "faster than 800 µs on this machine (traffic with L3); 80.0 % of that"),
+        (Bound(1e-5, "overhead", "", 0.02), "faster than 10.0 µs on this machine (overhead); 1.0 % of that"),
+    ],
+)
+def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound: Bound, text: str) -> None:
+    assert text in (verdict(replace(row(4.5, 4.4, 4.7), bound=bound)) or "")
+    baseline = verdict(replace(row(1.0, 1.0, 1.0, block="standard"), bound=bound)) or ""
+    assert baseline.startswith("standard: It cannot be")
+    assert text in baseline
+
+
+def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:
+    beaten = replace(row(4.5, 4.4, 4.7), bound=Bound(1.1e-3, "compute", "", 0.02))
+    assert "calibrate again" in (beaten.warning or "")
+    assert replace(beaten, bound=Bound(1.01e-3, "compute", "", 0.02)).warning is None
 
 
 def test_without_a_timing_the_formula_alone_is_said() -> None:

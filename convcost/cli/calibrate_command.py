@@ -33,9 +33,11 @@ def calibrate_command(
     if not LEAST_S <= seconds <= MOST_S:
         msg = f"seconds (={seconds:g}) must be from {LEAST_S:g} to {MOST_S:g}; 60 measures everything."
         raise ConvcostError(msg)
-    path, machine = api.calibrate(out, seconds, device, progress=is_terminal(sys.stderr))
+    path, machine, doubts = api.calibrate(out, seconds, device, progress=is_terminal(sys.stderr))
     sys.stdout.write("".join(f"{line}\n" for line in machine.lines))
     say([f"{path}: written"], "note")
+    say(doubts, "warning")
     if machine.noise is None:
-        say(["the noise between processes was not measured: give --seconds 60 on a CPU."], "note")
+        why = "give --seconds 60" if machine.identity.device == "cpu" else "only a CPU's is"
+        say([f"the noise between processes was not measured: {why}."], "note")
     return 0

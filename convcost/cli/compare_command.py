@@ -159,9 +159,8 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     Example: convcost compare --c 3 --o 64 --k 3
     """
     refuse_exports(export)
-    if roofline and not time:
-        msg = "--roofline must have times; leave out --no-time."
-        raise ConvcostError(msg)
+    if roofline:
+        _require_roofs(device or ["auto"], dtype, threads, times=time)
     fields = choose_columns(COMPARE_COLUMNS, columns)
     live = _live_view(form, fields, measures=count or time)
     latest = _Latest(live)
@@ -204,19 +203,33 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
             result, code = latest.result, INTERRUPTED
     shown = live is not None and live.on_stdout
     deliver(replace(result, columns=fields), form, export, table_shown=shown)
-    if explain:
-        for row in result.rows:
-            typer.echo(f"\n{api.explain_row(row)}", err=form is not o.OutputFormat.table)
-    if why and form is o.OutputFormat.table:
-        for text in filter(None, map(why_text, result.rows)):
-            typer.echo(f"\n{text}")
-    if roofline and form is o.OutputFormat.table:
-        typer.echo(f"\n{api.draw_roofline(result, terminal_width() if is_terminal(sys.stdout) else 80)}")
+    _print_below(result, form, explain=explain, why=why, roofline=roofline)
     say(result.notes, "note")
     say(result.warnings, "warning")
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     return code
+
+
+def _require_roofs(devices: Sequence[str], dtype: str, threads: str, *, times: bool) -> None:
+    if not times:
+        msg = "--roofline must have times; leave out --no-time."
+        raise ConvcostError(msg)
+    api.require_calibration(devices, dtype, api.parse_threads(threads))
+
+
+def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why: bool, roofline: bool) -> None:
+    """What was asked for under the table; a machine's format has the account and the roofs in its fields."""
+    is_table = form is o.OutputFormat.table
+    if explain:
+        for row in result.rows:
+            typer.echo(f"\n{api.explain_row(row)}", err=not is_table)
+    if why and is_table:
+        for text in filter(None, map(why_text, result.rows)):
+            typer.echo(f"\n{text}")
+    if roofline and is_table:
+        for plot in api.draw_rooflines(result, terminal_width() if is_terminal(sys.stdout) else 80):
+            typer.echo(f"\n{plot}")
 
 
 def _live_view(form: o.OutputFormat, fields: Sequence[Column], *, measures: bool) -> LiveTable | None:

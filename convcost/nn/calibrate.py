@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from convcost.cost import FLOPS_PER_MAC
+from convcost.errors import ConvcostError
 from convcost.machine import Level, Machine, Noise, Overhead, Peak
 from convcost.nn.clock import clock_for
-from convcost.nn.device import free_memory, pin_allocator, resolve_device, resolve_threads
+from convcost.nn.device import free_memory, other_load, pin_allocator, resolve_device, resolve_threads
 from convcost.nn.here import cache_sizes, identity
-from convcost.nn.measure import timing_settings
+from convcost.nn.measure import LOOK_S, MOST_LOAD, timing_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str, float], None]
 
-__all__ = ["calibrate", "print_speedup"]
+__all__ = ["Fastest", "calibrate", "fastest", "monotone", "print_speedup"]
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
 GEMMS: Final = (128, 512, 1024, 2048)
@@ -36,7 +37,8 @@ CONVOLUTIONS: Final = ((16, 3, 14), (64, 3, 56), (256, 3, 28), (512, 3, 14), (25
 """Channels (in and out), kernel and image of convolutions that reach the peak where a matrix product does not."""
 SAMPLE_S: Final = 0.004
 NOISE_SHARE: Final = 0.45
-NOISE_PROCESS_S: Final = 3.0
+NOISE_PROCESS_S: Final = 4.0
+"""What a fresh process takes, until one has run: importing torch, and the timing."""
 NOISE_TIMING_S: Final = 1.5
 LEAST_PROCESSES: Final = 4
 SLOW: Final = 4
@@ -48,14 +50,14 @@ FOOTPRINTS: Final = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
-class _Fastest:
+class Fastest:
     """Seconds of the fastest sample, and how much slower the next few were, as a share."""
 
     seconds: float
     spread: float
 
 
-def calibrate(device: str, seconds: float, tell: Tell) -> Machine:
+def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[str, ...]]:
     """Measure a device.
 
     Args:
@@ -63,11 +65,16 @@ def calibrate(device: str, seconds: float, tell: Tell) -> Machine:
         seconds: for everything together.
         tell: is called with what is measured and the share that is done.
 
+    Returns:
+        The machine, and why not to trust it.
+
     Raises:
-        ConvcostError: a device that is not there.
+        ConvcostError: a device that is not there, or a process for the noise that fails.
     """
     start = time.perf_counter()
     where = resolve_device(device)
+    tell("looking at the machine", 0.0)
+    busy = [_busy()]
     if where.type == "cpu":
         pin_allocator()
     counts = tuple(dict.fromkeys((1, resolve_threads("all")))) if where.type == "cpu" else (1,)
@@ -80,17 +87,29 @@ def calibrate(device: str, seconds: float, tell: Tell) -> Machine:
         with timing_settings(step.threads):
             result = step.run(where, clock_for(where, step.threads), each)
         found += [] if result is None else [result]
-    left = seconds - (time.perf_counter() - start)
-    noise = _noise(left, lambda share: tell("noise between processes", 1 - left * (1 - share) / seconds))
+    left = seconds - (time.perf_counter() - start) - LOOK_S
+    noise = None
+    if where.type == "cpu":
+        noise = _noise(left, lambda share: tell("noise between processes", 1 - left * (1 - share) / seconds))
+    busy.append(_busy())
     tell("done", 1.0)
-    return Machine(
+    machine = Machine(
         identity(where),
         datetime.now(tz=UTC).astimezone().date().isoformat(),
         tuple(one for one in found if isinstance(one, Peak)),
-        tuple(_monotone([one for one in found if isinstance(one, Level)])),
+        tuple(monotone([one for one in found if isinstance(one, Level)])),
         next(one for one in found if isinstance(one, Overhead)),
-        noise if where.type == "cpu" else None,
+        noise,
     )
+    return machine, tuple(dict.fromkeys(filter(None, busy)))
+
+
+def _busy() -> str | None:
+    """Whether other programs take so much of the machine that its figures are too low."""
+    load = other_load(LOOK_S)
+    if load is None or load <= MOST_LOAD:
+        return None
+    return "other programs keep processors busy: figures may be too low; close them and calibrate again."
 
 
 @dataclass(frozen=True)
@@ -117,14 +136,14 @@ def _steps(device: torch.device, counts: Sequence[int]) -> Iterator[_Step]:
     yield _Step("overhead of a call", 4, 1, _overhead)
 
 
-def _fastest(call: Callable[[], object], clock: Clock, seconds: float) -> _Fastest:
+def fastest(call: Callable[[], object], clock: Clock, seconds: float) -> Fastest:
     """The fastest sample of a call that is repeated for a while; samples last a few milliseconds."""
     call()
     before = clock.read().wall_s
     call()
     once = max(clock.read().wall_s - before, 1e-7)
     if once > seconds:
-        return _Fastest(once, 0.0)
+        return Fastest(once, 0.0)
     calls = max(1, int(SAMPLE_S / once))
     samples: list[float] = []
     end = clock.read().wall_s + seconds
@@ -134,7 +153,7 @@ def _fastest(call: Callable[[], object], clock: Clock, seconds: float) -> _Faste
             call()
         samples.append((clock.read().wall_s - before) / calls)
     best = sorted(samples)[:TOP]
-    return _Fastest(best[0], best[-1] / best[0] - 1)
+    return Fastest(best[0], best[-1] / best[0] - 1)
 
 
 def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float], Peak | None]:
@@ -148,7 +167,7 @@ def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float],
                 if rate and flops / rate > SLOW * each_s:  # without units for this dtype a large kernel takes seconds
                     break
                 try:
-                    one = _fastest(call, clock, each_s)
+                    one = fastest(call, clock, each_s)
                 except RuntimeError:  # this device has no such arithmetic: no roof for it
                     continue
                 rate = flops / one.seconds
@@ -191,7 +210,7 @@ def _level_of(
             if free is not None and 2 * footprint > free:
                 continue
             for kind, moved, call in _streams(footprint, device):
-                one = _fastest(call, clock, each_s)
+                one = fastest(call, clock, each_s)
                 if moved / one.seconds > best:
                     best, spread = moved / one.seconds, one.spread
                     how = f"{kind} of {footprint} bytes; the fastest of {len(footprints)} sizes and 5 kernels"
@@ -213,7 +232,7 @@ def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, C
     yield "repeated sum", 4 * count * repeats, lambda: again.sum(1)
 
 
-def _monotone(levels: list[Level]) -> Iterator[Level]:
+def monotone(levels: list[Level]) -> Iterator[Level]:
     """A level is at least as fast as every one behind it: what those reach, it could have reached too."""
     for index, level in enumerate(levels):
         behind = [one for one in levels[index:] if one.threads == level.threads]
@@ -230,8 +249,8 @@ def _overhead(device: torch.device, clock: Clock, each_s: float) -> Overhead:
     data = torch.randn(1, 1, 1, 1, device=device)
     tiny = [nn.Conv2d(channels, channels, 1, bias=False, device=device) for channels in (1, 16)]
     inputs = [torch.randn(1, conv.in_channels, 1, 1, device=device) for conv in tiny]
-    nothing = _fastest(lambda: empty(data), clock, each_s)
-    calls = [_fastest(lambda c=c, x=x: c(x), clock, each_s) for c, x in zip(tiny, inputs, strict=True)]  # type: ignore[misc]  # bound now
+    nothing = fastest(lambda: empty(data), clock, each_s)
+    calls = [fastest(lambda c=c, x=x: c(x), clock, each_s) for c, x in zip(tiny, inputs, strict=True)]  # type: ignore[misc]  # bound now
     best = min(calls, key=lambda one: one.seconds)
     how = "Identity, and the faster of two 1×1 convolutions of one pixel; fastest samples"
     return Overhead(nothing.seconds, best.seconds, best.spread, how)
@@ -243,23 +262,28 @@ def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
     if count < LEAST_PROCESSES:
         return None
     ratios: list[float] = []
-    code = f"from convcost.nn.calibrate import print_speedup; print_speedup({NOISE_TIMING_S})"
-    start = time.perf_counter()
-    while len(ratios) < count and time.perf_counter() - start < seconds - NOISE_PROCESS_S / 2:
-        tell((time.perf_counter() - start) / seconds)
-        folder = str(Path(__file__).resolve().parents[2])
-        done = subprocess.run(  # noqa: S603 - our own code
-            [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {code}"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        ratios.append(float(done.stdout))
+    start, longest = time.perf_counter(), 0.0
+    while len(ratios) < count and (begun := time.perf_counter() - start) + longest <= seconds:
+        tell(begun / seconds)
+        ratios.append(_speedup_of_a_fresh_process())
+        longest = max(longest, time.perf_counter() - start - begun)
     if len(ratios) < LEAST_PROCESSES:
         return None
     share = stdev(ratios) / (sum(ratios) / len(ratios))
     how = "standard deviation of the speed-up of depthwise-separable, 64→64 3×3 @56, 1 thread, over fresh processes"
     return Noise(share, len(ratios), how)
+
+
+def _speedup_of_a_fresh_process() -> float:
+    folder = str(Path(__file__).resolve().parents[2])
+    code = f"from convcost.nn.calibrate import print_speedup; print_speedup({NOISE_TIMING_S})"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        msg = f"a process that measures the noise must run: {reason}; --seconds 10 does without the noise."
+        raise ConvcostError(msg)
+    return float(done.stdout)
 
 
 def print_speedup(budget_s: float) -> None:

@@ -17,6 +17,7 @@ from convcost.units import human_bytes
 __all__ = [
     "cpu_name",
     "free_memory",
+    "name_in_cpuinfo",
     "other_load",
     "pin_allocator",
     "resolve_device",
@@ -115,16 +116,28 @@ def cpu_name() -> str:
     """The processor as its maker calls it; its architecture where the system does not tell."""
     if sys.platform.startswith("linux"):
         known = Path("/proc/cpuinfo")
-        if known.exists():
-            for line in known.read_text(encoding="utf-8", errors="replace").splitlines():
-                key, _, value = line.partition(":")
-                if key.strip() in {"model name", "Hardware", "cpu model"}:
-                    return value.strip()
+        if known.exists() and (name := name_in_cpuinfo(known.read_text(encoding="utf-8", errors="replace"))):
+            return name
     elif sys.platform == "darwin":
         name = _sysctl("machdep.cpu.brand_string")
         if name:
             return name
     return platform.processor() or platform.machine()
+
+
+def name_in_cpuinfo(cpuinfo: str) -> str:
+    """The name that Linux tells; a name without a number, as hypervisors give it, gets the family and the model too.
+
+    Two generations of a processor called AMD EPYC differ by more than a factor of two.
+    """
+    said: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        said.setdefault(key.strip(), value.strip())
+    name = next(filter(None, (said.get(key) for key in ("model name", "cpu model", "Hardware"))), "")
+    if not name or any(map(str.isdigit, name)) or "cpu family" not in said or "model" not in said:
+        return name
+    return f"{name} (family {said['cpu family']}, model {said['model']})"
 
 
 def _sysctl(name: str) -> str:

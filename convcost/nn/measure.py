@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOOK_S",
+    "MOST_LOAD",
     "Measured",
     "conditions_for",
     "machine_notes",

@@ -78,6 +78,20 @@ def test_the_processor_has_a_name() -> None:
     assert home.cpu_name().strip() == home.cpu_name() != ""
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        ("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel\t: 9\n", "AMD EPYC (family 25, model 17)"),
+        ("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7763 64-Core\n", "AMD EPYC 7763 64-Core"),
+        ("model name\t: AMD EPYC\n", "AMD EPYC"),
+        ("processor\t: 0\nBogoMIPS\t: 50\n\nHardware\t: BCM2835\n", "BCM2835"),
+        ("processor\t: 0\n", ""),
+    ],
+)
+def test_a_name_without_a_number_gets_the_family_and_the_model(cpuinfo: str, name: str) -> None:
+    assert home.name_in_cpuinfo(cpuinfo) == name
+
+
 def test_without_proc_the_name_is_the_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "freebsd")
     monkeypatch.setattr(platform, "processor", lambda: "")

@@ -1,0 +1,171 @@
+"""`convcost calibrate`, and what a calibration adds to `compare` and `model --time`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from machines import machine
+
+from convcost.cli import main
+from convcost.machine_files import read_machine, save_machine
+from convcost.nn.here import identity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMED = ["compare", "--c", "8", "--o", "16", "--k", "3", "--h", "20", "--no-count", "--time-budget", "0.6"]
+BOUND_FIELDS = ("bound_s", "bound", "attained")
+
+pytestmark = pytest.mark.timing
+
+
+@pytest.fixture
+def calibrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Made-up roofs of this machine, far above what it reaches: no row beats its bound."""
+    path = tmp_path / "machine.toml"
+    save_machine(path, machine(identity(torch.device("cpu")), speed=1e6))
+    monkeypatch.setenv("CONVCOST_MACHINE", str(path))
+    return path
+
+
+@pytest.mark.slow
+def test_a_calibration_is_written_where_asked_for_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "here.toml"
+    assert main(["calibrate", "--seconds", "2", "--device", "cpu", "--out", str(path)]) == 0
+    streams = capsys.readouterr()
+    lines = streams.out.splitlines()
+    assert lines[0].startswith(identity(torch.device("cpu")).name)
+    assert any(line.startswith("float32, 1 thread: ") and "GFLOP/s" in line for line in lines)
+    assert any(line.startswith("memory, 1 thread: ") and "/s (spread " in line for line in lines)
+    assert f"note: {path}: written" in streams.err
+    assert "the noise between processes was not measured: give --seconds 60." in streams.err
+    assert read_machine(path).lines == tuple(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seconds", "0"], "seconds (=0) must be from 2 to 600"),
+        (["--seconds", "nan"], "seconds (=nan) must be from 2 to 600"),
+        (["--device", "tpu"], "device (=tpu) must be cpu"),
+        (["--out", "no/such/folder/m.toml"], "no/such/folder"),
+    ],
+)
+def test_bad_words_are_refused_before_anything_is_measured(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convcost.nn.calibrate.calibrate", lambda *_: pytest.fail("it measured"))
+    assert main(["calibrate", *words]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert said in errors[0]
+
+
+def test_an_interrupted_calibration_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convcost.nn.calibrate.calibrate", interrupted)
+    assert main(["calibrate", "--out", str(tmp_path / "m.toml")]) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_row_has_its_bound_its_roof_and_what_was_attained(
+    calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TIMED, "--format", "json"]) == 0
+    streams = capsys.readouterr()
+    result = json.loads(streams.out)
+    for row in result["rows"]:
+        assert row["bound"] in {"compute", "memory", "overhead"}
+        assert row["attained"] == pytest.approx(row["bound_s"] / row["time_s"])
+        assert row["attained"] < 1
+    assert result["machines"]["cpu"]["peaks"][0]["flop_per_s"] == 1e17
+    assert f"from the calibration of 2026-11-24, run-to-run term 5.0 % ({calibrated})." in streams.err
+    assert streams.err.count("It cannot be faster than ") == len(result["rows"])
+
+
+def test_the_run_to_run_term_of_the_calibration_is_in_the_intervals(
+    calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrated.exists()
+    assert main([*TIMED, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    for row in rows[1:]:
+        half = 1.645 * 0.05 * float(row["speedup"])
+        assert float(row["speedup_low"]) <= float(row["speedup"]) - half * 0.999
+        assert float(row["speedup_high"]) >= float(row["speedup"]) + half * 0.999
+
+
+def test_roofs_that_are_too_low_are_found_out(calibrated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_machine(calibrated, machine(identity(torch.device("cpu")), speed=1e-3))
+    assert main([*TIMED, "--block", "standard", "--format", "json"]) == 0
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    assert row["attained"] > 1
+    assert "faster than its bound: calibrate again" in row["warning"]
+
+
+def test_without_a_calibration_nothing_is_bounded_and_one_line_says_how_to_get_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*TIMED, "--block", "standard", "--format", "json"]) == 0
+    streams = capsys.readouterr()
+    result = json.loads(streams.out)
+    assert [result["rows"][0][name] for name in BOUND_FIELDS] == [None, None, None]
+    assert result["machines"] == {}
+    assert streams.err.count("run convcost calibrate (a minute)") == 1
+
+
+def test_a_roofline_is_drawn_under_the_table(calibrated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert calibrated.exists()
+    assert main([*TIMED, "--roofline"]) == 0
+    out = capsys.readouterr().out
+    assert "FLOP/byte" in out
+    assert "A  standard: " in out
+    assert "roofs: ─ " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--roofline"], "--roofline must have a calibration of auto: no bound is shown: this machine is not calib"),
+        (["--roofline", "--no-time"], "--roofline must have times; leave out --no-time."),
+    ],
+)
+def test_a_roofline_without_roofs_or_times_is_refused_at_once(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convcost.nn.measure.measure", lambda *_: pytest.fail("it measured"))
+    assert main([*TIMED, *words]) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert said in streams.err
+
+
+def test_a_damaged_machine_file_is_refused_before_anything_is_timed(
+    calibrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = calibrated.read_text(encoding="utf-8").replace("flop_per_s", "flops", 1)
+    calibrated.write_text(text, encoding="utf-8")
+    monkeypatch.setattr("convcost.nn.measure.measure", lambda *_: pytest.fail("it measured"))
+    assert main([*TIMED, "--format", "json"]) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert [line.partition(":")[0] for line in streams.err.splitlines()] == ["error"]
+
+
+def test_the_layers_of_a_model_have_bounds_where_they_have_arithmetic(
+    calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrated.exists()
+    words = ["model", "network:mobilenet_v1", "--input", "1x3x32x32", "--no-cross-check"]
+    assert main([*words, "--time", "--time-budget", "1", "--format", "json"]) == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    bounded = [layer for layer in layers if layer["bound_s"] is not None]
+    assert {layer["name"] for layer in bounded} == {layer["name"] for layer in layers if layer["macs"]}
+    assert all(layer["attained"] == pytest.approx(layer["bound_s"] / layer["time_s"]) for layer in bounded)

@@ -1,0 +1,134 @@
+"""A calibration: what counts on a simulated clock, and a short real one. No figure is asserted but by its order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from convcost.errors import ConvcostError
+from convcost.machine import Level, Machine
+from convcost.machine_files import machine_text, parse_machine
+from convcost.nn import calibrate as home
+from convcost.nn.clock import Reading
+from convcost.nn.device import resolve_threads
+from convcost.nn.here import cache_sizes, identity
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Clock:
+    """Time passes by calls alone."""
+
+    now: float = 0.0
+    calls: list[float] = field(default_factory=list)
+
+    def read(self) -> Reading:
+        return Reading(self.now, None, None, None)
+
+
+def lasting(clock: Clock, *seconds: float) -> home.Fastest:
+    """The fastest of a call that lasts these seconds one after the other, then the last again and again."""
+    left = list(seconds)
+
+    def call() -> None:
+        clock.now += left.pop(0) if len(left) > 1 else left[0]
+        clock.calls.append(clock.now)
+
+    return home.fastest(call, clock, 1.0)
+
+
+def test_the_fastest_sample_counts_and_the_fifth_is_its_spread() -> None:
+    clock = Clock()
+    found = lasting(clock, 9.0, 0.01, 0.014, 0.010, 0.011, 0.012, 0.013, 0.02)
+    assert found.seconds == pytest.approx(0.010)
+    assert found.spread == pytest.approx(0.4)  # 0.014 of the five fastest, against 0.010
+
+
+def test_short_calls_are_timed_many_at_a_time_and_long_ones_once() -> None:
+    clock = Clock()
+    lasting(clock, 1e-6)
+    assert len(clock.calls) == pytest.approx(1e6, rel=0.01)
+    assert lasting(Clock(), 2.0) == home.Fastest(2.0, 0.0)
+
+
+def test_a_level_is_no_slower_than_those_behind_it_and_says_so() -> None:
+    def level(name: str, threads: int, speed: float) -> Level:
+        return Level(name, threads, None, speed, 0.01 * speed, "measured")
+
+    levels = [level("L1", 1, 5.0), level("L2", 1, 7.0), level("memory", 1, 3.0), level("L1", 2, 1.0)]
+    assert [(one.name, one.byte_per_s) for one in home.monotone(levels)] == [
+        ("L1", 7.0), ("L2", 7.0), ("memory", 3.0), ("L1", 1.0),
+    ]  # fmt: skip
+    assert next(home.monotone(levels)).how == "as L2, which is no slower"
+
+
+def short_calibration(seconds: float = 0.5) -> tuple[Machine, tuple[str, ...], list[float]]:
+    shares: list[float] = []
+    machine, doubts = home.calibrate("cpu", seconds, lambda _, share: shares.append(share))
+    return machine, doubts, shares
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+def test_a_short_calibration_of_this_machine_is_a_whole_machine_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "other_load", lambda _: 0.0)
+    machine, doubts, shares = short_calibration()
+    assert doubts == ()
+    assert machine.identity == identity(CPU)
+    assert machine.noise is None  # there is no time for it
+    counts = dict.fromkeys((1, resolve_threads("all")))
+    for threads in counts:
+        peak = machine.peak("float32", threads)
+        assert peak is not None
+        assert peak.flop_per_s >= peak.gemm_flop_per_s > 1e8
+        levels = machine.hierarchy(threads)
+        assert [level.name for level in levels] == [*(name for name, _ in cache_sizes(CPU, threads)), "memory"]
+        assert [level.capacity_bytes for level in levels] == [*(s for _, s in cache_sizes(CPU, threads)), None]
+    assert 0 < machine.overhead.empty_call_s < machine.overhead.convolution_call_s < 0.1
+    again = parse_machine(machine_text(machine).encode(), "m.toml")
+    assert machine_text(again) == machine_text(machine)
+    assert all(one.how for one in (*again.peaks, *again.levels, again.overhead))
+    assert len(shares) > 15
+    assert shares[-1] == 1.0
+    assert torch.get_num_threads() > 0
+
+
+def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "other_load", lambda _: 1.2)
+    monkeypatch.setattr(home, "_steps", lambda *_: iter([home._Step("overhead", 1, 1, home._overhead)]))  # noqa: SLF001 - the rest takes long
+    _, doubts, _ = short_calibration(0.1)
+    assert doubts == ("other programs keep processors busy: figures may be too low; close them and calibrate again.",)
+
+
+def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    speedups = iter([4.0, 5.0, 4.0, 5.0, 0.0])
+    monkeypatch.setattr(home, "_speedup_of_a_fresh_process", lambda: next(speedups))
+    noise = home._noise(4.5 * home.NOISE_PROCESS_S, lambda _: None)  # noqa: SLF001 - a minute by the public way
+    assert noise is not None
+    assert noise.processes == 4
+    assert noise.run_to_run == pytest.approx((4 * 0.5**2 / 3) ** 0.5 / 4.5)
+    assert home._noise(2 * home.NOISE_PROCESS_S, lambda _: None) is None  # noqa: SLF001 - the same
+
+
+@pytest.mark.timing
+def test_a_fresh_process_measures_a_speedup_and_one_that_fails_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(home, "NOISE_TIMING_S", 0.2)
+    assert home._speedup_of_a_fresh_process() > 0  # noqa: SLF001 - a minute by the public way
+    monkeypatch.setattr(home, "NOISE_TIMING_S", "nothing")
+    with pytest.raises(ConvcostError, match=r"NameError.*; --seconds 10 does without the noise\.$") as caught:
+        home._speedup_of_a_fresh_process()  # noqa: SLF001 - the same
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_an_accelerator_is_calibrated_with_one_hierarchy() -> None:
+    machine, _ = home.calibrate("cuda", 5.0, lambda *_: None)
+    assert machine.peak("float16", 8) is not None
+    assert machine.noise is None
+    assert machine.hierarchy(1) == machine.hierarchy(16)
