@@ -17,6 +17,7 @@ __all__ = [
     "human_share",
     "human_time",
     "thousands",
+    "three_digits",
 ]
 
 DECIMAL_PREFIXES: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from convcost.units import human_count
+from convcost.units import human_count, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,8 @@ def roofline(points: Sequence[tuple[str, float, float]], peak: Peak, levels: Seq
         The plot with its legend; lines end without spaces.
     """
     columns = max(20, width - LEFT - 1)
-    low_x, high_x = _decades([x for _, x, _ in points], [peak.flop_per_s / level.byte_per_s for level in levels])
-    low_y, high_y = _decades([y for _, _, y in points], [peak.flop_per_s])
+    low_x, high_x = _around([x for _, x, _ in points], [peak.flop_per_s / level.byte_per_s for level in levels])
+    low_y, high_y = _around([y for _, _, y in points], [peak.flop_per_s])
     grid = [[" "] * columns for _ in range(HEIGHT)]
 
     def column(x: float) -> int:
@@ -56,23 +56,34 @@ def roofline(points: Sequence[tuple[str, float, float]], peak: Peak, levels: Seq
     for (name, x, y), letter, (row, at) in zip(points, LETTERS, placed, strict=False):
         alone = placed.count((row, at)) == 1
         grid[row][at] = letter if alone else "*"
-        letters.append(f"  {letter}  {name}: {human_count(y)}FLOP/s at {x:.2g} FLOP/byte{'' if alone else ' *'}")
+        letters.append(
+            f"  {letter}  {name}: {human_count(y)}FLOP/s at {three_digits(x)} FLOP/byte{'' if alone else ' *'}"
+        )
     rows = [f"{_scale(low_y, high_y, index)}{''.join(cells)}".rstrip() for index, cells in enumerate(grid)]
-    axis = " " * LEFT + f"{10**low_x:g}" + f"{10**high_x:g} FLOP/byte".rjust(columns - len(f"{10**low_x:g}"))
+    first, last = f"{10**low_x:.3g}", f"{10**high_x:.3g} FLOP/byte"
+    axis = " " * LEFT + first + last.rjust(columns - len(first))
     marks = [f"{mark} {level.name}" for mark, level in drawn]
     roofs = f"roofs: ─ {human_count(peak.flop_per_s)}FLOP/s, {', '.join(marks)}"
     hidden = [f"  … and {len(points) - len(LETTERS)} more rows"] if len(points) > len(LETTERS) else []
     return "\n".join(["FLOP/s", *rows, axis, roofs, *letters, *hidden])
 
 
-def _decades(*series: Sequence[float]) -> tuple[int, int]:
-    """Whole powers of ten around the values."""
+def _around(*series: Sequence[float]) -> tuple[float, float]:
+    """Decimal logarithms of the figures 1, 2 or 5 times a power of ten that the values lie between."""
     values = [value for one in series for value in one if value > 0]
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    least, most = math.log10(min(values)), math.log10(max(values))
+    low = max(step for step in _steps(least) if step <= least)
+    high = min(step for step in _steps(most) if step >= most)
     return low, max(high, low + 1)
 
 
-def _scale(low: int, high: int, index: int) -> str:
-    """The label of a line: its power of ten at the top and at the bottom."""
+def _steps(exponent: float) -> list[float]:
+    """The logarithms of 1, 2 and 5 in this decade and those beside it."""
+    decade = math.floor(exponent)
+    return [power + math.log10(figure) for power in (decade - 1, decade, decade + 1) for figure in (1, 2, 5)]
+
+
+def _scale(low: float, high: float, index: int) -> str:
+    """The label of a line: its figure at the top and at the bottom."""
     label = f"{human_count(10**high)}" if index == 0 else f"{human_count(10**low)}" if index == HEIGHT - 1 else ""
     return f"{label.rjust(LEFT - 2)} |"

@@ -34,8 +34,10 @@ def test_a_faster_row_is_higher_and_a_denser_one_further_right() -> None:
 
 
 def test_the_roof_is_flat_at_the_top_and_slanted_where_memory_is_slow() -> None:
-    plot = cells(roofline([("a", 1.0, 1e9)], PEAK, LEVELS))
+    text = roofline([("a", 1.0, 1e9)], PEAK, LEVELS)
+    plot = cells(text)
     assert plot[0].endswith("─")
+    assert "  100 G |" in text
     slant = [line.index("/") for line in plot if "/" in line]
     assert slant == sorted(slant, reverse=True)
     assert len(slant) >= 5
@@ -44,8 +46,13 @@ def test_the_roof_is_flat_at_the_top_and_slanted_where_memory_is_slow() -> None:
 def test_rows_on_one_spot_share_it_and_the_legend_names_both() -> None:
     text = roofline([("one", 1.0, 1e9), ("two", 1.0, 1e9)], PEAK, LEVELS)
     assert "*" in "".join(cells(text))
-    assert "A  one: 1.00 GFLOP/s at 1 FLOP/byte *" in text
-    assert "B  two: 1.00 GFLOP/s at 1 FLOP/byte *" in text
+    assert "A  one: 1.00 GFLOP/s at 1.00 FLOP/byte *" in text
+    assert "B  two: 1.00 GFLOP/s at 1.00 FLOP/byte *" in text
+
+
+@pytest.mark.parametrize(("most", "label"), [(1e11, "100 G"), (1.1e11, "200 G"), (2.1e11, "500 G"), (6e11, "1.00 T")])
+def test_the_scale_ends_at_1_2_or_5_times_a_power_of_ten(most: float, label: str) -> None:
+    assert label in roofline([("a", 1.0, most), ("b", 1.0, 1e8)], PEAK, LEVELS).splitlines()[1]
 
 
 def test_one_level_of_memory_is_enough() -> None:
