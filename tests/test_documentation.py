@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from machines import machine
 
 from convcost.blocks import BLOCKS
 from convcost.cli import main
 from convcost.columns import COMPARE_COLUMNS
 from convcost.kernels import KERNELS
+from convcost.machine_files import save_machine
+from convcost.nn.here import identity
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +29,11 @@ COMMANDS = [line[2:] for line in re.findall(r"^\$ convcost .*$", README, re.MULT
 def test_every_command_of_the_readme_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)[1:]
+    if "--roofline" in words:
+        save_machine(tmp_path / "machine.toml", machine(identity(torch.device("cpu"))))
+        monkeypatch.setenv("CONVCOST_MACHINE", str(tmp_path / "machine.toml"))
     quick = [] if "--no-time" in words or words[0] != "compare" else ["--time-budget", "0.5"]
+    quick = ["--seconds", "2", "--out", "machine.toml"] if words[0] == "calibrate" else quick
     assert main([*words, *quick]) == 0
 
 
