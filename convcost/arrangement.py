@@ -46,6 +46,10 @@ def arrange(report: ModelReport, *, depth: int | None, sort: str | None, top: in
     return replace(report, layers=rows)
 
 
+def _sum_of_known(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else one + other
+
+
 def _added_up(rows: tuple[Call, ...], depth: int) -> tuple[Call, ...]:
     """One row for each module at this depth, where its first call stands."""
     merged: dict[str, Call] = {}
@@ -64,5 +68,9 @@ def _added_up(rows: tuple[Call, ...], depth: int) -> tuple[Call, ...]:
                 traffic_bytes=known.traffic_bytes + row.traffic_bytes,
                 macs_share=None if known.macs_share is None else known.macs_share + (row.macs_share or 0.0),
                 conv=None,
+                time_s=_sum_of_known(known.time_s, row.time_s),
+                bound=None,
+                account=None,
+                hint=None,
             )
     return tuple(merged.values())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.errors import ConvcostError
 from convcost.quantities import BYTES, FLOPS, MACS, PARAMS, SECONDS, quantity
-from convcost.units import human_bytes, human_count, human_time, thousands
+from convcost.units import human_bytes, human_count, human_time, number_of, thousands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -325,7 +325,7 @@ def _unless_uncounted(metric: Metric, found: Found, *, strict: bool) -> Ruling:
 
 
 def _operations(found: Found) -> str:
-    return f"{found.uncounted} operation{'s' if found.uncounted > 1 else ''}"
+    return number_of("operation", found.uncounted)
 
 
 def _at_least(metric: Metric, found: Found) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Literal
 
-from convcost.units import human_count
+from convcost.units import human_count, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -210,4 +210,4 @@ def renamed_summary(changes: Sequence[Change]) -> str | None:
         return None
     few = ", ".join(f"{old} → {new}" for old, new in names[:2])
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""  # noqa: PLR2004 - the two that are shown
-    return f"{len(names)} layer{'s' if len(names) > 1 else ''} renamed: {few}{more}"
+    return f"{number_of('layer', len(names))} renamed: {few}{more}"

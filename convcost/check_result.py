@@ -10,6 +10,7 @@ from convcost.changes import renamed_summary
 from convcost.check_columns import CHECK_COLUMNS, METRIC_FIELDS
 from convcost.columns import records
 from convcost.remedy import REMEDIED
+from convcost.units import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -287,8 +288,8 @@ class CheckResult:
         """What there is to say of each budget; one line when all is well."""
         lines = [line for one in self.budgets for line in one.lines]
         if self.errors:
-            lines.append(f"not checked: {_number(len(self.errors), 'budget')} of {len(self.budgets)}")
-        count = f"{_number(len(self.budgets), 'budget')}, {_number(len(self.rows), 'limit')}"
+            lines.append(f"not checked: {number_of('budget', len(self.errors))} of {len(self.budgets)}")
+        count = f"{number_of('budget', len(self.budgets))}, {number_of('limit', len(self.rows))}"
         return tuple(lines) or (f"within budget: {count}",)
 
     @property
@@ -351,7 +352,3 @@ def _remedy_dict(remedy: Remedy) -> dict[str, Any]:
         "after": remedy.after,
         "totals": dict(remedy.totals),
     }
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''}"

@@ -139,7 +139,7 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
             continue
         watch(result, (), f"looking into {row.placed.block.name} ...")
         asker = askers.setdefault(row.conditions.device, Asker(row.conditions))
-        answer = asker.ask(row.placed, row.timing)
+        answer = asker.ask(row.placed.tree, row.placed.spec.input, row.timing)
         if answer is None:
             rows[index] = replace(row, notes=(*row.notes, "no account: no instrument for this device, or no memory"))
         else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.conv import Conv
 from convcost.timing import OVERHEAD_S
-from convcost.units import human_ratio, human_share, human_time
+from convcost.units import human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -180,7 +180,7 @@ def _memory_bound(facts: Facts) -> Suggestion | None:
         if isinstance(conv, Conv) and set(conv.kernel_size) == {1} and conv.groups == 1 and not conv.transposed:
             c = conv.in_channels
             if c <= FEW_CHANNELS:
-                claim = f"with {c} input channel{'s' if c > 1 else ''} the pointwise stage writes more than it computes"
+                claim = f"with {number_of('input channel', c)} the pointwise stage writes more than it computes"
                 return Suggestion(claim, "copy", layer)
     return None
 

@@ -9,7 +9,7 @@ from convcost.columns import records
 from convcost.kernel_columns import KERNEL_COLUMNS, speedup_of
 from convcost.separability import products_after
 from convcost.sizes import format_sizes
-from convcost.units import human_ratio, human_time
+from convcost.units import human_ratio, human_time, number_of
 
 if TYPE_CHECKING:
     from convcost.columns import Column
@@ -41,7 +41,7 @@ class KernelReport:
         parts = [f"each channel of {format_sizes(self.rows[0].input_shape)} alone"]
         timed = next((row.timing.conditions for row in self.rows if row.timing is not None), None)
         if timed is not None:
-            threads = f"{timed.threads} thread{'s' if timed.threads != 1 else ''}"
+            threads = number_of("thread", timed.threads)
             device = f"{timed.cpu}, {threads}" if timed.device == "cpu" else timed.device
             parts += [timed.dtype, timed.memory_format, device, f"allocator {timed.allocator}"]
             parts.append(f"torch {timed.torch_version}")

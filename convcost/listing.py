@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from convcost.columns import records
 from convcost.history_columns import HISTORY_COLUMNS
 from convcost.shape import require_at_least
+from convcost.units import number_of
 
 if TYPE_CHECKING:
     from convcost.columns import Column
@@ -38,8 +39,8 @@ class History:
     @property
     def head(self) -> str:
         """How many rows there are, and where."""
-        shown = f"{len(self.rows)} of {self.total}" if len(self.rows) < self.total else str(self.total)
-        return f"{shown} timing{'s' if self.total != 1 else ''} in {self.database}"
+        few = "" if len(self.rows) == self.total else f"{len(self.rows)} of "
+        return f"{few}{number_of('timing', self.total)} in {self.database}"
 
     @property
     def verdicts(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from convcost.units import human_bytes, human_count, human_share, human_time
+from convcost.units import human_bytes, human_count, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -147,13 +147,15 @@ class Machine:
         for peak in self.peaks:
             gemm = f"matrix product {human_count(peak.gemm_flop_per_s)}"
             lines.append(
-                f"{peak.dtype}, {_threads(peak.threads)}: {human_count(peak.flop_per_s)}FLOP/s "
+                f"{peak.dtype}, {number_of('thread', peak.threads)}: {human_count(peak.flop_per_s)}FLOP/s "
                 f"({gemm}FLOP/s; spread {human_share(peak.spread)})"
             )
         for level in self.levels:
             room = "" if level.capacity_bytes is None else f" ({human_bytes(level.capacity_bytes)})"
             rate = f"{human_bytes(round(level.byte_per_s))}/s"
-            lines.append(f"{level.name}{room}, {_threads(level.threads)}: {rate} (spread {human_share(level.spread)})")
+            lines.append(
+                f"{level.name}{room}, {number_of('thread', level.threads)}: {rate} (spread {human_share(level.spread)})"
+            )
         empty, call = human_time(self.overhead.empty_call_s), human_time(self.overhead.convolution_call_s)
         lines.append(f"an empty call {empty}, a convolution of nothing {call}")
         if self.noise is not None:
@@ -208,6 +210,11 @@ class Bound:
     def is_beaten(self, attained: float) -> bool:
         """Whether a share of more than 1 cannot be the spread: the calibration is wrong, or no longer right."""
         return attained > 1 + self.spread
+
+    def doubts(self, attained: float | None) -> tuple[str, ...]:
+        """What to say of a row that attained this share: nothing, or that it beats its bound."""
+        beaten = attained is not None and self.is_beaten(attained)
+        return ("faster than its bound: calibrate again, on a quiet machine",) if beaten else ()
 
 
 def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) -> Bound | None:
@@ -283,7 +290,3 @@ def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[
     if not said and machine.peak(dtype, threads) is None:
         said.append(f"not measured with {dtype}")
     return said
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' if count != 1 else ''}"

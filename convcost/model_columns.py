@@ -47,5 +47,10 @@ MODEL_COLUMNS: Final = (
     Column("bound", "bound.roof", "what decides it: compute, memory or overhead", "roof", width=120),
     Column("bound_level", "bound.level", "of the memory hierarchy, where memory decides"),
     Column("attained", "attained", "bound_s / time_s: 1 is as fast as can be", "attained", human_share, width=100),
+    Column("warning", "warning", "what to know before trusting the row's time"),
+    Column("account", "account.records", "parts of the time, each with seconds and kernel; text outside JSON"),
+    Column("onednn_agrees", "account.agreement.agrees", "the sizes that oneDNN says it convolved are this layer's"),
+    Column("hint", "hint.text", "what would make it faster on this machine"),
+    Column("hint_verified", "hint.verified", "whether the hint's alternative was timed"),
 )
 """The fields of a layer."""

@@ -10,13 +10,15 @@ from convcost.cost import FLOPS_PER_MAC
 from convcost.least import least_work
 from convcost.machine import Work
 from convcost.model_columns import MODEL_COLUMNS
-from convcost.units import human_bytes, human_count, human_share, human_time
+from convcost.units import human_bytes, human_count, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from convcost.account import Account
     from convcost.columns import Column
     from convcost.conv import Conv
+    from convcost.hints import Hint
     from convcost.machine import Bound
     from convcost.timing import Conditions, Timing
 
@@ -41,6 +43,8 @@ class Call:
         conv: the convolution, where the call is exactly one.
         time_s: of the layer alone; None where it was not timed.
         bound: the time that cannot be beaten on this machine, of layers with MACs; None where it is not calibrated.
+        account: where the time of a convolution goes; None when not asked for.
+        hint: what would make it faster; None when not asked for, or when nothing was found.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Call:
     conv: Conv | None = None
     time_s: float | None = None
     bound: Bound | None = None
+    account: Account | None = None
+    hint: Hint | None = None
 
     @property
     def flops(self) -> int:
@@ -65,17 +71,32 @@ class Call:
         """Arithmetic intensity; None where nothing is moved."""
         return self.flops / self.traffic_bytes if self.traffic_bytes else None
 
+    @property
+    def layer(self) -> Layer | None:
+        """The convolution on its input, where the call is exactly one with a batch."""
+        if self.conv is None or len(self.input_shape) != len(self.conv.kernel_size) + 2:
+            return None
+        batch, channels, *spatial = self.input_shape
+        return Layer(self.name, self.conv, Shape(batch, channels, tuple(spatial)))
+
     def work(self, dtype: str) -> Work | None:
         """What cannot be left out; None where there are no MACs."""
-        if self.conv is not None and len(self.input_shape) == len(self.conv.kernel_size) + 2:
-            batch, channels, *spatial = self.input_shape
-            return least_work(Layer(self.name, self.conv, Shape(batch, channels, tuple(spatial))), dtype)
+        layer = self.layer
+        if layer is not None:
+            return least_work(layer, dtype)
         return Work(self.flops, self.traffic_bytes, convolution=False) if self.macs else None
 
     @property
     def attained(self) -> float | None:
         """The bound ÷ the time of the layer alone."""
         return self.bound.seconds / self.time_s if self.bound is not None and self.time_s else None
+
+    @property
+    def warning(self) -> str | None:
+        """What to know before trusting the row's time."""
+        beaten = () if self.bound is None else self.bound.doubts(self.attained)
+        seen = () if self.account is None else self.account.agreement.differences
+        return "; ".join((*beaten, *seen)) or None
 
     @property
     def padding(self) -> tuple[int, ...] | None:
@@ -223,7 +244,7 @@ class ModelReport:
         lines += [f"not counted: {u.op}, {u.calls} calls, in {', '.join(u.where[:3])}" for u in self.uncounted]
         if self.forward is not None and self.timed is not None and self.explained is not None:
             spread = f"{human_time(self.forward.time_q25_s)} to {human_time(self.forward.time_q75_s)}"
-            where = f"{self.timed.device}, {self.timed.threads} threads, allocator {self.timed.allocator}"
+            where = f"{self.timed.device}, {number_of('thread', self.timed.threads)}, allocator {self.timed.allocator}"
             lines.append(
                 f"time: forward {human_time(self.forward.time_s)} ({spread}; {where}); "
                 f"the layers alone add up to {human_share(self.explained)} of it"
@@ -239,8 +260,8 @@ class ModelReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the reader should know."""
-        return self.notes
+        """What the reader should know, of the model and of single layers."""
+        return (*self.notes, *(f"{row.name}: {row.warning}" for row in self.layers if row.warning))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `convcost model --format json`."""

@@ -140,6 +140,7 @@ class TimingOptions:
         memory_format: of the inputs, for the record.
         compiled: for the record.
         store: whether timings go into the history.
+        why: whether the times of convolutions are accounted for.
 
     Raises:
         ConvcostError: an unknown memory format or allocator, threads or a budget below their least.
@@ -153,6 +154,7 @@ class TimingOptions:
     memory_format: str = "contiguous"
     compiled: bool = False
     store: bool = True
+    why: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no device could make good."""

@@ -198,7 +198,6 @@ class Row:
         """Everything that the reader must know before trusting the row."""
         counted = [] if self.counts is None else [*map(str, self.counts.differences), self.counts.note or ""]
         timed = () if self.timing is None else self.timing.warnings
+        beaten = () if self.bound is None else self.bound.doubts(self.attained)
         seen = () if self.account is None else self.account.agreement.differences
-        beaten = self.bound is not None and self.attained is not None and self.bound.is_beaten(self.attained)
-        stale = ["faster than its bound: calibrate again, on a quiet machine"] if beaten else []
-        return "; ".join(filter(None, (*self.notes, *counted, *timed, *stale, *seen))) or None
+        return "; ".join(filter(None, (*self.notes, *counted, *timed, *beaten, *seen))) or None

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from convcost.conv import Conv
 from convcost.errors import ConvcostError
 from convcost.machine import bound_of
 from convcost.storing import keep_model
+from convcost.tree import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from convcost.inputs import Input
     from convcost.machine import Machine
     from convcost.nn.load import Loaded
     from convcost.nn.measure_forwards import Forward
     from convcost.nn.measure_model import ModelTiming
+    from convcost.nn.why import Answer
     from convcost.report import Call, ModelReport
     from convcost.request import TimingOptions
 
 __all__ = ["count_target", "load_forward", "time_target"]
+
+_NO_ACCOUNT: Final = ("--why looks into convolutions, each built anew and alone; other layers have no account.",)
 
 
 def count_target(
@@ -51,7 +56,11 @@ def count_target(
 
 
 def time_target(
-    counted: ModelReport, inputs: tuple[Input, ...], args: Mapping[str, object], options: TimingOptions
+    counted: ModelReport,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    options: TimingOptions,
+    tell: Callable[[str], None],
 ) -> ModelReport:
     """A report with times: the target is loaded once more, with weights.
 
@@ -60,6 +69,7 @@ def time_target(
         inputs: of the model; empty for its own.
         args: for the callable.
         options: where and how long to time.
+        tell: is called with lines of progress.
 
     Raises:
         ConvcostError: a device that is not there, too little memory, or a model that does not run.
@@ -73,16 +83,25 @@ def time_target(
     options = replace(options, dtype=_weights_dtype(loaded))
     where = resolve_device(options.devices[0])
     machine, said = calibration_for(where, options.dtype, resolve_threads(options.threads))
-    timed = measure_model(loaded.module, *tensors_for(_wanted(counted.target, inputs, loaded), "cpu"), options)
+    tensors = tensors_for(_wanted(counted.target, inputs, loaded), "cpu")
+    timed = measure_model(loaded.module, *tensors, options, tell)
     kept = keep_model(counted, timed, options, args) if options.store else ()
     layers = tuple(_timed(row, timed, machine, options) for row in counted.layers)
+    layers = _accounted(layers, timed, tell) if options.why else layers
     return replace(
         counted,
         layers=layers,
         forward=timed.whole,
         timed=timed.conditions,
         explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s,
-        notes=(*counted.notes, said, *timed.notes, *(f"forward: {text}" for text in timed.whole.warnings), *kept),
+        notes=(
+            *counted.notes,
+            said,
+            *(_NO_ACCOUNT if options.why else ()),
+            *timed.notes,
+            *(f"forward: {text}" for text in timed.whole.warnings),
+            *kept,
+        ),
     )
 
 
@@ -101,6 +120,27 @@ def _timed(row: Call, timed: ModelTiming, machine: Machine | None, options: Timi
     if machine is not None and work is not None:
         bound = bound_of([work], machine, options.dtype, timed.conditions.threads)
     return replace(row, time_s=timed.layers[row.name].time_s, bound=bound)
+
+
+def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> tuple[Call, ...]:
+    """The rows of convolutions with where their time goes; those that share a timing share the answer."""
+    from convcost.nn.why import Asker  # noqa: PLC0415 - the predicted table does without torch
+
+    asker = Asker(timed.conditions)
+    answers: dict[str, Answer | None] = {}
+    rows = []
+    for row in layers:
+        layer = row.layer
+        if layer is not None and isinstance(layer.op, Conv) and row.name in timed.layers:
+            kind = timed.kinds[row.name]
+            if kind not in answers:
+                tell(f"looking into {row.name} ...")
+                answers[kind] = asker.ask(Stage(row.name, layer.op), layer.input, timed.layers[row.name])
+            answer = answers[kind]
+            rows.append(row if answer is None else replace(row, account=answer.account, hint=answer.hint))
+        else:
+            rows.append(row)
+    return tuple(rows)
 
 
 def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, object]) -> Forward:

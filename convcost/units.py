@@ -16,6 +16,7 @@ __all__ = [
     "human_ratio",
     "human_share",
     "human_time",
+    "number_of",
     "thousands",
     "three_digits",
 ]
@@ -77,6 +78,11 @@ def human_ratio(ratio: float) -> str:
 def human_share(share: float) -> str:
     """A share as a percentage, such as `12.5 %`."""
     return f"{100 * share:.1f} %"
+
+
+def number_of(noun: str, count: int) -> str:
+    """A count with its noun: `1 thread`, `2 threads`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def thousands(count: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from convcost.columns import speedup_text
-from convcost.units import human_ratio, human_share, human_time
+from convcost.units import human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from convcost.rows import Row
@@ -29,7 +29,7 @@ def verdict(row: Row) -> str | None:
     formula += other
     if row.timing is None or row.conditions is None or row.timing.speedup is None:
         return f"{row.placed.block.name}: {formula}, against {baseline.block.name}."
-    threads = f"{row.conditions.threads} thread{'s' if row.conditions.threads != 1 else ''}"
+    threads = number_of("thread", row.conditions.threads)
     device = f"this CPU, {threads}" if row.conditions.device == "cpu" else row.conditions.device
     return f"{row.placed.block.name}: {formula}, {_speed(row)} on {device}.{_reason(row, ratio)}{_bound(row)}"
 

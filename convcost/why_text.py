@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 from convcost.units import human_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from convcost.account import Account
+    from convcost.hints import Hint
+    from convcost.report import Call
     from convcost.rows import Row
 
-__all__ = ["why_text"]
+__all__ = ["why_layers_text", "why_text"]
 
 
 def why_text(row: Row) -> str | None:
@@ -17,8 +22,26 @@ def why_text(row: Row) -> str | None:
     if row.account is None or row.conditions is None:
         return None
     where = "" if row.conditions.device == "cpu" else f" on {row.conditions.device}"
-    lines = [f"{row.placed.block.name}{where}: where {human_time(row.account.time_s)} go", str(row.account)]
-    if row.account.agreement.agrees:
+    return _text(f"{row.placed.block.name}{where}", row.account, row.hint)
+
+
+def why_layers_text(calls: Iterable[Call]) -> tuple[str, ...]:
+    """One block of lines for each distinct layer of a model that was looked into, with the names of its calls."""
+    alike: dict[int, list[Call]] = {}
+    for call in calls:
+        if call.account is not None:
+            alike.setdefault(id(call.account), []).append(call)
+    texts = []
+    for first, *others in alike.values():
+        more = f" (and {len(others)} alike)" if others else ""
+        if first.account is not None:
+            texts.append(_text(f"{first.name}{more}", first.account, first.hint))
+    return tuple(texts)
+
+
+def _text(name: str, account: Account, hint: Hint | None) -> str:
+    lines = [f"{name}: where {human_time(account.time_s)} go", str(account)]
+    if account.agreement.agrees:
         lines.append("  oneDNN's problem text is this layer: groups, channels, sizes")
-    lines += [f"  hint: {row.hint.text}"] if row.hint is not None else []
+    lines += [f"  hint: {hint.text}"] if hint is not None else []
     return "\n".join(lines)

@@ -12,12 +12,15 @@ from convcost.arrangement import arrange
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, refuse_exports, say
+from convcost.cli.progress import ProgressLine
 from convcost.columns import choose_columns
+from convcost.errors import ConvcostError
 from convcost.filling import require_devices
 from convcost.inputs import parse_arg, parse_input
 from convcost.model_columns import MODEL_COLUMNS
 from convcost.request import TimingOptions
 from convcost.targets import count_target, time_target
+from convcost.why_text import why_layers_text
 
 __all__ = ["model_command"]
 
@@ -60,6 +63,10 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     time_budget: Annotated[
         float, typer.Option(help="Seconds for timing, all layers together.", rich_help_panel=TIMING)
     ] = 8.0,
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="Where each convolution's time goes, and what would help.", rich_help_panel=TIMING),
+    ] = False,
     store: o.Store = True,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
@@ -72,19 +79,28 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     refuse_exports(export)
     fields = choose_columns(MODEL_COLUMNS, columns)
     options = None
+    if why and not time:
+        msg = "--why must have times to account for; add --time."
+        raise ConvcostError(msg)
     if time:
-        options = TimingOptions((time_device,), api.parse_threads(threads), allocator, time_budget, store=store)
+        threads_wanted = api.parse_threads(threads)
+        options = TimingOptions((time_device,), threads_wanted, allocator, time_budget, store=store, why=why)
         require_devices(options.devices)
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
     result = count_target(target, given, args, cross_check=cross_check, device=device)
     code = 0 if result.agrees else DISAGREES
     if options is not None:
-        try:
-            result = time_target(result, given, args, options)
-        except KeyboardInterrupt:
-            say(["interrupted: what was not measured yet is left empty."], "note")
-            code = INTERRUPTED
+        with ProgressLine() as progress:
+            try:
+                result = time_target(result, given, args, options, progress)
+            except KeyboardInterrupt:
+                code = INTERRUPTED
     shown = replace(arrange(result, depth=depth, sort=sort, top=top), columns=fields)
     deliver(shown, form, export, table_shown=False, payload=result.to_dict())
+    if why and form is o.OutputFormat.table:
+        for text in why_layers_text(shown.layers):
+            typer.echo(f"\n{text}")
     say(result.warnings, "note")
+    if code == INTERRUPTED:
+        say(["interrupted: what was not measured yet is left empty."], "note")
     return code

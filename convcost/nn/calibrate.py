@@ -21,6 +21,7 @@ from convcost.nn.clock import clock_for
 from convcost.nn.device import free_memory, other_load, pin_allocator, resolve_device, resolve_threads
 from convcost.nn.here import cache_sizes, identity
 from convcost.nn.measure import LOOK_S, MOST_LOAD, timing_settings
+from convcost.units import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,7 +125,7 @@ class _Step:
 
 def _steps(device: torch.device, counts: Sequence[int]) -> Iterator[_Step]:
     for threads in counts:
-        many = f"{threads} thread{'s' if threads > 1 else ''}"
+        many = number_of("thread", threads)
         for dtype in DTYPES:
             yield _Step(f"{dtype} peak, {many}", len(GEMMS) + len(CONVOLUTIONS), threads, _peak_of(dtype, threads))
         inside = 0

@@ -11,13 +11,15 @@ from convcost.conv import Conv
 from convcost.kernel_parts import gpu_kernels, hidden_launches
 from convcost.nn.clock import clock_for
 from convcost.nn.observe import empty_call
+from convcost.tree import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from convcost.nn.clock import Clock
     from convcost.nn.setting import Setting
-    from convcost.rows import Placed
+    from convcost.shape import Shape
+    from convcost.tree import Node
 
 __all__ = ["kernel_seconds", "observe_gpu"]
 
@@ -25,16 +27,18 @@ CALLS: Final = 20
 CAPTURES: Final = 5
 
 
-def observe_gpu(placed: Placed, setting: Setting) -> Observed:
+def observe_gpu(tree: Node, shape: Shape, setting: Setting) -> Observed:
     """Look at a block on a CUDA device; the caller has set inference mode.
 
     Args:
-        placed: the block.
+        tree: of the block.
+        shape: of its input.
         setting: its conditions.
     """
-    call, clock = setting.tree_call(placed.tree, placed.spec.input), clock_for(setting.device, 1)
-    names = {layer.name for layer in placed.layers if isinstance(layer.op, Conv)}
-    empty = empty_call(placed.layers, names, setting)
+    layers, _ = place(tree, shape)
+    call, clock = setting.tree_call(tree, shape), clock_for(setting.device, 1)
+    names = {layer.name for layer in layers if isinstance(layer.op, Conv)}
+    empty = empty_call(layers, names, setting)
     plain_s, empty_s = _a_call(call, clock), _a_call(empty, clock)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
         for _ in range(CAPTURES):

@@ -49,7 +49,11 @@ class ModelTiming:
 
 
 def measure_model(
-    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], request: TimingOptions
+    model: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    request: TimingOptions,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ModelTiming:
     """Time a model on one device.
 
@@ -58,6 +62,7 @@ def measure_model(
         args: positional inputs; of tensors only sizes and dtypes are used, and indices.
         kwargs: keyword inputs, likewise.
         request: device, threads, allocator and time budget.
+        tell: is called with lines of progress.
 
     Raises:
         ConvcostError: a device that is not there, too little memory, or a model that does not run.
@@ -68,6 +73,7 @@ def measure_model(
     if reason := refusal(2 * held, where):
         msg = f"{reason}; or leave out --time."
         raise ConvcostError(msg)
+    tell("looking at the machine ...")
     notes = machine_notes(request, where, conditions.threads, pinned=pinned)
     with timing_settings(conditions.threads):
         model = model.to(where).eval()
@@ -76,7 +82,8 @@ def measure_model(
         probe, _ = reference_probe(where)
         candidates = {WHOLE: lambda: model(*placed[0], **placed[1]), **calls}
         budget = max(0.01, request.time_budget - LOOK_S)
-        series, probes = interleave(candidates, probe, clock_for(where, conditions.threads), budget)
+        clock = clock_for(where, conditions.threads)
+        series, probes = interleave(candidates, probe, clock, budget, lambda _, __, line: tell(line))
     timings = summarise(series, probes, None, pinned=pinned)
     layers = {name: timings[key] for name, key in names.items()}
     return ModelTiming(conditions, timings[WHOLE], layers, len(calls), notes, names)

@@ -20,6 +20,7 @@ from convcost.nn.clock import clock_for
 from convcost.nn.onednn import primitives_of
 from convcost.nn.operators import operator_seconds
 from convcost.onednn_problem import agreement, parse_problem, problem_of
+from convcost.tree import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from convcost.nn.setting import Setting
     from convcost.onednn_lines import Primitive
     from convcost.onednn_problem import Agreement, Problem
-    from convcost.rows import Placed
+    from convcost.tree import Node
 
 __all__ = ["empty_call", "observe"]
 
@@ -60,23 +61,25 @@ class _Best:
     empty_operators: dict[str, float] = field(default_factory=dict)
 
 
-def observe(placed: Placed, setting: Setting, threads: int, budget_s: float) -> tuple[Observed, Agreement]:
+def observe(tree: Node, shape: Shape, setting: Setting, threads: int, budget_s: float) -> tuple[Observed, Agreement]:
     """Look at a block on the CPU; the caller has set threads and inference mode, and pinned the allocator.
 
     Args:
-        placed: the block.
+        tree: of the block.
+        shape: of its input.
         setting: its conditions.
         threads: of torch.
         budget_s: no round begins later.
     """
-    call, clock = setting.tree_call(placed.tree, placed.spec.input), clock_for(setting.device, threads)
+    layers, _ = place(tree, shape)
+    call, clock = setting.tree_call(tree, shape), clock_for(setting.device, threads)
     call()
     call()
     texts = [one.problem for one in _first(primitives_of(call, 1)) if one.is_convolution]
     ran = Counter(map(parse_problem, texts))
-    convs = [layer for layer in placed.layers if isinstance(layer.op, Conv)]
+    convs = [layer for layer in layers if isinstance(layer.op, Conv)]
     inside = {layer.name for layer in convs if _take(ran, layer)}
-    empty = empty_call(placed.layers, inside, setting)
+    empty = empty_call(layers, inside, setting)
     empty()
     empty()
     best, start, number = _Best(), clock.read().wall_s, 0
@@ -86,7 +89,7 @@ def observe(placed: Placed, setting: Setting, threads: int, budget_s: float) -> 
         number += 1
     beyond = {name: seconds - best.empty_operators.get(name, 0.0) for name, seconds in best.operators.items()}
     kernels = cpu_kernels(best.primitives, beyond, WORTH_NAMING * best.plain_s)
-    return Observed(best.plain_s, best.empty_s - best.empty_primitives_s, kernels), agreement(placed.layers, texts)
+    return Observed(best.plain_s, best.empty_s - best.empty_primitives_s, kernels), agreement(layers, texts)
 
 
 def _first(captures: Sequence[tuple[Primitive, ...]]) -> tuple[Primitive, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from convcost.conv import Layer
     from convcost.hints import Suggestion
     from convcost.nn.setting import Setting
-    from convcost.rows import Placed
+    from convcost.tree import Node
 
     Pair = tuple[Callable[[], object], Callable[[], object]]
 
@@ -33,12 +33,14 @@ class Subject:
     """What an alternative is tried on.
 
     Attributes:
-        placed: the block.
+        tree: of the block.
+        shape: of its input.
         setting: its conditions.
         probe: the clock's fixed piece of work.
     """
 
-    placed: Placed
+    tree: Node
+    shape: Shape
     setting: Setting
     probe: Callable[[], object]
 
@@ -71,7 +73,7 @@ def _kernels(call: Callable[[], object]) -> tuple[str, ...]:
 
 
 def _row(subject: Subject) -> Callable[[], object]:
-    return subject.setting.tree_call(subject.placed.tree, subject.placed.spec.input)
+    return subject.setting.tree_call(subject.tree, subject.shape)
 
 
 def _in_format(subject: Subject, *, channels_last: bool) -> Pair:
@@ -80,9 +82,9 @@ def _in_format(subject: Subject, *, channels_last: bool) -> Pair:
 
 
 def _twice_the_batch(subject: Subject, _: Layer | None) -> Pair:
-    shape = subject.placed.spec.input
+    shape = subject.shape
     twice = Shape(2 * shape.batch, shape.channels, shape.spatial)
-    return _row(subject), subject.setting.tree_call(subject.placed.tree, twice)
+    return _row(subject), subject.setting.tree_call(subject.tree, twice)
 
 
 def _two_threads(subject: Subject, _: Layer | None) -> Pair:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from convcost.account import Account, account
+from convcost.cost import cost
 from convcost.hints import PINNED, Facts, Trial, suggest, word
 from convcost.nn.device import pin_allocator, refusal, resolve_threads
 from convcost.nn.faults import fault_seconds
@@ -13,14 +14,16 @@ from convcost.nn.measure import reference_probe, timing_settings
 from convcost.nn.observe import observe
 from convcost.nn.setting import Setting
 from convcost.nn.trials import Subject, attempt
+from convcost.tree import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from convcost.account import Observed
+    from convcost.conv import Layer, Shape
     from convcost.hints import Hint, Suggestion
-    from convcost.rows import Placed
     from convcost.timing import Conditions, Timing
+    from convcost.tree import Node
 
 __all__ = ["Answer", "Asker"]
 
@@ -65,51 +68,53 @@ class Asker:
         self._setting = Setting.of(conditions)
         self._probe: Callable[[], object] | None = None
 
-    def ask(self, placed: Placed, timing: Timing) -> Answer | None:
+    def ask(self, tree: Node, shape: Shape, timing: Timing) -> Answer | None:
         """Look into a block and try what the rules claim; None without instruments for the device, or memory.
 
         Args:
-            placed: the block.
+            tree: of the block.
+            shape: of its input.
             timing: of the row.
         """
-        if self._setting.device.type not in DEVICES or refusal(
-            MOST_COPIES * placed.cost.traffic_bytes, self._setting.device
-        ):
+        layers, _ = place(tree, shape)
+        needed = MOST_COPIES * cost(layers, self._conditions.dtype).traffic_bytes
+        if self._setting.device.type not in DEVICES or refusal(needed, self._setting.device):
             return None
         with timing_settings(self._conditions.threads):
-            seen, found = self._account(placed, timing)
-            return Answer(found, self._hint(placed, found, seen.plain_s))
+            seen, found = self._account(tree, shape, timing)
+            self._probe = self._probe or reference_probe(self._setting.device)[0]
+            subject = Subject(tree, shape, self._setting, self._probe)
+            return Answer(found, self._hint(subject, self._facts(found, layers), seen.plain_s))
 
-    def _account(self, placed: Placed, timing: Timing) -> tuple[Observed, Account]:
+    def _account(self, tree: Node, shape: Shape, timing: Timing) -> tuple[Observed, Account]:
         if self._setting.device.type == "cuda":
             from convcost.nn.gpu import observe_gpu  # noqa: PLC0415 - a CPU does without
 
-            on_gpu = observe_gpu(placed, self._setting)
+            on_gpu = observe_gpu(tree, shape, self._setting)
             return on_gpu, Account(account(timing.time_s, on_gpu))
         pinned = pin_allocator()
         faults = timing.faults_per_call or 0.0
         fault_s = faults * (fault_seconds() or 0.0) if pinned and faults >= 1 else 0.0
-        seen, agreement = observe(placed, self._setting, self._conditions.threads, LOOK_S)
+        seen, agreement = observe(tree, shape, self._setting, self._conditions.threads, LOOK_S)
         return seen, Account(account(timing.time_s, seen, fault_s), agreement)
 
-    def _hint(self, placed: Placed, found: Account, pinned_s: float) -> Hint | None:
-        conditions = self._conditions
-        cores = resolve_threads("all")
-        on_cpu = self._setting.device.type == "cpu"
-        facts = Facts(found, placed.layers, conditions.memory_format, conditions.threads, cores, on_cpu)
+    def _facts(self, found: Account, layers: tuple[Layer, ...]) -> Facts:
+        conditions, on_cpu = self._conditions, self._setting.device.type == "cpu"
+        return Facts(found, layers, conditions.memory_format, conditions.threads, resolve_threads("all"), on_cpu)
+
+    def _hint(self, subject: Subject, facts: Facts, pinned_s: float) -> Hint | None:
         for suggestion in suggest(facts)[:MOST_TRIALS]:
-            trial = self._try(placed, suggestion, found, pinned_s)
+            trial = self._try(subject, suggestion, facts.account, pinned_s)
             hint = word(suggestion, trial)
             if hint is not None:
                 return hint
         return None
 
-    def _try(self, placed: Placed, suggestion: Suggestion, found: Account, pinned_s: float) -> Trial | None:
+    def _try(self, subject: Subject, suggestion: Suggestion, found: Account, pinned_s: float) -> Trial | None:
         """The alternative next to the row's call; None where that call no longer takes the time of the row."""
         if suggestion.alternative == PINNED:  # tried already: the instruments looked at a pinned call
             return Trial(found.time_s, pinned_s, found.time_s / pinned_s)
-        self._probe = self._probe or reference_probe(self._setting.device)[0]
-        trial = attempt(Subject(placed, self._setting, self._probe), suggestion, TRY_S)
+        trial = attempt(subject, suggestion, TRY_S)
         if trial is not None and suggestion.stage is None:
             change = trial.before_s / found.time_s
             return trial if 1 / MOST_CHANGE < change < MOST_CHANGE else None

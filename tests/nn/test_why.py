@@ -145,7 +145,7 @@ def test_a_stage_with_a_depth_multiplier_and_one_of_three_channels_can_be_tried(
     from convcost.nn.trials import Subject, attempt  # noqa: PLC0415 - beside its one use
 
     (row,) = rows("depthwise-separable", depth_multiplier=2, why=False)
-    subject = Subject(row.placed, Setting.of(row.conditions), lambda: None)
+    subject = Subject(row.placed.tree, row.placed.spec.input, Setting.of(row.conditions), lambda: None)
     depthwise, pointwise = row.placed.layers
     for alternative, stage in (("multiplier_1", depthwise), ("copy", pointwise)):
         trial = attempt(subject, Suggestion("It pays", alternative, stage), 0.05)
