@@ -30,6 +30,10 @@ PARTS: Final = (
 )
 
 
+MOST_UNEXPLAINED: Final = 0.5
+"""Of the median, in either direction; beyond it the instruments did not see the row's call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of a call's time.
@@ -82,6 +86,19 @@ class Account:
         """The parts as JSON objects."""
         return tuple({"part": one.part, "seconds": one.seconds, "kernel": one.kernel} for one in self.parts)
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why not to trust it: the parts that were seen are far from the median."""
+        left = self.share("unexplained")
+        if abs(left) <= MOST_UNEXPLAINED:
+            return ()
+        return (f"the account does not add up, {human_share(left)} unexplained: close other programs and run it again",)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before trusting it: its doubts, and what oneDNN convolved in place of the layer."""
+        return (*self.doubts, *(f"oneDNN convolved another layer, {one}" for one in self.agreement.differences))
+
     def seconds(self, *parts: str) -> float:
         """Of these parts together."""
         return sum(one.seconds for one in self.parts if one.part in parts)
@@ -93,8 +110,14 @@ class Account:
     def __str__(self) -> str:
         """One line a part: its name, its time, its share, its kernel."""
         cells = [
-            (p.part, human_time(p.seconds), human_share(p.seconds / self.time_s), p.kernel or "") for p in self.parts
-        ]
+            (
+                p.part,
+                human_time(p.seconds) if p.seconds else "< 1 µs",
+                human_share(p.seconds / self.time_s),
+                p.kernel or "",
+            )
+            for p in self.parts
+        ]  # oneDNN's clock has a resolution of 1 µs
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return "\n".join(
             f"  {name:<{widths[0]}}  {time:>{widths[1]}}  {share:>{widths[2]}}  {kernel}".rstrip()

@@ -10,7 +10,7 @@ from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
 from convcost.errors import ConvcostError
 from convcost.filling import Watch, fill, ignore
 from convcost.request import Request, predict
-from convcost.sizes import pair
+from convcost.sizes import pair, plain
 from convcost.spec import Spec
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         allocator: pinned, or default for what the user's own program will feel.
         time_budget: seconds for all timing together, warm-up included, compiling not.
         why: split each median into parts that sum to it and look for what would help; it takes half a second a row
-            more, and pins the allocator afterwards.
+            more, or some ten calls where one is slow, and pins the allocator afterwards.
         store: keep the timings in the history (`convcost.history`).
         reuse: show a stored run that matches exactly instead of measuring.
         watch: is called with the result as it fills in.
@@ -247,7 +247,7 @@ def explain(  # noqa: PLR0913 - the options of the command, one by one
 
 
 def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:
-    return {name: value for name, value in parameters.items() if value is not None}
+    return {name: plain(value) for name, value in parameters.items() if value is not None}
 
 
 def count(
@@ -598,14 +598,14 @@ def make_spec(  # noqa: PLR0913, PLR0917 - the shape options, one by one
 ) -> Spec:
     """The layer shape of the options, single numbers spread over both axes."""
     return Spec(
-        in_channels,
-        out_channels,
+        plain(in_channels),
+        plain(out_channels),
         pair(kernel_size),
-        height,
-        height if width is None else width,
-        batch,
+        plain(height),
+        plain(height if width is None else width),
+        plain(batch),
         pair(stride),
         pair(dilation),
         padding if isinstance(padding, str) else pair(padding),
-        bias,
+        bool(bias),
     )

@@ -51,8 +51,10 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether no independent count differs from the formula."""
-        return all(row.counts is None or row.counts.agree is not False for row in self.rows)
+        """Whether no independent witness differs: the counters from the formula, oneDNN from the layer that it ran."""
+        counted = (row.counts is None or row.counts.agree is not False for row in self.rows)
+        witnessed = (row.account is None or row.account.agreement.agrees is not False for row in self.rows)
+        return all(counted) and all(witnessed)
 
     @property
     def verdicts(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ LOOK_S: Final = 0.002
 _REASONS: Final = {
     "SQLITE_BUSY": ("is locked by another program", "end that program"),
     "SQLITE_LOCKED": ("is locked by another program", "end that program"),
-    "SQLITE_READONLY": ("is read-only", "make it writable"),
+    "SQLITE_READONLY": ("is read-only", "make it and the files beside it, -wal and -shm, writable"),
     "SQLITE_CANTOPEN": ("cannot be opened", "make its folder writable"),
     "SQLITE_CORRUPT": ("is damaged", "move it away or mend it with `sqlite3 FILE .recover`"),
     "SQLITE_NOTADB": ("is no SQLite database", "move it away"),
@@ -49,7 +49,11 @@ def database_path() -> Path:
     """`CONVCOST_DB`, else `history.sqlite3` in the user's data directory."""
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named).expanduser()
+        try:
+            return Path(named).expanduser()
+        except RuntimeError as error:  # ~somebody who is not there
+            msg = f"{VARIABLE} (={named}) must be a path: {error} Write it out."
+            raise DatabaseError(msg) from error
     from platformdirs import user_data_path  # noqa: PLC0415 - not for those who name their database
 
     return user_data_path("convcost", appauthor=False) / "history.sqlite3"
@@ -182,9 +186,12 @@ def told(path: Path) -> Iterator[None]:
         rule, step = next(
             (text for code, text in _REASONS.items() if name.startswith(code)), ("cannot be used", "move it away")
         )
+        rule, step = ("is a folder", "name a file in it") if path.is_dir() else (rule, step)
         raise _refusal(path, f"{rule} ({error})", step) from error
     except OSError as error:
-        raise _refusal(path, f"cannot be opened ({error.strerror})", "make its folder writable") from error
+        folder = next((one for one in path.parents if one.exists()), path.parent)
+        step = "make its folder writable" if folder.is_dir() else f"{folder} is a file"
+        raise _refusal(path, f"cannot be opened ({error.strerror})", step) from error
     except NoTimingError as error:
         raise _refusal(path, f"holds a row that is no timing ({error})", "move it away") from error
 

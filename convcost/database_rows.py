@@ -20,6 +20,13 @@ NESTED = (Conditions, Setup, Timing)
 """Their fields are columns of their own."""
 SIZES = frozenset({"input_shape", "kernel_size", "stride"})
 TEXTS = frozenset({"notes", "warnings"})
+NUMBERS = {
+    field.name: str(field.type)
+    for kind in (Timing, Entry)
+    for field in fields(kind)
+    if str(field.type).removesuffix(" | None") in {"int", "float"}
+}
+"""The fields of a stored layer that are numbers, with their types."""
 NOT_A_SETTING = frozenset({"measured_at", "time_budget_s", "notes"})
 
 
@@ -60,7 +67,7 @@ def as_stored(names: Sequence[str], values: Sequence[Any]) -> Stored:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"entry {of_entry['id']}: {error}"
         raise NoTimingError(msg) from error
-    return Stored(of_entry["id"], of_session["id"], session, entry)
+    return Stored(of_session["id"], session, entry)
 
 
 def _session(columns: dict[str, Any]) -> Session:
@@ -74,9 +81,18 @@ def _entry(columns: dict[str, Any]) -> Entry:
     for name in SIZES:
         columns[name] = _sizes(columns[name])
     columns["warnings"] = _texts(columns["warnings"])
-    for name in ("time_s", "time_q25_s", "time_q75_s"):
-        float(columns[name])  # a text here would break the table
+    for name, hint in NUMBERS.items():
+        _require_number(name, hint, columns[name])
     return _made(Entry, columns | {"timing": _made(Timing, columns)})
+
+
+def _require_number(name: str, hint: str, value: object) -> None:
+    """Refuse a text where the table has a number."""
+    if not isinstance(value, int if hint.startswith("int") else (int, float)) and not (
+        value is None and "None" in hint
+    ):
+        msg = f"{name} (={value!r}) is no number"
+        raise TypeError(msg)
 
 
 def _made(kind: type[T], columns: Mapping[str, Any]) -> T:

@@ -93,9 +93,10 @@ def _time(
     for device in request.devices:
         budget = request.time_budget / len(request.devices)
         machine, said = calibrations[device]
-        notes = (*notes, said)
         recalled = recall(blocks, request, device, budget) if request.reuse else NOTHING
-        notes = (*notes, *recalled.notes)
+        if machine is not None and recalled.measured is not None:  # the intervals are those of the stored run
+            said = replace(machine, noise=None).note
+        notes = (*notes, said, *recalled.notes)
 
         def filled(
             measured: Measured,
@@ -140,8 +141,8 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
         watch(result, (), f"looking into {row.placed.block.name} ...")
         asker = askers.setdefault(row.conditions.device, Asker(row.conditions))
         answer = asker.ask(row.placed.tree, row.placed.spec.input, row.timing)
-        if answer is None:
-            rows[index] = replace(row, notes=(*row.notes, "no account: no instrument for this device, or no memory"))
+        if isinstance(answer, str):
+            rows[index] = replace(row, notes=(*row.notes, answer))
         else:
             rows[index] = replace(row, account=answer.account, hint=answer.hint)
         result = replace(result, rows=tuple(rows))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from convcost.cost import ITEMSIZE
 from convcost.errors import ConvcostError, did_you_mean
 from convcost.moment import parse_moment
 from convcost.registry import find_block
+from convcost.request import MEMORY_FORMATS, require_one_of
+from convcost.shape import require_at_least
 from convcost.sizes import format_sizes
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ class Filters:
         until: a date or an age; no newer.
 
     Raises:
-        ConvcostError: no such block or command, or a date that is none.
+        ConvcostError: no such block, command, device, dtype or memory format, a number below 1, or a date that is none.
     """
 
     blocks: tuple[str, ...] = ()
@@ -61,6 +65,16 @@ class Filters:
         if self.command is not None and self.command not in COMMANDS:
             msg = f"command (={self.command}) must be a command that times; {did_you_mean(self.command, COMMANDS)}"
             raise ConvcostError(msg)
+        for name in self.devices:
+            if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name, re.ASCII):
+                msg = f"device (={name}) must be cpu, cuda, cuda:1 or mps."
+                raise ConvcostError(msg)
+        for field, allowed in (("dtype", tuple(ITEMSIZE)), ("memory_format", MEMORY_FORMATS)):
+            value = getattr(self, field)
+            if value is not None:
+                require_one_of(field, value, allowed)
+        sizes = {name: getattr(self, name) for name in ("threads", "in_channels", "out_channels")}
+        require_at_least(1, **{name: size for name, size in sizes.items() if size is not None})
 
     def condition(self) -> tuple[str, dict[str, object]]:
         """The filters as SQL on `session` and `entry`, and the values in it by name.
@@ -72,10 +86,13 @@ class Filters:
             self.since and parse_moment("since", self.since),
             self.until and parse_moment("until", self.until),
         )
+        if since and until and since > until:
+            msg = f"since (={self.since}) must be before until (={self.until}); exchange them."
+            raise ConvcostError(msg)
         chosen = _Condition()
         chosen.any_of("session.command = 'compare' AND entry.name = {}", self.blocks)
         chosen.any_of("session.target = {}", self.targets)
-        chosen.any_of("session.device || ':' LIKE {} || ':%'", self.devices)
+        chosen.any_of("instr(session.device || ':', {} || ':') = 1", self.devices)
         for name in ("command", "dtype", "memory_format", "threads"):
             chosen.equal(f"session.{name} = {{}}", getattr(self, name))
         for name in ("in_channels", "out_channels", "kernel_size"):

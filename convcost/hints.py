@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from convcost.conv import Conv
+from convcost.cost import params
 from convcost.timing import OVERHEAD_S
 from convcost.units import human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from convcost.account import Account
     from convcost.conv import Layer
 
-__all__ = ["PINNED", "Facts", "Hint", "Suggestion", "Trial", "suggest", "word"]
+__all__ = ["PINNED", "Facts", "Hint", "Suggestion", "Trial", "suggest", "unverified", "word"]
 
 WORTH_A_LINE: Final = 0.1
 """A part below this share of the time gets no hint."""
@@ -29,6 +30,9 @@ FEW_CHANNELS: Final = 8
 AS_A_COPY: Final = 2.0
 """A stage that takes at most so many times a copy of its output is bound by memory."""
 PINNED: Final = "pinned"
+BATCH: Final = "twice_the_batch"
+NATIVE_CONVOLUTION: Final = "conv"
+"""In the name of the ATen operators that convolve."""
 FAST_DEPTHWISE: Final = ("jit_dw", "brdgmm_dw", "jit_uni_dw")
 """oneDNN's own depthwise kernels, by the beginning of their names."""
 
@@ -84,11 +88,13 @@ class Suggestion:
         claim: a sentence without its end.
         alternative: what to time: a key of `RESULTS`.
         stage: that the alternative is about; None for the whole block.
+        kernels: of the convolutions that the row ran in oneDNN, where the alternative must run another.
     """
 
     claim: str
     alternative: str
     stage: Layer | None = None
+    kernels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,9 @@ class Hint:
 
 
 def suggest(facts: Facts) -> tuple[Suggestion, ...]:
-    """What the rules claim of a row, the most telling first."""
+    """What the rules claim of a row, the most telling first; nothing where the account itself does not add up."""
+    if facts.account.doubts:
+        return ()
     return tuple(filter(None, (rule(facts) for rule in RULES)))
 
 
@@ -117,26 +125,29 @@ def word(suggestion: Suggestion, trial: Trial | None) -> Hint | None:
         trial: of its alternative; None when there was none.
     """
     if trial is None:
-        return Hint(f"{suggestion.claim} (not verified).", verified=False)
-    result = RESULTS[suggestion.alternative](trial)
+        return unverified(suggestion)
+    result = RESULTS[suggestion.alternative](trial, suggestion)
     return None if result is None else Hint(f"{suggestion.claim}: {result}.", verified=True)
+
+
+def unverified(suggestion: Suggestion) -> Hint:
+    """The line of a suggestion that no trial has decided."""
+    return Hint(f"{suggestion.claim} (not verified).", verified=False)
 
 
 def _faults(facts: Facts) -> Suggestion | None:
     share = facts.account.share("page_faults")
     if share < WORTH_A_LINE:
         return None
-    return Suggestion(
-        f"page faults take {human_share(min(1.0, share))} of the time; a pinned allocator does without", PINNED
-    )
+    claim = f"page faults take {_share(facts, 'page_faults')} of the time; a pinned allocator does without"
+    return Suggestion(claim, PINNED)
 
 
 def _overhead(facts: Facts) -> Suggestion | None:
     seconds, time_s = facts.account.seconds("overhead"), facts.account.time_s
     if time_s >= OVERHEAD_S or seconds < MOSTLY * time_s:
         return None
-    share = human_share(min(1.0, seconds / time_s))
-    return Suggestion(f"{share} of the time is dispatch and allocation, not arithmetic", "twice_the_batch")
+    return Suggestion(f"{_share(facts, 'overhead')} of the time is dispatch and allocation, not arithmetic", BATCH)
 
 
 def _depth_multiplier(facts: Facts) -> Suggestion | None:
@@ -154,9 +165,11 @@ def _depth_multiplier(facts: Facts) -> Suggestion | None:
 
 def _reorders(facts: Facts) -> Suggestion | None:
     share = facts.account.share("reorder_input", "reorder_output")
-    if facts.memory_format != "contiguous" or share < WORTH_A_LINE:
+    images = all(len(layer.input.spatial) == 2 for layer in facts.layers)  # noqa: PLR2004 - height and width
+    if not images or facts.memory_format != "contiguous" or share < WORTH_A_LINE:
         return None
-    return Suggestion(f"channels_last would do without layout reorders, {human_share(share)} here", "channels_last")
+    said = _share(facts, "reorder_input", "reorder_output")
+    return Suggestion(f"channels_last would do without layout reorders, {said} here", "channels_last")
 
 
 def _copies(facts: Facts) -> Suggestion | None:
@@ -168,10 +181,12 @@ def _copies(facts: Facts) -> Suggestion | None:
 
 
 def _weights(facts: Facts) -> Suggestion | None:
-    share = facts.account.share("reorder_weights")
-    if share < WORTH_A_LINE:
+    convs = [layer for layer in facts.layers if isinstance(layer.op, Conv)]
+    if not convs or facts.account.share("reorder_weights") < WORTH_A_LINE:
         return None
-    return Suggestion(f"the weights are laid out anew at each call, {human_share(share)} of it", "twice_the_batch")
+    largest = max(convs, key=lambda layer: params(layer.op).value)
+    claim = f"the weights are laid out anew at each call, {_share(facts, 'reorder_weights')} of it"
+    return Suggestion(claim, "packed_weights", largest)
 
 
 def _memory_bound(facts: Facts) -> Suggestion | None:
@@ -186,10 +201,14 @@ def _memory_bound(facts: Facts) -> Suggestion | None:
 
 
 def _threads(facts: Facts) -> Suggestion | None:
-    if not facts.on_cpu or facts.threads != 1 or facts.cores < 2 or facts.account.share("native") < WORTH_A_LINE:  # noqa: PLR2004
+    if not facts.on_cpu or facts.threads != 1 or facts.cores < 2:  # noqa: PLR2004 - the alternative's threads
         return None
-    kernel = max((one for one in facts.account.parts if one.part == "native"), key=lambda one: one.seconds).kernel
-    return Suggestion(f"one thread runs {kernel}", "two_threads")
+    native = [one for one in facts.account.parts if one.part == "native" and NATIVE_CONVOLUTION in (one.kernel or "")]
+    if not native or sum(one.seconds for one in native) < WORTH_A_LINE * facts.account.time_s:
+        return None
+    kernel = max(native, key=lambda one: one.seconds).kernel
+    known = tuple(one.kernel or "" for one in facts.account.parts if one.part == "convolution")
+    return Suggestion(f"torch may have a faster kernel for two threads than {kernel}", "two_threads", kernels=known)
 
 
 RULES: Final[tuple[Callable[[Facts], Suggestion | None], ...]] = (
@@ -205,46 +224,53 @@ RULES: Final[tuple[Callable[[Facts], Suggestion | None], ...]] = (
 """In this order: the first that its trial bears out is printed."""
 
 
+def _share(facts: Facts, *parts: str) -> str:
+    """Of the time, as text; the shares of an account that holds too much end at the whole."""
+    return human_share(min(1.0, facts.account.share(*parts)))
+
+
 def _change(trial: Trial) -> str:
     return f"{human_time(trial.before_s)} → {human_time(trial.after_s)}"
 
 
-def _if_faster(trial: Trial) -> str | None:
+def _if_faster(trial: Trial, _: Suggestion) -> str | None:
     return _change(trial) if trial.gains else None
 
 
-def _a_sample(trial: Trial) -> str | None:
+def _a_sample(trial: Trial, _: Suggestion) -> str | None:
     """Twice the batch, by the time for as many samples as before."""
     half = Trial(trial.before_s, trial.after_s / 2, trial.faster * 2)
     ratio = human_ratio(trial.after_s / trial.before_s)
     return f"twice the batch takes {ratio} the time, {_change(half)} for as many samples" if half.gains else None
 
 
-def _multiplier(trial: Trial) -> str | None:
+def _packed(trial: Trial, suggestion: Suggestion) -> str | None:
+    if not trial.gains or suggestion.stage is None:
+        return None
+    return f"packed once, as torch.compile does with freezing, {suggestion.stage.name} takes {_change(trial)}"
+
+
+def _multiplier(trial: Trial, _: Suggestion) -> str | None:
     if not trial.gains:
         return None
     return f"this stage {_change(trial)} with as many MACs in m·C channels of multiplier 1"
 
 
-def _copy(trial: Trial) -> str | None:
+def _copy(trial: Trial, _: Suggestion) -> str | None:
     if trial.before_s > AS_A_COPY * trial.after_s:
         return None
     return f"it takes {human_time(trial.before_s)}, a plain copy of its output {human_time(trial.after_s)}"
 
 
-def _other_kernel(trial: Trial) -> str | None:
-    if not trial.kernels or not trial.gains:
-        return None
-    return f"two run {_listed(trial.kernels)}, {_change(trial)}"
+def _other_kernel(trial: Trial, suggestion: Suggestion) -> str | None:
+    others = [kernel for kernel in dict.fromkeys(trial.kernels) if kernel not in suggestion.kernels]
+    return f"two run {' and '.join(others)}, {_change(trial)}" if others and trial.gains else None
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(dict.fromkeys(names))
-
-
-RESULTS: Final[dict[str, Callable[[Trial], str | None]]] = {
+RESULTS: Final[dict[str, Callable[[Trial, Suggestion], str | None]]] = {
     PINNED: _if_faster,
-    "twice_the_batch": _a_sample,
+    BATCH: _a_sample,
+    "packed_weights": _packed,
     "multiplier_1": _multiplier,
     "channels_last": _if_faster,
     "contiguous": _if_faster,

@@ -36,7 +36,12 @@ def cpu_kernels(primitives: Sequence[Primitive], operators: Mapping[str, float],
     ran = [Part(role, one.seconds, one.kernel) for role, one in zip(roles(primitives), primitives, strict=True)]
     outside = {name: s for name, s in operators.items() if not (primitives and ONEDNN_OPERATOR in name)}
     largest_first = sorted(outside.items(), key=lambda item: -item[1])
-    return (*ran, *(Part("native", seconds, name) for name, seconds in largest_first if seconds >= least_s))
+    return (*ran, *(Part(_cpu_role(name), s, name) for name, s in largest_first if s >= least_s))
+
+
+def _cpu_role(operator: str) -> str:
+    """An operator of oneDNN whose primitives nobody could read is no native one."""
+    return "convolution" if ONEDNN_OPERATOR in operator else "native"
 
 
 def gpu_kernels(kernels: Iterable[tuple[str, float]]) -> tuple[Part, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.columns import records
@@ -40,7 +41,8 @@ class History:
     def head(self) -> str:
         """How many rows there are, and where."""
         few = "" if len(self.rows) == self.total else f"{len(self.rows)} of "
-        return f"{few}{number_of('timing', self.total)} in {self.database}"
+        there = "" if Path(self.database).exists() else " (no such file yet)"
+        return f"{few}{number_of('timing', self.total)} in {self.database}{there}"
 
     @property
     def verdicts(self) -> tuple[str, ...]:

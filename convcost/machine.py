@@ -163,6 +163,14 @@ class Machine:
             lines.append(f"noise: a speed-up differs by {noise} between {self.noise.processes} fresh processes")
         return tuple(lines)
 
+    @property
+    def note(self) -> str:
+        """What it is used for, and where it lies."""
+        if self.noise is None:
+            return f"bounds from the calibration of {self.date} ({self.source})."
+        term = f"run-to-run term {human_share(self.noise.run_to_run)}"
+        return f"bounds and intervals from the calibration of {self.date}, {term} ({self.source})."
+
     def peak(self, dtype: str, threads: int) -> Peak | None:
         """The compute roof; None where it was not measured."""
         return next((peak for peak in self.peaks if peak.dtype == dtype and self._holds(peak.threads, threads)), None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from convcost.conv import Conv
+from convcost.sizes import format_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,10 +69,23 @@ class Agreement:
     Attributes:
         agrees: None where oneDNN ran no convolution.
         differences: each with the stage it is in.
+        ran: how many convolutions oneDNN ran.
+        stages: how many the block has; those that oneDNN did not run are ATen's own.
     """
 
     agrees: bool | None
     differences: tuple[str, ...] = ()
+    ran: int = 0
+    stages: int = 0
+
+    def __str__(self) -> str:
+        """What the witness says, in one line; empty where it saw nothing."""
+        if self.agrees is None:
+            return ""
+        if not self.agrees:
+            return f"oneDNN convolved another layer: {'; '.join(self.differences)}"
+        seen = "" if self.ran == self.stages else f" for the {self.ran} of {self.stages} stages that it ran"
+        return f"oneDNN's problem text is this layer{seen}: groups, channels, sizes"
 
 
 def parse_problem(text: str) -> Problem | None:
@@ -136,9 +150,9 @@ def agreement(layers: Sequence[Layer], texts: Sequence[str]) -> Agreement:
         layers: of the block; what is no convolution is passed over.
         texts: the problem of each convolution that oneDNN ran.
     """
-    if not texts:
-        return Agreement(None)
     stages = [(layer.name, problem_of(layer)) for layer in layers if isinstance(layer.op, Conv)]
+    if not texts:
+        return Agreement(None, stages=len(stages))
     said: list[str] = []
     position = 0
     for number, text in enumerate(texts):
@@ -158,7 +172,7 @@ def agreement(layers: Sequence[Layer], texts: Sequence[str]) -> Agreement:
                 said += [f"{nearest}: {difference}" for difference in ours.differences(theirs)]
             else:
                 position += match + 1
-    return Agreement(not said, tuple(said))
+    return Agreement(not said, tuple(said), len(texts), len(stages))
 
 
 def _three(sizes: tuple[int, ...], missing: int) -> tuple[int, ...]:
@@ -166,4 +180,4 @@ def _three(sizes: tuple[int, ...], missing: int) -> tuple[int, ...]:
 
 
 def _text(value: int | tuple[int, ...]) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return format_sizes(value) if isinstance(value, tuple) else str(value)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from convcost.onednn_lines import Primitive
     from convcost.onednn_problem import Problem
 
-__all__ = ["parse_sizes", "roles"]
+__all__ = ["reorder_sizes", "roles"]
 
 
-def parse_sizes(text: str) -> tuple[int, ...]:
+def reorder_sizes(text: str) -> tuple[int, ...]:
     """The sizes of a reorder, `1x64x56x56`; none where the text is something else."""
     words = text.split("x")
     return tuple(map(int, words)) if all(word.isdecimal() for word in words) else ()
@@ -50,7 +50,7 @@ def _role(one: Primitive, before: Primitive | None, after: Primitive | None, sin
     """Of one primitive between two convolutions, knowing the roles that were given between them already."""
     if one.kind != "reorder":
         return "native"
-    sizes = parse_sizes(one.problem)
+    sizes = reorder_sizes(one.problem)
     if before is not None and one.layouts.get("src") == before.layouts.get("dst"):
         problem = parse_problem(before.problem)
         if problem is None or sizes == _activation_sizes(problem, len(sizes), output=True):

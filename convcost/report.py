@@ -45,6 +45,7 @@ class Call:
         bound: the time that cannot be beaten on this machine, of layers with MACs; None where it is not calibrated.
         account: where the time of a convolution goes; None when not asked for.
         hint: what would make it faster; None when not asked for, or when nothing was found.
+        note: why there is no account.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Call:
     bound: Bound | None = None
     account: Account | None = None
     hint: Hint | None = None
+    note: str | None = None
 
     @property
     def flops(self) -> int:
@@ -95,8 +97,8 @@ class Call:
     def warning(self) -> str | None:
         """What to know before trusting the row's time."""
         beaten = () if self.bound is None else self.bound.doubts(self.attained)
-        seen = () if self.account is None else self.account.agreement.differences
-        return "; ".join((*beaten, *seen)) or None
+        seen = () if self.account is None else self.account.warnings
+        return "; ".join(filter(None, (self.note, *beaten, *seen))) or None
 
     @property
     def padding(self) -> tuple[int, ...] | None:
@@ -221,8 +223,9 @@ class ModelReport:
 
     @property
     def agrees(self) -> bool:
-        """Whether no counter differs without a known reason."""
-        return all(check.status != "disagrees" for check in self.cross_check.values())
+        """Whether no counter differs without a known reason, and oneDNN convolved these layers."""
+        witnessed = all(row.account is None or row.account.agreement.agrees is not False for row in self.layers)
+        return witnessed and all(check.status != "disagrees" for check in self.cross_check.values())
 
     @property
     def head(self) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convcost.registry import Value
     from convcost.spec import Spec
 
-__all__ = ["MEMORY_FORMATS", "Prediction", "Request", "TimingOptions", "predict"]
+__all__ = ["MEMORY_FORMATS", "Prediction", "Request", "TimingOptions", "predict", "require_one_of"]
 
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 ALLOCATORS: Final = ("pinned", "default")
@@ -74,8 +74,8 @@ class Request:
             find_block(name)
         for name, value in self.given.items():
             PARAMETERS[name].require(value)
-        _require_one_of("dtype", self.dtype, tuple(ITEMSIZE))
-        _require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
+        require_one_of("dtype", self.dtype, tuple(ITEMSIZE))
+        require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         _require_timing(self.allocator, self.threads, self.time_budget)
         if self.why and (not self.time or self.compiled):
             option = "--compile" if self.time else "--no-time"
@@ -158,7 +158,7 @@ class TimingOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no device could make good."""
-        _require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
+        require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         _require_timing(self.allocator, self.threads, self.time_budget)
 
 
@@ -217,7 +217,7 @@ def _options_without_effect(request: Request) -> Sequence[str]:
 
 
 def _require_timing(allocator: str, threads: int | Literal["all"], time_budget: float) -> None:
-    _require_one_of("allocator", allocator, ALLOCATORS)
+    require_one_of("allocator", allocator, ALLOCATORS)
     if threads != "all" and (not isinstance(threads, int) or threads < 1):
         msg = f"threads (={threads}) must be 1 or more, or all."
         raise ConvcostError(msg)
@@ -226,7 +226,12 @@ def _require_timing(allocator: str, threads: int | Literal["all"], time_budget: 
         raise ConvcostError(msg)
 
 
-def _require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse a name that is none of these.
+
+    Raises:
+        ConvcostError: with all of them.
+    """
     if value not in allowed:
         msg = f"{name} (={value}) must be one of {', '.join(allowed)}."
         raise ConvcostError(msg)

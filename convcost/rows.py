@@ -199,5 +199,5 @@ class Row:
         counted = [] if self.counts is None else [*map(str, self.counts.differences), self.counts.note or ""]
         timed = () if self.timing is None else self.timing.warnings
         beaten = () if self.bound is None else self.bound.doubts(self.attained)
-        seen = () if self.account is None else self.account.agreement.differences
+        seen = () if self.account is None else self.account.warnings
         return "; ".join(filter(None, (*self.notes, *counted, *timed, *beaten, *seen))) or None

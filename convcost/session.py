@@ -99,13 +99,11 @@ class Stored:
     """A row of the history.
 
     Attributes:
-        id: in the database.
         session_id: equal for the layers that were timed in turn.
         session: of the layer.
         entry: the layer.
     """
 
-    id: int
     session_id: int
     session: Session
     entry: Entry

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from convcost.errors import ConvcostError
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from fractions import Fraction
 
-__all__ = ["format_sizes", "pair", "parse_padding", "parse_share", "parse_sizes"]
+__all__ = ["format_sizes", "pair", "parse_padding", "parse_share", "parse_sizes", "plain"]
 
 
 def parse_sizes(name: str, text: str) -> tuple[int, int]:
@@ -26,13 +27,24 @@ def parse_sizes(name: str, text: str) -> tuple[int, int]:
     return pair([int(size) for size in text.strip().split("x")])
 
 
+def plain(size: Any) -> Any:  # noqa: ANN401 - of any library
+    """A whole number of any library as Python's own; what is none stays as it is, and is refused where it is used.
+
+    >>> import numpy as np
+    >>> plain(np.int64(3)), type(plain(np.int64(3))).__name__
+    (3, 'int')
+    """
+    return operator.index(size) if isinstance(size, SupportsIndex) and not isinstance(size, bool) else size
+
+
 def pair(sizes: int | Sequence[int]) -> tuple[int, int]:
     """One size for both axes, or (height, width).
 
     Raises:
         ConvcostError: a sequence of any other length.
     """
-    values = (sizes, sizes) if isinstance(sizes, int) else tuple(sizes)
+    listed: Any = sizes if hasattr(sizes, "__len__") else (sizes, sizes)
+    values = tuple(map(plain, listed))
     if len(values) == 1:
         values *= 2
     if len(values) != 2:  # noqa: PLR2004 - height and width

@@ -14,7 +14,7 @@ from convcost.moment import now, show_date
 from convcost.session import Entry, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from convcost.nn.measure import Measured
     from convcost.nn.measure_model import ModelTiming
@@ -61,9 +61,12 @@ def keep(blocks: Sequence[Placed], measured: Measured, request: Request, budget_
         Why nothing was stored; empty when it was.
     """
     placed = {one.block.name: one for one in blocks}
-    entries = [_entry(placed[name], timing) for name, timing in measured.timings.items()]
-    session = _session(request, measured.conditions, budget_s)
-    return _store(replace(session, notes=measured.notes), entries)
+
+    def run() -> tuple[Session, list[Entry]]:
+        entries = [_entry(placed[name], timing) for name, timing in measured.timings.items()]
+        return replace(_session(request, measured.conditions, budget_s), notes=measured.notes), entries
+
+    return _store(run)
 
 
 def recall(blocks: Sequence[Placed], request: Request, device: str, budget_s: float) -> Recalled:
@@ -117,6 +120,12 @@ def keep_model(
     Returns:
         Why nothing was stored; empty when it was.
     """
+    return _store(lambda: _run_of_model(counted, timed, options, arguments))
+
+
+def _run_of_model(
+    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any]
+) -> tuple[Session, list[Entry]]:
     session = _session(options, timed.conditions, options.time_budget, counted.target)
     whole = {
         "target": counted.target,
@@ -133,19 +142,22 @@ def keep_model(
         if call.name in timed.layers:
             distinct.setdefault(timed.kinds[call.name], call)
     layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
-    return _store(replace(session, notes=timed.notes), [forward, *layers])
+    return replace(session, notes=timed.notes), [forward, *layers]
 
 
-def _store(session: Session, entries: Sequence[Entry]) -> tuple[str, ...]:
-    if not entries:
-        return ()
+def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:
+    """Store a run; whatever goes wrong is said and costs no timing, which took seconds."""
     try:
         from convcost.database import add  # noqa: PLC0415 - a run without a clock does without SQLite
         from convcost.database_file import database_path  # noqa: PLC0415 - the same
 
-        add(database_path(), session, entries)
-    except (ConvcostError, ImportError) as error:
+        session, entries = run()
+        if entries:
+            add(database_path(), session, entries)
+    except ConvcostError as error:
         return (f"these timings are not stored: {error}",)
+    except Exception as error:  # noqa: BLE001 - said, and the timings are shown
+        return (f"these timings are not stored: {type(error).__name__}: {error}; --no-store does without.",)
     return ()
 
 

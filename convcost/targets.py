@@ -127,7 +127,7 @@ def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str
     from convcost.nn.why import Asker  # noqa: PLC0415 - the predicted table does without torch
 
     asker = Asker(timed.conditions)
-    answers: dict[str, Answer | None] = {}
+    answers: dict[str, Answer | str] = {}
     rows = []
     for row in layers:
         layer = row.layer
@@ -137,7 +137,10 @@ def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str
                 tell(f"looking into {row.name} ...")
                 answers[kind] = asker.ask(Stage(row.name, layer.op), layer.input, timed.layers[row.name])
             answer = answers[kind]
-            rows.append(row if answer is None else replace(row, account=answer.account, hint=answer.hint))
+            if isinstance(answer, str):
+                rows.append(replace(row, note=answer))
+            else:
+                rows.append(replace(row, account=answer.account, hint=answer.hint))
         else:
             rows.append(row)
     return tuple(rows)

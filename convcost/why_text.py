@@ -41,7 +41,6 @@ def why_layers_text(calls: Iterable[Call]) -> tuple[str, ...]:
 
 def _text(name: str, account: Account, hint: Hint | None) -> str:
     lines = [f"{name}: where {human_time(account.time_s)} go", str(account)]
-    if account.agreement.agrees:
-        lines.append("  oneDNN's problem text is this layer: groups, channels, sizes")
+    lines += [f"  {account.agreement}"] if account.agreement.agrees is not None else []
     lines += [f"  hint: {hint.text}"] if hint is not None else []
     return "\n".join(lines)

@@ -187,7 +187,7 @@ REFUSED = [
     (of_another_program, r"belongs to another program; take another file, or let"),
     (no_database, r"is no SQLite database \(.*\); move it away, or let"),
     (cut_short, r"is damaged \(.*\); move it away or mend it with"),
-    (a_folder, r"cannot be opened \(.*\); make its folder writable, or let"),
+    (a_folder, r"is a folder \(.*\); name a file in it, or let"),
 ]
 
 
@@ -209,6 +209,23 @@ def test_a_row_that_someone_else_changed_is_named(database: Path) -> None:
         connection.execute("UPDATE entry SET input_shape = 'large' WHERE id = 2")
     with pytest.raises(DatabaseError, match=r"holds a row that is no timing \(entry 2: .*large"):
         names(database)
+
+
+@pytest.mark.parametrize(("field", "value"), [("speedup", "abc"), ("time_runs", "many"), ("macs", "1e9 or so")])
+def test_a_text_where_a_number_belongs_is_named(database: Path, field: str, value: str) -> None:
+    add(database, made.session(), TWO)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"UPDATE entry SET {field} = ? WHERE id = 2", [value])  # noqa: S608 - a row of the table above
+    with pytest.raises(
+        DatabaseError, match=rf"holds a row that is no timing \(entry 2: {field} \(='{value}'\) is no num"
+    ):
+        names(database)
+
+
+def test_a_file_where_a_folder_is_wanted_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(DatabaseError, match=r"cannot be opened \(.*\); .*/file is a file, or let"):
+        add(tmp_path / "file" / "history.sqlite3", made.session(), TWO)
 
 
 def test_a_locked_database_is_waited_for_and_then_refused(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

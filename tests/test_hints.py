@@ -33,7 +33,7 @@ def test_an_account_of_convolution_alone_gets_no_hint() -> None:
     [
         (Part("reorder_input", 0.2 * MS, "reorder jit:uni"), "channels_last"),
         (Part("reorder_output", 0.2 * MS, "reorder jit:uni"), "channels_last"),
-        (Part("reorder_weights", 0.2 * MS, "reorder jit:uni"), "twice_the_batch"),
+        (Part("reorder_weights", 0.2 * MS, "reorder jit:uni"), "packed_weights"),
         (Part("native", 0.2 * MS, "aten::_slow_conv2d_forward"), "two_threads"),
         (Part("page_faults", 0.2 * MS), "pinned"),
     ],
@@ -100,6 +100,12 @@ def test_a_pointwise_stage_of_three_channels_is_compared_with_a_copy() -> None:
             Trial(1 * MS, 0.5 * MS, 1.9, ("jit_1x1:avx2", "jit_1x1:avx2")),
             "It pays: two run jit_1x1:avx2, 1.00 ms → 500 µs.",
         ),
+        (
+            "packed_weights",
+            Trial(0.2 * MS, 0.15 * MS, 1.3),
+            "It pays: packed once, as torch.compile does with freezing, conv takes 200 µs → 150 µs.",
+        ),
+        ("packed_weights", Trial(0.2 * MS, 0.19 * MS, 0.99), None),
         ("two_threads", Trial(1 * MS, 0.5 * MS, 1.9), None),
         ("two_threads", Trial(1 * MS, 36 * MS, 0.02, ("jit_1x1:avx2",)), None),
         (
@@ -114,7 +120,35 @@ def test_a_pointwise_stage_of_three_channels_is_compared_with_a_copy() -> None:
 )  # fmt: skip
 def test_a_trial_bears_a_claim_out_or_drops_it(alternative: str, trial: Trial, text: str | None) -> None:
     expected = None if text is None else Hint(text, verified=True)
-    assert word(Suggestion("It pays", alternative), trial) == expected
+    assert word(Suggestion("It pays", alternative, LAYER), trial) == expected
+
+
+def test_two_threads_that_run_the_kernels_of_one_are_no_other_kernel() -> None:
+    trial = Trial(1 * MS, 0.5 * MS, 1.9, ("jit:avx2", "jit_dw:avx2"))
+    assert word(Suggestion("It pays", "two_threads", kernels=("jit:avx2", "jit_dw:avx2")), trial) is None
+    (hint,) = [word(Suggestion("It pays", "two_threads", kernels=("jit:avx2",)), trial)]
+    assert hint == Hint("It pays: two run jit_dw:avx2, 1.00 ms → 500 µs.", verified=True)
+
+
+def test_a_copy_outside_the_convolutions_points_to_no_other_thread_count() -> None:
+    assert claims(CONVOLUTION, Part("native", 0.5 * MS, "aten::cat")) == []
+
+
+def test_an_account_that_does_not_add_up_gets_no_hint_and_says_so() -> None:
+    reorder = Part("reorder_input", 5 * MS, "reorder jit:uni")
+    assert claims(CONVOLUTION, reorder) == ["channels_last"]
+    wrong = (CONVOLUTION, reorder, Part("unexplained", -4 * MS))
+    assert claims(*wrong) == []
+    (doubt,) = Account(wrong).doubts
+    assert doubt.startswith("the account does not add up, -200.0 % unexplained: close other programs")
+    assert Account((CONVOLUTION, Part("unexplained", 0.4 * MS))).doubts == ()
+
+
+def test_the_weights_of_the_largest_stage_are_tried_packed() -> None:
+    small, large = (Layer(name, Conv(c, c, 3, padding=1), Shape(1, c, (9, 9))) for name, c in (("a", 8), ("b", 64)))
+    (found,) = suggest(facts(CONVOLUTION, Part("reorder_weights", 0.5 * MS, "r"), layers=(small, large)))
+    assert found.stage is large
+    assert found.claim == "the weights are laid out anew at each call, 33.3 % of it"
 
 
 def test_a_claim_without_a_trial_says_so() -> None:

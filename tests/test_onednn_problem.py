@@ -68,8 +68,8 @@ def test_every_stage_that_ran_in_order_agrees() -> None:
     second = Layer("pointwise", Conv(64, 8, 1), Shape(1, 64, (56, 56)))
     add = Layer("add", Add(), Shape(1, 8, (56, 56)))
     texts = [STANDARD_TEXT, "mb1_ic64oc8_ih56oh56kh1sh1dh0ph0_iw56ow56kw1sw1dw0pw0"]
-    assert agreement([STANDARD, second, add], texts) == Agreement(agrees=True)
-    assert agreement([STANDARD, second, add], texts[1:]) == Agreement(agrees=True)
+    assert agreement([STANDARD, second, add], texts) == Agreement(agrees=True, ran=2, stages=2)
+    assert agreement([STANDARD, second, add], texts[1:]) == Agreement(agrees=True, ran=1, stages=2)
 
 
 def test_without_a_convolution_of_onednn_there_is_no_witness() -> None:
@@ -78,7 +78,26 @@ def test_without_a_convolution_of_onednn_there_is_no_witness() -> None:
 
 def test_a_text_of_another_layer_disagrees_and_says_in_which_stage() -> None:
     found = agreement([STANDARD], [STANDARD_TEXT.replace("oc64", "oc32")])
-    assert found == Agreement(agrees=False, differences=("conv: out_channels 64 here, 32 for oneDNN",))
+    assert found == Agreement(False, ("conv: out_channels 64 here, 32 for oneDNN",), ran=1, stages=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (Agreement(None, stages=1), ""),
+        (Agreement(agrees=True, ran=2, stages=2), "oneDNN's problem text is this layer: groups, channels, sizes"),
+        (
+            Agreement(agrees=True, ran=1, stages=2),
+            "oneDNN's problem text is this layer for the 1 of 2 stages that it ran: groups, channels, sizes",
+        ),
+        (
+            Agreement(False, ("conv: groups 1 here, 2 for oneDNN",), 1, 1),
+            "oneDNN convolved another layer: conv: groups 1 here, 2 for oneDNN",
+        ),
+    ],
+)
+def test_the_witness_says_what_it_saw(found: Agreement, text: str) -> None:
+    assert str(found) == text
 
 
 def test_a_text_that_is_one_too_many_disagrees() -> None:

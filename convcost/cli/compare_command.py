@@ -14,7 +14,7 @@ from convcost import api
 from convcost.blocks import DEFAULT_BLOCKS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
-from convcost.cli.output import deliver, is_terminal, refuse_exports, say, terminal_width
+from convcost.cli.output import deliver, is_terminal, print_blocks, refuse_exports, say, terminal_width
 from convcost.columns import COMPARE_COLUMNS, choose_columns
 from convcost.errors import ConvcostError
 from convcost.sizes import parse_padding, parse_share, parse_sizes
@@ -225,8 +225,7 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
         for row in result.rows:
             typer.echo(f"\n{api.explain_row(row)}", err=not is_table)
     if why and is_table:
-        for text in filter(None, map(why_text, result.rows)):
-            typer.echo(f"\n{text}")
+        print_blocks(filter(None, map(why_text, result.rows)))
     if roofline and is_table:
         for plot in api.draw_rooflines(result, terminal_width() if is_terminal(sys.stdout) else 80):
             typer.echo(f"\n{plot}")

@@ -11,7 +11,7 @@ from convcost import api
 from convcost.arrangement import arrange
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
-from convcost.cli.output import deliver, refuse_exports, say
+from convcost.cli.output import deliver, print_blocks, refuse_exports, say
 from convcost.cli.progress import ProgressLine
 from convcost.columns import choose_columns
 from convcost.errors import ConvcostError
@@ -98,8 +98,7 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     shown = replace(arrange(result, depth=depth, sort=sort, top=top), columns=fields)
     deliver(shown, form, export, table_shown=False, payload=result.to_dict())
     if why and form is o.OutputFormat.table:
-        for text in why_layers_text(shown.layers):
-            typer.echo(f"\n{text}")
+        print_blocks(why_layers_text(shown.layers))
     say(result.warnings, "note")
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")

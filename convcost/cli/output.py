@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
     from convcost.columns import Column
 
-__all__ = ["Result", "deliver", "deliver_text", "fitted", "is_terminal", "refuse_exports", "say", "terminal_width"]
+__all__ = [
+    "Result",
+    "deliver",
+    "deliver_text",
+    "fitted",
+    "is_terminal",
+    "print_blocks",
+    "refuse_exports",
+    "say",
+    "terminal_width",
+]
 
 
 class Result(Protocol):
@@ -63,6 +73,13 @@ def say(lines: Iterable[str], kind: str) -> None:
     """Print lines to stderr, each beginning with what it is."""
     for line in lines:
         print(fitted(f"{kind}: {line}", sys.stderr), file=sys.stderr)  # noqa: T201 - the command line prints
+
+
+def print_blocks(texts: Iterable[str]) -> None:
+    """Print texts of several lines to stdout, each after an empty line."""
+    for text in texts:
+        lines = "".join(f"{fitted(line, sys.stdout)}\n" for line in text.splitlines())
+        _out(f"\n{lines}")
 
 
 def fitted(line: str, stream: TextIO) -> str:

@@ -20,7 +20,17 @@ from convcost.timing import Sample, Series
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["AcceleratorClock", "Clock", "CpuClock", "Reading", "Watcher", "clock_for", "interleave", "probe_seconds"]
+__all__ = [
+    "AcceleratorClock",
+    "Clock",
+    "CpuClock",
+    "Reading",
+    "Watcher",
+    "clock_for",
+    "interleave",
+    "probe_seconds",
+    "seconds_of",
+]
 
 BLOCK_S: Final = 0.020
 LEAST_CALLS: Final = 6
@@ -162,7 +172,7 @@ def interleave(  # noqa: PLR0913 - the parts of a timing
     for one in known if compiles else ():
         if watch is not None:
             watch({}, probes, f"compiling {one.name} ...")
-        one.first_s = _seconds(one.call, clock)
+        one.first_s = seconds_of(one.call, clock)
     start = clock.read().wall_s
     deadline = start + budget_s
     told = -TELL_S
@@ -195,14 +205,15 @@ def _warm_up(one: _Candidate, clock: Clock, latest: float) -> None:
     """At least one call; then 3 calls or 50 ms after the first, unless the time is needed for the others."""
     spent = 0.0
     for number in range(WARM_UP_CALLS):
-        one.call_s = _seconds(one.call, clock)
+        one.call_s = seconds_of(one.call, clock)
         one.first_s = one.first_s or one.call_s
         spent += one.call_s if number else 0.0
         if clock.read().wall_s > latest or spent > WARM_UP_S:
             break
 
 
-def _seconds(call: Callable[[], object], clock: Clock) -> float:
+def seconds_of(call: Callable[[], object], clock: Clock) -> float:
+    """Seconds of one call."""
     before = clock.read().wall_s
     call()
     return clock.read().wall_s - before
@@ -226,7 +237,7 @@ def _fits(known: list[_Candidate], number: int, left_s: float) -> bool:
 def probe_seconds(probe: Callable[[], object], clock: Clock) -> float:
     """Seconds of the fastest of three calls, after an untimed one."""
     probe()
-    return min(_seconds(probe, clock) for _ in range(PROBE_CALLS))
+    return min(seconds_of(probe, clock) for _ in range(PROBE_CALLS))
 
 
 def _block(one: _Candidate, number: int, clock: Clock, deadline: float) -> None:

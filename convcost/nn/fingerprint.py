@@ -78,7 +78,7 @@ def _switches(device: torch.device) -> Iterator[str]:
 
 def _variables() -> list[str]:
     return [
-        f"{name}={value}"
+        f"{name}={value}".encode(errors="backslashreplace").decode()  # the environment may hold any bytes
         for name, value in sorted(os.environ.items())
         if name.startswith(PREFIXES) and not name.endswith(NO_SWITCH)
     ]

@@ -86,5 +86,4 @@ def calibration_for(device: torch.device, dtype: str, threads: int) -> tuple[Mac
             None,
             f"no bound is shown: the calibration of {machine.date} is not of this: {said}; run convcost calibrate.",
         )
-    noise = f", run-to-run term {100 * machine.noise.run_to_run:.1f} %" if machine.noise else ""
-    return machine, f"bounds{' and intervals' if noise else ''} from the calibration of {machine.date}{noise} ({path})."
+    return machine, machine.note

@@ -35,7 +35,6 @@ class ModelTiming:
         conditions: of all timings.
         whole: the forward pass.
         layers: of each module call, by the name of its row; calls of one kind on one shape share a timing.
-        distinct: how many different layers were timed.
         notes: about the machine.
         kinds: of each row that was timed, which layer it is: equal for those that share a timing.
     """
@@ -43,7 +42,6 @@ class ModelTiming:
     conditions: Conditions
     whole: Timing
     layers: Mapping[str, Timing]
-    distinct: int
     notes: tuple[str, ...]
     kinds: Mapping[str, str]
 
@@ -86,7 +84,7 @@ def measure_model(
         series, probes = interleave(candidates, probe, clock, budget, lambda _, __, line: tell(line))
     timings = summarise(series, probes, None, pinned=pinned)
     layers = {name: timings[key] for name, key in names.items()}
-    return ModelTiming(conditions, timings[WHOLE], layers, len(calls), notes, names)
+    return ModelTiming(conditions, timings[WHOLE], layers, notes, names)
 
 
 def forward_call(

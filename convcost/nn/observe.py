@@ -16,7 +16,7 @@ import torch
 from convcost.account import Observed
 from convcost.conv import Add, Conv, Shape
 from convcost.kernel_parts import cpu_kernels
-from convcost.nn.clock import clock_for
+from convcost.nn.clock import clock_for, seconds_of
 from convcost.nn.onednn import primitives_of
 from convcost.nn.operators import operator_seconds
 from convcost.onednn_problem import agreement, parse_problem, problem_of
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from convcost.onednn_problem import Agreement, Problem
     from convcost.tree import Node
 
-__all__ = ["empty_call", "observe"]
+__all__ = ["LEAST_CALLS", "empty_call", "observe"]
 
 CAPTURES: Final = 5
 ROUNDS: Final = 3
+LEAST_CALLS: Final = 6
+"""Of the block, however slow it is: to warm up, for the sizes, for a first time, and one for each instrument."""
 LONG_CALL_S: Final = 0.02
 """A longer call is looked at only once a round by each instrument."""
 WORTH_NAMING: Final = 0.01
@@ -74,7 +76,6 @@ def observe(tree: Node, shape: Shape, setting: Setting, threads: int, budget_s: 
     layers, _ = place(tree, shape)
     call, clock = setting.tree_call(tree, shape), clock_for(setting.device, threads)
     call()
-    call()
     texts = [one.problem for one in _first(primitives_of(call, 1)) if one.is_convolution]
     ran = Counter(map(parse_problem, texts))
     convs = [layer for layer in layers if isinstance(layer.op, Conv)]
@@ -83,7 +84,7 @@ def observe(tree: Node, shape: Shape, setting: Setting, threads: int, budget_s: 
     empty()
     empty()
     best, start, number = _Best(), clock.read().wall_s, 0
-    call_s = _seconds(call, clock)
+    call_s = seconds_of(call, clock)
     while number == 0 or (number < ROUNDS and clock.read().wall_s - start < budget_s):
         _round(best, call, empty, CAPTURES if call_s < LONG_CALL_S else 1, clock)
         number += 1
@@ -111,11 +112,11 @@ def _round(best: _Best, call: Callable[[], object], empty: Callable[[], object],
         seconds = sum(one.seconds for one in captured)
         if seconds < best.primitives_s:
             best.primitives, best.primitives_s = captured, seconds
-    for _ in range(times + 1):
-        best.plain_s = min(best.plain_s, _seconds(call, clock))
-        best.empty_s = min(best.empty_s, _seconds(empty, clock))
     for _ in range(times):
-        best.plain_s = min(best.plain_s, _seconds(call, clock))
+        best.plain_s = min(best.plain_s, seconds_of(call, clock))
+        best.empty_s = min(best.empty_s, seconds_of(empty, clock))
+    for _ in range(times - 1):
+        best.plain_s = min(best.plain_s, seconds_of(call, clock))
     _keep(best.operators, operator_seconds(call, times))
     for captured in primitives_of(empty, CAPTURES):
         best.empty_primitives_s = min(best.empty_primitives_s, sum(one.seconds for one in captured))
@@ -125,12 +126,6 @@ def _round(best: _Best, call: Callable[[], object], empty: Callable[[], object],
 def _keep(best: dict[str, float], seen: Mapping[str, float]) -> None:
     for name, seconds in seen.items():
         best[name] = min(seconds, best.get(name, seconds))
-
-
-def _seconds(call: Callable[[], object], clock: Clock) -> float:
-    before = clock.read().wall_s
-    call()
-    return clock.read().wall_s - before
 
 
 def empty_call(layers: Sequence[Layer], inside: set[str], setting: Setting) -> Callable[[], object]:

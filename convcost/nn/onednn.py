@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -38,6 +39,15 @@ def primitives_of(call: Callable[[], object], times: int = 5) -> list[tuple[Prim
 
 
 def _verbose(call: Callable[[], object], times: int) -> None:
-    with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):  # type: ignore[no-untyped-call]  # torch's
+    verbose: Any = torch.backends.mkldnn.verbose
+    with verbose(torch.backends.mkldnn.VERBOSE_ON):
         for _ in range(times):
             call()
+    if wanted := _users_level():
+        verbose(wanted).__enter__()  # leaving the block above has switched it off; the user wants it on for good
+
+
+def _users_level() -> int:
+    """How much the user's environment asks oneDNN to say; 0 for nothing."""
+    said = os.environ.get("ONEDNN_VERBOSE") or os.environ.get("DNNL_VERBOSE") or "0"
+    return int(said) if said in {"1", "2"} else 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from convcost.nn.build import build
 from convcost.nn.device import resolve_device
@@ -13,8 +14,6 @@ from convcost.nn.mirror import build_conv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import nn
 
     from convcost.conv import Conv, Shape
     from convcost.timing import Conditions
@@ -54,6 +53,25 @@ class Setting:
     def conv_call(self, conv: Conv, shape: Shape) -> Callable[[], object]:
         """A call of one convolution with explicit padding."""
         return self._call(build_conv(conv, device=self.device, dtype=self.dtype).eval(), shape)
+
+    def packed_call(self, conv: Conv, shape: Shape) -> Callable[[], object]:
+        """A call of one convolution whose weights oneDNN has laid out once, as torch.compile does when it freezes.
+
+        Raises:
+            RuntimeError: this torch cannot, or the convolution is no plain one on height and width.
+        """
+        module = build_conv(conv, device=self.device, dtype=self.dtype)
+        if type(module) is not nn.Conv2d:
+            msg = "only a plain nn.Conv2d is packed"
+            raise RuntimeError(msg)
+        pack: Any = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)  # noqa: SLF001 - torch's own compiler calls it
+        run: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+        if pack is None or run is None:
+            msg = "this torch has no packed convolution"
+            raise RuntimeError(msg)
+        sizes = (module.padding, module.stride, module.dilation, module.groups)
+        weight, data = pack(module.weight.detach().to_mkldnn(), *sizes), self.random(shape)
+        return lambda: run(data, weight, module.bias, *sizes, "none", [], "")
 
     def random(self, shape: Shape) -> torch.Tensor:
         """Random values of this shape."""

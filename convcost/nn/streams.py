@@ -69,8 +69,10 @@ def _redirected(descriptor: int, file: BinaryIO) -> Iterator[None]:
 def _flush() -> None:
     """Write out what Python's and C's streams hold; a stream that is closed holds nothing."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            stream.flush()
+        flush = getattr(stream, "flush", None)  # a notebook's or a user's own stream may lack anything
+        if flush is not None and not getattr(stream, "closed", False):
+            with suppress(OSError):  # whoever read it has gone
+                flush()
     _libc().fflush(None)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from convcost.conv import Conv, Shape
-from convcost.hints import Trial
+from convcost.conv import Conv, Shape, with_padding
+from convcost.hints import PINNED, Trial
 from convcost.nn.clock import clock_for, interleave
 from convcost.nn.onednn import primitives_of
 from convcost.timing import summarise
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convcost.conv import Layer
     from convcost.hints import Suggestion
     from convcost.nn.setting import Setting
+    from convcost.timing import Timing
     from convcost.tree import Node
 
     Pair = tuple[Callable[[], object], Callable[[], object]]
@@ -45,15 +46,18 @@ class Subject:
     probe: Callable[[], object]
 
 
-def attempt(subject: Subject, suggestion: Suggestion, budget_s: float) -> Trial | None:
+def attempt(subject: Subject, suggestion: Suggestion, budget_s: float, timing: Timing) -> Trial | None:
     """Time an alternative; None where torch cannot run it.
 
     Args:
         subject: what it is an alternative to; the caller has set one thread or more, and inference mode.
         suggestion: names the alternative.
         budget_s: seconds.
+        timing: of the row, which stands for a call before the allocator was pinned.
     """
     threads = torch.get_num_threads()
+    if suggestion.alternative == PINNED:
+        return _pinned(subject, budget_s, timing)
     try:
         before, after = PAIRS[suggestion.alternative](subject, suggestion.stage)
         clock = clock_for(subject.setting.device, threads)
@@ -65,6 +69,14 @@ def attempt(subject: Subject, suggestion: Suggestion, budget_s: float) -> Trial 
         torch.set_num_threads(threads)
     timings = summarise(series, probes, BEFORE, pinned=False)
     return Trial(timings[BEFORE].time_s, timings[AFTER].time_s, timings[AFTER].speedup_low or 0.0, kernels)
+
+
+def _pinned(subject: Subject, budget_s: float, timing: Timing) -> Trial:
+    """The row's call with the allocator pinned, which nothing undoes: its quartiles stand against those of the row."""
+    clock = clock_for(subject.setting.device, torch.get_num_threads())
+    series, probes = interleave({AFTER: _row(subject)}, subject.probe, clock, budget_s)
+    now = summarise(series, probes, None, pinned=False)[AFTER]
+    return Trial(timing.time_s, now.time_s, timing.time_q25_s / now.time_q75_s)
 
 
 def _kernels(call: Callable[[], object]) -> tuple[str, ...]:
@@ -118,6 +130,17 @@ def _multiplier_1(subject: Subject, stage: Layer | None) -> Pair:
     return subject.setting.conv_call(conv, shape), subject.setting.conv_call(wide, wide_shape)
 
 
+def _packed(subject: Subject, stage: Layer | None) -> Pair:
+    """The stage with weights that oneDNN has laid out once; zeros that torch puts around the input first are there."""
+    conv, shape = _convolution(stage)
+    pairs = conv.explicit_padding(shape.spatial)
+    if any(before != after for before, after in pairs):
+        conv = with_padding(conv, ((0, 0),) * len(pairs))
+        padded = (size + before + after for size, (before, after) in zip(shape.spatial, pairs, strict=True))
+        shape = Shape(shape.batch, shape.channels, tuple(padded))
+    return subject.setting.conv_call(conv, shape), subject.setting.packed_call(conv, shape)
+
+
 def _copy(subject: Subject, stage: Layer | None) -> Pair:
     """A copy of as many bytes as the stage writes."""
     conv, shape = _convolution(stage)
@@ -138,6 +161,7 @@ PAIRS: Final[dict[str, Callable[[Subject, Layer | None], Pair]]] = {
     "contiguous": lambda subject, _: _in_format(subject, channels_last=False),
     "twice_the_batch": _twice_the_batch,
     "two_threads": _two_threads,
+    "packed_weights": _packed,
     "multiplier_1": _multiplier_1,
     "copy": _copy,
 }

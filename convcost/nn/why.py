@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.account import Account, account
 from convcost.cost import cost
-from convcost.hints import PINNED, Facts, Trial, suggest, word
+from convcost.hints import Facts, suggest, unverified, word
 from convcost.nn.device import pin_allocator, refusal, resolve_threads
 from convcost.nn.faults import fault_seconds
 from convcost.nn.measure import reference_probe, timing_settings
-from convcost.nn.observe import observe
+from convcost.nn.observe import LEAST_CALLS, observe
 from convcost.nn.setting import Setting
 from convcost.nn.trials import Subject, attempt
 from convcost.tree import place
+from convcost.units import human_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convcost.account import Observed
     from convcost.conv import Layer, Shape
-    from convcost.hints import Hint, Suggestion
+    from convcost.hints import Hint, Suggestion, Trial
     from convcost.timing import Conditions, Timing
     from convcost.tree import Node
 
@@ -37,6 +37,10 @@ LOOK_S: Final = 0.25
 """A row's share for its account."""
 TRY_S: Final = 0.25
 """For the trial of one claim."""
+MOST_TRIED_S: Final = 1.0
+"""A slower call is not timed again: its hints are not verified."""
+MOST_LOOK_S: Final = 10.0
+"""A block whose calls under the instruments take longer than this together gets no account."""
 MOST_TRIALS: Final = 2
 """Of a row: the first claim that holds is printed."""
 
@@ -68,54 +72,57 @@ class Asker:
         self._setting = Setting.of(conditions)
         self._probe: Callable[[], object] | None = None
 
-    def ask(self, tree: Node, shape: Shape, timing: Timing) -> Answer | None:
-        """Look into a block and try what the rules claim; None without instruments for the device, or memory.
+    def ask(self, tree: Node, shape: Shape, timing: Timing) -> Answer | str:
+        """Look into a block and try what the rules claim.
 
         Args:
             tree: of the block.
             shape: of its input.
             timing: of the row.
+
+        Returns:
+            The answer, or why there is none.
         """
         layers, _ = place(tree, shape)
         needed = MOST_COPIES * cost(layers, self._conditions.dtype).traffic_bytes
-        if self._setting.device.type not in DEVICES or refusal(needed, self._setting.device):
-            return None
+        if self._setting.device.type not in DEVICES:
+            return f"no account: {self._setting.device.type} has no instrument for it"
+        if refusal(needed, self._setting.device):
+            return "no account: too little memory is free"
+        if LEAST_CALLS * timing.time_s > MOST_LOOK_S:
+            return f"no account: it takes {LEAST_CALLS} calls of {human_time(timing.time_s)}; lower --h or --bs"
         with timing_settings(self._conditions.threads):
-            seen, found = self._account(tree, shape, timing)
+            found = self._account(tree, shape, timing)
             self._probe = self._probe or reference_probe(self._setting.device)[0]
             subject = Subject(tree, shape, self._setting, self._probe)
-            return Answer(found, self._hint(subject, self._facts(found, layers), seen.plain_s))
+            return Answer(found, self._hint(subject, self._facts(found, layers), timing))
 
-    def _account(self, tree: Node, shape: Shape, timing: Timing) -> tuple[Observed, Account]:
+    def _account(self, tree: Node, shape: Shape, timing: Timing) -> Account:
         if self._setting.device.type == "cuda":
             from convcost.nn.gpu import observe_gpu  # noqa: PLC0415 - a CPU does without
 
-            on_gpu = observe_gpu(tree, shape, self._setting)
-            return on_gpu, Account(account(timing.time_s, on_gpu))
+            return Account(account(timing.time_s, observe_gpu(tree, shape, self._setting)))
         pinned = pin_allocator()
         faults = timing.faults_per_call or 0.0
         fault_s = faults * (fault_seconds() or 0.0) if pinned and faults >= 1 else 0.0
         seen, agreement = observe(tree, shape, self._setting, self._conditions.threads, LOOK_S)
-        return seen, Account(account(timing.time_s, seen, fault_s), agreement)
+        return Account(account(timing.time_s, seen, fault_s), agreement)
 
     def _facts(self, found: Account, layers: tuple[Layer, ...]) -> Facts:
         conditions, on_cpu = self._conditions, self._setting.device.type == "cpu"
         return Facts(found, layers, conditions.memory_format, conditions.threads, resolve_threads("all"), on_cpu)
 
-    def _hint(self, subject: Subject, facts: Facts, pinned_s: float) -> Hint | None:
+    def _hint(self, subject: Subject, facts: Facts, timing: Timing) -> Hint | None:
         for suggestion in suggest(facts)[:MOST_TRIALS]:
-            trial = self._try(subject, suggestion, facts.account, pinned_s)
+            trial = attempt(subject, suggestion, TRY_S, timing) if timing.time_s <= MOST_TRIED_S else None
             hint = word(suggestion, trial)
+            if hint is not None and trial is not None and not _is_of_the_row(suggestion, trial, timing):
+                return unverified(suggestion)
             if hint is not None:
                 return hint
         return None
 
-    def _try(self, subject: Subject, suggestion: Suggestion, found: Account, pinned_s: float) -> Trial | None:
-        """The alternative next to the row's call; None where that call no longer takes the time of the row."""
-        if suggestion.alternative == PINNED:  # tried already: the instruments looked at a pinned call
-            return Trial(found.time_s, pinned_s, found.time_s / pinned_s)
-        trial = attempt(subject, suggestion, TRY_S)
-        if trial is not None and suggestion.stage is None:
-            change = trial.before_s / found.time_s
-            return trial if 1 / MOST_CHANGE < change < MOST_CHANGE else None
-        return trial
+
+def _is_of_the_row(suggestion: Suggestion, trial: Trial, timing: Timing) -> bool:
+    """Whether the row's call, timed again beside the alternative, still took the time of the row."""
+    return suggestion.stage is not None or 1 / MOST_CHANGE < trial.before_s / timing.time_s < MOST_CHANGE

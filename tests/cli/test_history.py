@@ -16,16 +16,21 @@ from io import StringIO
 from pathlib import Path
 
 import history_writer as made
+import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+import torch
+from machines import machine
 
 import convcost
 from convcost import database_file
 from convcost.cli import main
 from convcost.database import add, stored_rows
 from convcost.history_columns import HISTORY_COLUMNS
+from convcost.machine_files import save_machine
 from convcost.nn import measure as measure_home
+from convcost.nn.here import identity
 
 SHAPE = ["compare", "--c", "8", "--o", "8", "--k", "3", "--h", "16", "--no-count", "--device", "cpu"]
 TIMED = [*SHAPE, "--time-budget", "0.7"]
@@ -292,6 +297,7 @@ def test_an_empty_history_is_no_error(database: Path, capsys: pytest.CaptureFixt
     if form == "csv":
         assert next(csv.reader(StringIO(out))) == [column.name for column in HISTORY_COLUMNS]
     assert not database.exists()
+    assert form != "table" or out.startswith(f"0 timings in {database} (no such file yet)\n")
 
 
 @pytest.mark.parametrize(
@@ -304,6 +310,12 @@ def test_an_empty_history_is_no_error(database: Path, capsys: pytest.CaptureFixt
         (["--since", "soon"], "since (=soon) must be a date or an age; write it as 2026-07-01,"),
         (["--until", "2026-13-01"], "until (=2026-13-01) must be a date or an age;"),
         (["--since", "999999w"], "since (=999999w) must be a date or an age;"),
+        (["--dtype", "float33"], "dtype (=float33) must be one of float32, float64, bfloat16, float16."),
+        (["--memory-format", "nhwc"], "memory_format (=nhwc) must be one of contiguous, channels_last."),
+        (["--device", "c_u"], "device (=c_u) must be cpu, cuda, cuda:1 or mps."),
+        (["--threads", "-3"], "threads (=-3) must be at least 1;"),
+        (["--c", "0"], "in_channels (=0) must be at least 1;"),
+        (["--since", "1d", "--until", "2d"], "since (=1d) must be before until (=2d); exchange them."),
         (["--k", "3x"], "kernel_size (=3x) must be a whole number or HEIGHTxWIDTH;"),
         (["--columns", "nam"], "columns (=nam) must be fields of a row; did you mean name?"),
     ],
@@ -343,6 +355,62 @@ def test_a_timing_goes_on_without_a_database_and_says_so(
 
 
 @pytest.mark.timing
+@pytest.mark.timing
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        (
+            "CONVCOST_DB",
+            "~nobody-of-this-name/x.db",
+            "not stored: CONVCOST_DB (=~nobody-of-this-name/x.db) must be a path",
+        ),
+        ("OMP_FOO", "\udcff", ""),
+    ],
+)
+def test_a_strange_environment_costs_no_timing(
+    variable: str, value: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    code, out, err = run(capsys, *TIMED, "--block", "standard", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["rows"][0]["time_s"] > 0
+    assert said in err
+    assert ("not stored" in err) == bool(said)
+
+
+@pytest.mark.timing
+def test_a_failure_that_nobody_thought_of_costs_no_timing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody thought of it")
+
+    monkeypatch.setattr("convcost.storing._session", broken)
+    code, out, err = run(capsys, *TIMED, "--block", "standard", "--format", "json")
+    assert (code, json.loads(out)["rows"][0]["block"]) == (0, "standard")
+    assert "these timings are not stored: ZeroDivisionError: nobody thought of it; --no-store does without." in err
+
+
+@pytest.mark.timing
+def test_sizes_of_numpy_are_sizes() -> None:
+    options = {"height": np.int64(8), "batch": np.int32(1), "bias": np.True_, "blocks": ["standard"], "count": False}
+    result = convcost.compare(np.int64(4), np.int64(4), np.array([3, 1]), time_budget=0.2, **options)
+    assert json.loads(json.dumps(result.to_dict()))["rows"][0]["kernel_size"] == [3, 1]
+    assert not [note for note in result.notes if "not stored" in note]
+
+
+@pytest.mark.timing
+def test_reused_intervals_are_not_said_to_be_of_the_calibration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(capsys, *TIMED, *PAIR)[0] == 0
+    save_machine(tmp_path / "machine.toml", machine(identity(torch.device("cpu")), speed=1e6))
+    monkeypatch.setenv("CONVCOST_MACHINE", str(tmp_path / "machine.toml"))
+    _, _, err = run(capsys, *TIMED, *PAIR, "--reuse")
+    assert "note: bounds from the calibration of 2026-11-24 (" in err
+    assert "run-to-run term" not in err
+
+
 def test_a_timing_goes_on_beside_a_locked_database(
     database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,7 +454,9 @@ def test_a_read_only_database_is_listed_but_never_written() -> None:
         assert " kept " in lines[2]
         assert lines[-2] == "0"
         assert lines[-1].startswith(f"database (={path}) is read-only (")
-        assert lines[-1].endswith("; make it writable, or let CONVCOST_DB name another.")
+        assert lines[-1].endswith(
+            "; make it and the files beside it, -wal and -shm, writable, or let CONVCOST_DB name another."
+        )
         assert path.read_bytes() == before
         assert [file.name for file in folder.iterdir()] == ["history.sqlite3"]
     finally:

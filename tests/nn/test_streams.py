@@ -67,3 +67,14 @@ def test_an_error_in_the_action_gives_stdout_back() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
     assert done.stdout == "within\nmine\n"
+
+
+def test_a_stream_of_the_users_own_need_not_be_a_file() -> None:
+    code = (
+        "import sys\nfrom convcost.nn.streams import STDOUT, taken_from\n"
+        "class Tee:\n    def write(self, text):\n        sys.__stdout__.write(text)\n"
+        "sys.stdout = Tee()\nprint('before')\n"
+        "taken_from(STDOUT, lambda: None, lambda text: ('', text))\nprint('after')\nsys.stdout = sys.__stdout__\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert done.stdout == "before\nafter\n"

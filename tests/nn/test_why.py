@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -9,12 +13,18 @@ import pytest
 import torch
 
 import convcost
+from convcost import onednn_problem
+from convcost.cli import main
+from convcost.conv import Conv, Shape, with_padding
 from convcost.errors import ConvcostError
+from convcost.hints import Suggestion, Trial
 from convcost.nn import why as home
 from convcost.nn.faults import fault_seconds
 from convcost.nn.gpu import kernel_seconds
 from convcost.nn.onednn import primitives_of
 from convcost.nn.operators import operator_seconds
+from convcost.nn.setting import Setting
+from convcost.nn.trials import Subject, attempt
 
 if TYPE_CHECKING:
     from convcost.rows import Row
@@ -131,8 +141,6 @@ def test_every_alternative_of_a_block_can_be_tried_and_leaves_the_threads(
 def test_a_trial_of_a_call_that_takes_another_time_than_the_row_verifies_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from convcost.hints import Suggestion, Trial  # noqa: PLC0415 - beside its one use
-
     monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
     monkeypatch.setattr(home, "attempt", lambda *_: Trial(100.0, 1.0, 99.0))
     (row,) = rows("standard")
@@ -140,17 +148,84 @@ def test_a_trial_of_a_call_that_takes_another_time_than_the_row_verifies_nothing
 
 
 def test_a_stage_with_a_depth_multiplier_and_one_of_three_channels_can_be_tried() -> None:
-    from convcost.hints import Suggestion  # noqa: PLC0415 - beside its one use
-    from convcost.nn.setting import Setting  # noqa: PLC0415 - beside its one use
-    from convcost.nn.trials import Subject, attempt  # noqa: PLC0415 - beside its one use
-
     (row,) = rows("depthwise-separable", depth_multiplier=2, why=False)
     subject = Subject(row.placed.tree, row.placed.spec.input, Setting.of(row.conditions), lambda: None)
     depthwise, pointwise = row.placed.layers
-    for alternative, stage in (("multiplier_1", depthwise), ("copy", pointwise)):
-        trial = attempt(subject, Suggestion("It pays", alternative, stage), 0.05)
+    tried = (("multiplier_1", depthwise), ("copy", pointwise), ("packed_weights", pointwise), ("pinned", None))
+    for alternative, stage in tried:
+        trial = attempt(subject, Suggestion("It pays", alternative, stage), 0.05, row.timing)
         assert trial.before_s > 0
         assert trial.after_s > 0
+
+
+def test_packed_weights_give_the_same_result_and_what_cannot_be_packed_stays_untried() -> None:
+    setting = Setting(torch.device("cpu"), torch.float32, channels_last=False)
+    conv, shape = Conv(8, 16, 3, stride=2, padding=1, groups=2, bias=True), Shape(1, 8, (9, 9))
+    torch.manual_seed(1)
+    packed = setting.packed_call(conv, shape)()
+    torch.manual_seed(1)
+    plain = setting.conv_call(conv, shape)()
+    torch.testing.assert_close(packed, plain)
+    for other in (
+        Conv(8, 8, 3, transposed=True),
+        Conv(8, 8, 3, padding="same", stride=2),
+        Conv(8, 8, 3, groups=8, tied=True),
+    ):
+        with pytest.raises(RuntimeError, match=r"only a plain nn\.Conv2d is packed"):
+            setting.packed_call(with_padding(other, other.explicit_padding((8, 8))), Shape(1, 8, (8, 8)))
+
+
+def test_a_trial_that_refutes_a_claim_drops_it_whatever_the_row_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
+    monkeypatch.setattr(home, "attempt", lambda *_: Trial(100.0, 200.0, 0.5))
+    (row,) = rows("standard")
+    assert row.hint is None
+
+
+def test_a_row_whose_calls_take_long_gets_no_account_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "MOST_LOOK_S", 1e-9)
+    (row,) = rows("standard")
+    assert row.account is None
+    assert "no account: it takes 6 calls of " in row.warning
+
+
+def test_a_slow_rows_hint_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "MOST_TRIED_S", 0.0)
+    monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
+    monkeypatch.setattr(home, "attempt", lambda *_: pytest.fail("it was tried"))
+    (row,) = rows("standard")
+    assert row.hint.text == "It pays (not verified)."
+
+
+def test_a_layer_that_onednn_says_is_another_fails_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
+    right = onednn_problem.problem_of
+    monkeypatch.setattr(
+        onednn_problem, "problem_of", lambda layer: replace(right(layer), groups=right(layer).groups * 2)
+    )
+    words = ["compare", "--c", "64", "--o", "64", "--k", "3", "--h", "30", "--no-count", "--time-budget", "0.5"]
+    assert main([*words, "--block", "standard", "--threads", "2", "--why"]) == 1
+    streams = capsys.readouterr()
+    assert "oneDNN convolved another layer: conv: groups 2 here, 1 for oneDNN" in streams.out
+    assert "oneDNN convolved another layer, conv: groups 2 here, 1 for oneDNN" in streams.err
+
+
+def test_the_users_own_wish_to_hear_onednn_survives() -> None:
+    """oneDNN reads its variable when it is loaded, so another process has it."""
+    code = """
+import torch
+from convcost.nn.onednn import primitives_of
+conv, data = torch.nn.Conv2d(64, 64, 3), torch.randn(1, 64, 30, 30)
+with torch.no_grad():
+    conv(data); primitives_of(lambda: conv(data), 2); print("mine", flush=True); conv(data)
+"""
+    environment = os.environ | {"ONEDNN_VERBOSE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
+    after = done.stdout.partition("mine")[2]
+    assert ",exec,cpu,convolution," in after
 
 
 def test_a_block_that_is_too_large_to_look_into_gets_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
