@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import convcost
-from convcost.matrix import matrix_of, parse_matrix
+from convcost.matrix import matrix_of
+from convcost.matrix_text import parse_matrix
 from convcost.separability import rank_tolerance, separate_matrix
 
 FLOATS = st.floats(-4, 4).filter(lambda x: x == 0 or abs(x) > 1e-6)
