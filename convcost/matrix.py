@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
+from numbers import Rational
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost.errors import ConvcostError
@@ -97,34 +99,37 @@ def matrix_of(kernel: Matrix | object, name: str = "kernel") -> Matrix:
     """An array or nested sequence of numbers as a `Matrix`; floats that are all whole numbers become ints.
 
     Args:
-        kernel: 2 axes, (height, width), of integers, booleans, Fractions or floats.
+        kernel: 2 axes, (height, width), of integers of any size, booleans, Fractions or floats.
         name: of the matrix.
 
     Raises:
         ConvcostError: anything that is no kernel, see `Matrix`.
+
+    >>> matrix_of([[2**70, 1]]).entries
+    ((1180591620717411303424, 1),)
     """
     import numpy as np
 
     if isinstance(kernel, Matrix):
         return kernel
-    rows: Any = kernel
-    if not isinstance(kernel, np.ndarray) and _holds_fractions(rows):
-        return Matrix(name, tuple(tuple(_whole(entry) for entry in row) for row in rows))
+    exact = _exact_rows(kernel)  # before NumPy sees them: it makes floats of large integers
+    if exact is not None:
+        return Matrix(name, exact)
     try:
         array = np.asarray(kernel)
     except (ValueError, TypeError) as error:
         msg = f"{name} must be a matrix of numbers with rows of one length; {str(error).partition('.')[0]}."
         raise ConvcostError(msg) from error
     require_two_axes(name, array.shape)
+    if array.dtype.kind == "O" and all(isinstance(entry, (Rational, float)) for entry in array.flat):
+        array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
         msg = f"{name} (=dtype {array.dtype}) must hold real numbers; convert it to integers or floats."
         raise ConvcostError(msg)
-    if array.dtype.kind != "f":
-        return Matrix(name, tuple(tuple(int(entry) for entry in row) for row in array))
     whole = bool(
         np.all(np.isfinite(array)) and np.all(array == np.round(array)) and np.all(np.abs(array) < 1 / DOUBLE_EPS)
     )
-    if whole:
+    if whole or array.dtype.kind != "f":
         return Matrix(name, tuple(tuple(int(entry) for entry in row) for row in array))
     eps = max(float(np.finfo(array.dtype).eps), DOUBLE_EPS)
     return Matrix(name, tuple(tuple(float(entry) for entry in row) for row in array), eps)
@@ -141,18 +146,26 @@ def require_two_axes(name: str, shape: tuple[int, ...]) -> None:
         raise ConvcostError(msg)
 
 
-def _holds_fractions(rows: Any) -> bool:  # noqa: ANN401 - whatever the caller gave
+def _exact_rows(kernel: object) -> tuple[tuple[int | Fraction, ...], ...] | None:
+    """The rows of nested sequences, or of an array of objects, that hold integers and Fractions alone; else None."""
+    import numpy as np
+
+    rows: Any = kernel
+    if not isinstance(kernel, Sequence) and not (isinstance(kernel, np.ndarray) and kernel.dtype.kind == "O"):
+        return None
     try:
-        entries = [entry for row in rows for entry in row]
+        entries = [tuple(row) for row in rows]
     except TypeError:
-        return False
-    return all(isinstance(entry, (int, Fraction)) for entry in entries) and any(
-        isinstance(entry, Fraction) for entry in entries
-    )
+        return None
+    if not all(isinstance(entry, Rational) for row in entries for entry in row):
+        return None
+    return tuple(tuple(_plain(entry) for entry in row) for row in entries)
 
 
-def _whole(value: int | Fraction) -> int | Fraction:
-    return int(value) if isinstance(value, int) or value.denominator == 1 else value
+def _plain(entry: Rational) -> int | Fraction:
+    """A number of whatever class as Python's own."""
+    top, bottom = int(entry.numerator), int(entry.denominator)
+    return top if bottom == 1 else Fraction(top, bottom)
 
 
 def _require_size(entry: Entry, row: int) -> None:

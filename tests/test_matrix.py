@@ -83,7 +83,7 @@ def test_numbers_that_are_no_kernel_are_refused(text: str, message: str) -> None
 @pytest.mark.parametrize(
     ("kernel", "message"),
     [
-        ([[1, 2], [3]], "kernel must be a matrix of numbers with rows of one length; "),
+        ([[1.5, 2], [3]], "kernel must be a matrix of numbers with rows of one length; "),
         ([1, 2], "kernel (=1 axes, shape (2,)) must have 2"),
         ([["a", "b"]], "kernel (=dtype <U1) must hold real numbers"),
         ([[1j, 2]], "kernel (=dtype complex128) must hold real numbers"),
@@ -91,6 +91,9 @@ def test_numbers_that_are_no_kernel_are_refused(text: str, message: str) -> None
         ([[float("inf"), 1.5]], "entry (=inf, row 1) must be a finite number; "),
         ([[]], "the matrix (=empty)"),
         ([[3]], "the matrix (=3, 1x1)"),
+        ([[1, 2], [3]], "row 2 (=1 numbers) must have as many as row 1 (=2); "),
+        (np.array([[1, None]], dtype=object), "kernel (=dtype object) must hold real numbers"),
+        (np.array([1, 2], dtype=object), "kernel (=1 axes, shape (2,)) must have 2"),
     ],
 )
 def test_arrays_that_are_no_kernel_are_refused(kernel: object, message: str) -> None:
@@ -102,8 +105,31 @@ def test_arrays_that_are_no_kernel_are_refused(kernel: object, message: str) -> 
 def test_whole_floats_are_taken_as_integers_and_others_keep_their_precision() -> None:
     assert matrix_of(np.array([[1.0, -2.0]], np.float32)).entries == ((1, -2),)
     assert matrix_of(np.array([[0.1, 1.0]], np.float32)).eps == 2.0**-23
-    assert matrix_of([[Fraction(1, 3), 2]]).entries == ((Fraction(1, 3), 2),)
     assert matrix_of(np.array([[2**64 - 1, 0]], np.uint64)).entries == ((2**64 - 1, 0),)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[2**70, 2**71], [2**69, 2**70]],
+        [[2**63 + 1, -1], [2**63 + 3, -1]],  # NumPy makes floats of them
+        [[Fraction(1, 3), 2], [2**64, Fraction(-5, 7)]],
+        [[True, False], [0, 2]],
+    ],
+)
+def test_integers_of_any_size_and_fractions_are_taken_as_they_are(rows: list[list[int]]) -> None:
+    expected = tuple(map(tuple, rows))
+    assert matrix_of(rows).entries == expected
+    assert matrix_of(expected).entries == expected
+    assert matrix_of(np.array(rows, dtype=object)).entries == expected
+    assert all(type(entry) in {int, Fraction} for row in matrix_of(rows).entries for entry in row)
+
+
+def test_rows_that_are_arrays_of_integers_are_exact_and_one_float_makes_all_floats() -> None:
+    found = matrix_of([np.array([2**64 - 1, 2], np.uint64), np.array([1, 2])]).entries
+    assert found == ((2**64 - 1, 2), (1, 2))
+    assert {type(entry) for row in found for entry in row} == {int}
+    assert matrix_of([[Fraction(1, 4), 0.3]]).entries == ((0.25, 0.3),)
 
 
 def test_csv_and_npy_files_are_read(tmp_path: Path) -> None:

@@ -45,6 +45,14 @@ def test_the_column_and_the_row_of_a_scaled_kernel_multiply_to_it() -> None:
     assert separate_matrix(parse_matrix("1 2; 3 4")).row is None
 
 
+def test_separate_takes_integers_of_any_size() -> None:
+    column, row, error = convcost.separate([[2**70, 2**71], [2**69, 2**70]])
+    assert np.array_equal(np.outer(column, row), [[2.0**70, 2.0**71], [2.0**69, 2.0**70]])
+    assert error == 0.0
+    found = separate_matrix(matrix_of([[2**63 + 1, -1], [2**63 + 3, -1]]))
+    assert found.rank == 2  # determinant -(2⁶³ + 1) + (2⁶³ + 3) = 2
+
+
 def test_a_kernel_of_zeros_is_separable() -> None:
     found = separate_matrix(parse_matrix("0 0 0; 0 0 0"))
     assert (found.rank, found.separable, found.column, found.row) == (0, True, [0, 0], [0, 0, 0])
