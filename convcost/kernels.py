@@ -11,7 +11,8 @@ from math import ceil, comb, cos, exp, isfinite, pi, radians, sin, sqrt
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from convcost.errors import ConvcostError, did_you_mean
-from convcost.matrix import DOUBLE_EPS, MOST_SIDE, Matrix, parse_matrix
+from convcost.matrix import DOUBLE_EPS, MOST_SIDE, Matrix
+from convcost.matrix_text import parse_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

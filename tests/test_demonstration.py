@@ -10,7 +10,8 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 import convcost.demonstration
 from convcost.demonstration import agreement, as_layers, column_row_weights
 from convcost.kernels import KERNELS, named_kernel
-from convcost.matrix import matrix_of, parse_matrix
+from convcost.matrix import matrix_of
+from convcost.matrix_text import parse_matrix
 from convcost.separability import separate_matrix
 from convcost.spec import Spec
 

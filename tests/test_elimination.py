@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import convcost
-from convcost.elimination import column_row_terms, exact_ranks, whole_numbers
+from convcost.elimination import PRIME, column_row_terms, exact_ranks, whole_numbers
 
 
 def rational_rank(rows: list[list[int]]) -> int:
@@ -75,6 +75,18 @@ def test_numbers_beyond_int64_do_not_wrap(large: int) -> None:
     assert exact_ranks([[[large, 1], [large * large, large]]]).tolist() == [1]
     assert exact_ranks([[[large, 1], [large * large - 1, large]]]).tolist() == [2]
     assert exact_ranks([[[2**63, -1], [1, 0]]]).tolist() == [2]
+
+
+def test_a_multiple_of_the_prime_is_not_taken_for_0() -> None:
+    assert exact_ranks([[[PRIME * 2**62, 0], [0, 1]]]).tolist() == [2]
+    assert exact_ranks([[[PRIME**3, 1], [PRIME**4, PRIME]], [[PRIME**3, 1], [1, 0]]]).tolist() == [1, 2]
+
+
+def test_a_large_matrix_of_fractions_is_decided_modulo_a_prime() -> None:
+    """By elimination on the whole numbers alone this takes minutes."""
+    fractions = np.random.default_rng(0).integers(1, 1000, (63, 63, 2)).tolist()
+    rows = [[Fraction(top, bottom) for top, bottom in row] for row in fractions]
+    assert exact_ranks([whole_numbers(rows)]).tolist() == [63]
 
 
 def test_no_matrices_have_no_ranks() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import convcost
-from convcost.matrix import matrix_of, parse_matrix
+from convcost.matrix import matrix_of
+from convcost.matrix_text import parse_matrix
 from convcost.separability import rank_tolerance, separate_matrix
 
 FLOATS = st.floats(-4, 4).filter(lambda x: x == 0 or abs(x) > 1e-6)
@@ -42,6 +43,14 @@ def test_the_column_and_the_row_of_a_scaled_kernel_multiply_to_it() -> None:
     assert np.array_equal(np.outer(found.column, found.row), [[0.25, 0.5], [0.5, 1]])
     assert separate_matrix(parse_matrix("1 2; 3 4")).column is None
     assert separate_matrix(parse_matrix("1 2; 3 4")).row is None
+
+
+def test_separate_takes_integers_of_any_size() -> None:
+    column, row, error = convcost.separate([[2**70, 2**71], [2**69, 2**70]])
+    assert np.array_equal(np.outer(column, row), [[2.0**70, 2.0**71], [2.0**69, 2.0**70]])
+    assert error == 0.0
+    found = separate_matrix(matrix_of([[2**63 + 1, -1], [2**63 + 3, -1]]))
+    assert found.rank == 2  # determinant -(2⁶³ + 1) + (2⁶³ + 3) = 2
 
 
 def test_a_kernel_of_zeros_is_separable() -> None:
