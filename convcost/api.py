@@ -461,7 +461,7 @@ def history(  # noqa: PLR0913 - the filters of the command, one by one
     Args:
         block: any of these names of the catalogue.
         target: any of these models, as they were named.
-        command: compare or model.
+        command: compare, kernel or model.
         device: any of these; `cuda` stands for each of its devices.
         dtype: of the elements.
         memory_format: contiguous or channels_last.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.columns import COMPARE_COLUMNS, records
 from convcost.sizes import format_sizes
-from convcost.units import number_of
 from convcost.verdict import verdict
 
 if TYPE_CHECKING:
@@ -75,9 +74,7 @@ class Comparison:
         timed = next((row.conditions for row in self.rows if row.conditions is not None), None)
         parts = [layer, f"input {shape}", self.rows[0].dtype]
         if timed is not None:
-            threads = number_of("thread", timed.threads)
-            device = f"{timed.cpu}, {threads}" if timed.device == "cpu" else timed.device
-            parts += [timed.memory_format, device, f"allocator {timed.allocator}", f"torch {timed.torch_version}"]
+            parts.append(timed.summary)
         return ", ".join(parts) + "; 1 MAC = 2 FLOPs"
 
     def to_dict(self) -> dict[str, Any]:

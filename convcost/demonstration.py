@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Agreement", "Candidate", "agreement", "as_layers", "column_row_weights"]
 
+MOST_PIXELS: Final = 2**22
 MOST_PRODUCTS: Final = 10**9
 """Of the image that is convolved here: a larger one is cut, which takes seconds instead of hours."""
 SEED: Final = 0
@@ -98,12 +99,12 @@ def agreement(matrix: Matrix, separation: Separation, height: int, width: int) -
     Args:
         matrix: the kernel.
         separation: of the kernel.
-        height: of the image; a large image under a large kernel is cut.
+        height: of the image; a large image is cut.
         width: likewise.
     """
     import numpy as np
 
-    most = isqrt(MOST_PRODUCTS // (matrix.height * matrix.width))
+    most = isqrt(min(MOST_PIXELS, MOST_PRODUCTS // (matrix.height * matrix.width)))
     size = (min(height, most), min(width, most)) if height * width > most * most else (height, width)
     image = np.random.default_rng(SEED).integers(0, LEVELS, size).astype(np.float64)
     whole = _convolved(image, matrix.array())

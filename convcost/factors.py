@@ -39,10 +39,15 @@ class Term:
         """The row with the scale multiplied in."""
         return tuple(self.scale * entry for entry in self.row)
 
-    def __str__(self) -> str:
-        """As in `1/16 · [1 2 1]ᵀ · [1 2 1]`."""
-        front = "" if self.scale == 1 else f"{_text(self.scale)} · "
-        return f"{front}[{' '.join(map(_text, self.column))}]ᵀ · [{' '.join(map(_text, self.row))}]"
+    def text(self, *, short: bool) -> str:
+        """As in `1/16 · [1 2 1]ᵀ · [1 2 1]`.
+
+        Args:
+            short: four digits of a float; else all that it takes to have it again.
+        """
+        front = "" if self.scale == 1 else f"{_text(self.scale, short=short)} · "
+        column, row = (" ".join(_text(one, short=short) for one in side) for side in (self.column, self.row))
+        return f"{front}[{column}]ᵀ · [{row}]"
 
 
 def readable_terms(matrix: Matrix, rank: int) -> list[Term]:
@@ -59,11 +64,16 @@ def _fractions(matrix: Matrix) -> tuple[tuple[Fraction, ...], ...] | None:
     limit = min(READABLE_DENOMINATOR, int(matrix.eps**-0.5 / 8))  # so that few numbers are one by chance
     if max(matrix.height, matrix.width) > MOST_EXACT_SIDE:
         return None
-    rows = tuple(tuple(Fraction(entry).limit_denominator(limit) for entry in row) for row in matrix.entries)
+    rows = tuple(tuple(_simple(Fraction(entry), limit) for entry in row) for row in matrix.entries)
     near = [float(entry) for row in rows for entry in row]
     given = [float(entry) for row in matrix.entries for entry in row]
     few = 4 * max(matrix.eps, DOUBLE_EPS)
     return rows if all(abs(a - b) <= few * abs(a) for a, b in zip(given, near, strict=True)) else None
+
+
+def _simple(entry: Fraction, limit: int) -> Fraction:
+    """The entry where it is a simple fraction itself, as 3/16 is; else the nearest of this denominator or less."""
+    return entry if entry.denominator <= READABLE_DENOMINATOR else entry.limit_denominator(limit)
 
 
 def _readable(column: Sequence[Fraction], row: Sequence[Fraction]) -> Term:
@@ -110,5 +120,5 @@ def _without_dust(side: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.abs(side) < DOUBLE_EPS * np.abs(side).max(), 0.0, side)
 
 
-def _text(entry: Entry) -> str:
-    return f"{entry:.4g}" if isinstance(entry, float) else str(entry)
+def _text(entry: Entry, *, short: bool) -> str:
+    return f"{entry:.4g}" if short and isinstance(entry, float) else str(entry)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Filters"]
 
-COMMANDS = ("compare", "model")
+COMMANDS = ("compare", "kernel", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Filters:
     Attributes:
         blocks: any of these names of the catalogue.
         targets: any of these models.
-        command: compare or model.
+        command: compare, kernel or model.
         devices: any of these; `cuda` stands for each of its devices.
         dtype: of the elements.
         memory_format: contiguous or channels_last.
@@ -124,7 +124,7 @@ class _Condition:
             text = self._bound(f'"{name}": {json.dumps(value)},')
             own = self._bound(format_sizes(value) if isinstance(value, tuple) else value)
             of_block = f"session.command = 'compare' AND instr(entry.layer, {text})"
-            self.tests.append(f"({of_block} OR session.command = 'model' AND entry.{name} = {own})")
+            self.tests.append(f"({of_block} OR session.command <> 'compare' AND entry.{name} = {own})")
 
     def _bound(self, value: object) -> str:
         name = f"v{len(self.values)}"

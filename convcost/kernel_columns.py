@@ -53,19 +53,21 @@ def _times(row: KernelRow) -> str:
 
 def _energy(row: LayerRow) -> str:
     """The share of the first singular value: median, quartiles and how it is spread."""
-    if not row.energy_median:
+    seen = row.spectrum
+    if seen is None or not seen.energy_median:
         return "-"
-    bars = "".join(BARS[round((len(BARS) - 1) * count / max(row.histogram))] for count in row.histogram)
-    low, middle, high = (human_share(values[0]) for values in (row.energy_q25, row.energy_median, row.energy_q75))
+    bars = "".join(BARS[round((len(BARS) - 1) * count / max(seen.histogram))] for count in seen.histogram)
+    low, middle, high = (human_share(values[0]) for values in (seen.energy_q25, seen.energy_median, seen.energy_q75))
     return f"{middle} ({low.removesuffix(' %')}–{high.removesuffix(' %')}) {bars}"
 
 
 def _pair(row: LayerRow) -> str:
-    return f"{row.pair_rank} of {row.pair_full_rank}"
+    return "-" if row.spectrum is None else f"{row.spectrum.pair_rank} of {row.spectrum.pair_full_rank}"
 
 
 def _rank1(row: LayerRow) -> str:
-    return f"{thousands(row.rank1_kernels)} of {thousands(row.kernels)}"
+    seen = row.spectrum
+    return "-" if seen is None else f"{thousands(seen.rank1_kernels)} of {thousands(seen.kernels)}"
 
 
 def _yes(value: Any) -> str:  # noqa: ANN401 - the raw value of a cell
@@ -77,8 +79,16 @@ KERNEL_COLUMNS: Final = (
     Column("height", "separation.height", "k_h", "size", cell=_size),
     Column("width", "separation.width", "k_w"),
     Column("rank", "separation.rank", "the least number of columns times rows that make the kernel", "rank"),
-    Column("separable", "separation.separable", "rank 1: one column times one row is the kernel", "separable", _yes),
-    Column("tolerance", "separation.tolerance", "singular values up to this share of the largest are 0; 0: exact"),
+    Column(
+        "separable",
+        "separation.separable",
+        "rank 1: one column times one row is the kernel",
+        "separable",
+        _yes,
+        width=65,
+    ),
+    Column("tolerance", "separation.tolerance", "singular values up to this share of the largest are 0"),
+    Column("exact", "separation.exact", "whether the rank was decided by elimination, without a tolerance"),
     Column("column", "column", "of a separable kernel"),
     Column("row", "row", "of a separable kernel"),
     Column("factors", "separation.factors", "the kernel as a sum of columns times rows"),
@@ -89,17 +99,25 @@ KERNEL_COLUMNS: Final = (
         "of the best column times row: Frobenius norm, relative to the kernel's",
         "rank-1 error",
         "{:.3g}".format,
+        width=75,
     ),
     Column("errors", "errors", "of the best approximation of rank 1, 2, ... , likewise"),
     Column("products_before", "separation.products_before", "products a pixel of the kernel"),
     Column(
-        "products_after", "separation.products_after", "products a pixel of the factors", "products", cell=_products
+        "products_after",
+        "separation.products_after",
+        "products a pixel of the factors",
+        "products",
+        cell=_products,
+        width=60,
     ),
     Column("pays_up_to_rank", "separation.pays_up_to_rank", "the largest rank whose factors take fewer products"),
     Column("input_shape", "input_shape", "of the layers: samples, channels, height, width", show=format_sizes),
     Column("macs_before", "kernel.cost.macs", "multiply-accumulates of the kernel's layer"),
-    Column("macs_after", "factors.cost.macs", "multiply-accumulates of the factors' layers", "MACs", cell=_macs),
-    Column("macs_ratio", "macs_ratio", "MACs of the kernel / of its factors", "fewer", human_ratio),
+    Column(
+        "macs_after", "factors.cost.macs", "multiply-accumulates of the factors' layers", "MACs", cell=_macs, width=90
+    ),
+    Column("macs_ratio", "macs_ratio", "MACs of the kernel / of its factors", "fewer", human_ratio, width=72),
     Column("difference", "agreement.difference", "largest between both outputs for one image, float64"),
     Column("largest_output", "agreement.largest", "of the kernel for that image"),
     Column("image_size", "agreement.size", "height x width of that image"),
@@ -129,35 +147,42 @@ KERNEL_COLUMNS: Final = (
 LAYER_COLUMNS: Final = (
     Column("name", "name", "path of the module, or the name in a file of weights without .weight", "layer"),
     Column("op", "op", "class of the module; null in a file of weights", "op", width=130),
-    Column("in_channels", "in_channels", "C", "C"),
-    Column("out_channels", "out_channels", "O", "O"),
+    Column("in_channels", "in_channels", "C", "C", width=76),
+    Column("out_channels", "out_channels", "O", "O", width=75),
     Column("kernel_size", "kernel_size", "height x width", "kernel", format_sizes),
     Column("groups", "groups", "of the convolution; in a file of weights 1, or C where a filter has one channel"),
     Column("stride", "stride", "vertical x horizontal; null in a file of weights", show=format_sizes),
-    Column("kernels", "kernels", "k_h x k_w matrices of the layer: O times C/groups"),
-    Column("zero_kernels", "zero_kernels", "of these, matrices of zeros"),
+    Column("kernels", "spectrum.kernels", "k_h x k_w matrices of the layer: O times C/groups"),
+    Column("zero_kernels", "spectrum.zero_kernels", "of these, matrices of zeros"),
     Column(
-        "rank1_kernels", "rank1_kernels", "of these, matrices of rank 1 within the tolerance", "rank 1", cell=_rank1
+        "rank1_kernels",
+        "spectrum.rank1_kernels",
+        "of these, matrices of rank 1 within the tolerance",
+        "rank 1",
+        cell=_rank1,
     ),
-    Column("tolerance", "tolerance", "singular values up to this share of a kernel's largest count as 0"),
+    Column("tolerance", "spectrum.tolerance", "singular values up to this share of a kernel's largest count as 0"),
     Column(
         "energy_q25",
-        "q25",
+        "spectrum.q25",
         "share of a kernel's energy in its first 1, 2, ... singular values: lower quartile over the kernels",
     ),
-    Column("energy_median", "median", "likewise, median", "energy of rank 1", cell=_energy),
-    Column("energy_q75", "q75", "likewise, upper quartile"),
-    Column("energy_histogram", "bins", "kernels by the share in the first singular value: 0-10 %, ... 90-100 %"),
+    Column("energy_median", "spectrum.median", "likewise, median", "energy of rank 1", cell=_energy, width=60),
+    Column("energy_q75", "spectrum.q75", "likewise, upper quartile"),
+    Column(
+        "energy_histogram", "spectrum.bins", "kernels by the share in the first singular value: 0-10 %, ... 90-100 %"
+    ),
     Column(
         "pair_rank",
-        "pair_rank",
+        "spectrum.pair_rank",
         "channels (in each group) between a k_h x 1 and a 1 x k_w convolution that keep 99 % of the layer's energy",
         "99 % pair",
         cell=_pair,
+        width=70,
     ),
-    Column("pair_full_rank", "pair_full_rank", "channels (in each group) that keep all of it"),
-    Column("params_before", "params_before", "weights of the layer", "params", human_count),
-    Column("params_after", "params_after", "weights of the pair", "of the pair", human_count),
+    Column("pair_full_rank", "spectrum.pair_full_rank", "channels (in each group) that keep all of it"),
+    Column("params_before", "params_before", "weights of the layer", "params", human_count, width=92),
+    Column("params_after", "params_after", "weights of the pair", "of the pair", human_count, width=90),
     Column("macs_ratio", "macs_ratio", "MACs of the layer / of the pair, an output pixel", "fewer", human_ratio),
 )
 """The fields of a layer of a network."""

@@ -9,9 +9,11 @@ from convcost.columns import records
 from convcost.kernel_columns import KERNEL_COLUMNS, speedup_of
 from convcost.separability import products_after
 from convcost.sizes import format_sizes
-from convcost.units import human_ratio, human_time, number_of
+from convcost.units import change_of, human_ratio, human_time
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from convcost.columns import Column
     from convcost.kernel_row import KernelRow
     from convcost.separability import Separation
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "KernelReport"]
 
 SCHEMA: Final = "convcost.kernel/1"
+MOST_RANKS: Final = 8
+"""Lines and singular values beyond this are not printed; JSON and CSV have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,7 @@ class KernelReport:
         parts = [f"each channel of {format_sizes(self.rows[0].input_shape)} alone"]
         timed = next((row.timing.conditions for row in self.rows if row.timing is not None), None)
         if timed is not None:
-            threads = number_of("thread", timed.threads)
-            device = f"{timed.cpu}, {threads}" if timed.device == "cpu" else timed.device
-            parts += [timed.dtype, timed.memory_format, device, f"allocator {timed.allocator}"]
-            parts.append(f"torch {timed.torch_version}")
+            parts += [timed.dtype, timed.summary]
         return ", ".join(parts) + "; 1 MAC = 2 FLOPs"
 
     @property
@@ -73,14 +74,15 @@ def _paragraph(row: KernelRow) -> list[str]:
     """What the kernel is, what each rank costs, and what was seen."""
     found = row.separation
     kind = "separable" if found.separable else "not separable"
-    how = "exact" if not found.tolerance else f"singular values up to {found.tolerance:.1e} of the largest count as 0"
-    ranks = [_rank_line(found, rank) for rank in range(1, max(1, found.rank) + 1)]
+    how = "exact" if found.exact else f"singular values up to {found.tolerance:.1e} of the largest count as 0"
     least = found.pays_up_to_rank + 1
+    last = max(1, found.rank)
+    ranks = [_rank_line(found, rank) for rank in range(1, last + 1) if rank <= min(least, MOST_RANKS) or rank == last]
     stops = f"{products_after(least, *row.size)} products against {found.products_before}"
     return [
         f"{found.name}: rank {found.rank} ({how}), spatially {kind}",
-        f"  = {found.factors}",
-        f"  singular values {(row.singular_values or '')[1:-1]}",
+        f"  = {found.short_factors}",
+        f"  singular values {_few(found.singular_values)}",
         *ranks,
         f"  from rank {least} on it does not pay: {stops} a pixel",
         f"  {_seen(row)}",
@@ -89,8 +91,14 @@ def _paragraph(row: KernelRow) -> list[str]:
 
 def _rank_line(found: Separation, rank: int) -> str:
     before, after = found.products_before, products_after(rank, found.height, found.width)
-    change = f"{human_ratio(before / after)} fewer" if after < before else f"{human_ratio(after / before)} as many"
+    change = change_of(before, after)
     return f"  rank {rank}: error {found.errors[rank - 1]:.3g}, products a pixel {before} → {after} ({change})"
+
+
+def _few(values: Sequence[float]) -> str:
+    """The first of many numbers, and how many there are."""
+    shown = " ".join(f"{value:.6g}" for value in values[:MOST_RANKS])
+    return shown if len(values) <= MOST_RANKS else f"{shown} ... ({len(values)} of them)"
 
 
 def _seen(row: KernelRow) -> str:

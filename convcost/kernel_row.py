@@ -18,9 +18,7 @@ __all__ = ["KernelRow", "KernelTiming", "listed"]
 
 def listed(entries: Sequence[Any] | None) -> str | None:
     """Numbers as the text of one cell, such as `[1 2 1]`: brackets keep a leading minus from being a formula's."""
-    if entries is None:
-        return None
-    return f"[{' '.join(f'{entry:.6g}' if isinstance(entry, float) else str(entry) for entry in entries)}]"
+    return None if entries is None else f"[{' '.join(map(str, entries))}]"
 
 
 @dataclass(frozen=True, slots=True)

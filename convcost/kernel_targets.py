@@ -12,7 +12,9 @@ from convcost.kernel_report import KernelReport
 from convcost.kernel_row import KernelRow
 from convcost.matrix_file import find_kernel
 from convcost.separability import separate_matrix
+from convcost.shape import require_at_least
 from convcost.spec import Spec
+from convcost.storing import keep_kernel
 from convcost.weights_report import WeightsReport
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def separate_kernels(
         ConvcostError: a word that is no kernel, or a value outside its range.
     """
     _require_tolerance(tolerance)
+    require_at_least(1, in_channels=input_size[0])
     matrices = [find_kernel(word, parameters) for word in words]
     channels, height, width = input_size
     rows = []
@@ -65,20 +68,24 @@ def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[
         ConvcostError: a device or a number of threads that this machine does not have.
     """
     watch("importing torch ...")
-    from convcost.nn.measure_kernel import measure_kernel  # noqa: PLC0415 - --no-time does without torch
+    from convcost.nn.device import resolve_device  # noqa: PLC0415 - --no-time does without torch
+    from convcost.nn.measure_kernel import measure_kernel  # noqa: PLC0415 - the same
 
+    resolve_device(options.devices[0])
     rows, said = list(report.rows), report.notes
     for i, row in enumerate(rows):
-        timing, notes = measure_kernel(row, options, options.time_budget / len(rows), watch)
+        budget_s = options.time_budget / len(rows)
+        timing, notes = measure_kernel(row, options, budget_s, watch)
         rows[i] = replace(row, timing=timing)
-        said = tuple(dict.fromkeys((*said, *notes)))
+        kept = keep_kernel(rows[i], options, budget_s, notes) if options.store else ()
+        said = tuple(dict.fromkeys((*said, *notes, *kept)))
         yield replace(report, rows=tuple(rows), notes=said)
 
 
 def separate_model(
     target: str, args: Sequence[str], tolerance: float | None, watch: Callable[[str], None]
 ) -> Iterator[WeightsReport]:
-    """The convolutions of a network with K > 1, after each that was decomposed.
+    """The convolutions of a network with K > 1: once they are known, and after each that was decomposed.
 
     Args:
         target: as for `convcost model`, or a file of weights.
@@ -98,11 +105,12 @@ def separate_model(
 
     return_freed_memory()
     found, notes = convolutions_of(target, arguments)
-    report = WeightsReport(target, (), notes)
-    for number, layer in enumerate(found, 1):
-        watch(f"singular values of {layer.name} ({number} of {len(found)}) ...")
-        report = replace(report, rows=(*report.rows, layer_row(layer, tolerance)))
-        yield report
+    rows = [layer.row for layer in found]
+    yield WeightsReport(target, tuple(rows), notes)
+    for index, layer in enumerate(found):
+        watch(f"singular values of {layer.name} ({index + 1} of {len(found)}) ...")
+        rows[index] = layer_row(layer, tolerance)
+        yield WeightsReport(target, tuple(rows), notes)
 
 
 def _require_tolerance(tolerance: float | None) -> None:

@@ -151,7 +151,9 @@ def _binomial(size: int) -> Rows:
     return [[Fraction(a * b, 4 ** (size - 1)) for b in line] for a in line]
 
 
-@_register("gaussian", "Marr, Hildreth 1980, Theory of Edge Detection; default sigma as OpenCV", size=None, sigma=None)
+@_register(
+    "gaussian", "Marr, Hildreth 1980, Theory of Edge Detection; default sigma: OpenCV's formula", size=None, sigma=None
+)
 def _gaussian(size: int | None, sigma: float | None) -> Rows:
     """The normal distribution on both axes, sum 1; default size 5, or 3 sigma to each side."""
     if size is None:
@@ -199,8 +201,16 @@ def _offsets(size: int) -> list[float]:
 
 
 def _span(sigma: float) -> int:
-    """The odd size that reaches 3 sigma to each side."""
-    return min(MOST_SIDE, 2 * ceil(3 * sigma) + 1)
+    """The odd size that reaches 3 sigma to each side.
+
+    Raises:
+        ConvcostError: a size above the largest.
+    """
+    size = 2 * ceil(3 * sigma) + 1
+    if size > MOST_SIDE:
+        msg = f"sigma (={sigma:g}) must leave room for 3 sigma to each side, {size} of {MOST_SIDE} pixels; give --size."
+        raise ConvcostError(msg)
+    return size
 
 
 def _normal(value: float) -> float:

@@ -9,7 +9,7 @@ from convcost.conv import Conv
 from convcost.cost import params
 from convcost.kernel_row import listed
 
-__all__ = ["BINS", "ENERGY", "LayerRow", "pair_rank"]
+__all__ = ["BINS", "ENERGY", "LayerRow", "Spectrum", "pair_rank"]
 
 ENERGY: Final = 0.99
 """The share of a layer's energy that the pair keeps."""
@@ -31,13 +31,10 @@ def pair_rank(energies: list[float], total: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerRow:
-    """One convolution of a network.
+class Spectrum:
+    """What the singular values say of a convolution.
 
     Attributes:
-        name: path of the module.
-        op: class of the module; None in a file of weights, which tells neither groups nor stride.
-        conv: the convolution, without bias.
         kernels: k_h×k_w matrices.
         zero_kernels: those that are zeros.
         rank1_kernels: those of rank 1 within the tolerance.
@@ -50,9 +47,6 @@ class LayerRow:
         pair_full_rank: channels that keep all of it.
     """
 
-    name: str
-    op: str | None
-    conv: Conv
     kernels: int
     zero_kernels: int
     rank1_kernels: int
@@ -84,6 +78,25 @@ class LayerRow:
         """The histogram as text."""
         return listed(self.histogram)
 
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One convolution of a network.
+
+    Attributes:
+        name: path of the module.
+        op: class of the module; None in a file of weights, which tells neither groups nor stride.
+        conv: the convolution, without bias.
+        spectrum: of its weight; None before it was looked at.
+        shares_weight: whether its weight is that of a row before, so that totals leave it out.
+    """
+
+    name: str
+    op: str | None
+    conv: Conv
+    spectrum: Spectrum | None = None
+    shares_weight: bool = False
+
     @property
     def in_channels(self) -> int:
         """C."""
@@ -110,10 +123,12 @@ class LayerRow:
         return None if self.op is None else self.conv.stride
 
     @property
-    def pair(self) -> tuple[Conv, Conv]:
+    def pair(self) -> tuple[Conv, Conv] | None:
         """The k_h×1 and the 1×k_w convolution; with the layer's groups, so that each is a pair of its own."""
+        if self.spectrum is None:
+            return None
         (tall, wide), groups = self.conv.kernel_size, self.conv.groups
-        between = groups * max(1, self.pair_rank)
+        between = groups * max(1, self.spectrum.pair_rank)
         column = Conv(self.in_channels, between, (tall, 1), groups=groups)
         return column, Conv(between, self.out_channels, (1, wide), groups=groups)
 
@@ -123,18 +138,20 @@ class LayerRow:
         return params(self.conv).value
 
     @property
-    def params_after(self) -> int:
+    def params_after(self) -> int | None:
         """Weights of the pair."""
-        return sum(params(conv).value for conv in self.pair)
+        return None if self.pair is None else sum(params(conv).value for conv in self.pair)
 
     @property
-    def macs_ratio(self) -> float:
+    def macs_ratio(self) -> float | None:
         """MACs of the layer ÷ of the pair.
 
         A weight is used once an output pixel. Between the two lies an activation with the output's height and the
         input's width, so that the column is used as often as the horizontal stride says; of a transposed convolution,
         whose weights are used once an input pixel, it is the row and the vertical stride.
         """
+        if self.pair is None:
+            return None
         column, row = (params(conv).value for conv in self.pair)
         vertical, horizontal = self.conv.stride
         after = column + row * vertical if self.conv.transposed else column * horizontal + row

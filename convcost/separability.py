@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from convcost.elimination import exact_ranks, whole_numbers
 from convcost.factors import readable_terms, singular_terms
 from convcost.matrix import Matrix, matrix_of
+from convcost.units import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +29,11 @@ __all__ = ["Factors", "Separation", "best_factors", "products_after", "rank_tole
 
 ROUNDINGS: Final = 16
 """Times max(k_h, k_w)·eps, NumPy's own rule for `matrix_rank`: room for entries a few roundings off (exp, a mean)."""
+MOST_TERMS: Final = 5
+MOST_NUMBERS: Final = 15
+"""More terms, or more numbers on a side, are not printed; JSON and CSV have them."""
 COARSE_EPS: Final = 1e-6
-"""Numbers coarser than this (half precision) are stored, not computed with: they are one rounding off."""
+"""Numbers coarser than this are those of half precision and less."""
 INT64_LARGEST: Final = 2**63 - 1
 
 
@@ -50,7 +54,8 @@ class Separation:
         height: k_h.
         width: k_w.
         rank: the least number of column × row products that make the kernel.
-        tolerance: the singular values up to this share of the largest count as 0; 0: the rank is exact.
+        tolerance: the singular values up to this share of the largest count as 0; 0 where the rank is exact.
+        exact: whether the rank was decided by elimination, not by singular values.
         terms: `rank` products whose sum is the kernel.
         singular_values: min(k_h, k_w) of them, falling.
         errors: of the best approximation of rank 1, 2, ... min(k_h, k_w): Frobenius norm, relative to the kernel's.
@@ -61,6 +66,7 @@ class Separation:
     width: int
     rank: int
     tolerance: float
+    exact: bool
     terms: tuple[Term, ...]
     singular_values: tuple[float, ...]
     errors: tuple[float, ...]
@@ -107,7 +113,14 @@ class Separation:
     @property
     def factors(self) -> str:
         """The terms as text, such as `[1 2 1]ᵀ · [1 0 -1]`."""
-        return " + ".join(map(str, self.terms)) or "0"
+        return " + ".join(term.text(short=False) for term in self.terms) or "0"
+
+    @property
+    def short_factors(self) -> str:
+        """The same for a line of a terminal: few digits, and of many numbers only how many there are."""
+        if len(self.terms) > MOST_TERMS or max(self.height, self.width) > MOST_NUMBERS:
+            return f"{number_of('column', len(self.terms))} times rows, of {self.height} and {self.width} numbers"
+        return " + ".join(term.text(short=True) for term in self.terms) or "0"
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of `kernels` in the JSON object of `convcost kernel`."""
@@ -126,6 +139,7 @@ class Separation:
             "pays_up_to_rank": self.pays_up_to_rank,
             "errors": list(self.errors),
             "tolerance": self.tolerance,
+            "exact": self.exact,
             "factors": self.factors,
         }
 
@@ -138,12 +152,15 @@ def products_after(rank: int, height: int, width: int) -> int:
 def rank_tolerance(height: int, width: int, eps: float) -> float:
     """The share of the largest singular value up to which another counts as 0.
 
+    Numbers of half precision and less are stored, not computed with: each is one rounding off, which moves a singular
+    value by at most eps / 2 times the Frobenius norm (Weyl 1912), and that is at most √min(k_h, k_w) times the largest.
+
     Args:
         height: k_h.
         width: k_w.
         eps: the spacing of the entries' floating point numbers next to 1.
     """
-    return (ROUNDINGS if eps < COARSE_EPS else 1) * max(height, width) * eps
+    return ROUNDINGS * max(height, width) * eps if eps < COARSE_EPS else sqrt(min(height, width)) * eps / 2
 
 
 def best_factors(kernel: object) -> Factors:
@@ -177,7 +194,8 @@ def separate_matrix(matrix: Matrix, tolerance: float | None = None) -> Separatio
 
     array = matrix.array()
     values = np.linalg.svd(array, compute_uv=False)
-    if matrix.exact if tolerance is None else matrix.whole:
+    exact = matrix.exact if tolerance is None else matrix.whole
+    if exact:
         share = 0.0
         rank = int(exact_ranks([whole_numbers(matrix.entries)])[0])  # type: ignore[arg-type]  # exact: no floats
         values[rank:] = 0.0
@@ -191,6 +209,7 @@ def separate_matrix(matrix: Matrix, tolerance: float | None = None) -> Separatio
         matrix.width,
         rank,
         share,
+        exact,
         tuple(terms),
         tuple(map(float, values)),
         _errors(values),

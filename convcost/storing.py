@@ -16,6 +16,8 @@ from convcost.session import Entry, Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from convcost.demonstration import Candidate
+    from convcost.kernel_row import KernelRow
     from convcost.nn.measure import Measured
     from convcost.nn.measure_model import ModelTiming
     from convcost.report import Call, ModelReport
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from convcost.rows import Placed
     from convcost.timing import Conditions, Timing
 
-__all__ = ["FORWARD", "NOTHING", "Recalled", "keep", "keep_model", "recall"]
+__all__ = ["FORWARD", "NOTHING", "Recalled", "keep", "keep_kernel", "keep_model", "recall"]
 
 FORWARD: Final = "(forward)"
 """The name of a model's whole forward pass."""
@@ -143,6 +145,44 @@ def _run_of_model(
             distinct.setdefault(timed.kinds[call.name], call)
     layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
     return replace(session, notes=timed.notes), [forward, *layers]
+
+
+def keep_kernel(row: KernelRow, options: TimingOptions, budget_s: float, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Store the timings of a kernel and of its factors as one run.
+
+    Args:
+        row: that was timed; nothing is stored of one that was refused.
+        options: what was asked for.
+        budget_s: seconds for this kernel.
+        notes: what there was to say of the machine.
+
+    Returns:
+        Why nothing was stored; empty when it was.
+    """
+    timing = row.timing
+    if timing is None or timing.kernel is None or timing.factors is None:
+        return ()
+    pair = ((row.kernel, timing.kernel, ""), (row.factors, timing.factors, " (factors)"))
+
+    def run() -> tuple[Session, list[Entry]]:
+        session = replace(
+            _session(options, timing.conditions, budget_s), command="kernel", baseline=row.separation.name
+        )
+        return replace(session, notes=notes), [_entry_of_kernel(row, *one) for one in pair]
+
+    return _store(run)
+
+
+def _entry_of_kernel(row: KernelRow, candidate: Candidate, timing: Timing, suffix: str) -> Entry:
+    name = f"{row.separation.name}{suffix}"
+    numbers = [[str(entry) for entry in line] for line in row.matrix.entries]
+    layer = _text({"kernel": numbers, "factors": bool(suffix), "rank": row.separation.rank, "input": row.input_shape})
+    first, cost = candidate.layers[0], candidate.cost
+    channels = int(first.input.channels)
+    sizes = tuple(map(int, row.input_shape))
+    return Entry(
+        name, layer, int(cost.params), int(cost.macs), sizes, channels, channels, row.size, (1, 1), channels, timing
+    )
 
 
 def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from convcost.units import human_share, human_time
+from convcost.units import human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +62,12 @@ class Conditions:
     allocator: str
     torch_version: str
     cpu: str
+
+    @property
+    def summary(self) -> str:
+        """All but the dtype in a few words, for the line above a table."""
+        device = f"{self.cpu}, {number_of('thread', self.threads)}" if self.device == "cpu" else self.device
+        return f"{self.memory_format}, {device}, allocator {self.allocator}, torch {self.torch_version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +271,7 @@ def _speedup(
 def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:
     said = []
     if clean < LEAST:
-        said.append(f"only {clean} undisturbed blocks: raise --time-budget")
+        said.append(f"only {number_of('undisturbed block', clean)}: raise --time-budget")
     if timing.dropped_share > MOST_DROPPED:
         said.append(f"{human_share(timing.dropped_share)} of the blocks were disturbed: close other programs")
     if abs(timing.probe_drift) > MOST_DRIFT:
@@ -276,9 +282,8 @@ def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:
         if width > MOST_WIDTH:
             said.append(f"the speed-up's interval is {human_share(width)} wide: raise --time-budget")
     if timing.is_overhead:
-        said.append(
-            f"overhead-bound: a call takes {human_time(timing.time_s)}; raise --h or --bs to see the arithmetic"
-        )
+        said.append(f"overhead-bound: a call takes {human_time(timing.time_s)}; a larger input shows the arithmetic")
     if pinned and timing.faults_per_call:
-        said.append(f"{timing.faults_per_call:.0f} page faults a call although the allocator is pinned: see the README")
+        faults = f"{timing.faults_per_call:.2g}"
+        said.append(f"{faults} page faults a call although the allocator is pinned: see the README")
     return replace(timing, warnings=tuple(said))

@@ -11,6 +11,7 @@ __all__ = [
     "BINARY_PREFIXES",
     "DECIMAL_PREFIXES",
     "TIMES",
+    "change_of",
     "human_bytes",
     "human_count",
     "human_ratio",
@@ -78,6 +79,11 @@ def human_ratio(ratio: float) -> str:
 def human_share(share: float) -> str:
     """A share as a percentage, such as `12.5 %`."""
     return f"{100 * share:.1f} %"
+
+
+def change_of(before: float, after: float) -> str:
+    """How many times fewer, or as many: `1.5x fewer`, `2.0x as many`."""
+    return f"{human_ratio(before / after)} fewer" if after <= before else f"{human_ratio(after / before)} as many"
 
 
 def number_of(noun: str, count: int) -> str:

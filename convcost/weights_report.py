@@ -9,11 +9,11 @@ from convcost.columns import records
 from convcost.kernel_columns import LAYER_COLUMNS
 from convcost.kernel_report import SCHEMA
 from convcost.layer_row import ENERGY
-from convcost.units import human_count, human_ratio, human_share, thousands
+from convcost.units import change_of, human_count, human_share, thousands
 
 if TYPE_CHECKING:
     from convcost.columns import Column
-    from convcost.layer_row import LayerRow
+    from convcost.layer_row import LayerRow, Spectrum
 
 __all__ = ["WeightsReport"]
 
@@ -42,25 +42,25 @@ class WeightsReport:
     @property
     def verdicts(self) -> tuple[str, ...]:
         """How many kernels are separable, and what the pairs would save."""
-        if not self.rows:
+        seen = [row.spectrum for row in self.rows if row.spectrum is not None]
+        if not seen:
             return ()
-        kernels, separable = sum(row.kernels for row in self.rows), sum(row.rank1_kernels for row in self.rows)
-        zeros = sum(row.zero_kernels for row in self.rows)
-        before, after = sum(row.params_before for row in self.rows), sum(row.params_after for row in self.rows)
-        saving = sum(row.macs_ratio > 1 for row in self.rows)
-        ratio = before / after
-        change = f"{human_ratio(ratio)} fewer" if ratio >= 1 else f"{human_ratio(1 / ratio)} as many"
-        tolerances = sorted({row.tolerance for row in self.rows})
+        kernels, separable = sum(one.kernels for one in seen), sum(one.rank1_kernels for one in seen)
+        zeros = sum(one.zero_kernels for one in seen)
+        own = [row for row in self.rows if row.spectrum is not None and not row.shares_weight]
+        before, after = sum(row.params_before for row in own), sum(row.params_after or 0 for row in own)
+        saving = sum((row.macs_ratio or 0.0) > 1 for row in self.rows)
+        tolerances = sorted({one.tolerance for one in seen})
         stated = " to ".join(f"{value:.1e}" for value in dict.fromkeys((tolerances[0], tolerances[-1])))
         share = human_share(separable / kernels)
         ranks = (
             f"{thousands(separable)} of {thousands(kernels)} kernels ({share}) have rank 1, {thousands(zeros)} are "
             f"zeros (singular values up to {stated} of the largest count as 0)"
         )
-        weights = f"{human_count(before)} → {human_count(after)} weights ({change})"
+        weights = f"{human_count(before)} → {human_count(after)} weights ({change_of(before, after)})"
         pairs = (
             f"pairs of K×1 and 1×K that keep {100 * ENERGY:.0f} % of the energy: {weights}; fewer MACs in "
-            f"{saving} of {len(self.rows)} layers"
+            f"{saving} of {len(seen)} layers"
         )
         return ranks, pairs
 
@@ -72,7 +72,7 @@ class WeightsReport:
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `convcost kernel --model --format json`."""
         fields = zip(records(LAYER_COLUMNS, self.rows), self.rows, strict=True)
-        layers = [{**plain, **_lists(row)} for plain, row in fields]
+        layers = [{**plain, **({} if row.spectrum is None else _lists(row.spectrum))} for plain, row in fields]
         return {"schema": SCHEMA, "target": self.target, "kernels": [], "layers": layers, "notes": list(self.notes)}
 
     def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
@@ -82,11 +82,11 @@ class WeightsReport:
         return frame(self.columns, self.rows)
 
 
-def _lists(row: LayerRow) -> dict[str, Any]:
+def _lists(seen: Spectrum) -> dict[str, Any]:
     """The fields that are lists in JSON and text in a row."""
     return {
-        "energy_q25": list(row.energy_q25) or None,
-        "energy_median": list(row.energy_median) or None,
-        "energy_q75": list(row.energy_q75) or None,
-        "energy_histogram": list(row.histogram),
+        "energy_q25": list(seen.energy_q25) or None,
+        "energy_median": list(seen.energy_median) or None,
+        "energy_q75": list(seen.energy_q75) or None,
+        "energy_histogram": list(seen.histogram),
     }

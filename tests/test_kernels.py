@@ -90,6 +90,11 @@ def test_a_gabor_kernel_is_separable_along_the_axes_and_has_rank_2_between() -> 
         ("gaussian", {"sigma": 0.0}, "sigma (=0.0) must be a finite number above 0; "),
         ("gaussian", {"sigma": float("nan")}, "sigma (=nan) must be a finite number above 0; "),
         ("gaussian", {"sigma": 0.01}, "sigma (=0.01) must be from 0.05 to 127 pixels; "),
+        (
+            "gaussian",
+            {"sigma": 30.0},
+            "sigma (=30) must leave room for 3 sigma to each side, 181 of 127 pixels; give --size.",
+        ),
         ("gabor", {"theta": float("inf")}, "theta (=inf) must be a finite number of degrees; "),
     ],
 )
@@ -104,6 +109,6 @@ def test_parameters_go_with_names_alone() -> None:
         find_kernel("1 2; 3 4", {"sigma": 2.0, "size": None})
 
 
-@pytest.mark.parametrize("sigma", [0.05, 127.0])
+@pytest.mark.parametrize("sigma", [0.05, 21.0])
 def test_extreme_gaussians_are_kernels(sigma: float) -> None:
     assert separate_matrix(named_kernel("gaussian", sigma=sigma)).rank == 1

@@ -117,7 +117,30 @@ def test_the_tolerance_decides_floats_and_stated_decimals_and_never_integers() -
     assert separate_matrix(nearly, 1e-6).rank == 2
     assert separate_matrix(parse_matrix("1000 2000; 2000 4001"), 0.5).rank == 2
     assert rank_tolerance(3, 5, 2.0**-52) == 16 * 5 * 2.0**-52
-    assert rank_tolerance(3, 5, 2.0**-10) == 5 * 2.0**-10
+    assert rank_tolerance(3, 5, 2.0**-10) == 3**0.5 * 2.0**-11  # half a spacing for each entry
+
+
+def test_a_tolerance_of_0_is_no_exact_decision() -> None:
+    floats = matrix_of(np.outer([0.1, 0.7], [0.3, 0.9]) + 0.1)
+    assert (separate_matrix(floats, 0.0).tolerance, separate_matrix(floats, 0.0).exact) == (0.0, False)
+    assert separate_matrix(parse_matrix("1 2; 2 4"), 0.0).exact
+    assert separate_matrix(parse_matrix("1 2; 2 4")).to_dict()["exact"] is True
+
+
+def test_whole_multiples_of_a_sixteenth_are_read_in_half_precision_too() -> None:
+    found = separate_matrix(matrix_of(np.outer([1, 2, 1], [1, 2, 1]).astype(np.float16) / 16))
+    assert found.factors == "1/16 · [1 2 1]ᵀ · [1 2 1]"
+
+
+def test_many_numbers_are_counted_where_people_read_and_whole_where_programs_do() -> None:
+    line = np.arange(1, 17)
+    found = separate_matrix(matrix_of(np.outer(line, line)))
+    assert found.short_factors == "1 column times rows, of 16 and 16 numbers"
+    assert found.factors.startswith("[1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]ᵀ · [1 2 3 ")
+    floats = separate_matrix(matrix_of(np.outer([1.0, 2.0**0.5], [3.0**0.5, 1.0])))
+    (term,) = floats.terms
+    assert floats.factors == f"[{term.column[0]} {term.column[1]}]ᵀ · [{term.row[0]} {term.row[1]}]"
+    assert len(floats.short_factors) < len(floats.factors)
 
 
 def test_ranks_that_floats_cannot_see_are_seen_in_integers() -> None:

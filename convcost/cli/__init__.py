@@ -43,6 +43,9 @@ COMMANDS = {
 }
 """Each command and the module of this package that holds it, as a function of the command's name."""
 
+KERNEL_FLAGS = frozenset({"--", "--time", "--no-time", "--list-kernels", "--help"})
+"""Options of `convcost kernel` that take no value: a word after them may be a matrix."""
+
 
 def _register(words: Sequence[str]) -> None:
     """Add the command that is named, or all for the help and for a word that is none: each costs milliseconds."""
@@ -66,7 +69,8 @@ def _with_minus_signs(words: list[str]) -> list[str]:
         return words
     shown = []
     for word, before in zip(words, ["", *words], strict=False):
-        numbers = re.match(r"-[^-].*[\s,;]", word) or (re.match(r"-\.?\d", word) and not before.startswith("--"))
+        is_value = before.startswith("--") and before not in KERNEL_FLAGS and "=" not in before
+        numbers = re.match(r"-[^-].*[\s,;]|-\.?\d", word) and not is_value
         shown.append(f"\N{MINUS SIGN}{word[1:]}" if numbers else word)
     return shown
 

@@ -14,7 +14,6 @@ from convcost.cli.output import deliver, refuse_exports, say
 from convcost.cli.progress import ProgressLine
 from convcost.columns import choose_columns
 from convcost.errors import ConvcostError
-from convcost.filling import require_devices
 from convcost.kernel_columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.request import TimingOptions
 
@@ -73,8 +72,9 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="Singular values up to this share of the largest count as 0; by default max(height, width) times the "
-            "spacing of the numbers next to 1, in single and double precision 16 times that. Integers are exact.",
+            help="Singular values up to this share of the largest count as 0; by default 16 max(height, width) times "
+            "the spacing of the numbers next to 1, in half precision half the root of the smaller side times it. "
+            "Integers are exact.",
             show_default=False,
         ),
     ] = None,
@@ -91,6 +91,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     time_budget: Annotated[
         float, typer.Option(help="Seconds for timing, all kernels together.", rich_help_panel=TIMING)
     ] = 8.0,
+    store: o.Store = True,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
@@ -112,18 +113,17 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
         else:
             _require_kernels(kernels, arg)
             options = TimingOptions(
-                (device,), api.parse_threads(threads), allocator, time_budget, memory_format=memory_format
+                (device,), api.parse_threads(threads), allocator, time_budget, memory_format=memory_format, store=store
             )
             shape = (channels, height, height if width is None else width)
             code, result = 0, separate_kernels(kernels or (), named, tolerance, shape)
             if time:
-                require_devices(options.devices)
                 code, result = _last(time_kernels(result, options, progress), result)
     deliver(replace(result, columns=fields), form, export, table_shown=False, payload=result.to_dict())
     say(result.notes, "note")
     say(result.warnings, "warning")
     if code == INTERRUPTED:
-        say(["interrupted: what was not done yet is left out."], "note")
+        say(["interrupted: what was not done yet is left empty."], "note")
     return code
 
 

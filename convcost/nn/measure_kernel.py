@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -10,25 +12,30 @@ from torch import nn
 from convcost.demonstration import column_row_weights
 from convcost.kernel_row import KernelTiming
 from convcost.nn.build import build
-from convcost.nn.clock import clock_for, interleave
+from convcost.nn.clock import clock_for, interleave, seconds_of
 from convcost.nn.device import refusal, resolve_device
 from convcost.nn.measure import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
 from convcost.timing import summarise
 from convcost.units import human_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from convcost.demonstration import Candidate
     from convcost.kernel_row import KernelRow
+    from convcost.nn.clock import Clock
     from convcost.request import TimingOptions
     from convcost.timing import Series
 
 __all__ = ["measure_kernel"]
 
+STRIPS: Final = 16
+"""The image is this many times as high as the strip that tells how slow the layers are."""
+LEAST_CALLS: Final = 2
+"""Of both layers: one to compare the outputs, and one that is timed."""
 KERNEL: Final = "kernel"
 FACTORS: Final = "factors"
 
@@ -66,9 +73,15 @@ def measure_kernel(
         layout = torch.channels_last if options.memory_format == "channels_last" else torch.contiguous_format
         data = torch.randn(*row.input_shape, device=where).to(memory_format=layout)
         layers = {name: _laid_out(module.to(where), layout) for name, module in _modules(row).items()}
+        clock = clock_for(where, conditions.threads)
+        if reason := _too_slow(layers.values(), data, clock, budget_s):
+            return KernelTiming(conditions, refused=reason), notes
         outputs = [layer(data) for layer in layers.values()]
         difference = float((outputs[0] - outputs[1]).abs().max())
         del outputs
+        if not isfinite(difference):
+            reason = "not timed: the outputs leave the range of float32; scale the kernel"
+            return KernelTiming(conditions, refused=reason), notes
 
         def call(layer: nn.Module) -> Callable[[], object]:
             return lambda: layer(data)
@@ -79,9 +92,25 @@ def measure_kernel(
 
         calls = {name: call(layer) for name, layer in layers.items()}
         left = max(0.01, budget_s - (LOOK_S if where.type == "cpu" else 0.0))
-        series, probes = interleave(calls, probe, clock_for(where, conditions.threads), left, tell)
+        series, probes = interleave(calls, probe, clock, left, tell)
     timings = summarise(series, probes, KERNEL, pinned=pinned)
     return KernelTiming(conditions, timings[KERNEL], timings[FACTORS], difference), notes
+
+
+def _too_slow(layers: Iterable[nn.Module], data: torch.Tensor, clock: Clock, budget_s: float) -> str | None:
+    """Why a timing would outlast its budget, seen on a strip of the image; None when it fits.
+
+    The peak of the machine does not tell: depthwise layers are far below it.
+    """
+    rows = max(1, data.shape[2] // STRIPS)
+    strip = data[:, :, :rows].contiguous()
+    calls = [partial(layer, strip) for layer in layers]
+    for call in calls:
+        call()  # the first one takes longer
+    seconds = sum(seconds_of(call, clock) for call in calls) * data.shape[2] / rows
+    if LEAST_CALLS * seconds <= budget_s:
+        return None
+    return f"not timed: a call of both takes about {human_time(seconds)}; raise --time-budget"
 
 
 def _modules(row: KernelRow) -> dict[str, nn.Module]:

@@ -44,6 +44,9 @@ def is_weight_file(target: str) -> bool:
     if kind == "pickle" and not zipfile.is_zipfile(path):
         msg = f"target (={target}) must be no pickle, which could run any code when opened; save {_HOW}"
         raise ConvcostError(msg)
+    if kind == "unknown" and path.suffix in SUFFIXES:
+        msg = f"target (={target}) must hold weights, and this file holds something else, or is cut off; save {_HOW}"
+        raise ConvcostError(msg)
     return kind in {"pickle", "safetensors"}
 
 
@@ -61,6 +64,7 @@ def read_weights(path: Path) -> Iterator[StoredTensor]:
     """
     if kind_of(path) == "safetensors":
         return _from_safetensors(path)
+    _refuse_packed(path)
     try:
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:  # torch's own text advises to run the file
@@ -73,6 +77,31 @@ def read_weights(path: Path) -> Iterator[StoredTensor]:
     return _from_mapping(held, "")
 
 
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that grows when it is read: torch.save packs nothing.
+
+    Raises:
+        ConvcostError: a member that is compressed.
+    """
+    with zipfile.ZipFile(path) as archive:
+        packed = [member.filename for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        msg = f"target (={path}) must be as torch.save writes it, and {packed[0]} in it is compressed; save {_HOW}"
+        raise ConvcostError(msg)
+
+
+def _require_stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, if the file holds each of its numbers.
+
+    Raises:
+        ConvcostError: numbers that stand once in the file and many times in the tensor.
+    """
+    if tensor.layout is torch.strided and tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
+        msg = f"tensor (={name}) must hold its own numbers, and it is larger than its storage; save {_HOW}"
+        raise ConvcostError(msg)
+    return tensor
+
+
 def _from_mapping(held: Any, prefix: str) -> Iterator[StoredTensor]:
     """The tensors of a state_dict, also of one within another, as checkpoints have it."""
     if not isinstance(held, dict):
@@ -80,7 +109,7 @@ def _from_mapping(held: Any, prefix: str) -> Iterator[StoredTensor]:
     for key, value in held.items():
         name = f"{prefix}{key}"
         if isinstance(value, torch.Tensor):
-            yield name, tuple(value.shape), partial(same, value)
+            yield name, tuple(value.shape), partial(_require_stored, name, value)
         else:
             yield from _from_mapping(value, f"{name}.")
 

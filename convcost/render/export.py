@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "TEXT_FORMATS", "frame", "notebook", "write"]
 
 INT64_MAX: Final = 2**63 - 1
+XLSX_LONGEST: Final = 32_767
+"""Characters of a cell."""
 FLOAT64_EXACT: Final = 2**53
 DECIMAL128_DIGITS: Final = 38
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -121,12 +123,17 @@ def _exact_integers(series: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _write_xlsx(table: pd.DataFrame, path: Path) -> None:
-    exact = _each(
-        _each(table, _neutral),
-        lambda value: str(value) if isinstance(value, int) and abs(value) > FLOAT64_EXACT else value,
-    )
     with _excel_writer(path) as writer:
-        exact.to_excel(writer, index=False, sheet_name="convcost")
+        _each(_each(table, _neutral), _xlsx_cell).to_excel(writer, index=False, sheet_name="convcost")
+
+
+def _xlsx_cell(value: Any) -> Any:  # noqa: ANN401 - a cell
+    """Exact integers as text, and in place of a text that no cell holds, that it is elsewhere: never a part of it."""
+    if isinstance(value, int) and abs(value) > FLOAT64_EXACT:
+        return str(value)
+    if isinstance(value, str) and len(value) > XLSX_LONGEST:
+        return f"({len(value)} characters, more than a cell holds: see the CSV or the JSON)"
+    return value
 
 
 def _excel_writer(path: Path) -> pd.ExcelWriter[Any]:

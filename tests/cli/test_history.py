@@ -356,6 +356,18 @@ def test_a_timing_goes_on_without_a_database_and_says_so(
 
 @pytest.mark.timing
 @pytest.mark.timing
+def test_a_timed_kernel_and_its_factors_are_kept_as_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["kernel", "sobel", "--h", "24", "--time-budget", "0.8", "--device", "cpu", "--format", "json"]
+    (shown,) = json.loads(run(capsys, *words)[1])["kernels"]
+    assert run(capsys, *words, "--no-store")[0] == 0
+    kernel, factors = rows_of(capsys, "history", "--command", "kernel", "--k", "3", "--c", "3")
+    assert (kernel["name"], factors["name"], factors["baseline"]) == ("sobel", "sobel (factors)", "sobel")
+    assert (kernel["time_s"], factors["time_s"]) == (shown["kernel_time_s"], shown["time_s"])
+    assert (factors["speedup"], kernel["speedup"], kernel["run"]) == (shown["speedup"], 1.0, factors["run"])
+    assert kernel["layer"] != factors["layer"]
+
+
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [

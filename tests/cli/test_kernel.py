@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
+import openpyxl
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,10 @@ from torch import nn
 
 import convcost.nn.measure_kernel
 from convcost.cli import main
-from convcost.kernels import KERNELS
+from convcost.kernel_targets import separate_kernels, separate_model
+from convcost.kernels import KERNELS, named_kernel
+from convcost.nn import spectrum
+from convcost.render.plain import plain_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +151,89 @@ def test_what_was_known_before_an_interrupt_is_delivered(
     assert "interrupted" in err
 
 
+def test_an_interrupt_while_torch_is_imported_delivers_what_numpy_knew(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convcost.nn.device.resolve_device", interrupted)
+    code, out, _ = run(capsys, "sobel", "--format", "json")
+    assert (code, json.loads(out)["kernels"][0]["rank"]) == (130, 1)
+
+
+def test_an_interrupted_network_has_all_its_rows_with_nulls_for_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: str
+) -> None:
+    calls = iter([spectrum.layer_row])
+
+    def once(*args: object) -> object:
+        real = next(calls, None)
+        if real is None:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(spectrum, "layer_row", once)
+    path = tmp_path / "rows.csv"
+    code, out, err = run(capsys, "--model", weights, "--format", "json", "--export", str(path))
+    first, second = json.loads(out)["layers"]
+    assert code == 130
+    assert (first["rank1_kernels"], second["rank1_kernels"]) == (6, None)
+    assert (second["name"], second["kernel_size"], second["params_before"]) == ("1", [3, 5], 180)
+    assert second["params_after"] is None
+    assert path.read_text(encoding="utf-8").count("\n") == 3
+    assert "interrupted: what was not done yet is left empty." in err
+    assert "6 of 6 kernels (100.0 %) have rank 1" in err
+
+
+def test_a_large_kernel_is_shown_in_few_lines_and_written_whole(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "k.npy", np.random.default_rng(0).normal(size=(60, 60)))
+    words = (str(tmp_path / "k.npy"), "--no-time", "--h", "64")
+    code, out, err = run(capsys, *words, "--export", str(tmp_path / "k.xlsx"))
+    assert (code, err) == (0, "")
+    assert len(out) < 3000
+    assert "= 60 columns times rows, of 60 and 60 numbers" in out
+    assert "(60 of them)" in out
+    assert "rank 60: error 0" in out
+    book = openpyxl.load_workbook(tmp_path / "k.xlsx").active
+    cells = dict(zip(*([cell.value for cell in row] for row in book.iter_rows()), strict=True))
+    assert cells["factors"].endswith("characters, more than a cell holds: see the CSV or the JSON)")
+    _, out, _ = run(capsys, *words, "--format", "json")
+    (found,) = json.loads(out)["kernels"]
+    assert found["factors"].count("ᵀ") == 60
+
+
+def test_numbers_in_a_csv_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("gaussian", "--no-time", "--h", "16", "--format", "csv", "--columns", "column,row,singular_values")
+    _, out, _ = run(capsys, *words)
+    column, row, values = next(csv.reader(out.splitlines()[1:]))
+    sides = [np.array([float(word) for word in text.strip("[]").split()]) for text in (column, row)]
+    np.testing.assert_allclose(np.outer(*sides), named_kernel("gaussian").array(), rtol=1e-14)
+    assert float(values.strip("[]").split()[0]) == float(np.linalg.svd(named_kernel("gaussian").array())[1][0])
+
+
+def test_a_value_that_begins_with_a_minus_stays_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, _ = run(capsys, "sobel", "--no-time", "--h", "8", "--export", "-1 0.csv")
+    assert (code, [path.name for path in tmp_path.iterdir()]) == (0, ["-1 0.csv"])
+    code, out, _ = run(capsys, "--no-time", "-1 0 1; -2 0 2; -1 0 1", "--h", "8", "--format", "json")
+    assert (code, json.loads(out)["kernels"][0]["rank"]) == (0, 1)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_row_of_a_table_is_wider_than_the_terminal(width: int, weights: str) -> None:
+    nothing = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
+    matrices = separate_kernels(["sobel", "laplacian", "gaussian"], nothing, None, (64, 224, 224))
+    *_, network = separate_model(weights, (), None, lambda _: None)
+    for report in (matrices, network):
+        lines = plain_table(report.columns, report.rows, width).splitlines()
+        assert max(map(len, lines)) <= width
+
+
 @pytest.mark.parametrize("suffix", ["csv", "json", "md", "tex", "parquet", "xlsx"])
 def test_every_kind_of_export_of_kernels_and_of_networks(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str
@@ -223,7 +311,7 @@ def test_a_target_with_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         (["sobel", "--tolerance", "1"], "tolerance (=1.0) must be a share"),
         (["--model", "network:resnet18", "--tolerance", "nan"], "tolerance (=nan) must be a share"),
         (["--model", "torch.nn:ReLU"], "must have a convolution over two axes"),
-        (["sobel", "--c", "0"], "must be at least 1"),
+        (["sobel", "--c", "0"], "in_channels (=0) must be at least 1"),
         (["sobel", "--h", "0"], "must be at least 1"),
         (["sobel", "--device", "tpu"], "device (=tpu)"),
         (["sobel", "--memory-format", "nhwc"], "memory_format (=nhwc) must be one of contiguous, channels_last."),

@@ -63,6 +63,22 @@ def test_layers_that_are_too_large_are_not_timed_and_say_so(
     assert row.warning.startswith("not timed: ")
 
 
+def test_a_kernel_whose_calls_outlast_the_budget_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcost.nn.measure_kernel.seconds_of", lambda *_: 0.1)
+    report = separate_kernels(["sobel"], NOTHING, None, (3, 32, 32))
+    row = list(time_kernels(report, TimingOptions(("cpu",), time_budget=3.0), silent))[-1].rows[0]
+    assert (
+        row.warning == "not timed: a call of both takes about 3.20 s; raise --time-budget"
+    )  # 2 strips of 0.1 s, 16 times
+
+
+def test_outputs_that_leave_the_range_of_float32_are_not_timed_and_say_so() -> None:
+    report = separate_kernels(["1e50 1; 1 1"], NOTHING, None, (3, 8, 8))
+    timed = list(time_kernels(report, TimingOptions(("cpu",), time_budget=0.6), silent))[-1]
+    assert timed.rows[0].timing.difference is None
+    assert timed.rows[0].warning == "not timed: the outputs leave the range of float32; scale the kernel"
+
+
 def test_a_device_that_is_not_there_is_refused() -> None:
     report = separate_kernels(["sobel"], NOTHING, None, (3, 8, 8))
     with pytest.raises(ConvcostError, match=r"device \(=tpu\)"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
+import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from convcost.cli import main
 from convcost.errors import ConvcostError, MissingPackageError
-from convcost.nn.spectrum import layer_row
+from convcost.nn.mirror import conv_of
+from convcost.nn.spectrum import ConvWeights, layer_row
 from convcost.nn.weights import convolutions_of
 
 SOURCE = """
@@ -42,6 +47,21 @@ def functional():
         def forward(self, x):
             return nn.functional.conv2d(x, self.weight)
     return Own()
+
+def shared():
+    first, second = nn.Conv2d(4, 4, 3, bias=False), nn.Conv2d(4, 4, 3, bias=False)
+    second.weight = first.weight
+    return nn.Sequential(first, second, first)
+
+def partly_functional():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 5, 3)
+            self.bank = nn.Parameter(torch.randn(5, 5, 3, 3))
+        def forward(self, x):
+            return nn.functional.conv2d(self.conv(x), self.bank)
+    return Both()
 """
 
 
@@ -84,7 +104,7 @@ def test_convolutions_over_other_axes_are_left_out_and_that_is_said() -> None:
 def test_a_parametrised_weight_is_that_which_is_used() -> None:
     (layer,), _ = convolutions_of("nets_of_kernels.py:normed", {})
     assert layer.read().shape == (4, 3, 3, 3)
-    assert layer_row(layer).kernels == 12
+    assert layer_row(layer).spectrum.kernels == 12
 
 
 def test_a_weight_that_no_convolution_module_owns_is_found_by_its_shape() -> None:
@@ -147,7 +167,7 @@ def test_a_checkpoint_that_holds_more_than_weights_runs_nothing(folder: Path) ->
     ("target", "message"),
     [
         ("nets_of_kernels.py:linear", "must have a convolution over two axes with a kernel above 1x1; it has none."),
-        ("nets_of_kernels.py:lazy", "layer (=) must have weights: it is lazy"),
+        ("nets_of_kernels.py:lazy", "layer (=LazyConv2d) must have weights: it is lazy"),
         ("gone.pt", "target (=gone.pt) must be a file that is there; "),
         ("broken.safetensors", "must be a whole safetensors file: "),
         ("broken.pt", "broken.pt"),
@@ -162,6 +182,53 @@ def test_targets_without_convolutions_are_refused_in_one_line(folder: Path, targ
         convolutions_of(target, {})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_not_as_torch_saves_it_is_refused(folder: Path) -> None:
+    torch.save({"a.weight": torch.ones(64, 64, 3, 3)}, folder / "whole.pt")
+    with (
+        zipfile.ZipFile(folder / "whole.pt") as whole,
+        zipfile.ZipFile(folder / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with pytest.raises(ConvcostError, match=r"must be as torch.save writes it, and .* in it is compressed"):
+        convolutions_of("packed.pt", {})
+    torch.save({"a.weight": torch.ones(1).expand(200, 200, 3, 3)}, folder / "grows.pt")
+    (layer,), _ = convolutions_of("grows.pt", {})
+    with pytest.raises(ConvcostError, match=r"tensor \(=a.weight\) must hold its own numbers"):
+        layer_row(layer)
+    (folder / "text.pt").write_text("no weights", encoding="utf-8")
+    with pytest.raises(
+        ConvcostError, match=r"target \(=text.pt\) must hold weights, and this file holds something else"
+    ):
+        convolutions_of("text.pt", {})
+
+
+def test_an_exported_program_tells_groups_and_stride_and_what_is_transposed(folder: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(4, 8, 3, 2, groups=2), nn.ConvTranspose2d(8, 6, (5, 2), (2, 1), groups=2)).eval()
+    torch.export.save(torch.export.export(module, (torch.ones(1, 4, 9, 9),)), folder / "net.pt2")
+    (first, second), _ = convolutions_of("net.pt2", {})
+    assert (first.conv.in_channels, first.conv.out_channels, first.conv.groups, first.conv.stride) == (4, 8, 2, (2, 2))
+    assert (second.conv.in_channels, second.conv.out_channels, second.conv.groups) == (8, 6, 2)
+    assert (second.conv.transposed, second.conv.stride) == (True, (2, 1))
+    for ours, theirs in ((first, module[0]), (second, module[1])):
+        of_module = ConvWeights("0", None, conv_of(theirs), partial(getattr, theirs, "weight"))
+        assert layer_row(ours).spectrum == layer_row(of_module).spectrum
+
+
+def test_a_shared_weight_counts_once_in_the_totals(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert folder.exists()
+    assert main(["kernel", "--model", "nets_of_kernels.py:shared", "--format", "json"]) == 0
+    streams = capsys.readouterr()
+    assert [layer["params_before"] for layer in json.loads(streams.out)["layers"]] == [144, 144]
+    assert "keep 99 % of the energy: 144 → " in streams.err
+
+
+def test_weights_of_no_convolution_module_are_named(folder: Path) -> None:
+    assert folder.exists()
+    _, notes = convolutions_of("nets_of_kernels.py:partly_functional", {})
+    assert notes == ("weights of no convolution module are left out, whatever is done with them: bank.",)
 
 
 def test_arguments_of_a_file_of_weights_go_nowhere(folder: Path) -> None:
