@@ -16,7 +16,14 @@ from convcost.network_files import read_network, read_packaged_network
 from convcost.nn.build import build
 from convcost.nn.load_file import load_exported, refuse_code
 from convcost.nn.load_zoo import zoo_factory
-from convcost.nn.user_code import attribute, import_path, import_user_module, quiet_stdout, refuse_raised
+from convcost.nn.user_code import (
+    CALLERS_OWN,
+    attribute,
+    import_path,
+    import_user_module,
+    quiet_stdout,
+    refuse_raised,
+)
 from convcost.tree import place
 
 if TYPE_CHECKING:
@@ -116,9 +123,9 @@ def _called(target: str, factory: object, args: Mapping[str, object], device: st
     try:
         with torch.device(device):
             module, note = _module(target, factory(**args)), None
-    except ConvcostError:
+    except CALLERS_OWN:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, the CPU is the judge
+    except BaseException as error:  # noqa: BLE001 - whatever it raises, the CPU is the judge
         if device != "meta":
             refuse_raised(target, "being called", error)
         module, note = _called_on_cpu(target, factory, args, error)
@@ -131,9 +138,9 @@ def _called_on_cpu(
     try:
         with torch.device("cpu"):
             module = _module(target, factory(**args))
-    except ConvcostError:
+    except CALLERS_OWN:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's own failure is told with its place
+    except BaseException as error:  # noqa: BLE001 - the user's own failure is told with its place
         refuse_raised(target, "being called", error)
     why = " ".join(str(first).split())[:120]
     return module, f"built on the CPU and moved: on meta tensors it raises {type(first).__name__}: {why}"

@@ -11,7 +11,8 @@ from convcost.errors import ConvcostError
 from convcost.nn.clock import clock_for, interleave
 from convcost.nn.device import cpu_name, refusal, resolve_device, resolve_threads
 from convcost.nn.measure import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
-from convcost.nn.measure_model import forward_call
+from convcost.nn.measure_model import does_not_run, forward_call
+from convcost.nn.user_code import running_users_code
 from convcost.timing import median_interval, summarise
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def measured_series(
     with timing_settings(threads):
         calls = {name: forward_call(*model, device) for name, model in models.items()}
         probe, _ = reference_probe(device)
-        return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
+        with running_users_code(does_not_run):
+            return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
 
 
 def summed_up(

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from convcost.errors import ConvcostError, NeedsValuesError
 from convcost.nn.preserve import borrowed, on_device
 from convcost.nn.reconcile import check_with_fvcore, check_with_torch
 from convcost.nn.trace import Recorder
+from convcost.nn.user_code import running_users_code
 from convcost.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
 
 if TYPE_CHECKING:
@@ -98,14 +100,10 @@ def _counted(  # noqa: PLR0913 - what a report is made of
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     recorder = Recorder(model, tensors, device)
-    try:
-        with warnings.catch_warnings(), _eager(), recorder:
-            warnings.simplefilter("ignore")  # the model's own warnings come when it is run, not when it is counted
-            model(*args, **kwargs)
-    except ConvcostError:
-        raise
-    except Exception as error:  # the model is another's program: whatever it raises becomes one line
-        raise _refusal(model, recorder, error, args) from error
+    told = partial(_refusal, model, recorder, args)
+    with running_users_code(told), warnings.catch_warnings(), _eager(), recorder:
+        warnings.simplefilter("ignore")  # the model's own warnings come when it is run, not when it is counted
+        model(*args, **kwargs)
     return recorder
 
 
@@ -116,7 +114,7 @@ def _eager() -> Any:
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
-def _refusal(model: nn.Module, recorder: Recorder, error: Exception, args: tuple[Any, ...]) -> ConvcostError:
+def _refusal(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     if any(sign in str(error) for sign in NEEDS_VALUES):
         where = _users_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
@@ -132,10 +130,11 @@ def _refusal(model: nn.Module, recorder: Recorder, error: Exception, args: tuple
     seen = recorder.failed_shape or next((tuple(a.shape) for a in args if isinstance(a, torch.Tensor)), None)
     got = f"got input {'x'.join(map(str, seen))}" if seen else "could not run"
     name = f"{path or 'the model'} ({type(part).__name__})"
-    return ConvcostError(f"{name} {expected}{got}: {type(error).__name__}: {reason}; change --input.")
+    step = "change --input" if isinstance(error, Exception) else "let its forward raise an Exception"
+    return ConvcostError(f"{name} {expected}{got}: {type(error).__name__}: {reason}; {step}.")
 
 
-def _users_line(error: Exception) -> str | None:
+def _users_line(error: BaseException) -> str | None:
     """The last line of the traceback that is neither torch's nor ours."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = frame.filename.replace("\\", "/")

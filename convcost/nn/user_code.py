@@ -15,10 +15,22 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from convcost.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
-__all__ = ["attribute", "import_path", "import_user_module", "other_checkout", "quiet_stdout", "refuse_raised"]
+__all__ = [
+    "CALLERS_OWN",
+    "attribute",
+    "import_path",
+    "import_user_module",
+    "other_checkout",
+    "quiet_stdout",
+    "refuse_raised",
+    "running_users_code",
+]
+
+CALLERS_OWN: Final = (ConvcostError, KeyboardInterrupt, GeneratorExit)
+"""What passes through the user's code: a finding of ours, Ctrl-C, and Python's way to close a generator."""
 
 _FOREIGN: Final = tuple(
     {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[1])}
@@ -88,6 +100,25 @@ def quiet_stdout() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def running_users_code(told: Callable[[BaseException], ConvcostError]) -> Iterator[None]:
+    """Inside, what the user's code prints goes to stderr, and whatever it raises becomes an error; sys.exit too.
+
+    Args:
+        told: what to say of it.
+
+    Raises:
+        ConvcostError: what was told of what it raised.
+    """
+    try:
+        with quiet_stdout():
+            yield
+    except CALLERS_OWN:
+        raise
+    except BaseException as error:
+        raise told(error) from error
+
+
 def import_user_module(target: str, where: str) -> ModuleType:
     """Import `package.module`, or the file whose path `where` is.
 
@@ -112,7 +143,9 @@ def import_user_module(target: str, where: str) -> ModuleType:
             )
             raise ConvcostError(msg) from error
         refuse_raised(target, "being imported", error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's module raises is told, not swallowed
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is told, not swallowed
         refuse_raised(target, "being imported", error)
 
 

@@ -200,6 +200,22 @@ def test_a_model_that_does_not_load_is_exit_code_2_beside_the_others_verdicts(
     ]
 
 
+@pytest.mark.parametrize("raised", ["SystemExit('no')", "BaseException('no')"])
+def test_a_forward_that_ends_the_program_is_exit_code_2_beside_the_others_verdicts(
+    project: Path, raised: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "exits.py").write_text(
+        f"from models import Net\nclass Exits(Net):\n    def forward(self, x):\n        print('hello')\n        raise {raised}\n"
+    )
+    ends = CONFIG.replace("budget.net", "budget.ends").replace("models.py:Net", "exits.py:Exits")
+    (project / "convcost.toml").write_text(ends + CONFIG)
+    code, result = checked(capsys)  # what the forward prints is not in the JSON
+    kind = raised.partition("(")[0]
+    said = f"the model (Exits) got input 1x3x8x8: {kind}: no; let its forward raise an Exception."
+    assert (code, result["passed"], result["budgets"][0]["error"]) == (2, False, f"convcost.toml:1: ends: {said}")
+    assert result["budgets"][1]["metrics"][0]["verdict"] == "pass"
+
+
 class TestAgainstAnotherRevision:
     def test_growth_is_judged_and_explained_without_a_lock(
         self, project: Path, capsys: pytest.CaptureFixture[str]
