@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import chdir
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from convcost.revision import checked_out
 from convcost.targets import count_target, load_forward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from convcost.budget import Budget, Judgement, Limit
     from convcost.changes import Change
@@ -95,18 +95,41 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     Raises:
         ConvcostError: no such base revision; a model that does not load is told in its budget's result.
     """
+    from convcost.nn.user_modules import kept_apart  # noqa: PLC0415 - import convcost does without the user's modules
+
     results: list[BudgetResult] = []
     try:
-        if options.base is None:
-            results += (_check_one(budget, _locked(budget, lock), options) for budget in configuration.budgets)
-        else:
-            with checked_out(options.base, configuration.folder) as checkout:
-                results += (_check_one(budget, checkout, options) for budget in configuration.budgets)
+        with ExitStack() as stack:
+            checkout = None
+            if options.base is not None:
+                checkout = stack.enter_context(checked_out(options.base, configuration.folder))
+            forget_strangers = stack.enter_context(kept_apart(_homes(configuration)))
+            for budget in configuration.budgets:
+                with _own_imports(budget, forget_strangers):
+                    results.append(_check_one(budget, checkout or _locked(budget, lock), options))
     except KeyboardInterrupt:
         left = configuration.budgets[len(results) :]
         results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in left)
         return CheckResult(configuration.source, tuple(results), options.strict, interrupted=True)
     return CheckResult(configuration.source, tuple(results), options.strict)
+
+
+def _homes(configuration: Configuration) -> set[Path]:
+    """The folders in which the modules of the budgets' models lie."""
+    files = ((budget.folder / budget.target.rpartition(":")[0]).resolve() for budget in configuration.budgets)
+    return {configuration.folder.resolve(), *(file.parent for file in files)}
+
+
+@contextmanager
+def _own_imports(budget: Budget, forget_strangers: Callable[[], None]) -> Iterator[None]:
+    """A budget's folders come first on the import path, also while its model runs, and no other budget's modules."""
+    from convcost.nn.user_code import import_folders, import_path  # noqa: PLC0415 - import convcost does without torch
+
+    with chdir(budget.folder if budget.folder.is_dir() else Path.cwd()):
+        folders = import_folders(budget.target)
+    with import_path(*folders):
+        forget_strangers()
+        yield
 
 
 def updated_lock(lock: Mapping[str, Entry], result: CheckResult) -> tuple[dict[str, Entry], tuple[str, ...]]:
@@ -221,7 +244,8 @@ def _locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
 
 def _based(budget: Budget, checkout: Checkout, *, timed: bool) -> Baseline:
     """The model at another revision; a model that is not there has no baseline."""
-    from convcost.nn.user_code import import_path, other_checkout  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.user_code import import_path  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.user_modules import other_checkout  # noqa: PLC0415 - the same
 
     folder, here = checkout.counterpart(budget.folder), checkout.counterpart(Path.cwd())
     try:

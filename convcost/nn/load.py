@@ -19,6 +19,7 @@ from convcost.nn.load_zoo import zoo_factory
 from convcost.nn.user_code import (
     CALLERS_OWN,
     attribute,
+    import_folders,
     import_path,
     import_user_module,
     quiet_stdout,
@@ -85,8 +86,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
             "torchvision:NAME, timm:NAME or FILE.pt2; give one that is there."
         )
         raise ConvcostError(msg)
-    folders = [Path(where).resolve().parent, Path.cwd()] if where.endswith(".py") else [Path.cwd()]
-    with import_path(*folders), quiet_stdout():
+    with import_path(*import_folders(target)), quiet_stdout():
         made = attribute(target, import_user_module(target, where), dotted)
         if isinstance(made, nn.Module):
             _refuse_args(target, given, "it is a module already")

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -214,6 +215,51 @@ def test_a_forward_that_ends_the_program_is_exit_code_2_beside_the_others_verdic
     said = f"the model (Exits) got input 1x3x8x8: {kind}: no; let its forward raise an Exception."
     assert (code, result["passed"], result["budgets"][0]["error"]) == (2, False, f"convcost.toml:1: ends: {said}")
     assert result["budgets"][1]["metrics"][0]["verdict"] == "pass"
+
+
+SIBLINGS = "from torch import nn\nfrom blocks import WIDTH\ndef net():\n    return nn.Conv2d(3, WIDTH, 3)\n"
+COUNTED = 'input = "1x3x8x8"\nparams = "1 k"\n'
+
+
+class TestModulesOfSeveralBudgets:
+    def test_siblings_of_one_name_are_each_budgets_own(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = ""
+        for folder, width in (("a", 8), ("b", 16), ("c", 24)):
+            (project / folder).mkdir()
+            (project / folder / "models.py").write_text(SIBLINGS)
+            (project / folder / "blocks.py").write_text(f"WIDTH = {width}\n")
+            text += f'[budget.{folder}]\ntarget = "{folder}/models.py:net"\n{COUNTED}'
+        (project / "convcost.toml").write_text(text + f'[budget.again]\ntarget = "a/models.py:net"\n{COUNTED}')
+        blocks = ModuleType("blocks")  # the caller's own, which comes back
+        blocks.__file__ = str(project / "c" / "blocks.py")
+        monkeypatch.setitem(sys.modules, "blocks", blocks)
+        _, result = checked(capsys)
+        actual = [one["metrics"][0]["actual"] for one in result["budgets"]]
+        assert actual == [28 * width for width in (8, 16, 24, 8)]  # 3·3·3 weights and a bias for each output
+        assert sys.modules["blocks"] is blocks
+
+    def test_a_module_that_all_may_share_is_imported_once(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (project / "once.py").write_text(
+            "from models import Net\nwith open('imports.txt', 'a') as file:\n    file.write('once ')\n"
+        )
+        text = CONFIG.replace("models.py", "once.py")
+        (project / "convcost.toml").write_text(text + text.replace("budget.net", "budget.same"))
+        assert checked(capsys)[0] == 0
+        assert (project / "imports.txt").read_text() == "once "
+
+    def test_a_module_that_the_forward_pass_imports_is_found(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (project / "sub").mkdir()
+        (project / "sub" / "late.py").write_text("def same(x):\n    return x\n")
+        lazy = MODEL.replace("return self.body", "from late import same\n        return self.body")
+        (project / "sub" / "lazy.py").write_text(lazy)
+        edit(project / "convcost.toml", "models.py", "sub/lazy.py")
+        assert checked(capsys)[0] == 0
 
 
 class TestAgainstAnotherRevision:
