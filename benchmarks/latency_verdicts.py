@@ -19,7 +19,7 @@ import torch
 
 from convcost import timing
 from convcost.budget import Limit, judge
-from convcost.checking import timing_found
+from convcost.findings import timing_found
 from convcost.inputs import Input
 from convcost.nn.device import cpu_name, pin_allocator
 from convcost.nn.measure_forwards import measured_series, summed_up

@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convcost.baseline import Baseline, based, locked
 from convcost.budget import Found, judge
-from convcost.changes import recounted, what_changed
+from convcost.budgeted_model import count_budget, load_budget
+from convcost.changes import what_changed
 from convcost.check_result import BudgetResult, CheckResult
-from convcost.errors import ConvcostError, NeedsValuesError, did_you_mean
+from convcost.errors import ConvcostError, did_you_mean
+from convcost.findings import counted_found, timing_found
 from convcost.lock import entry_of
 from convcost.remedy import REMEDIED, find_remedy
 from convcost.request import TimingOptions
 from convcost.revision import checked_out
-from convcost.targets import count_target, load_forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,19 +26,17 @@ if TYPE_CHECKING:
     from convcost.changes import Change
     from convcost.configuration import Configuration
     from convcost.lock import Entry
-    from convcost.nn.measure_forwards import Forward, ForwardTiming
+    from convcost.nn.measure_forwards import ForwardTiming
     from convcost.remedy import Remedy
     from convcost.report import ModelReport
     from convcost.revision import Checkout
 
 __all__ = [
-    "Baseline",
     "CheckOptions",
     "check_budgets",
     "choose_budgets",
     "count_budget",
     "judge_report",
-    "timing_found",
     "updated_lock",
 ]
 
@@ -58,16 +58,6 @@ class CheckOptions:
     accept: bool = False
     time_budget: float = 8.0
     tell: Callable[[str], None] = lambda line: None  # noqa: ARG005 - nobody listens
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What a model was: its costs, where they come from, and why there are none."""
-
-    entry: Entry | None = None
-    source: str = ""
-    why: str = ""
-    forward: Forward | None = None
 
 
 def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configuration:
@@ -106,7 +96,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
             forget_strangers = stack.enter_context(kept_apart(_homes(configuration)))
             for budget in configuration.budgets:
                 with _own_imports(budget, forget_strangers):
-                    results.append(_check_one(budget, checkout or _locked(budget, lock), options))
+                    results.append(_check_one(budget, checkout or locked(budget, lock), options))
     except KeyboardInterrupt:
         left = configuration.budgets[len(results) :]
         results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in left)
@@ -143,33 +133,6 @@ def updated_lock(lock: Mapping[str, Entry], result: CheckResult) -> tuple[dict[s
     return new, tuple(moved)
 
 
-def count_budget(budget: Budget, folder: Path | None = None) -> ModelReport:
-    """Count the model of a budget.
-
-    Args:
-        budget: with its target.
-        folder: that the target is relative to, in place of the budget's own.
-
-    Raises:
-        ConvcostError: as `convcost model`.
-    """
-    with _standing_in(folder or budget.folder):
-        try:
-            return count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="meta")
-        except NeedsValuesError:
-            report = count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="cpu")
-            note = "the model looks at values: it was run once on the CPU to be counted."
-            return replace(report, notes=(*report.notes, note))
-
-
-def _standing_in(folder: Path) -> chdir[Path]:
-    """The folder that a target is relative to as the current one."""
-    if not folder.is_dir():
-        msg = f"folder (={folder}) must be there; the revision may be older than it."
-        raise ConvcostError(msg)
-    return chdir(folder)
-
-
 def _check_one(budget: Budget, baseline: Baseline | Checkout, options: CheckOptions) -> BudgetResult:
     try:
         report = count_budget(budget)
@@ -177,7 +140,7 @@ def _check_one(budget: Budget, baseline: Baseline | Checkout, options: CheckOpti
         return _unchecked(budget, f"{f'{budget.source}: ' if budget.source else ''}{budget.name}: {error}")
     latency = next((limit for limit in budget.limits if limit.metric == "latency"), None)
     if not isinstance(baseline, Baseline):
-        baseline = _based(budget, baseline, timed=latency is not None and latency.grow is not None)
+        baseline = based(budget, baseline, timed=latency is not None and latency.grow is not None)
     timing = None
     if latency is not None:
         try:
@@ -219,7 +182,7 @@ def judge_report(
         found = (
             timing_found(limit, timing, baseline.why)
             if limit.metric == "latency"
-            else _counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
+            else counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
         )
         judged.append(judge(limit, found, strict=options.strict))
     return BudgetResult(
@@ -235,82 +198,12 @@ def judge_report(
     )
 
 
-def _locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
-    entry = lock.get(budget.name)
-    if entry is None:
-        return Baseline(why="convcost.lock has no entry of it; write one with convcost check --update")
-    return Baseline(entry, "convcost.lock", "a lock holds no times; compare two revisions here with --base REV")
-
-
-def _based(budget: Budget, checkout: Checkout, *, timed: bool) -> Baseline:
-    """The model at another revision; a model that is not there has no baseline."""
-    from convcost.nn.user_code import import_path  # noqa: PLC0415 - import convcost does without torch
-    from convcost.nn.user_modules import other_checkout  # noqa: PLC0415 - the same
-
-    folder, here = checkout.counterpart(budget.folder), checkout.counterpart(Path.cwd())
-    try:
-        with other_checkout(checkout.project, checkout.folder), import_path(folder, here):
-            entry = entry_of(count_budget(budget, folder))
-            forward = None
-            if timed:
-                with _standing_in(folder):
-                    forward = load_forward(budget.target, budget.inputs, budget.args)
-    except ConvcostError as error:
-        said = str(error).replace(str(checkout.folder), "").rstrip(".")
-        return Baseline(why=f"it could not be counted at {checkout.revision}: {said}")
-    return Baseline(entry, checkout.revision, "", forward)
-
-
 def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptions) -> ForwardTiming:
     from convcost.nn.measure_forwards import measure_forwards  # noqa: PLC0415 - import convcost does without torch
 
     options.tell(f"timing {budget.name} for {options.time_budget:g} s ...")
-    with _standing_in(budget.folder):
-        head = load_forward(budget.target, budget.inputs, budget.args)
-        request = TimingOptions((limit.device,), limit.threads, "pinned", options.time_budget)
-        return measure_forwards(head, baseline.forward if limit.grow is not None else None, request)
-
-
-def _counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Sequence[Change], why: str) -> Found:
-    metric = limit.metric
-    baseline = None if before is None else getattr(before, metric)
-    moved = 0
-    if before is not None and any(change.kind == "recounted" for change in changes):
-        only_the_counter = all(change.kind in {"recounted", "renamed"} for change in changes)
-        moved = getattr(entry, metric) - baseline if only_the_counter else _recounted_part(metric, changes)
-    return Found(getattr(entry, metric), baseline=baseline, recounted=moved, uncounted=entry.uncounted, why=why or None)
-
-
-def _recounted_part(metric: str, changes: Sequence[Change]) -> int:
-    """Of the growth of a metric, what the counter alone added."""
-    from convcost.cost import FLOPS_PER_MAC  # noqa: PLC0415 - beside its one use
-
-    return {"macs": 1, "flops": FLOPS_PER_MAC}.get(metric, 0) * recounted(changes)
-
-
-def timing_found(limit: Limit, timing: ForwardTiming | None, why: str) -> Found:
-    """What a timing says of a latency limit: the median, its interval, and the growth over the base."""
-    if timing is None:
-        return Found(None, why=why or "it was not timed")
-    head, base = timing.head, timing.base
-    growth = None
-    if base is not None and head.speedup and head.speedup_low and head.speedup_high:
-        growth = (1 / head.speedup - 1, 1 / head.speedup_high - 1, 1 / head.speedup_low - 1)
-    notes = list(timing.notes)
-    if limit.max is not None and limit.machine is None:
-        notes.append(
-            f'latency: max is judged on this machine; say for which one it was set: machine = "{timing.machine}"'
-        )
-    return Found(
-        head.time_s,
-        timing.low,
-        timing.high,
-        None if base is None else base.time_s,
-        growth=growth,
-        why=why or None,
-        machine=timing.machine,
-        notes=tuple(notes),
-    )
+    request = TimingOptions((limit.device,), limit.threads, "pinned", options.time_budget)
+    return measure_forwards(load_budget(budget), baseline.forward if limit.grow is not None else None, request)
 
 
 def _remedy(judged: Sequence[Judgement], entry: Entry, changes: Sequence[Change]) -> Remedy | None:
