@@ -1,34 +1,64 @@
-"""What a budget's model was: of the lock, or counted at another revision."""
+"""What a budget's model was: of the lock, or counted at another revision by that revision's own configuration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from convcost.budgeted_model import count_budget, load_budget
+from convcost.config_files import load_configuration
 from convcost.errors import ConvcostError
 from convcost.lock import entry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from convcost.budget import Budget
+    from convcost.configuration import Configuration
     from convcost.lock import Entry
     from convcost.nn.measure_forwards import Forward
     from convcost.revision import Checkout
 
-__all__ = ["Baseline", "based", "locked"]
+__all__ = ["Base", "Baseline", "based", "locked", "read_base"]
+
+QUESTION: Final = {"target": "target", "args": "args", "inputs": "input"}
+"""What a budget asks for, beside its limits, and the key in the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a model was: its costs, where they come from, and why there are none."""
+    """What a model was.
+
+    Attributes:
+        entry: its costs; None where there are none, and `why` says so.
+        source: where they come from, such as `convcost.lock`.
+        why: there are no costs, or no time, to compare with.
+        forward: the model, ready to be timed.
+        notes: that change no verdict.
+    """
 
     entry: Entry | None = None
     source: str = ""
     why: str = ""
     forward: Forward | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Another revision.
+
+    Attributes:
+        checkout: its files.
+        configured: whether there is a configuration today, so that the revision may have one too.
+        budgets: of its own configuration, by name; empty where that cannot be read.
+    """
+
+    checkout: Checkout
+    configured: bool
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
 
 
 def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
@@ -39,17 +69,45 @@ def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     return Baseline(entry, "convcost.lock", "a lock holds no times; compare two revisions here with --base REV")
 
 
-def based(budget: Budget, checkout: Checkout, *, timed: bool) -> Baseline:
-    """The model at another revision; a model that is not there has no baseline."""
+def read_base(checkout: Checkout, configuration: Configuration) -> Base:
+    """A revision with the budgets of the configuration file that it has in the same place."""
+    if not configuration.source:
+        return Base(checkout, configured=False)
+    path = checkout.counterpart(configuration.folder) / Path(configuration.source).name
+    try:
+        budgets = load_configuration(path).budgets
+    except ConvcostError:  # no file, or one of another form: each budget's note says that there is none
+        budgets = ()
+    return Base(checkout, configured=True, budgets={budget.name: budget for budget in budgets})
+
+
+def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
+    """The model at another revision, as its own configuration names it; a model that is not there has no baseline."""
     from convcost.nn.user_code import import_path  # noqa: PLC0415 - import convcost does without torch
     from convcost.nn.user_modules import other_checkout  # noqa: PLC0415 - the same
 
-    folder, here = checkout.counterpart(budget.folder), checkout.counterpart(Path.cwd())
+    checkout, own = base.checkout, base.budgets.get(budget.name)
+    there = own or replace(budget, folder=checkout.counterpart(budget.folder))
+    here = checkout.counterpart(Path.cwd())
     try:
-        with other_checkout(checkout.project, checkout.folder), import_path(folder, here):
-            entry = entry_of(count_budget(replace(budget, folder=folder)))
-            forward = load_budget(replace(budget, folder=folder)) if timed else None
+        with other_checkout(checkout.project, checkout.folder), import_path(there.folder, here):
+            entry = entry_of(count_budget(there))
+            forward = load_budget(there) if timed else None
     except ConvcostError as error:
-        said = str(error).replace(str(checkout.folder), "").rstrip(".")
+        said = str(error).replace(f"{checkout.folder}{os.sep}", "").rstrip(".")
         return Baseline(why=f"it could not be counted at {checkout.revision}: {said}")
-    return Baseline(entry, checkout.revision, "", forward)
+    return Baseline(entry, checkout.revision, "", forward, tuple(_questions(budget, base)))
+
+
+def _questions(budget: Budget, base: Base) -> list[str]:
+    """What was asked of the model at the revision, where that is not what is asked today."""
+    own, revision = base.budgets.get(budget.name), base.checkout.revision
+    if own is None and base.configured:
+        return [f"{revision} has no such budget: the model was counted there with today's {_and(QUESTION.values())}."]
+    other = [key for name, key in QUESTION.items() if own is not None and getattr(own, name) != getattr(budget, name)]
+    return [f"{revision} has another {_and(other)}: the model was counted there with that."] if other else []
+
+
+def _and(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcost.baseline import Baseline, based, locked
+from convcost.baseline import Base, Baseline, based, locked, read_base
 from convcost.budget import Found, judge
 from convcost.budgeted_model import count_budget, load_budget
 from convcost.changes import what_changed
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from convcost.nn.measure_forwards import ForwardTiming
     from convcost.remedy import Remedy
     from convcost.report import ModelReport
-    from convcost.revision import Checkout
 
 __all__ = [
     "CheckOptions",
@@ -90,13 +89,14 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     results: list[BudgetResult] = []
     try:
         with ExitStack() as stack:
-            checkout = None
+            base = None
             if options.base is not None:
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))
+                base = read_base(checkout, configuration)
             forget_strangers = stack.enter_context(kept_apart(_homes(configuration)))
             for budget in configuration.budgets:
                 with _own_imports(budget, forget_strangers):
-                    results.append(_check_one(budget, checkout or locked(budget, lock), options))
+                    results.append(_check_one(budget, base or locked(budget, lock), options))
     except KeyboardInterrupt:
         left = configuration.budgets[len(results) :]
         results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in left)
@@ -133,13 +133,13 @@ def updated_lock(lock: Mapping[str, Entry], result: CheckResult) -> tuple[dict[s
     return new, tuple(moved)
 
 
-def _check_one(budget: Budget, baseline: Baseline | Checkout, options: CheckOptions) -> BudgetResult:
+def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions) -> BudgetResult:
     try:
         report = count_budget(budget)
     except ConvcostError as error:
         return _unchecked(budget, f"{f'{budget.source}: ' if budget.source else ''}{budget.name}: {error}")
     latency = next((limit for limit in budget.limits if limit.metric == "latency"), None)
-    if not isinstance(baseline, Baseline):
+    if isinstance(baseline, Base):
         baseline = based(budget, baseline, timed=latency is not None and latency.grow is not None)
     timing = None
     if latency is not None:
@@ -225,7 +225,7 @@ def _baseline_notes(
     budget: Budget, baseline: Baseline, entry: Entry, changes: Sequence[Change], options: CheckOptions
 ) -> list[str]:
     """What the comparison leaves open."""
-    notes: list[str] = []
+    notes = list(baseline.notes)
     before = baseline.entry
     if before is None:
         return notes

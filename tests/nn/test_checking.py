@@ -302,9 +302,52 @@ class TestAgainstAnotherRevision:
 
     def test_a_new_model_has_no_baseline(self, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
         edit(project / "models.py", "class Spectral", "class Wide(Net):\n    pass\n\nclass Spectral")
-        edit(project / "convcost.toml", ":Net", ":Wide")
+        new = CONFIG.replace("budget.net", "budget.wide").replace(":Net", ":Wide")
+        (project / "convcost.toml").write_text(new)
         code, result = checked(capsys, "--base", "HEAD")
         assert (code, result["budgets"][0]["metrics"][0]["verdict"]) == (0, "pass")
+        assert result["budgets"][0]["metrics"][0]["baseline"] is None
+
+    @pytest.mark.parametrize(
+        ("old", "new", "factor", "key"),
+        [
+            ('"models.py:Net"', '"models.py:Net"\nargs = { width = 16 }', 2, "args"),
+            ("1x3x8x8", "1x3x16x16", 4, "input"),
+            (":Net", ":Deep", 2, "target"),
+        ],
+    )
+    def test_what_the_configuration_asks_for_is_compared_with_what_it_asked_for_then(
+        self, project: Path, old: str, new: str, factor: int, key: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with (project / "models.py").open("a") as file:
+            file.write("\nclass Deep(Net):\n    def forward(self, x):\n        super().forward(x)\n")
+            file.write("        return super().forward(x)\n")
+        edit(project / "convcost.toml", 'max = "100 k", ', "")
+        revision = commit(project)
+        edit(project / "convcost.toml", old, new)
+        code, result = checked(capsys, "--base", "HEAD")
+        (budget,) = result["budgets"]
+        assert (code, budget["metrics"][0]["baseline"], budget["metrics"][0]["actual"]) == (1, MACS, factor * MACS)
+        said = f"HEAD ({revision[:9]}) has another {key}: the model was counted there with that."
+        assert said in budget["notes"]
+
+    @pytest.mark.parametrize("text", [None, "budget = 3\n", CONFIG.replace("budget.net", "budget.other")])
+    def test_a_base_without_the_budget_is_counted_with_what_is_asked_for_today(
+        self, project: Path, text: str | None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        if text is None:
+            (project / "convcost.toml").unlink()
+        else:
+            (project / "convcost.toml").write_text(text)
+        revision = commit(project)
+        (project / "convcost.toml").write_text(CONFIG)
+        code, result = checked(capsys, "--base", "HEAD")
+        (budget,) = result["budgets"]
+        assert (code, budget["metrics"][0]["baseline"]) == (0, MACS)
+        asked = "today's target, args and input"
+        assert budget["notes"] == [
+            f"HEAD ({revision[:9]}) has no such budget: the model was counted there with {asked}."
+        ]
 
     @pytest.mark.parametrize("revision", ["nothing", "--help", "HEAD:models.py", ""])
     def test_a_revision_that_is_none_is_one_line(
@@ -340,8 +383,8 @@ class TestAgainstAnotherRevision:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_the_worktree_is_removed_when_interrupted(self, project: Path, number: signal.Signals) -> None:
         (project / "slow.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")
-        commit(project)
         edit(project / "convcost.toml", "models.py:Net", "slow.py:Net")
+        commit(project)
         (project / "slow.py").write_text("from models import Net\n")
         command = [sys.executable, "-m", "convcost", "check", "--base", "HEAD", "--export", "out.csv"]
         with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as done:  # noqa: S603 - our own command
