@@ -26,6 +26,10 @@ RENAMED: Final = "convcost_target_"
 """Begins the name of a target's module whose own name is taken: no import gives it."""
 
 
+_BROUGHT: Final[dict[str, str]] = {}
+"""Modules that targets imported in this process, by name, each with its file."""
+
+
 @contextmanager
 def kept_apart(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
     """Targets that are loaded one after the other do not get each other's modules; afterwards the caller's are back.
@@ -40,9 +44,14 @@ def kept_apart(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
     """
     before = _lying_in(folders)
 
+    def note_brought() -> None:
+        _BROUGHT.update((name, _file(module)) for name, module in _lying_in(folders).items() if name not in before)
+
     def forget_strangers() -> None:
-        loaded = _lying_in(folders)
-        if any(_is_strange(name, module, name not in before) for name, module in loaded.items()):
+        note_brought()
+        brought = {name: sys.modules[name] for name, file in _BROUGHT.items() if _is_loaded(name, file)}
+        loaded = {**_lying_in(folders), **brought}
+        if any(_is_strange(name, module, name in brought) for name, module in loaded.items()):
             for name in loaded:
                 del sys.modules[name]
             importlib.invalidate_caches()
@@ -50,7 +59,13 @@ def kept_apart(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
     try:
         yield forget_strangers
     finally:
+        note_brought()
         sys.modules.update(before)
+
+
+def _is_loaded(name: str, file: str) -> bool:
+    module = sys.modules.get(name)
+    return module is not None and _file(module) == file
 
 
 @contextmanager
@@ -103,15 +118,15 @@ def _is_below(file: str, folders: Collection[Path]) -> bool:
     return any(file.startswith(f"{folder}{os.sep}") for folder in folders)
 
 
-def _is_strange(name: str, module: ModuleType, loaded_here: bool) -> bool:  # noqa: FBT001 - a fact, not a switch
-    """Whether an import gives another file; or none, of a module that a target before this one brought."""
+def _is_strange(name: str, module: ModuleType, brought: bool) -> bool:  # noqa: FBT001 - a fact, not a switch
+    """Whether an import gives another file; or none, of a module that a target brought from where it alone looked."""
     top, nested, _ = name.partition(".")
     if top.startswith(RENAMED):
         return False
     found = (finder.find_spec(top, None) for finder in sys.meta_path)
     spec = next((one for one in found if one is not None), None)
     if spec is None:
-        return loaded_here
+        return brought
     file = os.path.realpath(_file(module))
     if nested:
         return not _is_below(file, [Path(place).resolve() for place in spec.submodule_search_locations or ()])
