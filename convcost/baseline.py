@@ -35,6 +35,7 @@ class Baseline:
         entry: its costs; None where there are none, and `why` says so.
         source: where they come from, such as `convcost.lock`.
         why: there are no costs, or no time, to compare with.
+        lost: there should be costs, and they could not be obtained.
         forward: the model, ready to be timed.
         notes: that change no verdict.
     """
@@ -42,6 +43,7 @@ class Baseline:
     entry: Entry | None = None
     source: str = ""
     why: str = ""
+    lost: bool = False
     forward: Forward | None = None
     notes: tuple[str, ...] = ()
 
@@ -82,7 +84,10 @@ def read_base(checkout: Checkout, configuration: Configuration) -> Base:
 
 
 def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
-    """The model at another revision, as its own configuration names it; a model that is not there has no baseline."""
+    """The model at another revision, as its own configuration names it.
+
+    A budget that is new has no baseline where its model is not there; that of a budget which was there is lost then.
+    """
     from convcost.nn.user_code import import_path  # noqa: PLC0415 - import convcost does without torch
     from convcost.nn.user_modules import other_checkout  # noqa: PLC0415 - the same
 
@@ -95,8 +100,10 @@ def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
             forward = load_budget(there) if timed else None
     except ConvcostError as error:
         said = str(error).replace(f"{checkout.folder}{os.sep}", "").rstrip(".")
-        return Baseline(why=f"it could not be counted at {checkout.revision}: {said}")
-    return Baseline(entry, checkout.revision, "", forward, tuple(_questions(budget, base)))
+        lacking = "".join(f"; submodule {path} is not here at that commit, fetch it" for path in checkout.lacking)
+        why = f"it could not be counted at {checkout.revision}: {said}{lacking}"
+        return Baseline(why=why, lost=own is not None)
+    return Baseline(entry, checkout.revision, forward=forward, notes=tuple(_questions(budget, base)))
 
 
 def _questions(budget: Budget, base: Base) -> list[str]:

@@ -30,6 +30,7 @@ class Found:
         growth: of something timed, as (share, low, high) from interleaved pairs; None otherwise.
         uncounted: operations without a formula.
         why: nothing can be judged, or the growth cannot.
+        lost: there is a baseline, but it could not be obtained: the growth is not decided.
         machine: that something was timed on.
         notes: what the reader should know, each a sentence.
     """
@@ -42,6 +43,7 @@ class Found:
     growth: tuple[float, float, float] | None = None
     uncounted: int = 0
     why: str | None = None
+    lost: bool = False
     machine: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -106,7 +108,7 @@ def judge(limit: Limit, found: Found, *, strict: bool = False) -> Judgement:
     if limit.grow is not None:
         ruling = _judge_growth(limit, found, limit.grow, strict=strict)
         if ruling[0] == "skipped" and rulings:
-            notes.append(f"{'latency ' if limit.metric == 'latency' else ''}grow is not judged: {ruling[1]}")
+            notes.append(f"{limit.metric} grow is not judged: {ruling[1]}")
         else:
             rulings["grow"] = ruling
     key = max(rulings, key=lambda name: SEVERITY.index(rulings[name][0]))
@@ -152,7 +154,7 @@ def _judge_growth(limit: Limit, found: Found, grow: float, *, strict: bool) -> R
     if limit.metric == "latency":
         return _judge_slowdown(limit, found, grow)
     if found.baseline is None:
-        return "skipped", found.why or "there is no baseline"
+        return _without_baseline(found)
     metric, baseline = METRICS[limit.metric], found.baseline
     model = (found.actual or 0) - found.recounted
     delta, floor = model - baseline, float(limit.floor or 0)
@@ -166,9 +168,13 @@ def _judge_growth(limit: Limit, found: Found, grow: float, *, strict: bool) -> R
     return _unless_uncounted(metric, found, strict=strict)
 
 
+def _without_baseline(found: Found) -> Ruling:
+    return "inconclusive" if found.lost else "skipped", found.why or "there is no baseline"
+
+
 def _judge_slowdown(limit: Limit, found: Found, grow: float) -> Ruling:
     if found.growth is None or found.baseline is None:
-        return "skipped", found.why or "there is no baseline"
+        return _without_baseline(found)
     share, low, high = found.growth
     floor = float(limit.floor or 0)
     if floor:

@@ -167,6 +167,11 @@ class BudgetResult:
         return tuple(one for one in self.judged if one.verdict in {"fail", "warn"})
 
     @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Those of the budget, and of each verdict."""
+        return tuple(dict.fromkeys([*self.notes, *(note for one in self.judged for note in one.notes)]))
+
+    @property
     def lines(self) -> Iterator[str]:
         """What there is to say, one line each, the heading first."""
         name = self.budget.name
@@ -230,7 +235,7 @@ class BudgetResult:
             ],
             "uncounted": [{"op": one.op, "calls": one.calls, "where": list(one.where)} for one in self.uncounted],
             "remedy": None if self.remedy is None else _remedy_dict(self.remedy),
-            "notes": list(self.notes),
+            "notes": list(self.all_notes),
             "error": self.error,
         }
 
@@ -295,9 +300,8 @@ class CheckResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Notes of the check and of its budgets."""
-        own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.notes]
-        judged = [f"{one.budget.name}: {note}" for one in self.budgets for j in one.judged for note in j.notes]
-        return tuple(dict.fromkeys([*self.notes, *own, *judged]))
+        own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.all_notes]
+        return tuple(dict.fromkeys([*self.notes, *own]))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `convcost check --format json`."""

@@ -184,7 +184,7 @@ def judge_report(
             if limit.metric == "latency"
             else counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
         )
-        judged.append(judge(limit, found, strict=options.strict))
+        judged.append(judge(limit, replace(found, lost=baseline.lost), strict=options.strict))
     return BudgetResult(
         budget,
         tuple(judged),

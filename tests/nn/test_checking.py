@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,6 +241,19 @@ class TestModulesOfSeveralBudgets:
         assert actual == [28 * width for width in (8, 16, 24, 8)]  # 3·3·3 weights and a bias for each output
         assert sys.modules["blocks"] is blocks
 
+    def test_a_module_of_another_check_is_not_taken_for_its_namesake(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Each model looks in a folder of its own, which is on the import path for nobody else."""
+        for folder, width in (("a", 8), ("b", 16)):
+            (project / folder / "deep").mkdir(parents=True)
+            path = f"import sys\nsys.path.insert(0, {str(project / folder / 'deep')!r})\n"
+            (project / folder / "models.py").write_text(path + SIBLINGS)
+            (project / folder / "deep" / "blocks.py").write_text(f"WIDTH = {width}\n")
+            (project / folder / "convcost.toml").write_text(f'[budget.net]\ntarget = "models.py:net"\n{COUNTED}')
+            _, result = checked(capsys, "--config", f"{folder}/convcost.toml")
+            assert result["budgets"][0]["metrics"][0]["actual"] == 28 * width
+
     def test_a_module_that_all_may_share_is_imported_once(
         self, project: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -349,6 +363,36 @@ class TestAgainstAnotherRevision:
             f"HEAD ({revision[:9]}) has no such budget: the model was counted there with {asked}."
         ]
 
+    def test_submodules_come_from_the_clones_that_are_here(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with_submodule(project)
+        shutil.rmtree(project.parent / "library")  # nothing is left to fetch from
+        edit(project / "third" / "sizes.py", "8", "16")
+        code, result = checked(capsys, "--base", "HEAD")
+        (metric,) = result["budgets"][0]["metrics"]
+        assert (code, metric["baseline"], metric["actual"]) == (1, MACS, 2 * MACS)
+        assert worktrees(project) == worktrees(project / "third") == 1
+
+    def test_a_base_that_cannot_be_counted_decides_nothing_and_every_output_says_so(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with_submodule(project)
+        git(project, "update-index", "--cacheinfo", f"160000,{'1' * 40},third")
+        git(project, "commit", "--quiet", "-m", "a commit of the submodule that is not here")
+        code, result = checked(capsys, "--base", "HEAD", "--junit", "out.xml", "--export", "out.md")
+        (metric,) = result["budgets"][0]["metrics"]
+        assert (code, result["verdict"], metric["verdict"]) == (0, "inconclusive", "inconclusive")
+        said = "it could not be counted at HEAD ("
+        assert metric["reason"].startswith(said)
+        assert metric["reason"].endswith("; submodule third is not here at that commit, fetch it")
+        for form in ("table", "csv", "markdown", "github"):
+            forget_models()
+            assert main(["check", "--base", "HEAD", "--format", form]) == 0
+            assert said in capsys.readouterr().out.replace("\\", "")
+        assert said in (project / "out.xml").read_text()
+        assert checked(capsys, "--base", "HEAD", "--strict")[0] == 3
+
     @pytest.mark.parametrize("revision", ["nothing", "--help", "HEAD:models.py", ""])
     def test_a_revision_that_is_none_is_one_line(
         self, project: Path, revision: str, capsys: pytest.CaptureFixture[str]
@@ -428,6 +472,19 @@ class TestAgainstAnotherRevision:
         latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
         assert (code, latency["verdict"]) == (0, "skipped")
         assert latency["reason"].startswith("other machine: the limit was set for another one, this is ")
+
+
+def with_submodule(project: Path) -> None:
+    """Commit a model whose width is that of a submodule."""
+    library = project.parent / "library"
+    library.mkdir()
+    (library / "sizes.py").write_text("WIDTH = 8\n")
+    git(library, "init", "--quiet", "--initial-branch=main")
+    commit(library)
+    git(project, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "third")
+    edit(project / "models.py", "width=8", "width=WIDTH")
+    edit(project / "models.py", "import torch\n", "import sys\nimport torch\nsys.path.insert(0, __file__.replace('models.py', 'third'))\nfrom sizes import WIDTH\n")  # fmt: skip
+    commit(project)
 
 
 def worktrees(folder: Path) -> int:
