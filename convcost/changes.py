@@ -65,6 +65,8 @@ class Change:
             _delta_text(getattr(self, f"{what}_delta"), _of(self.before, what), unit)
             for what, unit in (("params", "params"), ("macs", "MACs"))
         ]
+        if not any(parts) and self.before and self.after and self.before.dtype != self.after.dtype:
+            return "other bytes a parameter"
         return ", ".join(filter(None, parts)) or "costs the same"
 
 
@@ -82,14 +84,12 @@ def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
     pairs, removed, added = _match(before, after)
     found = [Change("removed", layer, None) for layer in removed] + [Change("added", None, layer) for layer in added]
     for old, new in pairs:
-        if old == new:
-            continue
-        if versions_differ and old.structure == new.structure and old.macs != new.macs:
-            found.append(Change("recounted", old, new))
-        elif (old.structure, old.macs) == (new.structure, new.macs):
-            found.append(Change("renamed", old, new))
-        else:
+        if old.structure != new.structure:
             found.append(Change("changed", old, new))
+        elif (old.macs, old.uncounted) != (new.macs, new.uncounted):
+            found.append(Change("recounted" if versions_differ else "changed", old, new))
+        elif old.name != new.name:
+            found.append(Change("renamed", old, new))
     params, macs = max(before.params, 1), max(before.macs, 1)
     return tuple(
         sorted(found, key=lambda one: max(abs(one.params_delta) / params, abs(one.macs_delta) / macs), reverse=True)
@@ -166,6 +166,8 @@ def _differences(old: LayerCost, new: LayerCost) -> list[str]:
         a, b = getattr(old, word), getattr(new, word)
         if a != b and a and b:
             said.append(f"{word} {a}→{b}")
+    if old.dtype != new.dtype:
+        said.append(f"{old.dtype or 'float32'}→{new.dtype or 'float32'}")
     if old.input != new.input and not _only_channels(old.input, new.input, old.channels):
         said.append(f"input {old.input}→{new.input}")
     if not said and old.output != new.output:
@@ -182,8 +184,8 @@ def _channels(old: str, new: str) -> str:
 
 
 def _only_channels(old: str, new: str, channels: str) -> bool:
-    """Whether two inputs of a convolution differ in their channels alone, which is said already."""
-    a, b = old.split("x"), new.split("x")
+    """Whether two convolutions' inputs differ in what is said already: channels, and a functional one's weight."""
+    a, b = (text.partition(",")[0].split("x") for text in (old, new))
     return bool(channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
 
 

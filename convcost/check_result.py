@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["BudgetResult", "CheckResult", "MetricRow", "remedy_text"]
 
 SCHEMA: Final = "convcost.check/1"
+SUMMED: Final = {
+    "params": "params",
+    "macs": "MACs",
+    "weight_bytes": "of weights",
+    "peak_activation_bytes": "of activations at the peak",
+}
+"""The totals of a model, and how a difference is said."""
 SHOWN: Final = 10
 """Changes that people see; the JSON has all."""
 
@@ -180,7 +187,7 @@ class BudgetResult:
                 where = f"{one.source}: " if one.source else ""
                 own = f"; {self.budget.message}" if self.budget.message and one in self.failures else ""
                 yield f"{one.verdict}: {where}{name} {one.limit.metric}: {one.reason}{own}"
-        if self.changes:
+        if self.moved:
             yield f"why: {name} against {self.compared_with}: {self._sums}"
             yield from (f"  {line}" for line in self.change_lines(SHOWN))
         if self.remedy is not None:
@@ -189,13 +196,19 @@ class BudgetResult:
             yield f"back under budget: no block of the catalogue alone brings {name} there"
 
     @property
+    def moved(self) -> bool:
+        """Whether a layer or a total is not what it was."""
+        totals = any(getattr(self.entry, name, None) != getattr(self.baseline, name, None) for name in SUMMED)
+        return bool(self.changes) or (self.baseline is not None and totals)
+
+    @property
     def _sums(self) -> str:
         if self.baseline is None or self.entry is None:
             return ""
-        params, macs = self.entry.params - self.baseline.params, self.entry.macs - self.baseline.macs
+        deltas = {name: getattr(self.entry, name) - getattr(self.baseline, name) for name in SUMMED}
         parts = [
-            f"{METRICS[what].text(abs(delta))} {noun} {'more' if delta > 0 else 'fewer'}"
-            for what, noun, delta in (("params", "params", params), ("macs", "MACs", macs))
+            f"{METRICS[name].text(abs(delta))} {SUMMED[name]} {'more' if delta > 0 else 'fewer'}"
+            for name, delta in deltas.items()
             if delta
         ]
         return ", ".join(parts) or "the same params and MACs"

@@ -18,6 +18,7 @@ from convcost.lock import entry_of
 from convcost.remedy import REMEDIED, find_remedy
 from convcost.request import TimingOptions
 from convcost.revision import checked_out
+from convcost.units import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,11 +124,14 @@ def _own_imports(budget: Budget, forget_strangers: Callable[[], None]) -> Iterat
 
 
 def updated_lock(lock: Mapping[str, Entry], result: CheckResult) -> tuple[dict[str, Entry], tuple[str, ...]]:
-    """The lock with the figures of today, and the names of the budgets whose figures moved; others stay as they are."""
+    """The lock with the figures of today, and the names of the budgets whose entries moved; others stay as they are.
+
+    An entry with the versions of another counter moves too: what it excuses as counted differently must not stay open.
+    """
     new, moved = dict(lock), []
     for one in result.budgets:
         before = lock.get(one.budget.name)
-        if one.entry is not None and (before is None or before.figures != one.entry.figures):
+        if one.entry is not None and before != one.entry:
             new[one.budget.name] = one.entry
             moved.append(one.budget.name)
     return new, tuple(moved)
@@ -231,11 +235,13 @@ def _baseline_notes(
         return notes
     again = [change for change in changes if change.kind == "recounted"]
     if again:
-        versions = f"counter {before.counter}, torch {before.torch} then; {entry.counter}, torch {entry.torch} now"
+        layers = f"{number_of('layer', len(again))} of the same structure {'is' if len(again) == 1 else 'are'}"
         notes.append(
-            f"the counter changed, not the model: {len(again)} layers of the same structure are counted differently "
-            f"({versions}); accept that with convcost check --update."
+            f"the counter changed, not the model: {layers} counted differently "
+            f"({before.versions} then; {entry.versions} now); accept that with convcost check --update."
         )
+    elif options.accept and before.versions != entry.versions:
+        notes.append(f"the lock was counted by {before.versions}; now it is by {entry.versions}.")
     if before.input != entry.input:
         notes.append(f"the baseline's input was {', '.join(before.input)}, now it is {', '.join(entry.input)}.")
     if not options.accept:

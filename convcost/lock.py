@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, as_text
 from convcost.sizes import format_sizes
 from convcost.toml_places import parse_toml
 
@@ -20,7 +20,7 @@ __all__ = ["COUNTER", "Entry", "LayerCost", "entry_of", "key_text", "lock_text",
 
 COUNTER: Final = 1
 """Version of the counting conventions; a change that moves any figure of any model raises it."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 HEAD: Final = f"""\
 # What each model cost when that was last accepted: one layer a line, in the order of the forward pass.
 # Written by `convcost check --update`; after a merge conflict keep either side and run it again.
@@ -42,10 +42,13 @@ class LayerCost:
         padding: vertical x horizontal.
         dilation: vertical x horizontal.
         groups: 0 where there is no convolution.
-        input: shape of the first tensor in.
+        input: every tensor in, as `1x4x16x32, 1x16:int64`; float32 is not said.
         output: shape of the first tensor out.
         params: that no call before used.
         macs: multiply-accumulates.
+        dtype: of its parameters; empty for float32.
+        uncounted: operations without a formula in it.
+        shares: the call before it that used its parameters first; empty where none did.
     """
 
     name: str
@@ -60,11 +63,23 @@ class LayerCost:
     output: str
     params: int
     macs: int
+    dtype: str = ""
+    uncounted: int = 0
+    shares: str = ""
 
     @property
     def structure(self) -> tuple[object, ...]:
-        """What it is, without its name and without what the counter says of it."""
-        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in {"name", "macs"})
+        """What it is, without names and without what the counter says of it."""
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NO_STRUCTURE)
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """Of the first tensor in."""
+        first = self.input.partition(",")[0].partition(":")[0]
+        return tuple(int(size) for size in first.split("x") if size.isdigit())
+
+
+_NO_STRUCTURE: Final = {"name", "macs", "uncounted", "shares"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +116,9 @@ class Entry:
         return FLOPS_PER_MAC * self.macs
 
     @property
-    def figures(self) -> Entry:
-        """Without the versions that counted it: what moved when this differs is the model, or how it is counted."""
-        return replace(self, counter=0, torch="")
+    def versions(self) -> str:
+        """That counted it."""
+        return f"counter {self.counter}, torch {self.torch}"
 
 
 def entry_of(report: ModelReport) -> Entry:
@@ -130,8 +145,10 @@ def _layer(call: Call) -> LayerCost:
         channels = f"{conv.in_channels}>{conv.out_channels}"
         shown = tuple(format_sizes(size) for size in (conv.kernel_size, conv.stride))
         sizes = (channels, *shown, padding, format_sizes(conv.dilation), conv.groups)  # type: ignore[assignment]  # two texts
-    shapes = format_sizes(call.input_shape), format_sizes(call.output_shape)
-    return LayerCost(call.name, call.op, *sizes, *shapes, call.params, call.macs)
+    shapes = ", ".join(call.inputs), format_sizes(call.output_shape)
+    dtype = "" if call.weights == ("float32",) else "+".join(call.weights)
+    counted = call.params, call.macs
+    return LayerCost(call.name, call.op, *sizes, *shapes, *counted, dtype, call.uncounted, call.shares or "")
 
 
 def lock_text(entries: Mapping[str, Entry]) -> str:
@@ -179,9 +196,9 @@ def read_lock(data: bytes, source: str) -> dict[str, Entry]:
             the line, and what to do.
     """
     file = parse_toml(data, source)
-    if file.values.get("lock_version") != FORMAT:
-        where = file.at(("lock_version",), of_key=True)
-        msg = f"{where}: lock_version must be {FORMAT}; write the lock anew: delete it and run convcost check --update."
+    if (version := file.values.get("lock_version")) != FORMAT:
+        where, given = file.at(("lock_version",), of_key=True), as_text(version)
+        msg = f"{where}: lock_version (={given}) must be {FORMAT}; delete the lock and run convcost check --update."
         raise ConvcostError(msg)
     tables, entries = file.values.get("budget", {}), {}
     if not isinstance(tables, dict):
@@ -219,7 +236,7 @@ def _entry(table: Mapping[str, Any]) -> Entry:
 
 
 def _read_layer(name: str, values: Mapping[str, Any]) -> LayerCost:
-    defaults = {one.name: 0 if one.name == "groups" else "" for one in fields(LayerCost)}
+    defaults = {one.name: 0 if one.type == "int" else "" for one in fields(LayerCost)}
     given = {**defaults, **values, "name": name}
     if unknown := set(given) - set(defaults):
         msg = f"{name}: {min(unknown)} is no field of a layer"
@@ -228,7 +245,7 @@ def _read_layer(name: str, values: Mapping[str, Any]) -> LayerCost:
         if one not in values:
             msg = f"{name}.{one}"
             raise KeyError(msg)
-    whole = {"groups", "params", "macs"}
+    whole = {one.name for one in fields(LayerCost) if one.type == "int"}
     return LayerCost(**{key: _of(int if key in whole else str, value) for key, value in given.items()})
 
 

@@ -139,7 +139,7 @@ def _replacements(layer: LayerCost) -> dict[str, Cost]:
 
 def _spec(layer: LayerCost) -> Spec | None:
     """The layer's shape; None for a layer that is no 2-D convolution of images."""
-    sizes = [int(size) for size in layer.input.split("x") if size]
+    sizes = layer.input_sizes
     if len(sizes) != IMAGE or layer.op != "Conv2d":
         return None
     inputs, outputs = map(int, layer.channels.split(">"))

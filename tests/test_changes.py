@@ -42,10 +42,18 @@ def test_a_change_is_spelled_out_with_its_cost() -> None:
         (conv("c", "8>8"), conv("c", "8>8", groups=8), "groups 1→8"),
         (conv("c", "8>8"), conv("c", "8>8", size=16), "input 1x8x8x8→1x8x16x16"),
         (conv("c", "8>8"), replace(conv("c", "8>8"), stride="2x2", output="1x8x4x4"), "stride 1x1→2x2"),
+        (replace(conv("c", "8>8"), dtype="float16"), conv("c", "8>8"), "float16→float32"),
+        (relu("c"), replace(relu("c"), input="1x8x8x8, 1x8x1x1"), "input 1x8x8x8→1x8x8x8, 1x8x1x1"),
+        (relu("c"), replace(relu("c"), input="1x8x8x8:float16"), "input 1x8x8x8→1x8x8x8:float16"),
     ],
 )
 def test_each_field_that_differs_is_named(old: object, new: object, text: str) -> None:
     assert told(entry(old), entry(new)) == [("changed", "c", text)]
+
+
+def test_weights_of_another_type_are_said_to_take_other_bytes() -> None:
+    (change,) = what_changed(entry(replace(conv("c", "8>8"), dtype="float16")), entry(conv("c", "8>8")))
+    assert change.cost_text == "other bytes a parameter"
 
 
 def test_what_was_added_and_removed_says_what_it_is() -> None:
@@ -96,3 +104,17 @@ def test_the_same_layer_counted_by_another_version_is_no_growth() -> None:
     (change,) = what_changed(entry(old), entry(new))  # the same versions: it must be the model
     assert (change.kind, change.text) == ("changed", "the same sizes, another cost")
     assert recounted([change]) == 0
+
+
+@pytest.mark.parametrize("field", [{"input": "1x3x8x8, 1x3x9x9"}, {"dtype": "float16"}, {"output": "1x8x4x4"}])
+def test_another_version_excuses_no_layer_that_is_another(field: dict[str, str]) -> None:
+    old = conv("a", "3>8")
+    new = replace(old, macs=2 * old.macs, **field)
+    (change,) = what_changed(entry(old), entry(new, torch="2.14.0"))
+    assert change.kind == "changed"
+
+
+def test_a_formula_for_what_had_none_is_the_counter() -> None:
+    old = replace(relu("fft"), uncounted=1)
+    (change,) = what_changed(entry(old, uncounted=1), entry(replace(old, uncounted=0, macs=100), torch="2.14.0"))
+    assert (change.kind, change.macs_delta) == ("recounted", 100)

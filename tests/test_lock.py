@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from convcost.lock import lock_text, read_lock
 ENTRIES = {
     "b": entry(conv("stem", "3>8"), relu("act"), conv("head.0", "8>16", "1x1")),
     'a model, "quoted" \x7f é': entry(conv("body.é\n#2", "8>8", groups=8), torch="2.12.1", uncounted=2),
+    "two inputs": entry(replace(relu("add"), input="1x8x8x8, 1x16:int64", dtype="float16", uncounted=1, shares="act")),
 }
 
 
@@ -66,15 +68,15 @@ TEXT = lock_text({"b": ENTRIES["b"]})
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "convcost.lock:1:1: lock_version must be 1; write the lock anew"),
-        (TEXT.replace("lock_version = 1", "lock_version = 2"), "convcost.lock:3:1: lock_version must be 1"),
+        ("", "convcost.lock:1:1: lock_version (=missing) must be 2; delete the lock and run convcost check --update."),
+        (TEXT.replace("lock_version = 2", "lock_version = 1"), "convcost.lock:3:1: lock_version (=1) must be 2"),
         (TEXT + "<<<<<<< HEAD\n", "convcost.lock:19:1: the file must be TOML: "),
         (TEXT.replace("params = 344", "params = 345"), "params (=345) is not the sum of its layers (344), as after a"),
         (TEXT.replace("counter = 1\n", ""), "convcost.lock:5:9: the lock of b is damaged: counter is missing; delete"),
         (TEXT.replace("macs = 22016", 'macs = "x"'), "the lock of b is damaged: 'x' is no whole number; delete"),
         (TEXT.replace('op = "ReLU"', 'opp = "ReLU"'), "the lock of b is damaged: act: opp is no field of a layer"),
         (TEXT.replace("groups = 1", "groups = true"), "the lock of b is damaged: True is no whole number"),
-        ("lock_version = 1\nbudget = 3\n", "convcost.lock:2:10: budget must be tables"),
+        ("lock_version = 2\nbudget = 3\n", "convcost.lock:2:10: budget must be tables"),
     ],
 )
 def test_a_damaged_lock_is_told_with_its_line_and_what_to_do(text: str, said: str) -> None:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convcost.errors import ConvcostError, NeedsValuesError
 from convcost.nn.preserve import borrowed, on_device
 from convcost.nn.reconcile import check_with_fvcore, check_with_torch
-from convcost.nn.trace import Recorder
+from convcost.nn.trace import Recorder, dtype_text, tensor_text
 from convcost.nn.user_code import running_users_code
 from convcost.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
 
@@ -145,10 +145,7 @@ def _users_line(error: BaseException) -> str | None:
 
 def _texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     def text(value: object) -> str:
-        if not isinstance(value, torch.Tensor):
-            return type(value).__name__
-        sizes = "x".join(map(str, value.shape)) or "scalar"
-        return sizes if value.dtype == torch.float32 else f"{sizes}:{str(value.dtype).removeprefix('torch.')}"
+        return tensor_text(value) if isinstance(value, torch.Tensor) else type(value).__name__
 
     return (*map(text, inputs), *(f"{name}={text(value)}" for name, value in kwargs.items()))
 
@@ -186,7 +183,8 @@ def _numel(tensor: torch.Tensor) -> int:
 
 def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
     """Rows with their names, and each parameter in the first row that uses it."""
-    left = {id(p): _numel(p) for p in weights}
+    left = {id(p): p for p in weights}
+    users: dict[int, str] = {}
     seen: Counter[str] = Counter()
     for row in rows:
         base = row.base
@@ -194,19 +192,32 @@ def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iter
         number = f"#{seen[base]}" if row.function or seen[base] > 1 else ""
         count = sum(event.macs for event in row.events)
         convs = [event.conv for event in row.events if event.conv is not None]
+        name = base + number
+        used_before = [users[id(tensor)] for tensor in row.weights if id(tensor) in users]
+        users |= {id(tensor): name for tensor in row.weights if id(tensor) not in users}
+        own = [left.pop(id(tensor)) for tensor in row.weights if id(tensor) in left]
         yield Call(
-            name=base + number,
+            name=name,
             op=row.op,
             input_shape=row.input_shape,
             output_shape=row.output_shape,
-            params=sum(left.pop(id(tensor), 0) for tensor in row.weights),
+            params=sum(map(_numel, own)),
             macs=count,
             traffic_bytes=row.traffic_bytes,
             macs_share=count / total if total else None,
             conv=convs[0] if len(row.events) == 1 and convs else None,
+            inputs=row.input_texts,
+            weights=_dtypes(row.weights),
+            shares=next(iter(used_before), None),
+            uncounted=len(row.uncounted),
         )
-    if unused := sum(left.values()):
-        yield Call("(parameters outside any call)", "parameters", (), (), unused, 0, 0, 0.0 if total else None)
+    if unused := sum(map(_numel, left.values())):
+        share, name = (0.0 if total else None), "(parameters outside any call)"
+        yield Call(name, "parameters", (), (), unused, 0, 0, share, weights=_dtypes(left.values()))
+
+
+def _dtypes(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
+    return tuple(sorted({dtype_text(tensor) for tensor in tensors}))
 
 
 def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:

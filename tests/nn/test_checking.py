@@ -139,15 +139,58 @@ def test_update_rewrites_only_what_moved(project: Path, capsys: pytest.CaptureFi
     assert moved == [line for line in before.partition("[budget.other]")[0].splitlines() if line in moved]
 
 
-def test_another_torch_that_counts_the_same_leaves_the_lock_alone(
+def test_an_update_by_another_torch_that_counts_the_same_renews_its_version(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert checked(capsys, "--update")[0] == 0
-    version = torch.__version__.partition("+")[0]
-    edit(project / "convcost.lock", version, "2.4.0")
-    before = (project / "convcost.lock").read_text()
+    lock, version = project / "convcost.lock", torch.__version__.partition("+")[0]
+    before = lock.read_text()
+    edit(lock, version, "2.4.0")
+    code, result = checked(capsys, "--update")
+    assert (code, lock.read_text()) == (0, before)
+    said = f"the lock was counted by counter 1, torch 2.4.0; now it is by counter 1, torch {version}."
+    assert result["budgets"][0]["notes"] == [said]
+
+
+def test_growth_of_a_second_input_is_not_excused_by_another_torch(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "attention.py").write_text(
+        "from torch import nn\n"
+        "class Cross(nn.Module):\n"
+        "    def __init__(self, length):\n        super().__init__()\n        self.length = length\n"
+        "    def forward(self, q):\n        k = q.new_zeros(1, 4, self.length, 32)\n"
+        "        return nn.functional.scaled_dot_product_attention(q, k, k)\n"
+    )
+    (project / "convcost.toml").write_text(
+        '[budget.net]\ntarget = "attention.py:Cross"\nargs = { length = 64 }\ninput = "1x4x16x32"\n'
+        'macs = { grow = "1 %" }\n'
+    )
     assert checked(capsys, "--update")[0] == 0
-    assert (project / "convcost.lock").read_text() == before
+    edit(project / "convcost.lock", torch.__version__.partition("+")[0], "2.4.0")
+    edit(project / "convcost.toml", "64", "4096")
+    code, result = checked(capsys)
+    (budget,) = result["budgets"]
+    assert (code, budget["verdict"]) == (1, "fail")
+    assert budget["changes"][0]["macs_delta"] == 4 * 16 * (4096 - 64) * (32 + 32)  # heads, queries, keys, in and out
+    assert "recounted" not in {one["change"] for one in budget["changes"]}
+
+
+def test_growth_by_a_dtype_alone_says_why_and_an_update_shows_it(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "typed.py").write_text("import models\ndef net():\n    return models.Net().half()\n")
+    edit(project / "convcost.toml", "models.py:Net", "typed.py:net")
+    edit(project / "convcost.toml", "macs = {", 'weight_bytes = { grow = "1 %" }\nmacs = {')
+    assert checked(capsys, "--update")[0] == 0
+    edit(project / "typed.py", ".half()", "")
+    forget_models()
+    for words, code in ([], 1), (["--update"], 0):
+        sys.modules.pop("typed", None)
+        assert main(["check", *words]) == code
+        out = capsys.readouterr().out
+        assert f"why: net against convcost.lock: {72 * (3 + 16) * 2 / 1000:.2f} kB of weights more" in out
+        assert "body  float16→float32  other bytes a parameter" in out
 
 
 def test_a_counter_that_changed_is_told_apart_from_a_model_that_grew(
@@ -160,7 +203,10 @@ def test_a_counter_that_changed_is_told_apart_from_a_model_that_grew(
     code, result = checked(capsys)
     (budget,) = result["budgets"]
     assert (code, budget["verdict"], budget["changes"][0]["change"]) == (0, "pass", "recounted")
-    assert any(note.startswith("the counter changed, not the model: 1 layers") for note in budget["notes"])
+    assert any(
+        note.startswith("the counter changed, not the model: 1 layer of the same structure is")
+        for note in budget["notes"]
+    )
     edit(lock, "counter = 0", "counter = 1")
     assert checked(capsys)[0] == 1  # the same counter: it is the model
 
