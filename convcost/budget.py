@@ -32,6 +32,8 @@ class Found:
         why: nothing can be judged, or the growth cannot.
         lost: there is a baseline, but it could not be obtained: the growth is not decided.
         machine: that something was timed on.
+        doubt: why a time decides nothing; None where it may.
+        growth_doubt: likewise, of its growth.
         notes: what the reader should know, each a sentence.
     """
 
@@ -45,6 +47,8 @@ class Found:
     why: str | None = None
     lost: bool = False
     machine: str | None = None
+    doubt: str | None = None
+    growth_doubt: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -130,6 +134,8 @@ def _judge_max(limit: Limit, found: Found, most: float, *, strict: bool) -> Ruli
     if found.low is not None and found.high is not None:
         if limit.machine is not None and limit.machine != found.machine:
             return "skipped", f"other machine: the limit was set for {limit.machine}, this is {found.machine}"
+        if found.doubt is not None:
+            return "inconclusive", found.doubt
         span = f"{shown} ({metric.text(found.low)} to {metric.text(found.high)})"
         if found.low > most:
             return "fail", f"{span} is over max {allowed}"
@@ -173,6 +179,8 @@ def _without_baseline(found: Found) -> Ruling:
 
 
 def _judge_slowdown(limit: Limit, found: Found, grow: float) -> Ruling:
+    if found.growth_doubt is not None:
+        return "inconclusive", found.growth_doubt
     if found.growth is None or found.baseline is None:
         return _without_baseline(found)
     share, low, high = found.growth

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from convcost.budget import Budget, Judgement, Limit
     from convcost.changes import Change
     from convcost.configuration import Configuration
+    from convcost.forward_timing import ForwardTiming
     from convcost.lock import Entry
-    from convcost.nn.measure_forwards import ForwardTiming
     from convcost.remedy import Remedy
     from convcost.report import ModelReport
 

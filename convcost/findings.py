@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from convcost.budget import Limit
     from convcost.changes import Change
+    from convcost.forward_timing import ForwardTiming
     from convcost.lock import Entry
-    from convcost.nn.measure_forwards import ForwardTiming
 
 __all__ = ["counted_found", "timing_found"]
 
@@ -57,5 +57,7 @@ def timing_found(limit: Limit, timing: ForwardTiming | None, why: str) -> Found:
         growth=growth,
         why=why or None,
         machine=timing.machine,
+        doubt=timing.doubt,
+        growth_doubt=None if base is None else timing.growth_doubt,
         notes=tuple(notes),
     )

@@ -100,6 +100,26 @@ def test_a_time_fails_only_when_its_interval_excludes_the_limit(
     assert verdict(limit, found, metric="latency").verdict == said
 
 
+@pytest.mark.parametrize(
+    ("limit", "found"),
+    [
+        ({"max": 0.06}, {"actual": 0.05, "low": 0.045, "high": 0.055, "doubt": "too few: wait"}),
+        ({"max": 0.06}, {"actual": 0.07, "low": 0.065, "high": 0.075, "doubt": "too few: wait"}),
+        (
+            {"grow": 0.1},
+            {"actual": 1.0, "baseline": 1.0, "growth": (0.0, -0.05, 0.05), "growth_doubt": "too few: wait"},
+        ),
+        ({"grow": 0.1}, {"actual": 1.3, "baseline": 1.0, "growth": (0.3, 0.25, 0.35), "growth_doubt": "too few: wait"}),
+        ({"grow": 0.1}, {"actual": 1.3, "baseline": 1.0, "growth": None, "growth_doubt": "too few: wait"}),
+    ],
+)
+def test_a_time_that_is_not_to_be_trusted_neither_passes_nor_fails(
+    limit: dict[str, Any], found: dict[str, Any]
+) -> None:
+    judged = verdict(limit, found, metric="latency")
+    assert (judged.verdict, judged.reason) == ("inconclusive", "too few: wait")
+
+
 def test_another_machine_is_named() -> None:
     found = {"actual": 0.07, "low": 0.065, "high": 0.075, "machine": "B"}
     reason = verdict({"max": 0.06, "machine": "A"}, found, metric="latency").reason

@@ -503,7 +503,11 @@ class TestAgainstAnotherRevision:
             file.write('latency = { max = "60 s", grow = "100000 %" }\n')
         code, result = checked(capsys, "--base", "HEAD", "--time-budget", "1.5")
         latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
-        assert (code, latency["verdict"]) == (0, "pass")
+        doubt = latency["reason"] or ""  # a busy machine decides nothing, and says so
+        assert (code, latency["verdict"]) == (
+            0,
+            "inconclusive" if "undisturbed" in doubt or "busy" in doubt else "pass",
+        )
         assert latency["low"] <= latency["actual"] <= latency["high"]
         assert latency["baseline"] > 0
         assert latency["growth"] is not None
