@@ -34,6 +34,7 @@ class Baseline:
     Attributes:
         entry: its costs; None where there are none, and `why` says so.
         source: where they come from, such as `convcost.lock`.
+        locked: they come from the lock, which `convcost check --update` renews.
         why: there are no costs, or no time, to compare with.
         lost: there should be costs, and they could not be obtained.
         forward: the model, ready to be timed.
@@ -42,6 +43,7 @@ class Baseline:
 
     entry: Entry | None = None
     source: str = ""
+    locked: bool = False
     why: str = ""
     lost: bool = False
     forward: Forward | None = None
@@ -68,7 +70,9 @@ def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     entry = lock.get(budget.name)
     if entry is None:
         return Baseline(why="convcost.lock has no entry of it; write one with convcost check --update")
-    return Baseline(entry, "convcost.lock", "a lock holds no times; compare two revisions here with --base REV")
+    return Baseline(
+        entry, "convcost.lock", locked=True, why="a lock holds no times; compare two revisions here with --base REV"
+    )
 
 
 def read_base(checkout: Checkout, configuration: Configuration) -> Base:
@@ -88,14 +92,15 @@ def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
 
     A budget that is new has no baseline where its model is not there; that of a budget which was there is lost then.
     """
-    from convcost.nn.user_code import import_path  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.ops import formulas_kept  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.user_code import import_path  # noqa: PLC0415 - the same
     from convcost.nn.user_modules import other_checkout  # noqa: PLC0415 - the same
 
     checkout, own = base.checkout, base.budgets.get(budget.name)
     there = own or replace(budget, folder=checkout.counterpart(budget.folder))
     here = checkout.counterpart(Path.cwd())
     try:
-        with other_checkout(checkout.project, checkout.folder), import_path(there.folder, here):
+        with other_checkout(checkout.project, checkout.folder), import_path(there.folder, here), formulas_kept():
             entry = entry_of(count_budget(there))
             forward = load_budget(there) if timed else None
     except ConvcostError as error:

@@ -67,6 +67,8 @@ class Change:
         ]
         if not any(parts) and self.before and self.after and self.before.dtype != self.after.dtype:
             return "other bytes a parameter"
+        if any(layer is not None and layer.uncounted for layer in (self.before, self.after)):
+            parts.append("MACs not counted")
         return ", ".join(filter(None, parts)) or "costs the same"
 
 

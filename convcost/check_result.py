@@ -206,8 +206,10 @@ class BudgetResult:
         if self.baseline is None or self.entry is None:
             return ""
         deltas = {name: getattr(self.entry, name) - getattr(self.baseline, name) for name in SUMMED}
+        counted = "counted " if self.entry.uncounted or self.baseline.uncounted else ""
         parts = [
-            f"{METRICS[name].text(abs(delta))} {SUMMED[name]} {'more' if delta > 0 else 'fewer'}"
+            f"{METRICS[name].text(abs(delta))} {counted if METRICS[name].counts else ''}{SUMMED[name]} "
+            f"{'more' if delta > 0 else 'fewer'}"
             for name, delta in deltas.items()
             if delta
         ]

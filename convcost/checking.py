@@ -181,6 +181,7 @@ def judge_report(
     entry = entry_of(report)
     before = entry if options.accept else baseline.entry
     changes = () if baseline.entry is None else what_changed(baseline.entry, entry)
+    operations = tuple(one.op for one in report.uncounted)
     judged = []
     for limit in budget.limits:
         found = (
@@ -188,7 +189,8 @@ def judge_report(
             if limit.metric == "latency"
             else counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
         )
-        judged.append(judge(limit, replace(found, lost=baseline.lost), strict=options.strict))
+        found = replace(found, lost=baseline.lost, locked=baseline.locked, operations=operations)
+        judged.append(judge(limit, found, strict=options.strict))
     return BudgetResult(
         budget,
         tuple(judged),
@@ -198,7 +200,7 @@ def judge_report(
         changes,
         report.uncounted,
         _remedy(judged, entry, changes),
-        (*report.notes, *_baseline_notes(budget, baseline, entry, changes, options)),
+        (*report.notes, *_baseline_notes(baseline, entry, changes, options)),
     )
 
 
@@ -225,9 +227,7 @@ def _remedy(judged: Sequence[Judgement], entry: Entry, changes: Sequence[Change]
     return find_remedy(entry, changes, broken) if broken else None
 
 
-def _baseline_notes(
-    budget: Budget, baseline: Baseline, entry: Entry, changes: Sequence[Change], options: CheckOptions
-) -> list[str]:
+def _baseline_notes(baseline: Baseline, entry: Entry, changes: Sequence[Change], options: CheckOptions) -> list[str]:
     """What the comparison leaves open."""
     notes = list(baseline.notes)
     before = baseline.entry
@@ -244,22 +244,4 @@ def _baseline_notes(
         notes.append(f"the lock was counted by {before.versions}; now it is by {entry.versions}.")
     if before.input != entry.input:
         notes.append(f"the baseline's input was {', '.join(before.input)}, now it is {', '.join(entry.input)}.")
-    if not options.accept:
-        notes += _improvements(budget, before, entry)
     return notes
-
-
-def _improvements(budget: Budget, before: Entry, entry: Entry) -> list[str]:
-    """Metrics that fell by more than they may grow: a baseline that stays high lets the next growth pass."""
-    said = []
-    for limit in budget.limits:
-        if limit.grow is None or limit.metric == "latency":
-            continue
-        old, new = getattr(before, limit.metric), getattr(entry, limit.metric)
-        if old - new > limit.grow * old and old - new > float(limit.floor or 0):
-            share = 100 * (old - new) / old
-            said.append(
-                f"{limit.metric} fell by {share:.3g} %: keep it with convcost check --update "
-                f"(until then it may grow back to {limit.metric} of the baseline)."
-            )
-    return said

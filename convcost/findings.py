@@ -26,7 +26,14 @@ def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Seq
     if before is not None and any(change.kind == "recounted" for change in changes):
         only_the_counter = all(change.kind in {"recounted", "renamed"} for change in changes)
         moved = getattr(entry, metric) - baseline if only_the_counter else _recounted_part(metric, changes)
-    return Found(getattr(entry, metric), baseline=baseline, recounted=moved, uncounted=entry.uncounted, why=why or None)
+    return Found(
+        getattr(entry, metric),
+        baseline=baseline,
+        recounted=moved,
+        uncounted=entry.uncounted,
+        uncounted_before=0 if before is None else before.uncounted,
+        why=why or None,
+    )
 
 
 def _recounted_part(metric: str, changes: Sequence[Change]) -> int:

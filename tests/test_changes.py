@@ -56,6 +56,14 @@ def test_weights_of_another_type_are_said_to_take_other_bytes() -> None:
     assert change.cost_text == "other bytes a parameter"
 
 
+def test_what_is_not_counted_is_not_said_to_cost_nothing() -> None:
+    fft = replace(relu("fft"), op="fft_fft2", uncounted=1)
+    (added,) = what_changed(entry(conv("a", "3>8")), entry(conv("a", "3>8"), fft, uncounted=1))
+    assert added.cost_text == "MACs not counted"
+    (removed,) = what_changed(entry(conv("a", "3>8"), replace(fft, params=8)), entry(conv("a", "3>8")))
+    assert removed.cost_text == "-8 params (-100 %), MACs not counted"
+
+
 def test_what_was_added_and_removed_says_what_it_is() -> None:
     before, after = entry(conv("a", "3>8"), conv("old", "8>8", "5x5")), entry(conv("a", "3>8"), conv("new", "8>16"))
     assert told(before, after) == [

@@ -15,6 +15,7 @@ import torch
 
 import convcost
 from convcost.cli import main
+from convcost.nn.ops import FORMULAS
 from convcost.revision import checked_out
 
 if TYPE_CHECKING:
@@ -219,6 +220,22 @@ def test_an_improvement_is_a_note_and_with_strict_a_failure(project: Path, capsy
     assert any(note.startswith("macs fell by 21.1 %: keep it with") for note in result["budgets"][0]["notes"])
     code, result = checked(capsys, "--strict")
     assert (code, result["verdict"]) == (1, "fail")
+    code, result = checked(capsys, "--strict", "--base", "HEAD")  # nothing is to be kept
+    assert (code, result["verdict"], result["budgets"][0]["notes"]) == (0, "pass", [])
+
+
+def test_what_is_not_counted_now_is_no_improvement(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert checked(capsys, "--update")[0] == 0
+    edit(project / "models.py", "self.body(self.stem(x).relu())", "torch.fft.fft2(self.stem(x)).real")
+    code, result = checked(capsys)
+    (budget,) = result["budgets"]
+    assert (code, budget["metrics"][0]["verdict"], budget["notes"]) == (0, "pass", [])
+    forget_models()
+    assert main(["check", "--strict"]) == 3
+    out = capsys.readouterr().out
+    assert "net macs: ≥, 1 operation uncounted: aten._fft_c2c; give each a formula with convcost.register" in out
+    assert "why: net against convcost.lock: 73.7 k counted MACs fewer" in out  # 64 pixels of 8·16·9
+    assert "added: fft_fft2, on 1x8x8x8  MACs not counted" in out
 
 
 def test_uncounted_operations_make_a_lower_bound(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +243,8 @@ def test_uncounted_operations_make_a_lower_bound(project: Path, capsys: pytest.C
     code, result = checked(capsys)
     (metric,) = result["budgets"][0]["metrics"]
     assert (code, result["passed"], metric["verdict"], metric["lower_bound"]) == (0, True, "pass", True)
-    assert metric["reason"] == "≥, 1 operation uncounted"
+    step = "give each a formula with convcost.register"
+    assert metric["reason"] == f"≥, 1 operation uncounted: aten._fft_r2c; {step}"
     assert [one["op"] for one in result["budgets"][0]["uncounted"]] == ["aten._fft_r2c"]
     code, result = checked(capsys, "--strict")
     assert (code, result["passed"], result["verdict"]) == (3, False, "inconclusive")
@@ -367,6 +385,21 @@ class TestAgainstAnotherRevision:
         code, result = checked(capsys, "--base", "HEAD")
         assert (code, result["budgets"][0]["metrics"][0]["verdict"]) == (0, "pass")
         assert result["budgets"][0]["metrics"][0]["baseline"] is None
+
+    def test_a_formula_that_the_models_register_counts_both_revisions(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        edit(project / "convcost.toml", "models.py:Net", "models.py:Spectral")
+        with (project / "models.py").open("a") as file:
+            file.write("\nimport convcost\n@convcost.register(torch.ops.aten._fft_r2c)\n")
+            file.write("def fft(*_, out):\n    return 1000\n")
+        commit(project)
+        edit(project / "models.py", "return 1000", "return 2000")
+        for _ in range(2):  # the caller's own formula is back afterwards
+            code, result = checked(capsys, "--base", "HEAD")
+            (metric,) = result["budgets"][0]["metrics"]
+            assert (code, metric["baseline"], metric["actual"]) == (1, MACS + 1000, MACS + 2000)
+        del FORMULAS[torch.ops.aten._fft_r2c]  # noqa: SLF001 - the operator's own name
 
     @pytest.mark.parametrize(
         ("old", "new", "factor", "key"),
