@@ -11,7 +11,7 @@ from convcost.units import human_count, number_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from convcost.lock import Entry, LayerCost
+    from convcost.layer_cost import Entry, LayerCost
 
 __all__ = ["Change", "recounted", "renamed_summary", "what_changed"]
 

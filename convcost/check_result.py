@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convcost.budget import Budget, Judgement
     from convcost.changes import Change
     from convcost.columns import Column
-    from convcost.lock import Entry
+    from convcost.layer_cost import Entry
     from convcost.remedy import Remedy
     from convcost.report import Uncounted
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from convcost.budget import Limit
     from convcost.changes import Change
     from convcost.forward_timing import ForwardTiming
-    from convcost.lock import Entry
+    from convcost.layer_cost import Entry
 
 __all__ = ["counted_found", "timing_found"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from convcost.changes import Change
     from convcost.cost import Cost
-    from convcost.lock import Entry, LayerCost
+    from convcost.layer_cost import Entry, LayerCost
     from convcost.rows import Placed
 
 __all__ = ["REMEDIED", "Remedy", "find_remedy"]

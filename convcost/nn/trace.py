@@ -268,7 +268,7 @@ class _Functions(TorchFunctionMode):
 
 def tensor_text(tensor: torch.Tensor) -> str:
     """Shape and dtype as a user types an input: `1x16:int64`."""
-    return str(Input(tuple(tensor.shape), dtype_text(tensor)))
+    return "nested" if tensor.is_nested else str(Input(tuple(tensor.shape), dtype_text(tensor)))
 
 
 def dtype_text(tensor: torch.Tensor) -> str:
