@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 from convcost.budgeted_model import count_budget, load_budget
 from convcost.config_files import load_configuration
 from convcost.errors import ConvcostError
-from convcost.lock import entry_of
+from convcost.layer_cost import entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from convcost.budget import Budget
     from convcost.configuration import Configuration
-    from convcost.lock import Entry
+    from convcost.layer_cost import Entry
     from convcost.nn.measure_forwards import Forward
     from convcost.revision import Checkout
 
@@ -35,7 +35,8 @@ class Baseline:
         entry: its costs; None where there are none, and `why` says so.
         source: where they come from, such as `convcost.lock`.
         locked: they come from the lock, which `convcost check --update` renews.
-        why: there are no costs, or no time, to compare with.
+        why: there are no costs to compare with.
+        untimed: there is no time to compare with.
         lost: there should be costs, and they could not be obtained.
         forward: the model, ready to be timed.
         notes: that change no verdict.
@@ -45,6 +46,7 @@ class Baseline:
     source: str = ""
     locked: bool = False
     why: str = ""
+    untimed: str = ""
     lost: bool = False
     forward: Forward | None = None
     notes: tuple[str, ...] = ()
@@ -67,12 +69,11 @@ class Base:
 
 def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     """The model as the lock has it."""
-    entry = lock.get(budget.name)
+    entry, untimed = lock.get(budget.name), "a lock holds no times; compare two revisions here with --base REV"
     if entry is None:
-        return Baseline(why="convcost.lock has no entry of it; write one with convcost check --update")
-    return Baseline(
-        entry, "convcost.lock", locked=True, why="a lock holds no times; compare two revisions here with --base REV"
-    )
+        why = "convcost.lock has no entry of it; write one with convcost check --update"
+        return Baseline(why=why, untimed=untimed)
+    return Baseline(entry, "convcost.lock", locked=True, untimed=untimed)
 
 
 def read_base(checkout: Checkout, configuration: Configuration) -> Base:
@@ -107,7 +108,7 @@ def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
         said = str(error).replace(f"{checkout.folder}{os.sep}", "").rstrip(".")
         lacking = "".join(f"; submodule {path} is not here at that commit, fetch it" for path in checkout.lacking)
         why = f"it could not be counted at {checkout.revision}: {said}{lacking}"
-        return Baseline(why=why, lost=own is not None)
+        return Baseline(why=why, untimed=why, lost=own is not None)
     return Baseline(entry, checkout.revision, forward=forward, notes=tuple(_questions(budget, base)))
 
 

@@ -14,7 +14,7 @@ from convcost.changes import what_changed
 from convcost.check_result import BudgetResult, CheckResult
 from convcost.errors import ConvcostError, did_you_mean
 from convcost.findings import counted_found, timing_found
-from convcost.lock import entry_of
+from convcost.layer_cost import entry_of
 from convcost.remedy import REMEDIED, find_remedy
 from convcost.request import TimingOptions
 from convcost.revision import checked_out
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from convcost.changes import Change
     from convcost.configuration import Configuration
     from convcost.forward_timing import ForwardTiming
-    from convcost.lock import Entry
+    from convcost.layer_cost import Entry
     from convcost.remedy import Remedy
     from convcost.report import ModelReport
 
@@ -59,9 +59,19 @@ class CheckOptions:
     time_budget: float = 8.0
     tell: Callable[[str], None] = lambda line: None  # noqa: ARG005 - nobody listens
 
+    def __post_init__(self) -> None:
+        """Refuse to accept into the lock what another revision was compared with.
+
+        Raises:
+            ConvcostError: both a base and growth that is accepted.
+        """
+        if self.base is not None and self.accept:
+            msg = f"base (={self.base}) and update exclude each other: the lock holds today's figures; leave one out."
+            raise ConvcostError(msg)
+
 
 def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configuration:
-    """The configuration with these budgets alone; with all for no names.
+    """The configuration with these budgets alone, each once; with all for no names.
 
     Raises:
         ConvcostError: no such budget.
@@ -71,7 +81,8 @@ def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configu
         if name not in known:
             msg = f"only (={name}) must be a budget of {configuration.source}; {did_you_mean(name, known)}"
             raise ConvcostError(msg)
-    return replace(configuration, budgets=tuple(known[name] for name in only)) if only else configuration
+    chosen = tuple(known[name] for name in dict.fromkeys(only))
+    return replace(configuration, budgets=chosen) if only else configuration
 
 
 def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], options: CheckOptions) -> CheckResult:
@@ -185,7 +196,7 @@ def judge_report(
     judged = []
     for limit in budget.limits:
         found = (
-            timing_found(limit, timing, baseline.why)
+            timing_found(limit, timing, baseline.untimed)
             if limit.metric == "latency"
             else counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
         )

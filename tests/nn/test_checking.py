@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -138,6 +139,62 @@ def test_update_rewrites_only_what_moved(project: Path, capsys: pytest.CaptureFi
     assert "convcost.lock: net written" in capsys.readouterr().err
     moved = [a for a, b in zip(before.splitlines(), lock.read_text().splitlines(), strict=True) if a != b]
     assert moved == [line for line in before.partition("[budget.other]")[0].splitlines() if line in moved]
+
+
+def test_an_update_writes_the_entries_of_those_that_could_be_checked_and_says_which_it_left(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = CONFIG.replace("budget.net", "budget.gone").replace(":Net", ":Gone")
+    (project / "convcost.toml").write_text(gone + CONFIG)
+    forget_models()
+    assert main(["check", "--update"]) == 2
+    said = capsys.readouterr().err
+    assert "note: convcost.lock: left as it was for gone, which could not be checked." in said
+    assert "note: convcost.lock: net written" in said
+    assert set(tomllib.loads((project / "convcost.lock").read_text())["budget"]) == {"net"}
+
+
+def test_an_update_mends_an_entry_that_a_merge_damaged(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert checked(capsys, "--update")[0] == 0
+    lock = project / "convcost.lock"
+    before = lock.read_text()
+    edit(lock, f"macs = {MACS}", f"macs = {MACS + 1}")
+    assert main(["check"]) == 2
+    assert "is not the sum of its layers" in capsys.readouterr().err
+    assert checked(capsys, "--update")[0] == 0
+    assert lock.read_text() == before
+
+
+def test_a_lock_that_cannot_be_written_is_refused_before_the_work(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "convcost.lock").mkdir()
+    edit(project / "models.py", "import torch\n", "import torch\nopen('ran', 'w').close()\n")
+    forget_models()
+    assert main(["check", "--update"]) == 2
+    assert "error: the lock (=" in capsys.readouterr().err
+    assert not (project / "ran").exists()
+
+
+def test_a_lock_that_is_not_used_is_not_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "convcost.lock").write_text("<<<<<<< HEAD\n")
+    assert main(["check"]) == 2
+    assert "the lock holds the marker of a merge conflict" in capsys.readouterr().err
+    assert checked(capsys, "--base", "HEAD")[0] == 0
+
+
+def test_a_budget_that_is_named_twice_is_checked_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert project.is_dir()
+    _, result = checked(capsys, "--only", "net", "--only", "net")
+    assert [one["name"] for one in result["budgets"]] == ["net"]
+    assert [one.budget.name for one in convcost.check(only="net").budgets] == ["net"]
+
+
+@pytest.mark.usefixtures("project")
+def test_a_base_is_not_accepted_into_the_lock() -> None:
+    said = r"^base \(=HEAD\) and update exclude each other: the lock holds today's figures; leave one out\.$"
+    with pytest.raises(convcost.ConvcostError, match=said):
+        convcost.check(base="HEAD", update=True)
 
 
 def test_an_update_by_another_torch_that_counts_the_same_renews_its_version(
@@ -550,8 +607,10 @@ class TestAgainstAnotherRevision:
     ) -> None:
         with (project / "convcost.toml").open("a") as file:
             file.write('latency = { max = "1 ns", grow = "10 %", machine = "another one" }\n')
-        checked(capsys, "--update", "--time-budget", "0.6")
-        code, result = checked(capsys, "--time-budget", "0.6")
+        for words in ([], ["--update"], []):  # without a lock, and with one
+            code, result = checked(capsys, *words, "--time-budget", "0.6")
+            step = "a lock holds no times; compare two revisions here with --base REV"
+            assert f"latency grow is not judged: {step}" in result["budgets"][0]["notes"]
         latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
         assert (code, latency["verdict"]) == (0, "skipped")
         assert latency["reason"].startswith("other machine: the limit was set for another one, this is ")
