@@ -9,7 +9,6 @@ from convcost.budget import METRICS
 from convcost.changes import renamed_summary
 from convcost.check_columns import CHECK_COLUMNS, METRIC_FIELDS
 from convcost.columns import records
-from convcost.remedy import REMEDIED
 from convcost.units import number_of
 
 if TYPE_CHECKING:
@@ -147,6 +146,7 @@ class BudgetResult:
         remedy: what would bring it back; None where nothing is over, or nothing helps.
         notes: that change no verdict.
         error: why it could not be checked; None where it could.
+        mendable: a limit is passed that another block could mend; none does where `remedy` is None.
     """
 
     budget: Budget
@@ -159,6 +159,7 @@ class BudgetResult:
     remedy: Remedy | None = None
     notes: tuple[str, ...] = ()
     error: str | None = None
+    mendable: bool = False
 
     @property
     def verdict(self) -> str:
@@ -192,7 +193,7 @@ class BudgetResult:
             yield from (f"  {line}" for line in self.change_lines(SHOWN))
         if self.remedy is not None:
             yield f"back under budget: {remedy_text(self.remedy)}"
-        elif any(one.verdict == "fail" and one.limit.metric in REMEDIED for one in self.judged):
+        elif self.mendable:
             yield f"back under budget: no block of the catalogue alone brings {name} there"
 
     @property

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from convcost.configuration import Configuration
     from convcost.forward_timing import ForwardTiming
     from convcost.layer_cost import Entry
-    from convcost.remedy import Remedy
     from convcost.report import ModelReport
 
 __all__ = [
@@ -202,6 +201,7 @@ def judge_report(
         )
         found = replace(found, lost=baseline.lost, locked=baseline.locked, operations=operations)
         judged.append(judge(limit, found, strict=options.strict))
+    passed = _passed_limits(judged)
     return BudgetResult(
         budget,
         tuple(judged),
@@ -210,8 +210,9 @@ def judge_report(
         baseline.source,
         changes,
         report.uncounted,
-        _remedy(judged, entry, changes),
+        find_remedy(entry, changes, passed) if passed else None,
         (*report.notes, *_baseline_notes(baseline, entry, changes, options)),
+        mendable=bool(passed),
     )
 
 
@@ -223,9 +224,9 @@ def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptio
     return measure_forwards(load_budget(budget), baseline.forward if limit.grow is not None else None, request)
 
 
-def _remedy(judged: Sequence[Judgement], entry: Entry, changes: Sequence[Change]) -> Remedy | None:
-    """For all limits that failed and that another block could mend, together."""
-    broken: dict[str, float] = {}
+def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:
+    """The limits that failed and that another block could mend, by metric."""
+    passed: dict[str, float] = {}
     for one in judged:
         limit, found = one.limit, one.found
         if one.verdict == "fail" and limit.metric in REMEDIED and found.actual is not None:
@@ -234,8 +235,8 @@ def _remedy(judged: Sequence[Judgement], entry: Entry, changes: Sequence[Change]
                 most = max(found.baseline * (1 + limit.grow), found.baseline + float(limit.floor or 0))
                 allowed.append(most + found.recounted)
             if allowed and found.actual > min(allowed):
-                broken[limit.metric] = min(allowed)
-    return find_remedy(entry, changes, broken) if broken else None
+                passed[limit.metric] = min(allowed)
+    return passed
 
 
 def _baseline_notes(baseline: Baseline, entry: Entry, changes: Sequence[Change], options: CheckOptions) -> list[str]:

@@ -281,6 +281,35 @@ def test_an_improvement_is_a_note_and_with_strict_a_failure(project: Path, capsy
     assert (code, result["verdict"], result["budgets"][0]["notes"]) == (0, "pass", [])
 
 
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [('min = "90 k"', []), ('max = "100 k", grow = "1 %"', ["--strict"])],
+    ids=["min", "improvement"],
+)
+def test_no_block_is_sought_for_what_is_not_too_much(
+    project: Path, limit: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked(capsys, "--update")[0] == 0
+    edit(project / "models.py", "width, 16, 3", "width, 12, 3")
+    edit(project / "convcost.toml", 'max = "100 k", grow = "1 %"', limit)
+    forget_models()
+    assert main(["check", *words]) == 1
+    assert "back under budget" not in capsys.readouterr().out
+
+
+def test_modules_that_share_weights_are_known_by_the_first_call_that_used_them(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(project / "models.py", "self.body = nn.Conv2d(width, 16, 3, padding=1, bias=False)", "self.body = nn.Conv2d(3, width, 3, padding=1, bias=False)\n        self.body.weight = self.stem.weight")  # fmt: skip
+    edit(project / "models.py", "self.body(self.stem(x).relu())", "self.stem(x) + self.body(x) + self.body(x)")
+    assert checked(capsys, "--update")[0] == 0
+    layers = tomllib.loads((project / "convcost.lock").read_text())["budget"]["net"]["layers"]
+    convolutions = {
+        name: (layer["params"], layer.get("shares")) for name, layer in layers.items() if "channels" in layer
+    }
+    assert convolutions == {"stem": (3 * 8 * 9, None), "body": (0, "stem"), "body#2": (0, "stem")}
+
+
 def test_what_is_not_counted_now_is_no_improvement(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert checked(capsys, "--update")[0] == 0
     edit(project / "models.py", "self.body(self.stem(x).relu())", "torch.fft.fft2(self.stem(x)).real")
