@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Literal
 
+from convcost.layer_matching import match_layers
 from convcost.units import human_count, number_of
 
 if TYPE_CHECKING:
@@ -75,17 +75,17 @@ class Change:
 def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
     """The layers that differ, largest first.
 
-    A layer keeps its identity under a new name when what it is stays the same, in the order of the forward pass; a
-    layer that changed under a new name is recognised by the way its neighbours were renamed.
+    A layer keeps its identity under a new name (`convcost.layer_matching`).
 
     Args:
         before: the baseline.
         after: the model as it is.
     """
     versions_differ = (before.counter, before.torch) != (after.counter, after.torch)
-    pairs, removed, added = _match(before, after)
-    found = [Change("removed", layer, None) for layer in removed] + [Change("added", None, layer) for layer in added]
-    for old, new in pairs:
+    matched = match_layers(before, after)
+    found = [Change("removed", layer, None) for layer in matched.removed]
+    found += [Change("added", None, layer) for layer in matched.added]
+    for old, new in matched.pairs:
         if old.structure != new.structure:
             found.append(Change("changed", old, new))
         elif (old.macs, old.uncounted) != (new.macs, new.uncounted):
@@ -111,48 +111,6 @@ def described(layer: LayerCost) -> str:
         words += [f"stride {layer.stride}"] if set(layer.stride.split("x")) != {"1"} else []
         words += [f"groups {layer.groups}"] if layer.groups > 1 else []
     return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"
-
-
-def _match(before: Entry, after: Entry) -> tuple[list[tuple[LayerCost, LayerCost]], list[LayerCost], list[LayerCost]]:
-    """Pairs of one layer each, and what is left on either side."""
-    old, new = dict(before.layers), dict(after.layers)
-    same = [name for name in old if name in new and old[name].structure == new[name].structure]
-    pairs = [(old.pop(name), new.pop(name)) for name in same]
-    olds, news = list(old.values()), list(new.values())
-    kinds_a, kinds_b = [[layer.structure for layer in layers] for layers in (olds, news)]
-    for block in SequenceMatcher(None, kinds_a, kinds_b, autojunk=False).get_matching_blocks():
-        for offset in range(block.size):
-            pair = olds[block.a + offset], news[block.b + offset]
-            pairs.append(pair)
-            del old[pair[0].name], new[pair[1].name]
-    renames = _prefixes(pairs)
-    for name in list(old):
-        wanted = name if name in new else _renamed(name, renames)
-        if wanted in new and new[wanted].op == old[name].op:
-            pairs.append((old.pop(name), new.pop(wanted)))
-    return pairs, list(old.values()), list(new.values())
-
-
-def _prefixes(pairs: Iterable[tuple[LayerCost, LayerCost]]) -> dict[str, str]:
-    """How paths were renamed: the shortest differing beginnings of renamed layers."""
-    found: dict[str, str] = {}
-    for old, new in pairs:
-        a, b = old.name.split("."), new.name.split(".")
-        while len(a) > 1 and len(b) > 1 and a[-1] == b[-1]:
-            a, b = a[:-1], b[:-1]
-        if a != b:
-            found.setdefault(".".join(a), ".".join(b))
-    return found
-
-
-def _renamed(name: str, renames: dict[str, str]) -> str:
-    """The name under the longest renamed beginning."""
-    words = name.split(".")
-    for length in range(len(words), 0, -1):
-        beginning = ".".join(words[:length])
-        if beginning in renames:
-            return ".".join([renames[beginning], *words[length:]])
-    return name
 
 
 def _differences(old: LayerCost, new: LayerCost) -> list[str]:

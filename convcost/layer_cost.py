@@ -62,6 +62,11 @@ class LayerCost:
         return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NO_STRUCTURE)
 
     @property
+    def itself(self) -> tuple[object, ...]:
+        """What it is whatever the shapes of its tensors are."""
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NO_STRUCTURE | _SHAPES)
+
+    @property
     def input_sizes(self) -> tuple[int, ...]:
         """Of the first tensor in."""
         first = self.input.partition(",")[0].partition(":")[0]
@@ -69,6 +74,7 @@ class LayerCost:
 
 
 _NO_STRUCTURE: Final = {"name", "macs", "uncounted", "shares"}
+_SHAPES: Final = {"input", "output"}
 
 
 @dataclass(frozen=True, slots=True)

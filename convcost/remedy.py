@@ -67,9 +67,9 @@ class Work(NamedTuple):
 def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, float]) -> Remedy | None:
     """The catalogue block that brings metrics back to their limits: in the fewest layers, and there the cheapest.
 
-    Calls that use the same parameters are replaced together. Layers that changed come first, the largest at the front. A
-    block counts as a replacement when it gives the layer's own output shape, looks at no smaller a neighbourhood, and lets
-    each output see every input channel. What it does to the accuracy is not known here.
+    Calls that use the same parameters are replaced together. Layers that changed come first, the largest at the front.
+    A block counts as a replacement when it gives the layer's own output shape, looks at no smaller a neighbourhood, and
+    lets each output see every input channel. What it does to the accuracy is not known here.
 
     Args:
         entry: the model as it is.

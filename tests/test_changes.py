@@ -8,6 +8,7 @@ import pytest
 from locks import conv, entry, relu
 
 from convcost.changes import recounted, renamed_summary, what_changed
+from convcost.layer_cost import LayerCost
 
 
 def told(before: object, after: object) -> list[tuple[str, str, str]]:
@@ -101,6 +102,50 @@ def test_an_inserted_layer_does_not_make_those_behind_it_differ() -> None:
     after = entry(conv("net.0", "3>8"), conv("net.1", "8>8", "7x7"), conv("net.2", "8>16"), conv("net.3", "16>32"))
     kinds = {change.layer: change.kind for change in what_changed(before, after)}
     assert kinds == {"net.1": "added", "net.2": "renamed", "net.3": "renamed"}
+
+
+def other(name: str, op: str, before: str, after: str, params: int = 0) -> LayerCost:
+    """A layer that is no convolution, from one shape to another."""
+    return LayerCost(name, op, "", "", "", "", "", 0, before, after, params, params)
+
+
+def test_layers_behind_an_inserted_pool_are_recognised_under_shifted_numbers_and_other_shapes() -> None:
+    """8·8·8 = 512 inputs of the linear layer become 8·4·4 = 128."""
+    start = conv("0", "3>8"), relu("1")
+    before = entry(
+        *start, conv("2", "8>8"), other("3", "Flatten", "1x8x8x8", "1x512"), other("4", "Linear", "1x512", "1x10", 5130)
+    )
+    after = entry(
+        *start,
+        other("2", "MaxPool2d", "1x8x8x8", "1x8x4x4"),
+        conv("3", "8>8", size=4),
+        other("4", "Flatten", "1x8x4x4", "1x128"),
+        other("5", "Linear", "1x128", "1x10", 1290),
+    )
+    assert sorted(told(before, after), key=lambda one: one[1]) == [
+        ("added", "2", "added: MaxPool2d, on 1x8x8x8"),
+        ("changed", "3", "renamed from 2; input 1x8x8x8→1x8x4x4"),
+        ("changed", "4", "renamed from 3; input 1x8x8x8→1x8x4x4"),
+        ("changed", "5", "renamed from 4; input 1x512→1x128"),
+    ]
+
+
+def test_another_resolution_renames_no_layer() -> None:
+    """The first layer on 8x8 is now what the second was on 16x16: it is the first all the same."""
+    before = entry(conv("a", "8>8", size=16), conv("b", "8>8", size=8))
+    after = entry(conv("a", "8>8", size=32), conv("b", "8>8", size=16))
+    assert told(before, after) == [
+        ("changed", "a", "input 1x8x16x16→1x8x32x32"),
+        ("changed", "b", "input 1x8x8x8→1x8x16x16"),
+    ]
+
+
+def test_functions_are_recognised_under_shifted_numbers() -> None:
+    before = entry(conv("a", "3>8"), other("relu#1", "relu", "1x8x8x8", "1x8x8x8"))
+    after = entry(
+        conv("a", "3>8"), other("relu#1", "relu", "1x3x8x8", "1x3x8x8"), other("relu#2", "relu", "1x8x8x8", "1x8x8x8")
+    )
+    assert {one[:2] for one in told(before, after)} == {("added", "relu#1"), ("renamed", "relu#2")}
 
 
 def test_the_same_layer_counted_by_another_version_is_no_growth() -> None:
