@@ -17,7 +17,7 @@ from convcost.errors import ConvcostError, NeedsValuesError
 from convcost.nn.preserve import borrowed, on_device
 from convcost.nn.reconcile import check_with_fvcore, check_with_torch
 from convcost.nn.trace import Recorder, dtype_text, tensor_text
-from convcost.nn.user_code import running_users_code
+from convcost.nn.user_code import quiet_stdout, running_users_code
 from convcost.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
 
 if TYPE_CHECKING:
@@ -88,12 +88,13 @@ def _counted(  # noqa: PLR0913 - what a report is made of
     cross_check: bool,
 ) -> ModelReport:
     placed = tree_map(lambda value: on_device(value, device), inputs)
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), borrowed(model, device):
+    with quiet_stdout(), torch.random.fork_rng(devices=[]), torch.no_grad(), borrowed(model, device):
         recorder = _run(model, placed[0], placed[1], device)
         weights = list(model.parameters())
         made = _report(recorder, weights, target, _texts(*inputs), device, notes)
         by_torch = check_with_torch(model, placed, recorder.rows) if cross_check else NOT_ASKED
-    by_fvcore = check_with_fvcore(model, inputs, recorder.rows, made.totals) if cross_check else NOT_ASKED
+    with quiet_stdout():
+        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, made.totals) if cross_check else NOT_ASKED
     return replace(made, cross_check={"fvcore": by_fvcore, "torch": by_torch})
 
 

@@ -123,7 +123,7 @@ def _is_strange(name: str, module: ModuleType, brought: bool) -> bool:  # noqa: 
     top, nested, _ = name.partition(".")
     if top.startswith(RENAMED):
         return False
-    found = (finder.find_spec(top, None) for finder in sys.meta_path)
+    found = (finder.find_spec(top, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
     spec = next((one for one in found if one is not None), None)
     if spec is None:
         return brought
