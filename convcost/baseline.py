@@ -59,12 +59,18 @@ class Base:
     Attributes:
         checkout: its files.
         configured: whether there is a configuration today, so that the revision may have one too.
-        budgets: of its own configuration, by name; empty where that cannot be read.
+        budgets: of its own configuration, by name; empty where it has none.
+        damage: why its configuration cannot be read; empty where it can, or where there is none.
     """
 
     checkout: Checkout
     configured: bool
     budgets: Mapping[str, Budget] = field(default_factory=dict)
+    damage: str = ""
+
+    def own(self, text: object) -> str:
+        """A text without the temporary folder in which the revision lies."""
+        return str(text).replace(f"{self.checkout.folder}{os.sep}", "")
 
 
 def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
@@ -81,11 +87,14 @@ def read_base(checkout: Checkout, configuration: Configuration) -> Base:
     if not configuration.source:
         return Base(checkout, configured=False)
     path = checkout.counterpart(configuration.folder) / Path(configuration.source).name
+    base = Base(checkout, configured=True)
+    if not path.is_file():
+        return base
     try:
-        budgets = load_configuration(path).budgets
-    except ConvcostError:  # no file, or one of another form: each budget's note says that there is none
-        budgets = ()
-    return Base(checkout, configured=True, budgets={budget.name: budget for budget in budgets})
+        return replace(base, budgets={budget.name: budget for budget in load_configuration(path).budgets})
+    except ConvcostError as error:
+        none = path.name == "pyproject.toml"  # which need not have spoken of convcost then
+        return base if none else replace(base, damage=base.own(error.lines[0]).rstrip("."))
 
 
 def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
@@ -105,10 +114,10 @@ def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
             entry = entry_of(count_budget(there))
             forward = load_budget(there) if timed else None
     except ConvcostError as error:
-        said = str(error).replace(f"{checkout.folder}{os.sep}", "").rstrip(".")
+        said = base.own(error).rstrip(".")
         lacking = "".join(f"; submodule {path} is not here at that commit, fetch it" for path in checkout.lacking)
         why = f"it could not be counted at {checkout.revision}: {said}{lacking}"
-        return Baseline(why=why, untimed=why, lost=own is not None)
+        return Baseline(why=why, untimed=why, lost=own is not None or bool(base.damage))
     return Baseline(entry, checkout.revision, forward=forward, notes=tuple(_questions(budget, base)))
 
 
@@ -116,7 +125,9 @@ def _questions(budget: Budget, base: Base) -> list[str]:
     """What was asked of the model at the revision, where that is not what is asked today."""
     own, revision = base.budgets.get(budget.name), base.checkout.revision
     if own is None and base.configured:
-        return [f"{revision} has no such budget: the model was counted there with today's {_and(QUESTION.values())}."]
+        lacks = f"the configuration of {revision} cannot be read ({base.damage})"
+        lacks = lacks if base.damage else f"{revision} has no such budget"
+        return [f"{lacks}: the model was counted there with today's {_and(QUESTION.values())}."]
     other = [key for name, key in QUESTION.items() if own is not None and getattr(own, name) != getattr(budget, name)]
     return [f"{revision} has another {_and(other)}: the model was counted there with that."] if other else []
 

@@ -510,9 +510,19 @@ class TestAgainstAnotherRevision:
         said = f"HEAD ({revision[:9]}) has another {key}: the model was counted there with that."
         assert said in budget["notes"]
 
-    @pytest.mark.parametrize("text", [None, "budget = 3\n", CONFIG.replace("budget.net", "budget.other")])
+    @pytest.mark.parametrize(
+        ("text", "lacks"),
+        [
+            (None, "{} has no such budget"),
+            (CONFIG.replace("budget.net", "budget.other"), "{} has no such budget"),
+            (
+                "budget = 3\n",
+                "the configuration of {} cannot be read (convcost.toml:1:10: budget (=3) must be a table; write budget = {{ ... }})",
+            ),
+        ],
+    )
     def test_a_base_without_the_budget_is_counted_with_what_is_asked_for_today(
-        self, project: Path, text: str | None, capsys: pytest.CaptureFixture[str]
+        self, project: Path, text: str | None, lacks: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         if text is None:
             (project / "convcost.toml").unlink()
@@ -524,9 +534,22 @@ class TestAgainstAnotherRevision:
         (budget,) = result["budgets"]
         assert (code, budget["metrics"][0]["baseline"]) == (0, MACS)
         asked = "today's target, args and input"
-        assert budget["notes"] == [
-            f"HEAD ({revision[:9]}) has no such budget: the model was counted there with {asked}."
-        ]
+        lacks = lacks.format(f"HEAD ({revision[:9]})")
+        assert budget["notes"] == [f"{lacks}: the model was counted there with {asked}."]
+
+    def test_a_base_that_did_not_speak_of_convcost_yet_is_no_obstacle(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (project / "convcost.toml").unlink()
+        (project / "pyproject.toml").write_text("[tool.other]\n")
+        edit(project / "models.py", "class Net", "class Old")
+        commit(project)
+        edit(project / "models.py", "class Old", "class Net")
+        with (project / "pyproject.toml").open("a") as file:
+            file.write(CONFIG.replace("budget.net", "tool.convcost.budget.net"))
+        code, result = checked(capsys, "--base", "HEAD", "--strict")
+        (metric,) = result["budgets"][0]["metrics"]
+        assert (code, metric["verdict"], metric["baseline"]) == (0, "pass", None)
 
     def test_submodules_come_from_the_clones_that_are_here(
         self, project: Path, capsys: pytest.CaptureFixture[str]
