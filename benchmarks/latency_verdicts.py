@@ -19,10 +19,11 @@ import torch
 
 from convcost import timing
 from convcost.budget import Limit, judge
-from convcost.checking import timing_found
+from convcost.findings import timing_found
+from convcost.forward_timing import summed_up
 from convcost.inputs import Input
 from convcost.nn.device import cpu_name, pin_allocator
-from convcost.nn.measure_forwards import measured_series, summed_up
+from convcost.nn.measure_forwards import measured_series
 from convcost.targets import load_forward
 from convcost.timing import RUN_TO_RUN, Sample, Series
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
@@ -320,7 +321,7 @@ def calibrate(
 def check(  # noqa: PLR0913 - the options of the command, one by one
     config: Path | str | None = None,
     *,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     base: str | None = None,
     strict: bool = False,
     update: bool = False,
@@ -330,7 +331,7 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
 
     Args:
         config: the file; None for the nearest convcost.toml, else the nearest [tool.convcost].
-        only: names of budgets; all by default.
+        only: name of a budget, or names; all by default.
         base: a git revision that is the baseline in place of convcost.lock.
         strict: what could not be decided, and an improvement that the lock does not know, fail.
         update: write convcost.lock, where a figure moved.
@@ -340,13 +341,14 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
         The verdicts, with `.passed`, `.to_dict()`, `.to_frame()` and a notebook view.
 
     Raises:
-        ConvcostError: no configuration, or one with mistakes, each with line and column; no such budget or revision.
+        ConvcostError: no configuration, or one with mistakes, each with line and column; no such budget or revision;
+            both base and update.
     """
     from convcost.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - import convcost does without pydantic
     from convcost.config_files import load_configuration  # noqa: PLC0415 - the same
 
-    configuration = choose_budgets(load_configuration(None if config is None else Path(config)), only)
     options = CheckOptions(base, strict, update, time_budget)
+    configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
     return check_configuration(configuration, options)[0]
 
 
@@ -395,16 +397,23 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     """
     from convcost.checking import check_budgets, updated_lock  # noqa: PLC0415 - import convcost does without pydantic
     from convcost.config_files import load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
+    from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who ask for it
 
     path = lock_path(configuration)
-    lock = load_lock(path) if configuration.source else {}
+    names = [budget.name for budget in configuration.budgets]
+    if options.accept:
+        require_writable(path, what="the lock")
+    locked = bool(configuration.source) and options.base is None
+    lock = load_lock(path, names if options.accept else ()) if locked else {}
     result = check_budgets(configuration, lock, options)
-    moved: tuple[str, ...] = ()
-    if options.accept and not result.errors:
-        new, moved = updated_lock(lock, result)
-        if moved:
-            save_lock(path, new)
-    return result, moved
+    if not options.accept or result.interrupted:
+        return result, ()
+    new, moved = updated_lock(lock, result)
+    if moved:
+        save_lock(path, new)
+    left = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
+    notes = (f"convcost.lock: left as it was for {left}, which could not be checked.",) if left else ()
+    return replace(result, notes=(*result.notes, *notes)), moved
 
 
 def check_module(  # noqa: PLR0913 - a model, its inputs and its limits

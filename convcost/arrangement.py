@@ -68,6 +68,7 @@ def _added_up(rows: tuple[Call, ...], depth: int) -> tuple[Call, ...]:
                 traffic_bytes=known.traffic_bytes + row.traffic_bytes,
                 macs_share=None if known.macs_share is None else known.macs_share + (row.macs_share or 0.0),
                 conv=None,
+                inputs=(),
                 time_s=_sum_of_known(known.time_s, row.time_s),
                 bound=None,
                 account=None,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Literal
 
+from convcost.layer_matching import match_layers
 from convcost.units import human_count, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from convcost.lock import Entry, LayerCost
+    from convcost.layer_cost import Entry, LayerCost
 
 __all__ = ["Change", "recounted", "renamed_summary", "what_changed"]
 
@@ -65,31 +65,33 @@ class Change:
             _delta_text(getattr(self, f"{what}_delta"), _of(self.before, what), unit)
             for what, unit in (("params", "params"), ("macs", "MACs"))
         ]
+        if not any(parts) and self.before and self.after and self.before.dtype != self.after.dtype:
+            return "other bytes a parameter"
+        if any(layer is not None and layer.uncounted for layer in (self.before, self.after)):
+            parts.append("MACs not counted")
         return ", ".join(filter(None, parts)) or "costs the same"
 
 
 def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
     """The layers that differ, largest first.
 
-    A layer keeps its identity under a new name when what it is stays the same, in the order of the forward pass; a
-    layer that changed under a new name is recognised by the way its neighbours were renamed.
+    A layer keeps its identity under a new name (`convcost.layer_matching`).
 
     Args:
         before: the baseline.
         after: the model as it is.
     """
     versions_differ = (before.counter, before.torch) != (after.counter, after.torch)
-    pairs, removed, added = _match(before, after)
-    found = [Change("removed", layer, None) for layer in removed] + [Change("added", None, layer) for layer in added]
-    for old, new in pairs:
-        if old == new:
-            continue
-        if versions_differ and old.structure == new.structure and old.macs != new.macs:
-            found.append(Change("recounted", old, new))
-        elif (old.structure, old.macs) == (new.structure, new.macs):
-            found.append(Change("renamed", old, new))
-        else:
+    matched = match_layers(before, after)
+    found = [Change("removed", layer, None) for layer in matched.removed]
+    found += [Change("added", None, layer) for layer in matched.added]
+    for old, new in matched.pairs:
+        if old.structure != new.structure:
             found.append(Change("changed", old, new))
+        elif (old.macs, old.uncounted) != (new.macs, new.uncounted):
+            found.append(Change("recounted" if versions_differ else "changed", old, new))
+        elif old.name != new.name:
+            found.append(Change("renamed", old, new))
     params, macs = max(before.params, 1), max(before.macs, 1)
     return tuple(
         sorted(found, key=lambda one: max(abs(one.params_delta) / params, abs(one.macs_delta) / macs), reverse=True)
@@ -111,48 +113,6 @@ def described(layer: LayerCost) -> str:
     return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"
 
 
-def _match(before: Entry, after: Entry) -> tuple[list[tuple[LayerCost, LayerCost]], list[LayerCost], list[LayerCost]]:
-    """Pairs of one layer each, and what is left on either side."""
-    old, new = dict(before.layers), dict(after.layers)
-    same = [name for name in old if name in new and old[name].structure == new[name].structure]
-    pairs = [(old.pop(name), new.pop(name)) for name in same]
-    olds, news = list(old.values()), list(new.values())
-    kinds_a, kinds_b = [[layer.structure for layer in layers] for layers in (olds, news)]
-    for block in SequenceMatcher(None, kinds_a, kinds_b, autojunk=False).get_matching_blocks():
-        for offset in range(block.size):
-            pair = olds[block.a + offset], news[block.b + offset]
-            pairs.append(pair)
-            del old[pair[0].name], new[pair[1].name]
-    renames = _prefixes(pairs)
-    for name in list(old):
-        wanted = name if name in new else _renamed(name, renames)
-        if wanted in new and new[wanted].op == old[name].op:
-            pairs.append((old.pop(name), new.pop(wanted)))
-    return pairs, list(old.values()), list(new.values())
-
-
-def _prefixes(pairs: Iterable[tuple[LayerCost, LayerCost]]) -> dict[str, str]:
-    """How paths were renamed: the shortest differing beginnings of renamed layers."""
-    found: dict[str, str] = {}
-    for old, new in pairs:
-        a, b = old.name.split("."), new.name.split(".")
-        while len(a) > 1 and len(b) > 1 and a[-1] == b[-1]:
-            a, b = a[:-1], b[:-1]
-        if a != b:
-            found.setdefault(".".join(a), ".".join(b))
-    return found
-
-
-def _renamed(name: str, renames: dict[str, str]) -> str:
-    """The name under the longest renamed beginning."""
-    words = name.split(".")
-    for length in range(len(words), 0, -1):
-        beginning = ".".join(words[:length])
-        if beginning in renames:
-            return ".".join([renames[beginning], *words[length:]])
-    return name
-
-
 def _differences(old: LayerCost, new: LayerCost) -> list[str]:
     """Each field that differs, as before→after."""
     said = []
@@ -166,6 +126,8 @@ def _differences(old: LayerCost, new: LayerCost) -> list[str]:
         a, b = getattr(old, word), getattr(new, word)
         if a != b and a and b:
             said.append(f"{word} {a}→{b}")
+    if old.dtype != new.dtype:
+        said.append(f"{old.dtype or 'float32'}→{new.dtype or 'float32'}")
     if old.input != new.input and not _only_channels(old.input, new.input, old.channels):
         said.append(f"input {old.input}→{new.input}")
     if not said and old.output != new.output:
@@ -182,8 +144,8 @@ def _channels(old: str, new: str) -> str:
 
 
 def _only_channels(old: str, new: str, channels: str) -> bool:
-    """Whether two inputs of a convolution differ in their channels alone, which is said already."""
-    a, b = old.split("x"), new.split("x")
+    """Whether two convolutions' inputs differ in what is said already: channels, and a functional one's weight."""
+    a, b = (text.partition(",")[0].split("x") for text in (old, new))
     return bool(channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
 
 

@@ -9,7 +9,6 @@ from convcost.budget import METRICS
 from convcost.changes import renamed_summary
 from convcost.check_columns import CHECK_COLUMNS, METRIC_FIELDS
 from convcost.columns import records
-from convcost.remedy import REMEDIED
 from convcost.units import number_of
 
 if TYPE_CHECKING:
@@ -18,13 +17,20 @@ if TYPE_CHECKING:
     from convcost.budget import Budget, Judgement
     from convcost.changes import Change
     from convcost.columns import Column
-    from convcost.lock import Entry
+    from convcost.layer_cost import Entry
     from convcost.remedy import Remedy
     from convcost.report import Uncounted
 
 __all__ = ["BudgetResult", "CheckResult", "MetricRow", "remedy_text"]
 
 SCHEMA: Final = "convcost.check/1"
+SUMMED: Final = {
+    "params": "params",
+    "macs": "MACs",
+    "weight_bytes": "of weights",
+    "peak_activation_bytes": "of activations at the peak",
+}
+"""The totals of a model, and how a difference is said."""
 SHOWN: Final = 10
 """Changes that people see; the JSON has all."""
 
@@ -140,6 +146,7 @@ class BudgetResult:
         remedy: what would bring it back; None where nothing is over, or nothing helps.
         notes: that change no verdict.
         error: why it could not be checked; None where it could.
+        mendable: a limit is passed that another block could mend; none does where `remedy` is None.
     """
 
     budget: Budget
@@ -152,6 +159,7 @@ class BudgetResult:
     remedy: Remedy | None = None
     notes: tuple[str, ...] = ()
     error: str | None = None
+    mendable: bool = False
 
     @property
     def verdict(self) -> str:
@@ -167,6 +175,11 @@ class BudgetResult:
         return tuple(one for one in self.judged if one.verdict in {"fail", "warn"})
 
     @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Those of the budget, and of each verdict."""
+        return tuple(dict.fromkeys([*self.notes, *(note for one in self.judged for note in one.notes)]))
+
+    @property
     def lines(self) -> Iterator[str]:
         """What there is to say, one line each, the heading first."""
         name = self.budget.name
@@ -175,22 +188,30 @@ class BudgetResult:
                 where = f"{one.source}: " if one.source else ""
                 own = f"; {self.budget.message}" if self.budget.message and one in self.failures else ""
                 yield f"{one.verdict}: {where}{name} {one.limit.metric}: {one.reason}{own}"
-        if self.changes:
+        if self.moved:
             yield f"why: {name} against {self.compared_with}: {self._sums}"
             yield from (f"  {line}" for line in self.change_lines(SHOWN))
         if self.remedy is not None:
             yield f"back under budget: {remedy_text(self.remedy)}"
-        elif any(one.verdict == "fail" and one.limit.metric in REMEDIED for one in self.judged):
+        elif self.mendable:
             yield f"back under budget: no block of the catalogue alone brings {name} there"
+
+    @property
+    def moved(self) -> bool:
+        """Whether a layer or a total is not what it was."""
+        totals = any(getattr(self.entry, name, None) != getattr(self.baseline, name, None) for name in SUMMED)
+        return bool(self.changes) or (self.baseline is not None and totals)
 
     @property
     def _sums(self) -> str:
         if self.baseline is None or self.entry is None:
             return ""
-        params, macs = self.entry.params - self.baseline.params, self.entry.macs - self.baseline.macs
+        deltas = {name: getattr(self.entry, name) - getattr(self.baseline, name) for name in SUMMED}
+        counted = "counted " if self.entry.uncounted or self.baseline.uncounted else ""
         parts = [
-            f"{METRICS[what].text(abs(delta))} {noun} {'more' if delta > 0 else 'fewer'}"
-            for what, noun, delta in (("params", "params", params), ("macs", "MACs", macs))
+            f"{METRICS[name].text(abs(delta))} {counted if METRICS[name].counts else ''}{SUMMED[name]} "
+            f"{'more' if delta > 0 else 'fewer'}"
+            for name, delta in deltas.items()
             if delta
         ]
         return ", ".join(parts) or "the same params and MACs"
@@ -230,7 +251,7 @@ class BudgetResult:
             ],
             "uncounted": [{"op": one.op, "calls": one.calls, "where": list(one.where)} for one in self.uncounted],
             "remedy": None if self.remedy is None else _remedy_dict(self.remedy),
-            "notes": list(self.notes),
+            "notes": list(self.all_notes),
             "error": self.error,
         }
 
@@ -295,9 +316,8 @@ class CheckResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Notes of the check and of its budgets."""
-        own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.notes]
-        judged = [f"{one.budget.name}: {note}" for one in self.budgets for j in one.judged for note in j.notes]
-        return tuple(dict.fromkeys([*self.notes, *own, *judged]))
+        own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.all_notes]
+        return tuple(dict.fromkeys([*self.notes, *own]))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `convcost check --format json`."""

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from contextlib import chdir
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convcost.baseline import Base, Baseline, based, locked, read_base
 from convcost.budget import Found, judge
-from convcost.changes import recounted, what_changed
+from convcost.budgeted_model import count_budget, load_budget
+from convcost.changes import what_changed
 from convcost.check_result import BudgetResult, CheckResult
-from convcost.errors import ConvcostError, NeedsValuesError, did_you_mean
-from convcost.lock import entry_of
+from convcost.errors import ConvcostError, did_you_mean
+from convcost.findings import counted_found, timing_found
+from convcost.layer_cost import entry_of
 from convcost.remedy import REMEDIED, find_remedy
 from convcost.request import TimingOptions
 from convcost.revision import checked_out
-from convcost.targets import count_target, load_forward
+from convcost.units import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from convcost.budget import Budget, Judgement, Limit
     from convcost.changes import Change
     from convcost.configuration import Configuration
-    from convcost.lock import Entry
-    from convcost.nn.measure_forwards import Forward, ForwardTiming
-    from convcost.remedy import Remedy
+    from convcost.forward_timing import ForwardTiming
+    from convcost.layer_cost import Entry
     from convcost.report import ModelReport
-    from convcost.revision import Checkout
 
 __all__ = [
-    "Baseline",
     "CheckOptions",
     "check_budgets",
     "choose_budgets",
     "count_budget",
     "judge_report",
-    "timing_found",
     "updated_lock",
 ]
 
@@ -59,19 +58,19 @@ class CheckOptions:
     time_budget: float = 8.0
     tell: Callable[[str], None] = lambda line: None  # noqa: ARG005 - nobody listens
 
+    def __post_init__(self) -> None:
+        """Refuse to accept into the lock what another revision was compared with.
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What a model was: its costs, where they come from, and why there are none."""
-
-    entry: Entry | None = None
-    source: str = ""
-    why: str = ""
-    forward: Forward | None = None
+        Raises:
+            ConvcostError: both a base and growth that is accepted.
+        """
+        if self.base is not None and self.accept:
+            msg = f"base (={self.base}) and update exclude each other: the lock holds today's figures; leave one out."
+            raise ConvcostError(msg)
 
 
 def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configuration:
-    """The configuration with these budgets alone; with all for no names.
+    """The configuration with these budgets alone, each once; with all for no names.
 
     Raises:
         ConvcostError: no such budget.
@@ -81,7 +80,8 @@ def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configu
         if name not in known:
             msg = f"only (={name}) must be a budget of {configuration.source}; {did_you_mean(name, known)}"
             raise ConvcostError(msg)
-    return replace(configuration, budgets=tuple(known[name] for name in only)) if only else configuration
+    chosen = tuple(known[name] for name in dict.fromkeys(only))
+    return replace(configuration, budgets=chosen) if only else configuration
 
 
 def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], options: CheckOptions) -> CheckResult:
@@ -95,13 +95,19 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     Raises:
         ConvcostError: no such base revision; a model that does not load is told in its budget's result.
     """
+    from convcost.nn.user_modules import kept_apart  # noqa: PLC0415 - import convcost does without the user's modules
+
     results: list[BudgetResult] = []
     try:
-        if options.base is None:
-            results += (_check_one(budget, _locked(budget, lock), options) for budget in configuration.budgets)
-        else:
-            with checked_out(options.base, configuration.folder) as checkout:
-                results += (_check_one(budget, checkout, options) for budget in configuration.budgets)
+        with ExitStack() as stack:
+            base = None
+            if options.base is not None:
+                checkout = stack.enter_context(checked_out(options.base, configuration.folder))
+                base = read_base(checkout, configuration)
+            forget_strangers = stack.enter_context(kept_apart(_homes(configuration)))
+            for budget in configuration.budgets:
+                with _own_imports(budget, forget_strangers):
+                    results.append(_check_one(budget, base or locked(budget, lock), options))
     except KeyboardInterrupt:
         left = configuration.budgets[len(results) :]
         results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in left)
@@ -109,52 +115,46 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     return CheckResult(configuration.source, tuple(results), options.strict)
 
 
+def _homes(configuration: Configuration) -> set[Path]:
+    """The folders in which the modules of the budgets' models lie."""
+    files = ((budget.folder / budget.target.rpartition(":")[0]).resolve() for budget in configuration.budgets)
+    return {configuration.folder.resolve(), *(file.parent for file in files)}
+
+
+@contextmanager
+def _own_imports(budget: Budget, forget_strangers: Callable[[], None]) -> Iterator[None]:
+    """A budget's folders come first on the import path, also while its model runs, and no other budget's modules."""
+    from convcost.nn.user_code import import_folders, import_path  # noqa: PLC0415 - import convcost does without torch
+
+    with chdir(budget.folder if budget.folder.is_dir() else Path.cwd()):
+        folders = import_folders(budget.target)
+    with import_path(*folders):
+        forget_strangers()
+        yield
+
+
 def updated_lock(lock: Mapping[str, Entry], result: CheckResult) -> tuple[dict[str, Entry], tuple[str, ...]]:
-    """The lock with the figures of today, and the names of the budgets whose figures moved; others stay as they are."""
+    """The lock with the figures of today, and the names of the budgets whose entries moved; others stay as they are.
+
+    An entry with the versions of another counter moves too: what it excuses as counted differently must not stay open.
+    """
     new, moved = dict(lock), []
     for one in result.budgets:
         before = lock.get(one.budget.name)
-        if one.entry is not None and (before is None or before.figures != one.entry.figures):
+        if one.entry is not None and before != one.entry:
             new[one.budget.name] = one.entry
             moved.append(one.budget.name)
     return new, tuple(moved)
 
 
-def count_budget(budget: Budget, folder: Path | None = None) -> ModelReport:
-    """Count the model of a budget.
-
-    Args:
-        budget: with its target.
-        folder: that the target is relative to, in place of the budget's own.
-
-    Raises:
-        ConvcostError: as `convcost model`.
-    """
-    with _standing_in(folder or budget.folder):
-        try:
-            return count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="meta")
-        except NeedsValuesError:
-            report = count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="cpu")
-            note = "the model looks at values: it was run once on the CPU to be counted."
-            return replace(report, notes=(*report.notes, note))
-
-
-def _standing_in(folder: Path) -> chdir[Path]:
-    """The folder that a target is relative to as the current one."""
-    if not folder.is_dir():
-        msg = f"folder (={folder}) must be there; the revision may be older than it."
-        raise ConvcostError(msg)
-    return chdir(folder)
-
-
-def _check_one(budget: Budget, baseline: Baseline | Checkout, options: CheckOptions) -> BudgetResult:
+def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions) -> BudgetResult:
     try:
         report = count_budget(budget)
     except ConvcostError as error:
         return _unchecked(budget, f"{f'{budget.source}: ' if budget.source else ''}{budget.name}: {error}")
     latency = next((limit for limit in budget.limits if limit.metric == "latency"), None)
-    if not isinstance(baseline, Baseline):
-        baseline = _based(budget, baseline, timed=latency is not None and latency.grow is not None)
+    if isinstance(baseline, Base):
+        baseline = based(budget, baseline, timed=latency is not None and latency.grow is not None)
     timing = None
     if latency is not None:
         try:
@@ -191,14 +191,17 @@ def judge_report(
     entry = entry_of(report)
     before = entry if options.accept else baseline.entry
     changes = () if baseline.entry is None else what_changed(baseline.entry, entry)
+    operations = tuple(one.op for one in report.uncounted)
     judged = []
     for limit in budget.limits:
         found = (
-            timing_found(limit, timing, baseline.why)
+            timing_found(limit, timing, baseline.untimed)
             if limit.metric == "latency"
-            else _counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
+            else counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
         )
+        found = replace(found, lost=baseline.lost, locked=baseline.locked, operations=operations)
         judged.append(judge(limit, found, strict=options.strict))
+    passed = _passed_limits(judged)
     return BudgetResult(
         budget,
         tuple(judged),
@@ -207,91 +210,23 @@ def judge_report(
         baseline.source,
         changes,
         report.uncounted,
-        _remedy(judged, entry, changes),
-        (*report.notes, *_baseline_notes(budget, baseline, entry, changes, options)),
+        find_remedy(entry, changes, passed) if passed else None,
+        (*report.notes, *_baseline_notes(baseline, entry, changes, options)),
+        mendable=bool(passed),
     )
-
-
-def _locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
-    entry = lock.get(budget.name)
-    if entry is None:
-        return Baseline(why="convcost.lock has no entry of it; write one with convcost check --update")
-    return Baseline(entry, "convcost.lock", "a lock holds no times; compare two revisions here with --base REV")
-
-
-def _based(budget: Budget, checkout: Checkout, *, timed: bool) -> Baseline:
-    """The model at another revision; a model that is not there has no baseline."""
-    from convcost.nn.user_code import import_path, other_checkout  # noqa: PLC0415 - import convcost does without torch
-
-    folder, here = checkout.counterpart(budget.folder), checkout.counterpart(Path.cwd())
-    try:
-        with other_checkout(checkout.project, checkout.folder), import_path(folder, here):
-            entry = entry_of(count_budget(budget, folder))
-            forward = None
-            if timed:
-                with _standing_in(folder):
-                    forward = load_forward(budget.target, budget.inputs, budget.args)
-    except ConvcostError as error:
-        said = str(error).replace(str(checkout.folder), "").rstrip(".")
-        return Baseline(why=f"it could not be counted at {checkout.revision}: {said}")
-    return Baseline(entry, checkout.revision, "", forward)
 
 
 def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptions) -> ForwardTiming:
     from convcost.nn.measure_forwards import measure_forwards  # noqa: PLC0415 - import convcost does without torch
 
     options.tell(f"timing {budget.name} for {options.time_budget:g} s ...")
-    with _standing_in(budget.folder):
-        head = load_forward(budget.target, budget.inputs, budget.args)
-        request = TimingOptions((limit.device,), limit.threads, "pinned", options.time_budget)
-        return measure_forwards(head, baseline.forward if limit.grow is not None else None, request)
+    request = TimingOptions((limit.device,), limit.threads, "pinned", options.time_budget)
+    return measure_forwards(load_budget(budget), baseline.forward if limit.grow is not None else None, request)
 
 
-def _counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Sequence[Change], why: str) -> Found:
-    metric = limit.metric
-    baseline = None if before is None else getattr(before, metric)
-    moved = 0
-    if before is not None and any(change.kind == "recounted" for change in changes):
-        only_the_counter = all(change.kind in {"recounted", "renamed"} for change in changes)
-        moved = getattr(entry, metric) - baseline if only_the_counter else _recounted_part(metric, changes)
-    return Found(getattr(entry, metric), baseline=baseline, recounted=moved, uncounted=entry.uncounted, why=why or None)
-
-
-def _recounted_part(metric: str, changes: Sequence[Change]) -> int:
-    """Of the growth of a metric, what the counter alone added."""
-    from convcost.cost import FLOPS_PER_MAC  # noqa: PLC0415 - beside its one use
-
-    return {"macs": 1, "flops": FLOPS_PER_MAC}.get(metric, 0) * recounted(changes)
-
-
-def timing_found(limit: Limit, timing: ForwardTiming | None, why: str) -> Found:
-    """What a timing says of a latency limit: the median, its interval, and the growth over the base."""
-    if timing is None:
-        return Found(None, why=why or "it was not timed")
-    head, base = timing.head, timing.base
-    growth = None
-    if base is not None and head.speedup and head.speedup_low and head.speedup_high:
-        growth = (1 / head.speedup - 1, 1 / head.speedup_high - 1, 1 / head.speedup_low - 1)
-    notes = list(timing.notes)
-    if limit.max is not None and limit.machine is None:
-        notes.append(
-            f'latency: max is judged on this machine; say for which one it was set: machine = "{timing.machine}"'
-        )
-    return Found(
-        head.time_s,
-        timing.low,
-        timing.high,
-        None if base is None else base.time_s,
-        growth=growth,
-        why=why or None,
-        machine=timing.machine,
-        notes=tuple(notes),
-    )
-
-
-def _remedy(judged: Sequence[Judgement], entry: Entry, changes: Sequence[Change]) -> Remedy | None:
-    """For all limits that failed and that another block could mend, together."""
-    broken: dict[str, float] = {}
+def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:
+    """The limits that failed and that another block could mend, by metric."""
+    passed: dict[str, float] = {}
     for one in judged:
         limit, found = one.limit, one.found
         if one.verdict == "fail" and limit.metric in REMEDIED and found.actual is not None:
@@ -300,43 +235,25 @@ def _remedy(judged: Sequence[Judgement], entry: Entry, changes: Sequence[Change]
                 most = max(found.baseline * (1 + limit.grow), found.baseline + float(limit.floor or 0))
                 allowed.append(most + found.recounted)
             if allowed and found.actual > min(allowed):
-                broken[limit.metric] = min(allowed)
-    return find_remedy(entry, changes, broken) if broken else None
+                passed[limit.metric] = min(allowed)
+    return passed
 
 
-def _baseline_notes(
-    budget: Budget, baseline: Baseline, entry: Entry, changes: Sequence[Change], options: CheckOptions
-) -> list[str]:
+def _baseline_notes(baseline: Baseline, entry: Entry, changes: Sequence[Change], options: CheckOptions) -> list[str]:
     """What the comparison leaves open."""
-    notes: list[str] = []
+    notes = list(baseline.notes)
     before = baseline.entry
     if before is None:
         return notes
     again = [change for change in changes if change.kind == "recounted"]
     if again:
-        versions = f"counter {before.counter}, torch {before.torch} then; {entry.counter}, torch {entry.torch} now"
+        layers = f"{number_of('layer', len(again))} of the same structure {'is' if len(again) == 1 else 'are'}"
         notes.append(
-            f"the counter changed, not the model: {len(again)} layers of the same structure are counted differently "
-            f"({versions}); accept that with convcost check --update."
+            f"the counter changed, not the model: {layers} counted differently "
+            f"({before.versions} then; {entry.versions} now); accept that with convcost check --update."
         )
+    elif options.accept and before.versions != entry.versions:
+        notes.append(f"the lock was counted by {before.versions}; now it is by {entry.versions}.")
     if before.input != entry.input:
         notes.append(f"the baseline's input was {', '.join(before.input)}, now it is {', '.join(entry.input)}.")
-    if not options.accept:
-        notes += _improvements(budget, before, entry)
     return notes
-
-
-def _improvements(budget: Budget, before: Entry, entry: Entry) -> list[str]:
-    """Metrics that fell by more than they may grow: a baseline that stays high lets the next growth pass."""
-    said = []
-    for limit in budget.limits:
-        if limit.grow is None or limit.metric == "latency":
-            continue
-        old, new = getattr(before, limit.metric), getattr(entry, limit.metric)
-        if old - new > limit.grow * old and old - new > float(limit.floor or 0):
-            share = 100 * (old - new) / old
-            said.append(
-                f"{limit.metric} fell by {share:.3g} %: keep it with convcost check --update "
-                f"(until then it may grow back to {limit.metric} of the baseline)."
-            )
-    return said

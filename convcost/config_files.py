@@ -17,7 +17,7 @@ from convcost.render.files import require_writable, write_whole
 from convcost.toml_places import parse_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from convcost.budget import Budget
     from convcost.configuration import Configuration
@@ -50,13 +50,17 @@ def lock_path(configuration: Configuration) -> Path:
     return configuration.folder / LOCK_NAME
 
 
-def load_lock(path: Path) -> dict[str, Entry]:
+def load_lock(path: Path, rewritten: Collection[str] = ()) -> dict[str, Entry]:
     """The entries of a lock; none where there is no file.
+
+    Args:
+        path: of the lock.
+        rewritten: budgets whose entries are about to be written anew, so that they may be damaged.
 
     Raises:
         ConvcostError: it cannot be read, or is damaged.
     """
-    return read_lock(_read(path, "lock"), _shown(path)) if path.exists() else {}
+    return read_lock(_read(path, "lock"), _shown(path), rewritten) if path.exists() else {}
 
 
 def save_lock(path: Path, entries: Mapping[str, Entry]) -> None:

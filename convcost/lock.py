@@ -4,134 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.errors import ConvcostError
-from convcost.sizes import format_sizes
+from convcost.errors import ConvcostError, as_text
+from convcost.layer_cost import COUNTER, Entry, LayerCost, entry_of
 from convcost.toml_places import parse_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from convcost.report import Call, ModelReport
+    from collections.abc import Collection, Mapping
 
 __all__ = ["COUNTER", "Entry", "LayerCost", "entry_of", "key_text", "lock_text", "quoted", "read_lock"]
 
-COUNTER: Final = 1
-"""Version of the counting conventions; a change that moves any figure of any model raises it."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 HEAD: Final = f"""\
 # What each model cost when that was last accepted: one layer a line, in the order of the forward pass.
 # Written by `convcost check --update`; after a merge conflict keep either side and run it again.
 lock_version = {FORMAT}
 """
 TOTALS: Final = ("params", "macs", "weight_bytes", "peak_activation_bytes", "uncounted")
-
-
-@dataclass(frozen=True, slots=True)
-class LayerCost:
-    """One call of a layer.
-
-    Attributes:
-        name: as in the rows of `convcost model`.
-        op: the module's class, or the function.
-        channels: C>O of a convolution; empty for everything else, as are the next four.
-        kernel_size: height x width.
-        stride: vertical x horizontal.
-        padding: vertical x horizontal.
-        dilation: vertical x horizontal.
-        groups: 0 where there is no convolution.
-        input: shape of the first tensor in.
-        output: shape of the first tensor out.
-        params: that no call before used.
-        macs: multiply-accumulates.
-    """
-
-    name: str
-    op: str
-    channels: str
-    kernel_size: str
-    stride: str
-    padding: str
-    dilation: str
-    groups: int
-    input: str
-    output: str
-    params: int
-    macs: int
-
-    @property
-    def structure(self) -> tuple[object, ...]:
-        """What it is, without its name and without what the counter says of it."""
-        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in {"name", "macs"})
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What one model costs.
-
-    Attributes:
-        counter: version of the counting conventions.
-        torch: version of torch that ran.
-        input: of the model, as text.
-        params: every parameter.
-        macs: of one forward pass.
-        weight_bytes: of the parameters.
-        peak_activation_bytes: the largest sum of activations alive at one call.
-        uncounted: operations without a formula; macs are then a lower bound.
-        layers: by name, in the order of the forward pass.
-    """
-
-    counter: int
-    torch: str
-    input: tuple[str, ...]
-    params: int
-    macs: int
-    weight_bytes: int
-    peak_activation_bytes: int
-    uncounted: int
-    layers: Mapping[str, LayerCost]
-
-    @property
-    def flops(self) -> int:
-        """2 a MAC."""
-        from convcost.cost import FLOPS_PER_MAC  # noqa: PLC0415 - beside its one use
-
-        return FLOPS_PER_MAC * self.macs
-
-    @property
-    def figures(self) -> Entry:
-        """Without the versions that counted it: what moved when this differs is the model, or how it is counted."""
-        return replace(self, counter=0, torch="")
-
-
-def entry_of(report: ModelReport) -> Entry:
-    """What the lock keeps of a counted model."""
-    totals = report.totals
-    return Entry(
-        COUNTER,
-        str(report.conditions["torch_version"]).partition("+")[0],  # the build, +cpu or +cu128, counts the same
-        report.inputs,
-        totals.params,
-        totals.macs,
-        totals.weight_bytes,
-        totals.peak_activation_bytes,
-        len(report.uncounted),
-        {call.name: _layer(call) for call in report.layers},
-    )
-
-
-def _layer(call: Call) -> LayerCost:
-    conv = call.conv
-    sizes = ("", "", "", "", "", 0)
-    if conv is not None:
-        padding = format_sizes(call.padding or ())
-        channels = f"{conv.in_channels}>{conv.out_channels}"
-        shown = tuple(format_sizes(size) for size in (conv.kernel_size, conv.stride))
-        sizes = (channels, *shown, padding, format_sizes(conv.dilation), conv.groups)  # type: ignore[assignment]  # two texts
-    shapes = format_sizes(call.input_shape), format_sizes(call.output_shape)
-    return LayerCost(call.name, call.op, *sizes, *shapes, call.params, call.macs)
 
 
 def lock_text(entries: Mapping[str, Entry]) -> str:
@@ -171,17 +62,23 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def read_lock(data: bytes, source: str) -> dict[str, Entry]:
+def read_lock(data: bytes, source: str, rewritten: Collection[str] = ()) -> dict[str, Entry]:
     """The entries of a lock's text, by budget.
+
+    Args:
+        data: the file.
+        source: its name, for messages.
+        rewritten: budgets whose entries are about to be written anew: damaged ones are left out.
 
     Raises:
         ConvcostError: no TOML, another format, a missing or wrong value, totals that are not those of the layers; with
             the line, and what to do.
     """
+    _refuse_conflict(data, source)
     file = parse_toml(data, source)
-    if file.values.get("lock_version") != FORMAT:
-        where = file.at(("lock_version",), of_key=True)
-        msg = f"{where}: lock_version must be {FORMAT}; write the lock anew: delete it and run convcost check --update."
+    if (version := file.values.get("lock_version")) != FORMAT:
+        where, given = file.at(("lock_version",), of_key=True), as_text(version)
+        msg = f"{where}: lock_version (={given}) must be {FORMAT}; delete the lock and run convcost check --update."
         raise ConvcostError(msg)
     tables, entries = file.values.get("budget", {}), {}
     if not isinstance(tables, dict):
@@ -189,51 +86,88 @@ def read_lock(data: bytes, source: str) -> dict[str, Entry]:
         raise ConvcostError(msg)
     for name, table in tables.items():
         try:
-            entries[name] = _entry(table)
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-            where = file.at(("budget", name), of_key=True)
-            msg = f"{where}: the lock of {name} is damaged: {what}; {_MEND}"
-            raise ConvcostError(msg) from error
+            entries[name] = _entry(_of(dict, "the entry", table))
+        except _DamageError as error:
+            if name not in rewritten:
+                where = file.at(("budget", name), of_key=True)
+                msg = f"{where}: the lock of {name} is damaged: {error}; {_MEND}"
+                raise ConvcostError(msg) from error
     return entries
 
 
-_MEND: Final = "delete this entry and run convcost check --update."
+_MEND: Final = "write it anew with convcost check --update, or delete it."
+
+
+class _DamageError(Exception):
+    """What is wrong with an entry."""
+
+
+def _refuse_conflict(data: bytes, source: str) -> None:
+    """A merge that git left to the user is no text to read."""
+    if found := re.search(rb"^(<{7}|={7}|>{7}|\|{7})(\s|$)", data, re.MULTILINE):
+        line = data.count(b"\n", 0, found.start()) + 1
+        step = "keep either side, or delete the lock, and run convcost check --update."
+        msg = f"{source}:{line}:1: the lock holds the marker of a merge conflict ({found[1].decode()}); {step}"
+        raise ConvcostError(msg)
 
 
 def _entry(table: Mapping[str, Any]) -> Entry:
-    layers = {name: _read_layer(name, values) for name, values in table["layers"].items()}
+    given = {name: _value(table, name) for name in ("counter", "torch", "input", "layers", *TOTALS)}
+    layers = {
+        name: _layer(name, _of(dict, name, values)) for name, values in _of(dict, "layers", given["layers"]).items()
+    }
     entry = Entry(
-        counter=_of(int, table["counter"]),
-        torch=_of(str, table["torch"]),
-        input=tuple(_of(str, one) for one in table["input"]),
+        counter=_of(int, "counter", given["counter"]),
+        torch=_of(str, "torch", given["torch"]),
+        input=tuple(_of(str, "input", one) for one in _of(list, "input", given["input"])),
         layers=layers,
-        **{total: _of(int, table[total]) for total in TOTALS},
+        **{total: _of(int, total, given[total]) for total in TOTALS},
     )
     for total in ("params", "macs"):
         summed = sum(getattr(layer, total) for layer in layers.values())
         if summed != getattr(entry, total):
             msg = f"{total} (={getattr(entry, total)}) is not the sum of its layers ({summed}), as after a merge"
-            raise ValueError(msg)
+            raise _DamageError(msg)
     return entry
 
 
-def _read_layer(name: str, values: Mapping[str, Any]) -> LayerCost:
-    defaults = {one.name: 0 if one.name == "groups" else "" for one in fields(LayerCost)}
-    given = {**defaults, **values, "name": name}
-    if unknown := set(given) - set(defaults):
+_SIZES: Final = r"\d+(x\d+)*"
+_TENSOR: Final = rf"({_SIZES}|scalar|nested)(:\w+)?"
+_FORMS: Final = {
+    "channels": (r"\d+>\d+", "3>8"),
+    **dict.fromkeys(("kernel_size", "stride", "padding", "dilation", "output"), (_SIZES, "3x3")),
+    "input": (rf"{_TENSOR}(, {_TENSOR})*", "1x3x8x8, 1x16:int64"),
+}
+"""What the texts of a layer look like, and an example of each."""
+
+
+def _layer(name: str, values: Mapping[str, Any]) -> LayerCost:
+    known = {one.name: int if one.type == "int" else str for one in fields(LayerCost) if one.name != "name"}
+    if unknown := set(values) - set(known):
         msg = f"{name}: {min(unknown)} is no field of a layer"
-        raise ValueError(msg)
-    for one in ("op", "params", "macs"):
-        if one not in values:
-            msg = f"{name}.{one}"
-            raise KeyError(msg)
-    whole = {"groups", "params", "macs"}
-    return LayerCost(**{key: _of(int if key in whole else str, value) for key, value in given.items()})
+        raise _DamageError(msg)
+    for key in ("op", "params", "macs"):
+        _value(values, key, f"{name}.{key}")
+    given = {key: _of(kind, f"{name}.{key}", values.get(key, kind())) for key, kind in known.items()}
+    for key, (form, example) in _FORMS.items():
+        if given[key] and not re.fullmatch(form, given[key], re.ASCII):
+            msg = f"{name}.{key} (={as_text(given[key])}) must be of the form {example}"
+            raise _DamageError(msg)
+    return LayerCost(name, **given)
 
 
-def _of(kind: type[Any], value: object) -> Any:  # noqa: ANN401 - of that kind
-    if not isinstance(value, kind) or isinstance(value, bool):
-        msg = f"{value!r} is no {'whole number' if kind is int else 'text'}"
-        raise TypeError(msg)
+def _value(table: Mapping[str, Any], key: str, name: str | None = None) -> object:
+    if key not in table:
+        msg = f"{name or key} is missing"
+        raise _DamageError(msg)
+    return table[key]
+
+
+_KINDS: Final = {int: "a whole number of at least 0", str: "a text", list: "a list of texts", dict: "a table"}
+
+
+def _of(kind: type[Any], name: str, value: object) -> Any:  # noqa: ANN401 - of that kind
+    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+        msg = f"{name} (={as_text(value)}) must be {_KINDS[kind]}"
+        raise _DamageError(msg)
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from convcost.blocks import BLOCKS
 from convcost.cost import FLOPS_PER_MAC
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from convcost.changes import Change
     from convcost.cost import Cost
-    from convcost.lock import Entry, LayerCost
+    from convcost.layer_cost import Entry, LayerCost
     from convcost.rows import Placed
+
+    Group: TypeAlias = tuple[LayerCost, ...]
+    """Calls that use the same parameters."""
 
 __all__ = ["REMEDIED", "Remedy", "find_remedy"]
 
@@ -50,12 +53,23 @@ class Remedy:
     totals: Mapping[str, int]
 
 
+class Work(NamedTuple):
+    """Parameters, and MACs of all calls."""
+
+    params: int
+    macs: int
+
+    def of(self, metric: str) -> int:
+        """The one of the two that a metric is made of."""
+        return self.params if metric in {"params", "weight_bytes"} else self.macs
+
+
 def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, float]) -> Remedy | None:
     """The catalogue block that brings metrics back to their limits: in the fewest layers, and there the cheapest.
 
-    Layers that changed come first, the largest at the front. A block counts as a replacement when it gives the layer's
-    own output shape, looks at no smaller a neighbourhood, and lets each output see every input channel. What it does
-    to the accuracy is not known here.
+    Calls that use the same parameters are replaced together. Layers that changed come first, the largest at the front.
+    A block counts as a replacement when it gives the layer's own output shape, looks at no smaller a neighbourhood, and
+    lets each output see every input channel. What it does to the accuracy is not known here.
 
     Args:
         entry: the model as it is.
@@ -67,38 +81,57 @@ def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, fl
     """
     first = next(iter(limits))
     changed = {change.after.name for change in changes if change.after is not None}
-    layers = [layer for layer in entry.layers.values() if layer.groups == 1 and layer.channels]
-    layers.sort(key=lambda layer: (layer.name not in changed, -_own(layer, first)))
-    options: dict[tuple[object, ...], dict[str, Cost]] = {}
-    for layer in layers:
-        if layer.structure not in options:
-            options[layer.structure] = _replacements(layer)
+    groups = [group for group in _groups(entry) if all(one.groups == 1 and one.channels for one in group)]
+    groups.sort(key=lambda group: (not changed & {one.name for one in group}, -_own(group, first)))
+    options = _options(groups)
     found = [
         remedy
         for block in BLOCKS
         if (
-            remedy := _with_block(
-                block, [(layer, options[layer.structure].get(block)) for layer in layers], entry, limits
-            )
+            remedy := _with_block(block, [(group, _in_place(block, group, options)) for group in groups], entry, limits)
         )
     ]
     return min(found, key=lambda one: (len(one.layers), one.totals[first]), default=None)
 
 
+def _groups(entry: Entry) -> list[Group]:
+    """The calls that use the same parameters: of one module, or of modules that share them; they change together."""
+    owners: dict[str, str] = {}
+    groups: dict[str, list[LayerCost]] = {}
+    for layer in entry.layers.values():
+        owner = owners[layer.name] = owners.get(layer.shares, layer.name)
+        groups.setdefault(owner, []).append(layer)
+    return [tuple(group) for group in groups.values()]
+
+
+def _options(groups: Sequence[Group]) -> dict[tuple[object, ...], dict[str, Cost]]:
+    """What each block costs in the place of a layer, by the layer's structure."""
+    layers = {layer.structure: layer for group in groups for layer in group}
+    return {structure: _replacements(layer) for structure, layer in layers.items()}
+
+
+def _in_place(block: str, group: Group, options: Mapping[tuple[object, ...], Mapping[str, Cost]]) -> Work | None:
+    """What a block costs in the place of a group: parameters once, MACs at each call; None where it cannot stand."""
+    costs = [options[layer.structure].get(block) for layer in group]
+    known = [cost for cost in costs if cost is not None]
+    return Work(known[0].params, sum(cost.macs for cost in known)) if len(known) == len(costs) else None
+
+
 def _with_block(
-    block: str, layers: Sequence[tuple[LayerCost, Cost | None]], entry: Entry, limits: Mapping[str, float]
+    block: str, groups: Sequence[tuple[Group, Work | None]], entry: Entry, limits: Mapping[str, float]
 ) -> Remedy | None:
-    """Replace layers by a block, one after the other, until every limit is kept."""
-    first, names = next(iter(limits)), []
+    """Replace groups by a block, one after the other, until every limit is kept."""
+    names: list[str] = []
+    first = next(iter(limits))
     before, after = dict.fromkeys(limits, 0), dict.fromkeys(limits, 0)
-    for layer, cost in layers:
-        if cost is None or any(_theirs(cost, metric) >= _own(layer, metric) for metric in limits):
+    for group, work in groups:
+        if work is None or any(work.of(metric) >= _own(group, metric) for metric in limits):
             continue
-        names.append(layer.name)
+        names += dict.fromkeys(layer.name.partition("#")[0] for layer in group)
         totals = {}
         for metric in limits:
-            before[metric] += _own(layer, metric)
-            after[metric] += _theirs(cost, metric)
+            before[metric] += _own(group, metric)
+            after[metric] += work.of(metric)
             totals[metric] = getattr(entry, metric) - _in_units(entry, metric, before[metric] - after[metric])
         if all(totals[metric] <= limit for metric, limit in limits.items()):
             own, theirs = (_in_units(entry, first, one[first]) for one in (before, after))
@@ -113,12 +146,8 @@ def _in_units(entry: Entry, metric: str, amount: int) -> int:
     return amount * FLOPS_PER_MAC if metric == "flops" else amount
 
 
-def _own(layer: LayerCost, metric: str) -> int:
-    return layer.params if metric in {"params", "weight_bytes"} else layer.macs
-
-
-def _theirs(cost: Cost, metric: str) -> int:
-    return cost.params if metric in {"params", "weight_bytes"} else cost.macs
+def _own(group: Group, metric: str) -> int:
+    return Work(sum(layer.params for layer in group), sum(layer.macs for layer in group)).of(metric)
 
 
 def _replacements(layer: LayerCost) -> dict[str, Cost]:
@@ -139,7 +168,7 @@ def _replacements(layer: LayerCost) -> dict[str, Cost]:
 
 def _spec(layer: LayerCost) -> Spec | None:
     """The layer's shape; None for a layer that is no 2-D convolution of images."""
-    sizes = [int(size) for size in layer.input.split("x") if size]
+    sizes = layer.input_sizes
     if len(sizes) != IMAGE or layer.op != "Conv2d":
         return None
     inputs, outputs = map(int, layer.channels.split(">"))

@@ -41,6 +41,10 @@ class Call:
         traffic_bytes: tensors and parameters in, tensors out, each moved once.
         macs_share: of the total; None for a total of 0.
         conv: the convolution, where the call is exactly one.
+        inputs: each tensor that goes in, as `1x16:int64`.
+        weights: dtypes of its parameters.
+        shares: the first call before it that used one of its parameters; None where there is none.
+        uncounted: operations without a formula in it; its MACs are then a lower bound.
         time_s: of the layer alone; None where it was not timed.
         bound: the time that cannot be beaten on this machine, of layers with MACs; None where it is not calibrated.
         account: where the time of a convolution goes; None when not asked for.
@@ -57,6 +61,10 @@ class Call:
     traffic_bytes: int
     macs_share: float | None = None
     conv: Conv | None = None
+    inputs: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    shares: str | None = None
+    uncounted: int = 0
     time_s: float | None = None
     bound: Bound | None = None
     account: Account | None = None

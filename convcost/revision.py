@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,11 +29,13 @@ class Checkout:
         revision: as the user named it, with its short hash.
         project: the user's working tree, its absolute path.
         folder: the checkout, its absolute path.
+        lacking: submodules whose commit is not here; their folders are empty.
     """
 
     revision: str
     project: Path
     folder: Path
+    lacking: tuple[str, ...] = ()
 
     def counterpart(self, path: Path) -> Path:
         """The same file or folder in the checkout; one outside the project is its own."""
@@ -44,6 +46,8 @@ class Checkout:
 @contextmanager
 def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
     """A git worktree of a revision in a temporary folder; removed afterwards, also on failure, Ctrl-C and SIGTERM.
+
+    Its submodules come from the clones that are here; nothing is fetched.
 
     Args:
         revision: anything that git understands.
@@ -62,7 +66,8 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
     with _terminated_like_interrupted():
         try:
             _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
-            yield Checkout(f"{revision} ({commit[:9]})", project.resolve(), folder)
+            lacking = tuple(_fill_submodules(project, folder))
+            yield Checkout(f"{revision} ({commit[:9]})", project.resolve(), folder, lacking)
         finally:
             _remove(project, folder)
 
@@ -87,6 +92,37 @@ def _git(folder: Path, *words: str, otherwise: str | None = None) -> str:
         said = " ".join((done.stderr or done.stdout).split())
         raise ConvcostError(otherwise or f"git {words[0]} failed: {said}; mend it, or leave --base out.")
     return done.stdout.strip()
+
+
+def _fill_submodules(project: Path, folder: Path) -> Iterator[str]:
+    """Check the submodules of a worktree out, and theirs, from the clones in the project.
+
+    Yields:
+        The path of each one whose commit is not there.
+    """
+    if not (folder / ".gitmodules").is_file():
+        return
+    with suppress(ConvcostError):  # a file that names no submodule
+        listed = _git(folder, "config", "--file", ".gitmodules", "-z", "--get-regexp", r"^submodule\..*\.path$")
+        for path in (entry.partition("\n")[2] for entry in listed.split("\0") if entry):
+            if _copy_clone(project / path, folder / path):
+                yield from (f"{path}/{inner}" for inner in _fill_submodules(project / path, folder / path))
+            else:
+                yield path
+
+
+def _copy_clone(clone: Path, wanted: Path) -> bool:
+    """Put the commit of a submodule where it belongs in the worktree; whether the clone that is here has it."""
+    if not (clone / ".git").exists():
+        return False
+    try:
+        commit = _git(wanted.parent, "rev-parse", "--verify", "--quiet", f"HEAD:./{wanted.name}")
+        _git(clone, "cat-file", "-e", f"{commit}^{{commit}}")
+        _git(wanted.parent, "clone", "--quiet", "--shared", "--no-checkout", str(clone), str(wanted))
+        _git(wanted, "checkout", "--quiet", "--detach", commit)
+    except ConvcostError:
+        return False
+    return True
 
 
 def _remove(project: Path, folder: Path) -> None:

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "LEAST",
     "RUN_TO_RUN",
     "Conditions",
     "Sample",
     "Series",
     "Timing",
+    "count_pairs",
     "median_interval",
     "quantile",
     "summarise",
+    "used_samples",
 ]
 
 RUN_TO_RUN: Final = 0.025
@@ -32,7 +35,7 @@ Z_5_95: Final = 1.645
 QUIET: Final = 1.08
 """A round counts as quiet when its probe is within this factor of the 5 % quantile of all probes."""
 LEAST: Final = 5
-"""Fewer clean blocks, or quiet rounds, than this are not chosen from: all are used."""
+"""Fewer clean blocks, or quiet rounds, than this are not chosen from: all are used, and they decide nothing."""
 MOST_DROPPED, MOST_DRIFT, MOST_WIDTH = 0.5, 0.1, 0.25
 OVERHEAD_S: Final = 100e-6
 """Below this time of a call the overhead around the arithmetic decides (seen with torch's CPU convolutions)."""
@@ -229,8 +232,7 @@ def _summarise_one(  # noqa: PLR0913 - what one summary depends on
     pinned: bool,
     run_to_run: float,
 ) -> Timing:
-    clean = [sample for sample in one.samples if sample.clean]
-    used = clean if len(clean) >= LEAST else list(one.samples)
+    used = used_samples(one)
     seconds = [sample.seconds for sample in used]
     faults = [sample.faults for sample in used if sample.faults is not None]
     speedup, low, high = (1.0, None, None) if is_baseline else _speedup(one, base, quiet, run_to_run)
@@ -250,7 +252,18 @@ def _summarise_one(  # noqa: PLR0913 - what one summary depends on
         speedup_high=high,
         probe_drift=drift,
     )
-    return _with_warnings(timing, len(clean), pinned=pinned)
+    return _with_warnings(timing, len(one.samples) - dirty, pinned=pinned)
+
+
+def used_samples(one: Series) -> list[Sample]:
+    """The clean ones, or all when these are too few."""
+    clean = [sample for sample in one.samples if sample.clean]
+    return clean if len(clean) >= LEAST else list(one.samples)
+
+
+def count_pairs(one: Series, base: Series, probes: Mapping[int, float]) -> int:
+    """How many rounds have clean blocks of both, while the machine was at its usual speed."""
+    return len(_good_pairs(_pairs(one, base), quiet_rounds(probes) if probes else set()))
 
 
 def _speedup(
@@ -259,13 +272,22 @@ def _speedup(
     """From the pairs of one round: clean and quiet ones, or all when these are too few."""
     if base is None:
         return None, None, None
-    ours = {sample.round: sample for sample in one.samples}
-    pairs = [(sample, ours[sample.round]) for sample in base.samples if sample.round in ours]
-    good = [(a, b) for a, b in pairs if a.clean and b.clean and a.round in quiet]
+    pairs = _pairs(one, base)
+    good = _good_pairs(pairs, quiet)
     chosen = good if len(good) >= LEAST else pairs
     if not chosen:
         return None, None, None
     return median_interval([a.seconds / b.seconds for a, b in chosen], run_to_run)
+
+
+def _pairs(one: Series, base: Series) -> list[tuple[Sample, Sample]]:
+    """The blocks of one round, those of the baseline first."""
+    ours = {sample.round: sample for sample in one.samples}
+    return [(sample, ours[sample.round]) for sample in base.samples if sample.round in ours]
+
+
+def _good_pairs(pairs: list[tuple[Sample, Sample]], quiet: set[int]) -> list[tuple[Sample, Sample]]:
+    return [(a, b) for a, b in pairs if a.clean and b.clean and a.round in quiet]
 
 
 def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:

@@ -8,6 +8,7 @@ import pytest
 from locks import conv, entry, relu
 
 from convcost.changes import recounted, renamed_summary, what_changed
+from convcost.layer_cost import LayerCost
 
 
 def told(before: object, after: object) -> list[tuple[str, str, str]]:
@@ -42,10 +43,26 @@ def test_a_change_is_spelled_out_with_its_cost() -> None:
         (conv("c", "8>8"), conv("c", "8>8", groups=8), "groups 1→8"),
         (conv("c", "8>8"), conv("c", "8>8", size=16), "input 1x8x8x8→1x8x16x16"),
         (conv("c", "8>8"), replace(conv("c", "8>8"), stride="2x2", output="1x8x4x4"), "stride 1x1→2x2"),
+        (replace(conv("c", "8>8"), dtype="float16"), conv("c", "8>8"), "float16→float32"),
+        (relu("c"), replace(relu("c"), input="1x8x8x8, 1x8x1x1"), "input 1x8x8x8→1x8x8x8, 1x8x1x1"),
+        (relu("c"), replace(relu("c"), input="1x8x8x8:float16"), "input 1x8x8x8→1x8x8x8:float16"),
     ],
 )
 def test_each_field_that_differs_is_named(old: object, new: object, text: str) -> None:
     assert told(entry(old), entry(new)) == [("changed", "c", text)]
+
+
+def test_weights_of_another_type_are_said_to_take_other_bytes() -> None:
+    (change,) = what_changed(entry(replace(conv("c", "8>8"), dtype="float16")), entry(conv("c", "8>8")))
+    assert change.cost_text == "other bytes a parameter"
+
+
+def test_what_is_not_counted_is_not_said_to_cost_nothing() -> None:
+    fft = replace(relu("fft"), op="fft_fft2", uncounted=1)
+    (added,) = what_changed(entry(conv("a", "3>8")), entry(conv("a", "3>8"), fft, uncounted=1))
+    assert added.cost_text == "MACs not counted"
+    (removed,) = what_changed(entry(conv("a", "3>8"), replace(fft, params=8)), entry(conv("a", "3>8")))
+    assert removed.cost_text == "-8 params (-100 %), MACs not counted"
 
 
 def test_what_was_added_and_removed_says_what_it_is() -> None:
@@ -87,6 +104,50 @@ def test_an_inserted_layer_does_not_make_those_behind_it_differ() -> None:
     assert kinds == {"net.1": "added", "net.2": "renamed", "net.3": "renamed"}
 
 
+def other(name: str, op: str, before: str, after: str, params: int = 0) -> LayerCost:
+    """A layer that is no convolution, from one shape to another."""
+    return LayerCost(name, op, "", "", "", "", "", 0, before, after, params, params)
+
+
+def test_layers_behind_an_inserted_pool_are_recognised_under_shifted_numbers_and_other_shapes() -> None:
+    """8·8·8 = 512 inputs of the linear layer become 8·4·4 = 128."""
+    start = conv("0", "3>8"), relu("1")
+    before = entry(
+        *start, conv("2", "8>8"), other("3", "Flatten", "1x8x8x8", "1x512"), other("4", "Linear", "1x512", "1x10", 5130)
+    )
+    after = entry(
+        *start,
+        other("2", "MaxPool2d", "1x8x8x8", "1x8x4x4"),
+        conv("3", "8>8", size=4),
+        other("4", "Flatten", "1x8x4x4", "1x128"),
+        other("5", "Linear", "1x128", "1x10", 1290),
+    )
+    assert sorted(told(before, after), key=lambda one: one[1]) == [
+        ("added", "2", "added: MaxPool2d, on 1x8x8x8"),
+        ("changed", "3", "renamed from 2; input 1x8x8x8→1x8x4x4"),
+        ("changed", "4", "renamed from 3; input 1x8x8x8→1x8x4x4"),
+        ("changed", "5", "renamed from 4; input 1x512→1x128"),
+    ]
+
+
+def test_another_resolution_renames_no_layer() -> None:
+    """The first layer on 8x8 is now what the second was on 16x16: it is the first all the same."""
+    before = entry(conv("a", "8>8", size=16), conv("b", "8>8", size=8))
+    after = entry(conv("a", "8>8", size=32), conv("b", "8>8", size=16))
+    assert told(before, after) == [
+        ("changed", "a", "input 1x8x16x16→1x8x32x32"),
+        ("changed", "b", "input 1x8x8x8→1x8x16x16"),
+    ]
+
+
+def test_functions_are_recognised_under_shifted_numbers() -> None:
+    before = entry(conv("a", "3>8"), other("relu#1", "relu", "1x8x8x8", "1x8x8x8"))
+    after = entry(
+        conv("a", "3>8"), other("relu#1", "relu", "1x3x8x8", "1x3x8x8"), other("relu#2", "relu", "1x8x8x8", "1x8x8x8")
+    )
+    assert {one[:2] for one in told(before, after)} == {("added", "relu#1"), ("renamed", "relu#2")}
+
+
 def test_the_same_layer_counted_by_another_version_is_no_growth() -> None:
     old = conv("a", "3>8")
     new = replace(old, macs=old.macs + 100)
@@ -96,3 +157,17 @@ def test_the_same_layer_counted_by_another_version_is_no_growth() -> None:
     (change,) = what_changed(entry(old), entry(new))  # the same versions: it must be the model
     assert (change.kind, change.text) == ("changed", "the same sizes, another cost")
     assert recounted([change]) == 0
+
+
+@pytest.mark.parametrize("field", [{"input": "1x3x8x8, 1x3x9x9"}, {"dtype": "float16"}, {"output": "1x8x4x4"}])
+def test_another_version_excuses_no_layer_that_is_another(field: dict[str, str]) -> None:
+    old = conv("a", "3>8")
+    new = replace(old, macs=2 * old.macs, **field)
+    (change,) = what_changed(entry(old), entry(new, torch="2.14.0"))
+    assert change.kind == "changed"
+
+
+def test_a_formula_for_what_had_none_is_the_counter() -> None:
+    old = replace(relu("fft"), uncounted=1)
+    (change,) = what_changed(entry(old, uncounted=1), entry(replace(old, uncounted=0, macs=100), torch="2.14.0"))
+    assert (change.kind, change.macs_delta) == ("recounted", 100)

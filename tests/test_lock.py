@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from convcost.lock import lock_text, read_lock
 ENTRIES = {
     "b": entry(conv("stem", "3>8"), relu("act"), conv("head.0", "8>16", "1x1")),
     'a model, "quoted" \x7f é': entry(conv("body.é\n#2", "8>8", groups=8), torch="2.12.1", uncounted=2),
+    "two inputs": entry(replace(relu("add"), input="1x8x8x8, 1x16:int64", dtype="float16", uncounted=1, shares="act")),
 }
 
 
@@ -66,21 +68,71 @@ TEXT = lock_text({"b": ENTRIES["b"]})
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "convcost.lock:1:1: lock_version must be 1; write the lock anew"),
-        (TEXT.replace("lock_version = 1", "lock_version = 2"), "convcost.lock:3:1: lock_version must be 1"),
-        (TEXT + "<<<<<<< HEAD\n", "convcost.lock:19:1: the file must be TOML: "),
+        ("", "convcost.lock:1:1: lock_version (=missing) must be 2; delete the lock and run convcost check --update."),
+        (TEXT.replace("lock_version = 2", "lock_version = 1"), "convcost.lock:3:1: lock_version (=1) must be 2"),
+        (TEXT + "[", "convcost.lock:19:2: the file must be TOML: "),
+        (
+            TEXT + "<<<<<<< HEAD\n",
+            "convcost.lock:19:1: the lock holds the marker of a merge conflict (<<<<<<<); keep either side, or delete the lock, and run convcost check --update.",
+        ),
+        (
+            TEXT.replace("counter = 1", "=======\r\ncounter = 1"),
+            "convcost.lock:6:1: the lock holds the marker of a merge conflict (=======)",
+        ),
         (TEXT.replace("params = 344", "params = 345"), "params (=345) is not the sum of its layers (344), as after a"),
-        (TEXT.replace("counter = 1\n", ""), "convcost.lock:5:9: the lock of b is damaged: counter is missing; delete"),
-        (TEXT.replace("macs = 22016", 'macs = "x"'), "the lock of b is damaged: 'x' is no whole number; delete"),
+        (
+            TEXT.replace("counter = 1\n", ""),
+            "convcost.lock:5:9: the lock of b is damaged: counter is missing; write it anew with convcost check --update, or delete it.",
+        ),
+        (
+            TEXT.replace("macs = 22016", 'macs = "x"'),
+            "the lock of b is damaged: macs (=x) must be a whole number of at least 0; write",
+        ),
+        (
+            TEXT.replace("macs = 22016", "macs = -1"),
+            "the lock of b is damaged: macs (=-1) must be a whole number of at least 0; write",
+        ),
         (TEXT.replace('op = "ReLU"', 'opp = "ReLU"'), "the lock of b is damaged: act: opp is no field of a layer"),
-        (TEXT.replace("groups = 1", "groups = true"), "the lock of b is damaged: True is no whole number"),
-        ("lock_version = 1\nbudget = 3\n", "convcost.lock:2:10: budget must be tables"),
+        (TEXT.replace('op = "ReLU", ', ""), "the lock of b is damaged: act.op is missing"),
+        (
+            TEXT.replace("groups = 1", "groups = true"),
+            "the lock of b is damaged: stem.groups (=true) must be a whole number of at least 0",
+        ),
+        (TEXT.replace('"3>8"', '"3-8"'), "the lock of b is damaged: stem.channels (=3-8) must be of the form 3>8"),
+        (
+            TEXT.replace('"1x3x8x8", output', '"1x3x8x?", output'),
+            "stem.input (=1x3x8x?) must be of the form 1x3x8x8, 1x16:int64",
+        ),
+        (TEXT.replace('"1x8x8x8", params', '"8,8", params'), "stem.output (=8,8) must be of the form 3x3"),
+        (
+            TEXT.replace('input = ["1x3x8x8"]', 'input = "1x3x8x8"'),
+            "the lock of b is damaged: input (=1x3x8x8) must be a list of texts",
+        ),
+        (TEXT.replace('input = ["1x3x8x8"]', "input = [3]"), "the lock of b is damaged: input (=3) must be a text"),
+        (
+            TEXT.partition("\n[budget.b.layers]")[0] + "layers = 3\n",
+            "the lock of b is damaged: layers (=3) must be a table",
+        ),
+        (TEXT.partition('"stem"')[0] + '"stem" = 3\n', "the lock of b is damaged: stem (=3) must be a table"),
+        (
+            "lock_version = 2\nbudget.b = 3\n",
+            "convcost.lock:2:8: the lock of b is damaged: the entry (=3) must be a table",
+        ),
+        ("lock_version = 2\nbudget = 3\n", "convcost.lock:2:10: budget must be tables"),
     ],
 )
 def test_a_damaged_lock_is_told_with_its_line_and_what_to_do(text: str, said: str) -> None:
     with pytest.raises(ConvcostError) as refused:
         read_lock(text.encode(), "convcost.lock")
     assert said in str(refused.value)
+
+
+def test_an_entry_that_is_about_to_be_written_anew_may_be_damaged() -> None:
+    text = lock_text({"a": ENTRIES["b"], "b": ENTRIES["b"]})
+    damaged = text.replace("params = 344", "params = 345", 1)  # that of a
+    assert read_lock(damaged.encode(), "convcost.lock", ["a"]) == {"b": ENTRIES["b"]}
+    with pytest.raises(ConvcostError, match="the lock of a is damaged"):
+        read_lock(damaged.encode(), "convcost.lock", ["b"])
 
 
 def test_the_text_is_toml_that_others_read() -> None:

@@ -72,3 +72,31 @@ def test_all_broken_limits_are_mended_together() -> None:
     assert alone.layers == ("many_channels",)
     assert set(both.layers) == {"many_channels", "large_image"}
     assert all(both.totals[metric] <= limit for metric, limit in limits.items())
+
+
+def test_calls_of_one_module_are_replaced_together_its_parameters_once() -> None:
+    first = conv("c", "16>16")
+    again = [replace(first, name=f"c#{i}", params=0, shares="c") for i in (2, 3)]
+    model = entry(first, *again)
+    remedy = find_remedy(model, (), {"macs": model.macs / 2})
+    assert remedy is not None
+    assert (remedy.layers, remedy.before) == (("c",), 3 * 8 * 8 * 16 * 16 * 9)
+    assert remedy.totals["macs"] == remedy.after
+    assert remedy.after % 3 == 0
+    fewer = find_remedy(model, (), {"params": model.params / 2, "macs": model.macs / 2})
+    assert fewer is not None
+    assert fewer.totals["params"] == fewer.after
+
+
+def test_modules_that_share_their_parameters_are_replaced_together() -> None:
+    """A shared kernel and a 1×1 in place of each: 9 + 64·64 weights, which both use."""
+    model = entry(conv("a", "64>64"), replace(conv("b", "64>64"), params=0, shares="a"))
+    remedy = find_remedy(model, (), {"params": 10_000})
+    assert remedy is not None
+    assert (remedy.block, remedy.layers) == ("shared-kernel-separable", ("a", "b"))
+    assert (remedy.before, remedy.after, remedy.totals["params"]) == (64 * 64 * 9, 9 + 64 * 64, 9 + 64 * 64)
+
+
+def test_a_layer_whose_parameters_something_else_uses_is_left_alone() -> None:
+    shared = replace(relu("norm"), shares="a")
+    assert find_remedy(entry(conv("a", "64>64"), shared), (), {"params": 10_000}) is None

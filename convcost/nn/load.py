@@ -16,7 +16,15 @@ from convcost.network_files import read_network, read_packaged_network
 from convcost.nn.build import build
 from convcost.nn.load_file import load_exported, refuse_code
 from convcost.nn.load_zoo import zoo_factory
-from convcost.nn.user_code import attribute, import_path, import_user_module, quiet_stdout, refuse_raised
+from convcost.nn.user_code import (
+    CALLERS_OWN,
+    attribute,
+    import_folders,
+    import_path,
+    import_user_module,
+    quiet_stdout,
+    refuse_raised,
+)
 from convcost.tree import place
 
 if TYPE_CHECKING:
@@ -78,8 +86,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
             "torchvision:NAME, timm:NAME or FILE.pt2; give one that is there."
         )
         raise ConvcostError(msg)
-    folders = [Path(where).resolve().parent, Path.cwd()] if where.endswith(".py") else [Path.cwd()]
-    with import_path(*folders), quiet_stdout():
+    with import_path(*import_folders(target)), quiet_stdout():
         made = attribute(target, import_user_module(target, where), dotted)
         if isinstance(made, nn.Module):
             _refuse_args(target, given, "it is a module already")
@@ -116,9 +123,9 @@ def _called(target: str, factory: object, args: Mapping[str, object], device: st
     try:
         with torch.device(device):
             module, note = _module(target, factory(**args)), None
-    except ConvcostError:
+    except CALLERS_OWN:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, the CPU is the judge
+    except BaseException as error:  # noqa: BLE001 - whatever it raises, the CPU is the judge
         if device != "meta":
             refuse_raised(target, "being called", error)
         module, note = _called_on_cpu(target, factory, args, error)
@@ -131,9 +138,9 @@ def _called_on_cpu(
     try:
         with torch.device("cpu"):
             module = _module(target, factory(**args))
-    except ConvcostError:
+    except CALLERS_OWN:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's own failure is told with its place
+    except BaseException as error:  # noqa: BLE001 - the user's own failure is told with its place
         refuse_raised(target, "being called", error)
     why = " ".join(str(first).split())[:120]
     return module, f"built on the CPU and moved: on meta tensors it raises {type(first).__name__}: {why}"

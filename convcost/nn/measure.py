@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LOOK_S",
     "MOST_LOAD",
+    "Look",
     "Measured",
     "conditions_for",
+    "look_at_machine",
     "machine_notes",
     "measure",
     "reference_probe",
@@ -140,27 +142,45 @@ def timing_settings(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the machine showed.
+
+    Attributes:
+        notes: what to know about it, each with the next step.
+        untrusted: why its times are not to be trusted, with the next step; None where they are.
+    """
+
+    notes: tuple[str, ...]
+    untrusted: str | None = None
+
+
 def machine_notes(
     request: Request | TimingOptions, device: torch.device, threads: int, *, pinned: bool
 ) -> tuple[str, ...]:
     """What to know about the machine, each with the next step."""
-    said = []
+    return look_at_machine(request, device, threads, pinned=pinned).notes
+
+
+def look_at_machine(request: Request | TimingOptions, device: torch.device, threads: int, *, pinned: bool) -> Look:
+    """Look for half a second how busy others keep the machine."""
+    said, untrusted = [], None
     if device.type == "cpu":
         if request.allocator == "pinned" and not pinned:
             said.append("this platform cannot pin the allocator: page faults are part of the times.")
         load, cores = other_load(LOOK_S), resolve_threads("all")
         if load is not None and load > max(0.0, cores - threads) + MOST_LOAD:
-            said.append(
-                f"other programs keep {load:.1f} of {cores} processors busy and {threads} are wanted here: "
-                "these timings are not to be trusted; close them or lower --threads."
-            )
+            wanted = f"{threads} {'is' if threads == 1 else 'are'} wanted here"
+            busy = f"other programs keep {load:.1f} of {cores} processors busy and {wanted}"
+            said.append(f"{busy}: these timings are not to be trusted; close them or lower --threads.")
+            untrusted = f"{busy}: close them"
         elif load is not None and load > MOST_LOAD:
             said.append(f"other programs keep {load:.1f} of {cores} processors busy: close them for a quieter timing.")
     if device.type == "cuda":
         tf32 = f"TF32 {'on' if torch.backends.cudnn.allow_tf32 else 'off'}"
         search = f"cudnn.benchmark {'on' if torch.backends.cudnn.benchmark else 'off'}"
         said.append(f"{device}: {tf32}, {search}; the L2 cache is not flushed between calls.")
-    return tuple(said)
+    return Look(tuple(said), untrusted)
 
 
 def reference_probe(device: torch.device) -> tuple[Callable[[], object], float]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from convcost.errors import ConvcostError
+from convcost.forward_timing import BASE, HEAD, ForwardTiming, summed_up
 from convcost.nn.clock import clock_for, interleave
 from convcost.nn.device import cpu_name, refusal, resolve_device, resolve_threads
-from convcost.nn.measure import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
-from convcost.nn.measure_model import forward_call
-from convcost.timing import median_interval, summarise
+from convcost.nn.measure import LOOK_S, conditions_for, look_at_machine, reference_probe, timing_settings
+from convcost.nn.measure_model import does_not_run, forward_call
+from convcost.nn.user_code import running_users_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,36 +20,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from convcost.request import TimingOptions
-    from convcost.timing import Series, Timing
+    from convcost.timing import Series
 
     Forward: TypeAlias = tuple[nn.Module, Sequence[Any], Mapping[str, Any]]
     """A module with its positional and keyword inputs."""
 
-__all__ = ["Forward", "ForwardTiming", "measure_forwards", "measured_series", "summed_up", "this_machine"]
-
-HEAD: Final = "head"
-BASE: Final = "base"
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardTiming:
-    """A model's forward pass, and how it compares with what it was.
-
-    Attributes:
-        head: of the model.
-        low: lower end of the median's 5-95 % interval, seconds, run-to-run term included.
-        high: upper end.
-        base: of the model as it was; None where it was not timed.
-        machine: that ran it.
-        notes: about the machine and the timing.
-    """
-
-    head: Timing
-    low: float
-    high: float
-    base: Timing | None
-    machine: str
-    notes: tuple[str, ...]
+__all__ = ["Forward", "measure_forwards", "measured_series", "this_machine"]
 
 
 def measure_forwards(head: Forward, base: Forward | None, request: TimingOptions) -> ForwardTiming:
@@ -70,9 +46,9 @@ def measure_forwards(head: Forward, base: Forward | None, request: TimingOptions
         msg = f"{reason}; or leave out the latency."
         raise ConvcostError(msg)
     conditions, pinned = conditions_for(request, request.devices[0])
-    notes = machine_notes(request, where, conditions.threads, pinned=pinned)
+    look = look_at_machine(request, where, conditions.threads, pinned=pinned)
     series, probes = measured_series(models, where, conditions.threads, request.time_budget - LOOK_S)
-    return summed_up(series, probes, this_machine(where), notes, pinned=pinned)
+    return summed_up(series, probes, this_machine(where), look.notes, pinned=pinned, untrusted=look.untrusted)
 
 
 def measured_series(
@@ -82,18 +58,8 @@ def measured_series(
     with timing_settings(threads):
         calls = {name: forward_call(*model, device) for name, model in models.items()}
         probe, _ = reference_probe(device)
-        return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
-
-
-def summed_up(
-    series: Mapping[str, Series], probes: Mapping[int, float], machine: str, notes: tuple[str, ...], *, pinned: bool
-) -> ForwardTiming:
-    """What was timed of `head` and `base` becomes a comparison; pure, so that recorded series can be judged again."""
-    timings = summarise(series, probes, BASE, pinned=pinned)
-    clean = [sample.seconds for sample in series[HEAD].samples if sample.clean]
-    _, low, high = median_interval(clean or [timings[HEAD].time_s])
-    warned = tuple(dict.fromkeys(text for one in timings.values() for text in one.warnings))
-    return ForwardTiming(timings[HEAD], low, high, timings.get(BASE), machine, (*notes, *warned))
+        with running_users_code(does_not_run):
+            return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
 
 
 def this_machine(device: torch.device) -> str:

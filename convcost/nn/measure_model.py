@@ -12,6 +12,7 @@ from convcost.errors import ConvcostError
 from convcost.nn.clock import clock_for, interleave
 from convcost.nn.device import refusal, resolve_device
 from convcost.nn.measure import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
+from convcost.nn.user_code import running_users_code
 from convcost.timing import summarise
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from convcost.request import TimingOptions
     from convcost.timing import Conditions, Timing
 
-__all__ = ["ModelTiming", "forward_call", "measure_model"]
+__all__ = ["ModelTiming", "does_not_run", "forward_call", "measure_model"]
 
 WHOLE: Final = "the whole forward"
 
@@ -81,7 +82,8 @@ def measure_model(
         candidates = {WHOLE: lambda: model(*placed[0], **placed[1]), **calls}
         budget = max(0.01, request.time_budget - LOOK_S)
         clock = clock_for(where, conditions.threads)
-        series, probes = interleave(candidates, probe, clock, budget, lambda _, __, line: tell(line))
+        with running_users_code(does_not_run):
+            series, probes = interleave(candidates, probe, clock, budget, lambda _, __, line: tell(line))
     timings = summarise(series, probes, None, pinned=pinned)
     layers = {name: timings[key] for name, key in names.items()}
     return ModelTiming(conditions, timings[WHOLE], layers, notes, names)
@@ -101,15 +103,17 @@ def forward_call(
     def call() -> object:
         return model(*placed[0], **placed[1])
 
-    try:
+    with running_users_code(does_not_run):
         call()
-    except RuntimeError as error:
-        raise _does_not_run(error) from error
     return call
 
 
-def _does_not_run(error: Exception) -> ConvcostError:
-    return ConvcostError(f"the model could not run: {str(error).partition(chr(10))[0]}; change --input.")
+def does_not_run(error: BaseException) -> ConvcostError:
+    """What to say of a forward pass that raises when it is timed."""
+    reason = str(error).partition("\n")[0]
+    if isinstance(error, RuntimeError):
+        return ConvcostError(f"the model could not run: {reason}; change --input.")
+    return ConvcostError(f"the model could not run: {type(error).__name__}: {reason}; mend its forward.")
 
 
 def _distinct_calls(
@@ -136,9 +140,8 @@ def _distinct_calls(
 
     hooks = [p.register_forward_hook(remember, with_kwargs=True) for p in model.modules() if is_one_row(p)]
     try:
-        model(*placed[0], **placed[1])
-    except RuntimeError as error:
-        raise _does_not_run(error) from error
+        with running_users_code(does_not_run):
+            model(*placed[0], **placed[1])
     finally:
         for hook in hooks:
             hook.remove()

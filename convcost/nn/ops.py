@@ -7,6 +7,8 @@ operators. Convolutions are no formula here: they become a `Layer` (see `convcos
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import contextmanager
 from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
@@ -18,11 +20,11 @@ from convcost.cost import FLOPS_PER_MAC
 from convcost.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Formula = Callable[..., int]
 
-__all__ = ["FORMULAS", "has_formula", "is_convolution", "is_free", "macs_of", "register"]
+__all__ = ["FORMULAS", "formulas_kept", "has_formula", "is_convolution", "is_free", "macs_of", "register"]
 
 aten = torch.ops.aten
 FORMULAS: Final[dict[Any, Formula]] = {}
@@ -63,7 +65,8 @@ def register(op: Any) -> Callable[[Formula], Formula]:
         A decorator for a function of the operator's arguments and the keyword `out`, that returns MACs.
 
     Raises:
-        ConvcostError: something that is no operator, or one that has a formula.
+        ConvcostError: something that is no operator, or one that has a formula; a module that is imported anew, such as
+            that of another revision, may give its own again.
     """
     packet = getattr(op, "overloadpacket", op)
     if not isinstance(packet, torch._ops.OpOverloadPacket):  # noqa: SLF001 - the type has no public name
@@ -71,13 +74,30 @@ def register(op: Any) -> Callable[[Formula], Formula]:
         raise ConvcostError(msg)
 
     def remember(formula: Formula) -> Formula:
-        if packet in FORMULAS:
+        if packet in FORMULAS and not _is_of_a_forgotten_module(FORMULAS[packet]):
             msg = f"op (={packet}) has a formula; register each operator once."
             raise ConvcostError(msg)
         FORMULAS[packet] = formula
         return formula
 
     return remember
+
+
+def _is_of_a_forgotten_module(formula: Formula) -> bool:
+    """Whether the module that made a formula is loaded no longer, or again."""
+    module = sys.modules.get(formula.__module__)
+    return hasattr(formula, "__globals__") and (module is None or vars(module) is not formula.__globals__)
+
+
+@contextmanager
+def formulas_kept() -> Iterator[None]:
+    """Afterwards every operator has the formula that it had before."""
+    before = dict(FORMULAS)
+    try:
+        yield
+    finally:
+        FORMULAS.clear()
+        FORMULAS.update(before)
 
 
 def is_convolution(packet: Any) -> bool:

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convcost.errors import ConvcostError, NeedsValuesError
 from convcost.nn.preserve import borrowed, on_device
 from convcost.nn.reconcile import check_with_fvcore, check_with_torch
-from convcost.nn.trace import Recorder
+from convcost.nn.trace import Recorder, dtype_text, tensor_text
+from convcost.nn.user_code import quiet_stdout, running_users_code
 from convcost.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
 
 if TYPE_CHECKING:
@@ -86,26 +88,23 @@ def _counted(  # noqa: PLR0913 - what a report is made of
     cross_check: bool,
 ) -> ModelReport:
     placed = tree_map(lambda value: on_device(value, device), inputs)
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), borrowed(model, device):
+    with quiet_stdout(), torch.random.fork_rng(devices=[]), torch.no_grad(), borrowed(model, device):
         recorder = _run(model, placed[0], placed[1], device)
         weights = list(model.parameters())
         made = _report(recorder, weights, target, _texts(*inputs), device, notes)
         by_torch = check_with_torch(model, placed, recorder.rows) if cross_check else NOT_ASKED
-    by_fvcore = check_with_fvcore(model, inputs, recorder.rows, made.totals) if cross_check else NOT_ASKED
+    with quiet_stdout():
+        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, made.totals) if cross_check else NOT_ASKED
     return replace(made, cross_check={"fvcore": by_fvcore, "torch": by_torch})
 
 
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     recorder = Recorder(model, tensors, device)
-    try:
-        with warnings.catch_warnings(), _eager(), recorder:
-            warnings.simplefilter("ignore")  # the model's own warnings come when it is run, not when it is counted
-            model(*args, **kwargs)
-    except ConvcostError:
-        raise
-    except Exception as error:  # the model is another's program: whatever it raises becomes one line
-        raise _refusal(model, recorder, error, args) from error
+    told = partial(_refusal, model, recorder, args)
+    with running_users_code(told), warnings.catch_warnings(), _eager(), recorder:
+        warnings.simplefilter("ignore")  # the model's own warnings come when it is run, not when it is counted
+        model(*args, **kwargs)
     return recorder
 
 
@@ -116,7 +115,7 @@ def _eager() -> Any:
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
-def _refusal(model: nn.Module, recorder: Recorder, error: Exception, args: tuple[Any, ...]) -> ConvcostError:
+def _refusal(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     if any(sign in str(error) for sign in NEEDS_VALUES):
         where = _users_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
@@ -132,10 +131,11 @@ def _refusal(model: nn.Module, recorder: Recorder, error: Exception, args: tuple
     seen = recorder.failed_shape or next((tuple(a.shape) for a in args if isinstance(a, torch.Tensor)), None)
     got = f"got input {'x'.join(map(str, seen))}" if seen else "could not run"
     name = f"{path or 'the model'} ({type(part).__name__})"
-    return ConvcostError(f"{name} {expected}{got}: {type(error).__name__}: {reason}; change --input.")
+    step = "change --input" if isinstance(error, Exception) else "let its forward raise an Exception"
+    return ConvcostError(f"{name} {expected}{got}: {type(error).__name__}: {reason}; {step}.")
 
 
-def _users_line(error: Exception) -> str | None:
+def _users_line(error: BaseException) -> str | None:
     """The last line of the traceback that is neither torch's nor ours."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = frame.filename.replace("\\", "/")
@@ -146,10 +146,7 @@ def _users_line(error: Exception) -> str | None:
 
 def _texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     def text(value: object) -> str:
-        if not isinstance(value, torch.Tensor):
-            return type(value).__name__
-        sizes = "x".join(map(str, value.shape)) or "scalar"
-        return sizes if value.dtype == torch.float32 else f"{sizes}:{str(value.dtype).removeprefix('torch.')}"
+        return tensor_text(value) if isinstance(value, torch.Tensor) else type(value).__name__
 
     return (*map(text, inputs), *(f"{name}={text(value)}" for name, value in kwargs.items()))
 
@@ -187,7 +184,8 @@ def _numel(tensor: torch.Tensor) -> int:
 
 def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
     """Rows with their names, and each parameter in the first row that uses it."""
-    left = {id(p): _numel(p) for p in weights}
+    left = {id(p): p for p in weights}
+    users: dict[int, str] = {}
     seen: Counter[str] = Counter()
     for row in rows:
         base = row.base
@@ -195,19 +193,32 @@ def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iter
         number = f"#{seen[base]}" if row.function or seen[base] > 1 else ""
         count = sum(event.macs for event in row.events)
         convs = [event.conv for event in row.events if event.conv is not None]
+        name = base + number
+        used_before = [users[id(tensor)] for tensor in row.weights if id(tensor) in users]
+        users |= {id(tensor): name for tensor in row.weights if id(tensor) not in users}
+        own = [left.pop(id(tensor)) for tensor in row.weights if id(tensor) in left]
         yield Call(
-            name=base + number,
+            name=name,
             op=row.op,
             input_shape=row.input_shape,
             output_shape=row.output_shape,
-            params=sum(left.pop(id(tensor), 0) for tensor in row.weights),
+            params=sum(map(_numel, own)),
             macs=count,
             traffic_bytes=row.traffic_bytes,
             macs_share=count / total if total else None,
             conv=convs[0] if len(row.events) == 1 and convs else None,
+            inputs=row.input_texts,
+            weights=_dtypes(row.weights),
+            shares=next(iter(used_before), None),
+            uncounted=len(row.uncounted),
         )
-    if unused := sum(left.values()):
-        yield Call("(parameters outside any call)", "parameters", (), (), unused, 0, 0, 0.0 if total else None)
+    if unused := sum(map(_numel, left.values())):
+        share, name = (0.0 if total else None), "(parameters outside any call)"
+        yield Call(name, "parameters", (), (), unused, 0, 0, share, weights=_dtypes(left.values()))
+
+
+def _dtypes(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
+    return tuple(sorted({dtype_text(tensor) for tensor in tensors}))
 
 
 def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:

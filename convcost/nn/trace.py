@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from convcost.conv import Conv, Layer, Shape
 from convcost.cost import macs
+from convcost.inputs import Input
 from convcost.nn.memory import Memory, storage_key
 from convcost.nn.ops import has_formula, is_convolution, is_free, macs_of
 from convcost.nn.shortcuts import shortcut
@@ -26,7 +27,7 @@ from convcost.nn.shortcuts import shortcut
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Event", "Recorder", "Row", "is_one_row"]
+__all__ = ["Event", "Recorder", "Row", "dtype_text", "is_one_row", "tensor_text"]
 
 WHOLE: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear)  # noqa: SLF001 - the base of all convolutions
 """Modules whose call is one row although they, or their subclasses, have parts."""
@@ -64,6 +65,7 @@ class Row:
     new: dict[int, int] = field(default_factory=dict)
     uncounted: Counter[str] = field(default_factory=Counter)
     input_shape: tuple[int, ...] = ()
+    input_texts: tuple[str, ...] = ()
     output_shape: tuple[int, ...] = ()
     weights: list[torch.Tensor] = field(default_factory=list)
     traffic_bytes: int = 0
@@ -144,6 +146,7 @@ class Recorder(TorchDispatchMode):
     def begin(self, row: Row) -> None:
         """Let every operator from here on belong to this row."""
         row.input_shape = tuple(row.inputs[0].shape) if row.inputs else ()
+        row.input_texts = tuple(map(tensor_text, row.inputs))
         self._open = row
 
     @property
@@ -261,6 +264,16 @@ class _Functions(TorchFunctionMode):
             raise
         recorder.end(out)
         return out
+
+
+def tensor_text(tensor: torch.Tensor) -> str:
+    """Shape and dtype as a user types an input: `1x16:int64`."""
+    return "nested" if tensor.is_nested else str(Input(tuple(tensor.shape), dtype_text(tensor)))
+
+
+def dtype_text(tensor: torch.Tensor) -> str:
+    """`float32`."""
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def is_one_row(module: nn.Module) -> bool:

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
-import sysconfig
 import traceback
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from convcost.errors import ConvcostError, did_you_mean
+from convcost.nn.user_modules import FOREIGN, RENAMED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
-__all__ = ["attribute", "import_path", "import_user_module", "other_checkout", "quiet_stdout", "refuse_raised"]
+__all__ = [
+    "CALLERS_OWN",
+    "attribute",
+    "import_folders",
+    "import_path",
+    "import_user_module",
+    "quiet_stdout",
+    "refuse_raised",
+    "running_users_code",
+]
 
-_FOREIGN: Final = tuple(
-    {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[1])}
-)
-"""Folders whose frames are not the user's: Python's library, installed packages, convcost."""
+CALLERS_OWN: Final = (ConvcostError, KeyboardInterrupt, GeneratorExit)
+"""What passes through the user's code: a finding of ours, Ctrl-C, and Python's way to close a generator."""
+
+
+def import_folders(target: str) -> tuple[Path, ...]:
+    """Where a target's modules are looked for first: beside its file, and in the current folder."""
+    where = target.rpartition(":")[0]
+    return (Path(where).resolve().parent, Path.cwd()) if where.endswith(".py") else (Path.cwd(),)
 
 
 @contextmanager
@@ -38,54 +50,29 @@ def import_path(*folders: Path) -> Iterator[None]:
 
 
 @contextmanager
-def other_checkout(here: Path, there: Path) -> Iterator[None]:
-    """Inside, what would be imported from `here` comes from another checkout of the same project.
-
-    Args:
-        here: the project, its absolute path.
-        there: the other checkout, its absolute path.
-
-    Raises:
-        ConvcostError: at the end, a module came from `here` all the same, so that nothing would be compared.
-    """
-    ours = {name: module for name, module in sys.modules.items() if _lies_in(module, here)}
-    for name in ours:
-        del sys.modules[name]
-    before = sys.path[:]
-    sys.path[:] = [str(there / "src"), *(_moved(entry, here, there) for entry in before)]
-    importlib.invalidate_caches()
-    leaked: list[str] = []
-    try:
-        yield
-        leaked = sorted(name for name, module in sys.modules.items() if _lies_in(module, here))
-    finally:
-        for name in [name for name, module in sys.modules.items() if _lies_in(module, there) or _lies_in(module, here)]:
-            del sys.modules[name]
-        sys.modules.update(ours)
-        sys.path[:] = before
-        importlib.invalidate_caches()
-    if leaked:
-        msg = f"{leaked[0]} is imported from {here} whatever the revision; name the target as file.py:callable."
-        raise ConvcostError(msg)
-
-
-def _lies_in(module: ModuleType, folder: Path) -> bool:
-    """Whether a module is the user's own and comes from this folder."""
-    file = getattr(module, "__file__", None)
-    return isinstance(file, str) and file.startswith(f"{folder}{os.sep}") and not file.startswith(_FOREIGN)
-
-
-def _moved(entry: str, here: Path, there: Path) -> str:
-    """An entry of the import path, in the other checkout where it lies in this one; installed packages stay."""
-    inside = Path(entry).is_absolute() and Path(entry).is_relative_to(here) and not entry.startswith(_FOREIGN)
-    return str(there / Path(entry).relative_to(here)) if inside else entry
-
-
-@contextmanager
 def quiet_stdout() -> Iterator[None]:
     """What the user's code prints goes to stderr: stdout is for the data."""
     with redirect_stdout(sys.stderr):
         yield
+
+
+@contextmanager
+def running_users_code(told: Callable[[BaseException], ConvcostError]) -> Iterator[None]:
+    """Inside, what the user's code prints goes to stderr, and whatever it raises becomes an error; sys.exit too.
+
+    Args:
+        told: what to say of it.
+
+    Raises:
+        ConvcostError: what was told of what it raised.
+    """
+    try:
+        with quiet_stdout():
+            yield
+    except CALLERS_OWN:
+        raise
+    except BaseException as error:
+        raise told(error) from error
 
 
 def import_user_module(target: str, where: str) -> ModuleType:
@@ -112,19 +99,21 @@ def import_user_module(target: str, where: str) -> ModuleType:
             )
             raise ConvcostError(msg) from error
         refuse_raised(target, "being imported", error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's module raises is told, not swallowed
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is told, not swallowed
         refuse_raised(target, "being imported", error)
 
 
 def _import_file(path: Path) -> ModuleType:
     """Run a file as a module of its own name, or of a longer one when that name is taken."""
-    for name in (path.stem, f"convcost_target_{path.stem}"):
+    for name in (path.stem, f"{RENAMED}{path.stem}"):
         present = sys.modules.get(name)
         if present is not None and getattr(present, "__file__", None) == str(path):
             return present
     name = path.stem
     if name in sys.modules or name in sys.stdlib_module_names:
-        name = f"convcost_target_{path.stem}"
+        name = f"{RENAMED}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         msg = f"target (={path}) must be a Python file; give one that ends in .py."
@@ -177,6 +166,6 @@ def _own_last_frame(error: BaseException) -> str | None:
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(("<frozen", *_FOREIGN))
+        if not frame.filename.startswith(("<frozen", *FOREIGN))
     ]
     return f"{own[-1].filename}:{own[-1].lineno}" if own else None

@@ -12,7 +12,7 @@ from convcost.api import make_spec
 from convcost.errors import ConvcostError
 from convcost.nn import device as device_home
 from convcost.nn import measure as home
-from convcost.request import Request, predict
+from convcost.request import Request, TimingOptions, predict
 
 pytestmark = pytest.mark.timing
 
@@ -146,3 +146,16 @@ def test_blocks_are_timed_on_a_real_gpu() -> None:
         pytest.skip("no CUDA device")
     result = convcost.compare(64, 64, 3, height=56, device="cuda", time_budget=3)
     assert all(row.timing is not None for row in result.rows)
+
+
+def test_a_machine_that_others_keep_busy_is_not_to_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcost.nn.measure.resolve_threads", lambda _: 2)
+    looks = {}
+    for load in (0.1, 0.9, 1.9):
+        monkeypatch.setattr("convcost.nn.measure.other_load", lambda _, load=load: load)
+        looks[load] = home.look_at_machine(TimingOptions(("cpu",)), torch.device("cpu"), 1, pinned=True)
+    assert looks[0.1] == home.Look(())
+    assert looks[0.9].untrusted is None  # one of two processors is still free
+    busy = "other programs keep 1.9 of 2 processors busy and 1 is wanted here"
+    assert looks[1.9].untrusted == f"{busy}: close them"
+    assert looks[1.9].notes[0].startswith(f"{busy}: these timings are not to be trusted")

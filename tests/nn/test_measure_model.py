@@ -12,6 +12,7 @@ from torch import nn
 from convcost.cli import main
 from convcost.errors import ConvcostError
 from convcost.nn import measure_model as measure_model_home
+from convcost.nn.measure_forwards import measure_forwards
 from convcost.nn.measure_model import measure_model
 from convcost.request import TimingOptions
 
@@ -47,6 +48,21 @@ def test_a_second_call_has_a_row_of_its_own() -> None:
 def test_a_model_that_does_not_run_is_one_line() -> None:
     with pytest.raises(ConvcostError, match=r"^the model could not run: .*; change --input\.$"):
         measure_model(nn.Linear(8, 8), (torch.zeros(2, 7),), {}, OPTIONS)
+
+
+@pytest.mark.parametrize("raised", [SystemExit("no"), BaseException("no"), KeyError("no")])
+def test_whatever_a_timed_forward_raises_is_one_line(raised: BaseException) -> None:
+    class Ends(nn.Module):
+        def forward(self, _: torch.Tensor) -> None:
+            print("hello")  # noqa: T201 - what the user's own forward may do
+            raise raised
+
+    said = rf"^the model could not run: {type(raised).__name__}: '?no'?; mend its forward\.$"
+    forward = (Ends(), (torch.zeros(2, 7),), {})
+    with pytest.raises(ConvcostError, match=said):
+        measure_model(*forward, OPTIONS)
+    with pytest.raises(ConvcostError, match=said):
+        measure_forwards(forward, None, OPTIONS)
 
 
 def test_the_command_fills_the_times_in(capsys: pytest.CaptureFixture[str]) -> None:

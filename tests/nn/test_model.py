@@ -368,3 +368,13 @@ def test_copies_of_a_counted_module_are_whole() -> None:
     model = nn.LSTM(4, 5)
     convcost.count(model, (zeros(6, 2, 4),))
     assert copy.deepcopy(model)(zeros(6, 2, 4))[0].shape == (6, 2, 5)
+
+
+def test_what_a_forward_prints_is_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+    def talk(self: Any, x: torch.Tensor) -> Any:
+        print("hello")  # noqa: T201 - what the user's own forward may do
+        return self.c(x)
+
+    convcost.count(Calls(talk, c=nn.Conv2d(3, 4, 3)), (zeros(1, 3, 6, 6),), cross_check=True)
+    streams = capsys.readouterr()
+    assert (streams.out, set(streams.err.split())) == ("", {"hello"})  # once for each counter

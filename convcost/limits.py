@@ -1,0 +1,140 @@
+"""What a budget limits: metrics with their units, limits, and the model that they are for. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from convcost.errors import ConvcostError
+from convcost.quantities import BYTES, FLOPS, MACS, PARAMS, SECONDS, quantity
+from convcost.units import human_bytes, human_count, human_time, thousands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from decimal import Decimal
+    from pathlib import Path
+
+    from convcost.inputs import Input
+    from convcost.quantities import Kind
+
+__all__ = ["METRICS", "Budget", "Limit", "Metric", "limits_from"]
+
+Level: TypeAlias = Literal["error", "warn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What can be limited.
+
+    Attributes:
+        name: in the configuration, and the attribute of a model's totals.
+        kind: of its quantities.
+        show: as people read it.
+        counts: whether an uncounted operation makes it a lower bound.
+    """
+
+    name: str
+    kind: Kind
+    show: Callable[[int], str]
+    counts: bool = False
+
+    def text(self, value: float) -> str:
+        """As people read it: `580 M`, `47.0 MB`, `60.0 ms`."""
+        return human_time(value) if self.kind is SECONDS else self.show(round(value))
+
+    def exact(self, value: float) -> str:
+        """To the last unit: `580,000,001`."""
+        if self.kind is SECONDS:
+            return f"{value * 1e3:,.6g} ms"
+        return f"{thousands(round(value))}{' B' if self.kind is BYTES else ''}"
+
+
+METRICS: Final = {
+    metric.name: metric
+    for metric in (
+        Metric("params", PARAMS, human_count),
+        Metric("macs", MACS, human_count, counts=True),
+        Metric("flops", FLOPS, human_count, counts=True),
+        Metric("weight_bytes", BYTES, human_bytes),
+        Metric("peak_activation_bytes", BYTES, human_bytes),
+        Metric("latency", SECONDS, human_count),
+    )
+}
+"""What a budget can limit, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The limits of one metric.
+
+    Attributes:
+        metric: a name in `METRICS`.
+        max: that it may reach, in base units.
+        min: that it must reach.
+        grow: share that it may grow over the baseline.
+        floor: growth in base units that is always allowed.
+        level: whether breaking it fails the check, or warns.
+        source: FILE:LINE of the metric, for the reader; empty where there is no file.
+        sources: FILE:LINE of each of its keys.
+        device: of latency, where to time.
+        threads: of latency.
+        machine: of latency, the one that `max` was set for; None where nobody said.
+    """
+
+    metric: str
+    max: Decimal | None = None
+    min: Decimal | None = None
+    grow: float | None = None
+    floor: Decimal | None = None
+    level: Level = "error"
+    source: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    threads: int | Literal["all"] = 1
+    machine: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One model and its limits.
+
+    Attributes:
+        name: of the budget; the key in the lock.
+        target: as `convcost model` takes it, relative to `folder`.
+        args: for the callable.
+        inputs: of the model; empty for its own.
+        limits: at most one a metric.
+        message: that stands beside a failure.
+        source: FILE:LINE of the budget; empty where there is no file.
+        folder: that the target is relative to.
+    """
+
+    name: str
+    target: str
+    folder: Path
+    args: Mapping[str, object] = field(default_factory=dict)
+    inputs: tuple[Input, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    message: str | None = None
+    source: str = ""
+
+
+def limits_from(maxima: Mapping[str, str | int | None]) -> tuple[Limit, ...]:
+    """Limits that are maxima alone, as `{"params": "4.3 M"}`; a None is no limit.
+
+    Raises:
+        ConvcostError: a quantity of another kind, or no limit at all.
+    """
+    limits = []
+    for name, text in maxima.items():
+        if text is None:
+            continue
+        try:
+            limits.append(Limit(name, max=quantity(text, METRICS[name].kind)))
+        except ConvcostError as error:
+            msg = f"max_{name} {error}"
+            raise ConvcostError(msg) from error
+    if not limits:
+        msg = f"a check must have a limit; give one of {', '.join(f'max_{name}' for name in maxima)}."
+        raise ConvcostError(msg)
+    return tuple(limits)
