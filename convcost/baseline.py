@@ -129,7 +129,7 @@ def _questions(budget: Budget, base: Base) -> list[str]:
         lacks = lacks if base.damage else f"{revision} has no such budget"
         return [f"{lacks}: the model was counted there with today's {_and(QUESTION.values())}."]
     other = [key for name, key in QUESTION.items() if own is not None and getattr(own, name) != getattr(budget, name)]
-    return [f"{revision} has another {_and(other)}: the model was counted there with that."] if other else []
+    return [f"{revision} has its own {_and(other)}, used to count the model there."] if other else []
 
 
 def _and(words: Iterable[str]) -> str:

@@ -507,7 +507,7 @@ class TestAgainstAnotherRevision:
         code, result = checked(capsys, "--base", "HEAD")
         (budget,) = result["budgets"]
         assert (code, budget["metrics"][0]["baseline"], budget["metrics"][0]["actual"]) == (1, MACS, factor * MACS)
-        said = f"HEAD ({revision[:9]}) has another {key}: the model was counted there with that."
+        said = f"HEAD ({revision[:9]}) has its own {key}, used to count the model there."
         assert said in budget["notes"]
 
     @pytest.mark.parametrize(
