@@ -186,7 +186,7 @@ def _init(budget: Budget, config: Path | None) -> int:
 
 
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
-    """Every output of one result: files first, then stdout, then the notes."""
+    """Every output of one result: files and the job's summary first, then stdout, then the notes."""
     from convcost.check_reports.github import workflow_commands, write_summary  # noqa: PLC0415 - help does without
 
     if junit is not None:
@@ -194,6 +194,7 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
         from convcost.render.files import write_whole  # noqa: PLC0415 - only for those who ask for it
 
         write_whole(junit, lambda path: write_junit(path, result), "--junit")
+    problem = write_summary(result)
     if form is CheckFormat.github:
         deliver_text("".join(f"{line}\n" for line in workflow_commands(result)), result, export)
     elif form is CheckFormat.markdown:
@@ -204,7 +205,7 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
         deliver(result, o.OutputFormat(form.value), export, table_shown=False)
     say(result.warnings, "note")
     say(result.errors, "error")
-    if problem := write_summary(result):
+    if problem is not None:
         say([problem], "warning")
 
 

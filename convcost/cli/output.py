@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from functools import partial
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
 
     from convcost.columns import Column
 
-__all__ = ["Result", "deliver", "deliver_text", "fitted", "is_terminal", "refuse_exports", "say", "terminal_width"]
+__all__ = [
+    "Result",
+    "close_stdout",
+    "deliver",
+    "deliver_text",
+    "fitted",
+    "is_terminal",
+    "refuse_exports",
+    "say",
+    "terminal_width",
+]
 
 
 class Result(Protocol):
@@ -71,7 +82,8 @@ def fitted(line: str, stream: TextIO) -> str:
         return line
     import textwrap  # noqa: PLC0415 - only on a terminal
 
-    return textwrap.fill(line, terminal_width(), subsequent_indent="  ")
+    # a path or a name is copied, never cut
+    return textwrap.fill(line, terminal_width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def terminal_width() -> int:
@@ -124,7 +136,18 @@ def deliver_text(text: str, result: Result, exports: Iterable[Path] | None) -> N
 
 
 def _out(text: str) -> None:
-    sys.stdout.write(text)
+    """Write to stdout; a reader that closed the pipe has seen enough, and what is left to say and to return stays."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_stdout()
+
+
+def close_stdout() -> None:
+    """Let whatever is still written to stdout go nowhere, the interpreter's last flush too."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _export(result: Result, exports: Iterable[Path] | None, payload: dict[str, Any] | None) -> None:
