@@ -239,9 +239,10 @@ def _based(budget: Budget, checkout: Checkout, *, timed: bool) -> Baseline:
 
 def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptions) -> ForwardTiming:
     from convcost.nn.measure_forwards import measure_forwards  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.user_code import users_code  # noqa: PLC0415 - the same
 
     options.tell(f"timing {budget.name} for {options.time_budget:g} s ...")
-    with _standing_in(budget.folder):
+    with _standing_in(budget.folder), users_code(budget.target):
         head = load_forward(budget.target, budget.inputs, budget.args)
         request = TimingOptions((limit.device,), limit.threads, "pinned", options.time_budget)
         return measure_forwards(head, baseline.forward if limit.grow is not None else None, request)

@@ -16,7 +16,7 @@ from convcost.network_files import read_network, read_packaged_network
 from convcost.nn.build import build
 from convcost.nn.load_file import load_exported, refuse_code
 from convcost.nn.load_zoo import zoo_factory
-from convcost.nn.user_code import attribute, import_path, import_user_module, quiet_stdout, refuse_raised
+from convcost.nn.user_code import attribute, import_user_module, refuse_raised, users_code
 from convcost.tree import place
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
     if scheme == "network" and colon:
         return _from_network(read_packaged_network(name, given), device)
     if scheme in {"torchvision", "timm"} and colon:
-        with quiet_stdout():
+        with users_code(target):
             return _called(target, zoo_factory(scheme, name), given, device)
     path = Path(target)
     if path.suffix == ".toml":
@@ -78,8 +78,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
             "torchvision:NAME, timm:NAME or FILE.pt2; give one that is there."
         )
         raise ConvcostError(msg)
-    folders = [Path(where).resolve().parent, Path.cwd()] if where.endswith(".py") else [Path.cwd()]
-    with import_path(*folders), quiet_stdout():
+    with users_code(target):
         made = attribute(target, import_user_module(target, where), dotted)
         if isinstance(made, nn.Module):
             _refuse_args(target, given, "it is a module already")

@@ -8,17 +8,18 @@ import os
 import sys
 import sysconfig
 import traceback
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from convcost.errors import ConvcostError, did_you_mean
+from convcost.nn.streams import stdout_to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-__all__ = ["attribute", "import_path", "import_user_module", "other_checkout", "quiet_stdout", "refuse_raised"]
+__all__ = ["attribute", "import_path", "import_user_module", "other_checkout", "refuse_raised", "users_code"]
 
 _FOREIGN: Final = tuple(
     {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[1])}
@@ -82,9 +83,18 @@ def _moved(entry: str, here: Path, there: Path) -> str:
 
 
 @contextmanager
-def quiet_stdout() -> Iterator[None]:
-    """What the user's code prints goes to stderr: stdout is for the data."""
-    with redirect_stdout(sys.stderr):
+def users_code(target: str) -> Iterator[None]:
+    """Inside, the code of a target may run: to be loaded, counted and timed, for all of these can import and print.
+
+    The folder of its file and the current one come first on the import path, and what it writes to stdout goes to
+    stderr, for stdout holds the data.
+
+    Args:
+        target: as the user typed it.
+    """
+    where = target.rpartition(":")[0]
+    own = (Path(where).resolve().parent,) if where.endswith(".py") else ()
+    with import_path(*own, Path.cwd()), stdout_to_stderr():
         yield
 
 
