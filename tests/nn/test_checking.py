@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -259,7 +261,16 @@ class TestAgainstAnotherRevision:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
         assert main(["check", "--base", "HEAD"]) == 2
-        assert "error: base needs a git repository, and this folder is in none" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "error: base needs a git repository that git can read here (fatal: not a git repository" in said
+
+    def test_why_git_refuses_a_repository_is_said(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (project / ".git" / "config").write_text("[core\n")
+        monkeypatch.setenv("LC_ALL", "C")
+        assert main(["check", "--base", "HEAD"]) == 2
+        assert "read here (fatal: bad config line 1 in file .git/config); mend that" in capsys.readouterr().err
 
     def test_the_worktree_is_removed_on_failure(self, project: Path) -> None:
         seen = []
@@ -291,6 +302,34 @@ class TestAgainstAnotherRevision:
         assert done.returncode == 130
         assert worktrees(project) == 1
         assert (project / "out.csv").read_text().splitlines()[1].startswith("net,macs,,")
+
+    @pytest.mark.skipif(os.name == "nt", reason="the filter is a shell's")
+    def test_a_worktree_that_was_only_begun_is_removed_too(self, project: Path, tmp_path: Path) -> None:
+        (project / ".gitattributes").write_text("*.py filter=slow\n")
+        commit(project)
+        git(project, "config", "filter.slow.smudge", f"touch {tmp_path}/begun; sleep 5; cat")
+        command = [sys.executable, "-m", "convcost", "check", "--base", "HEAD"]
+        with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as done:  # noqa: S603 - our own command
+            while not (tmp_path / "begun").exists():
+                assert done.poll() is None
+                time.sleep(0.01)
+            done.send_signal(signal.SIGTERM)
+            done.communicate(timeout=60)
+        assert done.returncode == 130
+        assert worktrees(project) == 1
+        assert not list(project.glob(".git/worktrees/*"))
+
+    def test_the_users_settings_of_git_hold_in_the_checkout(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (project / ".gitattributes").write_text("*.py filter=own\n")
+        commit(project)
+        monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", "filter.own.smudge")
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", 'echo "skip = $GIT_LFS_SKIP_SMUDGE"')
+        with checked_out("HEAD", project) as checkout:
+            assert (checkout.folder / "models.py").read_text() == "skip = 1\n"
 
     def test_git_variables_of_a_hook_do_not_lead_astray(
         self, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
