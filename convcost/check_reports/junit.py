@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
+from convcost.toml_places import split_source
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -57,8 +59,7 @@ def _cases(one: BudgetResult, *, strict: bool) -> Iterator[ET.Element]:
 
 
 def _case(one: BudgetResult, name: str, source: str) -> ET.Element:
-    path, colon, line = source.rpartition(":")
-    place = {"file": _legal(path), "line": line} if colon else {}
+    place = dict(zip(("file", "line"), map(_legal, split_source(source)), strict=False)) if source else {}
     return ET.Element("testcase", {"classname": _legal(one.budget.name), "name": name, **place})
 
 

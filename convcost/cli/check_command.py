@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,12 +16,14 @@ from convcost.budget import Budget, limits_from
 from convcost.check_columns import CHECK_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
-from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say
+from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say, write_out
 from convcost.columns import choose_columns
 from convcost.errors import ConvcostError
 from convcost.inputs import parse_arg, parse_input
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from convcost.check_result import CheckResult
 
 __all__ = ["check_command"]
@@ -128,15 +131,16 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     )
     tell = _tell if is_terminal(sys.stderr) else (lambda line: None)  # noqa: ARG005 - nobody looks
     options = CheckOptions(base, strict, update, time_budget, tell)
-    if target is not None:
-        given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
-        budget = Budget(_name(target), target, Path.cwd(), args, given)
-        if init:
-            return _init(budget, config)
-        configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
-    else:
-        configuration = choose_budgets(load_configuration(config), only or ())
-    result, moved = api.check_configuration(configuration, options)
+    with _refusals_told(form):
+        if target is not None:
+            given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
+            budget = Budget(_name(target), target, Path.cwd(), args, given)
+            if init:
+                return _init(budget, config)
+            configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
+        else:
+            configuration = choose_budgets(load_configuration(config), only or ())
+        result, moved = api.check_configuration(configuration, options)
     _deliver(replace(result, columns=fields), form, export, junit)
     if update:
         say([f"convcost.lock: {', '.join(moved)} written" if moved else "convcost.lock: nothing moved"], "note")
@@ -185,21 +189,36 @@ def _init(budget: Budget, config: Path | None) -> int:
     return 0
 
 
+@contextmanager
+def _refusals_told(form: CheckFormat) -> Iterator[None]:
+    """What keeps a check from being done stands in the pull request too: as annotations, and in the job's summary."""
+    try:
+        yield
+    except ConvcostError as error:
+        from convcost.check_reports.github import refusal_commands, write_summary  # noqa: PLC0415 - help does without
+        from convcost.check_reports.markdown import refusal_markdown  # noqa: PLC0415 - the same
+
+        if problem := write_summary(refusal_markdown(error.lines)):
+            say([problem], "warning")
+        if form is CheckFormat.github:
+            write_out("".join(f"{line}\n" for line in refusal_commands(error)))
+        raise
+
+
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
     """Every output of one result: files and the job's summary first, then stdout, then the notes."""
     from convcost.check_reports.github import workflow_commands, write_summary  # noqa: PLC0415 - help does without
+    from convcost.check_reports.markdown import check_markdown  # noqa: PLC0415 - the same
 
     if junit is not None:
         from convcost.check_reports.junit import write_junit  # noqa: PLC0415 - the same
         from convcost.render.files import write_whole  # noqa: PLC0415 - only for those who ask for it
 
         write_whole(junit, lambda path: write_junit(path, result), "--junit")
-    problem = write_summary(result)
+    problem = write_summary(check_markdown(result))
     if form is CheckFormat.github:
         deliver_text("".join(f"{line}\n" for line in workflow_commands(result)), result, export)
     elif form is CheckFormat.markdown:
-        from convcost.check_reports.markdown import check_markdown  # noqa: PLC0415 - only for this format
-
         deliver_text(check_markdown(result), result, export)
     else:
         deliver(result, o.OutputFormat(form.value), export, table_shown=False)

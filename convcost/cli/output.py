@@ -26,6 +26,7 @@ __all__ = [
     "refuse_exports",
     "say",
     "terminal_width",
+    "write_out",
 ]
 
 
@@ -116,26 +117,26 @@ def deliver(
             from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
 
             width = terminal_width() if is_terminal(sys.stdout) else None
-            _out(f"{fitted(result.head, sys.stdout)}\n{plain_table(result.columns, result.rows, width)}\n\n")
-        _out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
+            write_out(f"{fitted(result.head, sys.stdout)}\n{plain_table(result.columns, result.rows, width)}\n\n")
+        write_out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
         return
     from convcost.render.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
 
     if form is OutputFormat.json:
-        _out(json_text(payload or result.to_dict()))
+        write_out(json_text(payload or result.to_dict()))
     else:
-        _out(TEXT_FORMATS[form.value](result.to_frame()))
+        write_out(TEXT_FORMATS[form.value](result.to_frame()))
     say(result.verdicts, "note")
 
 
 def deliver_text(text: str, result: Result, exports: Iterable[Path] | None) -> None:
     """Write the files, then a text that was made of the result; its verdicts go to stderr."""
     _export(result, exports, None)
-    _out(text)
+    write_out(text)
     say(result.verdicts, "note")
 
 
-def _out(text: str) -> None:
+def write_out(text: str) -> None:
     """Write to stdout; a reader that closed the pipe has seen enough, and what is left to say and to return stays."""
     try:
         sys.stdout.write(text)
