@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convcost.errors import ConvcostError, did_you_mean
-from convcost.inputs import Input
+from convcost.inputs import TARGET_RULE, Input
 from convcost.network_files import read_network, read_packaged_network
 from convcost.nn.build import build
 from convcost.nn.load_file import load_exported, refuse_code
@@ -73,10 +73,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
         return _from_file(target, path, given)
     where, colon, dotted = target.rpartition(":")
     if not colon or not where or not dotted:
-        msg = (
-            f"target (={target}) must be package.module:callable, file.py:callable, FILE.toml, network:NAME, "
-            "torchvision:NAME, timm:NAME or FILE.pt2; give one that is there."
-        )
+        msg = f"target (={target}) {TARGET_RULE}"
         raise ConvcostError(msg)
     with users_code(target):
         made = attribute(target, import_user_module(target, where), dotted)

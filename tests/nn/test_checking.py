@@ -195,7 +195,7 @@ def test_a_model_that_does_not_load_is_exit_code_2_beside_the_others_verdicts(
     forget_models()
     assert main(["check", "--format", "csv"]) == 2
     streams = capsys.readouterr()
-    assert "error: convcost.toml:1: gone: target (=models.py:Gone) must name something that is there" in streams.err
+    assert "error: convcost.toml:2:10: gone: target (=models.py:Gone) must name something that is there" in streams.err
     assert [line.split(",")[:3] for line in streams.out.splitlines()[1:]] == [
         ["gone", "macs", ""],
         ["tight", "macs", str(MACS)],
@@ -451,6 +451,20 @@ def test_every_output_comes_from_one_run(project: Path, monkeypatch: pytest.Monk
     assert json.loads((project / "out.json").read_text())["passed"] is False
     assert (project / "out.csv").read_text().splitlines()[1].startswith(f"net,macs,{MACS},80000,")
     assert (project / "out.xlsx").stat().st_size > 0
+
+
+def test_what_refuses_a_configuration_stands_in_the_pull_request(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(project / "convcost.toml", '"1 %"', "1")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project / "summary.md"))
+    assert main(["check", "--format", "github"]) == 2
+    streams = capsys.readouterr()
+    assert streams.out.startswith("::error file=convcost.toml,line=4,col=32,title=convcost%3A not checked::budget.net.")
+    assert streams.err.startswith("error: convcost.toml:4:32: budget.net.macs.grow (=1) must be a text")
+    assert "- convcost.toml:4:32: budget.net.macs.grow" in (project / "summary.md").read_text(encoding="utf-8")
+    assert main(["check", "--format", "json"]) == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_the_configuration_and_its_schema_are_printed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
