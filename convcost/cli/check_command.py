@@ -127,6 +127,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         update=update,
         init=init,
         based=base is not None,
+        judging=bool(only or strict or columns or export or junit or form is not CheckFormat.table),
         limited=any(text is not None for text in maxima.values()) or bool(target is None and (inputs or arg)),
     )
     tell = _tell if is_terminal(sys.stderr) else (lambda line: None)  # noqa: ARG005 - nobody looks
@@ -147,11 +148,20 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     return _code(result)
 
 
-def _refuse_mixtures(*, target: bool, filed: bool, update: bool, init: bool, based: bool, limited: bool) -> None:  # noqa: PLR0913 - each is an option
+def _refuse_mixtures(  # noqa: PLR0913 - each is an option, or some of one kind
+    *, target: bool, filed: bool, update: bool, init: bool, based: bool, judging: bool, limited: bool
+) -> None:
     """Refuse options that exclude each other."""
     rules = (
         (init and not target, "--init must come with a TARGET to count; write convcost check --init TARGET."),
         (init and (limited or update or based), "--init takes its limits from today's figures; leave the others out."),
+        (
+            init and judging,
+            (
+                "--init writes a file and judges nothing; leave out --only, --strict, --format, --columns, --export "
+                "and --junit."
+            ),
+        ),
         (update and based, "--update and --base exclude each other: the lock holds the figures of this revision."),
         (
             target and not init and (filed or update),
@@ -179,9 +189,11 @@ def _name(target: str) -> str:
 
 def _init(budget: Budget, config: Path | None) -> int:
     from convcost.checking import count_budget  # noqa: PLC0415 - help does without pydantic
-    from convcost.config_files import first_path, write_first  # noqa: PLC0415 - the same
+    from convcost.config_files import first_path, relative_target, write_first  # noqa: PLC0415 - the same
 
     path = first_path(config)
+    folder = path.resolve().parent
+    budget = replace(budget, folder=folder, target=relative_target(budget.target, folder))
     report = count_budget(budget)
     write_first(path, replace(budget, inputs=tuple(map(parse_input, report.inputs))), report.totals)
     say([f"{path}: written with the figures of today + 10 %; convcost check --update writes the lock."], "note")

@@ -8,17 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
 
 import convcost
 from convcost.cli import main
+from convcost.config_files import load_configuration
 from convcost.revision import checked_out
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MODEL = """
 import torch
@@ -393,6 +391,59 @@ def test_init_writes_a_configuration_that_passes_and_never_over_another(
     assert "args = { width = 4 }" in text
     assert "macs =" in text
     assert main(["check"]) == 0
+
+
+@pytest.mark.parametrize("name", ["sub/c.toml", "sub/pyproject.toml", "../beside.toml"])
+def test_the_first_configuration_is_read_where_it_lies(project: Path, name: str) -> None:
+    (project / "sub").mkdir()
+    edit(project / "models.py", "width=8)", "width=8, options=None)")
+    words = ["--input", "1x3x8x8", "--arg", 'options={"a b": [1, True], "c": 0.5}', "--config", name]
+    forget_models()
+    assert main(["check", "--init", "models.py:Net", *words]) == 0
+    (budget,) = load_configuration(Path(name)).budgets
+    assert budget.args == {"options": {"a b": [1, True], "c": 0.5}}
+    forget_models()
+    assert main(["check", "--config", name]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--arg", "options=None"], "arg (=None) must have a form in TOML; leave it out, or wrap the target"),
+        (["--only", "net"], "--init writes a file and judges nothing;"),
+        (["--columns", "budget"], "--init writes a file and judges nothing;"),
+        (["--strict"], "--init writes a file and judges nothing; leave out --only, --strict, --format"),
+        (["--format", "json"], "--init writes a file and judges nothing;"),
+        (["--export", "out.csv"], "--init writes a file and judges nothing;"),
+        (["--junit", "out.xml"], "--init writes a file and judges nothing;"),
+    ],
+)  # fmt: skip
+def test_what_a_first_configuration_cannot_have_is_refused(
+    project: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forget_models()
+    edit(project / "models.py", "width=8)", "width=8, options=None)")
+    assert main(["check", "--init", "models.py:Net", "--input", "1x3x8x8", "--config", "new.toml", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (project / "new.toml").exists()
+
+
+@pytest.mark.parametrize("nearer", ["convcost.toml", "pyproject.toml"])
+def test_the_configuration_of_the_nearest_folder_wins_and_convcost_toml_within_one(
+    project: Path, nearer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = project / "package"
+    package.mkdir()
+    inner = CONFIG.replace("budget.net", "budget.inner")
+    (package / nearer).write_text(inner if nearer == "convcost.toml" else inner.replace("[", "[tool.convcost.", 1))
+    (package / "pyproject.toml").touch()
+    monkeypatch.chdir(package)
+    assert [one.name for one in load_configuration().budgets] == ["inner"]
+    (package / "pyproject.toml").write_text("[tool.other]\n")
+    (package / "convcost.toml").unlink(missing_ok=True)
+    assert [one.name for one in load_configuration().budgets] == ["net"]
+    (project / "pyproject.toml").write_text("[tool.convcost]\n")
+    assert [one.name for one in load_configuration().budgets] == ["net"]
 
 
 @pytest.mark.usefixtures("project")
