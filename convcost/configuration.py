@@ -268,7 +268,8 @@ def _mistake(error: dict[str, Any], file: TomlFile, root: Key) -> Mistake:
         return Mistake(place, f"{name} is no key of this table; {did_you_mean(str(inner[-1]), _known(inner))}")
     key = str(inner[-1]) if inner else "budget"
     if kind == "missing" and key == "budget":
-        return Mistake(place, "there must be a budget; write [budget.NAME] with a target and a limit.")
+        table = ".".join(map(str, (*root, "budget", "NAME")))
+        return Mistake(place, f"there must be a budget; write [{table}] with a target and a limit.")
     rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; mend it there")
     value = "" if kind == "missing" else f" (={as_text(error['input'])})"
     return Mistake(place, f"{name}{value} {rule.format(key=key, expected=error.get('ctx', {}).get('expected'))}.")

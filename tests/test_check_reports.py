@@ -142,7 +142,9 @@ def test_a_document_is_cut_between_lines(most: int) -> None:
 
 def test_junit_holds_one_case_a_limit_with_its_place() -> None:
     root = ET.fromstring(junit_xml(result(failing('a<b>\x00&"é'))))  # noqa: S314 - our own text
-    assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("1", "1", "0", "0")
+    counts = {"tests": "1", "failures": "1", "errors": "0"}
+    assert dict(root.attrib) == {"name": "convcost", **counts}
+    assert dict(root[0].attrib) == {"name": 'a<b>\ufffd&"é', **counts, "skipped": "0"}
     (case,) = root.iter("testcase")
     assert dict(case.attrib) == {
         "classname": 'a<b>\ufffd&"é',
@@ -153,6 +155,36 @@ def test_junit_holds_one_case_a_limit_with_its_place() -> None:
     (failure,) = case
     assert failure.get("message") == "309 k is over max 100 k by 209 k (208.7 %)"
     assert "body  16→64" in (failure.text or "")
+
+
+ATTRIBUTES = {  # of junit-10.xsd, those that are needed first; jenkinsci/xunit-plugin, xsd/
+    "testsuites": ((), ("name", "time", "tests", "failures", "errors")),
+    "testsuite": (
+        ("name", "tests", "failures", "errors"),
+        ("group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"),
+    ),
+    "testcase": (("name",), ("time", "classname", "group", "file", "line")),  # the last two are ours
+    "failure": ((), ("type", "message")),
+    "error": ((), ("type", "message")),
+    "skipped": ((), ("type", "message")),
+    "system-out": ((), ()),
+}
+INNER = {
+    "testsuites": {"testsuite"},
+    "testsuite": {"testsuite", "testcase", "system-out", "system-err"},
+    "testcase": {"skipped", "error", "failure", "system-out", "system-err"},
+}
+
+
+def test_junit_keeps_to_the_schema_of_jenkins() -> None:
+    limits = [Limit("macs", max=Decimal(100_000)), Limit("params", max=Decimal(1))]
+    found = [Found(90_000, uncounted=2), Found(None, why="other machine"), Found(2)]
+    judged = tuple(judge(limits[one.actual == 2], one) for one in found)
+    broken = BudgetResult(Budget("broken", "x", Path()), judged, error="no x")
+    for element in ET.fromstring(junit_xml(result(broken, failing()))).iter():  # noqa: S314 - our own text
+        needed, allowed = ATTRIBUTES[element.tag]
+        assert set(needed) <= set(element.attrib) <= {*needed, *allowed}
+        assert {child.tag for child in element} <= INNER.get(element.tag, set())
 
 
 @pytest.mark.parametrize(
