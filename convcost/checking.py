@@ -13,7 +13,7 @@ from convcost.check_result import BudgetResult, CheckResult
 from convcost.errors import ConvcostError, NeedsValuesError, did_you_mean
 from convcost.lock import entry_of
 from convcost.remedy import REMEDIED, find_remedy
-from convcost.request import TimingOptions
+from convcost.request import TimingOptions, require_time_budget
 from convcost.revision import checked_out
 from convcost.targets import count_target, load_forward
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from convcost.remedy import Remedy
     from convcost.report import ModelReport
     from convcost.revision import Checkout
+    from convcost.timing import Conditions
 
 __all__ = [
     "Baseline",
@@ -58,6 +59,10 @@ class CheckOptions:
     accept: bool = False
     time_budget: float = 8.0
     tell: Callable[[str], None] = lambda line: None  # noqa: ARG005 - nobody listens
+
+    def __post_init__(self) -> None:
+        """Refuse at once what would be refused for each budget after it was counted."""
+        require_time_budget(self.time_budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,15 @@ def _check_one(budget: Budget, baseline: Baseline | Checkout, options: CheckOpti
             return _unchecked(
                 budget, f"{f'{latency.source}: ' if latency.source else ''}{budget.name} latency: {error}"
             )
-    return judge_report(budget, report, baseline, options, timing)
+    result = judge_report(budget, report, baseline, options, timing)
+    return result if latency is None else replace(result, timed=_conditions(latency))
+
+
+def _conditions(limit: Limit) -> Conditions:
+    """What a latency is timed under here."""
+    from convcost.nn.measure import conditions_for  # noqa: PLC0415 - import convcost does without torch
+
+    return conditions_for(TimingOptions((limit.device,), limit.threads), limit.device)[0]
 
 
 def _unchecked(budget: Budget, error: str) -> BudgetResult:

@@ -5,6 +5,7 @@ Counts go by powers of ten (k M G T P E Z Y R Q), bytes by powers of ten (MB) wh
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "TIMES",
     "human_bytes",
     "human_count",
+    "human_percent",
     "human_ratio",
     "human_share",
     "human_time",
@@ -78,6 +80,17 @@ def human_ratio(ratio: float) -> str:
 def human_share(share: float) -> str:
     """A share as a percentage, such as `12.5 %`."""
     return f"{100 * share:.1f} %"
+
+
+def human_percent(share: float, sign: str = "") -> str:
+    """A share of any size as a percentage of three digits or more, without an exponent; `sign` "+" shows one.
+
+    >>> human_percent(0.0123), human_percent(62.95, "+"), human_percent(1.5e-7)
+    ('1.23 %', '+6295 %', '0.000015 %')
+    """
+    percent = 100 * share
+    digits = Decimal(f"{percent:.0f}" if abs(percent) >= 100 else f"{percent:.3g}")  # noqa: PLR2004 - three digits
+    return f"{digits:{sign}f} %"
 
 
 def number_of(noun: str, count: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["STDERR", "STDOUT", "stdout_to_stderr", "taken_from"]
+__all__ = ["STDERR", "STDOUT", "quiet_stdout", "taken_from"]
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -45,7 +45,7 @@ def taken_from(descriptor: int, action: Callable[[], object], separate: Callable
 
 
 @contextmanager
-def stdout_to_stderr() -> Iterator[None]:
+def quiet_stdout() -> Iterator[None]:
     """What is printed or written to stdout's descriptor goes to stderr; nowhere when that is closed."""
     with Path(os.devnull).open("wb") as nowhere:
         target = STDERR if _is_open(STDERR) else nowhere.fileno()

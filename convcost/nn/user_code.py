@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from convcost.errors import ConvcostError, did_you_mean
-from convcost.nn.streams import stdout_to_stderr
+from convcost.nn.streams import quiet_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def users_code(target: str) -> Iterator[None]:
     """
     where = target.rpartition(":")[0]
     own = (Path(where).resolve().parent,) if where.endswith(".py") else ()
-    with import_path(*own, Path.cwd()), stdout_to_stderr():
+    with import_path(*own, Path.cwd()), quiet_stdout():
         yield
 
 

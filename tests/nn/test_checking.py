@@ -359,6 +359,8 @@ class TestAgainstAnotherRevision:
         code, result = checked(capsys, "--time-budget", "0.6")
         latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
         assert (code, latency["verdict"]) == (0, "skipped")
+        assert (latency["device"], latency["threads"]) == ("cpu", 1)
+        assert latency["torch_version"] == torch.__version__
         assert latency["reason"].startswith("other machine: the limit was set for another one, this is ")
 
 
@@ -467,6 +469,7 @@ def test_a_target_alone_needs_no_file(capsys: pytest.CaptureFixture[str]) -> Non
         (["--init"], "--init must come with a TARGET to count"),
         (["--only", "nett"], "only (=nett) must be a budget of convcost.toml; did you mean net?"),
         (["--config", "no.toml"], "config (=no.toml) must be a file that can be read (No such file or directory)"),
+        (["--time-budget", "0"], "time_budget (=0.0) must be a number of seconds above 0; 8 is the default."),
         (["--junit", "no/folder.xml"], "--junit (=no/folder.xml) must be in a folder that can be written"),
         (["--export", "out.docx"], "--export (=out.docx) must end in .csv, .json"),
         (["--format", "xml"], "Invalid value for '--format'"),
