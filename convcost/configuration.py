@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from convcost.quantities import Kind
     from convcost.toml_places import Key, TomlFile
 
-__all__ = ["Configuration", "ConfigurationError", "effective", "read_budgets", "schema"]
+__all__ = ["Configuration", "ConfigurationError", "read_budgets", "schema"]
 
 
 class ConfigurationError(TomlError):
@@ -284,34 +284,3 @@ def _known(inner: tuple[str | int, ...]) -> tuple[str, ...]:
     if len(inner) == 3:  # noqa: PLR2004 - budget, its name, the key
         return tuple(budget.model_fields)
     return tuple(budget.model_fields[inner[2]].annotation.model_fields)
-
-
-def effective(configuration: Configuration) -> dict[str, Any]:
-    """What a configuration means, in base units, with every default written out."""
-
-    def limits(limit: Limit) -> dict[str, Any]:
-        metric = METRICS[limit.metric]
-        numbers = {name: getattr(limit, name) for name in ("max", "min", "floor")}
-        shown = {name: metric.exact(float(value)) for name, value in numbers.items() if value is not None}
-        timed = {name: getattr(limit, name) for name in ("device", "threads", "machine")}
-        return {
-            **shown,
-            **({"grow": f"{100 * limit.grow:g} %"} if limit.grow is not None else {}),
-            "level": limit.level,
-            **(timed if limit.metric == "latency" else {}),
-            "source": limit.source,
-        }
-
-    return {
-        "file": configuration.source,
-        "budget": {
-            budget.name: {
-                "target": budget.target,
-                "args": dict(budget.args),
-                "input": [str(one) for one in budget.inputs],
-                **{limit.metric: limits(limit) for limit in budget.limits},
-                "message": budget.message,
-            }
-            for budget in configuration.budgets
-        },
-    }

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from convcost.budget import METRICS
-from convcost.configuration import ConfigurationError, effective, read_budgets, schema
+from convcost.configuration import ConfigurationError, read_budgets, schema
 from convcost.errors import ConvcostError
 from convcost.inputs import Input
 from convcost.toml_places import parse_toml
@@ -162,18 +162,6 @@ def test_the_schema_knows_exactly_the_keys_that_are_read() -> None:
     table = budget["properties"]["latency"]["anyOf"][-1]
     assert set(table["properties"]) == {"max", "grow", "floor", "level", "device", "threads", "machine"}
     json.dumps(schema())
-
-
-def test_the_effective_configuration_writes_every_default_out() -> None:
-    shown = effective(read(EXAMPLE))
-    assert shown["budget"]["mobilenet"]["macs"] == {
-        "max": "580,000,000",
-        "floor": "2,000,000",
-        "grow": "1 %",
-        "level": "error",
-        "source": "convcost.toml:6",
-    }
-    assert shown["budget"]["mobilenet"]["latency"]["threads"] == 1
 
 
 def mutated(text: str, source: random.Random) -> str:

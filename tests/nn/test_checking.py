@@ -526,4 +526,4 @@ def test_the_configuration_and_its_schema_are_printed(project: Path, capsys: pyt
     assert main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["properties"]["budget"]["minProperties"] == 1
     assert main(["config", "show"]) == 0
-    assert json.loads(capsys.readouterr().out)["budget"]["net"]["macs"]["max"] == "100,000"
+    assert json.loads(capsys.readouterr().out)["budget"]["net"]["macs"]["max"] == 100_000
