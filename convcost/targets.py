@@ -163,6 +163,6 @@ def _wanted(target: str, given: tuple[Input, ...], loaded: Loaded) -> tuple[Inpu
     """The inputs that were given, else the target's own."""
     wanted = given or loaded.default_input
     if not wanted:
-        msg = f"target (={target}) must be given an input; write --input 1x3x224x224."
+        msg = f"target (={target}) must be given an input; write one such as 1x3x224x224."
         raise ConvcostError(msg)
     return wanted

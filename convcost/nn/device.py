@@ -183,7 +183,8 @@ def refusal(needed: int, device: torch.device) -> str | None:
     if free is None or needed <= free:
         return None
     where = "this machine" if device.type == "cpu" else str(device)
-    return f"not timed: it needs {human_bytes(needed)} and {where} has {human_bytes(free)} free; lower --h or --bs"
+    found = f"it needs {human_bytes(needed)} and {where} has {human_bytes(free)} free"
+    return f"not timed: {found}; take a smaller input or batch"
 
 
 def other_load(seconds: float) -> float | None:

@@ -152,7 +152,7 @@ def machine_notes(
         if load is not None and load > max(0.0, cores - threads) + MOST_LOAD:
             said.append(
                 f"other programs keep {load:.1f} of {cores} processors busy and {threads} are wanted here: "
-                "these timings are not to be trusted; close them or lower --threads."
+                "these timings are not to be trusted; close them, or use fewer threads."
             )
         elif load is not None and load > MOST_LOAD:
             said.append(f"other programs keep {load:.1f} of {cores} processors busy: close them for a quieter timing.")

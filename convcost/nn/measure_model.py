@@ -12,6 +12,7 @@ from convcost.errors import ConvcostError
 from convcost.nn.clock import clock_for, interleave
 from convcost.nn.device import refusal, resolve_device
 from convcost.nn.measure import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
+from convcost.nn.user_code import mended, raised
 from convcost.timing import summarise
 
 if TYPE_CHECKING:
@@ -105,13 +106,13 @@ def forward_call(
 
     try:
         call()
-    except RuntimeError as error:
+    except Exception as error:
         raise _does_not_run(error) from error
     return call
 
 
 def _does_not_run(error: Exception) -> ConvcostError:
-    return ConvcostError(f"the model could not run: {str(error).partition(chr(10))[0]}; change --input.")
+    return ConvcostError(f"the model could not run: {raised(error)}; {mended(error)}.")
 
 
 def _distinct_calls(
@@ -139,7 +140,7 @@ def _distinct_calls(
     hooks = [p.register_forward_hook(remember, with_kwargs=True) for p in model.modules() if is_one_row(p)]
     try:
         model(*placed[0], **placed[1])
-    except RuntimeError as error:
+    except Exception as error:
         raise _does_not_run(error) from error
     finally:
         for hook in hooks:

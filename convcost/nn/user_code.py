@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-__all__ = ["attribute", "import_path", "import_user_module", "other_checkout", "refuse_raised", "users_code"]
+__all__ = [
+    "attribute",
+    "import_path",
+    "import_user_module",
+    "mended",
+    "other_checkout",
+    "raised",
+    "refuse_raised",
+    "users_code",
+    "users_line",
+]
+
+MOST: Final = 400
+"""Characters of what was raised: torch quotes whole graphs."""
 
 _FOREIGN: Final = tuple(
     {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[1])}
@@ -171,18 +184,22 @@ def refuse_raised(target: str, doing: str, error: BaseException) -> NoReturn:
     Raises:
         ConvcostError: always.
     """
-    kind, text = type(error).__name__, " ".join(str(error).split())
-    what = f"{kind}: {text}" if text else kind
-    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else _own_last_frame(error)
-    at = f" at {place}" if place else ""
     step = (
         'put what runs a script under if __name__ == "__main__"' if isinstance(error, SystemExit) else "mend it there"
     )
-    msg = f"target (={target}) must not raise while {doing}: {what}{at}; {step}, or see the whole with --debug."
+    msg = f"target (={target}) must not raise while {doing}: {raised(error)}; {step}, or see the whole with --debug."
     raise ConvcostError(msg) from error
 
 
-def _own_last_frame(error: BaseException) -> str | None:
+def raised(error: BaseException) -> str:
+    """What was raised, and where in the user's code: `ValueError: too wide at /home/me/net.py:12`."""
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    text = text if len(text) <= MOST else f"{text[: MOST - 3]}..."
+    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else users_line(error)
+    return (f"{kind}: {text}" if text else kind) + (f" at {place}" if place else "")
+
+
+def users_line(error: BaseException) -> str | None:
     """The innermost frame in a file of the user's, as FILE:LINE."""
     own = [
         frame
@@ -190,3 +207,8 @@ def _own_last_frame(error: BaseException) -> str | None:
         if not frame.filename.startswith(("<frozen", *_FOREIGN))
     ]
     return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+
+
+def mended(error: BaseException) -> str:
+    """The next step for a forward pass that raised, in words that fit a configuration and a command line."""
+    return "mend it there, or change the input" if users_line(error) else "change the input"

@@ -45,7 +45,7 @@ def test_a_second_call_has_a_row_of_its_own() -> None:
 
 
 def test_a_model_that_does_not_run_is_one_line() -> None:
-    with pytest.raises(ConvcostError, match=r"^the model could not run: .*; change --input\.$"):
+    with pytest.raises(ConvcostError, match=r"^the model could not run: .*; change the input\.$"):
         measure_model(nn.Linear(8, 8), (torch.zeros(2, 7),), {}, OPTIONS)
 
 

@@ -85,3 +85,39 @@ def test_with_stderr_closed_it_goes_nowhere(folder: Path) -> None:
     words = ("inner/net.py:Net", "--input", "1x3x8x8", "--no-cross-check", "--columns", "name", "--format", "csv")
     done = run(folder, "model", *words, preexec_fn=lambda: os.close(2))
     assert done.stdout.splitlines() == ["name", "conv", "mul#1"]
+
+
+RAISING = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, late=False):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.late = late
+
+    def forward(self, x):
+        out = self.conv(x)
+        if not (self.late and out.device.type == "meta"):
+            self.refuse()
+        return out
+
+    def refuse(self):
+        raise KeyError("first\\nsecond\\n::error::third " + "x" * 1000)
+"""
+
+
+@pytest.mark.parametrize("late", ["false", "true"])  # when it is counted, or not before it is timed
+def test_what_a_forward_raises_is_told_in_full_with_the_users_line_and_a_step_that_fits(
+    late: str, folder: Path
+) -> None:
+    (folder / "inner" / "net.py").write_text(RAISING)
+    edited = CONFIG.replace('input = "1x3x8x8"', f'input = "1x3x8x8"\nargs = {{ late = {late} }}')
+    (folder / "inner" / "convcost.toml").write_text(edited)
+    done = run(folder, "check", "--config", "inner/convcost.toml", "--time-budget", "0.5", "--format", "csv")
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "KeyError: 'first" in line
+    assert "::error::third xxx" in line
+    assert len(line) < 1000
+    assert line.endswith(f"... at {folder}/inner/net.py:17; mend it there, or change the input.")
+    assert done.returncode == 2
