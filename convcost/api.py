@@ -37,7 +37,7 @@ __all__ = [
     "calibrate",
     "check",
     "check_configuration",
-    "check_module",
+    "check_report",
     "compare",
     "count",
     "draw_rooflines",
@@ -416,35 +416,22 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     return replace(result, notes=(*result.notes, *notes)), moved
 
 
-def check_module(  # noqa: PLR0913 - a model, its inputs and its limits
-    model: nn.Module,
-    inputs: Sequence[Any] | Tensor,
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    maxima: Mapping[str, str | int | None],
-    strict: bool = False,
-    device: str = "meta",
-) -> CheckResult:
-    """Check a torch module against limits that are maxima, as the pytest helper does.
+def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *, strict: bool = False) -> CheckResult:
+    """Check a counted model against limits that are maxima, as the pytest helper does.
 
     Args:
-        model: any module.
-        inputs: its positional arguments.
-        kwargs: its keyword arguments.
+        report: of `count`.
         maxima: by metric, each a quantity with its unit.
         strict: a lower bound does not pass.
-        device: as in `count`.
 
     Raises:
-        ConvcostError: a quantity of another kind, no limit, or a module that refuses its input.
+        ConvcostError: a quantity of another kind, or no limit.
     """
     from convcost.budget import Budget, limits_from  # noqa: PLC0415 - import convcost does without them
     from convcost.check_result import CheckResult  # noqa: PLC0415 - the same
     from convcost.checking import CheckOptions, judge_report  # noqa: PLC0415 - the same
 
-    name = type(model).__name__
-    budget = Budget(name, name, Path.cwd(), limits=limits_from(maxima))
-    report = count(model, inputs, kwargs, device=device)
+    budget = Budget(report.target, report.target, Path.cwd(), limits=limits_from(maxima))
     return CheckResult("", (judge_report(budget, report, options=CheckOptions(strict=strict)),), strict)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from convcost.layer_cost import Entry
     from convcost.remedy import Remedy
     from convcost.report import Uncounted
+    from convcost.timing import Conditions
 
 __all__ = ["BudgetResult", "CheckResult", "MetricRow", "remedy_text"]
 
@@ -40,12 +41,27 @@ class MetricRow:
     """One metric of one budget, as the columns see it.
 
     Attributes:
-        budget: its name.
+        of: the budget's result.
         judged: the verdict.
     """
 
-    budget: str
+    of: BudgetResult
     judged: Judgement
+
+    @property
+    def budget(self) -> str:
+        """Its name."""
+        return self.of.budget.name
+
+    @property
+    def message(self) -> str | None:
+        """What the budget says beside a failure."""
+        return self.of.budget.message
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """What the value was timed under; None for one that was not."""
+        return self.of.timed if self.judged.found.machine is not None else None
 
     @property
     def metric(self) -> str:
@@ -104,10 +120,10 @@ class MetricRow:
 
     @property
     def said(self) -> str:
-        """The verdict with what a pass leaves open: `pass (≥, 3 operations uncounted)`."""
-        quiet = self.judged.verdict in {"fail", "warn"} or not self.judged.reason
-        short = self.judged.reason.partition(": ")[0]
-        return self.judged.verdict if quiet else f"{self.judged.verdict} ({short})"
+        """The verdict with what it leaves open, in a few words: `pass (≥, 3 operations uncounted)`."""
+        verdict, (short, colon, _) = self.judged.verdict, self.judged.reason.partition(": ")
+        told = bool(short) if verdict == "pass" else bool(colon) and verdict in {"inconclusive", "skipped"}
+        return f"{verdict} ({short})" if told else verdict
 
     @property
     def level(self) -> str:
@@ -147,6 +163,7 @@ class BudgetResult:
         notes: that change no verdict.
         error: why it could not be checked; None where it could.
         mendable: a limit is passed that another block could mend; none does where `remedy` is None.
+        timed: what its latency was timed under; None where it was not.
     """
 
     budget: Budget
@@ -160,6 +177,7 @@ class BudgetResult:
     notes: tuple[str, ...] = ()
     error: str | None = None
     mendable: bool = False
+    timed: Conditions | None = None
 
     @property
     def verdict(self) -> str:
@@ -230,10 +248,11 @@ class BudgetResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As an object of the JSON."""
-        rows = [MetricRow(self.budget.name, one) for one in self.judged]
+        rows = [MetricRow(self, one) for one in self.judged]
         return {
             "name": self.budget.name,
             "target": self.budget.target,
+            "message": self.budget.message,
             "verdict": self.verdict,
             "metrics": records(METRIC_FIELDS, rows),
             "compared_with": self.compared_with or None,
@@ -297,7 +316,7 @@ class CheckResult:
     @property
     def rows(self) -> tuple[MetricRow, ...]:
         """Every metric of every budget."""
-        return tuple(MetricRow(one.budget.name, judged) for one in self.budgets for judged in one.judged)
+        return tuple(MetricRow(one, judged) for one in self.budgets for judged in one.judged)
 
     @property
     def head(self) -> str:
@@ -319,6 +338,17 @@ class CheckResult:
         own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.all_notes]
         return tuple(dict.fromkeys([*self.notes, *own]))
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What all figures have in common: what counted them, and the machine where something was timed."""
+        entry = next((one.entry for one in self.budgets if one.entry is not None), None)
+        machines = [one.judged.found.machine for one in self.rows if one.judged.found.machine is not None]
+        return {
+            "torch_version": None if entry is None else entry.torch,
+            "counter": None if entry is None else entry.counter,
+            "machine": next(iter(machines), None),
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `convcost check --format json`."""
         return {
@@ -327,6 +357,7 @@ class CheckResult:
             "verdict": self.verdict,
             "strict": self.strict,
             "source": self.source or None,
+            "conditions": self.conditions,
             "budgets": [one.to_dict() for one in self.budgets],
             "notes": list(self.notes),
         }

@@ -16,7 +16,7 @@ from convcost.errors import ConvcostError, did_you_mean
 from convcost.findings import counted_found, timing_found
 from convcost.layer_cost import entry_of
 from convcost.remedy import REMEDIED, find_remedy
-from convcost.request import TimingOptions
+from convcost.request import TimingOptions, require_time_budget
 from convcost.revision import checked_out
 from convcost.units import number_of
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from convcost.forward_timing import ForwardTiming
     from convcost.layer_cost import Entry
     from convcost.report import ModelReport
+    from convcost.timing import Conditions
 
 __all__ = [
     "CheckOptions",
@@ -59,11 +60,12 @@ class CheckOptions:
     tell: Callable[[str], None] = lambda line: None  # noqa: ARG005 - nobody listens
 
     def __post_init__(self) -> None:
-        """Refuse to accept into the lock what another revision was compared with.
+        """Refuse what would be refused for each budget after it was counted, and what contradicts itself.
 
         Raises:
-            ConvcostError: both a base and growth that is accepted.
+            ConvcostError: a time budget below its least, or both a base and growth that is accepted.
         """
+        require_time_budget(self.time_budget)
         if self.base is not None and self.accept:
             msg = f"base (={self.base}) and update exclude each other: the lock holds today's figures; leave one out."
             raise ConvcostError(msg)
@@ -163,7 +165,15 @@ def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions)
             return _unchecked(
                 budget, f"{f'{latency.source}: ' if latency.source else ''}{budget.name} latency: {error}"
             )
-    return judge_report(budget, report, baseline, options, timing)
+    result = judge_report(budget, report, baseline, options, timing)
+    return result if latency is None else replace(result, timed=_conditions(latency))
+
+
+def _conditions(limit: Limit) -> Conditions:
+    """What a latency is timed under here."""
+    from convcost.nn.measure import conditions_for  # noqa: PLC0415 - import convcost does without torch
+
+    return conditions_for(TimingOptions((limit.device,), limit.threads), limit.device)[0]
 
 
 def _unchecked(budget: Budget, error: str) -> BudgetResult:

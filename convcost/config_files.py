@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from convcost.budget import METRICS
 from convcost.configuration import read_budgets
 from convcost.errors import ConvcostError
-from convcost.lock import key_text, lock_text, quoted, read_lock
+from convcost.lock import key_text, lock_text, read_lock
 from convcost.quantities import generous
 from convcost.render.files import require_writable, write_whole
 from convcost.toml_places import parse_toml
+from convcost.toml_text import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,24 +25,34 @@ if TYPE_CHECKING:
     from convcost.lock import Entry
     from convcost.report import Totals
 
-__all__ = ["first_path", "load_configuration", "load_lock", "lock_path", "save_lock", "write_first"]
+__all__ = [
+    "first_path",
+    "load_configuration",
+    "load_lock",
+    "lock_path",
+    "relative_target",
+    "save_lock",
+    "write_first",
+]
 
 CONFIG_NAME: Final = "convcost.toml"
 LOCK_NAME: Final = "convcost.lock"
 PYPROJECT: Final = "pyproject.toml"
+ROOT: Final = ("tool", "convcost")
+"""The way to the configuration in a pyproject.toml."""
 
 
 def load_configuration(path: Path | None = None) -> Configuration:
-    """The configuration of this file; else of the nearest convcost.toml; else of the nearest [tool.convcost].
+    """The configuration of this file; else of this folder, or the first one above it that has one.
 
-    Nearest: in this folder, or the first folder above it.
+    A folder's configuration is its convcost.toml, else [tool.convcost] in its pyproject.toml.
 
     Raises:
         ConvcostError: there is none, it cannot be read, or it has mistakes, each with line and column.
     """
     found = path or _nearest()
     file = parse_toml(_read(found, "config"), _shown(found))
-    root = ("tool", "convcost") if found.name == PYPROJECT else ()
+    root = ROOT if found.name == PYPROJECT else ()
     return read_budgets(file, found.resolve().parent, root)
 
 
@@ -87,43 +98,47 @@ def first_path(path: Path | None) -> Path:
     return wanted
 
 
+def relative_target(target: str, folder: Path) -> str:
+    """A target, of which a file is named from here, as the configuration in another folder names it."""
+    where, colon, name = target.rpartition(":")
+    file, rest = (target, "") if Path(target).is_file() else (where, f"{colon}{name}")
+    return f"{Path(os.path.relpath(file, folder)).as_posix()}{rest}" if Path(file).is_file() else target
+
+
 def write_first(path: Path, budget: Budget, totals: Totals) -> None:
     """Write a configuration with limits 10 % above these figures.
 
     Raises:
         ConvcostError: an argument that TOML has no form for, or the folder cannot be written.
     """
-    limits = [
-        f"{name} = {quoted(generous(getattr(totals, name), metric.kind))}"
+    way = (*(ROOT if path.name == PYPROJECT else ()), "budget", budget.name)
+    limits = {
+        name: generous(getattr(totals, name), metric.kind)
         for name, metric in METRICS.items()
         if name not in {"flops", "latency"}
-    ]
+    }
     try:
-        args = [f"{key_text(key)} = {json.dumps(value, allow_nan=False)}" for key, value in budget.args.items()]
-    except (TypeError, ValueError) as error:
-        msg = f"--arg must have a form in TOML ({error}); write the file by hand, or wrap the target in a function."
+        args = {"args": value_text(budget.args)} if budget.args else {}
+    except ConvcostError as error:
+        msg = f"arg {error}"
         raise ConvcostError(msg) from error
+    inputs = {"input": value_text([str(one) for one in budget.inputs])} if budget.inputs else {}
     lines = [
-        f"[budget.{key_text(budget.name)}]",
-        f"target = {quoted(budget.target)}",
-        *([f"args = {{ {', '.join(args)} }}"] if args else []),
-        *([f"input = [{', '.join(quoted(str(one)) for one in budget.inputs)}]"] if budget.inputs else []),
+        f"[{'.'.join(map(key_text, way))}]",
+        *(f"{key} = {text}" for key, text in {"target": value_text(budget.target), **args, **inputs}.items()),
         '# today\'s figures + 10 %; add grow against convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }',
-        *limits,
+        *(f"{name} = {value_text(limit)}" for name, limit in limits.items()),
     ]
     text = "\n".join(lines) + "\n"
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "--config")
 
 
 def _nearest() -> Path:
-    folders = [Path.cwd(), *Path.cwd().parents]
-    for folder in folders:
+    for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / CONFIG_NAME).is_file():
             return folder / CONFIG_NAME
-    for folder in folders:
-        path = folder / PYPROJECT
-        if path.is_file() and _has_table(path):
-            return path
+        if (folder / PYPROJECT).is_file() and _has_table(folder / PYPROJECT):
+            return folder / PYPROJECT
     msg = (
         f"no {CONFIG_NAME} and no [tool.convcost] in a {PYPROJECT} here or above; write one with "
         "convcost check --init TARGET, or give the limits: convcost check TARGET --max-macs 580M."

@@ -14,13 +14,15 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     create_model,
-    model_validator,
 )
 
 from convcost.budget import METRICS, Budget, Limit
+from convcost.config_rules import broken_rules
 from convcost.errors import ConvcostError, as_text, did_you_mean
-from convcost.inputs import parse_input
+from convcost.inputs import TARGET_RULE, is_target, parse_input
 from convcost.quantities import SECONDS, parse_percent, quantity
+from convcost.request import DEVICE_RULE, is_device
+from convcost.toml_places import Mistake, TomlError
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -30,20 +32,11 @@ if TYPE_CHECKING:
     from convcost.quantities import Kind
     from convcost.toml_places import Key, TomlFile
 
-__all__ = ["Configuration", "ConfigurationError", "effective", "read_budgets", "schema"]
+__all__ = ["Configuration", "ConfigurationError", "read_budgets", "schema"]
 
 
-class ConfigurationError(ConvcostError):
+class ConfigurationError(TomlError):
     """Everything that is wrong with a configuration."""
-
-    def __init__(self, lines: tuple[str, ...]) -> None:
-        super().__init__("\n".join(lines))
-        self._lines = lines
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """One mistake each, as FILE:LINE:COLUMN: what, rule, next step."""
-        return self._lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +64,6 @@ class _Limits(_Table):
     """What all metrics have in common."""
 
     level: Literal["error", "warn"] = Field("error", description="error fails the check, warn does not")
-
-    @model_validator(mode="after")
-    def _hold_together(self) -> _Limits:
-        most, least = getattr(self, "max", None), getattr(self, "min", None)
-        grow, floor = getattr(self, "grow", None), getattr(self, "floor", None)
-        if most is None and least is None and grow is None:
-            raise ConvcostError('must limit something; give max = "..." or grow = "1 %".')
-        if floor is not None and grow is None:
-            raise ConvcostError('must have grow beside floor, for both must be passed to fail; give grow = "1 %".')
-        if most is not None and least is not None and least > most:
-            raise ConvcostError("must have min of at most max; exchange them.")
-        return self
 
 
 def _number(value: object, kind: Kind) -> Decimal:
@@ -116,6 +97,20 @@ def _threads(value: object) -> object:
         return value
     msg = f'(={as_text(value)}) must be a number of at least 1, or "all"; write threads = 1.'
     raise ConvcostError(msg)
+
+
+def _device(value: object) -> object:
+    if isinstance(value, str) and not is_device(value):
+        msg = f"(={as_text(value)}) {DEVICE_RULE}"
+        raise ConvcostError(msg)
+    return value
+
+
+def _target(value: object) -> object:
+    if isinstance(value, str) and value and not is_target(value):
+        msg = f"(={as_text(value)}) {TARGET_RULE}"
+        raise ConvcostError(msg)
+    return value
 
 
 def _inputs(value: object) -> object:
@@ -152,7 +147,10 @@ def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made her
     }
     if metric == "latency":
         fields |= {
-            "device": (str, Field("cpu", description="where to time: cpu, cuda, cuda:1, mps or auto")),
+            "device": (
+                Annotated[str, BeforeValidator(_device)],
+                Field("cpu", description="where to time: cpu, cuda, cuda:1, mps or auto"),
+            ),
             "threads": (_Threads, Field(1, description="of torch on the CPU")),
             "machine": (str, Field(None, description="that max was set for; elsewhere it is skipped")),
         }
@@ -163,22 +161,14 @@ def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made her
     return Annotated[short, WithJsonSchema({"anyOf": [*forms, limits.model_json_schema()]})]
 
 
-class _Budget(_Table):
-    """What all budgets have in common."""
-
-    @model_validator(mode="after")
-    def _limit_something(self) -> _Budget:
-        if all(getattr(self, name) is None for name in METRICS):
-            msg = f"must limit something; give one of {', '.join(METRICS)}."
-            raise ConvcostError(msg)
-        return self
-
-
 @cache
 def _model() -> type[BaseModel]:
     """The whole configuration; made once, when it is needed."""
     fields: dict[str, Any] = {
-        "target": (str, Field(min_length=1, description="as convcost model takes it, relative to this file")),
+        "target": (
+            Annotated[str, BeforeValidator(_target)],
+            Field(min_length=1, description="as convcost model takes it, relative to this file"),
+        ),
         "args": (dict[str, Any], Field(default_factory=dict, description="for the callable")),
         "input": (
             Annotated[
@@ -191,7 +181,7 @@ def _model() -> type[BaseModel]:
         **{metric: (_limits_model(metric), Field(None, description=METRICS[metric].kind.noun)) for metric in METRICS},
         "message": (str, Field(None, description="stands beside a failure")),
     }
-    budget: Any = create_model("budget", __base__=_Budget, **fields)
+    budget: Any = create_model("budget", __base__=_Table, **fields)
     return create_model(
         "convcost", __base__=_Table, budget=(dict[str, budget], Field(min_length=1, description="by name"))
     )
@@ -217,12 +207,13 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
     values: Any = file.values
     for word in root:
         values = values.get(word, {}) if isinstance(values, dict) else values
+    broken = [Mistake(file.place((*root, *way), of_key=True), said) for way, said in broken_rules(values)]
     try:
         checked = _model().model_validate(values)
     except ValidationError as error:
-        found = [_mistake(dict(one), file, root) for one in error.errors(include_url=False)]
-        lines = sorted(found, key=lambda pair: pair[0])
-        raise ConfigurationError(tuple(dict.fromkeys(line for _, line in lines))) from error
+        broken += (_mistake(dict(one), file, root) for one in error.errors(include_url=False))
+    if broken:
+        raise ConfigurationError(file.source, tuple(dict.fromkeys(sorted(broken, key=lambda one: one.place))))
     budgets = tuple(
         _budget(name, value, file, (*root, "budget", name), folder)
         for name, value in checked.budget.items()  # type: ignore[attr-defined]  # the model is made at run time
@@ -236,7 +227,7 @@ def _budget(name: str, value: Any, file: TomlFile, way: Key, folder: Path) -> Bu
         for metric in METRICS
         if getattr(value, metric) is not None
     )
-    source = _line(file, way)
+    source = file.at((*way, "target"))
     return Budget(name, value.target, folder, value.args, tuple(value.input), limits, value.message, source)
 
 
@@ -263,33 +254,25 @@ _RULES: Final = {
 }
 
 
-def _mistake(error: dict[str, Any], file: TomlFile, root: Key) -> tuple[tuple[int, int], str]:
-    """One mistake as a line, and where it stands."""
+def _mistake(error: dict[str, Any], file: TomlFile, root: Key) -> Mistake:
+    """What pydantic found, in our words and with its place."""
     inner, kind = error["loc"], error["type"]
-    if inner and inner[-1] == "max" and (*root, *inner) not in file.keys:
-        inner = inner[:-1]  # the short form
-    way = (*root, *inner)
-    about_key = kind in {"extra_forbidden", "missing"} or (kind == "value_error" and not _is_number(error))
-    place = file.place(way, of_key=about_key)
+    if inner and inner[-1] in {"max", 0} and (*root, *inner) not in file.keys:
+        inner = inner[:-1]  # the short form, in which one value stands for the table or the list
+    place = file.place((*root, *inner), of_key=kind in {"extra_forbidden", "missing"})
     name = ".".join(map(str, inner)) or "the configuration"
     if kind == "value_error":
         text = str(error["ctx"]["error"])
-        said = f"{name} {text}" if text.startswith(("(", "must")) else f"{name}: {text}"
-    elif kind == "extra_forbidden":
-        said = f"{name} is no key of this table; {did_you_mean(str(inner[-1]), _known(inner))}"
-    else:
-        key = str(inner[-1]) if inner else "budget"
-        rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; mend it there")
-        value = "" if kind == "missing" else f" (={as_text(error['input'])})"
-        said = f"{name}{value} {rule.format(key=key, expected=error.get('ctx', {}).get('expected'))}."
-        if kind == "missing" and key == "budget":
-            said = "there must be a budget; write [budget.NAME] with a target and a limit."
-    return (place.line, place.column), f"{file.source}:{place.line}:{place.column}: {said}"
-
-
-def _is_number(error: dict[str, Any]) -> bool:
-    """Whether a mistake is about the value and not about its table."""
-    return not isinstance(error["input"], dict)
+        return Mistake(place, f"{name} {text}" if text.startswith("(") else f"{name}: {text}")
+    if kind == "extra_forbidden":
+        return Mistake(place, f"{name} is no key of this table; {did_you_mean(str(inner[-1]), _known(inner))}")
+    key = str(inner[-1]) if inner else "budget"
+    if kind == "missing" and key == "budget":
+        table = ".".join(map(str, (*root, "budget", "NAME")))
+        return Mistake(place, f"there must be a budget; write [{table}] with a target and a limit.")
+    rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; mend it there")
+    value = "" if kind == "missing" else f" (={as_text(error['input'])})"
+    return Mistake(place, f"{name}{value} {rule.format(key=key, expected=error.get('ctx', {}).get('expected'))}.")
 
 
 def _known(inner: tuple[str | int, ...]) -> tuple[str, ...]:
@@ -301,34 +284,3 @@ def _known(inner: tuple[str | int, ...]) -> tuple[str, ...]:
     if len(inner) == 3:  # noqa: PLR2004 - budget, its name, the key
         return tuple(budget.model_fields)
     return tuple(budget.model_fields[inner[2]].annotation.model_fields)
-
-
-def effective(configuration: Configuration) -> dict[str, Any]:
-    """What a configuration means, in base units, with every default written out."""
-
-    def limits(limit: Limit) -> dict[str, Any]:
-        metric = METRICS[limit.metric]
-        numbers = {name: getattr(limit, name) for name in ("max", "min", "floor")}
-        shown = {name: metric.exact(float(value)) for name, value in numbers.items() if value is not None}
-        timed = {name: getattr(limit, name) for name in ("device", "threads", "machine")}
-        return {
-            **shown,
-            **({"grow": f"{100 * limit.grow:g} %"} if limit.grow is not None else {}),
-            "level": limit.level,
-            **(timed if limit.metric == "latency" else {}),
-            "source": limit.source,
-        }
-
-    return {
-        "file": configuration.source,
-        "budget": {
-            budget.name: {
-                "target": budget.target,
-                "args": dict(budget.args),
-                "input": [str(one) for one in budget.inputs],
-                **{limit.metric: limits(limit) for limit in budget.limits},
-                "message": budget.message,
-            }
-            for budget in configuration.budgets
-        },
-    }

@@ -1,15 +1,22 @@
-"""Inputs and arguments of a model as users type them: `1x3x224x224`, `name=1x16:int64`, `key=value`."""
+"""A model's target, inputs and arguments as users type them: `file.py:net`, `name=1x16:int64`, `key=value`."""
 
 from __future__ import annotations
 
 import ast
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final
 
 from convcost.errors import ConvcostError, did_you_mean
 
-__all__ = ["DTYPES", "Input", "parse_arg", "parse_input"]
+__all__ = ["DTYPES", "TARGET_RULE", "Input", "is_target", "parse_arg", "parse_input"]
+
+TARGET_RULE: Final = (
+    "must be package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
+    "FILE.pt2; give one that is there."
+)
+"""What a target must be."""
 
 DTYPES: Final = (
     *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
@@ -44,6 +51,16 @@ class Input:
         sizes = "x".join(map(str, self.sizes)) or "scalar"
         name = "" if self.name is None else f"{self.name}="
         return f"{name}{sizes}" + ("" if self.dtype == "float32" else f":{self.dtype}")
+
+
+def is_target(text: str) -> bool:
+    """Whether a text has the form of a target, whatever there is of that name.
+
+    >>> is_target("models.py:net"), is_target("net.pt2"), is_target("net"), is_target("network:")
+    (True, True, False, False)
+    """
+    where, _, name = text.rpartition(":")
+    return bool((where and name) or (not where and PurePath(name).suffix))
 
 
 def parse_input(text: str) -> Input:

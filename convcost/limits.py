@@ -105,7 +105,7 @@ class Budget:
         inputs: of the model; empty for its own.
         limits: at most one a metric.
         message: that stands beside a failure.
-        source: FILE:LINE of the budget; empty where there is no file.
+        source: FILE:LINE:COLUMN of the target; empty where there is no file.
         folder: that the target is relative to.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from convcost.api import check_module, count
+from convcost.api import check_report, count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,8 +68,9 @@ def assert_cost(  # noqa: PLR0913 - a model, its inputs and its limits
         "weight_bytes": max_weight_bytes,
         "peak_activation_bytes": max_peak_activation_bytes,
     }
-    result = check_module(model, inputs, kwargs, maxima=maxima, strict=strict, device=device)
+    __tracebackhide__ = True
     report = count(model, inputs, kwargs, device=device)
+    result = check_report(report, maxima, strict=strict)
     if not result.passed:
         raise AssertionError("\n".join((*result.verdicts, "", *_layers(report))))
     return report

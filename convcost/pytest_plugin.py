@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
     from convcost.report import ModelReport
 
-__all__ = ["assert_cost", "pytest_configure"]
+__all__ = ["assert_cost", "pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call"]
 
 MARKER = "cost(max_params=..., max_macs=..., ...): limits of the models that this test gives to assert_cost"
+
+CHECKED = pytest.StashKey[bool]()
+"""Of a test with limits: whether it has called assert_cost."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,32 +28,43 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def assert_cost(request: pytest.FixtureRequest) -> Iterator[Callable[..., ModelReport]]:
+def assert_cost(request: pytest.FixtureRequest) -> Callable[..., ModelReport]:
     """`convcost.pytest.assert_cost` with the limits of the test's marker; a call's own limits win.
 
-    A test with limits that never calls it fails: its models were not checked.
+    A test with limits that passes and never called it fails: its models were not checked.
     """
     from convcost.pytest import assert_cost as check  # noqa: PLC0415 - loads torch when a test asks for it
 
     limits: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("cost"))):
         limits |= marker.kwargs
-    called = False
+    request.node.stash[CHECKED] = not limits
 
     def bound(model: Any, inputs: Any, kwargs: Any = None, **own: Any) -> ModelReport:  # noqa: ANN401 - as the function
-        nonlocal called
-        called = True
+        __tracebackhide__ = True
+        request.node.stash[CHECKED] = True
         return check(model, inputs, kwargs, **{**limits, **own})
 
-    yield bound
-    if limits and not called:
-        pytest.fail("the test has limits (@pytest.mark.cost) and never called assert_cost: nothing was checked.")
+    return bound
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that passed and checked nothing; one that was skipped or raised has said what there is to say."""
+    yield
+    if not item.stash.get(CHECKED, True):
+        msg = "the test has limits (@pytest.mark.cost) and never called assert_cost: nothing was checked."
+        pytest.fail(msg, pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A marker without the fixture checks nothing: say so before anything runs."""
+    """A marker that limits nothing, or without the fixture, checks nothing: say so before anything runs."""
     for item in items:
-        if item.get_closest_marker("cost") and "assert_cost" not in getattr(item, "fixturenames", ()):
+        markers = list(item.iter_markers("cost"))
+        if any(marker.args or not marker.kwargs for marker in markers):
+            msg = f"{item.nodeid} is marked with cost and must name its limits; write @pytest.mark.cost(max_macs=...)."
+            raise pytest.UsageError(msg)
+        if markers and "assert_cost" not in getattr(item, "fixturenames", ()):
             msg = f"{item.nodeid} is marked with cost and must ask for the fixture assert_cost; add it as an argument."
             raise pytest.UsageError(msg)

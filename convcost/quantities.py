@@ -19,7 +19,7 @@ class Kind:
 
     Attributes:
         noun: in messages.
-        words: that may stand after the prefix, lower case; the empty one where the unit may be left out.
+        words: that may stand after the prefix, in any case; the empty one where the unit may be left out.
         example: of the same kind, for the next step.
     """
 
@@ -33,6 +33,12 @@ MACS: Final = Kind("a number of MACs", ("", "mac", "macs"), "580 M")
 FLOPS: Final = Kind("a number of FLOPs", ("", "flop", "flops"), "1.2 G")
 BYTES: Final = Kind("a number of bytes", ("b", "byte", "bytes"), "47 MB")
 SECONDS: Final = Kind("a time", tuple(unit for unit, _ in TIMES), "60 ms")
+
+MEANS_ANOTHER: Final = {
+    "b": "b means bits, B bytes",
+    "FLOPS": "FLOPS means a rate, FLOPs a number",
+}
+"""Spellings of a word that mean something else."""
 
 _TEXT: Final = re.compile(r"(\d[\d_]{0,39}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?)\s*([^\d.]*)", re.ASCII)
 _PREFIXES: Final[dict[str, int]] = {
@@ -102,10 +108,9 @@ def parse_percent(text: str) -> float:
 def _size(unit: str, kind: Kind) -> int | None:
     """What one of this unit is in base units; None where the unit is not of this kind."""
     for word in kind.words:
-        if unit.lower().endswith(word):
-            prefix = unit[: len(unit) - len(word)]
-            if prefix in _PREFIXES:
-                return _PREFIXES[prefix]
+        prefix, written = unit[: len(unit) - len(word)], unit[len(unit) - len(word) :]
+        if written.lower() == word and written not in MEANS_ANOTHER and prefix in _PREFIXES:
+            return _PREFIXES[prefix]
     return None
 
 
@@ -118,5 +123,8 @@ def _mix_up(text: str | int, number: Decimal, unit: str, kind: Kind) -> str:
     if kind is FLOPS and (size := _size(unit, MACS)) is not None:
         double = human_count(float(number) * size * 2)
         return f'{said}, and 1 MAC = 2 FLOPs; write "{double}", or limit macs instead.'
-    unit_is = "has no unit" if not unit else f"{unit} is no unit of it"
+    another = next(
+        (said for word, said in MEANS_ANOTHER.items() if word.lower() in kind.words and unit.endswith(word)), ""
+    )
+    unit_is = another or (f"{unit} is no unit of it" if unit else "has no unit")
     return f'{said}, and {unit_is}; write it as "{kind.example}".'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,10 +18,22 @@ if TYPE_CHECKING:
     from convcost.registry import Value
     from convcost.spec import Spec
 
-__all__ = ["MEMORY_FORMATS", "Prediction", "Request", "TimingOptions", "predict", "require_one_of"]
+__all__ = [
+    "DEVICE_RULE",
+    "MEMORY_FORMATS",
+    "Prediction",
+    "Request",
+    "TimingOptions",
+    "is_device",
+    "predict",
+    "require_one_of",
+    "require_time_budget",
+]
 
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 ALLOCATORS: Final = ("pinned", "default")
+DEVICE_RULE: Final = "must be cpu, cuda, cuda:1, mps or auto."
+"""What the name of a device must be."""
 OPTION_NAMES: Final = {"depth_multiplier": "m", "mid_channels": "mid", "ghost_ratio": "ghost-ratio"}
 """Options of the command line whose names are not those of the block parameters."""
 
@@ -221,9 +234,23 @@ def _require_timing(allocator: str, threads: int | Literal["all"], time_budget: 
     if threads != "all" and (not isinstance(threads, int) or threads < 1):
         msg = f"threads (={threads}) must be 1 or more, or all."
         raise ConvcostError(msg)
-    if not 0 < time_budget < float("inf"):
-        msg = f"time_budget (={time_budget}) must be a number of seconds above 0; 8 is the default."
+    require_time_budget(time_budget)
+
+
+def require_time_budget(seconds: float) -> None:
+    """Refuse a time in which nothing can be timed.
+
+    Raises:
+        ConvcostError: it is not above 0, or without end.
+    """
+    if not 0 < seconds < float("inf"):
+        msg = f"time_budget (={seconds}) must be a number of seconds above 0; 8 is the default."
         raise ConvcostError(msg)
+
+
+def is_device(name: str) -> bool:
+    """Whether a text is the name of a device, be it there or not."""
+    return re.fullmatch(r"cpu|cuda(:\d+)?|mps|auto", name, re.ASCII) is not None
 
 
 def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:

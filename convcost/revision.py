@@ -10,13 +10,14 @@ import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcost.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Checkout", "checked_out"]
 
@@ -56,12 +57,10 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
     Raises:
         ConvcostError: no git, no repository, no such revision.
     """
-    project = Path(_git(beside, "rev-parse", "--show-toplevel", otherwise=_NO_REPOSITORY))
-    commit = _git(
-        project,
-        *("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"),
-        otherwise=f"base (={revision}) must be a revision of {project}; fetch it, as git fetch origin {revision}.",
-    )
+    project = Path(_git(beside, "rev-parse", "--show-toplevel", otherwise=_no_repository))
+    unknown = f"base (={revision}) must be a revision of {project}; fetch it, as git fetch origin {revision}."
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    commit = _git(project, *words, otherwise=lambda _: unknown)
     folder = Path(tempfile.mkdtemp(prefix="convcost-base-")).resolve() / project.name
     with _terminated_like_interrupted():
         try:
@@ -72,25 +71,31 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
             _remove(project, folder)
 
 
-_NO_REPOSITORY = "base needs a git repository, and this folder is in none; leave --base out, or use the lock."
+def _no_repository(said: str) -> str:
+    return f"base needs a git repository that git can read here ({said}); mend that, or leave --base out."
 
 
-def _git(folder: Path, *words: str, otherwise: str | None = None) -> str:
+def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = None) -> str:
     """What git prints.
+
+    Args:
+        folder: where it runs.
+        words: of the command.
+        otherwise: makes the message of git's own words when it fails.
 
     Raises:
         ConvcostError: git is not there, or fails.
     """
-    command = ["git", "-c", "core.hooksPath=/dev/null", *words]
-    own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}  # a hook's are of its commit
     try:
-        done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=False)  # noqa: S603 - words are ours
+        left_out = _variables_of_a_repository()
+        done = _run(words, folder, {key: value for key, value in os.environ.items() if key not in left_out})
     except OSError as error:
         msg = f"base needs git, and it could not be run ({error.strerror}); install it, or leave --base out."
         raise ConvcostError(msg) from error
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
-        raise ConvcostError(otherwise or f"git {words[0]} failed: {said}; mend it, or leave --base out.")
+        msg = otherwise(said) if otherwise else f"git {words[0]} failed: {said}; mend it, or leave --base out."
+        raise ConvcostError(msg)
     return done.stdout.strip()
 
 
@@ -125,13 +130,30 @@ def _copy_clone(clone: Path, wanted: Path) -> bool:
     return True
 
 
+@cache
+def _variables_of_a_repository() -> frozenset[str]:
+    """The variables that lead git to one repository and one index: in a hook, to those of the commit it is about.
+
+    Those that hold settings stay, as GIT_CONFIG_COUNT and all that git does not list here: they are the user's.
+    """
+    listed = _run(("rev-parse", "--local-env-vars"), Path.cwd(), dict(os.environ)).stdout.split()
+    return frozenset(name for name in listed if not name.startswith("GIT_CONFIG_"))
+
+
+def _run(words: Sequence[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-c", "core.hooksPath=/dev/null", *words]
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - words are ours
+
+
 def _remove(project: Path, folder: Path) -> None:
-    """Remove a worktree; a second Ctrl-C waits until that is done."""
-    with _handler(signal.SIGINT, signal.SIG_IGN):
+    """Remove a worktree; another Ctrl-C or SIGTERM waits until that is done."""
+    with _handler(signal.SIGINT, signal.SIG_IGN), _handler(signal.SIGTERM, signal.SIG_IGN):
         try:
-            _git(project, "worktree", "remove", "--force", str(folder))
-        except ConvcostError:  # it was never added, or is gone: what is left of it goes too
+            _git(project, "worktree", "remove", "--force", "--force", str(folder))  # the second: one that is locked
+        except ConvcostError:  # it was added in part, not at all, or is gone: what is left of it goes too
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(ConvcostError):
+                _git(project, "worktree", "unlock", str(folder))
             _git(project, "worktree", "prune")
         shutil.rmtree(folder.parent, ignore_errors=True)
 

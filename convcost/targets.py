@@ -45,14 +45,16 @@ def count_target(
     """
     from convcost.nn.load import load_target, tensors_for  # noqa: PLC0415 - the predicted table does without torch
     from convcost.nn.report import report  # noqa: PLC0415 - the same
+    from convcost.nn.user_code import users_code  # noqa: PLC0415 - the same
 
     if device not in {"meta", "cpu"}:
         msg = f"device (={device}) must be meta or cpu for counting; --time-device says where to time."
         raise ConvcostError(msg)
-    loaded = load_target(target, args, device)
-    positional, named = tensors_for(_wanted(target, inputs, loaded), device)
-    notes = () if loaded.note is None else (loaded.note,)
-    return report(loaded.module, positional, named, device=device, cross_check=cross_check, target=target, notes=notes)
+    with users_code(target):
+        loaded = load_target(target, args, device)
+        given, named = tensors_for(_wanted(target, inputs, loaded), device)
+        notes = () if loaded.note is None else (loaded.note,)
+        return report(loaded.module, given, named, device=device, cross_check=cross_check, target=target, notes=notes)
 
 
 def time_target(
@@ -78,13 +80,15 @@ def time_target(
     from convcost.nn.here import calibration_for  # noqa: PLC0415 - the same
     from convcost.nn.load import load_real, tensors_for  # noqa: PLC0415 - the same
     from convcost.nn.measure_model import measure_model  # noqa: PLC0415 - the same
+    from convcost.nn.user_code import users_code  # noqa: PLC0415 - the same
 
-    loaded = load_real(counted.target, args)
-    options = replace(options, dtype=_weights_dtype(loaded))
-    where = resolve_device(options.devices[0])
-    machine, said = calibration_for(where, options.dtype, resolve_threads(options.threads))
-    tensors = tensors_for(_wanted(counted.target, inputs, loaded), "cpu")
-    timed = measure_model(loaded.module, *tensors, options, tell)
+    with users_code(counted.target):
+        loaded = load_real(counted.target, args)
+        options = replace(options, dtype=_weights_dtype(loaded))
+        where = resolve_device(options.devices[0])
+        machine, said = calibration_for(where, options.dtype, resolve_threads(options.threads))
+        tensors = tensors_for(_wanted(counted.target, inputs, loaded), "cpu")
+        timed = measure_model(loaded.module, *tensors, options, tell)
     kept = keep_model(counted, timed, options, args) if options.store else ()
     layers = tuple(_timed(row, timed, machine, options) for row in counted.layers)
     layers = _accounted(layers, timed, tell) if options.why else layers
@@ -162,6 +166,6 @@ def _wanted(target: str, given: tuple[Input, ...], loaded: Loaded) -> tuple[Inpu
     """The inputs that were given, else the target's own."""
     wanted = given or loaded.default_input
     if not wanted:
-        msg = f"target (={target}) must be given an input; write --input 1x3x224x224."
+        msg = f"target (={target}) must be given an input; write one such as 1x3x224x224."
         raise ConvcostError(msg)
     return wanted

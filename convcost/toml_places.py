@@ -17,18 +17,44 @@ if TYPE_CHECKING:
 
     from tree_sitter import Node
 
-__all__ = ["Key", "Place", "TomlFile", "parse_toml"]
+__all__ = ["Key", "Mistake", "Place", "TomlError", "TomlFile", "parse_toml", "split_source"]
 
 Key: TypeAlias = tuple[str | int, ...]
 """A way into a file's values: keys of tables and, from 0, numbers of list entries."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Place:
     """A position in a text, both numbers from 1, columns in characters."""
 
     line: int
     column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something that is wrong at a place: what, the rule and the next step."""
+
+    place: Place
+    text: str
+
+
+class TomlError(ConvcostError):
+    """Everything that is wrong with a TOML file.
+
+    Args:
+        source: the file's name.
+        mistakes: in the order of the file.
+    """
+
+    def __init__(self, source: str, mistakes: tuple[Mistake, ...]) -> None:
+        self.source, self.mistakes = source, mistakes
+        super().__init__("\n".join(self.lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One mistake each, as FILE:LINE:COLUMN: what, rule, next step."""
+        return tuple(f"{self.source}:{one.place.line}:{one.place.column}: {one.text}" for one in self.mistakes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +74,7 @@ class TomlFile:
     starts: dict[Key, Place]
 
     def place(self, key: Key, *, of_key: bool = False) -> Place:
-        """Where a value begins; of a key that is not there, where its table does.
+        """Where a value begins, a table's at its key; of a key that is not there, where its table does.
 
         Args:
             key: the way to it.
@@ -56,14 +82,23 @@ class TomlFile:
         """
         found = (self.keys if of_key else self.starts).get(key)
         while found is None and key:
-            key = key[:-1]
-            found = self.keys.get(key)
+            found, key = self.keys.get(key), key[:-1]
         return found or Place(1, 1)
 
     def at(self, key: Key, *, of_key: bool = False) -> str:
         """FILE:LINE:COLUMN of a value or a key."""
         place = self.place(key, of_key=of_key)
         return f"{self.source}:{place.line}:{place.column}"
+
+
+def split_source(source: str) -> tuple[str, ...]:
+    """The file, the line and, where it is there, the column of a place in words.
+
+    >>> split_source("convcost.toml:3:8"), split_source("a:b.toml:3"), split_source("")
+    (('convcost.toml', '3', '8'), ('a:b.toml', '3'), ('',))
+    """
+    found = re.fullmatch(r"(.+?):(\d+)(?::(\d+))?", source, re.DOTALL)
+    return tuple(filter(None, found.groups())) if found else (source,)
 
 
 def parse_toml(data: bytes, source: str) -> TomlFile:
@@ -74,30 +109,31 @@ def parse_toml(data: bytes, source: str) -> TomlFile:
         source: its name, for messages.
 
     Raises:
-        ConvcostError: no UTF-8, or no TOML; with line and column.
+        TomlError: no UTF-8, or no TOML; with line and column.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
-        msg = f"{source}:{line}:{column}: the file must be UTF-8 text; save it with that encoding."
-        raise ConvcostError(msg) from error
+        wrong = Mistake(Place(line, column), "the file must be UTF-8 text; save it with that encoding.")
+        raise TomlError(source, (wrong,)) from error
     try:
         values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConvcostError(_syntax_message(error, text, source)) from error
+        raise TomlError(source, (_syntax_mistake(error, text),)) from error
     scanned = _Scanner(data)
     return TomlFile(source, values, scanned.keys, scanned.starts)
 
 
-def _syntax_message(error: Exception, text: str, source: str) -> str:
-    """What tomllib says, with its position at the front."""
+def _syntax_mistake(error: Exception, text: str) -> Mistake:
+    """What tomllib says, at its position."""
     what, _, where = str(error).rpartition(" (at ")
     found = re.fullmatch(r"line (\d+), column (\d+)\)", where)
-    place = found.groups() if found else (text.count("\n") + 1, len(text.rpartition("\n")[2]) + 1)
+    end = Place(text.count("\n") + 1, len(text.rpartition("\n")[2]) + 1)
     rule = (what or str(error)).lower() if isinstance(error, ValueError) else "it nests too deeply"
-    return f"{source}:{place[0]}:{place[1]}: the file must be TOML: {rule}; mend the text there."
+    place = Place(int(found[1]), int(found[2])) if found else end
+    return Mistake(place, f"the file must be TOML: {rule}; mend the text there.")
 
 
 class _Scanner:

@@ -5,6 +5,7 @@ Counts go by powers of ten (k M G T P E Z Y R Q), bytes by powers of ten (MB) wh
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "change_of",
     "human_bytes",
     "human_count",
+    "human_percent",
     "human_ratio",
     "human_share",
     "human_time",
@@ -84,6 +86,17 @@ def human_share(share: float) -> str:
 def change_of(before: float, after: float) -> str:
     """How many times fewer, or as many: `1.5x fewer`, `2.0x as many`."""
     return f"{human_ratio(before / after)} fewer" if after <= before else f"{human_ratio(after / before)} as many"
+
+
+def human_percent(share: float, sign: str = "") -> str:
+    """A share of any size as a percentage of three digits or more, without an exponent; `sign` "+" shows one.
+
+    >>> human_percent(0.0123), human_percent(62.95, "+"), human_percent(1.5e-7)
+    ('1.23 %', '+6295 %', '0.000015 %')
+    """
+    percent = 100 * share
+    digits = Decimal(f"{percent:.0f}" if abs(percent) >= 100 else f"{percent:.3g}")  # noqa: PLR2004 - three digits
+    return f"{digits:{sign}f} %"
 
 
 def number_of(noun: str, count: int) -> str:

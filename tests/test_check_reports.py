@@ -11,11 +11,13 @@ from locks import conv, entry
 
 from convcost.budget import Budget, Found, Limit, judge
 from convcost.changes import what_changed
-from convcost.check_reports.github import workflow_commands, write_summary
+from convcost.check_reports.github import refusal_commands, workflow_commands, write_summary
 from convcost.check_reports.junit import junit_xml
-from convcost.check_reports.markdown import check_markdown, cut
+from convcost.check_reports.markdown import check_markdown, cut, refusal_markdown
 from convcost.check_result import BudgetResult, CheckResult
+from convcost.errors import ConvcostError
 from convcost.remedy import find_remedy
+from convcost.toml_places import Mistake, Place, TomlError
 
 
 def failing(name: str = "net", line: int = 7, level: str = "error", found: Found | None = None) -> BudgetResult:
@@ -65,9 +67,29 @@ def test_failures_come_before_warnings_and_at_most_ten_are_shown() -> None:
 
 
 def test_a_model_that_does_not_load_is_an_error_on_its_budget() -> None:
-    broken = BudgetResult(Budget("net", "x:y", Path(), source="convcost.toml:3"), error="net: no x")
-    assert workflow_commands(result(broken)) == ["::error file=convcost.toml,line=3,title=convcost net::net: no x"]
+    broken = BudgetResult(Budget("net", "x:y", Path(), source="convcost.toml:3:10"), error="net: no x")
+    assert workflow_commands(result(broken)) == [
+        "::error file=convcost.toml,line=3,col=10,title=convcost net::net: no x"
+    ]
     assert "could not be checked: net: no x" in check_markdown(result(broken))
+
+
+def test_every_mistake_of_a_configuration_is_an_error_where_it_stands() -> None:
+    error = TomlError("a,b.toml", (Mistake(Place(3, 8), "x: y"), Mistake(Place(5, 1), "z|")))
+    assert refusal_commands(error) == [
+        "::error file=a%2Cb.toml,line=3,col=8,title=convcost%3A not checked::x: y",
+        "::error file=a%2Cb.toml,line=5,col=1,title=convcost%3A not checked::z|",
+    ]
+    assert refusal_markdown(error.lines) == "### convcost: not checked\n\n- a,b.toml:3:8: x: y\n- a,b.toml:5:1: z\\|\n"
+    many = TomlError("a.toml", tuple(Mistake(Place(line, 1), "x") for line in range(1, 13)))
+    assert refusal_commands(many)[9] == (
+        "::error file=a.toml,line=10,col=1,title=convcost%3A not checked::and 3 more: see the log of this step"
+    )
+
+
+def test_what_stands_nowhere_is_an_error_without_a_place() -> None:
+    said = ConvcostError("no convcost.toml here; write one.")
+    assert refusal_commands(said) == ["::error title=convcost%3A not checked::no convcost.toml here; write one."]
 
 
 def test_the_markdown_has_the_verdicts_the_layers_and_what_would_help() -> None:
@@ -88,7 +110,7 @@ def test_the_summary_is_added_to_what_is_there(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "summary.md"
     path.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    assert write_summary(result(failing())) is None
+    assert write_summary(check_markdown(result(failing()))) is None
     assert path.read_text(encoding="utf-8") == "before\n" + check_markdown(result(failing()))
 
 
@@ -96,7 +118,7 @@ def test_a_summary_stays_under_githubs_limit(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "summary.md"
     path.write_text("x" * (1024 * 1024 - 500))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    assert write_summary(result(*(failing(f"é{i}") for i in range(50)))) is None
+    assert write_summary(check_markdown(result(*(failing(f"é{i}") for i in range(50))))) is None
     assert path.stat().st_size <= 1024 * 1024
     assert path.read_text(encoding="utf-8").endswith(
         "… cut here: the whole is in the job's log and in --format json.\n"
@@ -105,7 +127,9 @@ def test_a_summary_stays_under_githubs_limit(tmp_path: Path, monkeypatch: pytest
 
 def test_a_summary_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "summary.md"))
-    assert "could not be written (No such file or directory)" in (write_summary(result(failing())) or "")
+    assert "could not be written (No such file or directory)" in (
+        write_summary(check_markdown(result(failing()))) or ""
+    )
 
 
 @pytest.mark.parametrize("most", [0, 10, 100, 200, 10_000])
@@ -118,7 +142,9 @@ def test_a_document_is_cut_between_lines(most: int) -> None:
 
 def test_junit_holds_one_case_a_limit_with_its_place() -> None:
     root = ET.fromstring(junit_xml(result(failing('a<b>\x00&"é'))))  # noqa: S314 - our own text
-    assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("1", "1", "0", "0")
+    counts = {"tests": "1", "failures": "1", "errors": "0"}
+    assert dict(root.attrib) == {"name": "convcost", **counts}
+    assert dict(root[0].attrib) == {"name": 'a<b>\ufffd&"é', **counts, "skipped": "0"}
     (case,) = root.iter("testcase")
     assert dict(case.attrib) == {
         "classname": 'a<b>\ufffd&"é',
@@ -129,6 +155,36 @@ def test_junit_holds_one_case_a_limit_with_its_place() -> None:
     (failure,) = case
     assert failure.get("message") == "309 k is over max 100 k by 209 k (208.7 %)"
     assert "body  16→64" in (failure.text or "")
+
+
+ATTRIBUTES = {  # of junit-10.xsd, those that are needed first; jenkinsci/xunit-plugin, xsd/
+    "testsuites": ((), ("name", "time", "tests", "failures", "errors")),
+    "testsuite": (
+        ("name", "tests", "failures", "errors"),
+        ("group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"),
+    ),
+    "testcase": (("name",), ("time", "classname", "group", "file", "line")),  # the last two are ours
+    "failure": ((), ("type", "message")),
+    "error": ((), ("type", "message")),
+    "skipped": ((), ("type", "message")),
+    "system-out": ((), ()),
+}
+INNER = {
+    "testsuites": {"testsuite"},
+    "testsuite": {"testsuite", "testcase", "system-out", "system-err"},
+    "testcase": {"skipped", "error", "failure", "system-out", "system-err"},
+}
+
+
+def test_junit_keeps_to_the_schema_of_jenkins() -> None:
+    limits = [Limit("macs", max=Decimal(100_000)), Limit("params", max=Decimal(1))]
+    found = [Found(90_000, uncounted=2), Found(None, why="other machine"), Found(2)]
+    judged = tuple(judge(limits[one.actual == 2], one) for one in found)
+    broken = BudgetResult(Budget("broken", "x", Path()), judged, error="no x")
+    for element in ET.fromstring(junit_xml(result(broken, failing()))).iter():  # noqa: S314 - our own text
+        needed, allowed = ATTRIBUTES[element.tag]
+        assert set(needed) <= set(element.attrib) <= {*needed, *allowed}
+        assert {child.tag for child in element} <= INNER.get(element.tag, set())
 
 
 @pytest.mark.parametrize(

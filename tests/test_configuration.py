@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from convcost.budget import METRICS
-from convcost.configuration import ConfigurationError, effective, read_budgets, schema
+from convcost.configuration import ConfigurationError, read_budgets, schema
 from convcost.errors import ConvcostError
 from convcost.inputs import Input
 from convcost.toml_places import parse_toml
@@ -42,7 +42,7 @@ def test_the_documented_example_means_what_it_says() -> None:
     (budget,) = read(EXAMPLE).budgets
     assert (budget.name, budget.target, budget.args) == ("mobilenet", "models.py:mobilenet", {"width": 1.0})
     assert budget.inputs == (Input((1, 3, 224, 224)),)
-    assert budget.source == "convcost.toml:1"
+    assert budget.source == "convcost.toml:2:10"
     params, macs, latency = budget.limits
     assert (params.max, params.source, params.level) == (Decimal(4_300_000), "convcost.toml:5", "error")
     assert (macs.max, macs.grow, macs.floor) == (580_000_000, 0.01, 2_000_000)
@@ -51,7 +51,7 @@ def test_the_documented_example_means_what_it_says() -> None:
 
 
 def test_a_limit_in_its_own_table_is_found_on_its_own_line() -> None:
-    text = '[budget.a]\ntarget = "x"\n[budget.a.macs]\nlevel = "warn"\nmax = "1 M"\ngrow = "1 %"\n'
+    text = '[budget.a]\ntarget = "m:x"\n[budget.a.macs]\nlevel = "warn"\nmax = "1 M"\ngrow = "1 %"\n'
     (limit,) = read(text).budgets[0].limits
     assert limit.source == "convcost.toml:3"
     assert (limit.sources["max"], limit.sources["grow"]) == ("convcost.toml:5", "convcost.toml:6")
@@ -61,7 +61,7 @@ def test_a_pyproject_has_the_same_below_tool_convcost() -> None:
     text = "[tool.other]\nx = 1\n" + EXAMPLE.replace("[budget", "[tool.convcost.budget")
     assert [budget.name for budget in read(text, ("tool", "convcost")).budgets] == ["mobilenet"]
     assert mistakes("[tool.convcost]\nx = 1\n", ("tool", "convcost")) == (
-        "convcost.toml:1:7: there must be a budget; write [budget.NAME] with a target and a limit.",
+        "convcost.toml:1:7: there must be a budget; write [tool.convcost.budget.NAME] with a target and a limit.",
         "convcost.toml:2:1: x is no key of this table; known: budget.",
     )
 
@@ -95,7 +95,56 @@ def test_a_mistake_is_told_with_its_line_its_column_the_rule_and_the_next_step(l
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
     text = "x = 1\n[budget.a]\ntarget = 3\nmacs = 2.5\n[budget.b]\ninput = [1]\n"
     found = mistakes(text)
-    assert [one.split(":")[1] for one in found] == ["1", "3", "4", "5", "6"]
+    assert [one.split(":")[1] for one in found] == ["1", "3", "4", "5", "5", "6"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('params = { max = "1 M", min = "2 M", level = "x" }', ["1: budget.a.params must have min of at most max", "46: budget.a.params.level (=x)"]),
+        ('params = { floor = "2 M", level = "x" }', ["1: budget.a.params must limit something", "1: budget.a.params must have grow beside floor", "35: budget.a.params.level"]),
+        ('params = { max = "2 MB", min = "3 M", grow = 1 }', ["18: budget.a.params.max (=2 MB)", "46: budget.a.params.grow (=1)"]),
+    ],
+)  # fmt: skip
+def test_what_values_must_be_to_each_other_is_told_beside_what_else_is_wrong(text: str, said: list[str]) -> None:
+    found = mistakes(f'[budget.a]\ntarget = "m.py:net"\n{text}\n')
+    assert len(found) == len(said)
+    assert all(one.startswith(f"convcost.toml:3:{start}") for one, start in zip(found, said, strict=True)), found
+
+
+def test_a_budget_without_a_limit_is_told_beside_its_empty_target() -> None:
+    assert mistakes('[budget.b]\ntarget = ""\n') == (
+        "convcost.toml:1:9: budget.b must limit something; give one of params, macs, flops, weight_bytes, "
+        "peak_activation_bytes, latency.",
+        'convcost.toml:2:10: budget.b.target (=) must not be empty; write target = "...".',
+    )
+
+
+ABOVE = '# one\n[budget.a]\ntarget = "m.py:net"\nparams = "1 M"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# one\n\n\n[budget]\n", "4:2: budget (={}) must not be empty"),
+        ("# one\n\n\n[[budget]]\n", "4:3: budget (=[{}]) must be a table"),
+        (ABOVE + "\n[budget.a.message]\n", "6:11: budget.a.message (={}) must be a text"),
+        (ABOVE + "\n[[budget.a.macs]]\n", "6:12: budget.a.macs (=[{}]) must be a text with a unit"),
+        (ABOVE + 'input = "1x0x3"\n', "5:9: budget.a.input: input (=1x0x3) must have sizes of at least 1"),
+        (ABOVE + 'input = ["1x0x3"]\n', "5:10: budget.a.input.0: input (=1x0x3) must have sizes of at least 1"),
+        (ABOVE + 'latency = { max = "1 s", device = "gpu" }\n', "5:35: budget.a.latency.device (=gpu) must be cpu, cuda,"),
+        ('[budget.a]\nmacs = "1 M"\ntarget = "x"\n', "3:10: budget.a.target (=x) must be package.module:callable,"),
+    ],
+)  # fmt: skip
+def test_a_value_is_refused_where_it_stands_also_one_that_a_header_gives(text: str, said: str) -> None:
+    (found,) = mistakes(text)
+    assert found.startswith(f"convcost.toml:{said}")
+
+
+@pytest.mark.parametrize("text", ["tool = 3\n", "[tool]\nconvcost = 3\n", "[tool.convcost]\nbudget = [1]\n"])
+def test_what_is_no_table_is_refused_as_such(text: str) -> None:
+    (found,) = mistakes(text, ("tool", "convcost"))
+    assert "must be a table" in found
 
 
 def test_an_empty_file_has_no_budget() -> None:
@@ -113,18 +162,6 @@ def test_the_schema_knows_exactly_the_keys_that_are_read() -> None:
     table = budget["properties"]["latency"]["anyOf"][-1]
     assert set(table["properties"]) == {"max", "grow", "floor", "level", "device", "threads", "machine"}
     json.dumps(schema())
-
-
-def test_the_effective_configuration_writes_every_default_out() -> None:
-    shown = effective(read(EXAMPLE))
-    assert shown["budget"]["mobilenet"]["macs"] == {
-        "max": "580,000,000",
-        "floor": "2,000,000",
-        "grow": "1 %",
-        "level": "error",
-        "source": "convcost.toml:6",
-    }
-    assert shown["budget"]["mobilenet"]["latency"]["threads"] == 1
 
 
 def mutated(text: str, source: random.Random) -> str:

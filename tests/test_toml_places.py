@@ -49,6 +49,9 @@ def ways(value: Any, way: tuple[str | int, ...] = ()) -> list[tuple[str | int, .
         (("list", 1, "é"), (13, 7)),
         (("t", "u", "missing"), (3, 4)),
         (("nothing",), (1, 1)),
+        (("t", "u"), (3, 4)),  # a table of a header has no value: it begins at its key
+        (("list",), (7, 3)),
+        (("list", 1), (11, 3)),
     ],
 )
 def test_a_value_is_found_at_its_line_and_column(key: tuple[str | int, ...], place: tuple[int, int]) -> None:

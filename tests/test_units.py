@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.units import DECIMAL_PREFIXES, human_bytes, human_count, human_ratio, human_share, human_time, thousands
+from convcost.units import (
+    DECIMAL_PREFIXES,
+    human_bytes,
+    human_count,
+    human_percent,
+    human_ratio,
+    human_share,
+    human_time,
+    thousands,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +88,19 @@ def test_bytes_shares_and_thousands() -> None:
     assert human_bytes(12) == "12 B"
     assert human_share(0.125) == "12.5 %"
     assert thousands(86_704_128) == "86,704,128"
+
+
+@pytest.mark.parametrize(
+    ("share", "sign", "text"),
+    [
+        (0.0, "+", "+0 %"),
+        (0.0123, "", "1.23 %"),
+        (-0.5, "+", "-50 %"),
+        (62.95, "+", "+6295 %"),
+        (0.99996, "", "100 %"),
+        (1.5e-7, "", "0.000015 %"),
+        (1e9, "", "100000000000 %"),
+    ],
+)
+def test_a_percentage_has_no_exponent_whatever_its_size(share: float, sign: str, text: str) -> None:
+    assert human_percent(share, sign) == text

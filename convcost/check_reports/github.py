@@ -7,22 +7,25 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convcost.check_reports.markdown import check_markdown, cut
+from convcost.check_reports.markdown import cut
 from convcost.check_result import remedy_text
+from convcost.toml_places import TomlError, split_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from convcost.budget import Judgement
     from convcost.check_result import BudgetResult, CheckResult
+    from convcost.errors import ConvcostError
 
-__all__ = ["workflow_commands", "write_summary"]
+__all__ = ["refusal_commands", "workflow_commands", "write_summary"]
 
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 MOST: Final = 10
 """GitHub shows ten annotations of a step."""
 SUMMARY_BYTES: Final = 1024 * 1024
 """GitHub refuses a larger summary of a step."""
+REFUSED: Final = "convcost: not checked"
 KINDS: Final = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
 
 
@@ -31,9 +34,21 @@ def workflow_commands(result: CheckResult) -> list[str]:
 
     Paths are relative to GITHUB_WORKSPACE, or to this folder.
     """
-    lines = sorted(
-        chain.from_iterable(map(_annotated, result.budgets)), key=lambda line: not line.startswith("::error")
+    lines = chain.from_iterable(map(_annotated, result.budgets))
+    return _at_most_ten(sorted(lines, key=lambda line: not line.startswith("::error")))
+
+
+def refusal_commands(error: ConvcostError) -> list[str]:
+    """What keeps a check from being done, one line a mistake, each at its place where it has one."""
+    if not isinstance(error, TomlError):
+        return [_command("error", "", REFUSED, line) for line in error.lines]
+    places = (f"{error.source}:{one.place.line}:{one.place.column}" for one in error.mistakes)
+    return _at_most_ten(
+        [_command("error", at, REFUSED, one.text) for at, one in zip(places, error.mistakes, strict=True)]
     )
+
+
+def _at_most_ten(lines: list[str]) -> list[str]:
     if len(lines) <= MOST:
         return lines
     head = lines[MOST - 1].split("::")[1]
@@ -61,9 +76,10 @@ def _text(one: BudgetResult, judged: Judgement) -> str:
 
 def _command(kind: str, source: str, title: str, text: str) -> str:
     """One workflow command with its properties and its text escaped."""
-    path, colon, line = source.rpartition(":")
-    place = f"file={_property(_relative(path))},line={line}," if colon else ""
-    return f"::{kind} {place}title={_property(title)}::{_data(text)}"
+    path, *numbers = split_source(source)
+    given = zip(("file", "line", "col"), (_property(_relative(path)), *numbers), strict=False) if path else ()
+    properties = ",".join([*(f"{name}={value}" for name, value in given), f"title={_property(title)}"])
+    return f"::{kind} {properties}::{_data(text)}"
 
 
 def _relative(path: str) -> str:
@@ -82,8 +98,8 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def write_summary(result: CheckResult) -> str | None:
-    """Add the Markdown to the job's summary, where there is one, within GitHub's limit.
+def write_summary(markdown: str) -> str | None:
+    """Add a document to the job's summary, where there is one, within GitHub's limit.
 
     Returns:
         Why it could not be written; None when it was, or when nobody asked.
@@ -95,7 +111,7 @@ def write_summary(result: CheckResult) -> str | None:
     try:
         held = path.stat().st_size if path.exists() else 0
         with path.open("a", encoding="utf-8") as file:
-            file.write(cut(check_markdown(result), max(0, SUMMARY_BYTES - held)))
+            file.write(cut(markdown, max(0, SUMMARY_BYTES - held)))
     except OSError as error:
         return f"{SUMMARY_VARIABLE} (={name}) could not be written ({error.strerror}); the verdicts above are complete."
     return None

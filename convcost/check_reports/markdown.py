@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from convcost.check_result import BudgetResult, CheckResult
 
-__all__ = ["check_markdown", "cut"]
+__all__ = ["check_markdown", "cut", "refusal_markdown"]
 
 ICONS: Final = {"pass": "✅", "warn": "⚠️", "fail": "❌", "inconclusive": "❔", "skipped": "➖"}
 MOST_CHANGES: Final = 50
@@ -22,6 +22,11 @@ MOST_CHANGES: Final = 50
 def check_markdown(result: CheckResult) -> str:
     """The verdicts as a table, then for each budget what changed and what would help."""
     return "\n".join(_lines(result)) + "\n"
+
+
+def refusal_markdown(lines: Sequence[str]) -> str:
+    """Why nothing was checked, one line a mistake."""
+    return "\n".join(["### convcost: not checked", "", *(f"- {_escaped(line)}" for line in lines)]) + "\n"
 
 
 def cut(text: str, most: int) -> str:

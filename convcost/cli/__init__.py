@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sys
 from importlib import import_module
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +14,7 @@ from typer.main import get_command
 
 from convcost._version import __version__
 from convcost.cli.exit_codes import INTERRUPTED, WRONG
-from convcost.cli.output import is_terminal
+from convcost.cli.output import close_stdout, complain, is_terminal, write_out
 from convcost.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _everywhere(
     """
 
 
-def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way to end
+def main(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Args:
@@ -103,36 +102,49 @@ def main(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for eac
         The exit code: 0 done, 1 a count disagrees or a budget is exceeded, 2 wrong usage or a crash, 3 could not
         be decided, 130 interrupted.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before we began: what is said goes nowhere
+            setattr(sys, name, StringIO())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a narrow encoding prints ? for ×, it does not crash
             stream.reconfigure(errors="replace")
     words = _with_minus_signs([word for word in arguments if word != "--debug"])
     debug = len(words) != len(arguments)
     app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
+    code = 0
     try:
         _register(words)
-        code = get_command(app).main(words, prog_name="convcost", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough
-        _close_stdout()
-        return 0
-    except SystemExit as done:  # the parser's own end: of shell completion, or of a pipe that the reader closed
-        if COMPLETION_VARIABLE in os.environ:
-            return int(done.code or 0)
-        _close_stdout()
-        return 0
-    except (KeyboardInterrupt, typer.Abort):
+        code = int(get_command(app).main(words, prog_name="convcost", standalone_mode=False) or 0)
+        write_out("")
+    except BaseException as error:  # noqa: BLE001 - whatever ends a command is an exit code and at most a few lines
+        return _ended_by(error, code, debug=debug)
+    return code
+
+
+def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
+    """The exit code of a command that raised, after saying why."""
+    if isinstance(error, BrokenPipeError) or _is_parsers_answer_to_a_closed_pipe(error):  # the reader has seen enough
+        close_stdout()
+        return code
+    if isinstance(error, SystemExit) and COMPLETION_VARIABLE in os.environ:
+        return int(error.code or 0)
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED
-    except ConvcostError as error:
+    if isinstance(error, ConvcostError):
         return _refuse(error, *error.lines, debug=debug)
-    except PARSER_ERROR as error:
+    if isinstance(error, PARSER_ERROR):
         return _refuse(error, _parser_message(error), debug=debug)
-    except Exception as error:  # noqa: BLE001 - a crash of ours is one line and exit code 2, never a traceback and 1
-        kind = type(error).__name__
-        return _refuse(
-            error, f"convcost crashed: {kind}: {error}; run it again with --debug and report it.", debug=debug
-        )
-    return int(code or 0)
+    kind = f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):  # ours return their code: this one is of the model's
+        said = f"the code that was run must not end the program: {kind}; mend it, or see where with --debug."
+    else:
+        said = f"convcost crashed: {kind}; run it again with --debug and report it."
+    return _refuse(error, said, debug=debug)
+
+
+def _is_parsers_answer_to_a_closed_pipe(error: BaseException) -> bool:
+    """Whether the parser turned a BrokenPipeError into its own end."""
+    return isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
 
 
 def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
@@ -141,7 +153,7 @@ def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
 
         traceback.print_exception(error)
     for message in messages:
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line prints
+        complain(f"error: {' '.join(message.split())}")
     return WRONG
 
 
@@ -151,9 +163,3 @@ def _parser_message(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "convcost"
     return f"{message.rstrip('.')}; see {command} --help."
-
-
-def _close_stdout() -> None:
-    """Let the interpreter's last flush go nowhere."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

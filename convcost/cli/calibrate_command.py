@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from convcost import api
-from convcost.cli.output import is_terminal, say
+from convcost.cli.output import is_terminal, say, write_out
 from convcost.errors import ConvcostError
 
 __all__ = ["calibrate_command"]
@@ -34,7 +34,7 @@ def calibrate_command(
         msg = f"seconds (={seconds:g}) must be from {LEAST_S:g} to {MOST_S:g}; 60 measures everything."
         raise ConvcostError(msg)
     path, machine, doubts = api.calibrate(out, seconds, device, progress=is_terminal(sys.stderr))
-    sys.stdout.write("".join(f"{line}\n" for line in machine.lines))
+    write_out("".join(f"{line}\n" for line in machine.lines))
     say([f"{path}: written"], "note")
     say(doubts, "warning")
     if machine.noise is None:

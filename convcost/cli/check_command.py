@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,12 +16,14 @@ from convcost.budget import Budget, limits_from
 from convcost.check_columns import CHECK_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
-from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say
+from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say, write_out
 from convcost.columns import choose_columns
 from convcost.errors import ConvcostError
 from convcost.inputs import parse_arg, parse_input
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from convcost.check_result import CheckResult
 
 __all__ = ["check_command"]
@@ -124,30 +127,41 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         update=update,
         init=init,
         based=base is not None,
+        judging=bool(only or strict or columns or export or junit or form is not CheckFormat.table),
         limited=any(text is not None for text in maxima.values()) or bool(target is None and (inputs or arg)),
     )
     tell = _tell if is_terminal(sys.stderr) else (lambda line: None)  # noqa: ARG005 - nobody looks
     options = CheckOptions(base, strict, update, time_budget, tell)
-    if target is not None:
-        given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
-        budget = Budget(_name(target), target, Path.cwd(), args, given)
-        if init:
-            return _init(budget, config)
-        configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
-    else:
-        configuration = choose_budgets(load_configuration(config), only or ())
-    result, moved = api.check_configuration(configuration, options)
+    with _refusals_told(form):
+        if target is not None:
+            given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
+            budget = Budget(_name(target), target, Path.cwd(), args, given)
+            if init:
+                return _init(budget, config)
+            configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
+        else:
+            configuration = choose_budgets(load_configuration(config), only or ())
+        result, moved = api.check_configuration(configuration, options)
     _deliver(replace(result, columns=fields), form, export, junit)
     if update:
         say([f"convcost.lock: {', '.join(moved)} written" if moved else "convcost.lock: nothing moved"], "note")
     return _code(result)
 
 
-def _refuse_mixtures(*, target: bool, filed: bool, update: bool, init: bool, based: bool, limited: bool) -> None:  # noqa: PLR0913 - each is an option
+def _refuse_mixtures(  # noqa: PLR0913 - each is an option, or some of one kind
+    *, target: bool, filed: bool, update: bool, init: bool, based: bool, judging: bool, limited: bool
+) -> None:
     """Refuse options that exclude each other."""
     rules = (
         (init and not target, "--init must come with a TARGET to count; write convcost check --init TARGET."),
         (init and (limited or update or based), "--init takes its limits from today's figures; leave the others out."),
+        (
+            init and judging,
+            (
+                "--init writes a file and judges nothing; leave out --only, --strict, --format, --columns, --export "
+                "and --junit."
+            ),
+        ),
         (update and based, "--update and --base exclude each other: the lock holds the figures of this revision."),
         (
             target and not init and (filed or update),
@@ -175,9 +189,11 @@ def _name(target: str) -> str:
 
 def _init(budget: Budget, config: Path | None) -> int:
     from convcost.checking import count_budget  # noqa: PLC0415 - help does without pydantic
-    from convcost.config_files import first_path, write_first  # noqa: PLC0415 - the same
+    from convcost.config_files import first_path, relative_target, write_first  # noqa: PLC0415 - the same
 
     path = first_path(config)
+    folder = path.resolve().parent
+    budget = replace(budget, folder=folder, target=relative_target(budget.target, folder))
     report = count_budget(budget)
     write_first(path, replace(budget, inputs=tuple(map(parse_input, report.inputs))), report.totals)
     say([f"{path}: written with the figures of today + 10 %; convcost check --update writes the lock."], "note")
@@ -185,26 +201,42 @@ def _init(budget: Budget, config: Path | None) -> int:
     return 0
 
 
+@contextmanager
+def _refusals_told(form: CheckFormat) -> Iterator[None]:
+    """What keeps a check from being done stands in the pull request too: as annotations, and in the job's summary."""
+    try:
+        yield
+    except ConvcostError as error:
+        from convcost.check_reports.github import refusal_commands, write_summary  # noqa: PLC0415 - help does without
+        from convcost.check_reports.markdown import refusal_markdown  # noqa: PLC0415 - the same
+
+        if problem := write_summary(refusal_markdown(error.lines)):
+            say([problem], "warning")
+        if form is CheckFormat.github:
+            write_out("".join(f"{line}\n" for line in refusal_commands(error)))
+        raise
+
+
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
-    """Every output of one result: files first, then stdout, then the notes."""
+    """Every output of one result: files and the job's summary first, then stdout, then the notes."""
     from convcost.check_reports.github import workflow_commands, write_summary  # noqa: PLC0415 - help does without
+    from convcost.check_reports.markdown import check_markdown  # noqa: PLC0415 - the same
 
     if junit is not None:
         from convcost.check_reports.junit import write_junit  # noqa: PLC0415 - the same
         from convcost.render.files import write_whole  # noqa: PLC0415 - only for those who ask for it
 
         write_whole(junit, lambda path: write_junit(path, result), "--junit")
+    problem = write_summary(check_markdown(result))
     if form is CheckFormat.github:
         deliver_text("".join(f"{line}\n" for line in workflow_commands(result)), result, export)
     elif form is CheckFormat.markdown:
-        from convcost.check_reports.markdown import check_markdown  # noqa: PLC0415 - only for this format
-
         deliver_text(check_markdown(result), result, export)
     else:
         deliver(result, o.OutputFormat(form.value), export, table_shown=False)
     say(result.warnings, "note")
     say(result.errors, "error")
-    if problem := write_summary(result):
+    if problem is not None:
         say([problem], "warning")
 
 

@@ -14,7 +14,7 @@ from convcost import api
 from convcost.blocks import DEFAULT_BLOCKS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
-from convcost.cli.output import deliver, is_terminal, print_blocks, refuse_exports, say, terminal_width
+from convcost.cli.output import deliver, is_terminal, print_blocks, refuse_exports, say, terminal_width, write_out
 from convcost.columns import COMPARE_COLUMNS, choose_columns
 from convcost.errors import ConvcostError
 from convcost.sizes import parse_padding, parse_share, parse_sizes
@@ -53,7 +53,7 @@ def _shape(k: str, stride: str, dilation: str, padding: str, partial: str | None
 
 def _list_blocks(wanted: bool) -> None:
     if wanted:
-        typer.echo(api.list_blocks())
+        write_out(f"{api.list_blocks()}\n")
         raise typer.Exit
 
 
@@ -228,7 +228,7 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
         print_blocks(filter(None, map(why_text, result.rows)))
     if roofline and is_table:
         for plot in api.draw_rooflines(result, terminal_width() if is_terminal(sys.stdout) else 80):
-            typer.echo(f"\n{plot}")
+            write_out(f"\n{plot}\n")
 
 
 def _live_view(form: o.OutputFormat, fields: Sequence[Column], *, measures: bool) -> LiveTable | None:
@@ -290,8 +290,8 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         **shape,
     )
     if form is ExplainFormat.table:
-        typer.echo(str(result))
+        write_out(f"{result}\n")
     else:
         from convcost.render.export import json_text  # noqa: PLC0415 - text does without
 
-        typer.echo(json_text(result.to_dict()), nl=False)
+        write_out(json_text(result.to_dict()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads it from the annotation
 from typing import Annotated
 
 import typer
+
+from convcost.cli.output import write_out
 
 __all__ = ["config_command"]
 
@@ -33,8 +34,9 @@ def config_command(
     Example: convcost config schema
     """
     from convcost.config_files import load_configuration  # noqa: PLC0415 - help does without pydantic
-    from convcost.configuration import effective, schema  # noqa: PLC0415 - the same
+    from convcost.configuration import schema  # noqa: PLC0415 - the same
+    from convcost.effective import effective  # noqa: PLC0415 - the same
     from convcost.render.export import json_text  # noqa: PLC0415 - the same
 
-    sys.stdout.write(json_text(schema() if action is Action.schema else effective(load_configuration(config))))
+    write_out(json_text(schema() if action is Action.schema else effective(load_configuration(config))))
     return 0

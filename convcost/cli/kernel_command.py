@@ -10,7 +10,7 @@ import typer
 from convcost import api
 from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED
-from convcost.cli.output import deliver, refuse_exports, say
+from convcost.cli.output import deliver, refuse_exports, say, write_out
 from convcost.cli.progress import ProgressLine
 from convcost.columns import choose_columns
 from convcost.errors import ConvcostError
@@ -33,7 +33,7 @@ TIMING = "Clock"
 
 def _list_kernels(wanted: bool) -> None:
     if wanted:
-        typer.echo(api.list_kernels())
+        write_out(f"{api.list_kernels()}\n")
         raise typer.Exit
 
 

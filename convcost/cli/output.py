@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from convcost.cli.options import OutputFormat
+from convcost.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Result",
+    "close_stdout",
+    "complain",
     "deliver",
     "deliver_text",
     "fitted",
@@ -25,6 +29,7 @@ __all__ = [
     "refuse_exports",
     "say",
     "terminal_width",
+    "write_out",
 ]
 
 
@@ -72,14 +77,20 @@ def refuse_exports(paths: Iterable[Path] | None) -> None:
 def say(lines: Iterable[str], kind: str) -> None:
     """Print lines to stderr, each beginning with what it is."""
     for line in lines:
-        print(fitted(f"{kind}: {line}", sys.stderr), file=sys.stderr)  # noqa: T201 - the command line prints
+        complain(f"{kind}: {line}")
+
+
+def complain(line: str) -> None:
+    """Print a line to stderr; where nobody can hear it, the exit code stays what it is."""
+    with contextlib.suppress(OSError):
+        print(fitted(line, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
 
 
 def print_blocks(texts: Iterable[str]) -> None:
     """Print texts of several lines to stdout, each after an empty line."""
     for text in texts:
         lines = "".join(f"{fitted(line, sys.stdout)}\n" for line in text.splitlines())
-        _out(f"\n{lines}")
+        write_out(f"\n{lines}")
 
 
 def fitted(line: str, stream: TextIO) -> str:
@@ -88,7 +99,8 @@ def fitted(line: str, stream: TextIO) -> str:
         return line
     import textwrap  # noqa: PLC0415 - only on a terminal
 
-    return textwrap.fill(line, terminal_width(), subsequent_indent="  ")
+    # a path or a name is copied, never cut
+    return textwrap.fill(line, terminal_width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def terminal_width() -> int:
@@ -121,27 +133,46 @@ def deliver(
             from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
 
             width = terminal_width() if is_terminal(sys.stdout) else None
-            _out(f"{fitted(result.head, sys.stdout)}\n{plain_table(result.columns, result.rows, width)}\n\n")
-        _out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
+            write_out(f"{fitted(result.head, sys.stdout)}\n{plain_table(result.columns, result.rows, width)}\n\n")
+        write_out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
         return
     from convcost.render.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
 
     if form is OutputFormat.json:
-        _out(json_text(payload or result.to_dict()))
+        write_out(json_text(payload or result.to_dict()))
     else:
-        _out(TEXT_FORMATS[form.value](result.to_frame()))
+        write_out(TEXT_FORMATS[form.value](result.to_frame()))
     say(result.verdicts, "note")
 
 
 def deliver_text(text: str, result: Result, exports: Iterable[Path] | None) -> None:
     """Write the files, then a text that was made of the result; its verdicts go to stderr."""
     _export(result, exports, None)
-    _out(text)
+    write_out(text)
     say(result.verdicts, "note")
 
 
-def _out(text: str) -> None:
-    sys.stdout.write(text)
+def write_out(text: str) -> None:
+    """Write to stdout; a reader that closed the pipe has seen enough, and what is left to say and to return stays.
+
+    Raises:
+        ConvcostError: stdout is a file that cannot be written.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_stdout()
+    except OSError as error:
+        close_stdout()
+        msg = f"stdout must be writable, and it is not: {error.strerror}; make room, or send it elsewhere."
+        raise ConvcostError(msg) from error
+
+
+def close_stdout() -> None:
+    """Let whatever is still written to stdout go nowhere, the interpreter's last flush too."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _export(result: Result, exports: Iterable[Path] | None, payload: dict[str, Any] | None) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import sqrt
 from pathlib import Path
 from statistics import stdev
 from typing import TYPE_CHECKING, Final
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str, float], None]
 
-__all__ = ["Fastest", "calibrate", "fastest", "monotone", "print_speedup"]
+__all__ = ["Fastest", "at_most", "calibrate", "fastest", "monotone", "print_speedup"]
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
 GEMMS: Final = (128, 512, 1024, 2048)
@@ -42,6 +43,8 @@ NOISE_PROCESS_S: Final = 4.0
 """What a fresh process takes, until one has run: importing torch, and the timing."""
 NOISE_TIMING_S: Final = 1.5
 LEAST_PROCESSES: Final = 4
+Z_10: Final = 1.2816
+"""Standard deviations below the mean of a normal distribution at its 10 % quantile."""
 SLOW: Final = 4
 """A kernel that would take longer than so many times its share is left out."""
 TOP: Final = 5
@@ -270,9 +273,22 @@ def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
         longest = max(longest, time.perf_counter() - start - begun)
     if len(ratios) < LEAST_PROCESSES:
         return None
-    share = stdev(ratios) / (sum(ratios) / len(ratios))
-    how = "standard deviation of the speed-up of depthwise-separable, 64→64 3×3 @56, 1 thread, over fresh processes"
+    share = at_most(stdev(ratios), len(ratios)) / (sum(ratios) / len(ratios))
+    how = (
+        "standard deviation of the speed-up of depthwise-separable, 64→64 3×3 @56, 1 thread, over fresh processes: "
+        "the upper end of its 90 % interval, since few processes see little of the noise"
+    )
     return Noise(share, len(ratios), how)
+
+
+def at_most(deviation: float, count: int) -> float:
+    """What a standard deviation seen in so many values is at most, with 90 % confidence.
+
+    By the 10 % quantile of the chi-squared distribution (approximated after Wilson, Hilferty 1931).
+    """
+    free = count - 1
+    quantile = free * (1 - 2 / (9 * free) - Z_10 * sqrt(2 / (9 * free))) ** 3
+    return deviation * sqrt(free / quantile)
 
 
 def _speedup_of_a_fresh_process() -> float:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 import torch
 
 from convcost.errors import ConvcostError
+from convcost.request import DEVICE_RULE, is_device
 from convcost.units import human_bytes
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "return_freed_memory",
 ]
 
-KINDS: Final = ("cpu", "cuda", "mps")
 M_MMAP_THRESHOLD: Final = -3
 M_TRIM_THRESHOLD: Final = -1
 BIGGEST_MMAP_THRESHOLD: Final = 1 << 30
@@ -42,10 +42,10 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return resolve_device(best)
-    kind, _, index = name.partition(":")
-    if kind not in KINDS or (index and not (index.isascii() and index.isdigit())) or (index and kind != "cuda"):
-        msg = f"device (={name}) must be cpu, cuda, cuda:1, mps or auto."
+    if not is_device(name):
+        msg = f"device (={name}) {DEVICE_RULE}"
         raise ConvcostError(msg)
+    kind, _, index = name.partition(":")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
@@ -183,7 +183,8 @@ def refusal(needed: int, device: torch.device) -> str | None:
     if free is None or needed <= free:
         return None
     where = "this machine" if device.type == "cpu" else str(device)
-    return f"not timed: it needs {human_bytes(needed)} and {where} has {human_bytes(free)} free; lower --h or --bs"
+    found = f"it needs {human_bytes(needed)} and {where} has {human_bytes(free)} free"
+    return f"not timed: {found}; take a smaller input or batch"
 
 
 def other_load(seconds: float) -> float | None:

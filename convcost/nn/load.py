@@ -11,20 +11,12 @@ import torch
 from torch import nn
 
 from convcost.errors import ConvcostError, did_you_mean
-from convcost.inputs import Input
+from convcost.inputs import TARGET_RULE, Input
 from convcost.network_files import read_network, read_packaged_network
 from convcost.nn.build import build
 from convcost.nn.load_file import load_exported, refuse_code
 from convcost.nn.load_zoo import zoo_factory
-from convcost.nn.user_code import (
-    CALLERS_OWN,
-    attribute,
-    import_folders,
-    import_path,
-    import_user_module,
-    quiet_stdout,
-    refuse_raised,
-)
+from convcost.nn.user_code import CALLERS_OWN, attribute, import_user_module, refuse_raised, users_code
 from convcost.tree import place
 
 if TYPE_CHECKING:
@@ -72,7 +64,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
     if scheme == "network" and colon:
         return _from_network(read_packaged_network(name, given), device)
     if scheme in {"torchvision", "timm"} and colon:
-        with quiet_stdout():
+        with users_code(target):
             return _called(target, zoo_factory(scheme, name), given, device)
     path = Path(target)
     if path.suffix == ".toml":
@@ -81,12 +73,9 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
         return _from_file(target, path, given)
     where, colon, dotted = target.rpartition(":")
     if not colon or not where or not dotted:
-        msg = (
-            f"target (={target}) must be package.module:callable, file.py:callable, FILE.toml, network:NAME, "
-            "torchvision:NAME, timm:NAME or FILE.pt2; give one that is there."
-        )
+        msg = f"target (={target}) {TARGET_RULE}"
         raise ConvcostError(msg)
-    with import_path(*import_folders(target)), quiet_stdout():
+    with users_code(target):
         made = attribute(target, import_user_module(target, where), dotted)
         if isinstance(made, nn.Module):
             _refuse_args(target, given, "it is a module already")

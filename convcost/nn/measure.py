@@ -172,7 +172,7 @@ def look_at_machine(request: Request | TimingOptions, device: torch.device, thre
         if load is not None and load > max(0.0, cores - threads) + MOST_LOAD:
             wanted = f"{threads} {'is' if threads == 1 else 'are'} wanted here"
             busy = f"other programs keep {load:.1f} of {cores} processors busy and {wanted}"
-            said.append(f"{busy}: these timings are not to be trusted; close them or lower --threads.")
+            said.append(f"{busy}: these timings are not to be trusted; close them, or use fewer threads.")
             untrusted = f"{busy}: close them"
         elif load is not None and load > MOST_LOAD:
             said.append(f"other programs keep {load:.1f} of {cores} processors busy: close them for a quieter timing.")

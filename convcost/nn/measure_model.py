@@ -12,7 +12,7 @@ from convcost.errors import ConvcostError
 from convcost.nn.clock import clock_for, interleave
 from convcost.nn.device import refusal, resolve_device
 from convcost.nn.measure import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
-from convcost.nn.user_code import running_users_code
+from convcost.nn.user_code import mended, raised, running_users_code
 from convcost.timing import summarise
 
 if TYPE_CHECKING:
@@ -110,10 +110,7 @@ def forward_call(
 
 def does_not_run(error: BaseException) -> ConvcostError:
     """What to say of a forward pass that raises when it is timed."""
-    reason = str(error).partition("\n")[0]
-    if isinstance(error, RuntimeError):
-        return ConvcostError(f"the model could not run: {reason}; change --input.")
-    return ConvcostError(f"the model could not run: {type(error).__name__}: {reason}; mend its forward.")
+    return ConvcostError(f"the model could not run: {raised(error)}; {mended(error)}.")
 
 
 def _distinct_calls(

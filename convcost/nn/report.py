@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -16,8 +15,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convcost.errors import ConvcostError, NeedsValuesError
 from convcost.nn.preserve import borrowed, on_device
 from convcost.nn.reconcile import check_with_fvcore, check_with_torch
+from convcost.nn.streams import quiet_stdout
 from convcost.nn.trace import Recorder, dtype_text, tensor_text
-from convcost.nn.user_code import quiet_stdout, running_users_code
+from convcost.nn.user_code import mended, raised, running_users_code, users_line
 from convcost.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ def _eager() -> Any:
 
 
 def _refusal(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
     if any(sign in str(error) for sign in NEEDS_VALUES):
-        where = _users_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
+        reason = str(error).strip().partition("\n")[0]
+        where = users_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
         lacks = f"needs the values of a tensor, which a meta tensor does not have ({reason})"
         return NeedsValuesError(f"{where} {lacks}; run it with --device cpu.")
     path = recorder.path[-1] if recorder.path else ""
@@ -131,17 +131,7 @@ def _refusal(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error:
     seen = recorder.failed_shape or next((tuple(a.shape) for a in args if isinstance(a, torch.Tensor)), None)
     got = f"got input {'x'.join(map(str, seen))}" if seen else "could not run"
     name = f"{path or 'the model'} ({type(part).__name__})"
-    step = "change --input" if isinstance(error, Exception) else "let its forward raise an Exception"
-    return ConvcostError(f"{name} {expected}{got}: {type(error).__name__}: {reason}; {step}.")
-
-
-def _users_line(error: BaseException) -> str | None:
-    """The last line of the traceback that is neither torch's nor ours."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = frame.filename.replace("\\", "/")
-        if "/torch/" not in path and "convcost/nn" not in path:
-            return f"{frame.filename}:{frame.lineno}"
-    return None
+    return ConvcostError(f"{name} {expected}{got}: {raised(error)}; {mended(error)}.")
 
 
 def _texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:

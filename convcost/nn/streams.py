@@ -1,4 +1,4 @@
-"""What C and C++ libraries write to a file descriptor during a call: taken, while what others write goes on its way."""
+"""What is written to a file descriptor during a call, by C and C++ libraries too: taken, or sent elsewhere."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import ctypes
 import os
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
 
-__all__ = ["STDERR", "STDOUT", "taken_from"]
+__all__ = ["STDERR", "STDOUT", "quiet_stdout", "taken_from"]
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -34,7 +34,7 @@ def taken_from(descriptor: int, action: Callable[[], object], separate: Callable
     try:
         with tempfile.TemporaryFile() as file:
             try:
-                with _redirected(descriptor, file):
+                with _redirected(descriptor, file.fileno()):
                     action()
             finally:
                 file.seek(0)
@@ -45,14 +45,31 @@ def taken_from(descriptor: int, action: Callable[[], object], separate: Callable
 
 
 @contextmanager
-def _redirected(descriptor: int, file: BinaryIO) -> Iterator[None]:
-    """The descriptor is this file meanwhile; what is in the buffers before and after goes where it belongs."""
+def quiet_stdout() -> Iterator[None]:
+    """What is printed or written to stdout's descriptor goes to stderr; nowhere when that is closed."""
+    with Path(os.devnull).open("wb") as nowhere:
+        target = STDERR if _is_open(STDERR) else nowhere.fileno()
+        with _redirected(STDOUT, target), redirect_stdout(sys.stderr):
+            yield
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _redirected(descriptor: int, target: int) -> Iterator[None]:
+    """The descriptor is the target meanwhile; what is in the buffers before and after goes where it belongs."""
     _flush()
     try:
         real = os.dup(descriptor)
     except OSError:  # it is closed
         real = None
-    os.dup2(file.fileno(), descriptor)
+    os.dup2(target, descriptor)
     try:
         yield
     finally:
@@ -62,7 +79,7 @@ def _redirected(descriptor: int, file: BinaryIO) -> Iterator[None]:
             if real is not None:
                 os.dup2(real, descriptor)
                 os.close(real)
-            elif file.fileno() != descriptor:
+            elif target != descriptor:
                 os.close(descriptor)
 
 

@@ -6,11 +6,12 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from convcost.errors import ConvcostError, did_you_mean
+from convcost.nn.streams import quiet_stdout
 from convcost.nn.user_modules import FOREIGN, RENAMED
 
 if TYPE_CHECKING:
@@ -23,10 +24,16 @@ __all__ = [
     "import_folders",
     "import_path",
     "import_user_module",
-    "quiet_stdout",
+    "mended",
+    "raised",
     "refuse_raised",
     "running_users_code",
+    "users_code",
+    "users_line",
 ]
+
+MOST: Final = 400
+"""Characters of what was raised: torch quotes whole graphs."""
 
 CALLERS_OWN: Final = (ConvcostError, KeyboardInterrupt, GeneratorExit)
 """What passes through the user's code: a finding of ours, Ctrl-C, and Python's way to close a generator."""
@@ -50,9 +57,16 @@ def import_path(*folders: Path) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_stdout() -> Iterator[None]:
-    """What the user's code prints goes to stderr: stdout is for the data."""
-    with redirect_stdout(sys.stderr):
+def users_code(target: str) -> Iterator[None]:
+    """Inside, the code of a target may run: to be loaded, counted and timed, for all of these can import and print.
+
+    The folder of its file and the current one come first on the import path, and what it writes to stdout goes to
+    stderr, for stdout holds the data.
+
+    Args:
+        target: as the user typed it.
+    """
+    with import_path(*import_folders(target)), quiet_stdout():
         yield
 
 
@@ -150,18 +164,22 @@ def refuse_raised(target: str, doing: str, error: BaseException) -> NoReturn:
     Raises:
         ConvcostError: always.
     """
-    kind, text = type(error).__name__, " ".join(str(error).split())
-    what = f"{kind}: {text}" if text else kind
-    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else _own_last_frame(error)
-    at = f" at {place}" if place else ""
     step = (
         'put what runs a script under if __name__ == "__main__"' if isinstance(error, SystemExit) else "mend it there"
     )
-    msg = f"target (={target}) must not raise while {doing}: {what}{at}; {step}, or see the whole with --debug."
+    msg = f"target (={target}) must not raise while {doing}: {raised(error)}; {step}, or see the whole with --debug."
     raise ConvcostError(msg) from error
 
 
-def _own_last_frame(error: BaseException) -> str | None:
+def raised(error: BaseException) -> str:
+    """What was raised, and where in the user's code: `ValueError: too wide at /home/me/net.py:12`."""
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    text = text if len(text) <= MOST else f"{text[: MOST - 3]}..."
+    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else users_line(error)
+    return (f"{kind}: {text}" if text else kind) + (f" at {place}" if place else "")
+
+
+def users_line(error: BaseException) -> str | None:
     """The innermost frame in a file of the user's, as FILE:LINE."""
     own = [
         frame
@@ -169,3 +187,8 @@ def _own_last_frame(error: BaseException) -> str | None:
         if not frame.filename.startswith(("<frozen", *FOREIGN))
     ]
     return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+
+
+def mended(error: BaseException) -> str:
+    """The next step for a forward pass that raised, in words that fit a configuration and a command line."""
+    return "mend it there, or change the input" if users_line(error) else "change the input"

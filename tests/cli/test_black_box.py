@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -236,3 +237,29 @@ def test_without_why_the_fields_are_null() -> None:
     assert {name: row[name] for name in ("account", "onednn_agrees", "hint", "hint_verified")} == dict.fromkeys(
         ("account", "onednn_agrees", "hint", "hint_verified")
     )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "out", "err"),
+    [
+        (">&-", 0, "", ""),
+        ("2>&-", 0, "3→64", ""),
+        (">/dev/full", 2, "", "error: stdout must be writable, and it is not: No space left on device; make room, or "),
+        ("2>/dev/full", 0, "3→64", ""),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_no_traceback(redirection: str, code: int, out: str, err: str) -> None:
+    words = shlex.join([sys.executable, "-m", "convcost", *PREDICTED])
+    done = subprocess.run(f"{words} {redirection}", shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - ours
+    assert done.returncode == code
+    assert done.stdout.startswith(out)
+    assert done.stderr.startswith(err)
+    assert "Traceback" not in done.stderr
+    assert bool(done.stderr) == bool(err)
+
+
+def test_wrong_usage_is_exit_code_2_also_when_nobody_can_hear_it() -> None:
+    words = shlex.join([sys.executable, "-m", "convcost", "compare", "--c", "0", "--o", "1", "--k", "1"])
+    for redirection in ("2>/dev/full", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(f"{words} {redirection}", shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - ours
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", "")

@@ -113,7 +113,7 @@ def test_what_was_not_counted_is_said_and_totals_are_at_least(capsys: pytest.Cap
     ("words", "message"),
     [
         (["{file}:small", "--input", "1x5x8x8"], "0 (Conv2d) expects in_channels 3, got input 1x5x8x8: "),
-        (["{file}:small"], "must be given an input; write --input 1x3x224x224."),
+        (["{file}:small"], "must be given an input; write one such as 1x3x224x224."),
         (["{file}:nothing", "--input", "1x3x8x8"], "nothing"),
         (["{file}:broken", "--input", "1x3x8x8"], "models.py:9"),
         (["network:mobilenet_v9"], "mobilenet_v9"),

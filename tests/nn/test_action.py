@@ -57,15 +57,18 @@ def clone(tmp_path: Path) -> Path:
 
 def run_step(name: str, folder: Path, inputs: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """A step's own command, with its variables filled in as GitHub does."""
-    step = STEPS[name]
+    step, output = STEPS[name], folder / "output"
+    given_back = dict(line.split("=", 1) for line in output.read_text().splitlines()) if output.exists() else {}
+    known = {f"inputs.{key}": value for key, value in inputs.items()}
+    known |= {f"steps.base.outputs.{key}": value for key, value in given_back.items()}
 
     def value(match: re.Match[str]) -> str:
-        return inputs.get(match[1].removeprefix("inputs."), "")
+        return known.get(match[1], "")
 
     given = {key: re.sub(r"\$\{\{ *([\w.-]+) *\}\}", value, str(text)) for key, text in step["env"].items()}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     variables = os.environ | given | {"PATH": path, "GITHUB_WORKSPACE": str(folder)}
-    variables |= {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "PIP_NO_INDEX": "1"}
+    variables |= {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "PIP_NO_INDEX": "1", "GITHUB_OUTPUT": str(output)}
     command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - the action's own command
 
@@ -98,11 +101,33 @@ def test_the_steps_check_a_pull_request_against_its_base(clone: Path) -> None:
 
 def test_options_of_the_action_reach_the_command(clone: Path) -> None:
     (clone / "other.toml").write_text(CONFIG.replace("100 k", "200 k"))
-    inputs = {"config": "other.toml", "base": "lock", "args": "--strict --only net", "package": ""}
+    inputs = {"config": "other.toml", "base": "lock", "args": "--strict  --only net\n--junit\nout.xml\n", "package": ""}
     assert not conditions("Install convcost", inputs)
     assert not conditions("Fetch the base revision", inputs)
     done = run_step("Check the budgets", clone, inputs)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (clone / "out.xml").exists()
+
+
+@pytest.mark.parametrize("name", ["main", "refs/heads/main", "v1"])
+def test_the_base_may_be_a_branch_or_a_tag_that_the_checkout_does_not_know(clone: Path, name: str) -> None:
+    origin = clone.parent / "origin"
+    git(clone, "checkout", "--quiet", "--detach")
+    git(clone, "branch", "--quiet", "-D", "main")
+    git(origin, "tag", "v1", "HEAD~1")
+    inputs = {"config": "", "base": name, "args": "", "package": ""}
+    done = run_step("Fetch the base revision", clone, inputs)
+    assert done.returncode == 0, done.stderr
+    assert (clone / "output").read_text() == f"commit={git(origin, 'rev-parse', name)}\n"
+    done = run_step("Check the budgets", clone, inputs)
+    assert done.returncode == 1, done.stderr  # over its limit; not 2
+    assert done.stdout.startswith("::error file=convcost.toml,line=4,")
+
+
+def test_a_base_that_is_nowhere_ends_the_step(clone: Path) -> None:
+    done = run_step("Fetch the base revision", clone, {"base": "nowhere"})
+    assert done.returncode != 0
+    assert "nowhere" in done.stderr
 
 
 def test_the_pre_commit_hook_runs_the_check(clone: Path) -> None:

@@ -109,8 +109,14 @@ def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: p
     noise = home._noise(4.5 * home.NOISE_PROCESS_S, lambda _: None)  # noqa: SLF001 - a minute by the public way
     assert noise is not None
     assert noise.processes == 4
-    assert noise.run_to_run == pytest.approx((4 * 0.5**2 / 3) ** 0.5 / 4.5)
+    assert noise.run_to_run == pytest.approx((4 * 0.5**2 / 3 * 3 / 0.584) ** 0.5 / 4.5, rel=0.02)
     assert home._noise(2 * home.NOISE_PROCESS_S, lambda _: None) is None  # noqa: SLF001 - the same
+
+
+@pytest.mark.parametrize(("count", "quantile"), [(4, 0.584), (8, 2.833), (11, 4.865), (31, 20.599)])
+def test_few_processes_make_the_noise_larger_by_the_chi_squared_distribution(count: int, quantile: float) -> None:
+    """Tabulated 10 % quantiles of chi-squared for count - 1 degrees of freedom (Abramowitz, Stegun, table 26.8)."""
+    assert home.at_most(1.0, count) == pytest.approx(((count - 1) / quantile) ** 0.5, rel=0.02)
 
 
 @pytest.mark.timing

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 import convcost
 from convcost.cli import main
+from convcost.config_files import load_configuration
 from convcost.nn.ops import FORMULAS
 from convcost.revision import checked_out
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MODEL = """
 import torch
@@ -345,7 +345,7 @@ def test_a_model_that_does_not_load_is_exit_code_2_beside_the_others_verdicts(
     forget_models()
     assert main(["check", "--format", "csv"]) == 2
     streams = capsys.readouterr()
-    assert "error: convcost.toml:1: gone: target (=models.py:Gone) must name something that is there" in streams.err
+    assert "error: convcost.toml:2:10: gone: target (=models.py:Gone) must name something that is there" in streams.err
     assert [line.split(",")[:3] for line in streams.out.splitlines()[1:]] == [
         ["gone", "macs", ""],
         ["tight", "macs", str(MACS)],
@@ -363,8 +363,9 @@ def test_a_forward_that_ends_the_program_is_exit_code_2_beside_the_others_verdic
     (project / "convcost.toml").write_text(ends + CONFIG)
     code, result = checked(capsys)  # what the forward prints is not in the JSON
     kind = raised.partition("(")[0]
-    said = f"the model (Exits) got input 1x3x8x8: {kind}: no; let its forward raise an Exception."
-    assert (code, result["passed"], result["budgets"][0]["error"]) == (2, False, f"convcost.toml:1: ends: {said}")
+    where = f"{project / 'exits.py'}:5"
+    said = f"the model (Exits) got input 1x3x8x8: {kind}: no at {where}; mend it there, or change the input."
+    assert (code, result["passed"], result["budgets"][0]["error"]) == (2, False, f"convcost.toml:2:10: ends: {said}")
     assert result["budgets"][1]["metrics"][0]["verdict"] == "pass"
 
 
@@ -596,7 +597,16 @@ class TestAgainstAnotherRevision:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
         assert main(["check", "--base", "HEAD"]) == 2
-        assert "error: base needs a git repository, and this folder is in none" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "error: base needs a git repository that git can read here (fatal: not a git repository" in said
+
+    def test_why_git_refuses_a_repository_is_said(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (project / ".git" / "config").write_text("[core\n")
+        monkeypatch.setenv("LC_ALL", "C")
+        assert main(["check", "--base", "HEAD"]) == 2
+        assert "read here (fatal: bad config line 1 in file .git/config); mend that" in capsys.readouterr().err
 
     def test_the_worktree_is_removed_on_failure(self, project: Path) -> None:
         seen = []
@@ -630,6 +640,34 @@ class TestAgainstAnotherRevision:
         assert done.returncode == 130
         assert worktrees(project) == 1
         assert (project / "out.csv").read_text().splitlines()[1].startswith("net,macs,,")
+
+    @pytest.mark.skipif(os.name == "nt", reason="the filter is a shell's")
+    def test_a_worktree_that_was_only_begun_is_removed_too(self, project: Path, tmp_path: Path) -> None:
+        (project / ".gitattributes").write_text("*.py filter=slow\n")
+        commit(project)
+        git(project, "config", "filter.slow.smudge", f"touch {tmp_path}/begun; sleep 5; cat")
+        command = [sys.executable, "-m", "convcost", "check", "--base", "HEAD"]
+        with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as done:  # noqa: S603 - our own command
+            while not (tmp_path / "begun").exists():
+                assert done.poll() is None
+                time.sleep(0.01)
+            done.send_signal(signal.SIGTERM)
+            done.communicate(timeout=60)
+        assert done.returncode == 130
+        assert worktrees(project) == 1
+        assert not list(project.glob(".git/worktrees/*"))
+
+    def test_the_users_settings_of_git_hold_in_the_checkout(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (project / ".gitattributes").write_text("*.py filter=own\n")
+        commit(project)
+        monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", "filter.own.smudge")
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", 'echo "skip = $GIT_LFS_SKIP_SMUDGE"')
+        with checked_out("HEAD", project) as checkout:
+            assert (checkout.folder / "models.py").read_text() == "skip = 1\n"
 
     def test_git_variables_of_a_hook_do_not_lead_astray(
         self, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -667,6 +705,8 @@ class TestAgainstAnotherRevision:
             assert f"latency grow is not judged: {step}" in result["budgets"][0]["notes"]
         latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
         assert (code, latency["verdict"]) == (0, "skipped")
+        assert (latency["device"], latency["threads"]) == ("cpu", 1)
+        assert latency["torch_version"] == torch.__version__
         assert latency["reason"].startswith("other machine: the limit was set for another one, this is ")
 
 
@@ -714,6 +754,59 @@ def test_init_writes_a_configuration_that_passes_and_never_over_another(
     assert main(["check"]) == 0
 
 
+@pytest.mark.parametrize("name", ["sub/c.toml", "sub/pyproject.toml", "../beside.toml"])
+def test_the_first_configuration_is_read_where_it_lies(project: Path, name: str) -> None:
+    (project / "sub").mkdir()
+    edit(project / "models.py", "width=8)", "width=8, options=None)")
+    words = ["--input", "1x3x8x8", "--arg", 'options={"a b": [1, True], "c": 0.5}', "--config", name]
+    forget_models()
+    assert main(["check", "--init", "models.py:Net", *words]) == 0
+    (budget,) = load_configuration(Path(name)).budgets
+    assert budget.args == {"options": {"a b": [1, True], "c": 0.5}}
+    forget_models()
+    assert main(["check", "--config", name]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--arg", "options=None"], "arg (=None) must have a form in TOML; leave it out, or wrap the target"),
+        (["--only", "net"], "--init writes a file and judges nothing;"),
+        (["--columns", "budget"], "--init writes a file and judges nothing;"),
+        (["--strict"], "--init writes a file and judges nothing; leave out --only, --strict, --format"),
+        (["--format", "json"], "--init writes a file and judges nothing;"),
+        (["--export", "out.csv"], "--init writes a file and judges nothing;"),
+        (["--junit", "out.xml"], "--init writes a file and judges nothing;"),
+    ],
+)  # fmt: skip
+def test_what_a_first_configuration_cannot_have_is_refused(
+    project: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forget_models()
+    edit(project / "models.py", "width=8)", "width=8, options=None)")
+    assert main(["check", "--init", "models.py:Net", "--input", "1x3x8x8", "--config", "new.toml", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (project / "new.toml").exists()
+
+
+@pytest.mark.parametrize("nearer", ["convcost.toml", "pyproject.toml"])
+def test_the_configuration_of_the_nearest_folder_wins_and_convcost_toml_within_one(
+    project: Path, nearer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = project / "package"
+    package.mkdir()
+    inner = CONFIG.replace("budget.net", "budget.inner")
+    (package / nearer).write_text(inner if nearer == "convcost.toml" else inner.replace("[", "[tool.convcost.", 1))
+    (package / "pyproject.toml").touch()
+    monkeypatch.chdir(package)
+    assert [one.name for one in load_configuration().budgets] == ["inner"]
+    (package / "pyproject.toml").write_text("[tool.other]\n")
+    (package / "convcost.toml").unlink(missing_ok=True)
+    assert [one.name for one in load_configuration().budgets] == ["net"]
+    (project / "pyproject.toml").write_text("[tool.convcost]\n")
+    assert [one.name for one in load_configuration().budgets] == ["net"]
+
+
 @pytest.mark.usefixtures("project")
 def test_a_target_alone_needs_no_file(capsys: pytest.CaptureFixture[str]) -> None:
     forget_models()
@@ -735,6 +828,7 @@ def test_a_target_alone_needs_no_file(capsys: pytest.CaptureFixture[str]) -> Non
         (["--init"], "--init must come with a TARGET to count"),
         (["--only", "nett"], "only (=nett) must be a budget of convcost.toml; did you mean net?"),
         (["--config", "no.toml"], "config (=no.toml) must be a file that can be read (No such file or directory)"),
+        (["--time-budget", "0"], "time_budget (=0.0) must be a number of seconds above 0; 8 is the default."),
         (["--junit", "no/folder.xml"], "--junit (=no/folder.xml) must be in a folder that can be written"),
         (["--export", "out.docx"], "--export (=out.docx) must end in .csv, .json"),
         (["--format", "xml"], "Invalid value for '--format'"),
@@ -772,9 +866,23 @@ def test_every_output_comes_from_one_run(project: Path, monkeypatch: pytest.Monk
     assert (project / "out.xlsx").stat().st_size > 0
 
 
+def test_what_refuses_a_configuration_stands_in_the_pull_request(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(project / "convcost.toml", '"1 %"', "1")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project / "summary.md"))
+    assert main(["check", "--format", "github"]) == 2
+    streams = capsys.readouterr()
+    assert streams.out.startswith("::error file=convcost.toml,line=4,col=32,title=convcost%3A not checked::budget.net.")
+    assert streams.err.startswith("error: convcost.toml:4:32: budget.net.macs.grow (=1) must be a text")
+    assert "- convcost.toml:4:32: budget.net.macs.grow" in (project / "summary.md").read_text(encoding="utf-8")
+    assert main(["check", "--format", "json"]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_the_configuration_and_its_schema_are_printed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert project.is_dir()
     assert main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["properties"]["budget"]["minProperties"] == 1
     assert main(["config", "show"]) == 0
-    assert json.loads(capsys.readouterr().out)["budget"]["net"]["macs"]["max"] == "100,000"
+    assert json.loads(capsys.readouterr().out)["budget"]["net"]["macs"]["max"] == 100_000

@@ -115,7 +115,7 @@ def test_without_proc_the_physical_memory_is_the_limit(monkeypatch: pytest.Monke
 def test_what_does_not_fit_is_refused_with_sizes_and_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "free_memory", lambda _: 2 * 10**9)
     assert home.refusal(2 * 10**9, CPU) is None
-    expected = "not timed: it needs 3.00 GB and this machine has 2.00 GB free; lower --h or --bs"
+    expected = "not timed: it needs 3.00 GB and this machine has 2.00 GB free; take a smaller input or batch"
     assert home.refusal(3 * 10**9, CPU) == expected
     monkeypatch.setattr(home, "free_memory", lambda _: None)
     assert home.refusal(10**30, CPU) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,7 +47,7 @@ def test_a_second_call_has_a_row_of_its_own() -> None:
 
 
 def test_a_model_that_does_not_run_is_one_line() -> None:
-    with pytest.raises(ConvcostError, match=r"^the model could not run: .*; change --input\.$"):
+    with pytest.raises(ConvcostError, match=r"^the model could not run: .*; change the input\.$"):
         measure_model(nn.Linear(8, 8), (torch.zeros(2, 7),), {}, OPTIONS)
 
 
@@ -57,7 +58,10 @@ def test_whatever_a_timed_forward_raises_is_one_line(raised: BaseException) -> N
             print("hello")  # noqa: T201 - what the user's own forward may do
             raise raised
 
-    said = rf"^the model could not run: {type(raised).__name__}: '?no'?; mend its forward\.$"
+    where = rf"{re.escape(__file__)}:\d+"
+    said = (
+        rf"^the model could not run: {type(raised).__name__}: '?no'? at {where}; mend it there, or change the input\.$"
+    )
     forward = (Ends(), (torch.zeros(2, 7),), {})
     with pytest.raises(ConvcostError, match=said):
         measure_model(*forward, OPTIONS)

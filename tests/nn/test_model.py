@@ -292,7 +292,8 @@ def test_a_lazy_module_stays_lazy() -> None:
 def test_a_wrong_input_names_the_layer_what_it_expects_and_what_it_got() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(10, 5))
     with pytest.raises(
-        ConvcostError, match=r"^2 \(Linear\) expects in_features 10, got input 1x128: .*; change --input"
+        ConvcostError,
+        match=r"^2 \(Linear\) expects in_features 10, got input 1x128: RuntimeError: .*; change the input",
     ):
         convcost.count(model, (zeros(1, 3, 6, 6),))
 

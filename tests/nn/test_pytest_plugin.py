@@ -68,8 +68,13 @@ HEAD = "import pytest, torch\nfrom torch import nn\nNET = nn.Linear(4, 4, bias=F
         ("@pytest.mark.cost(max_params=16)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n", 0, "1 passed"),
         ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n", 1, "16 is over max 15"),
         ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X, max_params=16)\n", 0, "1 passed"),
-        ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    pass\n", 1, "never called assert_cost: nothing was"),
+        ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    pass\n", 1, "FAILED test_net.py::test_net - Failed: the test has limits"),
         ("@pytest.mark.cost(max_params=15)\ndef test_net():\n    pass\n", 4, "must ask for the fixture assert_cost"),
+        ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    pytest.skip('no data')\n", 0, "1 skipped"),
+        ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert 1 == 2\n", 1, "1 failed in"),
+        ("@pytest.mark.cost(max_params=15)\n@pytest.mark.xfail\ndef test_net(assert_cost):\n    assert 1 == 2\n", 0, "1 xfailed"),
+        ('@pytest.mark.cost("1 k")\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n', 4, "must name its limits; write @pytest.mark.cost(max_macs=...)"),
+        ("@pytest.mark.cost()\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n", 4, "must name its limits"),
         ('def test_net(assert_cost):\n    assert_cost(NET, X, max_macs="16")\n', 0, "1 passed"),
         ("pytestmark = pytest.mark.cost(max_macs=15)\n@pytest.mark.cost(max_macs=16)\n"
          "def test_net(assert_cost):\n    assert_cost(NET, X)\n", 0, "1 passed"),
@@ -81,3 +86,24 @@ def test_the_plugin_gives_a_fixture_and_a_marker(test: str, code: int, said: str
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+
+
+def test_a_failure_points_at_the_users_line_and_at_no_line_of_ours(tmp_path: Path) -> None:
+    test = "@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n"
+    (tmp_path / "test_net.py").write_text(HEAD + test)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    assert "test_net.py:7: AssertionError" in done.stdout
+    assert "convcost/pytest" not in done.stdout
+
+
+def test_the_model_runs_once() -> None:
+    runs = []
+
+    class Counted(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            runs.append(1)
+            return super().forward(x)
+
+    assert_cost(Counted(4, 4), torch.zeros(1, 4), max_macs=16)
+    assert len(runs) == 1

@@ -1,0 +1,81 @@
+"""How a command ends: whatever is raised and whoever closes the pipe, the exit code and the last line are ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from convcost.cli import main
+from convcost.cli.output import fitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OVER = ["check", "network:mobilenet_v1", "--max-params", "1"]
+
+
+class Fatal(BaseException):
+    """What libraries raise that want to get past `except Exception`."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (SystemExit("bad GPU"), "the code that was run must not end the program: SystemExit: bad GPU; mend it"),
+        (SystemExit(0), "the code that was run must not end the program: SystemExit: 0; mend it"),
+        (Fatal("gone"), "convcost crashed: Fatal: gone; run it again with --debug"),
+        (ZeroDivisionError("x"), "convcost crashed: ZeroDivisionError: x; run it again with --debug"),
+    ],
+)
+def test_whatever_is_raised_is_one_line_and_exit_code_2(
+    raised: BaseException, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("convcost.checking.check_budgets", end)
+    assert main(OVER) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {said}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe that closes early looks different on Windows")
+@pytest.mark.parametrize("form", ["table", "json", "markdown", "github"])
+def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files(form: str, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    summary, rows = tmp_path / "summary.md", tmp_path / "rows.csv"
+    command = [sys.executable, "-m", "convcost", *OVER, "--format", form, "--export", str(rows)]
+    done = subprocess.run(  # noqa: S603 - our own command
+        command,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        text=True,
+        env=os.environ | {"GITHUB_STEP_SUMMARY": str(summary)},
+    )
+    os.close(writer)
+    assert done.returncode == 1, done.stderr
+    assert "error" not in done.stderr
+    assert "❌ fail" in summary.read_text(encoding="utf-8")
+    assert rows.read_text(encoding="utf-8").startswith("budget,metric,")
+
+
+def test_a_long_line_is_broken_between_words_and_never_within_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcost.cli.output.is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    path = "some-long/path-with-hyphens/of-a-file.py:12"
+    assert path in fitted(f"error: it is said to be in {path} , mend it there", sys.stderr).split()
+
+
+def test_errors_fit_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("convcost.cli.output.is_terminal", lambda stream: stream is sys.stderr)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["check", "--init"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= 40 for line in lines)
