@@ -13,7 +13,7 @@ from random_layers import comparisons, described
 
 import convcost
 from convcost import api
-from convcost.machine_files import MACHINE_VARIABLE
+from convcost.machines.files import MACHINE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from torch import Tensor
-from convcost.kernel_targets import separate_model
+from convcost.matrices.targets import separate_model
 from convcost.nn.load import load_target
 from convcost.nn.spectrum import layer_row
 from convcost.nn.weights import convolutions_of

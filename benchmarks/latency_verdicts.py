@@ -18,13 +18,13 @@ from unittest import mock
 import torch
 
 from convcost import timing
-from convcost.budget import Limit, judge
-from convcost.findings import timing_found
-from convcost.forward_timing import summed_up
+from convcost.budgets.budget import Limit, judge
+from convcost.budgets.findings import timing_found
+from convcost.budgets.forward_timing import summed_up
 from convcost.inputs import Input
+from convcost.models.targets import load_forward
 from convcost.nn.device import cpu_name, pin_allocator
 from convcost.nn.measure_forwards import measured_series
-from convcost.targets import load_forward
 from convcost.timing import RUN_TO_RUN, Sample, Series
 
 PATH = Path(__file__).parent / "data" / "latency_pairs.json"

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from convcost.check_result import CheckResult
-    from convcost.checking import CheckOptions
+    from convcost.archive.listing import History
+    from convcost.budgets.checking import CheckOptions
+    from convcost.budgets.configuration import Configuration
+    from convcost.budgets.result import CheckResult
     from convcost.comparison import Comparison
-    from convcost.configuration import Configuration
     from convcost.explanation import Explanation
-    from convcost.listing import History
-    from convcost.machine import Machine
+    from convcost.machines.machine import Machine
+    from convcost.matrices.separability import Factors
+    from convcost.models.report import ModelReport
     from convcost.registry import Value
-    from convcost.report import ModelReport
     from convcost.rows import Row
-    from convcost.separability import Factors
 
 __all__ = [
     "Watch",
@@ -302,7 +302,7 @@ def calibrate(
     import time  # noqa: PLC0415 - an argument of `compare` has its name
 
     start = time.perf_counter()  # importing torch is part of the time
-    from convcost.machine_files import default_path, save_machine  # noqa: PLC0415 - import convcost does without them
+    from convcost.machines.files import default_path, save_machine  # noqa: PLC0415 - import convcost does without them
     from convcost.nn.calibrate import calibrate as measure_machine  # noqa: PLC0415 - import convcost does without torch
     from convcost.nn.device import resolve_device  # noqa: PLC0415 - the same
     from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who write
@@ -344,8 +344,8 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
         ConvcostError: no configuration, or one with mistakes, each with line and column; no such budget or revision;
             both base and update.
     """
-    from convcost.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - import convcost does without pydantic
-    from convcost.config_files import load_configuration  # noqa: PLC0415 - the same
+    from convcost.budgets.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - import convcost does without pydantic
+    from convcost.budgets.config_files import load_configuration  # noqa: PLC0415 - the same
 
     options = CheckOptions(base, strict, update, time_budget)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
@@ -395,8 +395,8 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     Raises:
         ConvcostError: as `check`.
     """
-    from convcost.checking import check_budgets, updated_lock  # noqa: PLC0415 - import convcost does without pydantic
-    from convcost.config_files import load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
+    from convcost.budgets.checking import check_budgets, updated_lock  # noqa: PLC0415 - import convcost does without pydantic
+    from convcost.budgets.config_files import load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
     from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who ask for it
 
     path = lock_path(configuration)
@@ -427,9 +427,9 @@ def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *,
     Raises:
         ConvcostError: a quantity of another kind, or no limit.
     """
-    from convcost.budget import Budget, limits_from  # noqa: PLC0415 - import convcost does without them
-    from convcost.check_result import CheckResult  # noqa: PLC0415 - the same
-    from convcost.checking import CheckOptions, judge_report  # noqa: PLC0415 - the same
+    from convcost.budgets.budget import Budget, limits_from  # noqa: PLC0415 - import convcost does without them
+    from convcost.budgets.checking import CheckOptions, judge_report  # noqa: PLC0415 - the same
+    from convcost.budgets.result import CheckResult  # noqa: PLC0415 - the same
 
     budget = Budget(report.target, report.target, Path.cwd(), limits=limits_from(maxima))
     return CheckResult("", (judge_report(budget, report, options=CheckOptions(strict=strict)),), strict)
@@ -475,8 +475,8 @@ def history(  # noqa: PLR0913 - the filters of the command, one by one
     Raises:
         ConvcostError: a filter that no row could pass, or a database that cannot be read.
     """
-    from convcost.filters import Filters  # noqa: PLC0415 - import convcost does without the history
-    from convcost.listing import list_history  # noqa: PLC0415 - the same
+    from convcost.archive.filters import Filters  # noqa: PLC0415 - import convcost does without the history
+    from convcost.archive.listing import list_history  # noqa: PLC0415 - the same
 
     size = None if kernel_size is None else pair(kernel_size)
     filters = Filters(
@@ -529,7 +529,7 @@ def separate(kernel: object) -> Factors:
     >>> round(convcost.separate([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).error, 3)  # (√6 - 2) / √20
     0.101
     """
-    from convcost.separability import best_factors  # noqa: PLC0415 - import convcost does without fractions
+    from convcost.matrices.separability import best_factors  # noqa: PLC0415 - import convcost does without fractions
 
     return best_factors(kernel)
 
@@ -554,7 +554,7 @@ def list_blocks() -> str:
 
 def list_kernels() -> str:
     """The named kernels as a table: each with its parameters and their defaults, what it is, and its source."""
-    from convcost.kernels import KERNELS  # noqa: PLC0415 - import convcost does without fractions
+    from convcost.matrices.named import KERNELS  # noqa: PLC0415 - import convcost does without fractions
     from convcost.render.plain import aligned  # noqa: PLC0415 - only for those who print it
 
     lines = [(kernel.name, kernel.parameters, kernel.summary, kernel.source) for kernel in KERNELS.values()]

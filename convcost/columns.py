@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from convcost.archive.moment import show_date
 from convcost.errors import ConvcostError, did_you_mean
-from convcost.moment import show_date
 from convcost.units import human_bytes, human_count, human_ratio, human_share, human_time, thousands, three_digits
 
 if TYPE_CHECKING:

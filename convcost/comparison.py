@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from convcost.columns import Column
-    from convcost.machine import Machine
+    from convcost.machines.machine import Machine
     from convcost.rows import Row
 
 __all__ = ["Comparison"]

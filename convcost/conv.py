@@ -14,8 +14,8 @@ from convcost.formula import holds
 from convcost.shape import AXES, Shape, require_at_least
 
 if TYPE_CHECKING:
-    from convcost.between import Between
     from convcost.formula import Int
+    from convcost.networks.between import Between
     from convcost.shape import Sizes
 
     Pairs: TypeAlias = tuple[tuple[Int, Int], ...]

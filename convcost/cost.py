@@ -9,16 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from convcost.between import Norm
 from convcost.conv import Add, Conv
 from convcost.formula import Factor, Product, Sum, add
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from convcost.between import Between
     from convcost.conv import Layer, Shape
     from convcost.formula import Int
+    from convcost.networks.between import Between
 
 __all__ = ["FLOPS_PER_MAC", "ITEMSIZE", "Cost", "cost", "macs", "params", "traffic_elements"]
 
@@ -59,10 +58,12 @@ def macs(layer: Layer) -> Product:
 
 def params(op: Conv | Add | Between) -> Sum:
     """Weights and biases; a tied bank counts once. A normalisation has a scale and a shift a channel."""
-    if isinstance(op, Norm):
-        return Sum((Product((Factor("2", 2), Factor("C", op.channels))),))
-    if not isinstance(op, Conv):
+    if isinstance(op, Add):
         return Sum(())
+    if not isinstance(op, Conv):
+        from convcost.networks.between import Norm  # noqa: PLC0415 - blocks have none: 2 ms of every start
+
+        return Sum((Product((Factor("2", 2), Factor("C", op.channels))),)) if isinstance(op, Norm) else Sum(())
     tied = Factor("C_out/g", op.out_channels // op.groups)
     if op.transposed:
         pair = (Factor("C_in", op.in_channels), tied)

@@ -6,14 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from convcost.comparison import Comparison
-from convcost.machine import bound_of
 from convcost.request import predict
-from convcost.storing import NOTHING, keep, recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from convcost.machine import Bound, Machine
+    from convcost.machines.machine import Bound, Machine
     from convcost.nn.measure import Measured
     from convcost.request import Request
     from convcost.rows import Placed, Row
@@ -84,7 +82,8 @@ def _time(
     watch: Watch,
 ) -> Comparison:
     """The rows with their timed view, once for each device; the devices share the budget."""
-    from convcost.nn.measure import measure  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.archive.storing import NOTHING, keep, recall  # noqa: PLC0415 - the predicted table does without
+    from convcost.nn.measure import measure  # noqa: PLC0415 - the same
 
     blocks = ([] if baseline is None else [baseline]) + [row.placed for row in result.rows]
     finished: tuple[Row, ...] = ()
@@ -168,6 +167,8 @@ def _noise(machine: Machine | None) -> float:
 def _bound(row: Row, request: Request, measured: Measured, machine: Machine | None) -> Bound | None:
     if machine is None or row.placed.block.name not in measured.timings:
         return None
+    from convcost.machines.machine import bound_of  # noqa: PLC0415 - the predicted table does without
+
     works = row.placed.works(row.dtype, fused=request.compiled)
     return bound_of(works, machine, row.dtype, measured.conditions.threads)
 

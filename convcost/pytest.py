@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from convcost.report import ModelReport
+    from convcost.models.report import ModelReport
 
 __all__ = ["assert_cost"]
 

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from convcost.report import ModelReport
+    from convcost.models.report import ModelReport
 
 __all__ = ["assert_cost", "pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call"]
 

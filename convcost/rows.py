@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 from convcost.blocks import find_block
 from convcost.cost import ITEMSIZE, Cost, cost
-from convcost.least import least_work
-from convcost.machine import Work
 from convcost.tree import place, stages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from convcost.account import Account
+    from convcost.accounts.account import Account
+    from convcost.accounts.hints import Hint
     from convcost.conv import Conv, Layer, Shape
     from convcost.counts import Counts
-    from convcost.hints import Hint
-    from convcost.machine import Bound
+    from convcost.machines.machine import Bound, Work
     from convcost.registry import Block, Value
     from convcost.spec import Spec
     from convcost.timing import Conditions, Timing
@@ -57,6 +55,9 @@ class Placed:
             dtype: of the elements.
             fused: whether the stages run as one.
         """
+        from convcost.machines.least import least_work  # noqa: PLC0415 - a table without bounds does without
+        from convcost.machines.machine import Work  # noqa: PLC0415 - the same
+
         works = tuple(least_work(layer, dtype) for layer in self.layers)
         if not fused:
             return works

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from convcost.budgets.lock import key_text, quoted
 from convcost.errors import ConvcostError, as_text
-from convcost.lock import key_text, quoted
 
 __all__ = ["value_text"]
 

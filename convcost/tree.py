@@ -12,8 +12,8 @@ from convcost.formula import add, holds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from convcost.between import Between
     from convcost.formula import Int
+    from convcost.networks.between import Between
     from convcost.shape import Sizes
 
 __all__ = ["Chain", "Concat", "Node", "Residual", "Scope", "Split", "Stage", "Step", "chain", "place", "stages"]

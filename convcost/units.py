@@ -5,7 +5,6 @@ Counts go by powers of ten (k M G T P E Z Y R Q), bytes by powers of ten (MB) wh
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Final
 
 __all__ = [
@@ -94,6 +93,8 @@ def human_percent(share: float, sign: str = "") -> str:
     >>> human_percent(0.0123), human_percent(62.95, "+"), human_percent(1.5e-7)
     ('1.23 %', '+6295 %', '0.000015 %')
     """
+    from decimal import Decimal  # noqa: PLC0415 - beside its one use
+
     percent = 100 * share
     digits = Decimal(f"{percent:.0f}" if abs(percent) >= 100 else f"{percent:.3g}")  # noqa: PLR2004 - three digits
     return f"{digits:{sign}f} %"

@@ -9,13 +9,13 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from convcost import BLOCKS, explain
-from convcost.check_columns import CHECK_COLUMNS
+from convcost.archive.columns import HISTORY_COLUMNS
+from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
 from convcost.columns import COMPARE_COLUMNS
-from convcost.history_columns import HISTORY_COLUMNS
-from convcost.kernel_columns import KERNEL_COLUMNS, LAYER_COLUMNS
-from convcost.kernels import KERNELS
-from convcost.model_columns import MODEL_COLUMNS
+from convcost.matrices.columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.matrices.named import KERNELS
+from convcost.models.columns import MODEL_COLUMNS
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"

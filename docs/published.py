@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from convcost.between import Norm
 from convcost.cost import params
-from convcost.network_files import read_packaged_network
+from convcost.networks.between import Norm
+from convcost.networks.files import read_packaged_network
 
 PAGE = Path(__file__).with_name("published.md")
 

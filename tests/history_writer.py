@@ -6,8 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from convcost.database import add
-from convcost.session import Entry, Session, Setup
+from convcost.archive.database import add
+from convcost.archive.session import Entry, Session, Setup
 from convcost.timing import Conditions, Timing
 
 __all__ = ["CONDITIONS", "SETUP", "entry", "replace", "session", "timing"]

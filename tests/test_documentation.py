@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from machines import machine
+from made_machine import machine
 
 from convcost.blocks import BLOCKS
 from convcost.cli import main
 from convcost.columns import COMPARE_COLUMNS
-from convcost.kernels import KERNELS
-from convcost.machine_files import save_machine
+from convcost.machines.files import save_machine
+from convcost.matrices.named import KERNELS
 from convcost.nn.here import identity
 
 ROOT = Path(__file__).parent.parent

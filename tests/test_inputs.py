@@ -6,7 +6,7 @@ import pytest
 
 from convcost.errors import ConvcostError
 from convcost.inputs import Input, parse_arg, parse_input
-from convcost.network import parse_network
+from convcost.networks.network import parse_network
 
 NETWORK = """
 name = "tiny"

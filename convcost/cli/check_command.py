@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convcost import api
-from convcost.budget import Budget, limits_from
-from convcost.check_columns import CHECK_COLUMNS
+from convcost.budgets.budget import Budget, limits_from
+from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
 from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say, write_out
@@ -24,7 +24,7 @@ from convcost.inputs import parse_arg, parse_input
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from convcost.check_result import CheckResult
+    from convcost.budgets.result import CheckResult
 
 __all__ = ["check_command"]
 
@@ -103,9 +103,9 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
 
     Example: convcost check network:mobilenet_v1 --max-params 4.3M --max-macs 580M
     """
-    from convcost.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - help does without pydantic
-    from convcost.config_files import load_configuration  # noqa: PLC0415 - the same
-    from convcost.configuration import Configuration  # noqa: PLC0415 - the same
+    from convcost.budgets.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - help does without pydantic
+    from convcost.budgets.config_files import load_configuration  # noqa: PLC0415 - the same
+    from convcost.budgets.configuration import Configuration  # noqa: PLC0415 - the same
 
     refuse_exports(export)
     if junit is not None:
@@ -188,8 +188,8 @@ def _name(target: str) -> str:
 
 
 def _init(budget: Budget, config: Path | None) -> int:
-    from convcost.checking import count_budget  # noqa: PLC0415 - help does without pydantic
-    from convcost.config_files import first_path, relative_target, write_first  # noqa: PLC0415 - the same
+    from convcost.budgets.checking import count_budget  # noqa: PLC0415 - help does without pydantic
+    from convcost.budgets.config_files import first_path, relative_target, write_first  # noqa: PLC0415 - the same
 
     path = first_path(config)
     folder = path.resolve().parent
@@ -207,8 +207,8 @@ def _refusals_told(form: CheckFormat) -> Iterator[None]:
     try:
         yield
     except ConvcostError as error:
-        from convcost.check_reports.github import refusal_commands, write_summary  # noqa: PLC0415 - help does without
-        from convcost.check_reports.markdown import refusal_markdown  # noqa: PLC0415 - the same
+        from convcost.budgets.reports.github import refusal_commands, write_summary  # noqa: PLC0415 - help does without
+        from convcost.budgets.reports.markdown import refusal_markdown  # noqa: PLC0415 - the same
 
         if problem := write_summary(refusal_markdown(error.lines)):
             say([problem], "warning")
@@ -219,11 +219,11 @@ def _refusals_told(form: CheckFormat) -> Iterator[None]:
 
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
     """Every output of one result: files and the job's summary first, then stdout, then the notes."""
-    from convcost.check_reports.github import workflow_commands, write_summary  # noqa: PLC0415 - help does without
-    from convcost.check_reports.markdown import check_markdown  # noqa: PLC0415 - the same
+    from convcost.budgets.reports.github import workflow_commands, write_summary  # noqa: PLC0415 - help does without
+    from convcost.budgets.reports.markdown import check_markdown  # noqa: PLC0415 - the same
 
     if junit is not None:
-        from convcost.check_reports.junit import write_junit  # noqa: PLC0415 - the same
+        from convcost.budgets.reports.junit import write_junit  # noqa: PLC0415 - the same
         from convcost.render.files import write_whole  # noqa: PLC0415 - only for those who ask for it
 
         write_whole(junit, lambda path: write_junit(path, result), "--junit")

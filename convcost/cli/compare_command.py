@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convcost import api
+from convcost.accounts.text import why_text
 from convcost.blocks import DEFAULT_BLOCKS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
@@ -18,7 +19,6 @@ from convcost.cli.output import deliver, is_terminal, print_blocks, refuse_expor
 from convcost.columns import COMPARE_COLUMNS, choose_columns
 from convcost.errors import ConvcostError
 from convcost.sizes import parse_padding, parse_share, parse_sizes
-from convcost.why_text import why_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from convcost import api
+from convcost.archive.columns import HISTORY_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.output import deliver, refuse_exports, say
 from convcost.columns import choose_columns
 from convcost.errors import ConvcostError
-from convcost.history_columns import HISTORY_COLUMNS
 from convcost.sizes import parse_sizes
 
 __all__ = ["history_command"]

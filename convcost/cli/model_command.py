@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from convcost import api
-from convcost.arrangement import arrange
+from convcost.accounts.text import why_layers_text
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, print_blocks, refuse_exports, say
@@ -17,10 +17,10 @@ from convcost.columns import choose_columns
 from convcost.errors import ConvcostError
 from convcost.filling import require_devices
 from convcost.inputs import parse_arg, parse_input
-from convcost.model_columns import MODEL_COLUMNS
+from convcost.models.arrangement import arrange
+from convcost.models.columns import MODEL_COLUMNS
+from convcost.models.targets import count_target, time_target
 from convcost.request import TimingOptions
-from convcost.targets import count_target, time_target
-from convcost.why_text import why_layers_text
 
 __all__ = ["model_command"]
 

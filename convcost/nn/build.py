@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import nn
 
-from convcost.between import Activation, GlobalPool, MaxPool, Norm
 from convcost.conv import Conv
 from convcost.errors import ConvcostError
+from convcost.networks.between import Activation, GlobalPool, MaxPool, Norm
 from convcost.nn.mirror import build_conv
 from convcost.tree import Chain, Concat, Residual, Scope, Split, Stage, Step, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from convcost.between import Between
     from convcost.conv import Layer, Shape
+    from convcost.networks.between import Between
     from convcost.tree import Node
 
 __all__ = ["Branches", "Sum", "build", "stage_paths"]

@@ -17,7 +17,7 @@ from torch import nn
 
 from convcost.cost import FLOPS_PER_MAC
 from convcost.errors import ConvcostError
-from convcost.machine import Level, Machine, Noise, Overhead, Peak
+from convcost.machines.machine import Level, Machine, Noise, Overhead, Peak
 from convcost.nn.clock import clock_for
 from convcost.nn.device import free_memory, other_load, pin_allocator, resolve_device, resolve_threads
 from convcost.nn.here import cache_sizes, identity

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from convcost._version import __version__
+from convcost.archive.session import Setup
 from convcost.nn.device import resolve_device, resolve_threads
-from convcost.session import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from torch.profiler import ProfilerActivity, profile
 
-from convcost.account import Observed
+from convcost.accounts.account import Observed
+from convcost.accounts.parts import gpu_kernels, hidden_launches
 from convcost.conv import Conv
-from convcost.kernel_parts import gpu_kernels, hidden_launches
 from convcost.nn.clock import clock_for
 from convcost.nn.observe import empty_call
 from convcost.tree import place

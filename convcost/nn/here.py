@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from convcost.errors import ConvcostError
-from convcost.machine import Identity, Machine, misfits
-from convcost.machine_files import MACHINE_VARIABLE, default_path, read_machine
+from convcost.machines.files import MACHINE_VARIABLE, default_path, read_machine
+from convcost.machines.machine import Identity, Machine, misfits
 from convcost.nn.device import cpu_name, resolve_threads
 
 __all__ = ["cache_sizes", "calibration_for", "identity"]

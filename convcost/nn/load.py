@@ -12,7 +12,7 @@ from torch import nn
 
 from convcost.errors import ConvcostError, did_you_mean
 from convcost.inputs import TARGET_RULE, Input
-from convcost.network_files import read_network, read_packaged_network
+from convcost.networks.files import read_network, read_packaged_network
 from convcost.nn.build import build
 from convcost.nn.load_file import load_exported, refuse_code
 from convcost.nn.load_zoo import zoo_factory
@@ -22,7 +22,7 @@ from convcost.tree import place
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from convcost.network import Network
+    from convcost.networks.network import Network
 
 __all__ = ["Loaded", "load_real", "load_target", "tensors_for"]
 

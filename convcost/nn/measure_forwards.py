@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from convcost.budgets.forward_timing import BASE, HEAD, ForwardTiming, summed_up
 from convcost.errors import ConvcostError
-from convcost.forward_timing import BASE, HEAD, ForwardTiming, summed_up
 from convcost.nn.clock import clock_for, interleave
 from convcost.nn.device import cpu_name, refusal, resolve_device, resolve_threads
 from convcost.nn.measure import LOOK_S, conditions_for, look_at_machine, reference_probe, timing_settings

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn
 
-from convcost.demonstration import column_row_weights
-from convcost.kernel_row import KernelTiming
+from convcost.matrices.demonstration import column_row_weights
+from convcost.matrices.row import KernelTiming
 from convcost.nn.build import build
 from convcost.nn.clock import clock_for, interleave, seconds_of
 from convcost.nn.device import refusal, resolve_device
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from convcost.demonstration import Candidate
-    from convcost.kernel_row import KernelRow
+    from convcost.matrices.demonstration import Candidate
+    from convcost.matrices.row import KernelRow
     from convcost.nn.clock import Clock
     from convcost.request import TimingOptions
     from convcost.timing import Series

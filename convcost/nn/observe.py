@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from convcost.account import Observed
+from convcost.accounts.account import Observed
+from convcost.accounts.onednn_problem import agreement, parse_problem, problem_of
+from convcost.accounts.parts import cpu_kernels
 from convcost.conv import Add, Conv, Shape
-from convcost.kernel_parts import cpu_kernels
 from convcost.nn.clock import clock_for, seconds_of
 from convcost.nn.onednn import primitives_of
 from convcost.nn.operators import operator_seconds
-from convcost.onednn_problem import agreement, parse_problem, problem_of
 from convcost.tree import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from convcost.accounts.onednn_lines import Primitive
+    from convcost.accounts.onednn_problem import Agreement, Problem
     from convcost.conv import Layer
     from convcost.nn.clock import Clock
     from convcost.nn.setting import Setting
-    from convcost.onednn_lines import Primitive
-    from convcost.onednn_problem import Agreement, Problem
     from convcost.tree import Node
 
 __all__ = ["LEAST_CALLS", "empty_call", "observe"]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from convcost.accounts.onednn_lines import parse_lines, separate
 from convcost.nn.streams import STDOUT, taken_from
-from convcost.onednn_lines import parse_lines, separate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convcost.onednn_lines import Primitive
+    from convcost.accounts.onednn_lines import Primitive
 
 __all__ = ["primitives_of"]
 

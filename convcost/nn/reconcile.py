@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.allowance import MOST_BYTES, MOST_EFFORT
 from convcost.cost import FLOPS_PER_MAC
+from convcost.models.report import CrossCheck, Discrepancy
 from convcost.nn.counters import fvcore_operators, without_dynamo
-from convcost.report import CrossCheck, Discrepancy
 from convcost.units import human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from convcost.models.report import Totals
     from convcost.nn.trace import Row
-    from convcost.report import Totals
 
 __all__ = ["check_with_fvcore", "check_with_torch"]
 

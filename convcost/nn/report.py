@@ -13,12 +13,12 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.errors import ConvcostError, NeedsValuesError
+from convcost.models.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
 from convcost.nn.preserve import borrowed, on_device
 from convcost.nn.reconcile import check_with_fvcore, check_with_torch
 from convcost.nn.streams import quiet_stdout
 from convcost.nn.trace import Recorder, dtype_text, tensor_text
 from convcost.nn.user_code import mended, raised, running_users_code, users_line
-from convcost.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

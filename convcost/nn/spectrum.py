@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 
 from convcost.errors import ConvcostError
-from convcost.layer_row import BINS, LayerRow, Spectrum, pair_rank
-from convcost.separability import rank_tolerance
+from convcost.matrices.layer_row import BINS, LayerRow, Spectrum, pair_rank
+from convcost.matrices.separability import rank_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

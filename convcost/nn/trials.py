@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from convcost.accounts.hints import PINNED, Trial
 from convcost.conv import Conv, Shape, with_padding
-from convcost.hints import PINNED, Trial
 from convcost.nn.clock import clock_for, interleave
 from convcost.nn.onednn import primitives_of
 from convcost.timing import summarise
@@ -16,8 +16,8 @@ from convcost.timing import summarise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from convcost.accounts.hints import Suggestion
     from convcost.conv import Layer
-    from convcost.hints import Suggestion
     from convcost.nn.setting import Setting
     from convcost.timing import Timing
     from convcost.tree import Node

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from convcost.account import Account, account
+from convcost.accounts.account import Account, account
+from convcost.accounts.hints import Facts, suggest, unverified, word
 from convcost.cost import cost
-from convcost.hints import Facts, suggest, unverified, word
 from convcost.nn.device import pin_allocator, refusal, resolve_threads
 from convcost.nn.faults import fault_seconds
 from convcost.nn.measure import reference_probe, timing_settings
@@ -20,8 +20,8 @@ from convcost.units import human_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from convcost.accounts.hints import Hint, Suggestion, Trial
     from convcost.conv import Layer, Shape
-    from convcost.hints import Hint, Suggestion, Trial
     from convcost.timing import Conditions, Timing
     from convcost.tree import Node
 

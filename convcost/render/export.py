@@ -10,7 +10,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from convcost.account import flat_text
+from convcost.accounts.account import flat_text
 from convcost.columns import shown_columns
 from convcost.sizes import format_sizes
 

@@ -10,7 +10,7 @@ from convcost.units import human_count, three_digits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from convcost.machine import Level, Peak
+    from convcost.machines.machine import Level, Peak
 
 __all__ = ["roofline"]
 

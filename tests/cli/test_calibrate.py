@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from machines import machine
+from made_machine import machine
 
 from convcost.cli import main
-from convcost.machine_files import read_machine, save_machine
+from convcost.machines.files import read_machine, save_machine
 from convcost.nn.here import identity
 
 if TYPE_CHECKING:

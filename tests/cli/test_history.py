@@ -21,14 +21,14 @@ import openpyxl
 import pandas as pd
 import pytest
 import torch
-from machines import machine
+from made_machine import machine
 
 import convcost
-from convcost import database_file
+from convcost.archive import file as database_file
+from convcost.archive.columns import HISTORY_COLUMNS
+from convcost.archive.database import add, stored_rows
 from convcost.cli import main
-from convcost.database import add, stored_rows
-from convcost.history_columns import HISTORY_COLUMNS
-from convcost.machine_files import save_machine
+from convcost.machines.files import save_machine
 from convcost.nn import measure as measure_home
 from convcost.nn.here import identity
 
@@ -397,7 +397,7 @@ def test_a_failure_that_nobody_thought_of_costs_no_timing(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("nobody thought of it")
 
-    monkeypatch.setattr("convcost.storing._session", broken)
+    monkeypatch.setattr("convcost.archive.storing._session", broken)
     code, out, err = run(capsys, *TIMED, "--block", "standard", "--format", "json")
     assert (code, json.loads(out)["rows"][0]["block"]) == (0, "standard")
     assert "these timings are not stored: ZeroDivisionError: nobody thought of it; --no-store does without." in err
@@ -450,8 +450,8 @@ def test_a_read_only_database_is_listed_but_never_written() -> None:
         before = path.read_bytes()
         code = (
             "import os, sys\nfrom pathlib import Path\nimport convcost.cli.history_command\n"
-            "import history_writer as made\nfrom convcost.cli import main\nfrom convcost.database import add\n"
-            "import convcost.listing, convcost.filters, convcost.render.plain\n"
+            "import history_writer as made\nfrom convcost.cli import main\nfrom convcost.archive.database import add\n"
+            "import convcost.archive.listing, convcost.archive.filters, convcost.render.plain\n"
             "if os.geteuid() == 0:\n    os.setuid(65534)\n"
             "print(main(['history']))\n"
             "try:\n    add(Path(os.environ['CONVCOST_DB']), made.session(), [made.entry()])\n"
@@ -486,7 +486,7 @@ def test_a_disk_without_room_loses_nothing(database: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
     code = (
-        "import sys, os\nfrom pathlib import Path\nimport history_writer as made\nfrom convcost.database import add\n"
+        "import sys, os\nfrom pathlib import Path\nimport history_writer as made\nfrom convcost.archive.database import add\n"
         "try:\n    add(Path(os.environ['CONVCOST_DB']), made.session(), [made.entry('lost' * 9)] * 200)\n"
         "except ValueError as error:\n    print(error)\n"
     )

@@ -19,8 +19,8 @@ from torch import nn
 
 import convcost.nn.measure_kernel
 from convcost.cli import main
-from convcost.kernel_targets import separate_kernels, separate_model
-from convcost.kernels import KERNELS, named_kernel
+from convcost.matrices.named import KERNELS, named_kernel
+from convcost.matrices.targets import separate_kernels, separate_model
 from convcost.nn import spectrum
 from convcost.render.plain import plain_table
 

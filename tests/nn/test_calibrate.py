@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from convcost.errors import ConvcostError
-from convcost.machine import Level, Machine
-from convcost.machine_files import machine_text, parse_machine
+from convcost.machines.files import machine_text, parse_machine
+from convcost.machines.machine import Level, Machine
 from convcost.nn import calibrate as home
 from convcost.nn.clock import Reading
 from convcost.nn.device import resolve_threads

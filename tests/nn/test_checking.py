@@ -17,10 +17,10 @@ import pytest
 import torch
 
 import convcost
+from convcost.budgets.config_files import load_configuration
+from convcost.budgets.revision import checked_out
 from convcost.cli import main
-from convcost.config_files import load_configuration
 from convcost.nn.ops import FORMULAS
-from convcost.revision import checked_out
 
 MODEL = """
 import torch
@@ -847,7 +847,7 @@ def test_a_crash_is_exit_code_2(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("convcost.checking.check_budgets", broken)
+    monkeypatch.setattr("convcost.budgets.checking.check_budgets", broken)
     assert project.is_dir()
     assert main(["check"]) == 2
     assert "error: convcost crashed: ZeroDivisionError" in capsys.readouterr().err

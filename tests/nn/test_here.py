@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from machines import machine
+from made_machine import machine
 
 from convcost.errors import ConvcostError
-from convcost.machine_files import default_path, save_machine
+from convcost.machines.files import default_path, save_machine
 from convcost.nn.device import cpu_name
 from convcost.nn.here import cache_sizes, calibration_for, identity
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from convcost.machine import Identity
+    from convcost.machines.machine import Identity
 
 CPU = torch.device("cpu")
 

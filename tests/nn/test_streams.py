@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SCRIPT = """
 import ctypes, os, sys
 from convcost.nn.streams import STDOUT, taken_from
-from convcost.onednn_lines import separate
+from convcost.accounts.onednn_lines import separate
 
 libc = ctypes.CDLL(None)
 

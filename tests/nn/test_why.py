@@ -13,11 +13,11 @@ import pytest
 import torch
 
 import convcost
-from convcost import onednn_problem
+from convcost.accounts import onednn_problem
+from convcost.accounts.hints import Suggestion, Trial
 from convcost.cli import main
 from convcost.conv import Conv, Shape, with_padding
 from convcost.errors import ConvcostError
-from convcost.hints import Suggestion, Trial
 from convcost.nn import why as home
 from convcost.nn.faults import fault_seconds
 from convcost.nn.gpu import kernel_seconds
@@ -109,7 +109,7 @@ def test_a_disagreement_is_in_the_warning(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_alternative_that_torch_cannot_run_leaves_the_claim_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convcost.hints import Suggestion  # noqa: PLC0415 - beside its one use
+    from convcost.accounts.hints import Suggestion  # noqa: PLC0415 - beside its one use
 
     monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
 
@@ -125,7 +125,7 @@ def test_an_alternative_that_torch_cannot_run_leaves_the_claim_unverified(monkey
 def test_every_alternative_of_a_block_can_be_tried_and_leaves_the_threads(
     alternative: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convcost.hints import Suggestion  # noqa: PLC0415 - beside its one use
+    from convcost.accounts.hints import Suggestion  # noqa: PLC0415 - beside its one use
 
     seen = []
     monkeypatch.setattr(home, "MOST_CHANGE", float("inf"))  # a busy machine is no matter here

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from machines import machine
+from made_machine import machine
 
 from convcost.render.roofline import roofline
 

@@ -1,0 +1,132 @@
+"""Which stored timings are wanted."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from convcost.archive.moment import parse_moment
+from convcost.cost import ITEMSIZE
+from convcost.errors import ConvcostError, did_you_mean
+from convcost.registry import find_block
+from convcost.request import MEMORY_FORMATS, require_one_of
+from convcost.shape import require_at_least
+from convcost.sizes import format_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Filters"]
+
+COMMANDS = ("compare", "kernel", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which rows are wanted; all filters that are set must hold.
+
+    Attributes:
+        blocks: any of these names of the catalogue.
+        targets: any of these models.
+        command: compare, kernel or model.
+        devices: any of these; `cuda` stands for each of its devices.
+        dtype: of the elements.
+        memory_format: contiguous or channels_last.
+        threads: of torch.
+        in_channels: C, as asked for.
+        out_channels: O, as asked for.
+        kernel_size: K, as asked for.
+        since: a date or an age; no older.
+        until: a date or an age; no newer.
+
+    Raises:
+        ConvcostError: no such block, command, device, dtype or memory format, a number below 1, or a date that is none.
+    """
+
+    blocks: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    command: str | None = None
+    devices: tuple[str, ...] = ()
+    dtype: str | None = None
+    memory_format: str | None = None
+    threads: int | None = None
+    in_channels: int | None = None
+    out_channels: int | None = None
+    kernel_size: tuple[int, int] | None = None
+    since: str | None = None
+    until: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no row could match."""
+        for name in self.blocks:
+            find_block(name)
+        if self.command is not None and self.command not in COMMANDS:
+            msg = f"command (={self.command}) must be a command that times; {did_you_mean(self.command, COMMANDS)}"
+            raise ConvcostError(msg)
+        for name in self.devices:
+            if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name, re.ASCII):
+                msg = f"device (={name}) must be cpu, cuda, cuda:1 or mps."
+                raise ConvcostError(msg)
+        for field, allowed in (("dtype", tuple(ITEMSIZE)), ("memory_format", MEMORY_FORMATS)):
+            value = getattr(self, field)
+            if value is not None:
+                require_one_of(field, value, allowed)
+        sizes = {name: getattr(self, name) for name in ("threads", "in_channels", "out_channels")}
+        require_at_least(1, **{name: size for name, size in sizes.items() if size is not None})
+
+    def condition(self) -> tuple[str, dict[str, object]]:
+        """The filters as SQL on `session` and `entry`, and the values in it by name.
+
+        Raises:
+            ConvcostError: a date that is none.
+        """
+        since, until = (
+            self.since and parse_moment("since", self.since),
+            self.until and parse_moment("until", self.until),
+        )
+        if since and until and since > until:
+            msg = f"since (={self.since}) must be before until (={self.until}); exchange them."
+            raise ConvcostError(msg)
+        chosen = _Condition()
+        chosen.any_of("session.command = 'compare' AND entry.name = {}", self.blocks)
+        chosen.any_of("session.target = {}", self.targets)
+        chosen.any_of("instr(session.device || ':', {} || ':') = 1", self.devices)
+        for name in ("command", "dtype", "memory_format", "threads"):
+            chosen.equal(f"session.{name} = {{}}", getattr(self, name))
+        for name in ("in_channels", "out_channels", "kernel_size"):
+            chosen.asked(name, getattr(self, name))
+        chosen.equal("session.measured_at >= {}", since)
+        chosen.equal("session.measured_at <= {}", until)
+        return " AND ".join(chosen.tests), chosen.values
+
+
+class _Condition:
+    """SQL that grows; values are bound, never written into it."""
+
+    def __init__(self) -> None:
+        self.tests = ["1"]
+        self.values: dict[str, object] = {}
+
+    def any_of(self, test: str, wanted: Sequence[object]) -> None:
+        """One of these values passes the test; no values ask for nothing."""
+        if wanted:
+            self.tests.append(f"({' OR '.join(f'({test.format(self._bound(value))})' for value in wanted)})")
+
+    def equal(self, test: str, wanted: object) -> None:
+        """The value passes the test; None asks for nothing."""
+        self.any_of(test, () if wanted is None else (wanted,))
+
+    def asked(self, name: str, value: int | tuple[int, int] | None) -> None:
+        """A size as it was asked for: of a block, which may use another itself, or of a model's convolution."""
+        if value is not None:
+            text = self._bound(f'"{name}": {json.dumps(value)},')
+            own = self._bound(format_sizes(value) if isinstance(value, tuple) else value)
+            of_block = f"session.command = 'compare' AND instr(entry.layer, {text})"
+            self.tests.append(f"({of_block} OR session.command <> 'compare' AND entry.{name} = {own})")
+
+    def _bound(self, value: object) -> str:
+        name = f"v{len(self.values)}"
+        self.values[name] = value
+        return f":{name}"

@@ -1,0 +1,270 @@
+"""The bridge between timings and their history: a run is kept, and a run that was kept is found again.
+
+A history that cannot be used never stops a timing: it is a note.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from convcost.archive.moment import now, show_date
+from convcost.archive.session import Entry, Session
+from convcost.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from convcost.matrices.demonstration import Candidate
+    from convcost.matrices.row import KernelRow
+    from convcost.models.report import Call, ModelReport
+    from convcost.nn.measure import Measured
+    from convcost.nn.measure_model import ModelTiming
+    from convcost.request import Request, TimingOptions
+    from convcost.rows import Placed
+    from convcost.timing import Conditions, Timing
+
+__all__ = ["FORWARD", "NOTHING", "Recalled", "keep", "keep_kernel", "keep_model", "recall"]
+
+FORWARD: Final = "(forward)"
+"""The name of a model's whole forward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the history holds of the rows of one device.
+
+    Attributes:
+        measured: the timings of one run; None where no run holds them all.
+        measured_at: when that was.
+        notes: for the user.
+    """
+
+    measured: Measured | None
+    measured_at: str | None
+    notes: tuple[str, ...]
+
+
+NOTHING: Final = Recalled(None, None, ())
+"""Nobody asked for the history."""
+
+
+def keep(blocks: Sequence[Placed], measured: Measured, request: Request, budget_s: float) -> tuple[str, ...]:
+    """Store the timings of one device as one run.
+
+    Args:
+        blocks: that were to be timed; those without a timing are left out.
+        measured: their timings.
+        request: what was asked for.
+        budget_s: seconds on this device.
+
+    Returns:
+        Why nothing was stored; empty when it was.
+    """
+    placed = {one.block.name: one for one in blocks}
+
+    def run() -> tuple[Session, list[Entry]]:
+        entries = [_entry(placed[name], timing) for name, timing in measured.timings.items()]
+        return replace(_session(request, measured.conditions, budget_s), notes=measured.notes), entries
+
+    return _store(run)
+
+
+def recall(blocks: Sequence[Placed], request: Request, device: str, budget_s: float) -> Recalled:
+    """The newest stored run of one device that holds every block and the baseline, equal in all that decides a time.
+
+    Rows of different runs are never put side by side: speed-ups need pairs that ran next to each other.
+
+    Args:
+        blocks: to be timed, the baseline too.
+        request: what is asked for.
+        device: as the user named it.
+        budget_s: seconds on this device; a run with less does not stand for it.
+
+    Raises:
+        ConvcostError: a device or a number of threads that this machine does not have.
+    """
+    from convcost.nn.measure import Measured, conditions_for  # noqa: PLC0415 - the predicted table does without torch
+
+    conditions, _ = conditions_for(request, device)
+    names = {_identity(one): one.block.name for one in blocks}
+    try:
+        from convcost.archive.database import matching_session  # noqa: PLC0415 - only for those who look back
+        from convcost.archive.file import database_path  # noqa: PLC0415 - the same
+
+        rows = matching_session(database_path(), _session(request, conditions, budget_s), list(names))
+    except (ConvcostError, ImportError) as error:
+        return Recalled(None, None, (f"nothing reused, so all is measured: {error}",))
+    if not rows:
+        why = "no stored run of this time budget or more holds all rows, equal in conditions, machine and versions"
+        return Recalled(None, None, (f"nothing reused, so all is measured: {why}.",))
+    measured_at = rows[0].session.measured_at
+    note = (
+        f"timings on {conditions.device} are reused, measured {show_date(measured_at)}; leave out --reuse to measure."
+    )
+    timings = {names[row.entry.layer]: row.entry.timing for row in rows}
+    then = tuple(f"when it was measured: {said}" for said in rows[0].session.notes)
+    return Recalled(Measured(conditions, timings, {}, then), measured_at, (note,))
+
+
+def keep_model(
+    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Store the timings of a model as one run: the whole forward, and each distinct layer once.
+
+    Args:
+        counted: its rows.
+        timed: the timings of these rows.
+        options: what was asked for.
+        arguments: that the model was made with.
+
+    Returns:
+        Why nothing was stored; empty when it was.
+    """
+    return _store(lambda: _run_of_model(counted, timed, options, arguments))
+
+
+def _run_of_model(
+    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any]
+) -> tuple[Session, list[Entry]]:
+    session = _session(options, timed.conditions, options.time_budget, counted.target)
+    whole = {
+        "target": counted.target,
+        "inputs": counted.inputs,
+        "arguments": {k: repr(v) for k, v in arguments.items()},
+    }
+    first = counted.layers[0].input_shape if counted.layers else ()
+    totals = counted.totals
+    forward = Entry(
+        FORWARD, _text(whole), totals.params, totals.macs, first, None, None, None, None, None, timed.whole
+    )  # fmt: skip
+    distinct: dict[str, Call] = {}
+    for call in counted.layers:
+        if call.name in timed.layers:
+            distinct.setdefault(timed.kinds[call.name], call)
+    layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
+    return replace(session, notes=timed.notes), [forward, *layers]
+
+
+def keep_kernel(row: KernelRow, options: TimingOptions, budget_s: float, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Store the timings of a kernel and of its factors as one run.
+
+    Args:
+        row: that was timed; nothing is stored of one that was refused.
+        options: what was asked for.
+        budget_s: seconds for this kernel.
+        notes: what there was to say of the machine.
+
+    Returns:
+        Why nothing was stored; empty when it was.
+    """
+    timing = row.timing
+    if timing is None or timing.kernel is None or timing.factors is None:
+        return ()
+    pair = ((row.kernel, timing.kernel, ""), (row.factors, timing.factors, " (factors)"))
+
+    def run() -> tuple[Session, list[Entry]]:
+        session = replace(
+            _session(options, timing.conditions, budget_s), command="kernel", baseline=row.separation.name
+        )
+        return replace(session, notes=notes), [_entry_of_kernel(row, *one) for one in pair]
+
+    return _store(run)
+
+
+def _entry_of_kernel(row: KernelRow, candidate: Candidate, timing: Timing, suffix: str) -> Entry:
+    name = f"{row.separation.name}{suffix}"
+    numbers = [[str(entry) for entry in line] for line in row.matrix.entries]
+    layer = _text({"kernel": numbers, "factors": bool(suffix), "rank": row.separation.rank, "input": row.input_shape})
+    first, cost = candidate.layers[0], candidate.cost
+    channels = int(first.input.channels)
+    sizes = tuple(map(int, row.input_shape))
+    return Entry(
+        name, layer, int(cost.params), int(cost.macs), sizes, channels, channels, row.size, (1, 1), channels, timing
+    )
+
+
+def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:
+    """Store a run; whatever goes wrong is said and costs no timing, which took seconds."""
+    try:
+        from convcost.archive.database import add  # noqa: PLC0415 - a run without a clock does without SQLite
+        from convcost.archive.file import database_path  # noqa: PLC0415 - the same
+
+        session, entries = run()
+        if entries:
+            add(database_path(), session, entries)
+    except ConvcostError as error:
+        return (f"these timings are not stored: {error}",)
+    except Exception as error:  # noqa: BLE001 - said, and the timings are shown
+        return (f"these timings are not stored: {type(error).__name__}: {error}; --no-store does without.",)
+    return ()
+
+
+def _session(
+    request: Request | TimingOptions, conditions: Conditions, budget_s: float, target: str | None = None
+) -> Session:
+    from convcost.nn.fingerprint import fingerprint  # noqa: PLC0415 - the predicted table does without torch
+
+    command = "compare" if target is None else "model"
+    baseline = getattr(request, "baseline", None)
+    return Session(now(), command, target, baseline, budget_s, conditions, fingerprint(conditions.device))
+
+
+def _identity(placed: Placed) -> str:
+    """Which layer a placed block is: what was asked for, and what the block made of it."""
+    spec, cost = placed.spec, placed.cost
+    return _text(
+        {
+            "block": placed.block.name,
+            "in_channels": spec.in_channels,
+            "out_channels": spec.out_channels,
+            "kernel_size": spec.kernel_size,
+            "input_shape": spec.input.sizes,
+            "stride": spec.stride,
+            "padding": spec.padding,
+            "dilation": spec.dilation,
+            "bias": spec.bias,
+            "parameters": {name: str(value) for name, value in placed.parameters.items()},
+            "params": cost.params,
+            "macs": cost.macs,
+            "traffic_bytes": cost.traffic_bytes,
+        }
+    )
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _entry(placed: Placed, timing: Timing) -> Entry:
+    return Entry(
+        placed.block.name,
+        _identity(placed),
+        int(placed.cost.params),
+        int(placed.cost.macs),
+        tuple(map(int, placed.spec.input.sizes)),
+        int(placed.spec.in_channels),
+        int(placed.output.channels),
+        placed.kernel_size,
+        placed.stride,
+        int(placed.groups),
+        timing,
+    )
+
+
+def _entry_of_call(kind: str, call: Call, timing: Timing) -> Entry:
+    conv = call.conv
+    return Entry(
+        call.name,
+        _text({"op": call.op, "module": kind, "input_shape": call.input_shape}),
+        call.params,
+        call.macs,
+        call.input_shape,
+        None if conv is None else conv.in_channels,
+        None if conv is None else conv.out_channels,
+        None if conv is None else conv.kernel_size,
+        None if conv is None else conv.stride,
+        None if conv is None else conv.groups,
+        timing,
+    )

@@ -1,0 +1,175 @@
+"""Why a model grew: the layers that were added, removed, renamed and changed between two counts of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from convcost.budgets.layer_matching import match_layers
+from convcost.units import human_count, number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from convcost.budgets.layer_cost import Entry, LayerCost
+
+__all__ = ["Change", "recounted", "renamed_summary", "what_changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One layer that is not what it was.
+
+    Attributes:
+        kind: what happened; `recounted` is the same layer counted by another version.
+        before: None for a layer that was added.
+        after: None for a layer that was removed.
+    """
+
+    kind: Literal["added", "removed", "changed", "renamed", "recounted"]
+    before: LayerCost | None
+    after: LayerCost | None
+
+    @property
+    def layer(self) -> str:
+        """Its name, the new one where there is one."""
+        return (self.after or self.before).name  # type: ignore[union-attr]  # one of them is there
+
+    @property
+    def params_delta(self) -> int:
+        """Parameters after - before."""
+        return _of(self.after, "params") - _of(self.before, "params")
+
+    @property
+    def macs_delta(self) -> int:
+        """MACs after - before."""
+        return _of(self.after, "macs") - _of(self.before, "macs")
+
+    @property
+    def text(self) -> str:
+        """What happened, spelled out: `128→256, 3×3→5×5`."""
+        before, after = self.before, self.after
+        if after is None or before is None:
+            return f"{self.kind}: {described(after or before)}"  # type: ignore[arg-type]  # one of them is there
+        renamed = f"renamed from {before.name}" if before.name != after.name else ""
+        if self.kind == "recounted":
+            return f"counted differently, the layer is the same{f'; {renamed}' if renamed else ''}"
+        if self.kind == "renamed":
+            return renamed
+        return "; ".join(filter(None, (renamed, ", ".join(_differences(before, after)))))
+
+    @property
+    def cost_text(self) -> str:
+        """What it costs: `+1.05 M params (+178 %), +822 M MACs (+178 %)`."""
+        parts = [
+            _delta_text(getattr(self, f"{what}_delta"), _of(self.before, what), unit)
+            for what, unit in (("params", "params"), ("macs", "MACs"))
+        ]
+        if not any(parts) and self.before and self.after and self.before.dtype != self.after.dtype:
+            return "other bytes a parameter"
+        if any(layer is not None and layer.uncounted for layer in (self.before, self.after)):
+            parts.append("MACs not counted")
+        return ", ".join(filter(None, parts)) or "costs the same"
+
+
+def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
+    """The layers that differ, largest first.
+
+    A layer keeps its identity under a new name (`convcost.budgets.layer_matching`).
+
+    Args:
+        before: the baseline.
+        after: the model as it is.
+    """
+    versions_differ = (before.counter, before.torch) != (after.counter, after.torch)
+    matched = match_layers(before, after)
+    found = [Change("removed", layer, None) for layer in matched.removed]
+    found += [Change("added", None, layer) for layer in matched.added]
+    for old, new in matched.pairs:
+        if old.structure != new.structure:
+            found.append(Change("changed", old, new))
+        elif (old.macs, old.uncounted) != (new.macs, new.uncounted):
+            found.append(Change("recounted" if versions_differ else "changed", old, new))
+        elif old.name != new.name:
+            found.append(Change("renamed", old, new))
+    params, macs = max(before.params, 1), max(before.macs, 1)
+    return tuple(
+        sorted(found, key=lambda one: max(abs(one.params_delta) / params, abs(one.macs_delta) / macs), reverse=True)
+    )
+
+
+def recounted(changes: Iterable[Change]) -> int:
+    """MACs that a change of the counter added, the layers being the same."""
+    return sum(change.macs_delta for change in changes if change.kind == "recounted")
+
+
+def described(layer: LayerCost) -> str:
+    """What a layer is: `Conv2d 128→256, 3×3, stride 2, on 1x128x28x28`."""
+    words = [layer.op]
+    if layer.channels:
+        words = [f"{layer.op} {_arrow(layer.channels)}", layer.kernel_size.replace("x", "×")]
+        words += [f"stride {layer.stride}"] if set(layer.stride.split("x")) != {"1"} else []
+        words += [f"groups {layer.groups}"] if layer.groups > 1 else []
+    return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"
+
+
+def _differences(old: LayerCost, new: LayerCost) -> list[str]:
+    """Each field that differs, as before→after."""
+    said = []
+    if old.op != new.op:
+        said.append(f"{old.op}→{new.op}")
+    if old.channels != new.channels and old.channels and new.channels:
+        said.append(_channels(old.channels, new.channels))
+    if old.kernel_size != new.kernel_size and old.kernel_size and new.kernel_size:
+        said.append(f"{old.kernel_size}→{new.kernel_size}".replace("x", "×"))
+    for word in ("stride", "padding", "dilation", "groups"):
+        a, b = getattr(old, word), getattr(new, word)
+        if a != b and a and b:
+            said.append(f"{word} {a}→{b}")
+    if old.dtype != new.dtype:
+        said.append(f"{old.dtype or 'float32'}→{new.dtype or 'float32'}")
+    if old.input != new.input and not _only_channels(old.input, new.input, old.channels):
+        said.append(f"input {old.input}→{new.input}")
+    if not said and old.output != new.output:
+        said.append(f"output {old.output}→{new.output}")
+    return said or ["the same sizes, another cost"]
+
+
+def _channels(old: str, new: str) -> str:
+    """`128→256` where only the outputs differ, `64→128 in` where only the inputs do, else both."""
+    (a_in, a_out), (b_in, b_out) = old.split(">"), new.split(">")
+    if a_in == b_in:
+        return f"{a_out}→{b_out}"
+    return f"{a_in}→{b_in} in" if a_out == b_out else f"{a_in}→{b_in} in, {a_out}→{b_out} out"
+
+
+def _only_channels(old: str, new: str, channels: str) -> bool:
+    """Whether two convolutions' inputs differ in what is said already: channels, and a functional one's weight."""
+    a, b = (text.partition(",")[0].split("x") for text in (old, new))
+    return bool(channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
+
+
+def _arrow(channels: str) -> str:
+    return channels.replace(">", "→")
+
+
+def _of(layer: LayerCost | None, what: str) -> int:
+    return 0 if layer is None else getattr(layer, what)
+
+
+def _delta_text(delta: int, before: int, unit: str) -> str:
+    if not delta:
+        return ""
+    sign = "+" if delta > 0 else "-"
+    share = f" ({sign}{100 * abs(delta) / before:.3g} %)" if before else ""
+    return f"{sign}{human_count(abs(delta))} {unit}{share}"
+
+
+def renamed_summary(changes: Sequence[Change]) -> str | None:
+    """One line for all layers that only have another name; None without any."""
+    names = [(change.before.name, change.after.name) for change in changes if change.before and change.after]
+    if not names:
+        return None
+    few = ", ".join(f"{old} → {new}" for old, new in names[:2])
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""  # noqa: PLR2004 - the two that are shown
+    return f"{number_of('layer', len(names))} renamed: {few}{more}"

@@ -1,0 +1,168 @@
+"""Where the configuration and the lock of `convcost check` lie, and reading and writing them."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from convcost.budgets.budget import METRICS
+from convcost.budgets.configuration import read_budgets
+from convcost.budgets.lock import key_text, lock_text, read_lock
+from convcost.errors import ConvcostError
+from convcost.quantities import generous
+from convcost.render.files import require_writable, write_whole
+from convcost.toml_places import parse_toml
+from convcost.toml_text import value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from convcost.budgets.budget import Budget
+    from convcost.budgets.configuration import Configuration
+    from convcost.budgets.lock import Entry
+    from convcost.models.report import Totals
+
+__all__ = [
+    "first_path",
+    "load_configuration",
+    "load_lock",
+    "lock_path",
+    "relative_target",
+    "save_lock",
+    "write_first",
+]
+
+CONFIG_NAME: Final = "convcost.toml"
+LOCK_NAME: Final = "convcost.lock"
+PYPROJECT: Final = "pyproject.toml"
+ROOT: Final = ("tool", "convcost")
+"""The way to the configuration in a pyproject.toml."""
+
+
+def load_configuration(path: Path | None = None) -> Configuration:
+    """The configuration of this file; else of this folder, or the first one above it that has one.
+
+    A folder's configuration is its convcost.toml, else [tool.convcost] in its pyproject.toml.
+
+    Raises:
+        ConvcostError: there is none, it cannot be read, or it has mistakes, each with line and column.
+    """
+    found = path or _nearest()
+    file = parse_toml(_read(found, "config"), _shown(found))
+    root = ROOT if found.name == PYPROJECT else ()
+    return read_budgets(file, found.resolve().parent, root)
+
+
+def lock_path(configuration: Configuration) -> Path:
+    """The lock beside a configuration."""
+    return configuration.folder / LOCK_NAME
+
+
+def load_lock(path: Path, rewritten: Collection[str] = ()) -> dict[str, Entry]:
+    """The entries of a lock; none where there is no file.
+
+    Args:
+        path: of the lock.
+        rewritten: budgets whose entries are about to be written anew, so that they may be damaged.
+
+    Raises:
+        ConvcostError: it cannot be read, or is damaged.
+    """
+    return read_lock(_read(path, "lock"), _shown(path), rewritten) if path.exists() else {}
+
+
+def save_lock(path: Path, entries: Mapping[str, Entry]) -> None:
+    """Write a lock whole or not at all.
+
+    Raises:
+        ConvcostError: the folder cannot be written.
+    """
+    text = lock_text(entries)
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "the lock")
+
+
+def first_path(path: Path | None) -> Path:
+    """Where a first configuration will be written.
+
+    Raises:
+        ConvcostError: there is a file already, or the folder cannot be written.
+    """
+    wanted = path or Path(CONFIG_NAME)
+    if wanted.exists():
+        msg = f"config (={wanted}) must not be there yet, and it is; edit it, or name another file with --config FILE."
+        raise ConvcostError(msg)
+    require_writable(wanted, what="--config")
+    return wanted
+
+
+def relative_target(target: str, folder: Path) -> str:
+    """A target, of which a file is named from here, as the configuration in another folder names it."""
+    where, colon, name = target.rpartition(":")
+    file, rest = (target, "") if Path(target).is_file() else (where, f"{colon}{name}")
+    return f"{Path(os.path.relpath(file, folder)).as_posix()}{rest}" if Path(file).is_file() else target
+
+
+def write_first(path: Path, budget: Budget, totals: Totals) -> None:
+    """Write a configuration with limits 10 % above these figures.
+
+    Raises:
+        ConvcostError: an argument that TOML has no form for, or the folder cannot be written.
+    """
+    way = (*(ROOT if path.name == PYPROJECT else ()), "budget", budget.name)
+    limits = {
+        name: generous(getattr(totals, name), metric.kind)
+        for name, metric in METRICS.items()
+        if name not in {"flops", "latency"}
+    }
+    try:
+        args = {"args": value_text(budget.args)} if budget.args else {}
+    except ConvcostError as error:
+        msg = f"arg {error}"
+        raise ConvcostError(msg) from error
+    inputs = {"input": value_text([str(one) for one in budget.inputs])} if budget.inputs else {}
+    lines = [
+        f"[{'.'.join(map(key_text, way))}]",
+        *(f"{key} = {text}" for key, text in {"target": value_text(budget.target), **args, **inputs}.items()),
+        '# today\'s figures + 10 %; add grow against convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }',
+        *(f"{name} = {value_text(limit)}" for name, limit in limits.items()),
+    ]
+    text = "\n".join(lines) + "\n"
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "--config")
+
+
+def _nearest() -> Path:
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+        if (folder / PYPROJECT).is_file() and _has_table(folder / PYPROJECT):
+            return folder / PYPROJECT
+    msg = (
+        f"no {CONFIG_NAME} and no [tool.convcost] in a {PYPROJECT} here or above; write one with "
+        "convcost check --init TARGET, or give the limits: convcost check TARGET --max-macs 580M."
+    )
+    raise ConvcostError(msg)
+
+
+def _has_table(path: Path) -> bool:
+    """Whether a pyproject.toml speaks of convcost; one that is no TOML is somebody else's to mend."""
+    with suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool")
+        return isinstance(tool, dict) and "convcost" in tool
+    return False
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"{what} (={path}) must be a file that can be read ({error.strerror}); give the path of one."
+        raise ConvcostError(msg) from error
+
+
+def _shown(path: Path) -> str:
+    """A path as the user would type it here."""
+    resolved, here = path.resolve(), Path.cwd().resolve()
+    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else str(path)

@@ -1,0 +1,286 @@
+"""The configuration of `convcost check`: text in, budgets out, every mistake with its line and column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
+
+from convcost.budgets.budget import METRICS, Budget, Limit
+from convcost.budgets.config_rules import broken_rules
+from convcost.errors import ConvcostError, as_text, did_you_mean
+from convcost.inputs import TARGET_RULE, is_target, parse_input
+from convcost.quantities import SECONDS, parse_percent, quantity
+from convcost.request import DEVICE_RULE, is_device
+from convcost.toml_places import Mistake, TomlError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from pathlib import Path
+
+    from convcost.inputs import Input
+    from convcost.quantities import Kind
+    from convcost.toml_places import Key, TomlFile
+
+__all__ = ["Configuration", "ConfigurationError", "read_budgets", "schema"]
+
+
+class ConfigurationError(TomlError):
+    """Everything that is wrong with a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The budgets of a file.
+
+    Attributes:
+        source: the file's name.
+        folder: that targets are relative to, and where the lock lies.
+        budgets: in the order of the file.
+    """
+
+    source: str
+    folder: Path
+    budgets: tuple[Budget, ...]
+
+
+class _Table(BaseModel):
+    """A table whose every key is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Limits(_Table):
+    """What all metrics have in common."""
+
+    level: Literal["error", "warn"] = Field("error", description="error fails the check, warn does not")
+
+
+def _number(value: object, kind: Kind) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        msg = f'(={as_text(value)}) must be a text with a unit; write it as "{kind.example}".'
+        raise ConvcostError(msg)
+    return quantity(value, kind)
+
+
+def _share(value: object) -> float:
+    if not isinstance(value, str):
+        msg = f'(={as_text(value)}) must be a text with a percentage; write it as "1 %".'
+        raise ConvcostError(msg)
+    return parse_percent(value)
+
+
+def _short_form(value: object) -> object:
+    """`"580 M"` is short for `{ max = "580 M" }`."""
+    return value if isinstance(value, dict) else {"max": value}
+
+
+def _input(value: object) -> Input:
+    if not isinstance(value, str):
+        msg = f'(={as_text(value)}) must be a text; write it as "1x3x224x224".'
+        raise ConvcostError(msg)
+    return parse_input(value)
+
+
+def _threads(value: object) -> object:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    msg = f'(={as_text(value)}) must be a number of at least 1, or "all"; write threads = 1.'
+    raise ConvcostError(msg)
+
+
+def _device(value: object) -> object:
+    if isinstance(value, str) and not is_device(value):
+        msg = f"(={as_text(value)}) {DEVICE_RULE}"
+        raise ConvcostError(msg)
+    return value
+
+
+def _target(value: object) -> object:
+    if isinstance(value, str) and value and not is_target(value):
+        msg = f"(={as_text(value)}) {TARGET_RULE}"
+        raise ConvcostError(msg)
+    return value
+
+
+def _inputs(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+_Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$", "examples": ["1 %"]}),
+]
+_Input = Annotated[
+    Any, BeforeValidator(_input), WithJsonSchema({"type": "string", "examples": ["1x3x224x224", "ids=1x16:int64"]})
+]
+
+_Threads = Annotated[
+    Any,
+    BeforeValidator(_threads),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "all"}]}),
+]
+
+
+def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made here has no name to write
+    """The limits of one metric, whose quantities are of its kind."""
+    kind = METRICS[metric].kind
+    forms = [{"type": "string", "examples": [kind.example]}]
+    if kind is not SECONDS:
+        forms.append({"type": "integer", "minimum": 0})  # type: ignore[dict-item]  # a JSON Schema mixes its types
+    number = Annotated[Any, BeforeValidator(partial(_number, kind=kind)), WithJsonSchema({"anyOf": forms})]
+    fields: dict[str, Any] = {
+        "max": (number, Field(None, description=f"{kind.noun} that it may reach")),
+        "grow": (_Share, Field(None, description="share that it may grow over the baseline")),
+        "floor": (number, Field(None, description="growth that is always allowed; grow must be passed too to fail")),
+    }
+    if metric == "latency":
+        fields |= {
+            "device": (
+                Annotated[str, BeforeValidator(_device)],
+                Field("cpu", description="where to time: cpu, cuda, cuda:1, mps or auto"),
+            ),
+            "threads": (_Threads, Field(1, description="of torch on the CPU")),
+            "machine": (str, Field(None, description="that max was set for; elsewhere it is skipped")),
+        }
+    else:
+        fields["min"] = (number, Field(None, description=f"{kind.noun} that it must reach"))
+    limits: Any = create_model(f"{metric}_limits", __base__=_Limits, **fields)
+    short = Annotated[limits, BeforeValidator(_short_form)]
+    return Annotated[short, WithJsonSchema({"anyOf": [*forms, limits.model_json_schema()]})]
+
+
+@cache
+def _model() -> type[BaseModel]:
+    """The whole configuration; made once, when it is needed."""
+    fields: dict[str, Any] = {
+        "target": (
+            Annotated[str, BeforeValidator(_target)],
+            Field(min_length=1, description="as convcost model takes it, relative to this file"),
+        ),
+        "args": (dict[str, Any], Field(default_factory=dict, description="for the callable")),
+        "input": (
+            Annotated[
+                list[_Input],
+                BeforeValidator(_inputs),
+                WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+            ],
+            Field(default_factory=list, description="one for each input, such as 1x3x224x224"),
+        ),
+        **{metric: (_limits_model(metric), Field(None, description=METRICS[metric].kind.noun)) for metric in METRICS},
+        "message": (str, Field(None, description="stands beside a failure")),
+    }
+    budget: Any = create_model("budget", __base__=_Table, **fields)
+    return create_model(
+        "convcost", __base__=_Table, budget=(dict[str, budget], Field(min_length=1, description="by name"))
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `convcost.toml`, which editors complete with."""
+    made = _model().model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "convcost.toml"}
+
+
+def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
+    """The budgets of a configuration.
+
+    Args:
+        file: that was parsed.
+        folder: that targets are relative to.
+        root: the way to the table; ("tool", "convcost") in a pyproject.toml.
+
+    Raises:
+        ConfigurationError: with every mistake in it.
+    """
+    values: Any = file.values
+    for word in root:
+        values = values.get(word, {}) if isinstance(values, dict) else values
+    broken = [Mistake(file.place((*root, *way), of_key=True), said) for way, said in broken_rules(values)]
+    try:
+        checked = _model().model_validate(values)
+    except ValidationError as error:
+        broken += (_mistake(dict(one), file, root) for one in error.errors(include_url=False))
+    if broken:
+        raise ConfigurationError(file.source, tuple(dict.fromkeys(sorted(broken, key=lambda one: one.place))))
+    budgets = tuple(
+        _budget(name, value, file, (*root, "budget", name), folder)
+        for name, value in checked.budget.items()  # type: ignore[attr-defined]  # the model is made at run time
+    )
+    return Configuration(file.source, folder, budgets)
+
+
+def _budget(name: str, value: Any, file: TomlFile, way: Key, folder: Path) -> Budget:  # noqa: ANN401 - made at run time
+    limits = tuple(
+        _limit(metric, getattr(value, metric), file, (*way, metric))
+        for metric in METRICS
+        if getattr(value, metric) is not None
+    )
+    source = file.at((*way, "target"))
+    return Budget(name, value.target, folder, value.args, tuple(value.input), limits, value.message, source)
+
+
+def _limit(metric: str, value: Any, file: TomlFile, way: Key) -> Limit:  # noqa: ANN401 - made at run time
+    given = {name: getattr(value, name) for name in type(value).model_fields if getattr(value, name) is not None}
+    sources = {name: _line(file, (*way, name)) for name in given if (*way, name) in file.keys}
+    return Limit(metric, **given, source=_line(file, way), sources=sources)
+
+
+def _line(file: TomlFile, way: Key) -> str:
+    return f"{file.source}:{file.place(way, of_key=True).line}"
+
+
+_RULES: Final = {
+    "string_type": 'must be a text; write {key} = "..."',
+    "string_too_short": 'must not be empty; write {key} = "..."',
+    "dict_type": "must be a table; write {key} = {{ ... }}",
+    "model_type": "must be a table; write {key} = {{ ... }}",
+    "model_attributes_type": "must be a table; write {key} = {{ ... }}",
+    "list_type": 'must be a text or a list of texts; write {key} = ["1x3x224x224"]',
+    "too_short": "must not be empty; write [budget.NAME] with a target and a limit",
+    "missing": 'must be there; write target = "models.py:model"',
+    "literal_error": "must be {expected}; write one of them",
+}
+
+
+def _mistake(error: dict[str, Any], file: TomlFile, root: Key) -> Mistake:
+    """What pydantic found, in our words and with its place."""
+    inner, kind = error["loc"], error["type"]
+    if inner and inner[-1] in {"max", 0} and (*root, *inner) not in file.keys:
+        inner = inner[:-1]  # the short form, in which one value stands for the table or the list
+    place = file.place((*root, *inner), of_key=kind in {"extra_forbidden", "missing"})
+    name = ".".join(map(str, inner)) or "the configuration"
+    if kind == "value_error":
+        text = str(error["ctx"]["error"])
+        return Mistake(place, f"{name} {text}" if text.startswith("(") else f"{name}: {text}")
+    if kind == "extra_forbidden":
+        return Mistake(place, f"{name} is no key of this table; {did_you_mean(str(inner[-1]), _known(inner))}")
+    key = str(inner[-1]) if inner else "budget"
+    if kind == "missing" and key == "budget":
+        table = ".".join(map(str, (*root, "budget", "NAME")))
+        return Mistake(place, f"there must be a budget; write [{table}] with a target and a limit.")
+    rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; mend it there")
+    value = "" if kind == "missing" else f" (={as_text(error['input'])})"
+    return Mistake(place, f"{name}{value} {rule.format(key=key, expected=error.get('ctx', {}).get('expected'))}.")
+
+
+def _known(inner: tuple[str | int, ...]) -> tuple[str, ...]:
+    """The keys of the table that the last word of this way is not in."""
+    model: Any = _model()
+    if len(inner) == 1:
+        return tuple(model.model_fields)
+    budget = model.model_fields["budget"].annotation.__args__[1]
+    if len(inner) == 3:  # noqa: PLR2004 - budget, its name, the key
+        return tuple(budget.model_fields)
+    return tuple(budget.model_fields[inner[2]].annotation.model_fields)

@@ -1,0 +1,405 @@
+"""The result of a check: the verdicts of every budget, why a model grew, and what would bring it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from convcost.budgets.budget import METRICS
+from convcost.budgets.changes import renamed_summary
+from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS
+from convcost.columns import records
+from convcost.units import number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from convcost.budgets.budget import Budget, Judgement
+    from convcost.budgets.changes import Change
+    from convcost.budgets.layer_cost import Entry
+    from convcost.budgets.remedy import Remedy
+    from convcost.columns import Column
+    from convcost.models.report import Uncounted
+    from convcost.timing import Conditions
+
+__all__ = ["BudgetResult", "CheckResult", "MetricRow", "remedy_text"]
+
+SCHEMA: Final = "convcost.check/1"
+SUMMED: Final = {
+    "params": "params",
+    "macs": "MACs",
+    "weight_bytes": "of weights",
+    "peak_activation_bytes": "of activations at the peak",
+}
+"""The totals of a model, and how a difference is said."""
+SHOWN: Final = 10
+"""Changes that people see; the JSON has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric of one budget, as the columns see it.
+
+    Attributes:
+        of: the budget's result.
+        judged: the verdict.
+    """
+
+    of: BudgetResult
+    judged: Judgement
+
+    @property
+    def budget(self) -> str:
+        """Its name."""
+        return self.of.budget.name
+
+    @property
+    def message(self) -> str | None:
+        """What the budget says beside a failure."""
+        return self.of.budget.message
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """What the value was timed under; None for one that was not."""
+        return self.of.timed if self.judged.found.machine is not None else None
+
+    @property
+    def metric(self) -> str:
+        """What is limited."""
+        return self.judged.limit.metric
+
+    @property
+    def actual(self) -> float | None:
+        """What was found."""
+        return self.judged.found.actual
+
+    @property
+    def max(self) -> float | None:
+        """That it may reach."""
+        return self._limit("max")
+
+    @property
+    def min(self) -> float | None:
+        """That it must reach."""
+        return self._limit("min")
+
+    @property
+    def floor(self) -> float | None:
+        """Growth that is always allowed."""
+        return self._limit("floor")
+
+    @property
+    def baseline(self) -> float | None:
+        """Of the lock or of another revision."""
+        return self.judged.found.baseline
+
+    @property
+    def growth(self) -> float | None:
+        """Over the baseline."""
+        return self.judged.growth
+
+    @property
+    def grow(self) -> float | None:
+        """Share that it may grow."""
+        return self.judged.limit.grow
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of a time's interval."""
+        return self.judged.found.low
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of a time's interval."""
+        return self.judged.found.high
+
+    @property
+    def verdict(self) -> str:
+        """One of the five words."""
+        return self.judged.verdict
+
+    @property
+    def said(self) -> str:
+        """The verdict with what it leaves open, in a few words: `pass (≥, 3 operations uncounted)`."""
+        verdict, (short, colon, _) = self.judged.verdict, self.judged.reason.partition(": ")
+        told = bool(short) if verdict == "pass" else bool(colon) and verdict in {"inconclusive", "skipped"}
+        return f"{verdict} ({short})" if told else verdict
+
+    @property
+    def level(self) -> str:
+        """Whether breaking it fails the check."""
+        return self.judged.limit.level
+
+    @property
+    def reason(self) -> str | None:
+        """Why, in words."""
+        return self.judged.reason or None
+
+    @property
+    def source(self) -> str | None:
+        """FILE:LINE of the limit."""
+        return self.judged.source or None
+
+    def _limit(self, name: str) -> float | None:
+        value = getattr(self.judged.limit, name)
+        if value is None:
+            return None
+        return float(value) if self.metric == "latency" else int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetResult:
+    """One budget.
+
+    Attributes:
+        budget: that was checked.
+        judged: one verdict a limit.
+        entry: what the model costs; None where it could not be counted.
+        baseline: what it cost; None without one.
+        compared_with: where the baseline comes from, such as `convcost.lock`.
+        changes: between the two, largest first.
+        uncounted: operations without a formula.
+        remedy: what would bring it back; None where nothing is over, or nothing helps.
+        notes: that change no verdict.
+        error: why it could not be checked; None where it could.
+        mendable: a limit is passed that another block could mend; none does where `remedy` is None.
+        timed: what its latency was timed under; None where it was not.
+    """
+
+    budget: Budget
+    judged: tuple[Judgement, ...] = ()
+    entry: Entry | None = None
+    baseline: Entry | None = None
+    compared_with: str = ""
+    changes: tuple[Change, ...] = ()
+    uncounted: tuple[Uncounted, ...] = ()
+    remedy: Remedy | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    mendable: bool = False
+    timed: Conditions | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Fail, inconclusive or pass."""
+        said = {one.verdict for one in self.judged}
+        if "fail" in said:
+            return "fail"
+        return "inconclusive" if self.error is not None or "inconclusive" in said else "pass"
+
+    @property
+    def failures(self) -> tuple[Judgement, ...]:
+        """The limits that were broken, those that only warn too."""
+        return tuple(one for one in self.judged if one.verdict in {"fail", "warn"})
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Those of the budget, and of each verdict."""
+        return tuple(dict.fromkeys([*self.notes, *(note for one in self.judged for note in one.notes)]))
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """What there is to say, one line each, the heading first."""
+        name = self.budget.name
+        for one in self.judged if self.error is None else ():
+            if one.verdict != "pass":
+                where = f"{one.source}: " if one.source else ""
+                own = f"; {self.budget.message}" if self.budget.message and one in self.failures else ""
+                yield f"{one.verdict}: {where}{name} {one.limit.metric}: {one.reason}{own}"
+        if self.moved:
+            yield f"why: {name} against {self.compared_with}: {self._sums}"
+            yield from (f"  {line}" for line in self.change_lines(SHOWN))
+        if self.remedy is not None:
+            yield f"back under budget: {remedy_text(self.remedy)}"
+        elif self.mendable:
+            yield f"back under budget: no block of the catalogue alone brings {name} there"
+
+    @property
+    def moved(self) -> bool:
+        """Whether a layer or a total is not what it was."""
+        totals = any(getattr(self.entry, name, None) != getattr(self.baseline, name, None) for name in SUMMED)
+        return bool(self.changes) or (self.baseline is not None and totals)
+
+    @property
+    def _sums(self) -> str:
+        if self.baseline is None or self.entry is None:
+            return ""
+        deltas = {name: getattr(self.entry, name) - getattr(self.baseline, name) for name in SUMMED}
+        counted = "counted " if self.entry.uncounted or self.baseline.uncounted else ""
+        parts = [
+            f"{METRICS[name].text(abs(delta))} {counted if METRICS[name].counts else ''}{SUMMED[name]} "
+            f"{'more' if delta > 0 else 'fewer'}"
+            for name, delta in deltas.items()
+            if delta
+        ]
+        return ", ".join(parts) or "the same params and MACs"
+
+    def change_lines(self, most: int) -> Iterator[str]:
+        """The changes, largest first, renamed layers on one line."""
+        real = [change for change in self.changes if change.kind != "renamed"]
+        width = max((len(change.layer) for change in real[:most]), default=0)
+        for change in real[:most]:
+            yield f"{change.layer.ljust(width)}  {change.text}  {change.cost_text}"
+        if len(real) > most > 0:
+            yield f"and {len(real) - most} more; --format json has all"
+        renamed = renamed_summary([change for change in self.changes if change.kind == "renamed"])
+        if renamed:
+            yield renamed
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an object of the JSON."""
+        rows = [MetricRow(self, one) for one in self.judged]
+        return {
+            "name": self.budget.name,
+            "target": self.budget.target,
+            "message": self.budget.message,
+            "verdict": self.verdict,
+            "metrics": records(METRIC_FIELDS, rows),
+            "compared_with": self.compared_with or None,
+            "changes": [
+                {
+                    "layer": change.layer,
+                    "change": change.kind,
+                    "before": None if change.before is None else _layer_dict(change.before),
+                    "after": None if change.after is None else _layer_dict(change.after),
+                    "text": change.text,
+                    "params_delta": change.params_delta,
+                    "macs_delta": change.macs_delta,
+                }
+                for change in self.changes
+            ],
+            "uncounted": [{"op": one.op, "calls": one.calls, "where": list(one.where)} for one in self.uncounted],
+            "remedy": None if self.remedy is None else _remedy_dict(self.remedy),
+            "notes": list(self.all_notes),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Every budget of a configuration.
+
+    Attributes:
+        source: the configuration's file; empty for the quick form.
+        budgets: in the order of the file.
+        strict: whether what could not be decided fails the check.
+        interrupted: whether Ctrl-C ended it: what is missing is left empty.
+        notes: of the whole check.
+        columns: of the table and the frame.
+    """
+
+    source: str
+    budgets: tuple[BudgetResult, ...]
+    strict: bool = False
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = CHECK_COLUMNS
+
+    @property
+    def verdict(self) -> str:
+        """The gravest of the budgets': fail, inconclusive or pass."""
+        said = {one.verdict for one in self.budgets}
+        return "fail" if "fail" in said else "inconclusive" if "inconclusive" in said else "pass"
+
+    @property
+    def passed(self) -> bool:
+        """Whether a build may go on."""
+        if self.errors or self.verdict == "fail":
+            return False
+        return self.verdict == "pass" or not self.strict
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Why budgets could not be checked."""
+        return tuple(one.error for one in self.budgets if one.error is not None)
+
+    @property
+    def rows(self) -> tuple[MetricRow, ...]:
+        """Every metric of every budget."""
+        return tuple(MetricRow(one, judged) for one in self.budgets for judged in one.judged)
+
+    @property
+    def head(self) -> str:
+        """One line that says what was checked."""
+        return f"{self.source or self.budgets[0].budget.target}: {self.verdict}; 1 MAC = 2 FLOPs"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """What there is to say of each budget; one line when all is well."""
+        lines = [line for one in self.budgets for line in one.lines]
+        if self.errors:
+            lines.append(f"not checked: {number_of('budget', len(self.errors))} of {len(self.budgets)}")
+        count = f"{number_of('budget', len(self.budgets))}, {number_of('limit', len(self.rows))}"
+        return tuple(lines) or (f"within budget: {count}",)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Notes of the check and of its budgets."""
+        own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.all_notes]
+        return tuple(dict.fromkeys([*self.notes, *own]))
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What all figures have in common: what counted them, and the machine where something was timed."""
+        entry = next((one.entry for one in self.budgets if one.entry is not None), None)
+        machines = [one.judged.found.machine for one in self.rows if one.judged.found.machine is not None]
+        return {
+            "torch_version": None if entry is None else entry.torch,
+            "counter": None if entry is None else entry.counter,
+            "machine": next(iter(machines), None),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `convcost check --format json`."""
+        return {
+            "schema": SCHEMA,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "strict": self.strict,
+            "source": self.source or None,
+            "conditions": self.conditions,
+            "budgets": [one.to_dict() for one in self.budgets],
+            "notes": list(self.notes),
+        }
+
+    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
+        """One row a metric, as a pandas DataFrame."""
+        from convcost.render.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
+
+        return frame(self.columns, self.rows)
+
+    def _repr_html_(self) -> str:
+        """The verdicts as a notebook shows them."""
+        from convcost.render.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
+
+        return notebook(self.columns, self.rows, self.verdicts)
+
+
+def remedy_text(remedy: Remedy) -> str:
+    """`depthwise-separable in layer3.0.conv1: 1.18 M → 152 k params, the model then 4.10 M params`."""
+    metric = METRICS[remedy.metric]
+    shown = ", ".join(remedy.layers[:3])
+    more = f" and {len(remedy.layers) - 3} more layers" if len(remedy.layers) > 3 else ""  # noqa: PLR2004 - shown
+    before, after = metric.text(remedy.before), metric.text(remedy.after)
+    totals = ", ".join(f"{METRICS[name].text(total)} {name}" for name, total in remedy.totals.items())
+    return (
+        f"{remedy.block} in place of {shown}{more}: {before} → {after} {remedy.metric}, the model then {totals} "
+        "(what it does to the accuracy is yours to test)"
+    )
+
+
+def _layer_dict(layer: Any) -> dict[str, Any]:  # noqa: ANN401 - a LayerCost
+    from dataclasses import asdict  # noqa: PLC0415 - beside its one use
+
+    return {name: value for name, value in asdict(layer).items() if value != ""}
+
+
+def _remedy_dict(remedy: Remedy) -> dict[str, Any]:
+    return {
+        "block": remedy.block,
+        "layers": list(remedy.layers),
+        "metric": remedy.metric,
+        "before": remedy.before,
+        "after": remedy.after,
+        "totals": dict(remedy.totals),
+    }

@@ -1,0 +1,119 @@
+"""What `convcost kernel` names becomes a report: kernels with their factors, or the convolutions of a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from convcost.archive.storing import keep_kernel
+from convcost.errors import ConvcostError
+from convcost.inputs import parse_arg
+from convcost.matrices.demonstration import agreement, as_layers
+from convcost.matrices.files import find_kernel
+from convcost.matrices.report import KernelReport
+from convcost.matrices.row import KernelRow
+from convcost.matrices.separability import separate_matrix
+from convcost.matrices.weights_report import WeightsReport
+from convcost.shape import require_at_least
+from convcost.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from convcost.request import TimingOptions
+
+__all__ = ["separate_kernels", "separate_model", "time_kernels"]
+
+
+def separate_kernels(
+    words: Sequence[str],
+    parameters: Mapping[str, float | None],
+    tolerance: float | None,
+    input_size: tuple[int, int, int],
+) -> KernelReport:
+    """Rank, factors and costs of kernels, and that the factors do the same; NumPy only.
+
+    Args:
+        words: a name, a file or a matrix each.
+        parameters: size, sigma, theta, wavelength and gamma of named kernels.
+        tolerance: of floating point kernels; that of their precision by default.
+        input_size: channels, height and width of the input of the layers.
+
+    Raises:
+        ConvcostError: a word that is no kernel, or a value outside its range.
+    """
+    _require_tolerance(tolerance)
+    require_at_least(1, in_channels=input_size[0])
+    matrices = [find_kernel(word, parameters) for word in words]
+    channels, height, width = input_size
+    rows = []
+    for matrix in matrices:
+        spec = Spec(channels, channels, (matrix.height, matrix.width), height, width)
+        found = separate_matrix(matrix, tolerance)
+        rows.append(KernelRow(matrix, found, *as_layers(found, spec), agreement(matrix, found, height, width)))
+    whole = [matrix.name for matrix in matrices if matrix.whole] if tolerance is not None else []
+    notes = tuple(f"{name} holds integers: its rank is exact, whatever the tolerance." for name in whole)
+    return KernelReport(tuple(rows), notes)
+
+
+def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[str], None]) -> Iterator[KernelReport]:
+    """The report with times, after each kernel that was timed; the kernels share the budget.
+
+    Args:
+        report: from `separate_kernels`.
+        options: where and how long to time.
+        watch: is called with a line of progress.
+
+    Raises:
+        ConvcostError: a device or a number of threads that this machine does not have.
+    """
+    watch("importing torch ...")
+    from convcost.nn.device import resolve_device  # noqa: PLC0415 - --no-time does without torch
+    from convcost.nn.measure_kernel import measure_kernel  # noqa: PLC0415 - the same
+
+    resolve_device(options.devices[0])
+    rows, said = list(report.rows), report.notes
+    for i, row in enumerate(rows):
+        budget_s = options.time_budget / len(rows)
+        timing, notes = measure_kernel(row, options, budget_s, watch)
+        rows[i] = replace(row, timing=timing)
+        kept = keep_kernel(rows[i], options, budget_s, notes) if options.store else ()
+        said = tuple(dict.fromkeys((*said, *notes, *kept)))
+        yield replace(report, rows=tuple(rows), notes=said)
+
+
+def separate_model(
+    target: str, args: Sequence[str], tolerance: float | None, watch: Callable[[str], None]
+) -> Iterator[WeightsReport]:
+    """The convolutions of a network with K > 1: once they are known, and after each that was decomposed.
+
+    Args:
+        target: as for `convcost model`, or a file of weights.
+        args: key=value, for the callable.
+        tolerance: singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
+        watch: is called with a line of progress.
+
+    Raises:
+        ConvcostError: a target that does not load, or one without a convolution with K > 1.
+    """
+    _require_tolerance(tolerance)
+    arguments = dict(map(parse_arg, args))
+    watch("importing torch ...")
+    from convcost.nn.device import return_freed_memory  # noqa: PLC0415 - a typed matrix does without torch
+    from convcost.nn.spectrum import layer_row  # noqa: PLC0415 - a typed matrix does without torch
+    from convcost.nn.weights import convolutions_of  # noqa: PLC0415 - the same
+
+    return_freed_memory()
+    found, notes = convolutions_of(target, arguments)
+    rows = [layer.row for layer in found]
+    yield WeightsReport(target, tuple(rows), notes)
+    for index, layer in enumerate(found):
+        watch(f"singular values of {layer.name} ({index + 1} of {len(found)}) ...")
+        rows[index] = layer_row(layer, tolerance)
+        yield WeightsReport(target, tuple(rows), notes)
+
+
+def _require_tolerance(tolerance: float | None) -> None:
+    if tolerance is not None and not 0 <= tolerance < 1:
+        msg = f"tolerance (={tolerance}) must be a share of the largest singular value, from 0 to below 1; 1e-6 is one."
+        raise ConvcostError(msg)

@@ -1,0 +1,1 @@
+"""Networks as data: TOML files that become trees of catalogue blocks."""

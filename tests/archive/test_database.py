@@ -1,0 +1,286 @@
+"""The history's database: what goes in comes out, equal runs are found, what refuses says so and is left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+import history_writer as made
+import pytest
+
+from convcost.archive import file as database_file
+from convcost.archive import schema as database_schema
+from convcost.archive.database import add, matching_session, stored_rows
+from convcost.archive.file import DatabaseError
+from convcost.archive.session import Setup
+from convcost.timing import Conditions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from convcost.archive.session import Session
+
+TWO = [made.entry("standard", '{"block": "standard"}'), made.entry("depthwise", '{"block": "depthwise"}')]
+LAYERS = [entry.layer for entry in TWO]
+
+
+def names(path: Path) -> list[str]:
+    return [row.entry.name for row in stored_rows(path, "1", {}, None)[0]]
+
+
+def test_what_is_stored_comes_back_equal(database: Path) -> None:
+    run = made.session()
+    number = add(database, run, TWO)
+    rows, total = stored_rows(database, "1", {}, None)
+    assert total == 2
+    assert [row.entry for row in rows] == TWO
+    assert {row.session for row in rows} == {run}
+    assert {row.session_id for row in rows} == {number}
+
+
+def test_what_was_not_obtained_comes_back_as_none(database: Path) -> None:
+    conv = {"in_channels": None, "out_channels": None, "kernel_size": None, "stride": None, "groups": None}
+    timing = replace(made.timing(), speedup=None, speedup_low=None, speedup_high=None, warnings=("it's “busy”", "b"))
+    forward = replace(made.entry("(forward)"), **conv, input_shape=(), timing=timing)
+    add(database, replace(made.session(), command="model", target="a.py:net", baseline=None), [forward])
+    assert [row.entry for row in stored_rows(database, "1", {}, None)[0]] == [forward]
+
+
+def test_the_newest_comes_first_and_a_limit_tells_how_many_there_are(database: Path) -> None:
+    for day in ("02", "03", "01"):
+        add(database, made.session(f"2026-07-{day}T12:00:00Z"), [made.entry(day)])
+    assert names(database) == ["03", "02", "01"]
+    rows, total = stored_rows(database, "1", {}, 2)
+    assert ([row.entry.name for row in rows], total) == (["03", "02"], 3)
+
+
+def test_reading_makes_no_file(database: Path) -> None:
+    assert stored_rows(database, "1", {}, None) == ([], 0)
+    assert matching_session(database, made.session(), LAYERS) == []
+    assert not database.exists()
+
+
+def test_a_missing_folder_is_made_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "history.sqlite3"
+    add(path, made.session(), TWO)
+    assert names(path) == ["standard", "depthwise"]
+
+
+def test_an_equal_run_is_found_and_the_newest_wins(database: Path) -> None:
+    for day, time_s in (("01", 1e-3), ("03", 3e-3), ("02", 2e-3)):
+        add(database, made.session(f"2026-07-{day}T12:00:00Z"), [replace(e, timing=made.timing(time_s)) for e in TWO])
+    found = matching_session(database, made.session("2027-01-01T00:00:00Z"), LAYERS)
+    assert {row.session.measured_at for row in found} == {"2026-07-03T12:00:00Z"}
+    assert {row.entry.timing.time_s for row in found} == {3e-3}
+    assert sorted(row.entry.layer for row in found) == sorted(LAYERS)
+
+
+def test_a_run_with_more_layers_holds_the_asked_ones(database: Path) -> None:
+    add(database, made.session(), [*TWO, made.entry("pointwise", '{"block": "pointwise"}')])
+    assert [row.entry.name for row in matching_session(database, made.session(), LAYERS)] == ["standard", "depthwise"]
+
+
+def test_layers_of_two_runs_are_never_put_together(database: Path) -> None:
+    for one in TWO:
+        add(database, made.session(), [one])
+    assert matching_session(database, made.session(), LAYERS) == []
+    assert len(matching_session(database, made.session(), LAYERS[:1])) == 1
+
+
+def other_value(value: object) -> object:
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int) else f"{value or ''}+"
+
+
+def changed(run: Session, name: str) -> Session:
+    for part in ("conditions", "setup"):
+        inner = getattr(run, part)
+        if hasattr(inner, name):
+            return replace(run, **{part: replace(inner, **{name: other_value(getattr(inner, name))})})
+    return replace(run, **{name: other_value(getattr(run, name))})
+
+
+@pytest.mark.parametrize(
+    "name", [field.name for kind in (Conditions, Setup) for field in fields(kind)] + ["command", "target", "baseline"]
+)
+def test_a_run_that_differs_in_anything_that_decides_a_time_is_not_found(database: Path, name: str) -> None:
+    add(database, made.session(), TWO)
+    assert len(matching_session(database, made.session(), LAYERS)) == 2
+    assert matching_session(database, changed(made.session(), name), LAYERS) == []
+
+
+def test_a_run_stands_only_for_one_of_its_time_budget_or_less(database: Path) -> None:
+    add(database, made.session(budget=8.0), TWO)
+    assert len(matching_session(database, made.session(budget=8.0), LAYERS)) == 2
+    assert len(matching_session(database, made.session(budget=2.0), LAYERS)) == 2
+    assert matching_session(database, made.session(budget=8.5), LAYERS) == []
+
+
+# what refuses
+
+
+def test_the_header_names_the_schema_and_its_owner(database: Path) -> None:
+    add(database, made.session(), TWO)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (0x436F6E76,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+SECOND = ("ALTER TABLE entry ADD COLUMN bound_s REAL", "UPDATE entry SET bound_s = time_s / 2")
+
+
+@pytest.mark.parametrize("first", ["read", "write"])
+def test_an_older_schema_is_brought_to_todays_and_keeps_its_rows(
+    database: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    add(database, made.session(), TWO)
+    monkeypatch.setattr(database_schema, "MIGRATIONS", (*database_schema.MIGRATIONS, SECOND))
+    if first == "write":
+        add(database, made.session("2026-01-01T00:00:00Z"), TWO)
+    assert names(database)[:2] == ["standard", "depthwise"]
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("SELECT bound_s FROM entry LIMIT 2").fetchall() == [(1e-3,), (1e-3,)]
+
+
+def test_a_migration_that_fails_changes_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(database, made.session(), TWO)
+    broken = (SECOND[0], "UPDATE absent SET x = 1")
+    with monkeypatch.context() as patch:
+        patch.setattr(database_schema, "MIGRATIONS", (*database_schema.MIGRATIONS, broken))
+        with pytest.raises(DatabaseError, match="no such table: absent"):
+            names(database)
+    assert names(database) == ["standard", "depthwise"]
+
+
+def written_by_a_newer_convcost(path: Path) -> None:
+    add(path, made.session(), TWO)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 7")
+
+
+def of_another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"these are the only notes of my thesis\n" * 200)
+
+
+def cut_short(path: Path) -> None:
+    for _ in range(40):
+        add(path, made.session(), TWO)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+REFUSED = [
+    (written_by_a_newer_convcost, r"has schema 7 of a newer convcost, and this one knows 1; update convcost, or let"),
+    (of_another_program, r"belongs to another program; take another file, or let"),
+    (no_database, r"is no SQLite database \(.*\); move it away, or let"),
+    (cut_short, r"is damaged \(.*\); move it away or mend it with"),
+    (a_folder, r"is a folder \(.*\); name a file in it, or let"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED)
+def test_a_database_that_is_not_ours_to_use_is_refused_and_left_as_it_is(database: Path, make, message: str) -> None:
+    make(database)
+    before = database.read_bytes() if database.is_file() else None
+    for use in (lambda: names(database), lambda: add(database, made.session(), TWO)):
+        with pytest.raises(DatabaseError, match=message) as caught:
+            use()
+        assert str(caught.value).startswith(f"database (={database}) ")
+        assert str(caught.value).endswith(" CONVCOST_DB name another.")
+    assert (database.read_bytes() if database.is_file() else None) == before
+
+
+def test_a_row_that_someone_else_changed_is_named(database: Path) -> None:
+    add(database, made.session(), TWO)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE entry SET input_shape = 'large' WHERE id = 2")
+    with pytest.raises(DatabaseError, match=r"holds a row that is no timing \(entry 2: .*large"):
+        names(database)
+
+
+@pytest.mark.parametrize(("field", "value"), [("speedup", "abc"), ("time_runs", "many"), ("macs", "1e9 or so")])
+def test_a_text_where_a_number_belongs_is_named(database: Path, field: str, value: str) -> None:
+    add(database, made.session(), TWO)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"UPDATE entry SET {field} = ? WHERE id = 2", [value])  # noqa: S608 - a row of the table above
+    with pytest.raises(
+        DatabaseError, match=rf"holds a row that is no timing \(entry 2: {field} \(='{value}'\) is no num"
+    ):
+        names(database)
+
+
+def test_a_file_where_a_folder_is_wanted_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(DatabaseError, match=r"cannot be opened \(.*\); .*/file is a file, or let"):
+        add(tmp_path / "file" / "history.sqlite3", made.session(), TWO)
+
+
+def test_a_locked_database_is_waited_for_and_then_refused(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(database, made.session(), TWO)
+    monkeypatch.setattr(database_file, "busy_s", 0.05)
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert names(database) == ["standard", "depthwise"]  # reading goes on beside a writer
+        with pytest.raises(DatabaseError, match=r"is locked by another program \(.*\); end that program"):
+            add(database, made.session(), TWO)
+        other.execute("ROLLBACK")
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseError, match="is locked by another program"):
+            names(database)
+    add(database, made.session("2027-01-01T00:00:00Z"), [made.entry("after")])
+    assert names(database) == ["after", "standard", "depthwise"]
+
+
+def test_a_full_disk_loses_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(database, made.session(), TWO)
+    connect = sqlite3.connect
+
+    def small(*args: object, **options: object) -> sqlite3.Connection:
+        connection = connect(*args, **options)
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+        return connection
+
+    long = [made.entry(f"{number}" * 50) for number in range(500)]
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", small)
+        with pytest.raises(DatabaseError, match=r"has no room: the disk is full \(.*\); make room, or let"):
+            add(database, made.session(), long)
+    assert names(database) == ["standard", "depthwise"]
+    add(database, made.session(), [made.entry("after")])
+    assert len(names(database)) == 3
+
+
+def test_no_room_for_the_first_row_leaves_a_database_that_can_be_used_later(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def tiny(*args: object, **options: object) -> sqlite3.Connection:
+        connection = connect(*args, **options)
+        connection.execute("PRAGMA max_page_count = 2")
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", tiny)
+        with pytest.raises(DatabaseError, match="the disk is full"):
+            add(database, made.session(), TWO)
+    assert names(database) == []
+    add(database, made.session(), TWO)
+    assert names(database) == ["standard", "depthwise"]

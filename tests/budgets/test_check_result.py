@@ -1,0 +1,41 @@
+"""What a result says: the totals that moved, and what would bring a model back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from locks import conv, entry
+
+from convcost.budgets.budget import Budget, Found, Limit, judge
+from convcost.budgets.result import BudgetResult
+
+MODEL = entry(conv("stem", "3>8"), conv("body", "8>16"))  # 216 + 1,152 parameters, 4 bytes each
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"peak_activation_bytes": 4096 + 512}, "512 B of activations at the peak more"),
+        ({"weight_bytes": MODEL.weight_bytes - 72}, "72 B of weights fewer"),
+        ({"macs": MODEL.macs + 64}, "64 MACs more"),
+        ({"macs": MODEL.macs + 64, "uncounted": 1}, "64 counted MACs more"),
+    ],
+)
+def test_a_total_that_moved_is_said_although_no_layer_changed(now: dict[str, int], said: str) -> None:
+    one = BudgetResult(Budget("net", "m.py:net", Path()), (), replace(MODEL, **now), MODEL, "convcost.lock")
+    assert list(one.lines) == [f"why: net against convcost.lock: {said}"]
+
+
+def test_nothing_is_said_of_a_model_that_did_not_move() -> None:
+    assert list(BudgetResult(Budget("net", "m.py:net", Path()), (), MODEL, MODEL, "convcost.lock").lines) == []
+
+
+@pytest.mark.parametrize("mendable", [True, False])
+def test_that_no_block_helps_is_said_only_where_one_was_sought(mendable: bool) -> None:  # noqa: FBT001 - a row of a table
+    judged = judge(Limit("macs", max=Decimal(1)), Found(2))
+    one = BudgetResult(Budget("net", "m.py:net", Path()), (judged,), MODEL, mendable=mendable)
+    sought = ["back under budget: no block of the catalogue alone brings net there"]
+    assert list(one.lines)[1:] == (sought if mendable else [])

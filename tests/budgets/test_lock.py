@@ -1,0 +1,172 @@
+"""The lock: text that reads back as what was written, one layer a line, and damage that is told."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from locks import conv, entry, relu
+
+from convcost.budgets.config_files import save_lock
+from convcost.budgets.lock import lock_text, read_lock
+from convcost.errors import ConvcostError
+
+ENTRIES = {
+    "b": entry(conv("stem", "3>8"), relu("act"), conv("head.0", "8>16", "1x1")),
+    'a model, "quoted" \x7f é': entry(conv("body.é\n#2", "8>8", groups=8), torch="2.12.1", uncounted=2),
+    "two inputs": entry(replace(relu("add"), input="1x8x8x8, 1x16:int64", dtype="float16", uncounted=1, shares="act")),
+}
+
+
+def test_what_was_written_is_read_back() -> None:
+    assert read_lock(lock_text(ENTRIES).encode(), "convcost.lock") == ENTRIES
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_any_name_survives(budget: str, layer: str) -> None:
+    try:
+        f"{budget}{layer}".encode()
+    except UnicodeEncodeError:
+        return  # half a surrogate pair is no text that a file could hold
+    entries = {budget: entry(conv(layer, "3>8"))}
+    assert read_lock(lock_text(entries).encode(), "convcost.lock") == entries
+
+
+def test_a_layer_is_one_line_in_the_order_of_the_forward_pass_and_budgets_go_by_name() -> None:
+    text = lock_text({"z": ENTRIES["b"], "b": ENTRIES["b"]})
+    lines = text.splitlines()
+    assert [line for line in lines if line.startswith("[")] == [
+        *("[budget.b]", "[budget.b.layers]"),
+        *("[budget.z]", "[budget.z.layers]"),
+    ]
+    start = lines.index("[budget.b.layers]") + 1
+    assert [line.partition(" = ")[0] for line in lines[start : start + 3]] == ['"stem"', '"act"', '"head.0"']
+
+
+def test_a_change_of_one_layer_changes_its_line_and_the_totals_alone() -> None:
+    wider = entry(conv("stem", "3>8"), relu("act"), conv("head.0", "8>32", "1x1"))
+    before, after = (lock_text({"b": one}).splitlines() for one in (ENTRIES["b"], wider))
+    assert [a.partition(" = ")[0] for a, b in zip(before, after, strict=True) if a != b] == [
+        *("params", "macs", "weight_bytes"),
+        '"head.0"',
+    ]
+
+
+TEXT = lock_text({"b": ENTRIES["b"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "convcost.lock:1:1: lock_version (=missing) must be 2; delete the lock and run convcost check --update."),
+        (TEXT.replace("lock_version = 2", "lock_version = 1"), "convcost.lock:3:1: lock_version (=1) must be 2"),
+        (TEXT + "[", "convcost.lock:19:2: the file must be TOML: "),
+        (
+            TEXT + "<<<<<<< HEAD\n",
+            "convcost.lock:19:1: the lock holds the marker of a merge conflict (<<<<<<<); keep either side, or delete the lock, and run convcost check --update.",
+        ),
+        (
+            TEXT.replace("counter = 1", "=======\r\ncounter = 1"),
+            "convcost.lock:6:1: the lock holds the marker of a merge conflict (=======)",
+        ),
+        (TEXT.replace("params = 344", "params = 345"), "params (=345) is not the sum of its layers (344), as after a"),
+        (
+            TEXT.replace("counter = 1\n", ""),
+            "convcost.lock:5:9: the lock of b is damaged: counter is missing; write it anew with convcost check --update, or delete it.",
+        ),
+        (
+            TEXT.replace("macs = 22016", 'macs = "x"'),
+            "the lock of b is damaged: macs (=x) must be a whole number of at least 0; write",
+        ),
+        (
+            TEXT.replace("macs = 22016", "macs = -1"),
+            "the lock of b is damaged: macs (=-1) must be a whole number of at least 0; write",
+        ),
+        (TEXT.replace('op = "ReLU"', 'opp = "ReLU"'), "the lock of b is damaged: act: opp is no field of a layer"),
+        (TEXT.replace('op = "ReLU", ', ""), "the lock of b is damaged: act.op is missing"),
+        (
+            TEXT.replace("groups = 1", "groups = true"),
+            "the lock of b is damaged: stem.groups (=true) must be a whole number of at least 0",
+        ),
+        (TEXT.replace('"3>8"', '"3-8"'), "the lock of b is damaged: stem.channels (=3-8) must be of the form 3>8"),
+        (
+            TEXT.replace('"1x3x8x8", output', '"1x3x8x?", output'),
+            "stem.input (=1x3x8x?) must be of the form 1x3x8x8, 1x16:int64",
+        ),
+        (TEXT.replace('"1x8x8x8", params', '"8,8", params'), "stem.output (=8,8) must be of the form 3x3"),
+        (
+            TEXT.replace('input = ["1x3x8x8"]', 'input = "1x3x8x8"'),
+            "the lock of b is damaged: input (=1x3x8x8) must be a list of texts",
+        ),
+        (TEXT.replace('input = ["1x3x8x8"]', "input = [3]"), "the lock of b is damaged: input (=3) must be a text"),
+        (
+            TEXT.partition("\n[budget.b.layers]")[0] + "layers = 3\n",
+            "the lock of b is damaged: layers (=3) must be a table",
+        ),
+        (TEXT.partition('"stem"')[0] + '"stem" = 3\n', "the lock of b is damaged: stem (=3) must be a table"),
+        (
+            "lock_version = 2\nbudget.b = 3\n",
+            "convcost.lock:2:8: the lock of b is damaged: the entry (=3) must be a table",
+        ),
+        ("lock_version = 2\nbudget = 3\n", "convcost.lock:2:10: budget must be tables"),
+    ],
+)
+def test_a_damaged_lock_is_told_with_its_line_and_what_to_do(text: str, said: str) -> None:
+    with pytest.raises(ConvcostError) as refused:
+        read_lock(text.encode(), "convcost.lock")
+    assert said in str(refused.value)
+
+
+def test_an_entry_that_is_about_to_be_written_anew_may_be_damaged() -> None:
+    text = lock_text({"a": ENTRIES["b"], "b": ENTRIES["b"]})
+    damaged = text.replace("params = 344", "params = 345", 1)  # that of a
+    assert read_lock(damaged.encode(), "convcost.lock", ["a"]) == {"b": ENTRIES["b"]}
+    with pytest.raises(ConvcostError, match="the lock of a is damaged"):
+        read_lock(damaged.encode(), "convcost.lock", ["b"])
+
+
+def test_the_text_is_toml_that_others_read() -> None:
+    read = tomllib.loads(TEXT)
+    assert read["budget"]["b"]["layers"]["stem"]["macs"] == 3 * 8 * 9 * 8 * 8
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from locks import conv, entry
+from convcost.budgets.config_files import save_lock
+one, two = ({{"m": entry(*(conv(f"layer{{i}}", "8>8", kernel) for i in range(400)))}} for kernel in ("3x3", "5x5"))
+print("ready", flush=True)
+while True:
+    save_lock(Path({path!r}), one)
+    save_lock(Path({path!r}), two)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this platform cannot kill a process outright")
+def test_killed_at_any_moment_the_lock_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "convcost.lock"
+    wanted = [
+        lock_text({"m": entry(*(conv(f"layer{i}", "8>8", kernel) for i in range(400)))}) for kernel in ("3x3", "5x5")
+    ]
+    save_lock(path, {"m": entry(*(conv(f"layer{i}", "8>8", "3x3") for i in range(400)))})
+    code = WRITER.format(tests=str(Path(__file__).parents[1]), path=str(path))
+    source = random.Random(0)
+    for _ in range(8):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as writer:  # noqa: S603 - our own code
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+            time.sleep(source.uniform(0, 0.05))
+            os.kill(writer.pid, signal.SIGKILL)
+        assert path.read_text(encoding="utf-8") in wanted

@@ -1,0 +1,102 @@
+"""What would bring a model back: the block's own figures, and only where that is enough."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from locks import conv, entry, relu
+
+from convcost.budgets.changes import what_changed
+from convcost.budgets.remedy import find_remedy
+
+
+def test_the_block_with_the_fewest_layers_and_then_the_lowest_cost_is_found() -> None:
+    model = entry(conv("a", "3>8"), conv("b", "64>128", size=14), relu("c", 128))
+    remedy = find_remedy(model, (), {"macs": model.macs / 2})
+    assert remedy is not None
+    assert remedy.layers == ("b",)
+    assert remedy.after == 14 * 14 * 64 * (3 + 3 + 128)  # K×1 and 1×K of each channel, then the 1×1
+    assert remedy.before == 14 * 14 * 64 * 128 * 9
+    assert remedy.totals["macs"] == model.macs - remedy.before + remedy.after
+    assert remedy.block == "spatially-separable-depthwise"
+
+
+def test_a_layer_that_changed_is_replaced_before_a_larger_one_that_did_not() -> None:
+    before = entry(conv("big", "64>64", size=32), conv("small", "16>16"))
+    after = entry(conv("big", "64>64", size=32), conv("small", "16>32"))
+    remedy = find_remedy(after, what_changed(before, after), {"params": before.params})
+    assert remedy is not None
+    assert remedy.layers == ("small",)
+
+
+def test_several_layers_are_named_when_one_is_not_enough() -> None:
+    model = entry(*(conv(f"c{i}", "32>32") for i in range(4)))
+    remedy = find_remedy(model, (), {"macs": model.macs * 0.45})
+    assert remedy is not None
+    assert len(remedy.layers) == 3
+    assert remedy.totals["macs"] <= model.macs * 0.45
+
+
+@pytest.mark.parametrize("metric", ["params", "macs", "flops", "weight_bytes"])
+def test_the_total_is_in_the_metrics_own_units(metric: str) -> None:
+    model = entry(conv("a", "64>64"))
+    remedy = find_remedy(model, (), {metric: getattr(model, metric) / 2})
+    assert remedy is not None
+    assert remedy.totals[metric] == getattr(model, metric) - remedy.before + remedy.after
+
+
+def test_nothing_is_proposed_that_is_not_enough_or_no_replacement() -> None:
+    assert find_remedy(entry(conv("a", "64>64")), (), {"macs": 10}) is None
+    depthwise = entry(conv("a", "64>64", groups=64))
+    assert find_remedy(depthwise, (), {"macs": depthwise.macs / 2}) is None
+    assert find_remedy(entry(relu("a")), (), {"macs": -1}) is None
+
+
+def test_a_block_with_a_bias_where_the_layer_has_one() -> None:
+    plain = conv("a", "64>64")
+    biased = replace(plain, params=plain.params + 64)
+    without, with_bias = (find_remedy(entry(one), (), {"params": 30_000}) for one in (plain, biased))
+    assert without is not None
+    assert with_bias is not None
+    assert with_bias.block == without.block
+    assert with_bias.after > without.after
+
+
+def test_all_broken_limits_are_mended_together() -> None:
+    model = entry(conv("large_image", "8>8", size=64), conv("many_channels", "64>64", size=4))
+    limits = {"params": model.params / 2, "macs": model.macs / 2}
+    alone, both = find_remedy(model, (), {"params": model.params / 2}), find_remedy(model, (), limits)
+    assert alone is not None
+    assert both is not None
+    assert alone.layers == ("many_channels",)
+    assert set(both.layers) == {"many_channels", "large_image"}
+    assert all(both.totals[metric] <= limit for metric, limit in limits.items())
+
+
+def test_calls_of_one_module_are_replaced_together_its_parameters_once() -> None:
+    first = conv("c", "16>16")
+    again = [replace(first, name=f"c#{i}", params=0, shares="c") for i in (2, 3)]
+    model = entry(first, *again)
+    remedy = find_remedy(model, (), {"macs": model.macs / 2})
+    assert remedy is not None
+    assert (remedy.layers, remedy.before) == (("c",), 3 * 8 * 8 * 16 * 16 * 9)
+    assert remedy.totals["macs"] == remedy.after
+    assert remedy.after % 3 == 0
+    fewer = find_remedy(model, (), {"params": model.params / 2, "macs": model.macs / 2})
+    assert fewer is not None
+    assert fewer.totals["params"] == fewer.after
+
+
+def test_modules_that_share_their_parameters_are_replaced_together() -> None:
+    """A shared kernel and a 1×1 in place of each: 9 + 64·64 weights, which both use."""
+    model = entry(conv("a", "64>64"), replace(conv("b", "64>64"), params=0, shares="a"))
+    remedy = find_remedy(model, (), {"params": 10_000})
+    assert remedy is not None
+    assert (remedy.block, remedy.layers) == ("shared-kernel-separable", ("a", "b"))
+    assert (remedy.before, remedy.after, remedy.totals["params"]) == (64 * 64 * 9, 9 + 64 * 64, 9 + 64 * 64)
+
+
+def test_a_layer_whose_parameters_something_else_uses_is_left_alone() -> None:
+    shared = replace(relu("norm"), shares="a")
+    assert find_remedy(entry(conv("a", "64>64"), shared), (), {"params": 10_000}) is None

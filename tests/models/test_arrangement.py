@@ -1,0 +1,35 @@
+"""A model's rows for people: what is added up, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from convcost.machines.machine import Bound
+from convcost.models.arrangement import arrange
+from convcost.models.report import Call, ModelReport, Totals
+
+
+def call(name: str, macs: int, time_s: float | None) -> Call:
+    bound = None if time_s is None else Bound(time_s / 2, "compute", "", 0.0)
+    return Call(name, "Conv2d", (1, 3, 8, 8), (1, 4, 8, 8), 10, macs, 100, 0.25, time_s=time_s, bound=bound)
+
+
+ROWS = (call("a.x", 1, 1e-3), call("a.y", 2, None), call("a.z", 4, 4e-3), call("b", 3, 2e-3), call("c", 5, None))
+REPORT = ModelReport("m", (), {}, Totals(50, 50, 15, 0, 0, 0), ROWS, {})
+
+
+def test_rows_below_a_depth_are_added_up_with_their_times() -> None:
+    rows = arrange(REPORT, depth=1, sort=None, top=None).layers
+    assert [(row.name, row.macs, row.params, row.traffic_bytes) for row in rows] == [
+        ("a", 1 + 2 + 4, 30, 300), ("b", 3, 10, 100), ("c", 5, 10, 100),
+    ]  # fmt: skip
+    assert [row.time_s for row in rows] == [pytest.approx(5e-3), 2e-3, None]
+
+
+def test_a_sum_of_rows_has_no_bound_but_a_row_alone_keeps_its_own() -> None:
+    rows = arrange(REPORT, depth=1, sort=None, top=None).layers
+    assert [row.bound is None for row in rows] == [True, False, True]
+
+
+def test_the_slowest_come_first_and_those_without_a_time_last() -> None:
+    assert [row.name for row in arrange(REPORT, depth=None, sort="time", top=3).layers] == ["a.z", "b", "a.x"]
