@@ -1,23 +1,49 @@
-"""The README's example: the default command's output, put between its markers with `--write`."""
+"""The README's examples: the output of the commands above them, put between their markers with `--write`."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
-from processes import EXAMPLE
+from processes import EXAMPLE, PYTHON
 from readme import write_between
+
+CHOSEN = "block,params,macs,macs_ratio,time_s,speedup"
+LAYER = ["compare", "--c", "64", "--o", "64", "--k", "3", "--h", "56", "--no-count"]
+WHY = [*LAYER, "--block", "depthwise", "--why"]
+ROOFLINE = [*LAYER, "--roofline"]
+ROOFLINE_BEGINS = "\ncpu\n"
+
+
+def said(*words: str, machine: Path, notes: bool = False) -> str:
+    """What a command prints, with its notes or without."""
+    environment = os.environ | {"CONVCOST_MACHINE": str(machine)} if machine.exists() else None
+    command = [PYTHON, "-m", "convcost", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603 - ours
+    return done.stdout + (done.stderr if notes else "")
 
 
 def main() -> None:
-    chosen = ("block", "params", "macs", "macs_ratio", "time_s", "speedup")
-    command = [*EXAMPLE, "--columns", ",".join(chosen)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
-    text = f"```text\n{done.stdout}{done.stderr}```\n"
-    if "--write" in sys.argv:
-        write_between("benchmarks/example.py", text)
-    else:
-        print(text)
+    with tempfile.TemporaryDirectory() as folder:
+        none, machine = Path(folder) / "none", Path(folder) / "machine.toml"
+        table = said(*EXAMPLE[EXAMPLE.index("compare") :], "--columns", CHOSEN, machine=none)
+        why = said(*WHY, machine=none)
+        said("calibrate", "--out", str(machine), machine=none)
+        roofline = said(*ROOFLINE, machine=machine)
+    examples = {
+        "benchmarks/example.py": table,
+        "benchmarks/example.py --why": why[why.index("depthwise: where ") :],
+        "benchmarks/example.py --roofline": roofline[roofline.index(ROOFLINE_BEGINS) + len(ROOFLINE_BEGINS) :],
+    }
+    for name, text in examples.items():
+        block = f"```text\n{text.strip()}\n```\n"
+        if "--write" in sys.argv:
+            write_between(name, block)
+        else:
+            print(f"{name}\n{block}")
 
 
 if __name__ == "__main__":

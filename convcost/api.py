@@ -326,6 +326,7 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
     strict: bool = False,
     update: bool = False,
     time_budget: float = 8.0,
+    store: bool = True,
 ) -> CheckResult:
     """Check the budgets of a configuration, as `convcost check` does.
 
@@ -336,6 +337,7 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
         strict: what could not be decided, and an improvement that the lock does not know, fail.
         update: write convcost.lock, where a figure moved.
         time_budget: seconds for the timing of each budget that limits latency.
+        store: keep these timings in the history (`convcost.history`).
 
     Returns:
         The verdicts, with `.passed`, `.to_dict()`, `.to_frame()` and a notebook view.
@@ -347,7 +349,7 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
     from convcost.budgets.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - import convcost does without pydantic
     from convcost.budgets.config_files import load_configuration  # noqa: PLC0415 - the same
 
-    options = CheckOptions(base, strict, update, time_budget)
+    options = CheckOptions(base, strict, update, time_budget, store=store)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
     return check_configuration(configuration, options)[0]
 
@@ -457,7 +459,7 @@ def history(  # noqa: PLR0913 - the filters of the command, one by one
     Args:
         block: any of these names of the catalogue.
         target: any of these models, as they were named.
-        command: compare, kernel or model.
+        command: check, compare, kernel or model.
         device: any of these; `cuda` stands for each of its devices.
         dtype: of the elements.
         memory_format: contiguous or channels_last.

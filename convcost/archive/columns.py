@@ -26,7 +26,7 @@ def _speedup(row: Stored) -> str:
 
 HISTORY_COLUMNS: Final = (
     Column("measured_at", "session.measured_at", "end of the run, UTC; local time in the table", "measured", show_date),
-    Column("command", "session.command", "compare, kernel or model"),
+    Column("command", "session.command", "check, compare, kernel or model"),
     Column("target", "session.target", "of a model", "model", width=140),
     Column("name", "entry.name", "of the block, the kernel, or the model's layer; (forward) for the whole", "name"),
     Column("input_shape", "entry.input_shape", "of the first tensor in", "input", format_sizes, width=60),

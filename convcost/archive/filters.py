@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Filters"]
 
-COMMANDS = ("compare", "kernel", "model")
+COMMANDS = ("check", "compare", "kernel", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Filters:
     Attributes:
         blocks: any of these names of the catalogue.
         targets: any of these models.
-        command: compare, kernel or model.
+        command: check, compare, kernel or model.
         devices: any of these; `cuda` stands for each of its devices.
         dtype: of the elements.
         memory_format: contiguous or channels_last.

@@ -44,7 +44,7 @@ class Session:
 
     Attributes:
         measured_at: the end of the run, UTC, as in 2026-07-01T12:30:00Z.
-        command: compare, kernel or model.
+        command: check, compare, kernel or model.
         target: of a model; None of a comparison.
         baseline: the block that speed-ups are relative to; None where there are none.
         time_budget_s: that the run was allowed on this device.

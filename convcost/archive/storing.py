@@ -16,6 +16,7 @@ from convcost.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from convcost.budgets.limits import Budget
     from convcost.matrices.demonstration import Candidate
     from convcost.matrices.row import KernelRow
     from convcost.models.report import Call, ModelReport
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from convcost.rows import Placed
     from convcost.timing import Conditions, Timing
 
-__all__ = ["FORWARD", "NOTHING", "Recalled", "keep", "keep_kernel", "keep_model", "recall"]
+__all__ = ["FORWARD", "NOTHING", "Recalled", "keep", "keep_check", "keep_kernel", "keep_model", "recall"]
 
 FORWARD: Final = "(forward)"
 """The name of a model's whole forward pass."""
@@ -129,6 +130,46 @@ def _run_of_model(
     counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any]
 ) -> tuple[Session, list[Entry]]:
     session = _session(options, timed.conditions, options.time_budget, counted.target)
+    forward = _entry_of_forward(counted, arguments, timed.whole)
+    distinct: dict[str, Call] = {}
+    for call in counted.layers:
+        if call.name in timed.layers:
+            distinct.setdefault(timed.kinds[call.name], call)
+    layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
+    return replace(session, notes=timed.notes), [forward, *layers]
+
+
+def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
+    counted: ModelReport,
+    timing: Timing,
+    conditions: Conditions,
+    options: TimingOptions,
+    budget: Budget,
+    base: str | None,
+) -> tuple[str, ...]:
+    """Store the forward pass of a budget that limits latency.
+
+    Args:
+        counted: the model.
+        timing: of its forward pass.
+        conditions: of the timing.
+        options: what was asked for.
+        budget: target and arguments.
+        base: the revision that the speed-up is relative to; None without one.
+
+    Returns:
+        Why nothing was stored; empty when it was.
+    """
+
+    def run() -> tuple[Session, list[Entry]]:
+        session = _session(options, conditions, options.time_budget, budget.target)
+        return replace(session, command="check", baseline=base), [_entry_of_forward(counted, budget.args, timing)]
+
+    return _store(run)
+
+
+def _entry_of_forward(counted: ModelReport, arguments: Mapping[str, Any], timing: Timing) -> Entry:
+    """A whole forward pass."""
     whole = {
         "target": counted.target,
         "inputs": counted.inputs,
@@ -136,15 +177,7 @@ def _run_of_model(
     }
     first = counted.layers[0].input_shape if counted.layers else ()
     totals = counted.totals
-    forward = Entry(
-        FORWARD, _text(whole), totals.params, totals.macs, first, None, None, None, None, None, timed.whole
-    )  # fmt: skip
-    distinct: dict[str, Call] = {}
-    for call in counted.layers:
-        if call.name in timed.layers:
-            distinct.setdefault(timed.kinds[call.name], call)
-    layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
-    return replace(session, notes=timed.notes), [forward, *layers]
+    return Entry(FORWARD, _text(whole), totals.params, totals.macs, first, None, None, None, None, None, timing)
 
 
 def keep_kernel(row: KernelRow, options: TimingOptions, budget_s: float, notes: tuple[str, ...]) -> tuple[str, ...]:

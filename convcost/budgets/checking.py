@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from convcost.budgets.forward_timing import ForwardTiming
     from convcost.budgets.layer_cost import Entry
     from convcost.models.report import ModelReport
-    from convcost.timing import Conditions
 
 __all__ = [
     "CheckOptions",
@@ -51,6 +50,7 @@ class CheckOptions:
         accept: growth is accepted: the figures of today are about to become the lock.
         time_budget: seconds for the timing of each budget that limits latency.
         tell: is called with a line of progress.
+        store: whether timings go into the history.
     """
 
     base: str | None = None
@@ -58,6 +58,7 @@ class CheckOptions:
     accept: bool = False
     time_budget: float = 8.0
     tell: Callable[[str], None] = lambda line: None  # noqa: ARG005 - nobody listens
+    store: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what would be refused for each budget after it was counted, and what contradicts itself.
@@ -166,14 +167,20 @@ def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions)
                 budget, f"{f'{latency.source}: ' if latency.source else ''}{budget.name} latency: {error}"
             )
     result = judge_report(budget, report, baseline, options, timing)
-    return result if latency is None else replace(result, timed=_conditions(latency))
+    if latency is None or timing is None:
+        return result
+    from convcost.archive.storing import keep_check  # noqa: PLC0415 - only for those who time
+    from convcost.nn.measure import conditions_for  # noqa: PLC0415 - the same
+
+    asked = _timing_options(latency, options)
+    conditions, _ = conditions_for(asked, latency.device)
+    base = None if timing.base is None else baseline.source
+    kept = keep_check(report, timing.head, conditions, asked, budget, base) if options.store else ()
+    return replace(result, timed=conditions, notes=(*result.notes, *kept))
 
 
-def _conditions(limit: Limit) -> Conditions:
-    """What a latency is timed under here."""
-    from convcost.nn.measure import conditions_for  # noqa: PLC0415 - import convcost does without torch
-
-    return conditions_for(TimingOptions((limit.device,), limit.threads), limit.device)[0]
+def _timing_options(limit: Limit, options: CheckOptions) -> TimingOptions:
+    return TimingOptions((limit.device,), limit.threads, "pinned", options.time_budget)
 
 
 def _unchecked(budget: Budget, error: str) -> BudgetResult:
@@ -230,8 +237,8 @@ def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptio
     from convcost.nn.measure_forwards import measure_forwards  # noqa: PLC0415 - import convcost does without torch
 
     options.tell(f"timing {budget.name} for {options.time_budget:g} s ...")
-    request = TimingOptions((limit.device,), limit.threads, "pinned", options.time_budget)
-    return measure_forwards(load_budget(budget), baseline.forward if limit.grow is not None else None, request)
+    base = baseline.forward if limit.grow is not None else None
+    return measure_forwards(load_budget(budget), base, _timing_options(limit, options))
 
 
 def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:

@@ -94,6 +94,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     max_peak_activation_bytes: Annotated[str | None, _maximum("activations' peak memory, as 10MB")] = None,
     max_latency: Annotated[str | None, _maximum("forward pass on this machine, as 60ms")] = None,
     time_budget: Annotated[float, typer.Option(help="Seconds for timing, for each budget that limits latency.")] = 8.0,
+    store: o.Store = True,
     form: Annotated[CheckFormat, typer.Option("--format", help="What goes to stdout.")] = CheckFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
@@ -131,7 +132,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         limited=any(text is not None for text in maxima.values()) or bool(target is None and (inputs or arg)),
     )
     tell = _tell if is_terminal(sys.stderr) else (lambda line: None)  # noqa: ARG005 - nobody looks
-    options = CheckOptions(base, strict, update, time_budget, tell)
+    options = CheckOptions(base, strict, update, time_budget, tell, store)
     with _refusals_told(form):
         if target is not None:
             given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))

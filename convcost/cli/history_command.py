@@ -31,7 +31,9 @@ def history_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         list[str] | None,
         typer.Option(help="Of this model, as it was named; may be repeated.", rich_help_panel=FILTERS),
     ] = None,
-    command: Annotated[str | None, typer.Option(help="compare, kernel or model.", rich_help_panel=FILTERS)] = None,
+    command: Annotated[
+        str | None, typer.Option(help="check, compare, kernel or model.", rich_help_panel=FILTERS)
+    ] = None,
     device: Annotated[
         list[str] | None,
         typer.Option(help="cpu, cuda (any), cuda:1 or mps; may be repeated.", rich_help_panel=FILTERS),

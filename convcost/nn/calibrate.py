@@ -262,12 +262,11 @@ def _overhead(device: torch.device, clock: Clock, each_s: float) -> Overhead:
 
 def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
     """The standard deviation of a speed-up over fresh processes; None when there is no time for enough of them."""
-    count = int(seconds / NOISE_PROCESS_S)
-    if count < LEAST_PROCESSES:
+    if seconds < LEAST_PROCESSES * NOISE_PROCESS_S:
         return None
     ratios: list[float] = []
     start, longest = time.perf_counter(), 0.0
-    while len(ratios) < count and (begun := time.perf_counter() - start) + longest <= seconds:
+    while (begun := time.perf_counter() - start) + longest <= seconds:
         tell(begun / seconds)
         ratios.append(_speedup_of_a_fresh_process())
         longest = max(longest, time.perf_counter() - start - begun)

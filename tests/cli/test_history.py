@@ -356,6 +356,24 @@ def test_a_timing_goes_on_without_a_database_and_says_so(
 
 @pytest.mark.timing
 @pytest.mark.timing
+def test_a_forward_that_check_timed_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(
+        "import torch\n\ndef net():\n    return torch.nn.Conv2d(3, 8, 3)\n", encoding="utf-8"
+    )
+    words = ["check", "net.py:net", "--input", "1x3x20x20", "--max-latency", "60 s", "--time-budget", "0.8"]
+    code, out, _ = run(capsys, *words, "--format", "json")
+    (metric,) = json.loads(out)["budgets"][0]["metrics"]
+    assert code == 0
+    assert run(capsys, *words, "--no-store")[0] == 0
+    (row,) = rows_of(capsys, "history", "--command", "check")
+    assert (row["name"], row["target"], row["params"], row["macs"]) == ("(forward)", "net.py:net", 224, 216 * 18 * 18)
+    assert (row["time_s"], row["threads"], row["speedup"]) == (metric["actual"], 1, None)
+
+
+@pytest.mark.timing
 def test_a_timed_kernel_and_its_factors_are_kept_as_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["kernel", "sobel", "--h", "24", "--time-budget", "0.8", "--device", "cpu", "--format", "json"]
     (shown,) = json.loads(run(capsys, *words)[1])["kernels"]

@@ -104,9 +104,15 @@ def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    speedups = iter([4.0, 5.0, 4.0, 5.0, 0.0])
-    monkeypatch.setattr(home, "_speedup_of_a_fresh_process", lambda: next(speedups))
-    noise = home._noise(4.5 * home.NOISE_PROCESS_S, lambda _: None)  # noqa: SLF001 - a minute by the public way
+    speedups, now = iter([4.0, 5.0, 4.0, 5.0, 0.0]), [0.0]
+
+    def fresh() -> float:
+        now[0] += 4.0
+        return next(speedups)
+
+    monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
+    monkeypatch.setattr(home.time, "perf_counter", lambda: now[0])
+    noise = home._noise(18.0, lambda _: None)  # noqa: SLF001 - a minute by the public way
     assert noise is not None
     assert noise.processes == 4
     assert noise.run_to_run == pytest.approx((4 * 0.5**2 / 3 * 3 / 0.584) ** 0.5 / 4.5, rel=0.02)
