@@ -11,7 +11,8 @@ from convcost.request import predict
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from convcost.machines.machine import Bound, Machine
+    from convcost.machines.bound import Bound
+    from convcost.machines.machine import Machine
     from convcost.nn.measure import Measured
     from convcost.request import Request
     from convcost.rows import Placed, Row
@@ -167,7 +168,7 @@ def _noise(machine: Machine | None) -> float:
 def _bound(row: Row, request: Request, measured: Measured, machine: Machine | None) -> Bound | None:
     if machine is None or row.placed.block.name not in measured.timings:
         return None
-    from convcost.machines.machine import bound_of  # noqa: PLC0415 - the predicted table does without
+    from convcost.machines.bound import bound_of  # noqa: PLC0415 - the predicted table does without
 
     works = row.placed.works(row.dtype, fused=request.compiled)
     return bound_of(works, machine, row.dtype, measured.conditions.threads)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convcost.accounts.hints import Hint
     from convcost.conv import Conv, Layer, Shape
     from convcost.counts import Counts
-    from convcost.machines.machine import Bound, Work
+    from convcost.machines.bound import Bound, Work
     from convcost.registry import Block, Value
     from convcost.spec import Spec
     from convcost.timing import Conditions, Timing
@@ -55,8 +55,8 @@ class Placed:
             dtype: of the elements.
             fused: whether the stages run as one.
         """
+        from convcost.machines.bound import Work  # noqa: PLC0415 - the same
         from convcost.machines.least import least_work  # noqa: PLC0415 - a table without bounds does without
-        from convcost.machines.machine import Work  # noqa: PLC0415 - the same
 
         works = tuple(least_work(layer, dtype) for layer in self.layers)
         if not fused:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import convcost
-from convcost.machines.machine import Bound
+from convcost.machines.bound import Bound
 from convcost.timing import Conditions, Timing
 from convcost.verdict import verdict
 

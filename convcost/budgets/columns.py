@@ -11,7 +11,7 @@ from convcost.columns import Column
 from convcost.units import human_percent
 
 if TYPE_CHECKING:
-    from convcost.budgets.result import MetricRow
+    from convcost.budgets.metric_row import MetricRow
 
 __all__ = ["CHECK_COLUMNS", "METRIC_FIELDS"]
 

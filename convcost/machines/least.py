@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from convcost.conv import Conv
 from convcost.cost import FLOPS_PER_MAC, ITEMSIZE, macs, params, traffic_elements
-from convcost.machines.machine import Work
+from convcost.machines.bound import Work
 
 if TYPE_CHECKING:
     from convcost.conv import Layer

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.conv import Layer, Shape
 from convcost.cost import FLOPS_PER_MAC
+from convcost.machines.bound import Work
 from convcost.machines.least import least_work
-from convcost.machines.machine import Work
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.units import human_bytes, human_count, human_share, human_time, number_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from convcost.accounts.hints import Hint
     from convcost.columns import Column
     from convcost.conv import Conv
-    from convcost.machines.machine import Bound
+    from convcost.machines.bound import Bound
     from convcost.timing import Conditions, Timing
 
 __all__ = ["NOT_ASKED", "Call", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.archive.storing import keep_model
 from convcost.conv import Conv
 from convcost.errors import ConvcostError
-from convcost.machines.machine import bound_of
+from convcost.machines.bound import bound_of
 from convcost.tree import Stage
 
 if TYPE_CHECKING:

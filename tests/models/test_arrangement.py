@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.machines.machine import Bound
+from convcost.machines.bound import Bound
 from convcost.models.arrangement import arrange
 from convcost.models.report import Call, ModelReport, Totals
 
