@@ -1,4 +1,4 @@
-"""The public functions, and the only way into `convcost.nn`, which they import when they are called."""
+"""The public functions; what needs torch is imported when they are called."""
 
 from __future__ import annotations
 

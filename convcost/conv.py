@@ -6,7 +6,7 @@ Python int or, for a sweep, a NumPy int64 array.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from convcost.errors import ShapeError
@@ -226,19 +226,7 @@ class Layer:
 
 def with_padding(conv: Conv, padding: Pairs) -> Conv:
     """The same convolution with this padding."""
-    return Conv(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel_size,
-        conv.stride,
-        padding,
-        conv.dilation,
-        conv.groups,
-        conv.bias,
-        transposed=conv.transposed,
-        output_padding=conv.output_padding,
-        tied=conv.tied,
-    )
+    return replace(conv, padding=padding)
 
 
 def _per_axis(name: str, value: Int | Sizes, rank: int) -> Sizes:

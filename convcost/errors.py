@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConvcostError",
-    "Disagreement",
     "MissingPackageError",
     "NeedsValuesError",
     "ShapeError",
@@ -37,10 +36,6 @@ class NeedsValuesError(ConvcostError):
 
 class MissingPackageError(ConvcostError):
     """An optional package that was asked for by name and is not installed."""
-
-
-class Disagreement(Exception):  # noqa: N818 - it is a finding of the cross-check, not a failure of the program
-    """Two independent counts of the same layer differ. The command line exits with 1."""
 
 
 def as_text(value: object) -> str:

@@ -42,7 +42,7 @@ COMMANDS = {
 }
 """Each command and the module of this package that holds it, as a function of the command's name."""
 
-KERNEL_FLAGS = frozenset({"--", "--time", "--no-time", "--list-kernels", "--help"})
+KERNEL_FLAGS = frozenset({"--", "--time", "--no-time", "--store", "--no-store", "--list-kernels", "--help"})
 """Options of `convcost kernel` that take no value: a word after them may be a matrix."""
 
 

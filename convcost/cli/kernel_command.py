@@ -74,7 +74,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
         typer.Option(
             help="Singular values up to this share of the largest count as 0; by default 16 max(height, width) times "
             "the spacing of the numbers next to 1, in half precision half the root of the smaller side times it. "
-            "Integers are exact.",
+            "Integers are always exact; fractions and decimals of up to 12 digits are by default.",
             show_default=False,
         ),
     ] = None,

@@ -82,7 +82,7 @@ KERNEL_COLUMNS: Final = (
     Column(
         "separable",
         "separation.separable",
-        "rank 1: one column times one row is the kernel",
+        "rank 1, or all zeros: one column times one row is the kernel",
         "separable",
         _yes,
         width=65,
@@ -183,6 +183,12 @@ LAYER_COLUMNS: Final = (
     Column("pair_full_rank", "spectrum.pair_full_rank", "channels (in each group) that keep all of it"),
     Column("params_before", "params_before", "weights of the layer", "params", human_count, width=92),
     Column("params_after", "params_after", "weights of the pair", "of the pair", human_count, width=90),
-    Column("macs_ratio", "macs_ratio", "MACs of the layer / of the pair, an output pixel", "fewer", human_ratio),
+    Column(
+        "macs_ratio",
+        "macs_ratio",
+        "MACs of the layer / of the pair, an output pixel far from the edges",
+        "fewer",
+        human_ratio,
+    ),
 )
 """The fields of a layer of a network."""

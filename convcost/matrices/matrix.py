@@ -117,7 +117,7 @@ def matrix_of(kernel: Matrix | object, name: str = "kernel") -> Matrix:
         return Matrix(name, exact)
     try:
         array = np.asarray(kernel)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: a tensor of torch's that wants its gradient
         msg = f"{name} must be a matrix of numbers with rows of one length; {str(error).partition('.')[0]}."
         raise ConvcostError(msg) from error
     require_two_axes(name, array.shape)

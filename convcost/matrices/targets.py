@@ -52,8 +52,10 @@ def separate_kernels(
         found = separate_matrix(matrix, tolerance)
         rows.append(KernelRow(matrix, found, *as_layers(found, spec), agreement(matrix, found, height, width)))
     whole = [matrix.name for matrix in matrices if matrix.whole] if tolerance is not None else []
-    notes = tuple(f"{name} holds integers: its rank is exact, whatever the tolerance." for name in whole)
-    return KernelReport(tuple(rows), notes)
+    notes = [f"{name} holds integers: its rank is exact, whatever the tolerance." for name in whole]
+    zeros = [row.matrix.name for row in rows if row.separation.rank == 0]
+    notes += [f"{name} is all zeros and needs no products; the layers are still built, as of rank 1." for name in zeros]
+    return KernelReport(tuple(rows), tuple(notes))
 
 
 def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[str], None]) -> Iterator[KernelReport]:

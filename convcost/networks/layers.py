@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.blocks import BLOCKS
 from convcost.conv import Conv
@@ -49,8 +49,9 @@ class Reader:
         self.divisor = table.integer("divisor", 1)
         self.bias = table.flag("bias")
         norm = table.choice("norm", "batch", ("batch", "none"))
-        activation = table.choice("activation", "relu", (*ACTIVATIONS, "none"))
-        self.style = Style(norm == "batch", None if activation == "none" else cast("Kind", activation))
+        choices: tuple[Kind | Literal["none"], ...] = (*ACTIVATIONS, "none")
+        activation = table.choice("activation", "relu", choices)
+        self.style = Style(norm == "batch", None if activation == "none" else activation)
         self.padding = _padding(table, "half")
 
     def tree(self, shape: Shape) -> Node:
@@ -118,7 +119,7 @@ class Reader:
         height, width = shape.spatial
         spec = Spec(
             *(shape.channels, out_channels, kernel, height, width, shape.batch),
-            *(stride, dilation, cast("Any", padding), self.bias),
+            *(stride, dilation, padding, self.bias),
         )
         block = BLOCKS[name]
         given = {key: self._parameter(entry, key) for key in block.defaults if key in entry.values}
@@ -160,7 +161,7 @@ def _block_names(entry: Table) -> tuple[str, ...]:
 def _padding(table: Table, default: object) -> tuple[int, int] | Literal["half", "same", "valid"]:
     """`half` is (k - 1)·dilation / 2 on both sides, torch's habit; `same` is TensorFlow's SAME."""
     if isinstance(table.values.get("padding", default), str):
-        return cast("Literal['half', 'same', 'valid']", table.choice("padding", "half", ("half", "same", "valid")))
+        return table.choice("padding", "half", ("half", "same", "valid"))
     return table.pair("padding", 0, least=0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from convcost.errors import ConvcostError, as_text, did_you_mean
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 __all__ = ["Table"]
+
+Word = TypeVar("Word", bound=str)
 
 _SHARE: Final = r"\d{1,9}(/0{0,8}[1-9]\d{0,8}|\.\d{1,17})?"
 """A number without an exponent, or a fraction whose denominator is not 0."""
@@ -56,13 +58,14 @@ class Table:
             self.refuse(key, f'must be a text; write {key} = "{default or "..."}".')
         return value
 
-    def choice(self, key: str, default: str, choices: Collection[str]) -> str:
+    def choice(self, key: str, default: Word, choices: Collection[Word]) -> Word:
         """One of these words."""
         value = self.values.get(key, default)
-        if not isinstance(value, str) or value not in choices:
+        found = next((word for word in choices if word == value), None)
+        if found is None:
             hint = did_you_mean(value, choices) if isinstance(value, str) else f"known: {', '.join(choices)}."
             self.refuse(key, f"must be one of its words; {hint}")
-        return value
+        return found
 
     def flag(self, key: str) -> bool:
         """True or false; false when it is not there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch.utils.flop_counter
 from torch import nn
@@ -32,6 +32,7 @@ __all__ = [
     "count_with_fvcore",
     "count_with_torch",
     "fvcore_operators",
+    "torch_operators",
     "without_dynamo",
 ]
 
@@ -93,6 +94,14 @@ def fvcore_operators(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[dic
         analysis = _fvcore_analysis(module, inputs)
         counted = {op: int(count) for op, count in analysis.by_operator().items()}
     return counted, dict(analysis.unsupported_ops())
+
+
+def torch_operators(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, int]:
+    """MACs by operator, as `aten`'s names are without the namespace, by FlopCounterMode."""
+    with without_dynamo(), torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        module(*args, **kwargs)
+    counted = counter.get_flop_counts().get("Global", {})
+    return {str(op).rpartition(".")[2]: flops // FLOPS_PER_MAC for op, flops in counted.items()}
 
 
 def count_with_torch(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:

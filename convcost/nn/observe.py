@@ -7,7 +7,7 @@ allocated. It follows a real call each time, since after one the caches hold as 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -152,19 +152,7 @@ def _emptied(layer: Layer, conv: Conv, *, onednn: bool) -> tuple[Conv, Shape]:
     """
     most = MOST_CHANNELS[onednn]
     into, out = (min(channels // conv.groups, most) for channels in (conv.in_channels, conv.out_channels))
-    small = Conv(
-        conv.groups * into,
-        conv.groups * out,
-        conv.kernel_size,
-        conv.stride,
-        conv.padding,
-        conv.dilation,
-        conv.groups,
-        conv.bias,
-        transposed=conv.transposed,
-        output_padding=conv.output_padding,
-        tied=conv.tied,
-    )
+    small = replace(conv, in_channels=conv.groups * into, out_channels=conv.groups * out)
     sizes = tuple(max(EMPTY_SIZE, d * (k - 1) + 1) for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
     batch = (LARGE_BATCH if layer.input.batch >= LARGE_BATCH else 2) if onednn else 1
     return small, Shape(batch, small.in_channels, sizes)

@@ -13,9 +13,8 @@ import torch.utils.flop_counter
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.allowance import MOST_BYTES, MOST_EFFORT
-from convcost.cost import FLOPS_PER_MAC
 from convcost.models.report import CrossCheck, Discrepancy
-from convcost.nn.counters import fvcore_operators, without_dynamo
+from convcost.nn.counters import fvcore_operators, torch_operators
 from convcost.units import human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -42,12 +41,10 @@ WITHOUT_HANDLE: Final = (
 def check_with_torch(model: nn.Module, placed: tuple[Any, Any], rows: Iterable[Row]) -> CrossCheck:
     """Run FlopCounterMode on the same tensors and compare each operator."""
     try:
-        with _quiet(), without_dynamo(), torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
-            model(*placed[0], **placed[1])
+        with _quiet():
+            theirs = torch_operators(model, *placed)
     except Exception as error:  # noqa: BLE001 - another's counter: whatever it raises is reported
         return CrossCheck("unavailable", None, str(error).strip().partition("\n")[0])
-    counted = counter.get_flop_counts().get("Global", {})
-    theirs = {str(op).rpartition(".")[2]: flops // FLOPS_PER_MAC for op, flops in counted.items()}
     ours: Counter[str] = Counter()
     for row in rows:
         for event in row.events:

@@ -13,12 +13,13 @@ import numpy as np
 import openpyxl
 import pytest
 import torch
+import typer.main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 import convcost.nn.measure_kernel
-from convcost.cli import main
+from convcost.cli import full_app, main
 from convcost.matrices.named import KERNELS, named_kernel
 from convcost.matrices.targets import separate_kernels, separate_model
 from convcost.nn import spectrum
@@ -57,6 +58,26 @@ def test_a_leading_minus_is_no_option(capsys: pytest.CaptureFixture[str], text: 
         assert (found["column"], found["row"]) == ([1, 2, 1], [-1, 0, 1])
         assert (found["products_before"], found["products_after"]) == (9, 6)
         assert found["difference"] == 0
+
+
+def test_a_leading_minus_is_no_option_after_any_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    command = typer.main.get_command(full_app()).commands["kernel"]
+    flags = {
+        word for each in command.params if getattr(each, "is_flag", False) for word in each.opts + each.secondary_opts
+    }
+    assert {"--no-time", "--store"} <= flags
+    for flag in flags - {"--list-kernels", "--time"}:
+        (found,) = kernels(capsys, flag, "-1 0 1; -2 0 2; -1 0 1")
+        assert found["row"] == [-1, 0, 1], flag
+
+
+def test_a_kernel_of_zeros_needs_no_products_and_its_layers_are_said_to_be_of_rank_1(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (found,) = kernels(capsys, "0 0 0; 0 0 0")
+    assert (found["rank"], found["products_after"], found["column"], found["row"]) == (0, 0, [0, 0], [0, 0, 0])
+    note = "note: 0 0 0; 0 0 0 is all zeros and needs no products; the layers are still built, as of rank 1."
+    assert note in run(capsys, "0 0 0; 0 0 0", "--no-time")[2]
 
 
 def test_negative_options_stay_options(capsys: pytest.CaptureFixture[str]) -> None:

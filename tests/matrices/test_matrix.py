@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from convcost.errors import ConvcostError
 from convcost.matrices.files import find_kernel, read_matrix
@@ -93,6 +94,10 @@ def test_numbers_that_are_no_kernel_are_refused(text: str, message: str) -> None
         ([[3]], "the matrix (=3, 1x1)"),
         ([[1, 2], [3]], "row 2 (=1 numbers) must have as many as row 1 (=2); "),
         (np.array([[1, None]], dtype=object), "kernel (=dtype object) must hold real numbers"),
+        (
+            torch.ones(3, 3, requires_grad=True),
+            "kernel must be a matrix of numbers with rows of one length; Can't call",
+        ),
         (np.array([1, 2], dtype=object), "kernel (=1 axes, shape (2,)) must have 2"),
     ],
 )
