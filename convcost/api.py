@@ -48,7 +48,6 @@ __all__ = [
     "list_kernels",
     "parse_threads",
     "register",
-    "require_calibration",
     "separate",
 ]
 
@@ -116,6 +115,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     why: bool = False,
     store: bool = True,
     reuse: bool = False,
+    roofline: bool = False,
     watch: Watch = ignore,
 ) -> Comparison:
     """Blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
@@ -158,6 +158,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
             more, or some ten calls where one is slow, and pins the allocator afterwards.
         store: keep the timings in the history (`convcost.history`).
         reuse: show a stored run that matches exactly instead of measuring.
+        roofline: refuse a machine that is not calibrated: its roofs are wanted with the rows (`draw_rooflines`).
         watch: is called with the result as it fills in.
 
     Returns:
@@ -198,6 +199,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         why,
         store,
         reuse,
+        roofline,
     )
     return fill(request, watch)
 
@@ -283,7 +285,12 @@ def count(
 
 
 def calibrate(
-    out: Path | str | None = None, seconds: float = 60.0, device: str = "auto", *, progress: bool = False
+    out: Path | str | None = None,
+    seconds: float = 60.0,
+    device: str = "auto",
+    *,
+    progress: bool = False,
+    show: Callable[[Machine], None] = lambda _: None,
 ) -> tuple[Path, Machine, tuple[str, ...]]:
     """Measure this machine and write its file, which timings then use for bounds and for their noise.
 
@@ -292,6 +299,7 @@ def calibrate(
         seconds: for everything together; the noise between processes needs 30 or more.
         device: cpu, cuda, cuda:1, mps or auto.
         progress: show a progress bar on stderr.
+        show: is called with the machine before its file is written.
 
     Returns:
         The path that was written, the machine, and why not to trust it.
@@ -309,12 +317,13 @@ def calibrate(
     from convcost.render.progress import progress_bar  # noqa: PLC0415 - the same
 
     path = Path(out) if out is not None else default_path(resolve_device(device).type)
-    if out is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    require_writable(path, what="machine")
+    require_writable(path, what="machine", make_folder=out is None)
     with progress_bar(shown=progress) as tell:
         machine, doubts = measure_machine(device, seconds - (time.perf_counter() - start), tell)
-    save_machine(path, machine)
+    try:
+        show(machine)
+    finally:
+        save_machine(path, machine)
     return path, machine, doubts
 
 
@@ -373,22 +382,6 @@ def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
         if peak is not None and drawn:
             plots.append(f"{device}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
     return tuple(plots)
-
-
-def require_calibration(devices: Sequence[str], dtype: str, threads: int | Literal["all"]) -> None:
-    """Refuse a roofline without roofs, before anything is measured.
-
-    Raises:
-        ConvcostError: a device that is not there, or whose calibration is missing or stale.
-    """
-    from convcost.nn.device import resolve_device, resolve_threads  # noqa: PLC0415 - import convcost does without torch
-    from convcost.nn.here import calibration_for  # noqa: PLC0415 - the same
-
-    for device in devices:
-        machine, said = calibration_for(resolve_device(device), dtype, resolve_threads(threads))
-        if machine is None:
-            msg = f"--roofline must have a calibration of {device}: {said}"
-            raise ConvcostError(msg)
 
 
 def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:

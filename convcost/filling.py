@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from convcost.comparison import Comparison
+from convcost.errors import ConvcostError
 from convcost.request import predict
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def fill(request: Request, watch: Watch) -> Comparison:
         watch: is called with the result as it fills in.
 
     Raises:
-        ConvcostError: a shape that allows no block, a device that is not there, a module that does not run.
+        ConvcostError: a shape that allows no block, a device that is not there, a module that does not run, a roofline
+            without roofs.
     """
     prediction = predict(request)
     result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
@@ -52,6 +54,10 @@ def fill(request: Request, watch: Watch) -> Comparison:
         watch(result, timed, "importing torch ...")
         require_devices(request.devices)
         calibrations = {device: _calibration(request, device) for device in request.devices}
+        for device, (machine, said) in calibrations.items():
+            if request.roofline and machine is None:
+                msg = f"--roofline must have a calibration of {device}: {said}"
+                raise ConvcostError(msg)
     if request.count:
         result = _count(result, watch, timed)
     if request.time:

@@ -59,6 +59,7 @@ class Request:
         why: whether the times are accounted for.
         store: whether timings go into the history.
         reuse: whether a run of the history may stand for the timing.
+        roofline: whether the rows are drawn under the roofs of the machine, which then must be calibrated.
 
     Raises:
         ConvcostError: an unknown block, dtype, memory format or allocator, threads or a budget below their least.
@@ -80,6 +81,7 @@ class Request:
     why: bool = False
     store: bool = True
     reuse: bool = False
+    roofline: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no block could make good."""
@@ -93,6 +95,9 @@ class Request:
         if self.why and (not self.time or self.compiled):
             option = "--compile" if self.time else "--no-time"
             msg = f"--why (={option}) must have eager timings to account for; leave out {option}."
+            raise ConvcostError(msg)
+        if self.roofline and not self.time:
+            msg = "--roofline must have times; leave out --no-time."
             raise ConvcostError(msg)
 
     @property
@@ -117,7 +122,7 @@ class Request:
                                        ("--no-store", self.store)) if not wanted]  # fmt: skip
         words += ["--reuse"] if self.reuse else []
         words += ["--compile"] if self.compiled else []
-        words += ["--why"] if self.why else []
+        words += [word for word, wanted in (("--why", self.why), ("--roofline", self.roofline)) if wanted]
         words += [f"--device {name}" for name in self.devices] if self.devices != ("auto",) else []
         defaults = {field.name: field.default for field in fields(self)}
         options = ("baseline", "dtype", "memory_format", "threads", "allocator", "time_budget")

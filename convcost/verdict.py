@@ -39,6 +39,8 @@ def _bound(row: Row) -> str:
     bound, attained = row.bound, row.attained
     if bound is None or attained is None:
         return ""
+    if bound.is_beaten(attained):
+        return f" It is faster than its bound of {human_time(bound.seconds)}, which is wrong: calibrate again."
     roof = f"traffic with {bound.level}" if bound.roof == "memory" else bound.roof
     least, share = human_time(bound.seconds), human_share(attained)
     return f" It cannot be faster than {least} on this machine ({roof}); {share} of that is attained."

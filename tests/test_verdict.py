@@ -57,9 +57,9 @@ def test_the_baseline_has_no_verdict() -> None:
 @pytest.mark.parametrize(
     ("bound", "text"),
     [
-        (Bound(5e-4, "compute", "", 0.02), "cannot be faster than 500 µs on this machine (compute); 50.0 % of that"),
+        (Bound(5e-4, "compute", None, 0.02), "cannot be faster than 500 µs on this machine (compute); 50.0 % of that"),
         (Bound(8e-4, "memory", "L3", 0.02), "faster than 800 µs on this machine (traffic with L3); 80.0 % of that"),
-        (Bound(1e-5, "overhead", "", 0.02), "faster than 10.0 µs on this machine (overhead); 1.0 % of that"),
+        (Bound(1e-5, "overhead", None, 0.02), "faster than 10.0 µs on this machine (overhead); 1.0 % of that"),
     ],
 )
 def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound: Bound, text: str) -> None:
@@ -70,9 +70,11 @@ def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound
 
 
 def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:
-    beaten = replace(row(4.5, 4.4, 4.7), bound=Bound(1.1e-3, "compute", "", 0.02))
+    beaten = replace(row(4.5, 4.4, 4.7), bound=Bound(1.1e-3, "compute", None, 0.02))
     assert "calibrate again" in (beaten.warning or "")
-    assert replace(beaten, bound=Bound(1.01e-3, "compute", "", 0.02)).warning is None
+    said = verdict(beaten) or ""
+    assert said.endswith("It is faster than its bound of 1.10 ms, which is wrong: calibrate again.")
+    assert replace(beaten, bound=Bound(1.01e-3, "compute", None, 0.02)).warning is None
 
 
 def test_without_a_timing_the_formula_alone_is_said() -> None:

@@ -208,7 +208,7 @@ def _threads(facts: Facts) -> Suggestion | None:
         return None
     kernel = max(native, key=lambda one: one.seconds).kernel
     known = tuple(one.kernel or "" for one in facts.account.parts if one.part == "convolution")
-    return Suggestion(f"torch may have a faster kernel for two threads than {kernel}", "two_threads", kernels=known)
+    return Suggestion(f"one thread runs {kernel}, two may run another kernel", "two_threads", kernels=known)
 
 
 RULES: Final[tuple[Callable[[Facts], Suggestion | None], ...]] = (
@@ -264,7 +264,8 @@ def _copy(trial: Trial, _: Suggestion) -> str | None:
 
 def _other_kernel(trial: Trial, suggestion: Suggestion) -> str | None:
     others = [kernel for kernel in dict.fromkeys(trial.kernels) if kernel not in suggestion.kernels]
-    return f"two run {' and '.join(others)}, {_change(trial)}" if others and trial.gains else None
+    ran = f"two run {' and '.join(others)}, {_change(trial)} on twice the processors"
+    return ran if others and trial.gains else None
 
 
 RESULTS: Final[dict[str, Callable[[Trial, Suggestion], str | None]]] = {

@@ -17,6 +17,8 @@ __all__ = ["cpu_kernels", "gpu_kernels", "hidden_launches"]
 
 ONEDNN_OPERATOR: Final = "mkldnn"
 """In the name of the ATen operators in which oneDNN's primitives run."""
+TRANSPOSED_OPERATOR: Final = "aten::_convolution"
+"""In which those of a transposed convolution run, without an operator of their own; it does nothing else."""
 GPU_ROLES: Final = (
     ("reorder_input", re.compile(r"nchwToNhwc|nchw2nhwc", re.IGNORECASE)),
     ("reorder_output", re.compile(r"nhwcToNchw|nhwc2nchw", re.IGNORECASE)),
@@ -34,7 +36,8 @@ def cpu_kernels(primitives: Sequence[Primitive], operators: Mapping[str, float],
         least_s: an operator below this is no part of its own.
     """
     ran = [Part(role, one.seconds, one.kernel) for role, one in zip(roles(primitives), primitives, strict=True)]
-    outside = {name: s for name, s in operators.items() if not (primitives and ONEDNN_OPERATOR in name)}
+    inside = {name for name in operators if ONEDNN_OPERATOR in name} or {TRANSPOSED_OPERATOR}
+    outside = {name: s for name, s in operators.items() if not (primitives and name in inside)}
     largest_first = sorted(outside.items(), key=lambda item: -item[1])
     return (*ran, *(Part(_cpu_role(name), s, name) for name, s in largest_first if s >= least_s))
 

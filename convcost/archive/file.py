@@ -86,6 +86,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
     """A connection without implicit transactions, and without SQLite's own way to wait (see `_patiently`)."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise _refusal(path, "is a device or a pipe", "name a file")
     address = f"{path.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)
     connection.row_factory = sqlite3.Row
@@ -115,12 +117,14 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of a database that is ours, or of an empty one, read at one moment: another process may be making it.
 
     Raises:
-        DatabaseError: another program's, or a newer schema.
+        DatabaseError: another program's, a newer schema, or one that never was.
     """
     with _transaction(connection, "DEFERRED") if not connection.in_transaction else nullcontext():
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
         nobodys = owner == version == 0 and _is_empty(connection)
+    if owner == schema.APPLICATION_ID and version < 1:
+        raise _refusal(path, f"is damaged: it has schema {version}", "move it away")
     if owner != schema.APPLICATION_ID and not nobodys:
         raise _refusal(path, "belongs to another program", "take another file")
     if version > len(schema.MIGRATIONS):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads it from the annotation
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convcost import api
 from convcost.cli.output import is_terminal, say, write_out
 from convcost.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from convcost.machines.machine import Machine
 
 __all__ = ["calibrate_command"]
 
@@ -33,11 +36,14 @@ def calibrate_command(
     if not LEAST_S <= seconds <= MOST_S:
         msg = f"seconds (={seconds:g}) must be from {LEAST_S:g} to {MOST_S:g}; 60 measures everything."
         raise ConvcostError(msg)
-    path, machine, doubts = api.calibrate(out, seconds, device, progress=is_terminal(sys.stderr))
-    write_out("".join(f"{line}\n" for line in machine.lines))
+    path, machine, doubts = api.calibrate(out, seconds, device, progress=is_terminal(sys.stderr), show=_print)
     say([f"{path}: written"], "note")
     say(doubts, "warning")
     if machine.noise is None:
         why = "give --seconds 60" if machine.identity.device == "cpu" else "only a CPU's is"
         say([f"the noise between processes was not measured: {why}."], "note")
     return 0
+
+
+def _print(machine: Machine) -> None:
+    write_out("".join(f"{line}\n" for line in machine.lines))

@@ -17,7 +17,6 @@ from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, is_terminal, print_blocks, refuse_exports, say, terminal_width, write_out
 from convcost.columns import COMPARE_COLUMNS, choose_columns
-from convcost.errors import ConvcostError
 from convcost.sizes import parse_padding, parse_share, parse_sizes
 
 if TYPE_CHECKING:
@@ -159,8 +158,6 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     Example: convcost compare --c 3 --o 64 --k 3
     """
     refuse_exports(export)
-    if roofline:
-        _require_roofs(device or ["auto"], dtype, threads, times=time)
     fields = choose_columns(COMPARE_COLUMNS, columns)
     live = _live_view(form, fields, measures=count or time)
     latest = _Latest(live)
@@ -193,6 +190,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
                 why=why,
                 store=store,
                 reuse=reuse,
+                roofline=roofline,
                 watch=latest,
                 **_shape(kernel_size, stride, dilation, padding, partial),
             )
@@ -209,13 +207,6 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     return code
-
-
-def _require_roofs(devices: Sequence[str], dtype: str, threads: str, *, times: bool) -> None:
-    if not times:
-        msg = "--roofline must have times; leave out --no-time."
-        raise ConvcostError(msg)
-    api.require_calibration(devices, dtype, api.parse_threads(threads))
 
 
 def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why: bool, roofline: bool) -> None:

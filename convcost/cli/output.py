@@ -12,7 +12,7 @@ from convcost.cli.options import OutputFormat
 from convcost.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from convcost.columns import Column
@@ -127,7 +127,11 @@ def deliver(
         table_shown: the table stands on the terminal already; only the lines under it are missing.
         payload: the JSON object, where it is that of more rows than the table shows.
     """
-    _export(result, exports, payload)
+    with _exported(result, exports, payload):
+        _print(result, form, table_shown=table_shown, payload=payload)
+
+
+def _print(result: Result, form: OutputFormat, *, table_shown: bool, payload: dict[str, Any] | None) -> None:
     if form is OutputFormat.table:
         if not table_shown:
             from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
@@ -147,9 +151,9 @@ def deliver(
 
 def deliver_text(text: str, result: Result, exports: Iterable[Path] | None) -> None:
     """Write the files, then a text that was made of the result; its verdicts go to stderr."""
-    _export(result, exports, None)
-    write_out(text)
-    say(result.verdicts, "note")
+    with _exported(result, exports, None):
+        write_out(text)
+        say(result.verdicts, "note")
 
 
 def write_out(text: str) -> None:
@@ -175,11 +179,21 @@ def close_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _export(result: Result, exports: Iterable[Path] | None, payload: dict[str, Any] | None) -> None:
+@contextlib.contextmanager
+def _exported(result: Result, exports: Iterable[Path] | None, payload: dict[str, Any] | None) -> Iterator[None]:
+    """Write every file that can be written; a refusal is raised after what stdout gets: nothing else is lost."""
+    refusals: list[ConvcostError] = []
     if exports:
         from convcost.render.export import SUFFIXES, write  # noqa: PLC0415 - only for those who export
         from convcost.render.files import write_whole  # noqa: PLC0415 - the same
 
         table, whole = result.to_frame(), payload or result.to_dict()
         for path in exports:
-            write_whole(path, partial(write, SUFFIXES[path.suffix.lower()], table, whole))
+            try:
+                write_whole(path, partial(write, SUFFIXES[path.suffix.lower()], table, whole))
+            except ConvcostError as error:
+                refusals.append(error)
+    yield
+    say(map(str, refusals[1:]), "error")
+    if refusals:
+        raise refusals[0]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["Bound", "Roof", "Work", "bound_of", "memory_seconds"]
 
 Roof: TypeAlias = Literal["compute", "memory", "overhead"]
+MOST_SPREAD: Final = 0.25
+"""More than this a figure does not excuse: whoever is faster by more has shown that it is wrong."""
 ROOFS: Final[tuple[Roof, ...]] = ("compute", "memory", "overhead")
 
 
@@ -38,18 +40,18 @@ class Bound:
     Attributes:
         seconds: of all the work.
         roof: that takes most of them.
-        level: of the memory hierarchy that decides, where memory does; else empty.
+        level: of the memory hierarchy that decides, where memory does; else None.
         spread: of the calibration's figures for that roof, as a share.
     """
 
     seconds: float
     roof: Roof
-    level: str
+    level: str | None
     spread: float
 
     def is_beaten(self, attained: float) -> bool:
         """Whether a share of more than 1 cannot be the spread: the calibration is wrong, or no longer right."""
-        return attained > 1 + self.spread
+        return attained > 1 + min(self.spread, MOST_SPREAD)
 
     def doubts(self, attained: float | None) -> tuple[str, ...]:
         """What to say of a row that attained this share: nothing, or that it beats its bound."""
@@ -94,9 +96,9 @@ def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) 
     if not seconds:
         return None
     decides: Roof = max(ROOFS, key=lambda name: total[name])
-    level = max(slowest, key=lambda name: slowest[name]) if decides == "memory" else ""
-    spreads["memory"] = next((one.spread for one in levels if one.name == level), 0.0)
-    return Bound(seconds, decides, level, spreads[decides])
+    decisive = max(slowest, key=lambda name: slowest[name]) if decides == "memory" else None
+    spreads["memory"] = next((one.spread for one in levels if one.name == decisive), 0.0)
+    return Bound(seconds, decides, decisive, spreads[decides])
 
 
 def memory_seconds(moved_bytes: int, levels: Sequence[Level]) -> dict[str, float]:

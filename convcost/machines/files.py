@@ -190,7 +190,7 @@ def _checked(file: TomlFile, way: Key, value: object, hint: str) -> object:
     else:
         number: float | None = value if isinstance(value, int) and not isinstance(value, bool) else None
         number = value if "float" in hint and isinstance(value, float) else number
-        if number is not None and math.isfinite(number):
+        if number is not None and (isinstance(number, int) or math.isfinite(number)):
             if LEAST[name] <= number <= MOST[name]:
                 return float(number) if "float" in hint else number
             rule = f"must be from {LEAST[name]:g} to {MOST[name]:g}"

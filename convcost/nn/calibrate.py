@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str, float], None]
 
-__all__ = ["Fastest", "at_most", "calibrate", "fastest", "monotone", "print_speedup"]
+__all__ = ["Fastest", "at_most", "calibrate", "fastest", "monotone", "print_speedup", "with_more_threads"]
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
 GEMMS: Final = (128, 512, 1024, 2048)
@@ -100,7 +100,7 @@ def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[s
     machine = Machine(
         identity(where),
         datetime.now(tz=UTC).astimezone().date().isoformat(),
-        tuple(one for one in found if isinstance(one, Peak)),
+        tuple(with_more_threads([one for one in found if isinstance(one, Peak)])),
         tuple(monotone([one for one in found if isinstance(one, Level)])),
         next(one for one in found if isinstance(one, Overhead)),
         noise,
@@ -141,23 +141,30 @@ def _steps(device: torch.device, counts: Sequence[int]) -> Iterator[_Step]:
 
 
 def fastest(call: Callable[[], object], clock: Clock, seconds: float) -> Fastest:
-    """The fastest sample of a call that is repeated for a while; samples last a few milliseconds."""
+    """The fastest sample of a call that is repeated for a while; samples last a few milliseconds.
+
+    At least five samples are taken, since other programs slow down single ones many times over; of a call that is
+    slower than four times the while, two.
+    """
     call()
-    before = clock.read().wall_s
-    call()
-    once = max(clock.read().wall_s - before, 1e-7)
-    if once > seconds:
-        return Fastest(once, 0.0)
+    once = max(_sample(call, clock, 1), 1e-7)
     calls = max(1, int(SAMPLE_S / once))
-    samples: list[float] = []
-    end = clock.read().wall_s + seconds
-    while len(samples) < TOP or clock.read().wall_s < end:
-        before = clock.read().wall_s
-        for _ in range(calls):
-            call()
-        samples.append((clock.read().wall_s - before) / calls)
+    samples = [once] if calls == 1 else []
+    start = clock.read().wall_s
+    while True:
+        samples.append(_sample(call, clock, calls))
+        taken = clock.read().wall_s - start
+        if taken > SLOW * seconds or (taken > seconds and len(samples) >= TOP):
+            break
     best = sorted(samples)[:TOP]
     return Fastest(best[0], best[-1] / best[0] - 1)
+
+
+def _sample(call: Callable[[], object], clock: Clock, calls: int) -> float:
+    before = clock.read().wall_s
+    for _ in range(calls):
+        call()
+    return (clock.read().wall_s - before) / calls
 
 
 def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float], Peak | None]:
@@ -174,7 +181,7 @@ def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float],
                     one = fastest(call, clock, each_s)
                 except RuntimeError:  # this device has no such arithmetic: no roof for it
                     continue
-                rate = flops / one.seconds
+                rate = max(rate, flops / one.seconds)
                 rates[name] = (flops / one.seconds, one.spread)
                 if name.startswith("matrix"):
                     gemm = max(gemm, flops / one.seconds)
@@ -236,15 +243,29 @@ def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, C
     yield "repeated sum", 4 * count * repeats, lambda: again.sum(1)
 
 
+def with_more_threads(peaks: Sequence[Peak]) -> Iterator[Peak]:
+    """More threads reach at least what one does: it may run alone. The first of a dtype is that of one thread."""
+    for peak in peaks:
+        alone = next(one for one in peaks if one.dtype == peak.dtype)
+        if alone.flop_per_s > peak.flop_per_s:
+            how = f"as {number_of('thread', alone.threads)}, which is no slower"
+            gemm = max(peak.gemm_flop_per_s, alone.gemm_flop_per_s)
+            yield Peak(peak.dtype, peak.threads, gemm, alone.flop_per_s, alone.spread, how)
+        else:
+            yield peak
+
+
 def monotone(levels: list[Level]) -> Iterator[Level]:
-    """A level is at least as fast as every one behind it: what those reach, it could have reached too."""
-    for index, level in enumerate(levels):
-        behind = [one for one in levels[index:] if one.threads == level.threads]
-        best = max(behind, key=lambda one: one.byte_per_s)
-        if best is level:
+    """A level is at least as fast as every one behind it, and as with fewer threads: what those reach, it could too."""
+    names = list(dict.fromkeys(level.name for level in levels))
+    for level in levels:
+        within = names[names.index(level.name) :]
+        slower = [one for one in levels if one.threads <= level.threads and one.name in within]
+        best = max(slower, key=lambda one: (one.byte_per_s, one.threads))
+        if best.byte_per_s == level.byte_per_s:
             yield level
         else:
-            how = f"as {best.name}, which is no slower"
+            how = f"as {best.name} of {number_of('thread', best.threads)}, which is no slower"
             yield replace(level, byte_per_s=best.byte_per_s, spread=best.spread, how=how)
 
 

@@ -16,16 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["require_writable", "write_whole"]
 
 
-def require_writable(path: Path, suffixes: Collection[str] = (), what: str = "--export") -> None:
+def require_writable(
+    path: Path, suffixes: Collection[str] = (), what: str = "--export", *, make_folder: bool = False
+) -> None:
     """Refuse a file that could not be written, before anything is computed.
 
     Args:
         path: of the file.
         suffixes: of which it must have one; empty for any.
         what: it is, for the message.
+        make_folder: whether its folder is made where it is missing.
 
     Raises:
-        ConvcostError: an unknown suffix, a folder that does not exist or cannot be written, a path that is a folder.
+        ConvcostError: an unknown suffix, a folder that does not exist or cannot be written, a path that is a folder, a
+            device or a pipe.
     """
     if suffixes and path.suffix.lower() not in suffixes:
         msg = f"{what} (={path}) must end in {', '.join(suffixes)}; the suffix chooses the kind of file."
@@ -33,8 +37,13 @@ def require_writable(path: Path, suffixes: Collection[str] = (), what: str = "--
     if path.is_dir():
         msg = f"{what} (={path}) must be a file and is a folder; give it another name."
         raise ConvcostError(msg)
+    if path.exists() and not path.is_file():
+        msg = f"{what} (={path}) must be a file, and is a device or a pipe; give it another name."
+        raise ConvcostError(msg)
     try:
-        descriptor, probe = tempfile.mkstemp(dir=path.parent, prefix=".convcost-")
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, probe = tempfile.mkstemp(dir=path.resolve().parent, prefix=".convcost-")
     except OSError as error:
         msg = f"{what} (={path}) must be in a folder that can be written ({error.strerror}); choose another folder."
         raise ConvcostError(msg) from error
@@ -46,23 +55,24 @@ def write_whole(path: Path, write: Callable[[Path], object], what: str = "--expo
     """Call `write` on a temporary file in the same folder, then rename it: the old file or the new one, never a part.
 
     Args:
-        path: of the file.
+        path: of the file; of a link, what it points to is written.
         write: the temporary file.
         what: it is, for the message.
 
     Raises:
         ConvcostError: the file system refused; what was there before is still there.
     """
+    target = path.resolve()
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".convcost-", suffix=path.suffix)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".convcost-", suffix=path.suffix)
     except OSError as error:
         raise _refused(path, error, what) from error
     os.close(descriptor)
     temporary = Path(name)
     try:
         write(temporary)
-        temporary.chmod(_mode(path))
-        temporary.replace(path)
+        temporary.chmod(_mode(target))
+        temporary.replace(target)
     except OSError as error:
         raise _refused(path, error, what) from error
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import fsum
 
 import pytest
@@ -138,6 +139,16 @@ def test_operators_within_onednn_are_not_counted_twice() -> None:
         ("native", "aten::add"),
     ]
     assert [part.kernel for part in cpu_kernels([], operators, 2 * US)] == ["aten::mkldnn_convolution", "aten::add"]
+
+
+def test_a_transposed_convolution_runs_in_an_operator_without_a_name_of_onednn() -> None:
+    call = [replace(convolution(DEPTHWISE, "aBcd16b", "Abcde16a", "aBcd16b", 500 * US), kind="deconvolution")]
+    operators = {"aten::_convolution": 540 * US, "aten::copy_": 138 * US}
+    assert cpu_kernels(call, operators, 2 * US) == (
+        Part("convolution", 500 * US, "jit:avx2"),
+        Part("native", 138 * US, "aten::copy_"),
+    )
+    assert [part.part for part in cpu_kernels([], operators, 2 * US)] == ["native", "native"]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_pointwise_stage_of_three_channels_is_compared_with_a_copy() -> None:
         (
             "two_threads",
             Trial(1 * MS, 0.5 * MS, 1.9, ("jit_1x1:avx2", "jit_1x1:avx2")),
-            "It pays: two run jit_1x1:avx2, 1.00 ms → 500 µs.",
+            "It pays: two run jit_1x1:avx2, 1.00 ms → 500 µs on twice the processors.",
         ),
         (
             "packed_weights",
@@ -127,7 +127,7 @@ def test_two_threads_that_run_the_kernels_of_one_are_no_other_kernel() -> None:
     trial = Trial(1 * MS, 0.5 * MS, 1.9, ("jit:avx2", "jit_dw:avx2"))
     assert word(Suggestion("It pays", "two_threads", kernels=("jit:avx2", "jit_dw:avx2")), trial) is None
     (hint,) = [word(Suggestion("It pays", "two_threads", kernels=("jit:avx2",)), trial)]
-    assert hint == Hint("It pays: two run jit_dw:avx2, 1.00 ms → 500 µs.", verified=True)
+    assert hint == Hint("It pays: two run jit_dw:avx2, 1.00 ms → 500 µs on twice the processors.", verified=True)
 
 
 def test_a_copy_outside_the_convolutions_points_to_no_other_thread_count() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import fields, replace
@@ -183,11 +184,30 @@ def a_folder(path: Path) -> None:
     path.mkdir()
 
 
+def with_a_schema_that_never_was(path: Path) -> None:
+    add(path, made.session(), TWO)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = -3")
+
+
+def without_its_schema(path: Path) -> None:
+    add(path, made.session(), TWO)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 0")
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
 REFUSED = [
     (written_by_a_newer_convcost, r"has schema 7 of a newer convcost, and this one knows 1; update convcost, or let"),
     (of_another_program, r"belongs to another program; take another file, or let"),
     (no_database, r"is no SQLite database \(.*\); move it away, or let"),
     (cut_short, r"is damaged \(.*\); move it away or mend it with"),
+    (with_a_schema_that_never_was, r"is damaged: it has schema -3; move it away, or let"),
+    (without_its_schema, r"is damaged: it has schema 0; move it away, or let"),
+    (a_pipe, r"is a device or a pipe; name a file, or let"),
     (a_folder, r"is a folder \(.*\); name a file in it, or let"),
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +14,6 @@ from made_machine import machine
 from convcost.cli import main
 from convcost.machines.files import read_machine, save_machine
 from convcost.nn.here import identity
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TIMED = ["compare", "--c", "8", "--o", "16", "--k", "3", "--h", "20", "--no-count", "--time-budget", "0.6"]
 BOUND_FIELDS = ("bound_s", "bound", "attained")
@@ -64,6 +61,35 @@ def test_bad_words_are_refused_before_anything_is_measured(
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert said in errors[0]
+
+
+def test_a_cache_folder_that_cannot_be_made_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convcost.nn.calibrate.calibrate", lambda *_: pytest.fail("it measured"))
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("CONVCOST_MACHINE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "file/cache")
+    assert main(["calibrate"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("must be in a folder that can be written (Not a directory); choose another folder.")
+
+
+def test_a_file_that_cannot_be_written_does_not_cost_the_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = machine(identity(torch.device("cpu")))
+    monkeypatch.setattr("convcost.nn.calibrate.calibrate", lambda *_: (here, ()))
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full_disk)
+    assert main(["calibrate", "--out", str(tmp_path / "m.toml")]) == 2
+    streams = capsys.readouterr()
+    assert streams.out.splitlines() == list(here.lines)
+    assert "could not be written (No space left on device)" in streams.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_calibration_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +64,21 @@ def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files
     assert "error" not in done.stderr
     assert "❌ fail" in summary.read_text(encoding="utf-8")
     assert rows.read_text(encoding="utf-8").startswith("budget,metric,")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="oneDNN's lines go elsewhere on Windows")
+@pytest.mark.parametrize("name", ["ONEDNN_VERBOSE", "DNNL_VERBOSE"])
+def test_stdout_is_the_data_alone_where_onednn_is_to_talk(name: str) -> None:
+    words = ["compare", "--c", "8", "--o", "8", "--k", "3", "--h", "14", "--no-time", "--format", "json"]
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "convcost", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {name: "1"},
+    )
+    assert json.loads(done.stdout)["rows"][0]["counts_agree"] is True
+    assert "onednn_verbose" in done.stderr
 
 
 def test_a_long_line_is_broken_between_words_and_never_within_a_path(monkeypatch: pytest.MonkeyPatch) -> None:

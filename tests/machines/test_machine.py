@@ -20,11 +20,11 @@ WORKS = st.lists(
 @pytest.mark.parametrize(
     ("work", "seconds", "roof", "level", "spread"),
     [
-        (Work(10**8, 8_000), 1e-3, "compute", "", 0.02),
-        (Work(10, 10), 1e-5, "overhead", "", 0.1),
+        (Work(10**8, 8_000), 1e-3, "compute", None, 0.02),
+        (Work(10, 10), 1e-5, "overhead", None, 0.1),
         (Work(10, 510_000), 1e-7 + 5e-5, "memory", "L2", 0.03),
         (Work(10, 2_000_000), 1e-7 + 99e-6 + 1e-3, "memory", "memory", 0.04),
-        (Work(0, 8_000, convolution=False), 1e-6, "overhead", "", 0.1),
+        (Work(0, 8_000, convolution=False), 1e-6, "overhead", None, 0.1),
     ],
 )
 def test_one_call_takes_its_slowest_roof(work: Work, seconds: float, roof: str, level: str, spread: float) -> None:
@@ -43,6 +43,12 @@ def test_stages_add_up_and_the_roof_with_most_seconds_is_named() -> None:
     assert (bound.roof, bound.level) == ("memory", "memory")
 
 
+def test_a_figure_that_varies_a_lot_excuses_a_quarter_at_most() -> None:
+    shaky = Bound(1e-3, "memory", "memory", 1.3)
+    assert not shaky.is_beaten(1.25)
+    assert shaky.is_beaten(1.26)
+
+
 @given(WORKS)
 def test_a_bound_is_no_less_than_any_roof_alone_and_no_more_than_all_together(works: list[Work]) -> None:
     here = machine()
@@ -53,7 +59,7 @@ def test_a_bound_is_no_less_than_any_roof_alone_and_no_more_than_all_together(wo
     calls = sum(1e-5 if work.convolution else 1e-6 for work in works)
     assert bound.seconds >= max(compute, memory, calls) * (1 - 1e-12)
     assert bound.seconds <= (compute + memory + calls) * (1 + 1e-12)
-    assert (bound.level == "") == (bound.roof != "memory")
+    assert (bound.level is None) == (bound.roof != "memory")
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
@@ -78,7 +84,7 @@ def test_the_figures_of_an_accelerator_hold_for_any_threads() -> None:
 
 
 def test_a_bound_is_beaten_only_beyond_its_spread() -> None:
-    bound = Bound(1.0, "compute", "", 0.02)
+    bound = Bound(1.0, "compute", None, 0.02)
     assert not bound.is_beaten(1.01)
     assert bound.is_beaten(1.03)
 

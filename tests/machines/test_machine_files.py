@@ -54,6 +54,7 @@ def test_the_file_can_be_read_by_a_person() -> None:
         ("machine_version = 1\n", "", "machine_version (=None) must be 1"),
         ("flop_per_s = 100000000000.0", "flop_per_s = -1.0", "peak.0.flop_per_s (=-1.0) must be from"),
         ("flop_per_s = 100000000000.0", "flop_per_s = 1e30", "peak.0.flop_per_s (=1e+30) must be from"),
+        ("flop_per_s = 100000000000.0", f"flop_per_s = {'9' * 400}", "must be from 1e+06 to 1e+18; measure"),
         ("flop_per_s = 100000000000.0", "flop_per_s = nan", "peak.0.flop_per_s (=nan) must be a number"),
         ("flop_per_s = 100000000000.0", 'flop_per_s = "fast"', "peak.0.flop_per_s (=fast) must be a number"),
         ("flop_per_s = 100000000000.0\n", "\n", "peak.0.flop_per_s (=missing) must be a number"),

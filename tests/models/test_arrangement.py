@@ -10,7 +10,7 @@ from convcost.models.report import Call, ModelReport, Totals
 
 
 def call(name: str, macs: int, time_s: float | None) -> Call:
-    bound = None if time_s is None else Bound(time_s / 2, "compute", "", 0.0)
+    bound = None if time_s is None else Bound(time_s / 2, "compute", None, 0.0)
     return Call(name, "Conv2d", (1, 3, 8, 8), (1, 4, 8, 8), 10, macs, 100, 0.25, time_s=time_s, bound=bound)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from convcost.errors import ConvcostError
 from convcost.machines.files import machine_text, parse_machine
-from convcost.machines.machine import Level, Machine
+from convcost.machines.machine import Level, Machine, Peak
 from convcost.nn import calibrate as home
 from convcost.nn.clock import Reading
 from convcost.nn.device import resolve_threads
@@ -42,7 +42,7 @@ def lasting(clock: Clock, *seconds: float) -> home.Fastest:
 
 def test_the_fastest_sample_counts_and_the_fifth_is_its_spread() -> None:
     clock = Clock()
-    found = lasting(clock, 9.0, 0.01, 0.014, 0.010, 0.011, 0.012, 0.013, 0.02)
+    found = lasting(clock, 9.0, 0.014, 0.010, 0.011, 0.012, 0.013, 0.02)
     assert found.seconds == pytest.approx(0.010)
     assert found.spread == pytest.approx(0.4)  # 0.014 of the five fastest, against 0.010
 
@@ -51,7 +51,23 @@ def test_short_calls_are_timed_many_at_a_time_and_long_ones_once() -> None:
     clock = Clock()
     lasting(clock, 1e-6)
     assert len(clock.calls) == pytest.approx(1e6, rel=0.01)
-    assert lasting(Clock(), 2.0) == home.Fastest(2.0, 0.0)
+    slow = Clock()
+    assert lasting(slow, 5.0, 6.0, 4.5) == home.Fastest(4.5, 6.0 / 4.5 - 1)  # the first is no sample
+    assert len(slow.calls) == 3
+
+
+def test_a_call_that_others_slow_down_at_first_is_tried_again() -> None:
+    assert lasting(Clock(), 3.0, 1.5, 1.5, 0.001).seconds == pytest.approx(0.001)
+
+
+def test_more_threads_reach_at_least_what_one_does() -> None:
+    def peak(dtype: str, threads: int, speed: float) -> Peak:
+        return Peak(dtype, threads, speed / 2, speed, 0.01 * threads, "measured")
+
+    peaks = [peak("float32", 1, 8e9), peak("bfloat16", 1, 9e9), peak("float32", 2, 1e6), peak("bfloat16", 2, 10e9)]
+    assert list(home.with_more_threads(peaks)) == [
+        *peaks[:2], Peak("float32", 2, 4e9, 8e9, 0.01, "as 1 thread, which is no slower"), peaks[3],
+    ]  # fmt: skip
 
 
 def test_a_level_is_no_slower_than_those_behind_it_and_says_so() -> None:
@@ -60,9 +76,9 @@ def test_a_level_is_no_slower_than_those_behind_it_and_says_so() -> None:
 
     levels = [level("L1", 1, 5.0), level("L2", 1, 7.0), level("memory", 1, 3.0), level("L1", 2, 1.0)]
     assert [(one.name, one.byte_per_s) for one in home.monotone(levels)] == [
-        ("L1", 7.0), ("L2", 7.0), ("memory", 3.0), ("L1", 1.0),
+        ("L1", 7.0), ("L2", 7.0), ("memory", 3.0), ("L1", 7.0),
     ]  # fmt: skip
-    assert next(home.monotone(levels)).how == "as L2, which is no slower"
+    assert next(home.monotone(levels)).how == "as L2 of 1 thread, which is no slower"
 
 
 def short_calibration(seconds: float = 0.5) -> tuple[Machine, tuple[str, ...], list[float]]:

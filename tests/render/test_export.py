@@ -166,18 +166,50 @@ def test_a_notebook_shows_a_table_with_the_verdicts() -> None:
         ("rows.pdf", "must end in .csv, .json, .md, .tex, .parquet, .xlsx"),
         ("nowhere/rows.csv", "must be in a folder that can be written (No such file or directory)"),
         ("folder.csv", "must be a file and is a folder"),
+        ("pipe.csv", "must be a file, and is a device or a pipe"),
     ],
 )
 def test_an_export_that_cannot_be_written_is_refused_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, message: str
 ) -> None:
     (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
     assert main([*PREDICTED, "--export", str(tmp_path / name)]) == 2
     streams = capsys.readouterr()
     assert streams.out == ""
     assert message in streams.err
     assert streams.err.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.csv", "pipe.csv"]
+
+
+def test_of_a_link_the_file_that_it_points_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    real, link = tmp_path / "elsewhere/rows.csv", tmp_path / "rows.csv"
+    link.symlink_to(real)
+    assert main([*PREDICTED, "--export", str(link)]) == 0
+    assert link.is_symlink()
+    assert real.read_text(encoding="utf-8").startswith("block,")
+
+
+def test_a_file_that_cannot_be_written_costs_neither_the_table_nor_the_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace = Path.replace
+
+    def full_disk(self: Path, target: Path) -> Path:
+        if target.name.startswith("full"):
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full_disk)
+    paths = [str(tmp_path / name) for name in ("full1.csv", "rows.csv", "full2.csv")]
+    assert main([*PREDICTED, *(word for path in paths for word in ("--export", path))]) == 2
+    streams = capsys.readouterr()
+    assert "standard" in streams.out
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+    refusals = [line for line in streams.err.splitlines() if line.startswith("error: ")]
+    assert len(refusals) == 2
+    assert all("could not be written (No space left on device)" in line for line in refusals)
 
 
 def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
