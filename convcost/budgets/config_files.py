@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +25,9 @@ if TYPE_CHECKING:
     from convcost.models.report import Totals
 
 __all__ = [
+    "PYPROJECT",
     "first_path",
+    "has_table",
     "load_configuration",
     "load_lock",
     "lock_path",
@@ -137,7 +138,7 @@ def _nearest() -> Path:
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / CONFIG_NAME).is_file():
             return folder / CONFIG_NAME
-        if (folder / PYPROJECT).is_file() and _has_table(folder / PYPROJECT):
+        if (folder / PYPROJECT).is_file() and has_table(folder / PYPROJECT):
             return folder / PYPROJECT
     msg = (
         f"no {CONFIG_NAME} and no [tool.convcost] in a {PYPROJECT} here or above; write one with "
@@ -146,12 +147,17 @@ def _nearest() -> Path:
     raise ConvcostError(msg)
 
 
-def _has_table(path: Path) -> bool:
-    """Whether a pyproject.toml speaks of convcost; one that is no TOML is somebody else's to mend."""
-    with suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool")
-        return isinstance(tool, dict) and "convcost" in tool
-    return False
+def has_table(path: Path) -> bool:
+    """Whether a pyproject.toml speaks of convcost; one that cannot be parsed does where it has the word."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    try:
+        tool = tomllib.loads(data.decode("utf-8")).get("tool")
+    except (ValueError, RecursionError):
+        return b"convcost" in data
+    return isinstance(tool, dict) and "convcost" in tool
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -552,6 +552,18 @@ class TestAgainstAnotherRevision:
         (metric,) = result["budgets"][0]["metrics"]
         assert (code, metric["verdict"], metric["baseline"]) == (0, "pass", None)
 
+    def test_a_base_whose_pyproject_is_broken_is_said_to_be(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (project / "convcost.toml").unlink()
+        text = CONFIG.replace("budget.net", "tool.convcost.budget.net")
+        (project / "pyproject.toml").write_text(text + "broken\n")
+        revision = commit(project)
+        (project / "pyproject.toml").write_text(text)
+        _, result = checked(capsys, "--base", "HEAD")
+        said = f"the configuration of HEAD ({revision[:9]}) cannot be read (pyproject.toml:5:7: the file must be TOML: "
+        assert result["budgets"][0]["notes"][0].startswith(said)
+
     def test_submodules_come_from_the_clones_that_are_here(
         self, project: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
