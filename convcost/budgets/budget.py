@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.budgets.found import Found
 from convcost.budgets.limits import METRICS, Budget, Limit, Metric, limits_from
 from convcost.budgets.rules import fall_under_lock, judge_growth, judge_max, judge_min, told_apart
+from convcost.units import human_percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +98,7 @@ def _improvement(limit: Limit, found: Found, grow: float) -> list[str]:
     if not fall:
         return []
     until = f"until then it may grow back to {METRICS[name].text(baseline)}"
-    return [f"{name} fell by {100 * fall / baseline:.3g} %: keep it with convcost check --update ({until})."]
+    return [f"{name} fell by {human_percent(fall / baseline)}: keep it with convcost check --update ({until})."]
 
 
 def _gravest(rulings: Mapping[str, Ruling]) -> tuple[Verdict, str, str]:
