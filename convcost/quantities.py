@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 from convcost.errors import ConvcostError, as_text
 from convcost.units import BINARY_PREFIXES, DECIMAL_PREFIXES, TIMES, human_count
 
-__all__ = ["BYTES", "FLOPS", "MACS", "PARAMS", "SECONDS", "Kind", "generous", "parse_percent", "quantity"]
+__all__ = ["BYTES", "EXACT", "FLOPS", "MACS", "PARAMS", "SECONDS", "Kind", "generous", "parse_percent", "quantity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ MEANS_ANOTHER: Final = {
 """Spellings of a word that mean something else."""
 
 _TEXT: Final = re.compile(r"(\d[\d_]{0,39}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?)\s*([^\d.]*)", re.ASCII)
+EXACT: Final = Context(prec=200)
+"""Holds every digit of a quantity: at most 80 of the text, and 19 of a power of two."""
 _PREFIXES: Final[dict[str, int]] = {
     **{prefix: 1000**power for power, prefix in enumerate(DECIMAL_PREFIXES)},
     **{prefix: 1024**power for power, prefix in enumerate(BINARY_PREFIXES, start=1)},
@@ -72,9 +74,9 @@ def quantity(text: str | int, kind: Kind) -> Decimal:
     if kind is SECONDS:
         sizes = {**dict(TIMES), "us": 1e-6, "μs": 1e-6}
         if unit in sizes:
-            return number * Decimal(str(sizes[unit]))
+            return EXACT.multiply(number, Decimal(str(sizes[unit])))
     elif (size := _size(unit, kind)) is not None:
-        return number * size
+        return EXACT.multiply(number, size)
     raise ConvcostError(_mix_up(text, number, unit, kind))
 
 

@@ -73,28 +73,28 @@ def judge(limit: Limit, found: Found, *, strict: bool = False) -> Judgement:
     if found.actual is None:
         return Judgement(limit, found, "skipped", found.why or "not obtained", limit.source)
     rulings: dict[str, Ruling] = {}
-    if limit.max is not None:
-        rulings["max"] = judge_max(limit, found, float(limit.max), strict=strict)
-    if limit.min is not None:
-        rulings["min"] = judge_min(limit, found, float(limit.min), strict=strict)
+    if (most := limit.bound("max")) is not None:
+        rulings["max"] = judge_max(limit, found, most, strict=strict)
+    if (least := limit.bound("min")) is not None:
+        rulings["min"] = judge_min(limit, found, least, strict=strict)
     notes = list(found.notes)
     if limit.grow is not None:
-        ruling = judge_growth(limit, found, limit.grow, strict=strict)
+        ruling = judge_growth(limit, found, strict=strict)
         if ruling[0] == "skipped" and rulings:
             notes.append(f"{limit.metric} grow is not judged: {ruling[1]}")
         else:
             rulings["grow"] = ruling
         if not strict:
-            notes += _improvement(limit, found, limit.grow)
+            notes += _improvement(limit, found)
     verdict, reason, key = _gravest(rulings)
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
         verdict = "warn"  # what would fail the check at the level of an error
     return Judgement(limit, found, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
 
 
-def _improvement(limit: Limit, found: Found, grow: float) -> list[str]:
+def _improvement(limit: Limit, found: Found) -> list[str]:
     """What a fall under the lock asks for, as a note."""
-    fall, baseline, name = fall_under_lock(limit, found, grow), found.baseline or 0, limit.metric
+    fall, baseline, name = fall_under_lock(limit, found), found.baseline or 0, limit.metric
     if not fall:
         return []
     until = f"until then it may grow back to {METRICS[name].text(baseline)}"

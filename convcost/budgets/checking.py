@@ -247,10 +247,9 @@ def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:
     for one in judged:
         limit, found = one.limit, one.found
         if one.verdict == "fail" and limit.metric in REMEDIED and found.actual is not None:
-            allowed = [] if limit.max is None else [float(limit.max)]
+            allowed = [most] if (most := limit.bound("max")) is not None else []
             if limit.grow is not None and found.baseline is not None:
-                most = max(found.baseline * (1 + limit.grow), found.baseline + float(limit.floor or 0))
-                allowed.append(most + found.recounted)
+                allowed.append(found.baseline + limit.allowance(found.baseline) + found.recounted)
             if allowed and found.actual > min(allowed):
                 passed[limit.metric] = min(allowed)
     return passed

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from convcost.budgets.budget import METRICS
-from convcost.quantities import SECONDS
+from convcost.quantities import EXACT, SECONDS
 
 if TYPE_CHECKING:
     from convcost.budgets.budget import Budget, Limit
@@ -67,10 +67,10 @@ def _quantity(value: Decimal, metric: str) -> int | str:
     """A whole number as one; a time, and a share of something counted, as a text with its unit."""
     kind = METRICS[metric].kind
     if kind is SECONDS:
-        return f"{_plain(value * 1000)} ms"
+        return f"{_plain(EXACT.multiply(value, 1000))} ms"
     return int(value) if value == int(value) else f"{_plain(value)} {kind.words[-1]}"
 
 
 def _plain(value: Decimal) -> str:
     """All digits, without an exponent and without zeros at the end."""
-    return f"{value.normalize():f}"
+    return f"{value.normalize(EXACT):f}"
