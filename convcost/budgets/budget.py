@@ -86,6 +86,8 @@ def judge(limit: Limit, found: Found, *, strict: bool = False) -> Judgement:
             rulings["grow"] = ruling
         if not strict:
             notes += _improvement(limit, found)
+    if len(rulings) > 1 and rulings.get("max", ("", ""))[0] == "skipped":
+        notes.append(f"{limit.metric} max is not judged: {rulings.pop('max')[1]}")
     verdict, reason, key = _gravest(rulings)
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
         verdict = "warn"  # what would fail the check at the level of an error

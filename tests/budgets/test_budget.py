@@ -112,6 +112,17 @@ def test_a_limit_that_is_not_judged_names_its_metric() -> None:
     assert judged.notes == ("macs grow is not judged: no entry",)
 
 
+@pytest.mark.parametrize(("high", "said"), [(0.05, "pass"), (0.15, "inconclusive"), (0.35, "fail")])
+def test_growth_is_judged_on_another_machine_and_max_is_said_not_to_be(high: float, said: str) -> None:
+    limit = {"max": 0.06, "machine": "A", "grow": 0.1}
+    times = {"actual": 1.0, "low": 0.9, "high": 1.1, "machine": "B", "baseline": 1.0}
+    judged = verdict(limit, {**times, "growth": (high - 0.05, high - 0.1, high)}, metric="latency")
+    other = "latency max is not judged: other machine: the limit was set for A, this is B"
+    assert (judged.verdict, judged.notes) == (said, (other,))
+    alone = verdict(limit, {**times, "why": "a lock holds no times"}, metric="latency")
+    assert (alone.verdict, alone.notes) == ("skipped", ("latency grow is not judged: a lock holds no times",))
+
+
 def test_growth_over_a_lower_bound_is_not_decided() -> None:
     found = {"actual": 150, "baseline": 100, "uncounted_before": 1, "locked": True}
     judged = verdict({"grow": 0.01}, found)
