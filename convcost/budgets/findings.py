@@ -31,7 +31,8 @@ def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Seq
         baseline=baseline,
         recounted=moved,
         uncounted=entry.uncounted,
-        uncounted_before=0 if before is None else before.uncounted,
+        uncounted_calls=entry.uncounted_calls,
+        uncounted_calls_before=0 if before is None else before.uncounted_calls,
         why=why or None,
     )
 

@@ -21,7 +21,8 @@ class Found:
         growth: of something timed, as (share, low, high) from interleaved pairs; None otherwise.
         uncounted: operations without a formula.
         operations: their names.
-        uncounted_before: operations without a formula in the baseline.
+        uncounted_calls: of all of them.
+        uncounted_calls_before: likewise, in the baseline.
         why: nothing can be judged, or the growth cannot.
         lost: there is a baseline, but it could not be obtained: the growth is not decided.
         machine: that something was timed on.
@@ -39,7 +40,8 @@ class Found:
     growth: tuple[float, float, float] | None = None
     uncounted: int = 0
     operations: tuple[str, ...] = ()
-    uncounted_before: int = 0
+    uncounted_calls: int = 0
+    uncounted_calls_before: int = 0
     why: str | None = None
     lost: bool = False
     machine: str | None = None

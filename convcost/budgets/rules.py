@@ -70,8 +70,8 @@ def judge_growth(limit: Limit, found: Found, *, strict: bool) -> Ruling:
     change = f"{now} is {_share(delta, baseline)} {'over' if delta > 0 else 'under'} the baseline of {before}"
     allowed = f"{human_percent(limit.grow or 0)}{f' and {metric.text(floor)}' if floor else ''}"
     if delta > limit.allowance(baseline):
-        if metric.counts and found.uncounted_before > found.uncounted:
-            hidden = f"{number_of('operation', found.uncounted_before)} uncounted then"
+        if metric.counts and found.uncounted_calls_before > found.uncounted_calls:
+            hidden = f"{number_of('call', found.uncounted_calls_before)} uncounted then, {found.uncounted_calls} now"
             accept = ", or accept it with convcost check --update" if found.locked else ""
             return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_FORMULA}{accept}"
         return "fail", f"{change}; it may grow by {allowed}"
@@ -86,7 +86,7 @@ def fall_under_lock(limit: Limit, found: Found) -> float:
     0 for less, for what the counter alone changed, and where operations without a formula may hide as much.
     """
     metric, baseline = METRICS[limit.metric], found.baseline
-    hidden = metric.counts and (found.uncounted or found.uncounted_before)
+    hidden = metric.counts and (found.uncounted or found.uncounted_calls_before)
     if not found.locked or hidden or baseline is None or found.actual is None:
         return 0
     fall = baseline - (found.actual - found.recounted)

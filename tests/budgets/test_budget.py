@@ -124,11 +124,18 @@ def test_growth_is_judged_on_another_machine_and_max_is_said_not_to_be(high: flo
 
 
 def test_growth_over_a_lower_bound_is_not_decided() -> None:
-    found = {"actual": 150, "baseline": 100, "uncounted_before": 1, "locked": True}
+    found = {
+        "actual": 150,
+        "baseline": 100,
+        "uncounted": 1,
+        "uncounted_calls": 1,
+        "uncounted_calls_before": 3,
+        "locked": True,
+    }
     judged = verdict({"grow": 0.01}, found)
     assert judged.verdict == "inconclusive"
-    assert judged.reason.endswith("1 operation uncounted then; give each a formula with convcost.register, or accept it with convcost check --update")  # fmt: skip
-    assert verdict({"grow": 0.01}, {**found, "uncounted": 1}).verdict == "fail"  # the same is hidden in both
+    assert judged.reason.endswith("3 calls uncounted then, 1 now; give each a formula with convcost.register, or accept it with convcost check --update")  # fmt: skip
+    assert verdict({"grow": 0.01}, {**found, "uncounted_calls": 3}).verdict == "fail"  # the same is hidden in both
     assert verdict({"grow": 0.01}, found, metric="params").verdict == "fail"  # parameters hide nowhere
 
 
@@ -151,7 +158,7 @@ def test_an_improvement_that_the_lock_does_not_know_fails_only_when_strict() -> 
     [
         {"locked": False},  # the base is another revision: there is nothing to keep
         {"uncounted": 1},  # what is hidden may be as much
-        {"uncounted_before": 1},
+        {"uncounted_calls_before": 1},
         {"recounted": -10},  # the counter, not the model
     ],
 )

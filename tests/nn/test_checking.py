@@ -324,6 +324,19 @@ def test_what_is_not_counted_now_is_no_improvement(project: Path, capsys: pytest
     assert "added: fft_fft2, on 1x8x8x8  MACs not counted" in out
 
 
+def test_growth_is_not_decided_where_more_calls_of_one_operation_were_hidden(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(project / "models.py", "self.body(self.stem(x).relu())", "torch.fft.fft(torch.fft.fft(torch.fft.fft(self.body(self.stem(x))).real).real).real")  # fmt: skip
+    edit(project / "convcost.toml", 'max = "100 k", ', "")
+    assert checked(capsys, "--update")[0] == 0
+    edit(project / "models.py", "torch.fft.fft(torch.fft.fft(torch.fft.fft(", "self.body.forward(self.stem(x)) + torch.fft.fft(((")  # fmt: skip
+    code, result = checked(capsys)
+    (metric,) = result["budgets"][0]["metrics"]
+    assert (code, metric["verdict"]) == (0, "inconclusive")
+    assert "3 calls uncounted then, 1 now" in metric["reason"]
+
+
 def test_uncounted_operations_make_a_lower_bound(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(project / "convcost.toml", "models.py:Net", "models.py:Spectral")
     code, result = checked(capsys)
