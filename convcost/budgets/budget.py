@@ -70,7 +70,7 @@ def judge(limit: Limit, found: Found, *, strict: bool = False) -> Judgement:
         found: what was found.
         strict: an improvement that the lock does not know is a failure, and a lower bound cannot pass.
     """
-    if found.actual is None:
+    if found.actual is None and found.here is None:
         return Judgement(limit, found, "skipped", found.why or "not obtained", limit.source)
     rulings: dict[str, Ruling] = {}
     if (most := limit.bound("max")) is not None:
@@ -86,7 +86,7 @@ def judge(limit: Limit, found: Found, *, strict: bool = False) -> Judgement:
             rulings["grow"] = ruling
         if not strict:
             notes += _improvement(limit, found)
-    if len(rulings) > 1 and rulings.get("max", ("", ""))[0] == "skipped":
+    if len(rulings) > 1 and "max" in rulings and rulings["max"][0] == "skipped":
         notes.append(f"{limit.metric} max is not judged: {rulings.pop('max')[1]}")
     verdict, reason, key = _gravest(rulings)
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):

@@ -26,6 +26,7 @@ class Found:
         why: nothing can be judged, or the growth cannot.
         lost: there is a baseline, but it could not be obtained: the growth is not decided.
         machine: that something was timed on.
+        here: this machine, where a limit for another one kept everything from being timed.
         doubt: why a time decides nothing; None where it may.
         growth_doubt: likewise, of its growth.
         notes: what the reader should know, each a sentence.
@@ -45,6 +46,7 @@ class Found:
     why: str | None = None
     lost: bool = False
     machine: str | None = None
+    here: str | None = None
     doubt: str | None = None
     growth_doubt: str | None = None
     notes: tuple[str, ...] = ()

@@ -51,7 +51,7 @@ class BudgetResult:
         uncounted: operations without a formula.
         remedy: what would bring it back; None where nothing is over, or nothing helps.
         notes: that change no verdict.
-        error: why it could not be checked; None where it could.
+        error: why it could not be checked, or its latency not be timed; None where all could.
         mendable: a limit is passed that another block could mend; none does where `remedy` is None.
         timed: what its latency was timed under; None where it was not.
     """
@@ -91,7 +91,7 @@ class BudgetResult:
     def lines(self) -> Iterator[str]:
         """What there is to say, one line each, the heading first."""
         name = self.budget.name
-        for one in self.judged if self.error is None else ():
+        for one in self.judged if self.error is None or self.entry is not None else ():
             if one.verdict != "pass":
                 where = f"{one.source}: " if one.source else ""
                 own = f"; {self.budget.message}" if self.budget.message and one in self.failures else ""
@@ -200,7 +200,7 @@ class CheckResult:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Why budgets could not be checked."""
+        """Why budgets could not be checked, or not be timed."""
         return tuple(one.error for one in self.budgets if one.error is not None)
 
     @property
@@ -217,8 +217,11 @@ class CheckResult:
     def verdicts(self) -> tuple[str, ...]:
         """What there is to say of each budget; one line when all is well."""
         lines = [line for one in self.budgets for line in one.lines]
-        if self.errors:
-            lines.append(f"not checked: {number_of('budget', len(self.errors))} of {len(self.budgets)}")
+        broken = [one for one in self.budgets if one.error is not None]
+        untimed = sum(one.entry is not None for one in broken)
+        for what, number in (("checked", len(broken) - untimed), ("timed", untimed)):
+            if number:
+                lines.append(f"not {what}: {number_of('budget', number)} of {len(self.budgets)}")
         count = f"{number_of('budget', len(self.budgets))}, {number_of('limit', len(self.rows))}"
         return tuple(lines) or (f"within budget: {count}",)
 

@@ -31,9 +31,10 @@ def judge_max(limit: Limit, found: Found, most: float, *, strict: bool) -> Rulin
     """Whether a figure is over its maximum; a time is when its whole interval is."""
     metric, actual = METRICS[limit.metric], found.actual or 0
     shown, allowed = told_apart(metric, actual, most)
+    here = found.machine or found.here
+    if limit.machine is not None and here is not None and here != limit.machine:
+        return "skipped", f"other machine: the limit was set for {limit.machine}, this is {here}"
     if found.low is not None and found.high is not None:
-        if limit.machine is not None and limit.machine != found.machine:
-            return "skipped", f"other machine: the limit was set for {limit.machine}, this is {found.machine}"
         if found.doubt is not None:
             return "inconclusive", found.doubt
         span = f"{shown} ({metric.text(found.low)} to {metric.text(found.high)})"

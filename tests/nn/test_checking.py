@@ -719,6 +719,42 @@ class TestAgainstAnotherRevision:
         assert latency["baseline"] > 0
         assert latency["growth"] is not None or doubt
 
+    @pytest.mark.parametrize(
+        ("device", "here"), [("cpu", ""), ("cuda:99", ", without cuda:99")], ids=["name", "device"]
+    )
+    def test_a_limit_for_another_machine_is_not_timed_and_the_rest_is_judged(
+        self, project: Path, device: str, here: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("convcost.budgets.checking._timed", None)
+        edit(project / "convcost.toml", "100 k", "1 k")
+        with (project / "convcost.toml").open("a") as file:
+            file.write(f'latency = {{ max = "1 ns", device = "{device}", machine = "NVIDIA H100", level = "warn" }}\n')
+        code, result = checked(capsys)
+        macs, latency = result["budgets"][0]["metrics"]
+        assert (code, macs["verdict"], latency["verdict"]) == (1, "fail", "skipped")
+        assert latency["reason"].startswith("other machine: the limit was set for NVIDIA H100, this is ")
+        assert latency["reason"].endswith(f" cores{here}")
+        assert (result["budgets"][0]["error"], result["conditions"]["machine"]) == (None, None)
+
+    def test_what_was_counted_is_judged_where_the_timing_fails(
+        self, project: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        edit(project / "convcost.toml", "100 k", "1 k")
+        with (project / "convcost.toml").open("a") as file:
+            file.write('latency = { max = "1 s", device = "cuda:99" }\n')
+        forget_models()
+        assert main(["check", "--export", "out.json", "--export", "out.md", "--junit", "out.xml"]) == 2
+        streams = capsys.readouterr()
+        said = "convcost.toml:5: net latency: device (=cuda:99) must be there: "
+        assert f"\nerror: {said}" in streams.err
+        assert "fail: convcost.toml:4: net macs: 87.6 k is over max 1.00 k by" in streams.out
+        assert "skipped: convcost.toml:5: net latency: it was not timed" in streams.out
+        assert streams.out.endswith("\nnot timed: 1 budget of 1\n")
+        (budget,) = json.loads((project / "out.json").read_text())["budgets"]
+        assert (budget["verdict"], [one["verdict"] for one in budget["metrics"]]) == ("fail", ["fail", "skipped"])
+        assert budget["error"].startswith(said)
+        assert '<testcase classname="net" name="timing"' in (project / "out.xml").read_text()
+
     def test_without_a_base_a_latency_may_not_be_compared(
         self, project: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -730,8 +766,7 @@ class TestAgainstAnotherRevision:
             assert f"latency grow is not judged: {step}" in result["budgets"][0]["notes"]
         latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
         assert (code, latency["verdict"]) == (0, "skipped")
-        assert (latency["device"], latency["threads"]) == ("cpu", 1)
-        assert latency["torch_version"] == torch.__version__
+        assert (latency["actual"], latency["device"], latency["threads"], latency["torch_version"]) == (None,) * 4
         assert latency["reason"].startswith("other machine: the limit was set for another one, this is ")
 
 

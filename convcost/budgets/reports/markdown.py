@@ -60,7 +60,7 @@ def _lines(result: CheckResult) -> Iterator[str]:
 def _budget(one: BudgetResult) -> Iterator[str]:
     name = _escaped(one.budget.name)
     if one.error is not None:
-        yield f"- **{name}** could not be checked: {_escaped(one.error)}"
+        yield f"- **{name}** could not be {'checked' if one.entry is None else 'timed'}: {_escaped(one.error)}"
     for judged in one.judged:
         if judged.verdict != "pass":
             where = f" ({_escaped(judged.source)})" if judged.source else ""
