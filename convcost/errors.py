@@ -42,7 +42,14 @@ def as_text(value: object) -> str:
     """A value as TOML has it, short enough for one line of a message."""
     if value is None:
         return "missing"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        text = (
+            f"a number of {value.bit_length()} bits"
+            if isinstance(value, int)
+            else "something with a number too long to show"
+        )
     line = " ".join(text.split())
     return line if len(line) <= 60 else f"{line[:57]}..."  # noqa: PLR2004 - leaves room for the rule
 

@@ -64,11 +64,13 @@ def quantity(text: str | int, kind: Kind) -> Decimal:
     >>> quantity("1.9 GMACs", MACS), quantity("45 MiB", BYTES), quantity("60 ms", SECONDS)
     (Decimal('1900000000.0'), Decimal('47185920'), Decimal('0.060'))
     """
-    if isinstance(text, int) and kind is not SECONDS and text >= 0:
+    if isinstance(text, int) and kind is not SECONDS and 0 <= text < 10**40:
         return Decimal(text)
-    match = _TEXT.fullmatch(str(text).strip())
+    match = _TEXT.fullmatch(text.strip() if isinstance(text, str) else as_text(text))
     if match is None:
-        msg = f'(={as_text(text)}) must be {kind.noun} of at least 0; write it as "{kind.example}".'
+        msg = (
+            f'(={as_text(text)}) must be {kind.noun} of at least 0 and at most 40 digits; write it as "{kind.example}".'
+        )
         raise ConvcostError(msg)
     number, unit = Decimal(match[1]), "".join(match[2].split())
     if kind is SECONDS:

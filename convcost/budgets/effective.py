@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from convcost.budgets.budget import METRICS
 from convcost.quantities import EXACT, SECONDS
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from convcost.budgets.configuration import Configuration
 
 __all__ = ["effective"]
+
+LONGEST: Final = 4299
+"""Digits of a whole number that Python writes in decimal; TOML may have longer ones in hexadecimal."""
 
 
 def effective(configuration: Configuration) -> dict[str, Any]:
@@ -59,6 +62,8 @@ def _in_json(value: object) -> object:
         return {key: _in_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_in_json(inner) for inner in value]
+    if isinstance(value, int) and value >= 10**LONGEST:
+        return hex(value)
     is_json = isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
     return value if is_json else str(value)
 

@@ -163,11 +163,12 @@ def _value(table: Mapping[str, Any], key: str, name: str | None = None) -> objec
     return table[key]
 
 
+_MOST: Final = 10**40
 _KINDS: Final = {int: "a whole number of at least 0", str: "a text", list: "a list of texts", dict: "a table"}
 
 
 def _of(kind: type[Any], name: str, value: object) -> Any:  # noqa: ANN401 - of that kind
-    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and not 0 <= value < _MOST):
         msg = f"{name} (={as_text(value)}) must be {_KINDS[kind]}"
         raise _DamageError(msg)
     return value

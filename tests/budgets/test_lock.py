@@ -92,6 +92,10 @@ TEXT = lock_text({"b": ENTRIES["b"]})
             TEXT.replace("macs = 22016", "macs = -1"),
             "the lock of b is damaged: macs (=-1) must be a whole number of at least 0; write",
         ),
+        (
+            TEXT.replace("macs = 22016", f"macs = 0x{'f' * 5000}"),
+            "the lock of b is damaged: macs (=a number of 20000 bits) must be a whole number of at least 0; write",
+        ),
         (TEXT.replace('op = "ReLU"', 'opp = "ReLU"'), "the lock of b is damaged: act: opp is no field of a layer"),
         (TEXT.replace('op = "ReLU", ', ""), "the lock of b is damaged: act.op is missing"),
         (
