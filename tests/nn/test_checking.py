@@ -165,6 +165,26 @@ def test_an_update_mends_an_entry_that_a_merge_damaged(project: Path, capsys: py
     assert lock.read_text() == before
 
 
+@pytest.mark.parametrize("words", [[], ["--only", "net"]])
+def test_a_damaged_entry_that_is_not_checked_blocks_nobody_and_an_update_leaves_it(
+    project: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "convcost.toml").write_text(CONFIG + CONFIG.replace("budget.net", "budget.b1"))
+    assert checked(capsys, "--update")[0] == 0
+    lock = project / "convcost.lock"
+    edit(lock, lock.read_text().partition("weight_bytes")[0], lock.read_text().partition("macs =")[0] + "macs = 3\n")
+    damaged = lock.read_text().partition("[budget.net]")[0]
+    if not words:
+        (project / "convcost.toml").write_text(CONFIG)
+    edit(project / "models.py", "width, 16, 3", "width, 12, 3")
+    for more in [], ["--update"], []:
+        code, result = checked(capsys, *words, *more)
+        (note,) = result["notes"]
+        assert (code, "the lock of b1 is damaged: macs (=3) is not" in note) == (0, True)
+    assert lock.read_text().partition("[budget.net]")[0] == damaged
+    assert result["budgets"][0]["metrics"][0]["baseline"] == MACS - 4 * 8 * 9 * 64
+
+
 def test_a_lock_that_cannot_be_written_is_refused_before_the_work(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
