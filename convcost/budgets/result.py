@@ -232,6 +232,14 @@ class CheckResult:
         return tuple(dict.fromkeys([*self.notes, *own]))
 
     @property
+    def undecided(self) -> tuple[str, ...]:
+        """What lets a check pass although it is not known to be within its limits; empty where it does not pass."""
+        if self.strict or self.verdict != "inconclusive":
+            return ()
+        left = [one for one in self.rows if one.verdict == "inconclusive"]
+        return tuple(f"not decided: {one.budget} {one.metric}: {one.reason}" for one in left)
+
+    @property
     def conditions(self) -> dict[str, Any]:
         """What all figures have in common: what counted them, and the machine where something was timed."""
         entry = next((one.entry for one in self.budgets if one.entry is not None), None)

@@ -238,6 +238,7 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
     else:
         deliver(result, o.OutputFormat(form.value), export, table_shown=False)
     say(result.warnings, "note")
+    say(result.undecided, "warning")
     say(result.errors, "error")
     if problem is not None:
         say([problem], "warning")
