@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import tree_sitter_toml
 from tree_sitter import Language, Parser
 
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,8 @@ class TomlError(ConvcostError):
     @property
     def lines(self) -> tuple[str, ...]:
         """One mistake each, as FILE:LINE:COLUMN: what, rule, next step."""
-        return tuple(f"{self.source}:{one.place.line}:{one.place.column}: {one.text}" for one in self.mistakes)
+        places = (f"{self.source}:{one.place.line}:{one.place.column}" for one in self.mistakes)
+        return tuple(one_line(f"{at}: {one.text}") for at, one in zip(places, self.mistakes, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from convcost.budgets.changes import renamed_summary
 from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS
 from convcost.budgets.metric_row import MetricRow
 from convcost.columns import records
+from convcost.errors import one_line
 from convcost.units import number_of
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class BudgetResult:
     @property
     def lines(self) -> Iterator[str]:
         """What there is to say, one line each, the heading first."""
+        return map(one_line, self._said())
+
+    def _said(self) -> Iterator[str]:
         name = self.budget.name
         for one in self.judged if self.error is None or self.entry is not None else ():
             if one.verdict != "pass":
@@ -201,7 +205,7 @@ class CheckResult:
     @property
     def errors(self) -> tuple[str, ...]:
         """Why budgets could not be checked, or not be timed."""
-        return tuple(one.error for one in self.budgets if one.error is not None)
+        return tuple(one_line(one.error) for one in self.budgets if one.error is not None)
 
     @property
     def rows(self) -> tuple[MetricRow, ...]:
@@ -211,7 +215,7 @@ class CheckResult:
     @property
     def head(self) -> str:
         """One line that says what was checked."""
-        return f"{self.source or self.budgets[0].budget.target}: {self.verdict}; 1 MAC = 2 FLOPs"
+        return one_line(f"{self.source or self.budgets[0].budget.target}: {self.verdict}; 1 MAC = 2 FLOPs")
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -229,7 +233,7 @@ class CheckResult:
     def warnings(self) -> tuple[str, ...]:
         """Notes of the check and of its budgets."""
         own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.all_notes]
-        return tuple(dict.fromkeys([*self.notes, *own]))
+        return tuple(dict.fromkeys(map(one_line, [*self.notes, *own])))
 
     @property
     def undecided(self) -> tuple[str, ...]:
@@ -237,7 +241,7 @@ class CheckResult:
         if self.strict or self.verdict != "inconclusive":
             return ()
         left = [one for one in self.rows if one.verdict == "inconclusive"]
-        return tuple(f"not decided: {one.budget} {one.metric}: {one.reason}" for one in left)
+        return tuple(one_line(f"not decided: {one.budget} {one.metric}: {one.reason}") for one in left)
 
     @property
     def conditions(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
 from convcost.cli.interrupts import interrupts_held
 from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say, write_out
 from convcost.columns import choose_columns
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, one_line
 from convcost.inputs import parse_arg, parse_input
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     with interrupts_held() as interrupts:
         _deliver(replace(result, columns=fields), form, export, junit)
         if update:
-            say([f"convcost.lock: {', '.join(moved)} written" if moved else "convcost.lock: nothing moved"], "note")
+            said = f"{', '.join(moved)} written" if moved else "nothing moved"
+            say([one_line(f"convcost.lock: {said}")], "note")
     return INTERRUPTED if interrupts else _code(result)
 
 
@@ -245,7 +246,7 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
 
 
 def _tell(line: str) -> None:
-    say([line], "note")
+    say([one_line(line)], "note")
 
 
 def _code(result: CheckResult) -> int:

@@ -950,6 +950,28 @@ def test_every_output_comes_from_one_run(project: Path, monkeypatch: pytest.Monk
     assert (project / "out.xlsx").stat().st_size > 0
 
 
+@pytest.mark.parametrize("form", ["table", "markdown", "github"])
+def test_control_characters_of_names_and_messages_reach_no_line_of_text(
+    project: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, message = r'"a\nb\r\u001b[31m\u009b\u0085c"', r'"one\n::error::two \u001b]0;x\u0007"'
+    tight = CONFIG.replace("net]", f"{name}]").replace("100 k", "1 k") + f"message = {message}\n"
+    (project / "convcost.toml").write_text(tight + tight.replace('c"]', 'd"]').replace(":Net", ":Gone"))
+    assert main(["check", "--update", "--format", form]) == 2
+    streams = capsys.readouterr()
+    text = streams.out + streams.err
+    shown = "a b \ufffd[31m\ufffd c"
+    assert shown in streams.err
+    assert not [line for line in text.split("\n") if not line.isprintable()]
+    if form == "table":
+        assert f"{shown} macs: 87.6 k is over max 1.00 k" in streams.out
+        assert "; one ::error::two \ufffd]0;x\ufffd\n" in streams.out
+    (project / "convcost.toml").write_text(tight.replace('"1 %"', "1"))
+    assert main(["check"]) == 2
+    (line,) = capsys.readouterr().err.split("\n")[:-1]
+    assert f"budget.{shown}.macs.grow (=1) must be a text" in line
+
+
 def test_what_refuses_a_configuration_stands_in_the_pull_request(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
