@@ -391,7 +391,7 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
         ConvcostError: as `check`.
     """
     from convcost.budgets.checking import check_budgets, updated_lock  # noqa: PLC0415 - import convcost does without pydantic
-    from convcost.budgets.config_files import load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
+    from convcost.budgets.config_files import Lock, load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
     from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who ask for it
 
     path = lock_path(configuration)
@@ -399,13 +399,14 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     if options.accept:
         require_writable(path, what="the lock")
     locked = bool(configuration.source) and options.base is None
-    lock = load_lock(path, names if options.accept else ()) if locked else {}
-    result = check_budgets(configuration, lock, options)
+    lock = load_lock(path, names, rewritten=options.accept) if locked else Lock()
+    result = check_budgets(configuration, lock.entries, options)
+    result = replace(result, notes=(*result.notes, *lock.notes))
     if not options.accept or result.interrupted:
         return result, ()
-    new, moved = updated_lock(lock, result)
+    new, moved = updated_lock(lock.entries, result)
     if moved:
-        save_lock(path, new)
+        save_lock(path, new, lock.kept)
     left = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
     notes = (f"convcost.lock: left as it was for {left}, which could not be checked.",) if left else ()
     return replace(result, notes=(*result.notes, *notes)), moved

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.archive.moment import show_date
-from convcost.errors import ConvcostError, did_you_mean
+from convcost.errors import ConvcostError, did_you_mean, one_line
 from convcost.units import human_bytes, human_count, human_ratio, human_share, human_time, thousands, three_digits
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class Column:
         return list(value) if isinstance(value, tuple) else value
 
     def text(self, row: object) -> str:
-        """The cell of the terminal's table; `-` where the value was not obtained."""
+        """The cell of the terminal's table, on one line; `-` where the value was not obtained."""
         value = self.value(row)
         if value is None:
             return "-"
-        return self.show(value) if self.cell is None else self.cell(row)
+        return one_line(self.show(value) if self.cell is None else self.cell(row))
 
 
 def choose_columns(columns: Sequence[Column], names: str | None) -> tuple[Column, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,7 +15,11 @@ __all__ = [
     "ShapeError",
     "as_text",
     "did_you_mean",
+    "one_line",
 ]
+
+_BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class ConvcostError(ValueError):
@@ -38,12 +43,28 @@ class MissingPackageError(ConvcostError):
     """An optional package that was asked for by name and is not installed."""
 
 
+def one_line(text: str) -> str:
+    r"""A text that stays on its line and moves no cursor: a space for line breaks, � for other control characters.
+
+    >>> one_line("two\r\nlines, \x1b[31mred")
+    'two lines, �[31mred'
+    """
+    return text if text.isprintable() else _CONTROLS.sub("\ufffd", _BREAKS.sub(" ", text))
+
+
 def as_text(value: object) -> str:
     """A value as TOML has it, short enough for one line of a message."""
     if value is None:
         return "missing"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    line = " ".join(text.split())
+    try:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        text = (
+            f"a number of {value.bit_length()} bits"
+            if isinstance(value, int)
+            else "something with a number too long to show"
+        )
+    line = " ".join(one_line(text).split())
     return line if len(line) <= 60 else f"{line[:57]}..."  # noqa: PLR2004 - leaves room for the rule
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 from convcost.errors import ConvcostError, as_text
 from convcost.units import BINARY_PREFIXES, DECIMAL_PREFIXES, TIMES, human_count
 
-__all__ = ["BYTES", "FLOPS", "MACS", "PARAMS", "SECONDS", "Kind", "generous", "parse_percent", "quantity"]
+__all__ = ["BYTES", "EXACT", "FLOPS", "MACS", "PARAMS", "SECONDS", "Kind", "generous", "parse_percent", "quantity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ MEANS_ANOTHER: Final = {
 """Spellings of a word that mean something else."""
 
 _TEXT: Final = re.compile(r"(\d[\d_]{0,39}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?)\s*([^\d.]*)", re.ASCII)
+EXACT: Final = Context(prec=200)
+"""Holds every digit of a quantity: at most 80 of the text, and 19 of a power of two."""
 _PREFIXES: Final[dict[str, int]] = {
     **{prefix: 1000**power for power, prefix in enumerate(DECIMAL_PREFIXES)},
     **{prefix: 1024**power for power, prefix in enumerate(BINARY_PREFIXES, start=1)},
@@ -62,19 +64,21 @@ def quantity(text: str | int, kind: Kind) -> Decimal:
     >>> quantity("1.9 GMACs", MACS), quantity("45 MiB", BYTES), quantity("60 ms", SECONDS)
     (Decimal('1900000000.0'), Decimal('47185920'), Decimal('0.060'))
     """
-    if isinstance(text, int) and kind is not SECONDS and text >= 0:
+    if isinstance(text, int) and kind is not SECONDS and 0 <= text < 10**40:
         return Decimal(text)
-    match = _TEXT.fullmatch(str(text).strip())
+    match = _TEXT.fullmatch(text.strip() if isinstance(text, str) else as_text(text))
     if match is None:
-        msg = f'(={as_text(text)}) must be {kind.noun} of at least 0; write it as "{kind.example}".'
+        msg = (
+            f'(={as_text(text)}) must be {kind.noun} of at least 0 and at most 40 digits; write it as "{kind.example}".'
+        )
         raise ConvcostError(msg)
     number, unit = Decimal(match[1]), "".join(match[2].split())
     if kind is SECONDS:
         sizes = {**dict(TIMES), "us": 1e-6, "μs": 1e-6}
         if unit in sizes:
-            return number * Decimal(str(sizes[unit]))
+            return EXACT.multiply(number, Decimal(str(sizes[unit])))
     elif (size := _size(unit, kind)) is not None:
-        return number * size
+        return EXACT.multiply(number, size)
     raise ConvcostError(_mix_up(text, number, unit, kind))
 
 

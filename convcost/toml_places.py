@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import tree_sitter_toml
 from tree_sitter import Language, Parser
 
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,8 @@ class TomlError(ConvcostError):
     @property
     def lines(self) -> tuple[str, ...]:
         """One mistake each, as FILE:LINE:COLUMN: what, rule, next step."""
-        return tuple(f"{self.source}:{one.place.line}:{one.place.column}: {one.text}" for one in self.mistakes)
+        places = (f"{self.source}:{one.place.line}:{one.place.column}" for one in self.mistakes)
+        return tuple(one_line(f"{at}: {one.text}") for at, one in zip(places, self.mistakes, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +122,62 @@ def parse_toml(data: bytes, source: str) -> TomlFile:
         raise TomlError(source, (wrong,)) from error
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise TomlError(source, (_syntax_mistake(error, text),)) from error
-    scanned = _Scanner(data)
+    except (ValueError, RecursionError) as error:
+        raise TomlError(source, (_syntax_mistake(error, data, text),)) from error
+    try:
+        scanned = _Scanner(data)
+    except _TooDeepError as error:
+        raise TomlError(source, (Mistake(error.place, f"the file must be TOML: {_TOO_DEEP}; {_MEND}"),)) from None
     return TomlFile(source, values, scanned.keys, scanned.starts)
 
 
-def _syntax_mistake(error: Exception, text: str) -> Mistake:
+_MOST_LEVELS: Final = 100
+"""Of tables and lists in each other: what is read can then be walked and written by functions that call themselves."""
+_TOO_DEEP: Final = "it nests too deeply"
+_MEND: Final = "mend the text there."
+
+
+def _syntax_mistake(error: Exception, data: bytes, text: str) -> Mistake:
     """What tomllib says, at its position."""
+    if not isinstance(
+        error, tomllib.TOMLDecodeError | RecursionError
+    ):  # Python's own word on a number, without a place
+        most = sys.get_int_max_str_digits()
+        return Mistake(_longer_number(data, most), f"a number must have at most {most} digits; {_MEND}")
     what, _, where = str(error).rpartition(" (at ")
     found = re.fullmatch(r"line (\d+), column (\d+)\)", where)
     end = Place(text.count("\n") + 1, len(text.rpartition("\n")[2]) + 1)
-    rule = (what or str(error)).lower() if isinstance(error, ValueError) else "it nests too deeply"
+    rule = (what or str(error)).lower() if isinstance(error, ValueError) else _TOO_DEEP
     place = Place(int(found[1]), int(found[2])) if found else end
-    return Mistake(place, f"the file must be TOML: {rule}; mend the text there.")
+    return Mistake(place, f"the file must be TOML: {rule}; {_MEND}")
+
+
+def _root(data: bytes) -> Node:
+    return Parser(Language(tree_sitter_toml.language())).parse(data).root_node
+
+
+def _place(node: Node, lines: Sequence[bytes]) -> Place:
+    row, column = node.start_point
+    return Place(row + 1, len(lines[row][:column].decode("utf-8")) + 1)
+
+
+def _longer_number(data: bytes, most: int) -> Place:
+    """The first decimal number of more digits than that."""
+    nodes = [_root(data)]
+    while nodes:
+        node = nodes.pop()
+        nodes += reversed(node.named_children)
+        if node.type == "integer" and re.fullmatch(rb"[+-]?(\d_?){%d,}" % (most + 1), node.text or b""):
+            return _place(node, data.split(b"\n"))
+    return Place(1, 1)
+
+
+class _TooDeepError(Exception):
+    """Tables and lists in each other, more than anybody writes."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        super().__init__(place)
 
 
 class _Scanner:
@@ -144,15 +188,17 @@ class _Scanner:
         self.starts: dict[Key, Place] = {}
         self._lines = data.split(b"\n")
         self._lengths: dict[Key, int] = {}
-        root = Parser(Language(tree_sitter_toml.language())).parse(data).root_node
+        root = _root(data)
         self._pairs(root, ())
         for table in root.named_children:
             if table.type in {"table", "table_array_element"}:
                 self._table(table)
 
     def _note(self, places: dict[Key, Place], way: Key, node: Node) -> None:
-        row, column = node.start_point
-        places.setdefault(way, Place(row + 1, len(self._lines[row][:column].decode("utf-8")) + 1))
+        place = _place(node, self._lines)
+        if len(way) > _MOST_LEVELS:
+            raise _TooDeepError(place)
+        places.setdefault(way, place)
 
     def _table(self, table: Node) -> None:
         """A table's header, and what stands under it."""
@@ -197,9 +243,12 @@ class _Scanner:
 
 def _words(node: Node) -> list[tuple[str, Node]]:
     """The words of a bare, quoted or dotted key, in order, each with its node."""
-    if node.type == "dotted_key":
-        return [word for child in node.named_children for word in _words(child)]
-    text = (node.text or b"").decode("utf-8")
-    if node.type == "bare_key":
-        return [(text, node)]
-    return [(next(iter(tomllib.loads(f"{text} = 0"))), node)]
+    nodes, words = [node], []
+    while nodes:
+        part = nodes.pop()
+        text = (part.text or b"").decode("utf-8")
+        if part.type == "dotted_key":
+            nodes += reversed(part.named_children)
+        else:
+            words.append((text if part.type == "bare_key" else next(iter(tomllib.loads(f"{text} = 0"))), part))
+    return words

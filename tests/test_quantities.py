@@ -50,6 +50,8 @@ def test_every_prefix_is_its_power(prefix: str, size: int) -> None:
         ("3 MACS", MACS, 3),
         ("1_000", MACS, 1000),
         (580, MACS, 580),
+        ("1234567890123456789012345678901234567.5 Gi", PARAMS, 12345678901234567890123456789012345675 * 2**30 // 10),
+        ("0.00000000000000000000000000000000000001 M", MACS, Decimal("1e-32")),
         ("45 ms", SECONDS, Decimal("0.045")),
         ("60us", SECONDS, Decimal("0.00006")),
         ("60 µs", SECONDS, Decimal("0.00006")),

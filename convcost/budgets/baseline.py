@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.budgeted_model import count_budget, load_budget
-from convcost.budgets.config_files import load_configuration
+from convcost.budgets.config_files import PYPROJECT, has_table, load_configuration
 from convcost.budgets.layer_cost import entry_of
 from convcost.errors import ConvcostError
 
@@ -88,13 +88,12 @@ def read_base(checkout: Checkout, configuration: Configuration) -> Base:
         return Base(checkout, configured=False)
     path = checkout.counterpart(configuration.folder) / Path(configuration.source).name
     base = Base(checkout, configured=True)
-    if not path.is_file():
+    if not path.is_file() or (path.name == PYPROJECT and not has_table(path)):
         return base
     try:
         return replace(base, budgets={budget.name: budget for budget in load_configuration(path).budgets})
     except ConvcostError as error:
-        none = path.name == "pyproject.toml"  # which need not have spoken of convcost then
-        return base if none else replace(base, damage=base.own(error.lines[0]).rstrip("."))
+        return replace(base, damage=base.own(error.lines[0]).rstrip("."))
 
 
 def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.budgets.found import Found
 from convcost.budgets.limits import METRICS, Budget, Limit, Metric, limits_from
 from convcost.budgets.rules import fall_under_lock, judge_growth, judge_max, judge_min, told_apart
+from convcost.units import human_percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,35 +70,37 @@ def judge(limit: Limit, found: Found, *, strict: bool = False) -> Judgement:
         found: what was found.
         strict: an improvement that the lock does not know is a failure, and a lower bound cannot pass.
     """
-    if found.actual is None:
+    if found.actual is None and found.here is None:
         return Judgement(limit, found, "skipped", found.why or "not obtained", limit.source)
     rulings: dict[str, Ruling] = {}
-    if limit.max is not None:
-        rulings["max"] = judge_max(limit, found, float(limit.max), strict=strict)
-    if limit.min is not None:
-        rulings["min"] = judge_min(limit, found, float(limit.min), strict=strict)
+    if (most := limit.bound("max")) is not None:
+        rulings["max"] = judge_max(limit, found, most, strict=strict)
+    if (least := limit.bound("min")) is not None:
+        rulings["min"] = judge_min(limit, found, least, strict=strict)
     notes = list(found.notes)
     if limit.grow is not None:
-        ruling = judge_growth(limit, found, limit.grow, strict=strict)
+        ruling = judge_growth(limit, found, strict=strict)
         if ruling[0] == "skipped" and rulings:
             notes.append(f"{limit.metric} grow is not judged: {ruling[1]}")
         else:
             rulings["grow"] = ruling
         if not strict:
-            notes += _improvement(limit, found, limit.grow)
+            notes += _improvement(limit, found)
+    if len(rulings) > 1 and "max" in rulings and rulings["max"][0] == "skipped":
+        notes.append(f"{limit.metric} max is not judged: {rulings.pop('max')[1]}")
     verdict, reason, key = _gravest(rulings)
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
         verdict = "warn"  # what would fail the check at the level of an error
     return Judgement(limit, found, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
 
 
-def _improvement(limit: Limit, found: Found, grow: float) -> list[str]:
+def _improvement(limit: Limit, found: Found) -> list[str]:
     """What a fall under the lock asks for, as a note."""
-    fall, baseline, name = fall_under_lock(limit, found, grow), found.baseline or 0, limit.metric
+    fall, baseline, name = fall_under_lock(limit, found), found.baseline or 0, limit.metric
     if not fall:
         return []
     until = f"until then it may grow back to {METRICS[name].text(baseline)}"
-    return [f"{name} fell by {100 * fall / baseline:.3g} %: keep it with convcost check --update ({until})."]
+    return [f"{name} fell by {human_percent(fall / baseline)}: keep it with convcost check --update ({until})."]
 
 
 def _gravest(rulings: Mapping[str, Ruling]) -> tuple[Verdict, str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from convcost.budgets.layer_matching import match_layers
-from convcost.units import human_count, number_of
+from convcost.units import human_count, human_percent, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -161,7 +161,7 @@ def _delta_text(delta: int, before: int, unit: str) -> str:
     if not delta:
         return ""
     sign = "+" if delta > 0 else "-"
-    share = f" ({sign}{100 * abs(delta) / before:.3g} %)" if before else ""
+    share = f" ({human_percent(delta / before, '+')})" if before else ""
     return f"{sign}{human_count(abs(delta))} {unit}{share}"
 
 

@@ -158,16 +158,15 @@ def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions)
     latency = next((limit for limit in budget.limits if limit.metric == "latency"), None)
     if isinstance(baseline, Base):
         baseline = based(budget, baseline, timed=latency is not None and latency.grow is not None)
-    timing = None
-    if latency is not None:
-        try:
-            timing = _timed(budget, latency, baseline, options)
-        except ConvcostError as error:
-            return _unchecked(
-                budget, f"{f'{latency.source}: ' if latency.source else ''}{budget.name} latency: {error}"
-            )
+    if latency is None:
+        return judge_report(budget, report, baseline, options)
+    try:
+        timing = _elsewhere(latency, baseline) or _timed(budget, latency, baseline, options)
+    except ConvcostError as error:  # what was counted is judged all the same
+        told = f"{f'{latency.source}: ' if latency.source else ''}{budget.name} latency: {error}"
+        return replace(judge_report(budget, report, baseline, options), error=told)
     result = judge_report(budget, report, baseline, options, timing)
-    if latency is None or timing is None:
+    if isinstance(timing, str):
         return result
     from convcost.archive.storing import keep_check  # noqa: PLC0415 - only for those who time
     from convcost.nn.measure import conditions_for  # noqa: PLC0415 - the same
@@ -193,7 +192,7 @@ def judge_report(
     report: ModelReport,
     baseline: Baseline | None = None,
     options: CheckOptions | None = None,
-    timing: ForwardTiming | None = None,
+    timing: ForwardTiming | str | None = None,
 ) -> BudgetResult:
     """The verdicts on a counted model.
 
@@ -202,7 +201,7 @@ def judge_report(
         report: of the model.
         baseline: what it was; None for no baseline.
         options: how to judge.
-        timing: of a budget that limits latency.
+        timing: of a budget that limits latency; the name of this machine where the limit is for another one.
     """
     baseline, options = baseline or Baseline(why="there is no baseline"), options or CheckOptions()
     entry = entry_of(report)
@@ -233,6 +232,16 @@ def judge_report(
     )
 
 
+def _elsewhere(limit: Limit, baseline: Baseline) -> str | None:
+    """The name of this machine, where a limit is for another one and no growth is to be timed here."""
+    from convcost.nn.measure_forwards import machine_here  # noqa: PLC0415 - import convcost does without torch
+
+    if limit.max is None or limit.machine is None or (limit.grow is not None and baseline.forward is not None):
+        return None
+    here = machine_here(limit.device)
+    return None if here == limit.machine else here
+
+
 def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptions) -> ForwardTiming:
     from convcost.nn.measure_forwards import measure_forwards  # noqa: PLC0415 - import convcost does without torch
 
@@ -247,10 +256,9 @@ def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:
     for one in judged:
         limit, found = one.limit, one.found
         if one.verdict == "fail" and limit.metric in REMEDIED and found.actual is not None:
-            allowed = [] if limit.max is None else [float(limit.max)]
+            allowed = [most] if (most := limit.bound("max")) is not None else []
             if limit.grow is not None and found.baseline is not None:
-                most = max(found.baseline * (1 + limit.grow), found.baseline + float(limit.floor or 0))
-                allowed.append(most + found.recounted)
+                allowed.append(found.baseline + limit.allowance(found.baseline) + found.recounted)
             if allowed and found.actual > min(allowed):
                 passed[limit.metric] = min(allowed)
     return passed

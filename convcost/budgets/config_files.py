@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import tomllib
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.budget import METRICS
 from convcost.budgets.configuration import read_budgets
-from convcost.budgets.lock import key_text, lock_text, read_lock
+from convcost.budgets.lock import Lock, key_text, lock_text, read_lock
 from convcost.errors import ConvcostError
 from convcost.quantities import generous
 from convcost.render.files import require_writable, write_whole
@@ -26,7 +25,10 @@ if TYPE_CHECKING:
     from convcost.models.report import Totals
 
 __all__ = [
+    "PYPROJECT",
+    "Lock",
     "first_path",
+    "has_table",
     "load_configuration",
     "load_lock",
     "lock_path",
@@ -61,26 +63,32 @@ def lock_path(configuration: Configuration) -> Path:
     return configuration.folder / LOCK_NAME
 
 
-def load_lock(path: Path, rewritten: Collection[str] = ()) -> dict[str, Entry]:
-    """The entries of a lock; none where there is no file.
+def load_lock(path: Path, wanted: Collection[str], *, rewritten: bool = False) -> Lock:
+    """A lock; an empty one where there is no file.
 
     Args:
         path: of the lock.
-        rewritten: budgets whose entries are about to be written anew, so that they may be damaged.
+        wanted: budgets whose entries are needed.
+        rewritten: they are about to be written anew, so that they may be damaged.
 
     Raises:
         ConvcostError: it cannot be read, or is damaged.
     """
-    return read_lock(_read(path, "lock"), _shown(path), rewritten) if path.exists() else {}
+    return read_lock(_read(path, "lock"), _shown(path), wanted, rewritten=rewritten) if path.exists() else Lock()
 
 
-def save_lock(path: Path, entries: Mapping[str, Entry]) -> None:
+def save_lock(path: Path, entries: Mapping[str, Entry], kept: Mapping[str, str] | None = None) -> None:
     """Write a lock whole or not at all.
+
+    Args:
+        path: of the lock.
+        entries: by budget.
+        kept: texts of entries that stay as they stand.
 
     Raises:
         ConvcostError: the folder cannot be written.
     """
-    text = lock_text(entries)
+    text = lock_text(entries, kept)
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "the lock")
 
 
@@ -137,7 +145,7 @@ def _nearest() -> Path:
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / CONFIG_NAME).is_file():
             return folder / CONFIG_NAME
-        if (folder / PYPROJECT).is_file() and _has_table(folder / PYPROJECT):
+        if (folder / PYPROJECT).is_file() and has_table(folder / PYPROJECT):
             return folder / PYPROJECT
     msg = (
         f"no {CONFIG_NAME} and no [tool.convcost] in a {PYPROJECT} here or above; write one with "
@@ -146,12 +154,17 @@ def _nearest() -> Path:
     raise ConvcostError(msg)
 
 
-def _has_table(path: Path) -> bool:
-    """Whether a pyproject.toml speaks of convcost; one that is no TOML is somebody else's to mend."""
-    with suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool")
-        return isinstance(tool, dict) and "convcost" in tool
-    return False
+def has_table(path: Path) -> bool:
+    """Whether a pyproject.toml speaks of convcost; one that cannot be parsed does where it has the word."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    try:
+        tool = tomllib.loads(data.decode("utf-8")).get("tool")
+    except (ValueError, RecursionError):
+        return b"convcost" in data
+    return isinstance(tool, dict) and "convcost" in tool
 
 
 def _read(path: Path, what: str) -> bytes:

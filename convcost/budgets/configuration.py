@@ -92,10 +92,15 @@ def _input(value: object) -> Input:
     return parse_input(value)
 
 
+_MOST_THREADS: Final = 1_000_000
+
+
 def _threads(value: object) -> object:
-    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_THREADS):
         return value
-    msg = f'(={as_text(value)}) must be a number of at least 1, or "all"; write threads = 1.'
+    msg = (
+        f'(={as_text(value)}) must be a number of at least 1 and at most {_MOST_THREADS}, or "all"; write threads = 1.'
+    )
     raise ConvcostError(msg)
 
 
@@ -129,7 +134,7 @@ _Input = Annotated[
 _Threads = Annotated[
     Any,
     BeforeValidator(_threads),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "all"}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": _MOST_THREADS}, {"const": "all"}]}),
 ]
 
 

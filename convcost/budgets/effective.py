@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from convcost.budgets.budget import METRICS
-from convcost.quantities import SECONDS
+from convcost.quantities import EXACT, SECONDS
 
 if TYPE_CHECKING:
     from convcost.budgets.budget import Budget, Limit
     from convcost.budgets.configuration import Configuration
 
 __all__ = ["effective"]
+
+LONGEST: Final = 4299
+"""Digits of a whole number that Python writes in decimal; TOML may have longer ones in hexadecimal."""
 
 
 def effective(configuration: Configuration) -> dict[str, Any]:
@@ -59,6 +62,8 @@ def _in_json(value: object) -> object:
         return {key: _in_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_in_json(inner) for inner in value]
+    if isinstance(value, int) and value >= 10**LONGEST:
+        return hex(value)
     is_json = isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
     return value if is_json else str(value)
 
@@ -67,10 +72,10 @@ def _quantity(value: Decimal, metric: str) -> int | str:
     """A whole number as one; a time, and a share of something counted, as a text with its unit."""
     kind = METRICS[metric].kind
     if kind is SECONDS:
-        return f"{_plain(value * 1000)} ms"
+        return f"{_plain(EXACT.multiply(value, 1000))} ms"
     return int(value) if value == int(value) else f"{_plain(value)} {kind.words[-1]}"
 
 
 def _plain(value: Decimal) -> str:
     """All digits, without an exponent and without zeros at the end."""
-    return f"{value.normalize():f}"
+    return f"{value.normalize(EXACT):f}"

@@ -31,7 +31,8 @@ def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Seq
         baseline=baseline,
         recounted=moved,
         uncounted=entry.uncounted,
-        uncounted_before=0 if before is None else before.uncounted,
+        uncounted_calls=entry.uncounted_calls,
+        uncounted_calls_before=0 if before is None else before.uncounted_calls,
         why=why or None,
     )
 
@@ -43,10 +44,16 @@ def _recounted_part(metric: str, changes: Sequence[Change]) -> int:
     return {"macs": 1, "flops": FLOPS_PER_MAC}.get(metric, 0) * recounted(changes)
 
 
-def timing_found(limit: Limit, timing: ForwardTiming | None, why: str) -> Found:
-    """What a timing says of a latency limit: the median, its interval, and the growth over the base."""
-    if timing is None:
-        return Found(None, why=why or "it was not timed")
+def timing_found(limit: Limit, timing: ForwardTiming | str | None, why: str) -> Found:
+    """What a timing says of a latency limit: the median, its interval, and the growth over the base.
+
+    Args:
+        limit: of the latency.
+        timing: the name of this machine where the limit is for another one, and nothing was timed; None for no time.
+        why: the growth cannot be judged; empty where it can.
+    """
+    if timing is None or isinstance(timing, str):
+        return Found(None, why="it was not timed" if timing is None else why or None, here=timing)
     head, base = timing.head, timing.base
     growth = None
     if base is not None and head.speedup and head.speedup_low and head.speedup_high:

@@ -21,10 +21,12 @@ class Found:
         growth: of something timed, as (share, low, high) from interleaved pairs; None otherwise.
         uncounted: operations without a formula.
         operations: their names.
-        uncounted_before: operations without a formula in the baseline.
+        uncounted_calls: of all of them.
+        uncounted_calls_before: likewise, in the baseline.
         why: nothing can be judged, or the growth cannot.
         lost: there is a baseline, but it could not be obtained: the growth is not decided.
         machine: that something was timed on.
+        here: this machine, where a limit for another one kept everything from being timed.
         doubt: why a time decides nothing; None where it may.
         growth_doubt: likewise, of its growth.
         notes: what the reader should know, each a sentence.
@@ -39,10 +41,12 @@ class Found:
     growth: tuple[float, float, float] | None = None
     uncounted: int = 0
     operations: tuple[str, ...] = ()
-    uncounted_before: int = 0
+    uncounted_calls: int = 0
+    uncounted_calls_before: int = 0
     why: str | None = None
     lost: bool = False
     machine: str | None = None
+    here: str | None = None
     doubt: str | None = None
     growth_doubt: str | None = None
     notes: tuple[str, ...] = ()

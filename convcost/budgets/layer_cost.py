@@ -111,6 +111,11 @@ class Entry:
         return FLOPS_PER_MAC * self.macs
 
     @property
+    def uncounted_calls(self) -> int:
+        """Calls of operations without a formula: `uncounted` says how many kinds of them there are."""
+        return max(self.uncounted, sum(layer.uncounted for layer in self.layers.values()))
+
+    @property
     def versions(self) -> str:
         """That counted it."""
         return f"counter {self.counter}, torch {self.torch}"

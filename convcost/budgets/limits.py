@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.errors import ConvcostError
@@ -92,6 +94,18 @@ class Limit:
     device: str = "cpu"
     threads: int | Literal["all"] = 1
     machine: str | None = None
+
+    def bound(self, name: Literal["max", "min", "floor"]) -> float | None:
+        """A limit as it is judged: seconds, or the whole number that says the same of whole numbers, of any size."""
+        value: Decimal | None = getattr(self, name)
+        if value is None or METRICS[self.metric].kind is SECONDS:
+            return None if value is None else float(value)
+        return math.ceil(value) if name == "min" else math.floor(value)
+
+    def allowance(self, baseline: float) -> float:
+        """By how much a whole number may grow over a baseline: the larger of share and floor."""
+        share = 0 if self.grow is None else math.floor(Fraction(str(self.grow)) * Fraction(baseline))
+        return max(share, self.bound("floor") or 0)
 
 
 @dataclass(frozen=True, slots=True)

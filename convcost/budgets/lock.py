@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.budgets.layer_cost import COUNTER, Entry, LayerCost, entry_of
@@ -14,7 +16,9 @@ from convcost.toml_places import parse_toml
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["COUNTER", "Entry", "LayerCost", "entry_of", "key_text", "lock_text", "quoted", "read_lock"]
+    from convcost.toml_places import TomlFile
+
+__all__ = ["COUNTER", "Entry", "LayerCost", "Lock", "entry_of", "key_text", "lock_text", "quoted", "read_lock"]
 
 FORMAT: Final = 2
 HEAD: Final = f"""\
@@ -25,9 +29,30 @@ lock_version = {FORMAT}
 TOTALS: Final = ("params", "macs", "weight_bytes", "peak_activation_bytes", "uncounted")
 
 
-def lock_text(entries: Mapping[str, Entry]) -> str:
-    """The lock's text; budgets in the order of their names, so that two branches that add one rarely meet."""
-    return HEAD + "".join(f"\n{_entry_text(name, entries[name])}" for name in sorted(entries))
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that was read.
+
+    Attributes:
+        entries: of the budgets that are checked.
+        kept: the text of each entry as it stands, which it keeps where nobody writes it anew.
+        notes: on entries that nobody needs and that are damaged.
+    """
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def lock_text(entries: Mapping[str, Entry], kept: Mapping[str, str] | None = None) -> str:
+    """The lock's text; budgets in the order of their names, so that two branches that add one rarely meet.
+
+    Args:
+        entries: by budget.
+        kept: texts of entries by budget; those of `entries` win.
+    """
+    texts = {**(kept or {}), **{name: _entry_text(name, entry) for name, entry in entries.items()}}
+    return HEAD + "".join(f"\n{texts[name]}" for name in sorted(texts))
 
 
 def _entry_text(name: str, entry: Entry) -> str:
@@ -62,13 +87,14 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def read_lock(data: bytes, source: str, rewritten: Collection[str] = ()) -> dict[str, Entry]:
-    """The entries of a lock's text, by budget.
+def read_lock(data: bytes, source: str, wanted: Collection[str], *, rewritten: bool = False) -> Lock:
+    """A lock's text, read.
 
     Args:
         data: the file.
         source: its name, for messages.
-        rewritten: budgets whose entries are about to be written anew: damaged ones are left out.
+        wanted: budgets whose entries are needed; damage of others is a note.
+        rewritten: the entries that are wanted are about to be written anew, so that they may be damaged.
 
     Raises:
         ConvcostError: no TOML, another format, a missing or wrong value, totals that are not those of the layers; with
@@ -80,22 +106,52 @@ def read_lock(data: bytes, source: str, rewritten: Collection[str] = ()) -> dict
         where, given = file.at(("lock_version",), of_key=True), as_text(version)
         msg = f"{where}: lock_version (={given}) must be {FORMAT}; delete the lock and run convcost check --update."
         raise ConvcostError(msg)
-    tables, entries = file.values.get("budget", {}), {}
+    tables = file.values.get("budget", {})
     if not isinstance(tables, dict):
-        msg = f"{file.at(('budget',))}: budget must be tables, one a budget; {_MEND}"
+        msg = f"{file.at(('budget',))}: budget must be tables, one a budget; delete the lock, and write it anew."
         raise ConvcostError(msg)
+    entries, notes = {}, []
     for name, table in tables.items():
         try:
-            entries[name] = _entry(_of(dict, "the entry", table))
+            entry = _entry(_of(dict, "the entry", table))
         except _DamageError as error:
-            if name not in rewritten:
-                where = file.at(("budget", name), of_key=True)
-                msg = f"{where}: the lock of {name} is damaged: {error}; {_MEND}"
+            told = f"{file.at(('budget', name), of_key=True)}: the lock of {name} is damaged: {error}"
+            step = f"write it anew with convcost check --update, or delete the entry [budget.{key_text(name)}]"
+            if name not in wanted:
+                notes.append(f"{told}; it was not needed; {step} where no budget has this name any more.")
+            elif not rewritten:
+                msg = f"{told}; {step}, or the lock."
                 raise ConvcostError(msg) from error
-    return entries
+        else:
+            if name in wanted:
+                entries[name] = entry
+    return Lock(entries, _texts(data, file, wanted) if rewritten else {}, tuple(notes))
 
 
-_MEND: Final = "write it anew with convcost check --update, or delete it."
+def _texts(data: bytes, file: TomlFile, wanted: Collection[str]) -> dict[str, str]:
+    """The text of each entry, from its header to the next one's.
+
+    Raises:
+        ConvcostError: an entry that is not wanted and whose parts do not stand together: it could not be kept.
+    """
+    tables = file.values.get("budget", {})
+    starts = {name: file.place(("budget", name), of_key=True).line - 1 for name in tables}
+    lines = [line.removesuffix("\r") for line in data.decode("utf-8").split("\n")]
+    texts = {}
+    for name, start in starts.items():
+        end = min((other for other in starts.values() if other > start), default=len(lines))
+        text = "\n".join(lines[start:end]).strip("\n") + "\n"
+        with suppress(ValueError):
+            if text.startswith("[") and tomllib.loads(text) == {"budget": {name: tables[name]}}:
+                texts[name] = text
+        if name not in texts and name not in wanted:
+            where, step = (
+                file.at(("budget", name), of_key=True),
+                f"delete the entry [budget.{key_text(name)}], or the lock.",
+            )
+            msg = f"{where}: the tables of {name} must stand together to be kept; {step}"
+            raise ConvcostError(msg)
+    return texts
 
 
 class _DamageError(Exception):
@@ -163,11 +219,12 @@ def _value(table: Mapping[str, Any], key: str, name: str | None = None) -> objec
     return table[key]
 
 
+_MOST: Final = 10**40
 _KINDS: Final = {int: "a whole number of at least 0", str: "a text", list: "a list of texts", dict: "a table"}
 
 
 def _of(kind: type[Any], name: str, value: object) -> Any:  # noqa: ANN401 - of that kind
-    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and not 0 <= value < _MOST):
         msg = f"{name} (={as_text(value)}) must be {_KINDS[kind]}"
         raise _DamageError(msg)
     return value

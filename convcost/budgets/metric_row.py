@@ -53,17 +53,17 @@ class MetricRow:
     @property
     def max(self) -> float | None:
         """That it may reach."""
-        return self._limit("max")
+        return self.judged.limit.bound("max")
 
     @property
     def min(self) -> float | None:
         """That it must reach."""
-        return self._limit("min")
+        return self.judged.limit.bound("min")
 
     @property
     def floor(self) -> float | None:
         """Growth that is always allowed."""
-        return self._limit("floor")
+        return self.judged.limit.bound("floor")
 
     @property
     def baseline(self) -> float | None:
@@ -116,9 +116,3 @@ class MetricRow:
     def source(self) -> str | None:
         """FILE:LINE of the limit."""
         return self.judged.source or None
-
-    def _limit(self, name: str) -> float | None:
-        value = getattr(self.judged.limit, name)
-        if value is None:
-            return None
-        return float(value) if self.metric == "latency" else int(value)

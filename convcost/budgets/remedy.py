@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -142,7 +143,7 @@ def _with_block(
 def _in_units(entry: Entry, metric: str, amount: int) -> int:
     """Parameters or MACs in the metric's units."""
     if metric == "weight_bytes":
-        return round(amount * entry.weight_bytes / entry.params) if entry.params else 0
+        return round(Fraction(amount * entry.weight_bytes, entry.params)) if entry.params else 0
     return amount * FLOPS_PER_MAC if metric == "flops" else amount
 
 

@@ -10,6 +10,7 @@ from convcost.budgets.changes import renamed_summary
 from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS
 from convcost.budgets.metric_row import MetricRow
 from convcost.columns import records
+from convcost.errors import one_line
 from convcost.units import number_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class BudgetResult:
         uncounted: operations without a formula.
         remedy: what would bring it back; None where nothing is over, or nothing helps.
         notes: that change no verdict.
-        error: why it could not be checked; None where it could.
+        error: why it could not be checked, or its latency not be timed; None where all could.
         mendable: a limit is passed that another block could mend; none does where `remedy` is None.
         timed: what its latency was timed under; None where it was not.
     """
@@ -90,8 +91,11 @@ class BudgetResult:
     @property
     def lines(self) -> Iterator[str]:
         """What there is to say, one line each, the heading first."""
+        return map(one_line, self._said())
+
+    def _said(self) -> Iterator[str]:
         name = self.budget.name
-        for one in self.judged if self.error is None else ():
+        for one in self.judged if self.error is None or self.entry is not None else ():
             if one.verdict != "pass":
                 where = f"{one.source}: " if one.source else ""
                 own = f"; {self.budget.message}" if self.budget.message and one in self.failures else ""
@@ -200,8 +204,8 @@ class CheckResult:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Why budgets could not be checked."""
-        return tuple(one.error for one in self.budgets if one.error is not None)
+        """Why budgets could not be checked, or not be timed."""
+        return tuple(one_line(one.error) for one in self.budgets if one.error is not None)
 
     @property
     def rows(self) -> tuple[MetricRow, ...]:
@@ -211,14 +215,17 @@ class CheckResult:
     @property
     def head(self) -> str:
         """One line that says what was checked."""
-        return f"{self.source or self.budgets[0].budget.target}: {self.verdict}; 1 MAC = 2 FLOPs"
+        return one_line(f"{self.source or self.budgets[0].budget.target}: {self.verdict}; 1 MAC = 2 FLOPs")
 
     @property
     def verdicts(self) -> tuple[str, ...]:
         """What there is to say of each budget; one line when all is well."""
         lines = [line for one in self.budgets for line in one.lines]
-        if self.errors:
-            lines.append(f"not checked: {number_of('budget', len(self.errors))} of {len(self.budgets)}")
+        broken = [one for one in self.budgets if one.error is not None]
+        untimed = sum(one.entry is not None for one in broken)
+        for what, number in (("checked", len(broken) - untimed), ("timed", untimed)):
+            if number:
+                lines.append(f"not {what}: {number_of('budget', number)} of {len(self.budgets)}")
         count = f"{number_of('budget', len(self.budgets))}, {number_of('limit', len(self.rows))}"
         return tuple(lines) or (f"within budget: {count}",)
 
@@ -226,7 +233,15 @@ class CheckResult:
     def warnings(self) -> tuple[str, ...]:
         """Notes of the check and of its budgets."""
         own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.all_notes]
-        return tuple(dict.fromkeys([*self.notes, *own]))
+        return tuple(dict.fromkeys(map(one_line, [*self.notes, *own])))
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """What lets a check pass although it is not known to be within its limits; empty where it does not pass."""
+        if self.strict or self.verdict != "inconclusive":
+            return ()
+        left = [one for one in self.rows if one.verdict == "inconclusive"]
+        return tuple(one_line(f"not decided: {one.budget} {one.metric}: {one.reason}") for one in left)
 
     @property
     def conditions(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from convcost.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Checkout", "checked_out"]
+__all__ = ["Checkout", "checked_out", "handled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _run(words: Sequence[str], folder: Path, variables: dict[str, str]) -> subpr
 
 def _remove(project: Path, folder: Path) -> None:
     """Remove a worktree; another Ctrl-C or SIGTERM waits until that is done."""
-    with _handler(signal.SIGINT, signal.SIG_IGN), _handler(signal.SIGTERM, signal.SIG_IGN):
+    with handled(signal.SIGINT, signal.SIG_IGN), handled(signal.SIGTERM, signal.SIG_IGN):
         try:
             _git(project, "worktree", "remove", "--force", "--force", str(folder))  # the second: one that is locked
         except ConvcostError:  # it was added in part, not at all, or is gone: what is left of it goes too
@@ -165,12 +165,12 @@ def _terminated_like_interrupted() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with _handler(signal.SIGTERM, interrupt):
+    with handled(signal.SIGTERM, interrupt):
         yield
 
 
 @contextmanager
-def _handler(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
+def handled(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
     """A signal's handler for a while; other threads than the main one keep what there is."""
     if threading.current_thread() is not threading.main_thread():
         yield

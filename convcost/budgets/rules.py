@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.budgets.limits import METRICS
-from convcost.units import human_time, number_of
+from convcost.units import human_percent, human_time, number_of
 
 if TYPE_CHECKING:
     from convcost.budgets.found import Found
@@ -31,9 +31,10 @@ def judge_max(limit: Limit, found: Found, most: float, *, strict: bool) -> Rulin
     """Whether a figure is over its maximum; a time is when its whole interval is."""
     metric, actual = METRICS[limit.metric], found.actual or 0
     shown, allowed = told_apart(metric, actual, most)
+    here = found.machine or found.here
+    if limit.machine is not None and here is not None and here != limit.machine:
+        return "skipped", f"other machine: the limit was set for {limit.machine}, this is {here}"
     if found.low is not None and found.high is not None:
-        if limit.machine is not None and limit.machine != found.machine:
-            return "skipped", f"other machine: the limit was set for {limit.machine}, this is {found.machine}"
         if found.doubt is not None:
             return "inconclusive", found.doubt
         span = f"{shown} ({metric.text(found.low)} to {metric.text(found.high)})"
@@ -57,59 +58,57 @@ def judge_min(limit: Limit, found: Found, least: float, *, strict: bool) -> Ruli
     return "fail", f"{shown} is under min {wanted} by {_excess(metric, least - actual, least)}"
 
 
-def judge_growth(limit: Limit, found: Found, grow: float, *, strict: bool) -> Ruling:
+def judge_growth(limit: Limit, found: Found, *, strict: bool) -> Ruling:
     """Whether a figure grew by more than a share and a floor; with `strict`, whether it fell so far."""
     if limit.metric == "latency":
-        return _judge_slowdown(limit, found, grow)
+        return _judge_slowdown(limit, found)
     if found.baseline is None:
         return _without_baseline(found)
     metric, baseline = METRICS[limit.metric], found.baseline
     model = (found.actual or 0) - found.recounted
-    delta, floor = model - baseline, float(limit.floor or 0)
+    delta, floor = model - baseline, limit.bound("floor")
     before, now = told_apart(metric, baseline, model)
     change = f"{now} is {_share(delta, baseline)} {'over' if delta > 0 else 'under'} the baseline of {before}"
-    allowed = f"{_percent(grow)}{f' and {metric.text(floor)}' if floor else ''}"
-    if delta > grow * baseline and delta > floor:
-        if metric.counts and found.uncounted_before > found.uncounted:
-            hidden = f"{number_of('operation', found.uncounted_before)} uncounted then"
+    allowed = f"{human_percent(limit.grow or 0)}{f' and {metric.text(floor)}' if floor else ''}"
+    if delta > limit.allowance(baseline):
+        if metric.counts and found.uncounted_calls_before > found.uncounted_calls:
+            hidden = f"{number_of('call', found.uncounted_calls_before)} uncounted then, {found.uncounted_calls} now"
             accept = ", or accept it with convcost check --update" if found.locked else ""
             return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_FORMULA}{accept}"
         return "fail", f"{change}; it may grow by {allowed}"
-    if strict and fall_under_lock(limit, found, grow):
+    if strict and fall_under_lock(limit, found):
         return "fail", f"{change}, and the lock does not know (--strict); run convcost check --update"
     return _unless_uncounted(metric, found, strict=strict)
 
 
-def fall_under_lock(limit: Limit, found: Found, grow: float) -> float:
+def fall_under_lock(limit: Limit, found: Found) -> float:
     """How far a metric fell under the lock, beyond what it may grow: a lock that stays high lets the next growth pass.
 
     0 for less, for what the counter alone changed, and where operations without a formula may hide as much.
     """
     metric, baseline = METRICS[limit.metric], found.baseline
-    hidden = metric.counts and (found.uncounted or found.uncounted_before)
+    hidden = metric.counts and (found.uncounted or found.uncounted_calls_before)
     if not found.locked or hidden or baseline is None or found.actual is None:
         return 0
     fall = baseline - (found.actual - found.recounted)
-    return fall if fall > grow * baseline and fall > float(limit.floor or 0) else 0
+    return fall if fall > limit.allowance(baseline) else 0
 
 
 def _without_baseline(found: Found) -> Ruling:
     return "inconclusive" if found.lost else "skipped", found.why or "there is no baseline"
 
 
-def _judge_slowdown(limit: Limit, found: Found, grow: float) -> Ruling:
+def _judge_slowdown(limit: Limit, found: Found) -> Ruling:
     if found.growth_doubt is not None:
         return "inconclusive", found.growth_doubt
     if found.growth is None or found.baseline is None:
         return _without_baseline(found)
     share, low, high = found.growth
-    floor = float(limit.floor or 0)
-    if floor:
-        grow = max(grow, floor / found.baseline)
+    grow = max(limit.grow or 0, (limit.bound("floor") or 0) / found.baseline)
     span = f"{_signed(share)} ({_signed(low)} to {_signed(high)}) against the baseline of {human_time(found.baseline)}"
     if low > grow:
-        return "fail", f"{span} is over the {_percent(grow)} allowed"
-    return ("pass", "") if high <= grow else ("inconclusive", f"the {_percent(grow)} allowed lie within {span}")
+        return "fail", f"{span} is over the {human_percent(grow)} allowed"
+    return ("pass", "") if high <= grow else ("inconclusive", f"the {human_percent(grow)} allowed lie within {span}")
 
 
 def _unless_uncounted(metric: Metric, found: Found, *, strict: bool) -> Ruling:
@@ -136,15 +135,8 @@ def _excess(metric: Metric, amount: float, of: float) -> str:
 
 def _share(amount: float, of: float) -> str:
     """A share of something, with as many digits as make it visible."""
-    return _percent(abs(amount) / of) if of else "infinitely"
+    return human_percent(abs(amount) / of) if of else "infinitely"
 
 
 def _signed(share: float) -> str:
     return f"{100 * share:+.1f} %"
-
-
-def _percent(share: float) -> str:
-    digits = 1
-    while digits < 7 and share and 100 * share < 10**-digits:  # noqa: PLR2004 - below that it is nothing to anybody
-        digits += 1
-    return f"{100 * share:.{digits}f}".rstrip("0").rstrip(".") + " %"

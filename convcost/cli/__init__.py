@@ -15,7 +15,7 @@ from typer.main import get_command
 from convcost._version import __version__
 from convcost.cli.exit_codes import INTERRUPTED, WRONG
 from convcost.cli.output import close_stdout, complain, is_terminal, write_out
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,7 +153,7 @@ def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
 
         traceback.print_exception(error)
     for message in messages:
-        complain(f"error: {' '.join(message.split())}")
+        complain(f"error: {' '.join(one_line(message).split())}")
     return WRONG
 
 

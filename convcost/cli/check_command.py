@@ -16,9 +16,10 @@ from convcost.budgets.budget import Budget, limits_from
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
+from convcost.cli.interrupts import interrupts_held
 from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say, write_out
 from convcost.columns import choose_columns
-from convcost.errors import ConvcostError
+from convcost.errors import ConvcostError, one_line
 from convcost.inputs import parse_arg, parse_input
 
 if TYPE_CHECKING:
@@ -143,10 +144,12 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         else:
             configuration = choose_budgets(load_configuration(config), only or ())
         result, moved = api.check_configuration(configuration, options)
-    _deliver(replace(result, columns=fields), form, export, junit)
-    if update:
-        say([f"convcost.lock: {', '.join(moved)} written" if moved else "convcost.lock: nothing moved"], "note")
-    return _code(result)
+    with interrupts_held() as interrupts:
+        _deliver(replace(result, columns=fields), form, export, junit)
+        if update:
+            said = f"{', '.join(moved)} written" if moved else "nothing moved"
+            say([one_line(f"convcost.lock: {said}")], "note")
+    return INTERRUPTED if interrupts else _code(result)
 
 
 def _refuse_mixtures(  # noqa: PLR0913 - each is an option, or some of one kind
@@ -236,13 +239,14 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
     else:
         deliver(result, o.OutputFormat(form.value), export, table_shown=False)
     say(result.warnings, "note")
+    say(result.undecided, "warning")
     say(result.errors, "error")
     if problem is not None:
         say([problem], "warning")
 
 
 def _tell(line: str) -> None:
-    say([line], "note")
+    say([one_line(line)], "note")
 
 
 def _code(result: CheckResult) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Forward: TypeAlias = tuple[nn.Module, Sequence[Any], Mapping[str, Any]]
     """A module with its positional and keyword inputs."""
 
-__all__ = ["Forward", "measure_forwards", "measured_series", "this_machine"]
+__all__ = ["Forward", "machine_here", "measure_forwards", "measured_series", "this_machine"]
 
 
 def measure_forwards(head: Forward, base: Forward | None, request: TimingOptions) -> ForwardTiming:
@@ -60,6 +60,14 @@ def measured_series(
         probe, _ = reference_probe(device)
         with running_users_code(does_not_run):
             return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
+
+
+def machine_here(name: str) -> str:
+    """What `this_machine` says of a device as the user named it, one that is not there too."""
+    try:
+        return this_machine(resolve_device(name))
+    except ConvcostError:
+        return f"{this_machine(torch.device('cpu'))}, without {name}"
 
 
 def this_machine(device: torch.device) -> str:

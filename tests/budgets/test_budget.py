@@ -112,12 +112,30 @@ def test_a_limit_that_is_not_judged_names_its_metric() -> None:
     assert judged.notes == ("macs grow is not judged: no entry",)
 
 
+@pytest.mark.parametrize(("high", "said"), [(0.05, "pass"), (0.15, "inconclusive"), (0.35, "fail")])
+def test_growth_is_judged_on_another_machine_and_max_is_said_not_to_be(high: float, said: str) -> None:
+    limit = {"max": 0.06, "machine": "A", "grow": 0.1}
+    times = {"actual": 1.0, "low": 0.9, "high": 1.1, "machine": "B", "baseline": 1.0}
+    judged = verdict(limit, {**times, "growth": (high - 0.05, high - 0.1, high)}, metric="latency")
+    other = "latency max is not judged: other machine: the limit was set for A, this is B"
+    assert (judged.verdict, judged.notes) == (said, (other,))
+    alone = verdict(limit, {**times, "why": "a lock holds no times"}, metric="latency")
+    assert (alone.verdict, alone.notes) == ("skipped", ("latency grow is not judged: a lock holds no times",))
+
+
 def test_growth_over_a_lower_bound_is_not_decided() -> None:
-    found = {"actual": 150, "baseline": 100, "uncounted_before": 1, "locked": True}
+    found = {
+        "actual": 150,
+        "baseline": 100,
+        "uncounted": 1,
+        "uncounted_calls": 1,
+        "uncounted_calls_before": 3,
+        "locked": True,
+    }
     judged = verdict({"grow": 0.01}, found)
     assert judged.verdict == "inconclusive"
-    assert judged.reason.endswith("1 operation uncounted then; give each a formula with convcost.register, or accept it with convcost check --update")  # fmt: skip
-    assert verdict({"grow": 0.01}, {**found, "uncounted": 1}).verdict == "fail"  # the same is hidden in both
+    assert judged.reason.endswith("3 calls uncounted then, 1 now; give each a formula with convcost.register, or accept it with convcost check --update")  # fmt: skip
+    assert verdict({"grow": 0.01}, {**found, "uncounted_calls": 3}).verdict == "fail"  # the same is hidden in both
     assert verdict({"grow": 0.01}, found, metric="params").verdict == "fail"  # parameters hide nowhere
 
 
@@ -140,7 +158,7 @@ def test_an_improvement_that_the_lock_does_not_know_fails_only_when_strict() -> 
     [
         {"locked": False},  # the base is another revision: there is nothing to keep
         {"uncounted": 1},  # what is hidden may be as much
-        {"uncounted_before": 1},
+        {"uncounted_calls_before": 1},
         {"recounted": -10},  # the counter, not the model
     ],
 )
@@ -203,13 +221,38 @@ def test_figures_that_rounding_would_make_equal_are_shown_exactly() -> None:
     assert told_apart(METRICS["macs"], 1_900_000_001, 1_000_000_000) == ("1.90 G", "1.00 G")
     assert told_apart(METRICS["weight_bytes"], 5_000_001, 5_000_000) == ("5,000,001 B", "5,000,000 B")
     reason = verdict({"max": 1_900_000_000}, {"actual": 1_900_000_001}).reason
-    assert reason == "1,900,000,001 is over max 1,900,000,000 by 1 (0.0000001 %)"
+    assert reason == "1,900,000,001 is over max 1,900,000,000 by 1 (0.0000000526 %)"
 
 
 def test_the_limit_that_decided_names_its_own_line() -> None:
     limit = {"max": 100, "grow": 0.0, "source": "c.toml:2", "sources": {"max": "c.toml:3", "grow": "c.toml:4"}}
     assert verdict(limit, {"actual": 101, "baseline": 101}).source == "c.toml:3"
     assert verdict(limit, {"actual": 90, "baseline": 80}).source == "c.toml:4"
+
+
+EXACT = 2**53 + 1  # the first whole number that a float does not hold
+
+
+@pytest.mark.parametrize(
+    ("limit", "found", "said"),
+    [
+        ({"max": EXACT}, {"actual": EXACT}, ""),
+        ({"max": EXACT}, {"actual": EXACT + 1}, "9,007,199,254,740,994 is over max 9,007,199,254,740,993 by 1 (0.0000000000000111 %)"),
+        ({"min": EXACT}, {"actual": EXACT - 1}, "9,007,199,254,740,992 is under min 9,007,199,254,740,993 by 1 (0.0000000000000111 %)"),
+        ({"max": 10**38 + 1}, {"actual": 10**38 + 1}, ""),
+        ({"max": "1.5"}, {"actual": 1}, ""),
+        ({"max": "1.5"}, {"actual": 2}, "2 is over max 1 by 1 (100 %)"),  # the whole number below says the same
+        ({"min": "1.5"}, {"actual": 2}, ""),
+        ({"min": "1.5"}, {"actual": 1}, "1 is under min 2 by 1 (50 %)"),
+        ({"grow": 0.0}, {"actual": EXACT, "baseline": EXACT - 1}, "9,007,199,254,740,993 is 0.0000000000000111 % over the baseline of 9,007,199,254,740,992; it may grow by 0 %"),
+        ({"grow": 0.1}, {"actual": 11 * EXACT, "baseline": 10 * EXACT}, ""),  # 10 % exactly
+        ({"grow": 0.0, "floor": "1.5"}, {"actual": 101, "baseline": 100}, ""),
+        ({"grow": 0.0, "floor": "1.5"}, {"actual": 102, "baseline": 100}, "102 is 2 % over the baseline of 100; it may grow by 0 % and 1"),
+    ],
+)  # fmt: skip
+def test_whole_numbers_are_compared_as_such(limit: dict[str, Any], found: dict[str, Any], said: str) -> None:
+    judged = verdict(limit, found)
+    assert (judged.verdict, judged.reason) == ("fail" if said else "pass", said)
 
 
 def test_limits_without_a_file_name_the_option() -> None:

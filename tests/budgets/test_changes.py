@@ -52,6 +52,11 @@ def test_each_field_that_differs_is_named(old: object, new: object, text: str) -
     assert told(entry(old), entry(new)) == [("changed", "c", text)]
 
 
+def test_a_layer_that_grew_many_times_is_said_without_an_exponent() -> None:
+    (change,) = what_changed(entry(conv("c", "8>8", "1x1")), entry(conv("c", "8>127", "1x1")))
+    assert change.cost_text == "+952 params (+1488 %), +60.9 k MACs (+1488 %)"  # 119 / 8 = 14.875
+
+
 def test_weights_of_another_type_are_said_to_take_other_bytes() -> None:
     (change,) = what_changed(entry(replace(conv("c", "8>8"), dtype="float16")), entry(conv("c", "8>8")))
     assert change.cost_text == "other bytes a parameter"

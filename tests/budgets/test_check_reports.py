@@ -153,7 +153,7 @@ def test_junit_holds_one_case_a_limit_with_its_place() -> None:
         "line": "7",
     }
     (failure,) = case
-    assert failure.get("message") == "309 k is over max 100 k by 209 k (208.7 %)"
+    assert failure.get("message") == "309 k is over max 100 k by 209 k (209 %)"
     assert "body  16→64" in (failure.text or "")
 
 

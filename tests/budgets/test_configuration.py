@@ -141,6 +141,25 @@ def test_a_value_is_refused_where_it_stands_also_one_that_a_header_gives(text: s
     assert found.startswith(f"convcost.toml:{said}")
 
 
+HUGE = f"0x{'f' * 5000}"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"params = {HUGE}", "2:10: budget.a.params (=a number of 20000 bits) must be a number of parameters of at least 0 and at"),
+        (f"params = 1{'0' * 40}", f"2:10: budget.a.params (=1{'0' * 40}) must be a number of parameters of at least 0 and at most 40"),
+        (f"latency = {HUGE}", "2:11: budget.a.latency (=a number of 20000 bits) must be a time of at least 0"),
+        (f"latency = {{ max = '1 s', threads = {HUGE} }}", "2:36: budget.a.latency.threads (=a number of 20000 bits) must be a"),
+        (f"message = {HUGE}", '2:11: budget.a.message (=a number of 20000 bits) must be a text; write message = "..."'),
+        (f"message = [{HUGE}]", "2:11: budget.a.message (=something with a number too long to show) must be a text"),
+    ],
+)  # fmt: skip
+def test_a_number_that_python_does_not_write_is_refused_as_others_are(line: str, said: str) -> None:
+    found = mistakes(f'[budget.a]\n{line}\ntarget = "m:n"\n')
+    assert any(one.startswith(f"convcost.toml:{said}") for one in found), found
+
+
 @pytest.mark.parametrize("text", ["tool = 3\n", "[tool]\nconvcost = 3\n", "[tool.convcost]\nbudget = [1]\n"])
 def test_what_is_no_table_is_refused_as_such(text: str) -> None:
     (found,) = mistakes(text, ("tool", "convcost"))

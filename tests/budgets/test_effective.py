@@ -67,6 +67,11 @@ def test_no_digit_of_a_percentage_is_lost(grow: str) -> None:
     assert meaning(tomli_w.dumps({"budget": effective(read(text))["budget"]})) == meaning(text)
 
 
+def test_an_argument_that_python_does_not_write_in_decimal_is_shown_as_toml_may_have_it() -> None:
+    text = f'[budget.a]\ntarget = "m:n"\nmacs = 1\nargs = {{ x = 0x{"f" * 5000} }}\n'
+    assert effective(read(text))["budget"]["a"]["args"] == {"x": f"0x{'f' * 5000}"}
+
+
 def test_arguments_that_json_has_no_form_for_are_shown_as_text() -> None:
     text = '[budget.a]\ntarget = "m:n"\nmacs = 1\nargs = { day = 1979-05-27, all = [inf, { x = -inf }], ok = 0.5 }\n'
     shown = effective(read(text))["budget"]["a"]["args"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ ENTRIES = {
 
 
 def test_what_was_written_is_read_back() -> None:
-    assert read_lock(lock_text(ENTRIES).encode(), "convcost.lock") == ENTRIES
+    assert read_lock(lock_text(ENTRIES).encode(), "convcost.lock", ENTRIES).entries == ENTRIES
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -39,7 +40,7 @@ def test_any_name_survives(budget: str, layer: str) -> None:
     except UnicodeEncodeError:
         return  # half a surrogate pair is no text that a file could hold
     entries = {budget: entry(conv(layer, "3>8"))}
-    assert read_lock(lock_text(entries).encode(), "convcost.lock") == entries
+    assert read_lock(lock_text(entries).encode(), "convcost.lock", entries).entries == entries
 
 
 def test_a_layer_is_one_line_in_the_order_of_the_forward_pass_and_budgets_go_by_name() -> None:
@@ -82,7 +83,7 @@ TEXT = lock_text({"b": ENTRIES["b"]})
         (TEXT.replace("params = 344", "params = 345"), "params (=345) is not the sum of its layers (344), as after a"),
         (
             TEXT.replace("counter = 1\n", ""),
-            "convcost.lock:5:9: the lock of b is damaged: counter is missing; write it anew with convcost check --update, or delete it.",
+            "convcost.lock:5:9: the lock of b is damaged: counter is missing; write it anew with convcost check --update, or delete the entry [budget.b], or the lock.",
         ),
         (
             TEXT.replace("macs = 22016", 'macs = "x"'),
@@ -91,6 +92,10 @@ TEXT = lock_text({"b": ENTRIES["b"]})
         (
             TEXT.replace("macs = 22016", "macs = -1"),
             "the lock of b is damaged: macs (=-1) must be a whole number of at least 0; write",
+        ),
+        (
+            TEXT.replace("macs = 22016", f"macs = 0x{'f' * 5000}"),
+            "the lock of b is damaged: macs (=a number of 20000 bits) must be a whole number of at least 0; write",
         ),
         (TEXT.replace('op = "ReLU"', 'opp = "ReLU"'), "the lock of b is damaged: act: opp is no field of a layer"),
         (TEXT.replace('op = "ReLU", ', ""), "the lock of b is damaged: act.op is missing"),
@@ -123,16 +128,42 @@ TEXT = lock_text({"b": ENTRIES["b"]})
 )
 def test_a_damaged_lock_is_told_with_its_line_and_what_to_do(text: str, said: str) -> None:
     with pytest.raises(ConvcostError) as refused:
-        read_lock(text.encode(), "convcost.lock")
+        read_lock(text.encode(), "convcost.lock", ["b"])
     assert said in str(refused.value)
 
 
-def test_an_entry_that_is_about_to_be_written_anew_may_be_damaged() -> None:
+def test_an_entry_that_is_about_to_be_written_anew_may_be_damaged_and_keeps_its_text_until_then() -> None:
     text = lock_text({"a": ENTRIES["b"], "b": ENTRIES["b"]})
     damaged = text.replace("params = 344", "params = 345", 1)  # that of a
-    assert read_lock(damaged.encode(), "convcost.lock", ["a"]) == {"b": ENTRIES["b"]}
-    with pytest.raises(ConvcostError, match="the lock of a is damaged"):
-        read_lock(damaged.encode(), "convcost.lock", ["b"])
+    lock = read_lock(damaged.encode(), "convcost.lock", ["a", "b"], rewritten=True)
+    assert (lock.entries, lock.notes) == ({"b": ENTRIES["b"]}, ())
+    assert lock_text(lock.entries, lock.kept) == damaged
+    assert lock_text({"a": ENTRIES["b"]}, lock.kept) == text
+
+
+def test_an_entry_that_nobody_needs_is_no_obstacle_keeps_its_text_and_is_named_where_it_is_damaged() -> None:
+    text = lock_text({"a.b": ENTRIES["b"], "b": ENTRIES["b"]}) + "# the end\n"
+    damaged = text.replace("params = 344", "params = 345", 1).replace("\n", "\r\n")
+    lock = read_lock(damaged.encode(), "convcost.lock", ["b"], rewritten=True)
+    (note,) = lock.notes
+    assert note.startswith("convcost.lock:5:9: the lock of a.b is damaged: params (=345) is not the sum of its layers")
+    assert note.endswith(
+        "; it was not needed; write it anew with convcost check --update, or delete the entry "
+        '[budget."a.b"] where no budget has this name any more.'
+    )
+    assert lock_text({}, lock.kept) == text.replace("params = 344", "params = 345", 1)
+    assert read_lock(text.encode(), "convcost.lock", ["a.b"]).notes == ()
+
+
+def test_an_entry_that_cannot_be_kept_is_refused_with_the_step_that_helps() -> None:
+    text = lock_text({"a": ENTRIES["b"], "b": ENTRIES["b"]})
+    head, a, a_layers, b, b_layers = re.split(r"^(?=\[)", text, flags=re.MULTILINE)
+    apart = f"{head}{a}{b}{b_layers}{a_layers}"
+    assert read_lock(apart.encode(), "convcost.lock", ["b"]).entries == {"b": ENTRIES["b"]}
+    with pytest.raises(ConvcostError) as refused:
+        read_lock(apart.encode(), "convcost.lock", ["b"], rewritten=True)
+    step = "delete the entry [budget.a], or the lock."
+    assert str(refused.value) == f"convcost.lock:5:9: the tables of a must stand together to be kept; {step}"
 
 
 def test_the_text_is_toml_that_others_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -79,6 +80,35 @@ def test_stdout_is_the_data_alone_where_onednn_is_to_talk(name: str) -> None:
     )
     assert json.loads(done.stdout)["rows"][0]["counts_agree"] is True
     assert "onednn_verbose" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_an_interrupt_while_results_are_written_waits_for_them(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    rows = tmp_path / "rows.csv"
+
+    def interrupted(_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("convcost.budgets.reports.github.write_summary", interrupted)
+    assert main([*OVER, "--format", form, "--export", str(rows)]) == 130
+    assert rows.read_text(encoding="utf-8").startswith("budget,metric,")
+    assert "mobilenet_v1" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_interrupt_while_results_are_written_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("convcost.budgets.reports.github.write_summary", interrupted)
+    assert main(OVER) == 130
+    assert capsys.readouterr().out == ""
 
 
 def test_a_long_line_is_broken_between_words_and_never_within_a_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.reports.markdown import cut
 from convcost.budgets.result import remedy_text
+from convcost.errors import one_line
 from convcost.toml_places import TomlError, split_source
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _at_most_ten(lines: list[str]) -> list[str]:
 
 def _annotated(one: BudgetResult) -> Iterator[str]:
     if one.error is not None:
-        yield _command("error", one.budget.source, f"convcost {one.budget.name}", one.error)
+        yield _command("error", one.budget.source, f"convcost {one.budget.name}", one_line(one.error))
     for judged in one.judged:
         if judged.verdict in KINDS:
             title = f"convcost {one.budget.name}: {judged.limit.metric}"
@@ -68,17 +69,17 @@ def _text(one: BudgetResult, judged: Judgement) -> str:
     """The reason, the largest changes and what would help, one a line."""
     parts = [judged.reason]
     if one.failures:
-        parts += [one.budget.message or "", *one.change_lines(3)]
+        parts += [*(one.budget.message or "").splitlines(), *one.change_lines(3)]
     if one.remedy is not None:
         parts.append(f"back under budget: {remedy_text(one.remedy)}")
-    return "\n".join(filter(None, parts))
+    return "\n".join(map(one_line, filter(None, parts)))
 
 
 def _command(kind: str, source: str, title: str, text: str) -> str:
     """One workflow command with its properties and its text escaped."""
     path, *numbers = split_source(source)
     given = zip(("file", "line", "col"), (_property(_relative(path)), *numbers), strict=False) if path else ()
-    properties = ",".join([*(f"{name}={value}" for name, value in given), f"title={_property(title)}"])
+    properties = ",".join([*(f"{name}={value}" for name, value in given), f"title={_property(one_line(title))}"])
     return f"::{kind} {properties}::{_data(text)}"
 
 

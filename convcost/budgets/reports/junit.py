@@ -45,7 +45,7 @@ def write_junit(path: Path, result: CheckResult) -> None:
 
 def _cases(one: BudgetResult, *, strict: bool) -> Iterator[ET.Element]:
     if one.error is not None:
-        case = _case(one, "counting", one.budget.source)
+        case = _case(one, "counting" if one.entry is None else "timing", one.budget.source)
         ET.SubElement(case, "error", message=_legal(one.error))
         yield case
     for judged in one.judged:

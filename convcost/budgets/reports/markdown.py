@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.result import remedy_text
 from convcost.columns import shown_columns
+from convcost.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +61,7 @@ def _lines(result: CheckResult) -> Iterator[str]:
 def _budget(one: BudgetResult) -> Iterator[str]:
     name = _escaped(one.budget.name)
     if one.error is not None:
-        yield f"- **{name}** could not be checked: {_escaped(one.error)}"
+        yield f"- **{name}** could not be {'checked' if one.entry is None else 'timed'}: {_escaped(one.error)}"
     for judged in one.judged:
         if judged.verdict != "pass":
             where = f" ({_escaped(judged.source)})" if judged.source else ""
@@ -100,7 +101,7 @@ def _table(heads: Sequence[str], body: Sequence[Sequence[str]], left: int) -> It
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is, in a table too."""
-    line = " ".join(text.split())
+    line = " ".join(one_line(text).split())
     for sign in "\\`*_|[]":
         line = line.replace(sign, f"\\{sign}")
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
