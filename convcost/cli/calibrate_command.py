@@ -19,6 +19,7 @@ __all__ = ["calibrate_command"]
 
 LEAST_S = 2.0
 MOST_S = 600.0
+NOISE_S = 30.0
 
 
 def calibrate_command(
@@ -26,7 +27,9 @@ def calibrate_command(
         Path | None,
         typer.Option(help="The machine file; else CONVCOST_MACHINE, else the user's cache folder.", metavar="FILE"),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="For everything together; the noise needs 30 or more.")] = 60.0,
+    seconds: Annotated[
+        float, typer.Option(help=f"For everything together; the noise needs {NOISE_S:g} or more.")
+    ] = 60.0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
 ) -> int:
     """Measure this machine: peak arithmetic, cache and memory bandwidth, overhead of a call, its own noise.
@@ -40,7 +43,8 @@ def calibrate_command(
     say([f"{path}: written"], "note")
     say(doubts, "warning")
     if machine.noise is None:
-        why = "give --seconds 60" if machine.identity.device == "cpu" else "only a CPU's is"
+        spare = "give --seconds 60" if seconds < NOISE_S else "other programs took the time for it; calibrate again"
+        why = spare if machine.identity.device == "cpu" else "only a CPU's is"
         say([f"the noise between processes was not measured: {why}."], "note")
     return 0
 
