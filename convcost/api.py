@@ -310,7 +310,12 @@ def calibrate(
     import time  # noqa: PLC0415 - an argument of `compare` has its name
 
     start = time.perf_counter()  # importing torch is part of the time
-    from convcost.machines.files import default_path, save_machine  # noqa: PLC0415 - import convcost does without them
+    from convcost.machines.files import (  # noqa: PLC0415 - import convcost does without them
+        default_path,
+        machine_text,
+        parse_machine,
+        save_machine,
+    )
     from convcost.nn.calibrate import calibrate as measure_machine  # noqa: PLC0415 - import convcost does without torch
     from convcost.nn.device import resolve_device  # noqa: PLC0415 - the same
     from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who write
@@ -320,6 +325,7 @@ def calibrate(
     require_writable(path, what="machine", make_folder=out is None)
     with progress_bar(shown=progress) as tell:
         machine, doubts = measure_machine(device, seconds - (time.perf_counter() - start), tell)
+    machine = parse_machine(machine_text(machine).encode(), str(path))  # as who reads the file will have it
     try:
         show(machine)
     finally:

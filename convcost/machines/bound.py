@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from convcost.machines.machine import Level, Machine
 
-__all__ = ["Bound", "Roof", "Work", "bound_of", "memory_seconds"]
+__all__ = ["MOST_SPREAD", "Bound", "Roof", "Work", "bound_of", "memory_seconds"]
 
 Roof: TypeAlias = Literal["compute", "memory", "overhead"]
 MOST_SPREAD: Final = 0.25

@@ -28,7 +28,7 @@ MOST: Final[dict[str, float]] = {
     "empty_call_s": 1.0,
     "convolution_call_s": 1.0,
     "run_to_run": 1.0,
-    "spread": 10.0,
+    "spread": 1e6,
     "capacity_bytes": 2**40,
     "threads": 2**16,
     "processes": 2**16,

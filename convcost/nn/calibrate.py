@@ -17,6 +17,7 @@ from torch import nn
 
 from convcost.cost import FLOPS_PER_MAC
 from convcost.errors import ConvcostError
+from convcost.machines.bound import MOST_SPREAD
 from convcost.machines.machine import Level, Machine, Noise, Overhead, Peak
 from convcost.nn.clock import clock_for
 from convcost.nn.device import free_memory, other_load, pin_allocator, resolve_device, resolve_threads
@@ -108,7 +109,14 @@ def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[s
         next(one for one in found if isinstance(one, Overhead)),
         noise,
     )
-    return machine, tuple(dict.fromkeys(filter(None, busy)))
+    return machine, (*dict.fromkeys(filter(None, busy)), *_shaky(machine))
+
+
+def _shaky(machine: Machine) -> tuple[str, ...]:
+    """Figures whose fastest samples differ so much that the next calibration will find others."""
+    names = [f"{one.dtype} of {number_of('thread', one.threads)}" for one in machine.peaks if one.spread > MOST_SPREAD]
+    names += [f"{one.name} of {number_of('thread', one.threads)}" for one in machine.levels if one.spread > MOST_SPREAD]
+    return (f"the fastest samples differ by over {MOST_SPREAD:.0%}: {', '.join(names)}.",) if names else ()
 
 
 def _rate(one: object) -> float:
