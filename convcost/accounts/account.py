@@ -1,7 +1,8 @@
 """Where the time of a call goes: the measured median split into parts that sum to it. Pure arithmetic.
 
 Each part is a share of a plain call's time, taken beside it, times the median. What no instrument saw is `unexplained`;
-it is negative where the instruments saw more than there was.
+it is negative where the instruments saw more than there was. A median that is far from the plain call is of another
+call, or of another machine: the parts stay as they were seen, and the difference is unexplained.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from convcost.units import human_share, human_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["PARTS", "Account", "Observed", "Part", "account", "flat_text"]
+__all__ = ["MOST_CHANGE", "PARTS", "Account", "Observed", "Part", "account", "flat_text"]
 
 PARTS: Final = (
     "convolution",
@@ -30,6 +31,8 @@ PARTS: Final = (
 )
 
 
+MOST_CHANGE: Final = 1.5
+"""By so much a phase of the machine slows the same call down; one that differs by more is another call."""
 MOST_UNEXPLAINED: Final = 0.5
 """Of the median, in either direction; beyond it the instruments did not see the row's call."""
 
@@ -137,8 +140,9 @@ def flat_text(records: Iterable[Mapping[str, Any]]) -> str:
 def account(time_s: float, seen: Observed, fault_s: float = 0.0) -> tuple[Part, ...]:
     """The parts of a median time; they sum to it.
 
-    What was seen is taken as shares of the plain call. With page faults in the median the two are no longer the same
-    call, and the seconds are taken as they are.
+    What was seen is taken as shares of the plain call. With page faults in the median, or where the median is further
+    from the plain call than a slow phase of the machine explains, the two are no longer the same call, and the seconds
+    are taken as they are.
 
     Args:
         time_s: the median, seconds.
@@ -146,7 +150,9 @@ def account(time_s: float, seen: Observed, fault_s: float = 0.0) -> tuple[Part, 
         fault_s: seconds of the page faults in the median.
     """
     parts = [*_merged(seen.kernels), Part("overhead", max(0.0, seen.overhead_s))]
-    scale = 1.0 if fault_s else time_s / seen.plain_s
+    scale = time_s / seen.plain_s
+    if fault_s or not 1 / MOST_CHANGE <= scale <= MOST_CHANGE:
+        scale = 1.0
     scaled = [replace(part, seconds=part.seconds * scale) for part in parts]
     scaled += [Part("page_faults", fault_s)] if fault_s else []
     return (*scaled, Part("unexplained", time_s - sum(part.seconds for part in scaled)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from convcost.accounts.account import Account, account
+from convcost.accounts.account import MOST_CHANGE, Account, account
 from convcost.accounts.hints import Facts, suggest, unverified, word
 from convcost.cost import cost
 from convcost.nn.device import pin_allocator, refusal, resolve_threads
@@ -29,8 +29,6 @@ __all__ = ["Answer", "Asker"]
 
 DEVICES: Final = ("cpu", "cuda")
 """With instruments that look into a call."""
-MOST_CHANGE: Final = 1.5
-"""A row's call that is slower or faster by more than this when it is timed again says nothing about the row."""
 MOST_COPIES: Final = 4
 """Of a row's tensors at one time: the row's own and twice the batch, with oneDNN's copies."""
 LOOK_S: Final = 0.25
@@ -124,5 +122,5 @@ class Asker:
 
 
 def _is_of_the_row(suggestion: Suggestion, trial: Trial, timing: Timing) -> bool:
-    """Whether the row's call, timed again beside the alternative, still took the time of the row."""
+    """Whether the row's call, timed again beside the alternative, still took the time of the row; else it says nothing."""
     return suggestion.stage is not None or 1 / MOST_CHANGE < trial.before_s / timing.time_s < MOST_CHANGE
