@@ -134,7 +134,7 @@ def _run_of_model(
     distinct: dict[str, Call] = {}
     for call in counted.layers:
         if call.name in timed.layers:
-            distinct.setdefault(timed.kinds[call.name], call)
+            distinct.setdefault(timed.kinds[call.name].text, call)
     layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
     return replace(session, notes=timed.notes), [forward, *layers]
 

@@ -92,7 +92,8 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     if options is not None:
         with ProgressLine() as progress:
             try:
-                result = time_target(result, given, args, options, progress)
+                for so_far in time_target(result, given, args, options, progress):
+                    result = so_far
             except KeyboardInterrupt:
                 code = INTERRUPTED
     shown = replace(arrange(result, depth=depth, sort=sort, top=top), columns=fields)

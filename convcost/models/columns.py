@@ -52,5 +52,12 @@ MODEL_COLUMNS: Final = (
     Column("onednn_agrees", "account.agreement.agrees", "the sizes that oneDNN says it convolved are this layer's"),
     Column("hint", "hint.text", "what would make it faster on this machine"),
     Column("hint_verified", "hint.verified", "whether the hint's alternative was timed"),
+    Column("device", "conditions.device", "that was timed"),
+    Column("dtype", "conditions.dtype", "of the layer's inputs and parameters that was timed"),
+    Column("threads", "conditions.threads", "of torch on the CPU"),
+    Column("memory_format", "conditions.memory_format", "of the layer's inputs and parameters that was timed"),
+    Column("allocator", "conditions.allocator", "pinned: freed memory stays with the process; default: glibc's own"),
+    Column("torch_version", "conditions.torch_version", "that was timed"),
+    Column("cpu", "conditions.cpu", "name of the processor"),
 )
 """The fields of a layer."""

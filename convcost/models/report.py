@@ -50,6 +50,7 @@ class Call:
         account: where the time of a convolution goes; None when not asked for.
         hint: what would make it faster; None when not asked for, or when nothing was found.
         note: why there is no account.
+        conditions: of its timing, with its own dtype and memory format; None where it was not timed.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Call:
     account: Account | None = None
     hint: Hint | None = None
     note: str | None = None
+    conditions: Conditions | None = None
 
     @property
     def flops(self) -> int:

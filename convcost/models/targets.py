@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.archive.storing import keep_model
 from convcost.conv import Conv
+from convcost.cost import ITEMSIZE
 from convcost.errors import ConvcostError
 from convcost.machines.bound import bound_of
+from convcost.request import MEMORY_FORMATS
 from convcost.tree import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from convcost.conv import Layer
     from convcost.inputs import Input
     from convcost.machines.machine import Machine
     from convcost.models.report import Call, ModelReport
     from convcost.nn.load import Loaded
     from convcost.nn.measure_forwards import Forward
-    from convcost.nn.measure_model import ModelTiming
-    from convcost.nn.why import Answer
+    from convcost.nn.measure_model import Kind, ModelTiming
+    from convcost.nn.why import Answer, Asker
     from convcost.request import TimingOptions
+    from convcost.timing import Conditions
 
 __all__ = ["count_target", "load_forward", "time_target"]
 
@@ -63,8 +67,8 @@ def time_target(
     args: Mapping[str, object],
     options: TimingOptions,
     tell: Callable[[str], None],
-) -> ModelReport:
-    """A report with times: the target is loaded once more, with weights.
+) -> Iterator[ModelReport]:
+    """A report with times, then after each account: the target is loaded once more, with weights.
 
     Args:
         counted: from `count_target` with the same inputs and args.
@@ -90,9 +94,8 @@ def time_target(
         tensors = tensors_for(_wanted(counted.target, inputs, loaded), "cpu")
         timed = measure_model(loaded.module, *tensors, options, tell)
     kept = keep_model(counted, timed, options, args) if options.store else ()
-    layers = tuple(_timed(row, timed, machine, options) for row in counted.layers)
-    layers = _accounted(layers, timed, tell) if options.why else layers
-    return replace(
+    layers = tuple(_timed(row, timed, machine) for row in counted.layers)
+    report = replace(
         counted,
         layers=layers,
         forward=timed.whole,
@@ -107,6 +110,10 @@ def time_target(
             *kept,
         ),
     )
+    yield report
+    if options.why:
+        for rows in _accounted(layers, timed, tell):
+            yield replace(report, layers=rows)
 
 
 def _weights_dtype(loaded: Loaded) -> str:
@@ -115,39 +122,60 @@ def _weights_dtype(loaded: Loaded) -> str:
     return "float32" if not kinds else str(min(kinds, key=lambda kind: kind.itemsize)).removeprefix("torch.")
 
 
-def _timed(row: Call, timed: ModelTiming, machine: Machine | None, options: TimingOptions) -> Call:
-    """A row with its time and, where it has arithmetic, its bound."""
+def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
+    """A row with its time, under its own dtype and memory format, and, where it has arithmetic, its bound."""
     if row.name not in timed.layers:
         return replace(row, time_s=None)
-    work = row.work(options.dtype)
+    kind = timed.kinds[row.name]
+    conditions = replace(timed.conditions, dtype=" ".join(kind.dtypes), memory_format=kind.memory_format or "")
+    work = row.work(conditions.dtype) if conditions.dtype in ITEMSIZE else None
     bound = None
     if machine is not None and work is not None:
-        bound = bound_of([work], machine, options.dtype, timed.conditions.threads)
-    return replace(row, time_s=timed.layers[row.name].time_s, bound=bound)
+        bound = bound_of([work], machine, conditions.dtype, conditions.threads)
+    return replace(row, time_s=timed.layers[row.name].time_s, bound=bound, conditions=conditions)
 
 
-def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> tuple[Call, ...]:
-    """The rows of convolutions with where their time goes; those that share a timing share the answer."""
+def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> Iterator[tuple[Call, ...]]:
+    """The rows of convolutions with where their time goes, after each; those that share a timing share the answer."""
+    askers: dict[tuple[Conditions, bool], Asker] = {}
+    answers: dict[str, Answer | str] = {}
+    rows = list(layers)
+    for index, row in enumerate(layers):
+        layer, conditions = row.layer, row.conditions
+        if layer is None or not isinstance(layer.op, Conv) or conditions is None:
+            continue
+        kind = timed.kinds[row.name]
+        if kind.text not in answers:
+            tell(f"looking into {row.name} ...")
+            answers[kind.text] = _no_account(kind, layer) or _asker(askers, conditions, kind).ask(
+                Stage(row.name, layer.op), layer.input, timed.layers[row.name]
+            )
+        answer = answers[kind.text]
+        if isinstance(answer, str):
+            rows[index] = replace(row, note=answer)
+        else:
+            rows[index] = replace(row, account=answer.account, hint=answer.hint)
+        yield tuple(rows)
+
+
+def _asker(askers: dict[tuple[Conditions, bool], Asker], conditions: Conditions, kind: Kind) -> Asker:
+    """Who answers for layers under these conditions."""
     from convcost.nn.why import Asker  # noqa: PLC0415 - the predicted table does without torch
 
-    asker = Asker(timed.conditions)
-    answers: dict[str, Answer | str] = {}
-    rows = []
-    for row in layers:
-        layer = row.layer
-        if layer is not None and isinstance(layer.op, Conv) and row.name in timed.layers:
-            kind = timed.kinds[row.name]
-            if kind not in answers:
-                tell(f"looking into {row.name} ...")
-                answers[kind] = asker.ask(Stage(row.name, layer.op), layer.input, timed.layers[row.name])
-            answer = answers[kind]
-            if isinstance(answer, str):
-                rows.append(replace(row, note=answer))
-            else:
-                rows.append(replace(row, account=answer.account, hint=answer.hint))
-        else:
-            rows.append(row)
-    return tuple(rows)
+    contiguous = kind.input_format == MEMORY_FORMATS[0]
+    if (conditions, contiguous) not in askers:
+        askers[conditions, contiguous] = Asker(conditions, contiguous_input=contiguous)
+    return askers[conditions, contiguous]
+
+
+def _no_account(kind: Kind, layer: Layer) -> str | None:
+    """Why a plain convolution, built anew, does not stand for a layer; None where it does."""
+    if kind.obstacle is not None:
+        return f"no account: {kind.obstacle}"
+    if len(kind.dtypes) != 1 or kind.dtypes[0] not in ITEMSIZE:
+        return f"no account: it computes in {' and '.join(kind.dtypes)}"
+    known = MEMORY_FORMATS if len(layer.input.spatial) == 2 else MEMORY_FORMATS[:1]  # noqa: PLR2004 - height and width
+    return None if kind.memory_format in known else f"no account: its tensors are {kind.memory_format}"
 
 
 def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, object]) -> Forward:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from convcost.conv import Pairs
 
-__all__ = ["Pad", "TiedConv", "build_conv", "conv_of"]
+__all__ = ["Pad", "TiedConv", "build_conv", "conv_of", "is_plain"]
 
 _CONVS: Final[dict[bool, dict[int, Callable[..., nn.modules.conv._ConvNd]]]] = {
     False: {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d},
@@ -27,6 +27,12 @@ _FUNCTIONS: Final[dict[bool, dict[int, Callable[..., torch.Tensor]]]] = {
     False: {1: F.conv1d, 2: F.conv2d, 3: F.conv3d},
     True: {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d},
 }
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module is one convolution and nothing else: no class of a user's, no other padding than zeros."""
+    own = {TiedConv, *(kind for kinds in _CONVS.values() for kind in kinds.values())}
+    return type(module) in own and getattr(module, "padding_mode", "zeros") == "zeros"
 
 
 class Pad(nn.Module):

@@ -30,11 +30,13 @@ class Setting:
         device: of parameters and input.
         dtype: of every element.
         channels_last: the memory format of both; else contiguous.
+        contiguous_input: whether the input is contiguous all the same, as the first of a channels_last model may be.
     """
 
     device: torch.device
     dtype: torch.dtype
     channels_last: bool
+    contiguous_input: bool = False
 
     @classmethod
     def of(cls, conditions: Conditions) -> Setting:
@@ -44,7 +46,7 @@ class Setting:
 
     def in_format(self, *, channels_last: bool) -> Setting:
         """The same in the other memory format."""
-        return replace(self, channels_last=channels_last)
+        return replace(self, channels_last=channels_last, contiguous_input=False)
 
     def tree_call(self, tree: Node, shape: Shape) -> Callable[[], object]:
         """A call of the module of a tree on random input of this shape."""
@@ -76,7 +78,7 @@ class Setting:
     def random(self, shape: Shape) -> torch.Tensor:
         """Random values of this shape."""
         data = torch.randn(*shape.sizes, device=self.device, dtype=self.dtype)
-        return data.to(memory_format=self._layout)
+        return data if self.contiguous_input else data.to(memory_format=self._layout)
 
     @property
     def _layout(self) -> torch.memory_format:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from convcost.accounts.account import MOST_CHANGE, Account, account
@@ -63,11 +63,12 @@ class Asker:
 
     Args:
         conditions: of the timings.
+        contiguous_input: whether the input was contiguous whatever the conditions say of the parameters.
     """
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: Conditions, *, contiguous_input: bool = False) -> None:
         self._conditions = conditions
-        self._setting = Setting.of(conditions)
+        self._setting = replace(Setting.of(conditions), contiguous_input=contiguous_input)
         self._probe: Callable[[], object] | None = None
 
     def ask(self, tree: Node, shape: Shape, timing: Timing) -> Answer | str:
@@ -122,5 +123,5 @@ class Asker:
 
 
 def _is_of_the_row(suggestion: Suggestion, trial: Trial, timing: Timing) -> bool:
-    """Whether the row's call, timed again beside the alternative, still took the time of the row; else it says nothing."""
+    """Whether the row's call, timed again beside the alternative, still took the row's time; else it says nothing."""
     return suggestion.stage is not None or 1 / MOST_CHANGE < trial.before_s / timing.time_s < MOST_CHANGE
