@@ -88,19 +88,20 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         require_devices(options.devices)
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
     result = count_target(target, given, args, cross_check=cross_check, device=device)
-    code = 0 if result.agrees else DISAGREES
+    interrupted = False
     if options is not None:
         with ProgressLine() as progress:
             try:
                 for so_far in time_target(result, given, args, options, progress):
                     result = so_far
             except KeyboardInterrupt:
-                code = INTERRUPTED
+                interrupted = True
     shown = replace(arrange(result, depth=depth, sort=sort, top=top), columns=fields)
     deliver(shown, form, export, table_shown=False, payload=result.to_dict())
     if why and form is o.OutputFormat.table:
         print_blocks(why_layers_text(shown.layers))
     say(result.warnings, "note")
-    if code == INTERRUPTED:
+    if interrupted:
         say(["interrupted: what was not measured yet is left empty."], "note")
-    return code
+        return INTERRUPTED
+    return 0 if result.agrees else DISAGREES

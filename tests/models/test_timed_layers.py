@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from convcost.accounts.onednn_problem import Agreement
 from convcost.cli import main
 from convcost.nn.why import Asker
 
@@ -105,6 +107,20 @@ def test_a_layer_that_may_do_more_than_convolve_has_no_account_and_says_so(why: 
     assert (row["account"], row["hint"]) == (None, None)
     assert "may do more than convolve" in row["warning"]
     assert "note: 0: no account: this " in err
+
+
+def test_a_layer_that_is_another_for_onednn_fails_the_command(why: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Asker.ask
+
+    def of_another(self: Asker, *args: Any) -> Any:
+        answer = ask(self, *args)
+        other = Agreement(False, ("0: groups 1 here, 2 for oneDNN",), 1, 1)
+        return replace(answer, account=replace(answer.account, agreement=other))
+
+    monkeypatch.setattr(Asker, "ask", of_another)
+    code, result, _ = why("two")
+    assert code == 1
+    assert layers(result)["0"]["onednn_agrees"] is False
 
 
 def test_an_interrupt_keeps_every_time_and_the_accounts_that_are_done(
