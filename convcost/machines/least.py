@@ -15,7 +15,7 @@ from convcost.machines.bound import Work
 if TYPE_CHECKING:
     from convcost.conv import Layer
 
-__all__ = ["least_work"]
+__all__ = ["least_work", "seen_inside"]
 
 
 def least_work(layer: Layer, dtype: str) -> Work:
@@ -42,6 +42,11 @@ def least_work(layer: Layer, dtype: str) -> Work:
         read = read if conv.transposed else read * seen // around[axis]
     moved = elements - (unread - read) - (unused - weights)
     return Work(FLOPS_PER_MAC * products, moved * ITEMSIZE[dtype])
+
+
+def seen_inside(count: int, stride: int, offsets: range, limit: int) -> int:
+    """Of an axis of `limit` pixels, those that a tap of `count` windows lies on; see `_inside`."""
+    return _inside(count, stride, offsets, limit)[1]
 
 
 def _inside(count: int, stride: int, offsets: range, limit: int) -> tuple[int, int, int]:

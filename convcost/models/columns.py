@@ -39,7 +39,8 @@ MODEL_COLUMNS: Final = (
     Column(
         "bound_s",
         "bound.seconds",
-        "the least time that this machine could need, seconds",
+        "the least time that this machine could need for the arithmetic and the bytes that no kernel can leave out, "
+        "seconds; empty for views, identities and what else moves nothing for certain",
         "bound",
         human_time,
         width=80,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.conv import Layer, Shape
 from convcost.cost import FLOPS_PER_MAC
+from convcost.errors import ShapeError
 from convcost.machines.bound import Work
 from convcost.machines.least import least_work
 from convcost.models.columns import MODEL_COLUMNS
@@ -44,9 +45,12 @@ class Call:
         inputs: each tensor that goes in, as `1x16:int64`.
         weights: dtypes of its parameters.
         shares: the first call before it that used one of its parameters; None where there is none.
+        least_bytes: what no kernel can leave unmoved, less than the traffic where a call reads parts or works in place;
+            None where nobody can say, as of a view or of a class of the user's.
         uncounted: operations without a formula in it; its MACs are then a lower bound.
         time_s: of the layer alone; None where it was not timed.
-        bound: the time that cannot be beaten on this machine, of layers with MACs; None where it is not calibrated.
+        bound: the time that cannot be beaten on this machine; None where it is not calibrated, or where nothing is
+            known that the call cannot leave out.
         account: where the time of a convolution goes; None when not asked for.
         hint: what would make it faster; None when not asked for, or when nothing was found.
         note: why there is no account.
@@ -65,6 +69,7 @@ class Call:
     inputs: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     shares: str | None = None
+    least_bytes: int | None = None
     uncounted: int = 0
     time_s: float | None = None
     bound: Bound | None = None
@@ -85,18 +90,29 @@ class Call:
 
     @property
     def layer(self) -> Layer | None:
-        """The convolution on its input, where the call is exactly one with a batch."""
-        if self.conv is None or len(self.input_shape) != len(self.conv.kernel_size) + 2:
+        """The convolution on the call's own input, a single sample taken for a batch of one.
+
+        None where the call is no convolution, or not exactly one: a subclass, or a padding other than zeros, may have
+        changed what goes into it.
+        """
+        if self.conv is None or not 1 <= len(self.input_shape) - len(self.conv.kernel_size) <= 2:  # noqa: PLR2004 - (N,) C
             return None
-        batch, channels, *spatial = self.input_shape
-        return Layer(self.name, self.conv, Shape(batch, channels, tuple(spatial)))
+        alone = (1,) * (len(self.conv.kernel_size) + 2 - len(self.input_shape))
+        batch, channels, *spatial = *alone, *self.input_shape
+        try:
+            layer = Layer(self.name, self.conv, Shape(batch, channels, tuple(spatial)))
+        except ShapeError:
+            return None
+        return layer if layer.output.sizes == (*alone, *self.output_shape) else None
 
     def work(self, dtype: str) -> Work | None:
-        """What cannot be left out; None where there are no MACs."""
+        """What cannot be left out; None where nothing is known of it."""
         layer = self.layer
         if layer is not None:
             return least_work(layer, dtype)
-        return Work(self.flops, self.traffic_bytes, convolution=False) if self.macs else None
+        if not self.macs and not self.least_bytes:
+            return None
+        return Work(self.flops, self.least_bytes or 0, convolution=False)
 
     @property
     def attained(self) -> float | None:

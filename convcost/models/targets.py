@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from convcost.archive.storing import keep_model
-from convcost.conv import Conv
 from convcost.cost import ITEMSIZE
 from convcost.errors import ConvcostError
 from convcost.machines.bound import bound_of
@@ -16,7 +15,6 @@ from convcost.tree import Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from convcost.conv import Layer
     from convcost.inputs import Input
     from convcost.machines.machine import Machine
     from convcost.models.report import Call, ModelReport
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from convcost.nn.measure_model import Kind, ModelTiming
     from convcost.nn.why import Answer, Asker
     from convcost.request import TimingOptions
-    from convcost.timing import Conditions
+    from convcost.timing import Conditions, Timing
 
 __all__ = ["count_target", "load_forward", "time_target"]
 
@@ -141,15 +139,13 @@ def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str
     answers: dict[str, Answer | str] = {}
     rows = list(layers)
     for index, row in enumerate(layers):
-        layer, conditions = row.layer, row.conditions
-        if layer is None or not isinstance(layer.op, Conv) or conditions is None:
+        conditions = row.conditions
+        if row.conv is None or conditions is None:
             continue
         kind = timed.kinds[row.name]
         if kind.text not in answers:
             tell(f"looking into {row.name} ...")
-            answers[kind.text] = _no_account(kind, layer) or _asker(askers, conditions, kind).ask(
-                Stage(row.name, layer.op), layer.input, timed.layers[row.name]
-            )
+            answers[kind.text] = _answer(row, kind, timed.layers[row.name], conditions, askers)
         answer = answers[kind.text]
         if isinstance(answer, str):
             rows[index] = replace(row, note=answer)
@@ -158,24 +154,24 @@ def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str
         yield tuple(rows)
 
 
-def _asker(askers: dict[tuple[Conditions, bool], Asker], conditions: Conditions, kind: Kind) -> Asker:
-    """Who answers for layers under these conditions."""
+def _answer(
+    row: Call, kind: Kind, timing: Timing, conditions: Conditions, askers: dict[tuple[Conditions, bool], Asker]
+) -> Answer | str:
+    """The account of a fresh convolution, or why none stands for the row's."""
     from convcost.nn.why import Asker  # noqa: PLC0415 - the predicted table does without torch
 
+    layer = row.layer
+    if kind.obstacle is not None or layer is None or row.conv is None:
+        return f"no account: {kind.obstacle or f'this {row.op} may do more than convolve'}"
+    if conditions.dtype not in ITEMSIZE:
+        return f"no account: it computes in {' and '.join(kind.dtypes)}"
+    known = MEMORY_FORMATS if len(layer.input.spatial) == 2 else MEMORY_FORMATS[:1]  # noqa: PLR2004 - height and width
+    if kind.memory_format not in known:
+        return f"no account: its tensors are {kind.memory_format}"
     contiguous = kind.input_format == MEMORY_FORMATS[0]
     if (conditions, contiguous) not in askers:
         askers[conditions, contiguous] = Asker(conditions, contiguous_input=contiguous)
-    return askers[conditions, contiguous]
-
-
-def _no_account(kind: Kind, layer: Layer) -> str | None:
-    """Why a plain convolution, built anew, does not stand for a layer; None where it does."""
-    if kind.obstacle is not None:
-        return f"no account: {kind.obstacle}"
-    if len(kind.dtypes) != 1 or kind.dtypes[0] not in ITEMSIZE:
-        return f"no account: it computes in {' and '.join(kind.dtypes)}"
-    known = MEMORY_FORMATS if len(layer.input.spatial) == 2 else MEMORY_FORMATS[:1]  # noqa: PLR2004 - height and width
-    return None if kind.memory_format in known else f"no account: its tensors are {kind.memory_format}"
+    return askers[conditions, contiguous].ask(Stage(row.name, row.conv), layer.input, timing)
 
 
 def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, object]) -> Forward:

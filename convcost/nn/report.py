@@ -195,6 +195,7 @@ def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iter
             params=sum(map(_numel, own)),
             macs=count,
             traffic_bytes=row.traffic_bytes,
+            least_bytes=row.least_bytes,
             macs_share=count / total if total else None,
             conv=convs[0] if len(row.events) == 1 and convs else None,
             inputs=row.input_texts,

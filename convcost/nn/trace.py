@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from convcost.conv import Conv, Layer, Shape
 from convcost.cost import macs
 from convcost.inputs import Input
+from convcost.nn.least_traffic import least_bytes
 from convcost.nn.memory import Memory, storage_key
 from convcost.nn.ops import has_formula, is_convolution, is_free, macs_of
 from convcost.nn.shortcuts import shortcut
@@ -69,6 +70,7 @@ class Row:
     output_shape: tuple[int, ...] = ()
     weights: list[torch.Tensor] = field(default_factory=list)
     traffic_bytes: int = 0
+    least_bytes: int | None = None
     activation_bytes: int = 0
 
     @property
@@ -172,6 +174,9 @@ class Recorder(TorchDispatchMode):
         row.traffic_bytes = sum(map(_bytes, moved.values())) + sum(map(_bytes, outputs))
         keys = {storage_key(tensor) for tensor in outputs if tensor.layout == torch.strided and not tensor.is_nested}
         row.activation_bytes = sum(size for key, size in row.new.items() if key in keys)
+        if row.owner is not None:
+            made, computes = row.activation_bytes, any(event.macs for event in row.events)
+            row.least_bytes = least_bytes(row.owner, row.inputs, outputs, made=made, computes=computes)
         row.inputs = []
         self.rows.append(row)
 

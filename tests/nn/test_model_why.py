@@ -62,7 +62,7 @@ def test_every_convolution_has_an_account_that_sums_to_its_time_and_nothing_else
 def test_onednn_agrees_with_convolutions_on_one_to_three_axes_and_transposed_ones(result: dict[str, Any]) -> None:
     seen = {layer["name"]: layer["onednn_agrees"] for layer in result["layers"] if layer["account"] is not None}
     assert False not in seen.values()
-    assert all(layer["warning"] is None for layer in result["layers"])
+    assert not any("oneDNN" in (layer["warning"] or "") for layer in result["layers"])
 
 
 def test_why_without_times_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
