@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcost.errors import ConvcostError
+from convcost.signals import handled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Checkout", "checked_out", "handled"]
+__all__ = ["Checkout", "checked_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +167,3 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
     with handled(signal.SIGTERM, interrupt):
         yield
-
-
-@contextmanager
-def handled(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
-    """A signal's handler for a while; other threads than the main one keep what there is."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)

@@ -16,11 +16,11 @@ from convcost.budgets.budget import Budget, limits_from
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
-from convcost.cli.interrupts import interrupts_held
 from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say, write_out
 from convcost.columns import choose_columns
 from convcost.errors import ConvcostError, one_line
 from convcost.inputs import parse_arg, parse_input
+from convcost.signals import interrupts_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
