@@ -139,9 +139,7 @@ _MEND: Final = "mend the text there."
 
 def _syntax_mistake(error: Exception, data: bytes, text: str) -> Mistake:
     """What tomllib says, at its position."""
-    if not isinstance(
-        error, tomllib.TOMLDecodeError | RecursionError
-    ):  # Python's own word on a number, without a place
+    if not isinstance(error, (tomllib.TOMLDecodeError, RecursionError)):  # Python's own word on a number, placeless
         most = sys.get_int_max_str_digits()
         return Mistake(_longer_number(data, most), f"a number must have at most {most} digits; {_MEND}")
     what, _, where = str(error).rpartition(" (at ")

@@ -116,7 +116,7 @@ def read_lock(data: bytes, source: str, wanted: Collection[str], *, rewritten: b
             entry = _entry(_of(dict, "the entry", table))
         except _DamageError as error:
             told = f"{file.at(('budget', name), of_key=True)}: the lock of {name} is damaged: {error}"
-            step = f"write it anew with convcost check --update, or delete the entry [budget.{key_text(name)}]"
+            step = f"write it anew with convcost check --update, or {_deletion(name)}"
             if name not in wanted:
                 notes.append(f"{told}; it was not needed; {step} where no budget has this name any more.")
             elif not rewritten:
@@ -145,13 +145,14 @@ def _texts(data: bytes, file: TomlFile, wanted: Collection[str]) -> dict[str, st
             if text.startswith("[") and tomllib.loads(text) == {"budget": {name: tables[name]}}:
                 texts[name] = text
         if name not in texts and name not in wanted:
-            where, step = (
-                file.at(("budget", name), of_key=True),
-                f"delete the entry [budget.{key_text(name)}], or the lock.",
-            )
-            msg = f"{where}: the tables of {name} must stand together to be kept; {step}"
+            where = file.at(("budget", name), of_key=True)
+            msg = f"{where}: the tables of {name} must stand together to be kept; {_deletion(name)}, or the lock."
             raise ConvcostError(msg)
     return texts
+
+
+def _deletion(name: str) -> str:
+    return f"delete the entry [budget.{key_text(name)}]"
 
 
 class _DamageError(Exception):

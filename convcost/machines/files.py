@@ -81,7 +81,7 @@ def read_machine(path: Path) -> Machine:
 
 
 def save_machine(path: Path, machine: Machine) -> None:
-    """Write a machine file whole or not at all; the cache folder is made when it is missing.
+    """Write a machine file whole or not at all.
 
     Raises:
         ConvcostError: the folder cannot be written.

@@ -121,7 +121,7 @@ def _weights_dtype(loaded: Loaded) -> str:
 
 
 def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
-    """A row with its time, under its own dtype and memory format, and, where it has arithmetic, its bound."""
+    """A row with its time, under its own dtype and memory format, and its bound where one is known."""
     if row.name not in timed.layers:
         return replace(row, time_s=None)
     kind = timed.kinds[row.name]

@@ -197,10 +197,11 @@ def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float],
                     one = fastest(call, clock, each_s)
                 except RuntimeError:  # this device has no such arithmetic: no roof for it
                     continue
-                rate = max(rate, flops / one.seconds)
-                rates[name] = (flops / one.seconds, one.spread)
+                reached = flops / one.seconds
+                rates[name] = reached, one.spread
+                rate = max(rate, reached)
                 if name.startswith("matrix"):
-                    gemm = max(gemm, flops / one.seconds)
+                    gemm = max(gemm, reached)
         if not gemm:
             return None
         best = max(rates, key=lambda name: rates[name][0])
