@@ -13,12 +13,12 @@ from random_layers import comparisons, described
 
 import convcost
 from convcost import api
-from convcost.machines.files import MACHINE_VARIABLE
+from convcost.timing.machine_file import MACHINE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from convcost.comparison import Comparison
+    from convcost.comparison.result import Comparison
 
 LAYERS = 60
 SEED = 5

@@ -12,8 +12,8 @@ from processes import PYTHON
 from torch.utils.flop_counter import FlopCounterMode
 
 import convcost
-from convcost.nn.load import load_target
-from convcost.render.plain import plain_table
+from convcost.nn.load.target import load_target
+from convcost.text.plain import plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,15 +17,16 @@ from unittest import mock
 
 import torch
 
-from convcost import timing
-from convcost.budgets.budget import Limit, judge
 from convcost.budgets.findings import timing_found
-from convcost.budgets.forward_timing import summed_up
-from convcost.inputs import Input
-from convcost.models.targets import load_forward
-from convcost.nn.device import cpu_name, pin_allocator
-from convcost.nn.measure_forwards import measured_series
-from convcost.timing import RUN_TO_RUN, Sample, Series
+from convcost.budgets.limits import Limit
+from convcost.budgets.verdict import judge
+from convcost.nn.measure.device import cpu_name, pin_allocator
+from convcost.nn.measure.forwards import measured_series
+from convcost.text.inputs import Input
+from convcost.timing import statistics as timing
+from convcost.timing.forward_timing import summed_up
+from convcost.timing.statistics import RUN_TO_RUN, Sample, Series
+from convcost.workflows.model import load_forward
 
 PATH = Path(__file__).parent / "data" / "latency_pairs.json"
 PAIRS, SECONDS, RUNS = 60, 3.0, 100

@@ -13,7 +13,7 @@ from readme import write_between
 import convcost
 
 if TYPE_CHECKING:
-    from convcost.comparison import Comparison
+    from convcost.comparison.result import Comparison
 
 LAYERS = [
     (3, 64, 3, 112),

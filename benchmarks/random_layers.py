@@ -7,12 +7,12 @@ import random
 from typing import TYPE_CHECKING
 
 import convcost
-from convcost.errors import ShapeError
+from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from convcost.comparison import Comparison
+    from convcost.comparison.result import Comparison
 
 CHANNELS = (3, 16, 32, 64, 128, 256)
 BLOCKS = [name for name in convcost.BLOCKS if name != "shared-kernel"]

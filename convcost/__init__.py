@@ -2,10 +2,11 @@
 
 from convcost._version import __version__
 from convcost.api import check, compare, count, explain, history, register, separate
-from convcost.blocks import BLOCKS
-from convcost.conv import Conv, Layer, Shape
-from convcost.cost import Cost, cost, macs, params
-from convcost.errors import ConvcostError
+from convcost.convolution.conv import Conv, Layer
+from convcost.convolution.cost import Cost, cost, macs, params
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.shape import Shape
+from convcost.text.errors import ConvcostError
 
 __all__ = [
     "BLOCKS",

@@ -7,12 +7,13 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
-from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
-from convcost.errors import ConvcostError
-from convcost.filling import Watch, fill, ignore
-from convcost.request import Request, predict
-from convcost.sizes import pair, plain
-from convcost.spec import Spec
+from convcost.comparison.request import Request, predict
+from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.spec import Spec
+from convcost.text.errors import ConvcostError
+from convcost.text.sizes import pair, plain
+from convcost.workflows.compare import Watch, fill, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from convcost.archive.listing import History
-    from convcost.budgets.checking import CheckOptions
     from convcost.budgets.configuration import Configuration
     from convcost.budgets.result import CheckResult
-    from convcost.comparison import Comparison
-    from convcost.explanation import Explanation
-    from convcost.machines.machine import Machine
-    from convcost.matrices.separability import Factors
+    from convcost.comparison.explanation import Explanation
+    from convcost.comparison.result import Comparison
+    from convcost.comparison.rows import Row
+    from convcost.convolution.registry import Value
+    from convcost.kernels.separability import Factors
     from convcost.models.report import ModelReport
-    from convcost.registry import Value
-    from convcost.rows import Row
+    from convcost.timing.machine import Machine
+    from convcost.workflows.check import CheckOptions
 
 __all__ = [
     "Watch",
@@ -278,7 +279,7 @@ def count(
     Raises:
         ConvcostError: the module refuses its input, or needs the values of a tensor; the message says where.
     """
-    from convcost.nn.report import report  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.count.model_report import report  # noqa: PLC0415 - import convcost does without torch
 
     inputs = (inputs,) if hasattr(inputs, "shape") else inputs  # a single tensor is one input, not a batch of them
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
@@ -310,16 +311,11 @@ def calibrate(
     import time  # noqa: PLC0415 - an argument of `compare` has its name
 
     start = time.perf_counter()  # importing torch is part of the time
-    from convcost.machines.files import (  # noqa: PLC0415 - import convcost does without them
-        default_path,
-        machine_text,
-        parse_machine,
-        save_machine,
-    )
-    from convcost.nn.calibrate import calibrate as measure_machine  # noqa: PLC0415 - import convcost does without torch
-    from convcost.nn.device import resolve_device  # noqa: PLC0415 - the same
-    from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who write
-    from convcost.render.progress import progress_bar  # noqa: PLC0415 - the same
+    from convcost.nn.measure.device import resolve_device  # noqa: PLC0415 - the same
+    from convcost.nn.measure.machine import calibrate as measure_machine  # noqa: PLC0415 - import convcost does without torch
+    from convcost.system.whole_files import require_writable  # noqa: PLC0415 - only for those who write
+    from convcost.text.progress_bar import progress_bar  # noqa: PLC0415 - the same
+    from convcost.timing.machine_file import default_path, machine_text, parse_machine, save_machine  # noqa: PLC0415 - import convcost does without them
 
     path = Path(out) if out is not None else default_path(resolve_device(device).type)
     require_writable(path, what="machine", make_folder=out is None)
@@ -361,8 +357,8 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
         ConvcostError: no configuration, or one with mistakes, each with line and column; no such budget or revision;
             both base and update.
     """
-    from convcost.budgets.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - import convcost does without pydantic
     from convcost.budgets.config_files import load_configuration  # noqa: PLC0415 - the same
+    from convcost.workflows.check import CheckOptions, choose_budgets  # noqa: PLC0415 - import convcost does without pydantic
 
     options = CheckOptions(base, strict, update, time_budget, store=store)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
@@ -376,7 +372,7 @@ def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
         result: that was timed; a device that is not calibrated gets no plot.
         width: of the text, characters.
     """
-    from convcost.render.roofline import roofline  # noqa: PLC0415 - only for those who ask for it
+    from convcost.timing.roofline import roofline  # noqa: PLC0415 - only for those who ask for it
 
     plots = []
     for device, machine in result.machines.items():
@@ -396,9 +392,10 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     Raises:
         ConvcostError: as `check`.
     """
-    from convcost.budgets.checking import check_budgets, updated_lock  # noqa: PLC0415 - import convcost does without pydantic
-    from convcost.budgets.config_files import Lock, load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
-    from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who ask for it
+    from convcost.budgets.config_files import load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
+    from convcost.budgets.lock import Lock  # noqa: PLC0415 - the same
+    from convcost.system.whole_files import require_writable  # noqa: PLC0415 - only for those who ask for it
+    from convcost.workflows.check import check_budgets, updated_lock  # noqa: PLC0415 - import convcost does without pydantic
 
     path = lock_path(configuration)
     names = [budget.name for budget in configuration.budgets]
@@ -429,9 +426,9 @@ def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *,
     Raises:
         ConvcostError: a quantity of another kind, or no limit.
     """
-    from convcost.budgets.budget import Budget, limits_from  # noqa: PLC0415 - import convcost does without them
-    from convcost.budgets.checking import CheckOptions, judge_report  # noqa: PLC0415 - the same
+    from convcost.budgets.limits import Budget, limits_from  # noqa: PLC0415 - import convcost does without them
     from convcost.budgets.result import CheckResult  # noqa: PLC0415 - the same
+    from convcost.workflows.check import CheckOptions, judge_report  # noqa: PLC0415 - the same
 
     budget = Budget(report.target, report.target, Path.cwd(), limits=limits_from(maxima))
     return CheckResult("", (judge_report(budget, report, options=CheckOptions(strict=strict)),), strict)
@@ -501,7 +498,7 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
     Raises:
         ConvcostError: something that is no operator, or one that has a formula.
     """
-    from convcost.nn.ops import register as remember  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.count.operator_formulas import register as remember  # noqa: PLC0415 - import convcost does without torch
 
     return remember(op)
 
@@ -531,21 +528,21 @@ def separate(kernel: object) -> Factors:
     >>> round(convcost.separate([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).error, 3)  # (√6 - 2) / √20
     0.101
     """
-    from convcost.matrices.separability import best_factors  # noqa: PLC0415 - import convcost does without fractions
+    from convcost.kernels.separability import best_factors  # noqa: PLC0415 - import convcost does without fractions
 
     return best_factors(kernel)
 
 
 def explain_row(row: Row) -> Explanation:
     """The derivation behind a row of a comparison."""
-    from convcost.explanation import explain_block  # noqa: PLC0415 - a table does without
+    from convcost.comparison.explanation import explain_block  # noqa: PLC0415 - a table does without
 
     return explain_block(row.placed, row.baseline)
 
 
 def list_blocks() -> str:
     """The catalogue as a table: each block with its MACs over those of standard, what it is, and its paper."""
-    from convcost.render.plain import aligned  # noqa: PLC0415 - only for those who print it
+    from convcost.text.plain import aligned  # noqa: PLC0415 - only for those who print it
 
     lines = [
         (block.name, explain(block.name, 64, 64, 3).ratio_symbols or "", block.summary, block.paper)
@@ -556,8 +553,8 @@ def list_blocks() -> str:
 
 def list_kernels() -> str:
     """The named kernels as a table: each with its parameters and their defaults, what it is, and its source."""
-    from convcost.matrices.named import KERNELS  # noqa: PLC0415 - import convcost does without fractions
-    from convcost.render.plain import aligned  # noqa: PLC0415 - only for those who print it
+    from convcost.kernels.named import KERNELS  # noqa: PLC0415 - import convcost does without fractions
+    from convcost.text.plain import aligned  # noqa: PLC0415 - only for those who print it
 
     lines = [(kernel.name, kernel.parameters, kernel.summary, kernel.source) for kernel in KERNELS.values()]
     return aligned(("kernel", "parameters", "what it is", "source"), lines, left=4)

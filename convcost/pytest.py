@@ -78,7 +78,7 @@ def assert_cost(  # noqa: PLR0913 - a model, its inputs and its limits
 
 def _layers(report: ModelReport) -> tuple[str, ...]:
     """The table of the layers, the largest alone when there are many, and the totals."""
-    from convcost.render.plain import plain_table  # noqa: PLC0415 - only for a failure
+    from convcost.text.plain import plain_table  # noqa: PLC0415 - only for a failure
 
     rows = report.layers
     if len(rows) > SHOWN:

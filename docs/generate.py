@@ -12,10 +12,10 @@ from convcost import BLOCKS, explain
 from convcost.archive.columns import HISTORY_COLUMNS
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
-from convcost.columns import COMPARE_COLUMNS
-from convcost.matrices.columns import KERNEL_COLUMNS, LAYER_COLUMNS
-from convcost.matrices.named import KERNELS
+from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.kernels.named import KERNELS
 from convcost.models.columns import MODEL_COLUMNS
+from convcost.text.columns import COMPARE_COLUMNS
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"

@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from convcost.cost import params
-from convcost.networks.between import Norm
-from convcost.networks.files import read_packaged_network
+from convcost.convolution.cost import params
+from convcost.convolution.other_layers import Norm
+from convcost.models.network_file import read_packaged_network
 
 PAGE = Path(__file__).with_name("published.md")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convcost.archive.database import add
 from convcost.archive.session import Entry, Session, Setup
-from convcost.timing import Conditions, Timing
+from convcost.timing.statistics import Conditions, Timing
 
 __all__ = ["CONDITIONS", "SETUP", "entry", "replace", "session", "timing"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcost.budgets.lock import Entry, LayerCost
+from convcost.budgets.layer_cost import Entry, LayerCost
 
 
 def conv(name: str, channels: str, kernel: str = "3x3", size: int = 8, groups: int = 1) -> LayerCost:

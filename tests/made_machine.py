@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convcost.machines.machine import Identity, Level, Machine, Noise, Overhead, Peak
+from convcost.timing.machine import Identity, Level, Machine, Noise, Overhead, Peak
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.algebra import Monomial, Symbol, factored, monomial
-from convcost.formula import Factor, Product
+from convcost.convolution.algebra import Monomial, Symbol, factored, monomial
+from convcost.convolution.formula import Factor, Product
 
 SIZES = st.integers(min_value=1, max_value=10**6)
 

@@ -1,10 +1,11 @@
 import pytest
 
-from convcost.allowance import allow, effort, memory_bytes, smaller_shapes
-from convcost.blocks import BLOCKS
-from convcost.conv import Add, Conv, Layer, Shape
-from convcost.spec import Spec
-from convcost.tree import Stage, place
+from convcost.convolution.conv import Add, Conv, Layer
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.shape import Shape
+from convcost.convolution.spec import Spec
+from convcost.convolution.tree import Stage, place
+from convcost.nn.count.size_limit import allow, effort, memory_bytes, smaller_shapes
 
 STANDARD = Stage("conv", Conv(512, 512, 3, padding="same"))
 

@@ -5,10 +5,11 @@ from math import prod
 import numpy as np
 import pytest
 
-from convcost.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS
-from convcost.cost import cost, macs, params
-from convcost.spec import Spec
-from convcost.tree import place, stages
+from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.convolution.cost import cost, macs, params
+from convcost.convolution.registry import BLOCKS, PARAMETERS
+from convcost.convolution.spec import Spec
+from convcost.convolution.tree import place, stages
 
 PLAIN = Spec(8, 16, (3, 3), 12, 10, batch=2)
 

@@ -2,8 +2,9 @@ import re
 
 import pytest
 
-from convcost.conv import Add, Conv, Layer, Shape, with_padding
-from convcost.errors import ConvcostError, ShapeError
+from convcost.convolution.conv import Add, Conv, Layer, with_padding
+from convcost.convolution.shape import Shape
+from convcost.text.errors import ConvcostError, ShapeError
 
 
 def output(n, k, s=1, padding="same", d=1):

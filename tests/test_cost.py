@@ -1,7 +1,8 @@
 import pytest
 
-from convcost.conv import Add, Conv, Layer, Shape
-from convcost.cost import Cost, cost, macs, params, traffic_elements
+from convcost.convolution.conv import Add, Conv, Layer
+from convcost.convolution.cost import Cost, cost, macs, params, traffic_elements
+from convcost.convolution.shape import Shape
 
 
 def layer(conv, batch=1, spatial=(12, 10)):

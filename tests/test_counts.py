@@ -1,6 +1,6 @@
 import pytest
 
-from convcost.counts import Difference
+from convcost.comparison.counts import Difference
 
 
 @pytest.mark.parametrize(

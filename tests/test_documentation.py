@@ -13,12 +13,12 @@ import torch
 import yaml
 from made_machine import machine
 
-from convcost.blocks import BLOCKS
 from convcost.cli import main
-from convcost.columns import COMPARE_COLUMNS
-from convcost.machines.files import save_machine
-from convcost.matrices.named import KERNELS
-from convcost.nn.here import identity
+from convcost.convolution.registry import BLOCKS
+from convcost.kernels.named import KERNELS
+from convcost.nn.measure.this_machine import identity
+from convcost.text.columns import COMPARE_COLUMNS
+from convcost.timing.machine_file import save_machine
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,10 +7,11 @@ import pytest
 
 import convcost
 from convcost.api import explain_row
-from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
+from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.convolution.registry import BLOCKS
 
 if TYPE_CHECKING:
-    from convcost.explanation import Explanation
+    from convcost.comparison.explanation import Explanation
 
 SHAPES = {
     "plain": {"in_channels": 8, "out_channels": 16, "kernel_size": 3, "height": 12},

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from convcost.conv import Conv, Layer, Shape
-from convcost.cost import macs
-from convcost.errors import ConvcostError
-from convcost.formula import Factor, Product, Sum, add, holds, multiply
+from convcost.convolution.conv import Conv, Layer
+from convcost.convolution.cost import macs
+from convcost.convolution.formula import Factor, Product, Sum, add, holds, multiply
+from convcost.convolution.shape import Shape
+from convcost.text.errors import ConvcostError
 
 
 def layer(spatial=(224, 224), channels=64, out_channels=64, batch=1):

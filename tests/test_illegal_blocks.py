@@ -3,10 +3,10 @@ from fractions import Fraction
 
 import pytest
 
-from convcost.blocks import BLOCKS, find_block
-from convcost.errors import ConvcostError, ShapeError
-from convcost.spec import Spec
-from convcost.tree import place
+from convcost.convolution.registry import BLOCKS, find_block
+from convcost.convolution.spec import Spec
+from convcost.convolution.tree import place
+from convcost.text.errors import ConvcostError, ShapeError
 
 PLAIN = Spec(8, 16, (3, 3), 12, 10, batch=2)
 

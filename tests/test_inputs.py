@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.errors import ConvcostError
-from convcost.inputs import Input, parse_arg, parse_input
-from convcost.networks.network import parse_network
+from convcost.models.network import parse_network
+from convcost.text.errors import ConvcostError
+from convcost.text.inputs import Input, parse_arg, parse_input
 
 NETWORK = """
 name = "tiny"

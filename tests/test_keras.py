@@ -8,11 +8,12 @@ import keras
 import pytest
 import torch
 
-from convcost.blocks import BLOCKS
-from convcost.conv import Conv, Shape
-from convcost.cost import cost, params
-from convcost.spec import Spec
-from convcost.tree import place
+from convcost.convolution.conv import Conv
+from convcost.convolution.cost import cost, params
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.shape import Shape
+from convcost.convolution.spec import Spec
+from convcost.convolution.tree import place
 
 KERNELS = [(1, 1), (3, 3), (2, 2), (4, 3), (5, 2)]
 STRIDES = [1, 2, 3]  # Keras takes one stride for both axes of a depthwise convolution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.networks.files import read_packaged_network
+from convcost.models.network_file import read_packaged_network
 
 
 @pytest.mark.parametrize(

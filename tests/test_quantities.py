@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.errors import ConvcostError
-from convcost.quantities import BYTES, FLOPS, MACS, PARAMS, SECONDS, generous, parse_percent, quantity
+from convcost.text.errors import ConvcostError
+from convcost.text.quantities import BYTES, FLOPS, MACS, PARAMS, SECONDS, generous, parse_percent, quantity
 
 PREFIXES = {
     "": 1,

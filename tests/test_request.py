@@ -6,11 +6,12 @@ from fractions import Fraction
 import pytest
 
 import convcost
-from convcost.blocks import BLOCKS, DEFAULT_BLOCKS
 from convcost.cli import main
-from convcost.comparison import Comparison
-from convcost.request import Request, predict
-from convcost.spec import Spec
+from convcost.comparison.request import Request, predict
+from convcost.comparison.result import Comparison
+from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.spec import Spec
 
 SMALLER = "take a smaller kernel or more padding."
 
@@ -138,7 +139,7 @@ def test_the_command_that_a_result_names_gives_the_same_rows(capsys: pytest.Capt
     comparison = Comparison(predict(request).rows, request.command, request.settings)
     words = shlex.split(request.command)[1:]
     assert main([*words, "--format", "csv"]) == 0
-    from convcost.render.export import TEXT_FORMATS  # noqa: PLC0415 - the one test that needs it
+    from convcost.text.export import TEXT_FORMATS  # noqa: PLC0415 - the one test that needs it
 
     assert capsys.readouterr().out == TEXT_FORMATS["csv"](comparison.to_frame())
 

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from convcost.timing import Sample, Series, Timing, median_interval, quantile, quiet_rounds, summarise
+from convcost.timing.statistics import Sample, Series, Timing, median_interval, quantile, quiet_rounds, summarise
 
 MS = 1e-3
 

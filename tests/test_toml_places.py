@@ -10,8 +10,8 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convcost.errors import ConvcostError
-from convcost.toml_places import Place, parse_toml
+from convcost.text.errors import ConvcostError
+from convcost.text.toml_places import Place, parse_toml
 
 TEXT = """\
 a = 1

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.errors import ConvcostError
-from convcost.toml_text import value_text
+from convcost.text.errors import ConvcostError
+from convcost.text.toml import value_text
 
 VALUES = st.recursive(
     st.one_of(st.integers(), st.booleans(), st.floats(allow_nan=False), st.text(max_size=8)),

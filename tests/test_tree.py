@@ -3,9 +3,10 @@ import re
 import numpy as np
 import pytest
 
-from convcost.conv import Add, Conv, Shape
-from convcost.errors import ShapeError
-from convcost.tree import Concat, Residual, Split, Stage, chain, place, stages
+from convcost.convolution.conv import Add, Conv
+from convcost.convolution.shape import Shape
+from convcost.convolution.tree import Concat, Residual, Split, Stage, chain, place, stages
+from convcost.text.errors import ShapeError
 
 INPUT = Shape(2, 8, (6, 5))
 

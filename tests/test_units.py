@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.units import (
+from convcost.text.units import (
     DECIMAL_PREFIXES,
     human_bytes,
     human_count,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import convcost
-from convcost.machines.bound import Bound
-from convcost.timing import Conditions, Timing
-from convcost.verdict import verdict
+from convcost.comparison.verdict import verdict
+from convcost.timing.bound import Bound
+from convcost.timing.statistics import Conditions, Timing
 
 if TYPE_CHECKING:
-    from convcost.rows import Row
+    from convcost.comparison.rows import Row
 
 CONDITIONS = Conditions("cpu", "float32", 1, "contiguous", False, "pinned", "2", "a CPU")
 

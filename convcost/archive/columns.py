@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from convcost.archive.moment import show_date
-from convcost.columns import Column, timing_speedup_text
-from convcost.sizes import format_sizes
-from convcost.units import human_count, human_share, human_time
+from convcost.text.columns import Column, timing_speedup_text
+from convcost.text.dates import show_date
+from convcost.text.sizes import format_sizes
+from convcost.text.units import human_count, human_share, human_time
 
 if TYPE_CHECKING:
     from convcost.archive.session import Stored

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from convcost.archive import schema
 from convcost.archive.rows import NoTimingError
-from convcost.errors import ConvcostError
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

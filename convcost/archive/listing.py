@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.archive.columns import HISTORY_COLUMNS
-from convcost.columns import records
-from convcost.shape import require_at_least
-from convcost.units import number_of
+from convcost.convolution.shape import require_at_least
+from convcost.text.columns import records
+from convcost.text.units import number_of
 
 if TYPE_CHECKING:
     from convcost.archive.filters import Filters
     from convcost.archive.session import Stored
-    from convcost.columns import Column
+    from convcost.text.columns import Column
 
 __all__ = ["History", "list_history"]
 
@@ -60,19 +60,19 @@ class History:
 
     def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
         """The rows as a pandas DataFrame with the columns of the CSV."""
-        from convcost.render.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
+        from convcost.text.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
 
         return frame(self.columns, self.rows)
 
     def _repr_html_(self) -> str:
         """The rows as a notebook shows them."""
-        from convcost.render.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
+        from convcost.text.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
 
         return notebook(self.columns, self.rows, self.verdicts)
 
     def __str__(self) -> str:
         """The plain table."""
-        from convcost.render.plain import plain_table  # noqa: PLC0415 - only for those who print it
+        from convcost.text.plain import plain_table  # noqa: PLC0415 - only for those who print it
 
         return f"{self.head}\n{plain_table(self.columns, self.rows)}"
 

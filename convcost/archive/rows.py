@@ -7,8 +7,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convcost.archive.session import Entry, Session, Setup, Stored
-from convcost.sizes import format_sizes
-from convcost.timing import Conditions, Timing
+from convcost.text.sizes import format_sizes
+from convcost.timing.statistics import Conditions, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from convcost.timing import Conditions, Timing
+    from convcost.timing.statistics import Conditions, Timing
 
     Sizes: TypeAlias = tuple[int, ...]
 

@@ -9,22 +9,22 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.archive.moment import now, show_date
 from convcost.archive.session import Entry, Session
-from convcost.errors import ConvcostError
+from convcost.text.dates import now, show_date
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from convcost.budgets.limits import Budget
-    from convcost.matrices.demonstration import Candidate
-    from convcost.matrices.row import KernelRow
+    from convcost.comparison.request import Request, TimingOptions
+    from convcost.comparison.rows import Placed
+    from convcost.kernels.demonstration import Candidate
+    from convcost.kernels.row import KernelRow
     from convcost.models.report import Call, ModelReport
-    from convcost.nn.measure import Measured
-    from convcost.nn.measure_model import ModelTiming
-    from convcost.request import Request, TimingOptions
-    from convcost.rows import Placed
-    from convcost.timing import Conditions, Timing
+    from convcost.nn.measure.blocks import Measured
+    from convcost.nn.measure.models import ModelTiming
+    from convcost.timing.statistics import Conditions, Timing
 
 __all__ = ["FORWARD", "NOTHING", "Recalled", "keep", "keep_check", "keep_kernel", "keep_model", "recall"]
 
@@ -86,7 +86,7 @@ def recall(blocks: Sequence[Placed], request: Request, device: str, budget_s: fl
     Raises:
         ConvcostError: a device or a number of threads that this machine does not have.
     """
-    from convcost.nn.measure import Measured, conditions_for  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.measure.blocks import Measured, conditions_for  # noqa: PLC0415 - the predicted table does without torch
 
     conditions, _ = conditions_for(request, device)
     names = {_identity(one): one.block.name for one in blocks}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from convcost.budgets.layer_matching import match_layers
-from convcost.units import human_count, human_percent, number_of
+from convcost.text.units import human_count, human_percent, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

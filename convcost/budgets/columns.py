@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from convcost.columns import Column
-from convcost.units import human_percent
+from convcost.text.columns import Column
+from convcost.text.units import human_percent
 
 if TYPE_CHECKING:
     from convcost.budgets.metric_row import MetricRow

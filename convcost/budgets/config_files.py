@@ -7,21 +7,21 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convcost.budgets.budget import METRICS
 from convcost.budgets.configuration import read_budgets
+from convcost.budgets.limits import METRICS
 from convcost.budgets.lock import Lock, key_text, lock_text, read_lock
-from convcost.errors import ConvcostError
-from convcost.quantities import generous
-from convcost.render.files import require_writable, write_whole
-from convcost.toml_places import parse_toml
-from convcost.toml_text import value_text
+from convcost.system.whole_files import require_writable, write_whole
+from convcost.text.errors import ConvcostError
+from convcost.text.quantities import generous
+from convcost.text.toml import value_text
+from convcost.text.toml_places import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from convcost.budgets.budget import Budget
     from convcost.budgets.configuration import Configuration
-    from convcost.budgets.lock import Entry
+    from convcost.budgets.layer_cost import Entry
+    from convcost.budgets.limits import Budget
     from convcost.models.report import Totals
 
 __all__ = [

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.budgets.budget import METRICS
-from convcost.errors import ConvcostError
-from convcost.quantities import quantity
+from convcost.budgets.limits import METRICS
+from convcost.text.errors import ConvcostError
+from convcost.text.quantities import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from decimal import Decimal
 
-    from convcost.quantities import Kind
-    from convcost.toml_places import Key
+    from convcost.text.quantities import Kind
+    from convcost.text.toml_places import Key
 
 __all__ = ["broken_rules"]
 

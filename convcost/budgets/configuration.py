@@ -16,21 +16,21 @@ from pydantic import (
     create_model,
 )
 
-from convcost.budgets.budget import METRICS, Budget, Limit
 from convcost.budgets.config_rules import broken_rules
-from convcost.errors import ConvcostError, as_text, did_you_mean
-from convcost.inputs import TARGET_RULE, is_target, parse_input
-from convcost.quantities import SECONDS, parse_percent, quantity
-from convcost.request import DEVICE_RULE, is_device
-from convcost.toml_places import Mistake, TomlError
+from convcost.budgets.limits import METRICS, Budget, Limit
+from convcost.comparison.request import DEVICE_RULE, is_device
+from convcost.text.errors import ConvcostError, as_text, did_you_mean
+from convcost.text.inputs import TARGET_RULE, is_target, parse_input
+from convcost.text.quantities import SECONDS, parse_percent, quantity
+from convcost.text.toml_places import Mistake, TomlError
 
 if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-    from convcost.inputs import Input
-    from convcost.quantities import Kind
-    from convcost.toml_places import Key, TomlFile
+    from convcost.text.inputs import Input
+    from convcost.text.quantities import Kind
+    from convcost.text.toml_places import Key, TomlFile
 
 __all__ = ["Configuration", "ConfigurationError", "read_budgets", "schema"]
 

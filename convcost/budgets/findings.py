@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convcost.budgets.budget import Found
 from convcost.budgets.changes import recounted
+from convcost.budgets.finding import Found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from convcost.budgets.budget import Limit
     from convcost.budgets.changes import Change
-    from convcost.budgets.forward_timing import ForwardTiming
     from convcost.budgets.layer_cost import Entry
+    from convcost.budgets.limits import Limit
+    from convcost.timing.forward_timing import ForwardTiming
 
 __all__ = ["counted_found", "timing_found"]
 
@@ -39,7 +39,7 @@ def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Seq
 
 def _recounted_part(metric: str, changes: Sequence[Change]) -> int:
     """Of the growth of a metric, what the counter alone added."""
-    from convcost.cost import FLOPS_PER_MAC  # noqa: PLC0415 - beside its one use
+    from convcost.convolution.cost import FLOPS_PER_MAC  # noqa: PLC0415 - beside its one use
 
     return {"macs": 1, "flops": FLOPS_PER_MAC}.get(metric, 0) * recounted(changes)
 

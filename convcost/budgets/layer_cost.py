@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from convcost.sizes import format_sizes
+from convcost.text.sizes import format_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +106,7 @@ class Entry:
     @property
     def flops(self) -> int:
         """2 a MAC."""
-        from convcost.cost import FLOPS_PER_MAC  # noqa: PLC0415 - beside its one use
+        from convcost.convolution.cost import FLOPS_PER_MAC  # noqa: PLC0415 - beside its one use
 
         return FLOPS_PER_MAC * self.macs
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from convcost.errors import ConvcostError
-from convcost.quantities import BYTES, FLOPS, MACS, PARAMS, SECONDS, quantity
-from convcost.units import human_bytes, human_count, human_time, thousands
+from convcost.text.errors import ConvcostError
+from convcost.text.quantities import BYTES, FLOPS, MACS, PARAMS, SECONDS, quantity
+from convcost.text.units import human_bytes, human_count, human_time, thousands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from decimal import Decimal
     from pathlib import Path
 
-    from convcost.inputs import Input
-    from convcost.quantities import Kind
+    from convcost.text.inputs import Input
+    from convcost.text.quantities import Kind
 
 __all__ = ["METRICS", "Budget", "Limit", "Metric", "limits_from"]
 

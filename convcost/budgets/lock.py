@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.budgets.layer_cost import COUNTER, Entry, LayerCost, entry_of
-from convcost.errors import ConvcostError, as_text
-from convcost.toml_places import parse_toml
+from convcost.text.errors import ConvcostError, as_text
+from convcost.text.toml_places import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from convcost.toml_places import TomlFile
+    from convcost.text.toml_places import TomlFile
 
 __all__ = ["COUNTER", "Entry", "LayerCost", "Lock", "entry_of", "key_text", "lock_text", "quoted", "read_lock"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from convcost.budgets.budget import Judgement
     from convcost.budgets.result import BudgetResult
-    from convcost.timing import Conditions
+    from convcost.budgets.verdict import Judgement
+    from convcost.timing.statistics import Conditions
 
 __all__ = ["MetricRow"]
 

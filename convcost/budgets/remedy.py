@@ -7,20 +7,20 @@ from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from convcost.blocks import BLOCKS
-from convcost.cost import FLOPS_PER_MAC
-from convcost.errors import ConvcostError
-from convcost.rows import place_block
-from convcost.sizes import pair
-from convcost.spec import Spec
+from convcost.comparison.rows import place_block
+from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.spec import Spec
+from convcost.text.errors import ConvcostError
+from convcost.text.sizes import pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from convcost.budgets.changes import Change
     from convcost.budgets.layer_cost import Entry, LayerCost
-    from convcost.cost import Cost
-    from convcost.rows import Placed
+    from convcost.comparison.rows import Placed
+    from convcost.convolution.cost import Cost
 
     Group: TypeAlias = tuple[LayerCost, ...]
     """Calls that use the same parameters."""

@@ -5,24 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.budgets.budget import METRICS
 from convcost.budgets.changes import renamed_summary
 from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS
+from convcost.budgets.limits import METRICS
 from convcost.budgets.metric_row import MetricRow
-from convcost.columns import records
-from convcost.errors import one_line
-from convcost.units import number_of
+from convcost.text.columns import records
+from convcost.text.errors import one_line
+from convcost.text.units import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from convcost.budgets.budget import Budget, Judgement
     from convcost.budgets.changes import Change
     from convcost.budgets.layer_cost import Entry
+    from convcost.budgets.limits import Budget
     from convcost.budgets.remedy import Remedy
-    from convcost.columns import Column
+    from convcost.budgets.verdict import Judgement
     from convcost.models.report import Uncounted
-    from convcost.timing import Conditions
+    from convcost.text.columns import Column
+    from convcost.timing.statistics import Conditions
 
 __all__ = ["BudgetResult", "CheckResult", "remedy_text"]
 
@@ -269,13 +270,13 @@ class CheckResult:
 
     def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
         """One row a metric, as a pandas DataFrame."""
-        from convcost.render.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
+        from convcost.text.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
 
         return frame(self.columns, self.rows)
 
     def _repr_html_(self) -> str:
         """The verdicts as a notebook shows them."""
-        from convcost.render.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
+        from convcost.text.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
 
         return notebook(self.columns, self.rows, self.verdicts)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.budgets.limits import METRICS
-from convcost.units import human_percent, human_time, number_of
+from convcost.text.units import human_percent, human_time, number_of
 
 if TYPE_CHECKING:
-    from convcost.budgets.found import Found
+    from convcost.budgets.finding import Found
     from convcost.budgets.limits import Limit, Metric
 
 __all__ = ["Ruling", "Verdict", "fall_under_lock", "judge_growth", "judge_max", "judge_min", "told_apart"]

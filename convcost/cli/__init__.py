@@ -15,7 +15,7 @@ from typer.main import get_command
 from convcost._version import __version__
 from convcost.cli.exit_codes import INTERRUPTED, WRONG
 from convcost.cli.output import close_stdout, complain, is_terminal, write_out
-from convcost.errors import ConvcostError, one_line
+from convcost.text.errors import ConvcostError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

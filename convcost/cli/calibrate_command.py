@@ -10,10 +10,10 @@ import typer
 
 from convcost import api
 from convcost.cli.output import is_terminal, say, write_out
-from convcost.errors import ConvcostError
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from convcost.machines.machine import Machine
+    from convcost.timing.machine import Machine
 
 __all__ = ["calibrate_command"]
 

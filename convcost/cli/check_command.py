@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convcost import api
-from convcost.budgets.budget import Budget, limits_from
 from convcost.budgets.columns import CHECK_COLUMNS
+from convcost.budgets.limits import Budget, limits_from
 from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
 from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say, write_out
-from convcost.columns import choose_columns
-from convcost.errors import ConvcostError, one_line
-from convcost.inputs import parse_arg, parse_input
-from convcost.signals import interrupts_held
+from convcost.system.signals import interrupts_held
+from convcost.text.columns import choose_columns
+from convcost.text.errors import ConvcostError, one_line
+from convcost.text.inputs import parse_arg, parse_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,13 +105,13 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
 
     Example: convcost check network:mobilenet_v1 --max-params 4.3M --max-macs 580M
     """
-    from convcost.budgets.checking import CheckOptions, choose_budgets  # noqa: PLC0415 - help does without pydantic
     from convcost.budgets.config_files import load_configuration  # noqa: PLC0415 - the same
     from convcost.budgets.configuration import Configuration  # noqa: PLC0415 - the same
+    from convcost.workflows.check import CheckOptions, choose_budgets  # noqa: PLC0415 - help does without pydantic
 
     refuse_exports(export)
     if junit is not None:
-        from convcost.render.files import require_writable  # noqa: PLC0415 - only for those who ask for it
+        from convcost.system.whole_files import require_writable  # noqa: PLC0415 - only for those who ask for it
 
         require_writable(junit, what="--junit")
     fields = choose_columns(CHECK_COLUMNS, columns)
@@ -192,8 +192,8 @@ def _name(target: str) -> str:
 
 
 def _init(budget: Budget, config: Path | None) -> int:
-    from convcost.budgets.checking import count_budget  # noqa: PLC0415 - help does without pydantic
     from convcost.budgets.config_files import first_path, relative_target, write_first  # noqa: PLC0415 - the same
+    from convcost.workflows.budgeted_model import count_budget  # noqa: PLC0415 - help does without pydantic
 
     path = first_path(config)
     folder = path.resolve().parent
@@ -228,7 +228,7 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
 
     if junit is not None:
         from convcost.budgets.reports.junit import write_junit  # noqa: PLC0415 - the same
-        from convcost.render.files import write_whole  # noqa: PLC0415 - only for those who ask for it
+        from convcost.system.whole_files import write_whole  # noqa: PLC0415 - only for those who ask for it
 
         write_whole(junit, lambda path: write_junit(path, result), "--junit")
     problem = write_summary(check_markdown(result))

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convcost import api
-from convcost.accounts.text import why_text
-from convcost.blocks import DEFAULT_BLOCKS
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, is_terminal, print_blocks, refuse_exports, say, terminal_width, write_out
-from convcost.columns import COMPARE_COLUMNS, choose_columns
-from convcost.sizes import parse_padding, parse_share, parse_sizes
+from convcost.cli.why_text import why_text
+from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.text.columns import COMPARE_COLUMNS, choose_columns
+from convcost.text.sizes import parse_padding, parse_share, parse_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from convcost.cli.live import LiveTable
-    from convcost.columns import Column
-    from convcost.comparison import Comparison
+    from convcost.comparison.result import Comparison
+    from convcost.text.columns import Column
 
 __all__ = ["compare_command", "explain_command"]
 
@@ -283,6 +283,6 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     if form is ExplainFormat.table:
         write_out(f"{result}\n")
     else:
-        from convcost.render.export import json_text  # noqa: PLC0415 - text does without
+        from convcost.text.export import json_text  # noqa: PLC0415 - text does without
 
         write_out(json_text(result.to_dict()))

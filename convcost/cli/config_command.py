@@ -35,8 +35,8 @@ def config_command(
     """
     from convcost.budgets.config_files import load_configuration  # noqa: PLC0415 - help does without pydantic
     from convcost.budgets.configuration import schema  # noqa: PLC0415 - the same
-    from convcost.budgets.effective import effective  # noqa: PLC0415 - the same
-    from convcost.render.export import json_text  # noqa: PLC0415 - the same
+    from convcost.budgets.shown_configuration import effective  # noqa: PLC0415 - the same
+    from convcost.text.export import json_text  # noqa: PLC0415 - the same
 
     write_out(json_text(schema() if action is Action.schema else effective(load_configuration(config))))
     return 0

@@ -11,9 +11,9 @@ from convcost import api
 from convcost.archive.columns import HISTORY_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.output import deliver, refuse_exports, say
-from convcost.columns import choose_columns
-from convcost.errors import ConvcostError
-from convcost.sizes import parse_sizes
+from convcost.text.columns import choose_columns
+from convcost.text.errors import ConvcostError
+from convcost.text.sizes import parse_sizes
 
 __all__ = ["history_command"]
 

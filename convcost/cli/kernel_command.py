@@ -12,16 +12,16 @@ from convcost.cli import options as o
 from convcost.cli.exit_codes import INTERRUPTED
 from convcost.cli.output import deliver, refuse_exports, say, write_out
 from convcost.cli.progress import ProgressLine
-from convcost.columns import choose_columns
-from convcost.errors import ConvcostError
-from convcost.matrices.columns import KERNEL_COLUMNS, LAYER_COLUMNS
-from convcost.request import TimingOptions
+from convcost.comparison.request import TimingOptions
+from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.text.columns import choose_columns
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from convcost.matrices.report import KernelReport
-    from convcost.matrices.weights_report import WeightsReport
+    from convcost.kernels.report import KernelReport
+    from convcost.kernels.weights_report import WeightsReport
 
 __all__ = ["kernel_command"]
 
@@ -102,7 +102,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     """
     refuse_exports(export)
     fields = choose_columns(KERNEL_COLUMNS if model is None else LAYER_COLUMNS, columns)
-    from convcost.matrices.targets import separate_kernels, separate_model, time_kernels  # noqa: PLC0415 - not for --help
+    from convcost.workflows.kernel import separate_kernels, separate_model, time_kernels  # noqa: PLC0415 - not for --help
 
     named = {"size": size, "sigma": sigma, "theta": theta, "wavelength": wavelength, "gamma": gamma}
     result: KernelReport | WeightsReport

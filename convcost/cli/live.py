@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 from rich.text import Text
 
-from convcost.render.table import rich_table, terminal, with_progress
+from convcost.text.terminal_table import rich_table, terminal, with_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from convcost.columns import Column
-    from convcost.comparison import Comparison
+    from convcost.comparison.result import Comparison
+    from convcost.text.columns import Column
 
 __all__ = ["LiveTable"]
 

@@ -8,19 +8,19 @@ from typing import Annotated
 import typer
 
 from convcost import api
-from convcost.accounts.text import why_layers_text
 from convcost.cli import options as o
 from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
 from convcost.cli.output import deliver, print_blocks, refuse_exports, say
 from convcost.cli.progress import ProgressLine
-from convcost.columns import choose_columns
-from convcost.errors import ConvcostError
-from convcost.filling import require_devices
-from convcost.inputs import parse_arg, parse_input
+from convcost.cli.why_text import why_layers_text
+from convcost.comparison.request import TimingOptions
 from convcost.models.arrangement import arrange
 from convcost.models.columns import MODEL_COLUMNS
-from convcost.models.targets import count_target, time_target
-from convcost.request import TimingOptions
+from convcost.text.columns import choose_columns
+from convcost.text.errors import ConvcostError
+from convcost.text.inputs import parse_arg, parse_input
+from convcost.workflows.compare import require_devices
+from convcost.workflows.model import count_target, time_target
 
 __all__ = ["model_command"]
 

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from convcost.cli.options import OutputFormat
-from convcost.errors import ConvcostError
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from convcost.columns import Column
+    from convcost.text.columns import Column
 
 __all__ = [
     "Result",
@@ -67,8 +67,8 @@ def is_terminal(stream: TextIO) -> bool:
 def refuse_exports(paths: Iterable[Path] | None) -> None:
     """Refuse files that could not be written, before any work is done."""
     if paths:
-        from convcost.render.export import SUFFIXES  # noqa: PLC0415 - only for those who export
-        from convcost.render.files import require_writable  # noqa: PLC0415 - the same
+        from convcost.system.whole_files import require_writable  # noqa: PLC0415 - the same
+        from convcost.text.export import SUFFIXES  # noqa: PLC0415 - only for those who export
 
         for path in paths:
             require_writable(path, SUFFIXES)
@@ -134,13 +134,13 @@ def deliver(
 def _print(result: Result, form: OutputFormat, *, table_shown: bool, payload: dict[str, Any] | None) -> None:
     if form is OutputFormat.table:
         if not table_shown:
-            from convcost.render.plain import plain_table  # noqa: PLC0415 - a machine's format does without
+            from convcost.text.plain import plain_table  # noqa: PLC0415 - a machine's format does without
 
             width = terminal_width() if is_terminal(sys.stdout) else None
             write_out(f"{fitted(result.head, sys.stdout)}\n{plain_table(result.columns, result.rows, width)}\n\n")
         write_out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
         return
-    from convcost.render.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
+    from convcost.text.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
 
     if form is OutputFormat.json:
         write_out(json_text(payload or result.to_dict()))
@@ -184,8 +184,8 @@ def _exported(result: Result, exports: Iterable[Path] | None, payload: dict[str,
     """Write every file that can be written; a refusal is raised after what stdout gets: nothing else is lost."""
     refusals: list[ConvcostError] = []
     if exports:
-        from convcost.render.export import SUFFIXES, write  # noqa: PLC0415 - only for those who export
-        from convcost.render.files import write_whole  # noqa: PLC0415 - the same
+        from convcost.system.whole_files import write_whole  # noqa: PLC0415 - the same
+        from convcost.text.export import SUFFIXES, write  # noqa: PLC0415 - only for those who export
 
         table, whole = result.to_frame(), payload or result.to_dict()
         for path in exports:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from convcost.errors import ConvcostError
-from convcost.shape import require_at_least
+from convcost.convolution.shape import require_at_least
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from convcost.models.report import Call, ModelReport

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from convcost.columns import Column
-from convcost.sizes import format_sizes
-from convcost.units import human_bytes, human_count, human_share, human_time, three_digits
+from convcost.text.columns import Column
+from convcost.text.sizes import format_sizes
+from convcost.text.units import human_bytes, human_count, human_share, human_time, three_digits
 
 __all__ = ["MODEL_COLUMNS"]
 

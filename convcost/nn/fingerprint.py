@@ -10,7 +10,7 @@ import torch
 
 from convcost._version import __version__
 from convcost.archive.session import Setup
-from convcost.nn.device import resolve_device, resolve_threads
+from convcost.nn.measure.device import resolve_device, resolve_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

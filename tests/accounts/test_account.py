@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.accounts.account import PARTS, Account, Observed, Part, account, flat_text
-from convcost.accounts.onednn_lines import Primitive
-from convcost.accounts.parts import cpu_kernels, gpu_kernels, hidden_launches
-from convcost.accounts.reorders import roles
+from convcost.timing.account import PARTS, Account, Observed, Part, account, flat_text
+from convcost.timing.onednn_lines import Primitive
+from convcost.timing.parts import cpu_kernels, gpu_kernels, hidden_launches
+from convcost.timing.reorders import roles
 
 US = 1e-6
 DEPTHWISE = "g32mb1_ic32oc32_ih56oh56kh3sh1dh0ph1_iw56ow56kw3sw1dw0pw1"

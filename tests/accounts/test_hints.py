@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.accounts.account import Account, Part
-from convcost.accounts.hints import Facts, Hint, Suggestion, Trial, suggest, word
-from convcost.conv import Conv, Layer, Shape
+from convcost.convolution.conv import Conv, Layer
+from convcost.convolution.shape import Shape
+from convcost.timing.account import Account, Part
+from convcost.timing.hints import Facts, Hint, Suggestion, Trial, suggest, word
 
 MS = 1e-3
 LAYER = Layer("conv", Conv(64, 64, 3, padding=1), Shape(1, 64, (56, 56)))

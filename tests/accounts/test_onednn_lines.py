@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.accounts.onednn_lines import parse_lines, separate
+from convcost.timing.onednn_lines import parse_lines, separate
 
 PROBLEM = "mb1_ic64oc64_ih56oh56kh3sh1dh0ph1_iw56ow56kw3sw1dw0pw1"
 MEMORIES = (

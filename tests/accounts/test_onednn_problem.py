@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.accounts.onednn_problem import Agreement, Problem, agreement, parse_problem, problem_of
-from convcost.conv import Add, Conv, Layer, Shape
+from convcost.convolution.conv import Add, Conv, Layer
+from convcost.convolution.shape import Shape
+from convcost.timing.onednn_problem import Agreement, Problem, agreement, parse_problem, problem_of
 
 STANDARD = Layer("conv", Conv(64, 64, 3, padding=1), Shape(1, 64, (56, 56)))
 STANDARD_TEXT = "mb1_ic64oc64_ih56oh56kh3sh1dh0ph1_iw56ow56kw3sw1dw0pw1"

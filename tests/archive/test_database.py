@@ -16,7 +16,7 @@ from convcost.archive import schema as database_schema
 from convcost.archive.database import add, matching_session, stored_rows
 from convcost.archive.file import DatabaseError
 from convcost.archive.session import Setup
-from convcost.timing import Conditions
+from convcost.timing.statistics import Conditions
 
 if TYPE_CHECKING:
     from pathlib import Path

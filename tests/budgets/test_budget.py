@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from convcost.budgets.budget import METRICS, Found, Judgement, Limit, judge, limits_from, told_apart
-from convcost.errors import ConvcostError
+from convcost.budgets.finding import Found
+from convcost.budgets.limits import METRICS, Limit, limits_from
+from convcost.budgets.rules import told_apart
+from convcost.budgets.verdict import Judgement, judge
+from convcost.text.errors import ConvcostError
 
 
 def verdict(limit: dict[str, Any], found: dict[str, Any], *, metric: str = "macs", strict: bool = False) -> Judgement:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from locks import conv, entry
 
-from convcost.budgets.budget import Budget, Found, Limit, judge
 from convcost.budgets.columns import CHECK_COLUMNS
+from convcost.budgets.finding import Found
+from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.result import BudgetResult, CheckResult
-from convcost.columns import choose_columns
-from convcost.render.plain import plain_table
-from convcost.timing import Conditions
+from convcost.budgets.verdict import judge
+from convcost.text.columns import choose_columns
+from convcost.text.plain import plain_table
+from convcost.timing.statistics import Conditions
 
 HERE = Conditions("cuda:1", "float32", 4, "contiguous", False, "default", "2.13.0+cu128", "EPYC")
 

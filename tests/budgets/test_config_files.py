@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from convcost.budgets.config_files import load_configuration
-from convcost.errors import ConvcostError
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from convcost.budgets.budget import METRICS
 from convcost.budgets.configuration import ConfigurationError, read_budgets, schema
-from convcost.errors import ConvcostError
-from convcost.inputs import Input
-from convcost.toml_places import parse_toml
+from convcost.budgets.limits import METRICS
+from convcost.text.errors import ConvcostError
+from convcost.text.inputs import Input
+from convcost.text.toml_places import parse_toml
 
 EXAMPLE = """\
 [budget.mobilenet]

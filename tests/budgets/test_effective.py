@@ -11,8 +11,8 @@ import pytest
 import tomli_w
 
 from convcost.budgets.configuration import read_budgets
-from convcost.budgets.effective import effective
-from convcost.toml_places import parse_toml
+from convcost.budgets.shown_configuration import effective
+from convcost.text.toml_places import parse_toml
 
 TEXT = """\
 [budget.net]

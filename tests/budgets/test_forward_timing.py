@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.budgets.forward_timing import ForwardTiming, summed_up
-from convcost.timing import Sample, Series
+from convcost.timing.forward_timing import ForwardTiming, summed_up
+from convcost.timing.statistics import Sample, Series
 
 MS = 1e-3
 

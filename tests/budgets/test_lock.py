@@ -20,7 +20,7 @@ from locks import conv, entry, relu
 
 from convcost.budgets.config_files import save_lock
 from convcost.budgets.lock import lock_text, read_lock
-from convcost.errors import ConvcostError
+from convcost.text.errors import ConvcostError
 
 ENTRIES = {
     "b": entry(conv("stem", "3>8"), relu("act"), conv("head.0", "8>16", "1x1")),

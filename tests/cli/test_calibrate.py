@@ -12,8 +12,8 @@ import torch
 from made_machine import machine
 
 from convcost.cli import main
-from convcost.machines.files import read_machine, save_machine
-from convcost.nn.here import identity
+from convcost.nn.measure.this_machine import identity
+from convcost.timing.machine_file import read_machine, save_machine
 
 TIMED = ["compare", "--c", "8", "--o", "16", "--k", "3", "--h", "20", "--no-count", "--time-budget", "0.6"]
 BOUND_FIELDS = ("bound_s", "bound", "attained")
@@ -56,7 +56,7 @@ def test_a_calibration_is_written_where_asked_for_and_shown(tmp_path: Path, caps
 def test_bad_words_are_refused_before_anything_is_measured(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convcost.nn.calibrate.calibrate", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr("convcost.nn.measure.machine.calibrate", lambda *_: pytest.fail("it measured"))
     assert main(["calibrate", *words]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
@@ -66,7 +66,7 @@ def test_bad_words_are_refused_before_anything_is_measured(
 def test_a_cache_folder_that_cannot_be_made_is_refused_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convcost.nn.calibrate.calibrate", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr("convcost.nn.measure.machine.calibrate", lambda *_: pytest.fail("it measured"))
     (tmp_path / "file").touch()
     monkeypatch.delenv("CONVCOST_MACHINE", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "file/cache")
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_written_does_not_cost_the_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = machine(identity(torch.device("cpu")))
-    monkeypatch.setattr("convcost.nn.calibrate.calibrate", lambda *_: (here, ()))
+    monkeypatch.setattr("convcost.nn.measure.machine.calibrate", lambda *_: (here, ()))
 
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -96,7 +96,7 @@ def test_an_interrupted_calibration_writes_nothing(tmp_path: Path, monkeypatch: 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convcost.nn.calibrate.calibrate", interrupted)
+    monkeypatch.setattr("convcost.nn.measure.machine.calibrate", interrupted)
     assert main(["calibrate", "--out", str(tmp_path / "m.toml")]) == 130
     assert list(tmp_path.iterdir()) == []
 
@@ -166,7 +166,7 @@ def test_a_roofline_is_drawn_under_the_table(calibrated: Path, capsys: pytest.Ca
 def test_a_roofline_without_roofs_or_times_is_refused_at_once(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convcost.nn.measure.measure", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr("convcost.nn.measure.blocks.measure", lambda *_: pytest.fail("it measured"))
     assert main([*TIMED, *words]) == 2
     streams = capsys.readouterr()
     assert streams.out == ""
@@ -178,7 +178,7 @@ def test_a_damaged_machine_file_is_refused_before_anything_is_timed(
 ) -> None:
     text = calibrated.read_text(encoding="utf-8").replace("flop_per_s", "flops", 1)
     calibrated.write_text(text, encoding="utf-8")
-    monkeypatch.setattr("convcost.nn.measure.measure", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr("convcost.nn.measure.blocks.measure", lambda *_: pytest.fail("it measured"))
     assert main([*TIMED, "--format", "json"]) == 2
     streams = capsys.readouterr()
     assert streams.out == ""

@@ -39,7 +39,7 @@ def test_whatever_is_raised_is_one_line_and_exit_code_2(
     def end(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("convcost.budgets.checking.check_budgets", end)
+    monkeypatch.setattr("convcost.workflows.check.check_budgets", end)
     assert main(OVER) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {said}")

@@ -28,9 +28,9 @@ from convcost.archive import file as database_file
 from convcost.archive.columns import HISTORY_COLUMNS
 from convcost.archive.database import add, stored_rows
 from convcost.cli import main
-from convcost.machines.files import save_machine
-from convcost.nn import measure as measure_home
-from convcost.nn.here import identity
+from convcost.nn.measure import blocks as measure_home
+from convcost.nn.measure.this_machine import identity
+from convcost.timing.machine_file import save_machine
 
 SHAPE = ["compare", "--c", "8", "--o", "8", "--k", "3", "--h", "16", "--no-count", "--device", "cpu"]
 TIMED = [*SHAPE, "--time-budget", "0.7"]
@@ -469,7 +469,7 @@ def test_a_read_only_database_is_listed_but_never_written() -> None:
         code = (
             "import os, sys\nfrom pathlib import Path\nimport convcost.cli.history_command\n"
             "import history_writer as made\nfrom convcost.cli import main\nfrom convcost.archive.database import add\n"
-            "import convcost.archive.listing, convcost.archive.filters, convcost.render.plain\n"
+            "import convcost.archive.listing, convcost.archive.filters, convcost.text.plain\n"
             "if os.geteuid() == 0:\n    os.setuid(65534)\n"
             "print(main(['history']))\n"
             "try:\n    add(Path(os.environ['CONVCOST_DB']), made.session(), [made.entry()])\n"

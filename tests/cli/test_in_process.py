@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import convcost
-import convcost.nn.counters
-from convcost.blocks import BLOCKS
+import convcost.nn.count.counters
 from convcost.cli import main
+from convcost.convolution.registry import BLOCKS
 
 if TYPE_CHECKING:
     import pytest
@@ -73,12 +73,12 @@ def test_random_words_never_crash_the_command(capsys: pytest.CaptureFixture[str]
 def test_a_counter_that_lies_is_named_and_fails_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lying(module: object, inputs: object) -> convcost.nn.counters.Tally:
-        honest = convcost.nn.counters.count_with_fvcore(module, inputs)
+    def lying(module: object, inputs: object) -> convcost.nn.count.counters.Tally:
+        honest = convcost.nn.count.counters.count_with_fvcore(module, inputs)
         macs = {path: count + 5 * (path == "pointwise") for path, count in honest.macs.items()}
-        return convcost.nn.counters.Tally(macs, honest.params, honest.total + 5)
+        return convcost.nn.count.counters.Tally(macs, honest.params, honest.total + 5)
 
-    monkeypatch.setitem(convcost.nn.counters.COUNTERS, "fvcore", lying)
+    monkeypatch.setitem(convcost.nn.count.counters.COUNTERS, "fvcore", lying)
     words = ["compare", "--c", "3", "--o", "64", "--k", "3", "--no-time", "--block", "depthwise-separable"]
     assert main([*words, "--format", "json"]) == 1
     streams = capsys.readouterr()

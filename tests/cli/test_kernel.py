@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import convcost.nn.measure_kernel
+import convcost.nn.measure.kernels
 from convcost.cli import full_app, main
-from convcost.matrices.named import KERNELS, named_kernel
-from convcost.matrices.targets import separate_kernels, separate_model
-from convcost.nn import spectrum
-from convcost.render.plain import plain_table
+from convcost.kernels.named import KERNELS, named_kernel
+from convcost.nn.load import spectrum
+from convcost.text.plain import plain_table
+from convcost.workflows.kernel import separate_kernels, separate_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,7 +163,7 @@ def test_what_was_known_before_an_interrupt_is_delivered(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(convcost.nn.measure_kernel, "measure_kernel", interrupted)
+    monkeypatch.setattr(convcost.nn.measure.kernels, "measure_kernel", interrupted)
     code, out, err = run(capsys, "sobel", "--format", "json", "--export", str(tmp_path / "rows.csv"))
     (found,) = json.loads(out)["kernels"]
     assert code == 130
@@ -178,7 +178,7 @@ def test_an_interrupt_while_torch_is_imported_delivers_what_numpy_knew(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convcost.nn.device.resolve_device", interrupted)
+    monkeypatch.setattr("convcost.nn.measure.device.resolve_device", interrupted)
     code, out, _ = run(capsys, "sobel", "--format", "json")
     assert (code, json.loads(out)["kernels"][0]["rank"]) == (130, 1)
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.conv import Add, Conv, Layer, Shape
-from convcost.cost import cost
-from convcost.machines.least import least_work
+from convcost.convolution.conv import Add, Conv, Layer
+from convcost.convolution.cost import cost
+from convcost.convolution.shape import Shape
+from convcost.timing.least_work import least_work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

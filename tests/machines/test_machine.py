@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_machine import IDENTITY, machine
 
-from convcost.machines.bound import Bound, Work, bound_of, memory_seconds
-from convcost.machines.machine import misfits
+from convcost.timing.bound import Bound, Work, bound_of, memory_seconds
+from convcost.timing.machine import misfits
 
 WORKS = st.lists(
     st.builds(Work, st.integers(0, 10**12), st.integers(0, 10**9), convolution=st.booleans()), min_size=1, max_size=5

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_machine import machine
 
-from convcost.errors import ConvcostError
-from convcost.machines.files import default_path, machine_text, parse_machine, read_machine, save_machine
+from convcost.text.errors import ConvcostError
+from convcost.timing.machine_file import default_path, machine_text, parse_machine, read_machine, save_machine
 
 TEXT = machine_text(machine(threads=(1, 2)))
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "configs/machines").glob("*.toml"))

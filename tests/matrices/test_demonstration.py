@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 
-import convcost.matrices.demonstration
-from convcost.matrices.demonstration import agreement, as_layers, column_row_weights
-from convcost.matrices.matrix import matrix_of
-from convcost.matrices.named import KERNELS, named_kernel
-from convcost.matrices.separability import separate_matrix
-from convcost.matrices.text import parse_matrix
-from convcost.spec import Spec
+import convcost.kernels.demonstration
+from convcost.convolution.spec import Spec
+from convcost.kernels.demonstration import agreement, as_layers, column_row_weights
+from convcost.kernels.matrix import matrix_of
+from convcost.kernels.named import KERNELS, named_kernel
+from convcost.kernels.separability import separate_matrix
+from convcost.kernels.text import parse_matrix
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -35,7 +35,7 @@ def test_wrong_factors_are_seen() -> None:
 def test_the_image_is_convolved_as_torch_does(shape: tuple[int, int]) -> None:
     kernel = np.random.default_rng(1).standard_normal(shape)
     image = np.random.default_rng(2).standard_normal((12, 10))
-    ours = convcost.matrices.demonstration._convolved(image, kernel)  # noqa: SLF001 - the arithmetic behind the figure
+    ours = convcost.kernels.demonstration._convolved(image, kernel)  # noqa: SLF001 - the arithmetic behind the figure
     (tall, wide), padded = shape, torch.from_numpy(image)[None, None]
     padded = F.pad(padded, ((wide - 1) // 2, wide // 2, (tall - 1) // 2, tall // 2))
     theirs = F.conv2d(padded, torch.from_numpy(kernel)[None, None])[0, 0]
@@ -46,7 +46,7 @@ def test_a_large_image_under_a_large_kernel_is_cut() -> None:
     line = np.ones((127, 127))
     seen = agreement(matrix_of(line), separate_matrix(matrix_of(line)), 20, 10**6)
     assert seen.size[0] == 20
-    assert seen.size[0] * seen.size[1] * 127**2 <= convcost.matrices.demonstration.MOST_PRODUCTS
+    assert seen.size[0] * seen.size[1] * 127**2 <= convcost.kernels.demonstration.MOST_PRODUCTS
 
 
 @pytest.mark.parametrize(("text", "rank"), [("1 2 1; 2 4 2; 1 2 1", 1), ("0 1 0; 1 -4 1; 0 1 0", 2), ("0 0; 0 0", 1)])

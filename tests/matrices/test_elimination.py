@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import convcost
-from convcost.matrices.elimination import PRIME, column_row_terms, exact_ranks, whole_numbers
+from convcost.kernels.elimination import PRIME, column_row_terms, exact_ranks, whole_numbers
 
 
 def rational_rank(rows: list[list[int]]) -> int:

@@ -8,10 +8,10 @@ from math import exp, pi
 import numpy as np
 import pytest
 
-from convcost.errors import ConvcostError
-from convcost.matrices.files import find_kernel
-from convcost.matrices.named import KERNELS, named_kernel
-from convcost.matrices.separability import separate_matrix
+from convcost.kernels.kernel_file import find_kernel
+from convcost.kernels.named import KERNELS, named_kernel
+from convcost.kernels.separability import separate_matrix
+from convcost.text.errors import ConvcostError
 
 RANK_1 = {
     *("identity", "sobel", "sobel-y", "scharr", "scharr-y", "prewitt", "prewitt-y", "frei-chen"),

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from convcost.errors import ConvcostError
-from convcost.matrices.files import find_kernel, read_matrix
-from convcost.matrices.matrix import matrix_of
-from convcost.matrices.text import parse_matrix
+from convcost.kernels.kernel_file import find_kernel, read_matrix
+from convcost.kernels.matrix import matrix_of
+from convcost.kernels.text import parse_matrix
+from convcost.text.errors import ConvcostError
 
 
 class Trap:

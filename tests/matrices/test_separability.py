@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import convcost
-from convcost.matrices.matrix import matrix_of
-from convcost.matrices.separability import rank_tolerance, separate_matrix
-from convcost.matrices.text import parse_matrix
+from convcost.kernels.matrix import matrix_of
+from convcost.kernels.separability import rank_tolerance, separate_matrix
+from convcost.kernels.text import parse_matrix
 
 FLOATS = st.floats(-4, 4).filter(lambda x: x == 0 or abs(x) > 1e-6)
 KERNELS = arrays.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 5)), elements=FLOATS)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.machines.bound import Bound
 from convcost.models.arrangement import arrange
 from convcost.models.report import Call, ModelReport, Totals
+from convcost.timing.bound import Bound
 
 
 def call(name: str, macs: int, time_s: float | None) -> Call:

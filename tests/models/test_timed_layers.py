@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from convcost.accounts.onednn_problem import Agreement
 from convcost.cli import main
-from convcost.nn.why import Asker
+from convcost.nn.explain.answer import Asker
+from convcost.timing.onednn_problem import Agreement
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,13 +3,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import nn
 
-from convcost.blocks import BLOCKS
-from convcost.conv import Conv, Shape
-from convcost.errors import ConvcostError
-from convcost.nn.build import build, stage_paths
-from convcost.nn.mirror import conv_of
-from convcost.spec import Spec
-from convcost.tree import Concat, Residual, Split, Stage, chain, place
+from convcost.convolution.conv import Conv
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.shape import Shape
+from convcost.convolution.spec import Spec
+from convcost.convolution.tree import Concat, Residual, Split, Stage, chain, place
+from convcost.nn.build.conv_module import conv_of
+from convcost.nn.build.tree_module import build, stage_paths
+from convcost.text.errors import ConvcostError
 
 INPUT = Shape(2, 4, (6, 5))
 A, B = Stage("a", Conv(4, 4, 3, padding="same")), Stage("b", Conv(4, 4, (2, 3), padding="same", bias=True))

@@ -8,13 +8,13 @@ import pytest
 import torch
 from made_machine import machine as made_machine
 
-from convcost.errors import ConvcostError
-from convcost.machines.files import machine_text, parse_machine
-from convcost.machines.machine import Level, Machine, Peak
-from convcost.nn import calibrate as home
-from convcost.nn.clock import Reading
-from convcost.nn.device import resolve_threads
-from convcost.nn.here import cache_sizes, identity
+from convcost.nn.measure import machine as home
+from convcost.nn.measure.clock import Reading
+from convcost.nn.measure.device import resolve_threads
+from convcost.nn.measure.this_machine import cache_sizes, identity
+from convcost.text.errors import ConvcostError
+from convcost.timing.machine import Level, Machine, Peak
+from convcost.timing.machine_file import machine_text, parse_machine
 
 CPU = torch.device("cpu")
 

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from convcost.blocks import BLOCKS
-from convcost.cost import cost
-from convcost.counts import Counts
-from convcost.errors import ShapeError
-from convcost.nn.build import build
-from convcost.nn.count import count
-from convcost.spec import Spec
-from convcost.tree import place
+from convcost.comparison.counts import Counts
+from convcost.convolution.cost import cost
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.spec import Spec
+from convcost.convolution.tree import place
+from convcost.nn.build.tree_module import build
+from convcost.nn.count.block_count import count
+from convcost.text.errors import ShapeError
 
 SPECS = {
     "plain": Spec(8, 16, (3, 3), 12, 12),

@@ -18,9 +18,9 @@ import torch
 
 import convcost
 from convcost.budgets.config_files import load_configuration
-from convcost.budgets.revision import checked_out
 from convcost.cli import main
-from convcost.nn.ops import FORMULAS
+from convcost.nn.count.operator_formulas import FORMULAS
+from convcost.system.git_revision import checked_out
 
 MODEL = """
 import torch
@@ -749,7 +749,7 @@ class TestAgainstAnotherRevision:
     def test_a_limit_for_another_machine_is_not_timed_and_the_rest_is_judged(
         self, project: Path, device: str, here: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr("convcost.budgets.checking._timed", None)
+        monkeypatch.setattr("convcost.workflows.check._timed", None)
         edit(project / "convcost.toml", "100 k", "1 k")
         with (project / "convcost.toml").open("a") as file:
             file.write(f'latency = {{ max = "1 ns", device = "{device}", machine = "NVIDIA H100", level = "warn" }}\n')
@@ -931,7 +931,7 @@ def test_a_crash_is_exit_code_2(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("convcost.budgets.checking.check_budgets", broken)
+    monkeypatch.setattr("convcost.workflows.check.check_budgets", broken)
     assert project.is_dir()
     assert main(["check"]) == 2
     assert "error: convcost crashed: ZeroDivisionError" in capsys.readouterr().err

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from convcost.nn.clock import AcceleratorClock, CpuClock, Reading, clock_for, interleave
+from convcost.nn.measure.clock import AcceleratorClock, CpuClock, Reading, clock_for, interleave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convcost.timing import Series
+    from convcost.timing.statistics import Series
 
 MS = 1e-3
 

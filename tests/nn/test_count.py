@@ -7,13 +7,14 @@ import torch
 from torch import nn
 from torch.utils import flop_counter
 
-from convcost.blocks import BLOCKS
-from convcost.conv import Conv, Shape
-from convcost.counts import Counts, Difference
-from convcost.nn.count import count, count_each
-from convcost.nn.counters import COUNTERS, CounterError, count_with_fvcore, count_with_torch
-from convcost.spec import Spec
-from convcost.tree import Stage, chain
+from convcost.comparison.counts import Counts, Difference
+from convcost.convolution.conv import Conv
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.shape import Shape
+from convcost.convolution.spec import Spec
+from convcost.convolution.tree import Stage, chain
+from convcost.nn.count.block_count import count, count_each
+from convcost.nn.count.counters import COUNTERS, CounterError, count_with_fvcore, count_with_torch
 
 
 def node_of(name, spec):
@@ -193,7 +194,7 @@ def test_counting_says_nothing_of_its_own(capfd, caplog):
 
 @pytest.mark.slow
 def test_counting_does_not_import_dynamo_and_torchs_counter_alone_does():
-    ours = "from convcost.nn.counters import count_with_torch as c; c(m, (x,))"
+    ours = "from convcost.nn.count.counters import count_with_torch as c; c(m, (x,))"
     theirs = "from torch.utils.flop_counter import FlopCounterMode as F\nwith F(display=False): m(x)"
     for text, expected in ((ours, "False"), (theirs, "True")):
         script = f"import sys, torch\nm, x = torch.nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 4, 4)\n{text}\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from convcost.errors import ConvcostError
-from convcost.nn import device as home
+from convcost.nn.measure import device as home
+from convcost.text.errors import ConvcostError
 
 CPU = torch.device("cpu")
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from made_machine import machine
 
-from convcost.errors import ConvcostError
-from convcost.machines.files import default_path, save_machine
-from convcost.nn.device import cpu_name
-from convcost.nn.here import cache_sizes, calibration_for, identity
+from convcost.nn.measure.device import cpu_name
+from convcost.nn.measure.this_machine import cache_sizes, calibration_for, identity
+from convcost.text.errors import ConvcostError
+from convcost.timing.machine_file import default_path, save_machine
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from convcost.machines.machine import Identity
+    from convcost.timing.machine import Identity
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ from torch import nn
 
 import convcost
 from convcost.cli import main
-from convcost.machines.files import save_machine
-from convcost.nn.here import identity
+from convcost.nn.measure.this_machine import identity
+from convcost.timing.machine_file import save_machine
 
 IMAGE = 2 * 4 * 9 * 9 * 4  # bytes of 2 samples, 4 channels, 9 x 9 pixels, float32
 A_PIXEL = 2 * 4 * 4  # of every sample and channel

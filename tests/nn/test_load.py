@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from convcost.errors import ConvcostError, MissingPackageError
-from convcost.inputs import Input
-from convcost.nn.load import load_target, tensors_for
+from convcost.nn.load.target import load_target, tensors_for
+from convcost.text.errors import ConvcostError, MissingPackageError
+from convcost.text.inputs import Input
 
 if TYPE_CHECKING:
     from pathlib import Path

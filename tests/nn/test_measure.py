@@ -9,10 +9,10 @@ import torch
 
 import convcost
 from convcost.api import make_spec
-from convcost.errors import ConvcostError
-from convcost.nn import device as device_home
-from convcost.nn import measure as home
-from convcost.request import Request, TimingOptions, predict
+from convcost.comparison.request import Request, TimingOptions, predict
+from convcost.nn.measure import blocks as home
+from convcost.nn.measure import device as device_home
+from convcost.text.errors import ConvcostError
 
 pytestmark = pytest.mark.timing
 
@@ -152,10 +152,10 @@ def test_blocks_are_timed_on_a_real_gpu() -> None:
 
 
 def test_a_machine_that_others_keep_busy_is_not_to_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convcost.nn.measure.resolve_threads", lambda _: 2)
+    monkeypatch.setattr("convcost.nn.measure.blocks.resolve_threads", lambda _: 2)
     looks = {}
     for load in (0.1, 0.9, 1.9):
-        monkeypatch.setattr("convcost.nn.measure.other_load", lambda _, load=load: load)
+        monkeypatch.setattr("convcost.nn.measure.blocks.other_load", lambda _, load=load: load)
         looks[load] = home.look_at_machine(TimingOptions(("cpu",)), torch.device("cpu"), 1, pinned=True)
     assert looks[0.1] == home.Look(())
     assert looks[0.9].untrusted is None  # one of two processors is still free

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from convcost.errors import ConvcostError
-from convcost.matrices.targets import separate_kernels, time_kernels
-from convcost.nn.measure_kernel import _modules
-from convcost.request import TimingOptions
+from convcost.comparison.request import TimingOptions
+from convcost.nn.measure.kernels import _modules
+from convcost.text.errors import ConvcostError
+from convcost.workflows.kernel import separate_kernels, time_kernels
 
 NOTHING = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
 
@@ -54,8 +54,8 @@ def test_both_are_timed_and_compared(memory_format: str) -> None:
 def test_layers_that_are_too_large_are_not_timed_and_say_so(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int, int], budget: float, reason: str
 ) -> None:
-    monkeypatch.setattr("convcost.matrices.demonstration.MOST_PRODUCTS", 9 * 64**2)
-    monkeypatch.setattr("convcost.nn.measure.LOOK_S", 0.01)
+    monkeypatch.setattr("convcost.kernels.demonstration.MOST_PRODUCTS", 9 * 64**2)
+    monkeypatch.setattr("convcost.nn.measure.blocks.LOOK_S", 0.01)
     report = separate_kernels(["sobel"], NOTHING, None, size)
     row = list(time_kernels(report, TimingOptions(("cpu",), time_budget=budget), silent))[-1].rows[0]
     assert row.timing.factors is None
@@ -64,7 +64,7 @@ def test_layers_that_are_too_large_are_not_timed_and_say_so(
 
 
 def test_a_kernel_whose_calls_outlast_the_budget_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convcost.nn.measure_kernel.seconds_of", lambda *_: 0.1)
+    monkeypatch.setattr("convcost.nn.measure.kernels.seconds_of", lambda *_: 0.1)
     report = separate_kernels(["sobel"], NOTHING, None, (3, 32, 32))
     row = list(time_kernels(report, TimingOptions(("cpu",), time_budget=3.0), silent))[-1].rows[0]
     assert (

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from convcost.cli import main
-from convcost.errors import ConvcostError
-from convcost.nn import measure_model as measure_model_home
-from convcost.nn.measure_forwards import measure_forwards
-from convcost.nn.measure_model import measure_model
-from convcost.request import TimingOptions
+from convcost.comparison.request import TimingOptions
+from convcost.nn.measure import models as measure_model_home
+from convcost.nn.measure.forwards import measure_forwards
+from convcost.nn.measure.models import measure_model
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from pathlib import Path

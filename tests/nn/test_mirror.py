@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from convcost.conv import Conv
-from convcost.errors import ConvcostError
-from convcost.nn.mirror import Pad, TiedConv, build_conv, conv_of
+from convcost.convolution.conv import Conv
+from convcost.nn.build.conv_module import Pad, TiedConv, build_conv, conv_of
+from convcost.text.errors import ConvcostError
 
 CONVS = {
     "plain": Conv(4, 6, 3),

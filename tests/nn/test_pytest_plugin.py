@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from convcost.errors import ConvcostError
 from convcost.pytest import assert_cost
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from pathlib import Path

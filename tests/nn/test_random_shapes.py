@@ -7,15 +7,16 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from convcost.blocks import BLOCKS
-from convcost.conv import Conv, Layer, Shape
-from convcost.cost import cost, macs, params
-from convcost.errors import ShapeError
-from convcost.nn.build import build, stage_paths
-from convcost.nn.count import count
-from convcost.nn.mirror import conv_of
-from convcost.spec import Spec
-from convcost.tree import Stage, place
+from convcost.convolution.conv import Conv, Layer
+from convcost.convolution.cost import cost, macs, params
+from convcost.convolution.registry import BLOCKS
+from convcost.convolution.shape import Shape
+from convcost.convolution.spec import Spec
+from convcost.convolution.tree import Stage, place
+from convcost.nn.build.conv_module import conv_of
+from convcost.nn.build.tree_module import build, stage_paths
+from convcost.nn.count.block_count import count
+from convcost.text.errors import ShapeError
 
 pytestmark = pytest.mark.slow
 MOST_PRODUCTS = 20_000  # what the loops do in a hundredth of a second

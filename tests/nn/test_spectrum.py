@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import nn
 
-from convcost.conv import Conv, Layer, Shape
-from convcost.cost import macs
-from convcost.errors import ConvcostError
-from convcost.nn.mirror import conv_of
-from convcost.nn.spectrum import ConvWeights, layer_row
+from convcost.convolution.conv import Conv, Layer
+from convcost.convolution.cost import macs
+from convcost.convolution.shape import Shape
+from convcost.nn.build.conv_module import conv_of
+from convcost.nn.load.spectrum import ConvWeights, layer_row
+from convcost.text.errors import ConvcostError
 
 
 def row_of(module: nn.Module, tolerance: float | None = None) -> object:
@@ -178,7 +179,7 @@ def test_layouts_of_memory_do_not_matter() -> None:
 def test_more_kernels_than_one_batch_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     conv = nn.Conv2d(7, 9, 3)
     whole = row_of(conv)
-    monkeypatch.setattr("convcost.nn.spectrum.CHUNK", 10)
+    monkeypatch.setattr("convcost.nn.load.spectrum.CHUNK", 10)
     assert row_of(conv).spectrum.histogram == whole.spectrum.histogram
     assert row_of(conv).spectrum.energy_median == pytest.approx(whole.spectrum.energy_median)
 

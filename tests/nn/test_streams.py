@@ -60,7 +60,7 @@ def test_a_closed_stdout_stays_closed_and_the_lines_are_read_all_the_same() -> N
 
 def test_an_error_in_the_action_gives_stdout_back() -> None:
     code = (
-        "from convcost.nn.streams import STDOUT, taken_from\n"
+        "from convcost.system.streams import STDOUT, taken_from\n"
         "def action():\n    print('within', flush=True)\n    raise ValueError('mine')\n"
         "try:\n    taken_from(STDOUT, action, lambda text: ('', text))\n"
         "except ValueError as error:\n    print(error)\n"
@@ -71,7 +71,7 @@ def test_an_error_in_the_action_gives_stdout_back() -> None:
 
 def test_a_stream_of_the_users_own_need_not_be_a_file() -> None:
     code = (
-        "import sys\nfrom convcost.nn.streams import STDOUT, taken_from\n"
+        "import sys\nfrom convcost.system.streams import STDOUT, taken_from\n"
         "class Tee:\n    def write(self, text):\n        sys.__stdout__.write(text)\n"
         "sys.stdout = Tee()\nprint('before')\n"
         "taken_from(STDOUT, lambda: None, lambda text: ('', text))\nprint('after')\nsys.stdout = sys.__stdout__\n"

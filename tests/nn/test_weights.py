@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from convcost.cli import main
-from convcost.errors import ConvcostError, MissingPackageError
-from convcost.nn.mirror import conv_of
-from convcost.nn.spectrum import ConvWeights, layer_row
-from convcost.nn.weights import convolutions_of
+from convcost.nn.build.conv_module import conv_of
+from convcost.nn.load.spectrum import ConvWeights, layer_row
+from convcost.nn.load.weights import convolutions_of
+from convcost.text.errors import ConvcostError, MissingPackageError
 
 SOURCE = """
 import torch

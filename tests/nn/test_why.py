@@ -13,21 +13,22 @@ import pytest
 import torch
 
 import convcost
-from convcost.accounts import onednn_problem
-from convcost.accounts.hints import Suggestion, Trial
 from convcost.cli import main
-from convcost.conv import Conv, Shape, with_padding
-from convcost.errors import ConvcostError
-from convcost.nn import why as home
-from convcost.nn.faults import fault_seconds
-from convcost.nn.gpu import kernel_seconds
-from convcost.nn.onednn import primitives_of
-from convcost.nn.operators import operator_seconds
-from convcost.nn.setting import Setting
-from convcost.nn.trials import Subject, attempt
+from convcost.convolution.conv import Conv, with_padding
+from convcost.convolution.shape import Shape
+from convcost.nn.explain import answer as home
+from convcost.nn.explain.fresh_calls import Setting
+from convcost.nn.explain.gpu import kernel_seconds
+from convcost.nn.explain.onednn import primitives_of
+from convcost.nn.explain.profiler import operator_seconds
+from convcost.nn.explain.trials import Subject, attempt
+from convcost.system.page_faults import fault_seconds
+from convcost.text.errors import ConvcostError
+from convcost.timing import onednn_problem
+from convcost.timing.hints import Suggestion, Trial
 
 if TYPE_CHECKING:
-    from convcost.rows import Row
+    from convcost.comparison.rows import Row
 
 pytestmark = pytest.mark.timing
 
@@ -85,9 +86,11 @@ def test_the_profiler_sees_the_operators_and_leaves_stderr_alone(capfd: pytest.C
 
 def test_calls_that_differ_are_not_split(monkeypatch: pytest.MonkeyPatch) -> None:
     line = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,a,b,c,{},0.02\n"
-    monkeypatch.setattr("convcost.nn.onednn.taken_from", lambda *_: line.format("1x2x3x4") + line.format("9x9x9x9"))
+    monkeypatch.setattr(
+        "convcost.nn.explain.onednn.taken_from", lambda *_: line.format("1x2x3x4") + line.format("9x9x9x9")
+    )
     assert primitives_of(lambda: None, 2) == []
-    monkeypatch.setattr("convcost.nn.onednn.taken_from", lambda *_: 2 * line.format("1x2x3x4"))
+    monkeypatch.setattr("convcost.nn.explain.onednn.taken_from", lambda *_: 2 * line.format("1x2x3x4"))
     assert [one.problem for (one,) in primitives_of(lambda: None, 2)] == ["1x2x3x4", "1x2x3x4"]
 
 
@@ -109,14 +112,14 @@ def test_a_disagreement_is_in_the_warning(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_alternative_that_torch_cannot_run_leaves_the_claim_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convcost.accounts.hints import Suggestion  # noqa: PLC0415 - beside its one use
+    from convcost.timing.hints import Suggestion  # noqa: PLC0415 - beside its one use
 
     monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("convcost.nn.trials.interleave", broken)
+    monkeypatch.setattr("convcost.nn.explain.trials.interleave", broken)
     (row,) = rows("standard")
     assert (row.hint.text, row.hint.verified) == ("It pays (not verified).", False)
 
@@ -125,7 +128,7 @@ def test_an_alternative_that_torch_cannot_run_leaves_the_claim_unverified(monkey
 def test_every_alternative_of_a_block_can_be_tried_and_leaves_the_threads(
     alternative: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convcost.accounts.hints import Suggestion  # noqa: PLC0415 - beside its one use
+    from convcost.timing.hints import Suggestion  # noqa: PLC0415 - beside its one use
 
     seen = []
     monkeypatch.setattr(home, "MOST_CHANGE", float("inf"))  # a busy machine is no matter here

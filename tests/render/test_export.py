@@ -17,8 +17,8 @@ import pytest
 
 import convcost
 from convcost.cli import main
-from convcost.columns import COMPARE_COLUMNS, Column
-from convcost.render.export import SUFFIXES, TEXT_FORMATS, frame, write
+from convcost.text.columns import COMPARE_COLUMNS, Column
+from convcost.text.export import SUFFIXES, TEXT_FORMATS, frame, write
 
 NAMES = [column.name for column in COMPARE_COLUMNS]
 PREDICTED = ["compare", "--c", "3", "--o", "64", "--k", "3x5", "--no-count", "--no-time"]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.reports.markdown import cut
 from convcost.budgets.result import remedy_text
-from convcost.errors import one_line
-from convcost.toml_places import TomlError, split_source
+from convcost.text.errors import one_line
+from convcost.text.toml_places import TomlError, split_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from convcost.budgets.budget import Judgement
     from convcost.budgets.result import BudgetResult, CheckResult
-    from convcost.errors import ConvcostError
+    from convcost.budgets.verdict import Judgement
+    from convcost.text.errors import ConvcostError
 
 __all__ = ["refusal_commands", "workflow_commands", "write_summary"]
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from convcost.toml_places import split_source
+from convcost.text.toml_places import split_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.result import remedy_text
-from convcost.columns import shown_columns
-from convcost.errors import one_line
+from convcost.text.columns import shown_columns
+from convcost.text.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

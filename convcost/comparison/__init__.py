@@ -1,0 +1,1 @@
+"""Blocks on one layer shape, as plain values: request, rows, columns, explanation, result."""

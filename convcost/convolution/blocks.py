@@ -1,0 +1,191 @@
+"""The catalogue: each block is a function that returns its stages, registered once, with its paper.
+
+No block has a cost formula of its own: costs, formula texts and torch modules all come from the stages.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import TYPE_CHECKING, Final
+
+from convcost.convolution.formula import holds
+from convcost.convolution.registry import BLOCKS, PARAMETERS, Block, block, find_block
+from convcost.convolution.tree import Concat, Residual, Split, chain, place
+from convcost.text.errors import ShapeError
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from convcost.convolution.formula import Int
+    from convcost.convolution.spec import Spec
+    from convcost.convolution.tree import Node, Stage
+
+__all__ = ["BLOCKS", "DEFAULT_BLOCKS", "PARAMETERS", "Block", "find_block"]
+
+DEFAULT_BLOCKS: Final = (
+    "standard",
+    "depthwise",
+    "pointwise",
+    "depthwise-separable",
+    "shared-kernel-separable",
+    "spatially-separable",
+)
+
+
+def require_multiple(divisor_name: str, divisor: Int, **channels: Int) -> None:
+    """Refuse channels that are no multiple of the divisor, by name."""
+    for name, value in channels.items():
+        if not holds(value % divisor == 0):
+            msg = f"{name} (={value}) must be divisible by {divisor_name} (={divisor})."
+            raise ShapeError(msg)
+
+
+def residual(s: Spec, body: Node) -> Node:
+    """The body with its input added where both have one shape, as in the papers; else the body alone."""
+    output = place(body, s.input)[1]
+    same = all(holds(before == after) for before, after in zip(s.input.sizes, output.sizes, strict=True))
+    return Residual("add", body) if same else body
+
+
+def depthwise_stage(s: Spec, channels: Int, m: Int, *, tied: bool = False) -> Stage:
+    """The K×K stage that convolves each channel alone, with m kernels a channel."""
+    return s.spatial("depthwise", channels, channels * m, groups=channels, tied=tied)
+
+
+@block("standard", "LeCun et al. 1989, Backpropagation Applied to Handwritten Zip Code Recognition")
+def standard(s: Spec) -> Node:
+    """One K×K convolution over all channels."""
+    return s.spatial("conv", s.in_channels, s.out_channels)
+
+
+@block("depthwise", "Sifre 2014, Rigid-Motion Scattering for Image Classification", depth_multiplier=1)
+def depthwise(s: Spec, depth_multiplier: int) -> Node:
+    """Each input channel alone, m kernels a channel: m·C output channels, whatever O."""
+    return depthwise_stage(s, s.in_channels, depth_multiplier)
+
+
+@block("pointwise", "Lin, Chen, Yan 2014, Network In Network")
+def pointwise(s: Spec) -> Node:
+    """One 1×1 convolution over all channels."""
+    return s.pointwise("pointwise", s.in_channels, s.out_channels, s.stride)
+
+
+@block("depthwise-separable", "Howard et al. 2017, MobileNets", depth_multiplier=1)
+def depthwise_separable(s: Spec, depth_multiplier: int) -> Node:
+    """Depthwise K×K, then pointwise."""
+    first = depthwise_stage(s, s.in_channels, depth_multiplier)
+    return chain(first, s.pointwise("pointwise", first.conv.out_channels, s.out_channels))
+
+
+@block(
+    "shared-kernel", "Wang, Ji 2018, Smoothed Dilated Convolutions for Improved Dense Prediction", depth_multiplier=1
+)
+def shared_kernel(s: Spec, depth_multiplier: int) -> Node:
+    """Depthwise with one bank of m kernels for all channels: its arithmetic, C times fewer parameters."""
+    return depthwise_stage(s, s.in_channels, depth_multiplier, tied=True)
+
+
+@block("shared-kernel-separable", "Wang, Ji 2018 (shared); Howard et al. 2017 (then pointwise)", depth_multiplier=1)
+def shared_kernel_separable(s: Spec, depth_multiplier: int) -> Node:
+    """Shared-kernel depthwise K×K, then pointwise."""
+    first = depthwise_stage(s, s.in_channels, depth_multiplier, tied=True)
+    return chain(first, s.pointwise("pointwise", first.conv.out_channels, s.out_channels))
+
+
+@block(
+    "spatially-separable",
+    "Jaderberg, Vedaldi, Zisserman 2014, Speeding up Convolutional Neural Networks with Low Rank Expansions",
+    mid_channels=lambda s: s.in_channels,
+)
+def spatially_separable(s: Spec, mid_channels: int) -> Node:
+    """K×1 to M channels, then 1×K to O."""
+    column = s.spatial("column", s.in_channels, mid_channels, axis=0)
+    return chain(column, s.spatial("row", mid_channels, s.out_channels, axis=1))
+
+
+@block("spatially-separable-depthwise", "Freeman, Roese-Koerner, Kummert 2018, EffNet", depth_multiplier=1)
+def spatially_separable_depthwise(s: Spec, depth_multiplier: int) -> Node:
+    """Depthwise K×1, depthwise 1×K, then pointwise."""
+    hidden = s.in_channels * depth_multiplier
+    column = s.spatial("column", s.in_channels, hidden, groups=s.in_channels, axis=0)
+    row = s.spatial("row", hidden, hidden, groups=hidden, axis=1)
+    return chain(column, row, s.pointwise("pointwise", hidden, s.out_channels))
+
+
+@block(
+    "grouped",
+    "Krizhevsky, Sutskever, Hinton 2012, AlexNet; Xie et al. 2017, ResNeXt",
+    groups=lambda s: gcd(s.in_channels, s.out_channels, 4),
+)
+def grouped(s: Spec, groups: int) -> Node:
+    """K×K in g groups of channels that do not see each other."""
+    return s.spatial("conv", s.in_channels, s.out_channels, groups=groups)
+
+
+@block("bottleneck", "He et al. 2016, Deep Residual Learning", mid_channels=lambda s: max(1, s.out_channels // 4))
+def bottleneck(s: Spec, mid_channels: int) -> Node:
+    """1×1 to M channels, K×K, 1×1 to O; the input is added where the shapes allow it."""
+    reduce, expand = (
+        s.pointwise("reduce", s.in_channels, mid_channels),
+        s.pointwise("expand", mid_channels, s.out_channels),
+    )
+    return residual(s, chain(reduce, s.spatial("conv", mid_channels, mid_channels), expand))
+
+
+@block("inverted-residual", "Sandler et al. 2018, MobileNetV2", expansion=6, depth_multiplier=1)
+def inverted_residual(s: Spec, expansion: int, depth_multiplier: int) -> Node:
+    """1×1 to t·C channels (none for t = 1), depthwise K×K, 1×1 to O; the input is added where the shapes allow it."""
+    hidden = s.in_channels * expansion
+    expand = () if expansion == 1 else (s.pointwise("expand", s.in_channels, hidden),)
+    middle = depthwise_stage(s, hidden, depth_multiplier)
+    return residual(s, chain(*expand, middle, s.pointwise("project", middle.conv.out_channels, s.out_channels)))
+
+
+@block("fused-inverted-residual", "Gupta, Akin 2020, EdgeTPU; Tan, Le 2021, EfficientNetV2", expansion=6)
+def fused_inverted_residual(s: Spec, expansion: int) -> Node:
+    """K×K to t·C channels, 1×1 to O; the input is added where the shapes allow it."""
+    hidden = s.in_channels * expansion
+    fused = s.spatial("fused", s.in_channels, hidden)
+    return residual(s, chain(fused, s.pointwise("project", hidden, s.out_channels)))
+
+
+@block("blueprint", "Haase, Amthor 2020, Blueprint Separable Convolutions (BSConv-U)", depth_multiplier=1)
+def blueprint(s: Spec, depth_multiplier: int) -> Node:
+    """Pointwise to O/m channels, then depthwise K×K."""
+    require_multiple("depth_multiplier", depth_multiplier, out_channels=s.out_channels)
+    hidden = s.out_channels // depth_multiplier
+    return chain(s.pointwise("pointwise", s.in_channels, hidden), depthwise_stage(s, hidden, depth_multiplier))
+
+
+@block("low-rank", "Zhang et al. 2016, Accelerating Very Deep Networks", rank=lambda s: max(1, s.out_channels // 4))
+def low_rank(s: Spec, rank: int) -> Node:
+    """K×K to r channels, then 1×1 to O."""
+    return chain(s.spatial("reduced", s.in_channels, rank), s.pointwise("pointwise", rank, s.out_channels))
+
+
+@block("ghost", "Han et al. 2020, GhostNet", ghost_ratio=2)
+def ghost(s: Spec, ghost_ratio: int) -> Node:
+    """K×K to O/s channels; a cheap depthwise K×K of these makes the other O - O/s."""
+    require_multiple("ghost_ratio", ghost_ratio, out_channels=s.out_channels)
+    primary = s.out_channels // ghost_ratio
+    cheap = s.spatial("cheap", primary, primary * (ghost_ratio - 1), groups=primary, strided=False)
+    return chain(s.spatial("primary", s.in_channels, primary), Concat((chain(), cheap)))
+
+
+def quarter() -> Fraction:
+    """The share of FasterNet."""
+    from fractions import Fraction  # noqa: PLC0415 - 2 ms of every start that does not need it
+
+    return Fraction(1, 4)
+
+
+@block("partial", "Chen et al. 2023, FasterNet", partial=lambda _: quarter())
+def partial(s: Spec, partial: Fraction) -> Node:
+    """K×K over a share p of the channels, the rest untouched, then pointwise; stride 1 only."""
+    if not holds(s.stride[0] * s.stride[1] == 1):
+        msg = f"stride (={s.stride[0]}x{s.stride[1]}) must be 1 for partial: the untouched channels keep their size."
+        raise ShapeError(msg)
+    part = max(1, s.in_channels * partial.numerator // partial.denominator)
+    conv, rest = s.spatial("partial", part, part), s.in_channels - part
+    mixed = Split((part, rest), (conv, chain())) if rest else conv
+    return chain(mixed, s.pointwise("pointwise", s.in_channels, s.out_channels))

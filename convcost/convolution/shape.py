@@ -1,0 +1,61 @@
+"""The size of an activation, and the rule that every size obeys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from convcost.convolution.formula import holds, multiply
+from convcost.text.errors import ShapeError
+
+if TYPE_CHECKING:
+    from convcost.convolution.formula import Int
+
+    Sizes: TypeAlias = tuple[Int, ...]
+
+__all__ = ["AXES", "Shape", "Sizes", "require_at_least"]
+
+AXES: Final = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+def require_at_least(least: int, **sizes: object) -> None:
+    """Refuse a size below `least`, by name.
+
+    Raises:
+        ShapeError: the first size that is too small or no whole number.
+    """
+    for name, value in sizes.items():
+        if isinstance(value, (bool, float, str)) or value is None:
+            msg = f"{name} (={value!r}) must be a whole number; give an integer of {least} or more."
+            raise ShapeError(msg)
+        if not holds(value >= least):  # type: ignore[operator]  # an int or an int64 array
+            msg = f"{name} (={value}) must be at least {least}; give a larger number."
+            raise ShapeError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The size of an activation: N samples, C channels, and 1 to 3 spatial sizes."""
+
+    batch: Int
+    channels: Int
+    spatial: Sizes
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below 1."""
+        if len(self.spatial) not in AXES:
+            msg = f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial)."
+            raise ShapeError(msg)
+        require_at_least(1, batch=self.batch, channels=self.channels)
+        for axis, size in zip(AXES[len(self.spatial)], self.spatial, strict=True):
+            require_at_least(1, **{axis: size})
+
+    @property
+    def sizes(self) -> Sizes:
+        """All sizes in order: (N, C, *spatial)."""
+        return (self.batch, self.channels, *self.spatial)
+
+    @property
+    def numel(self) -> Int:
+        """The number of elements."""
+        return multiply(self.sizes)

@@ -1,1 +1,0 @@
-"""Networks as data: TOML files that become trees of catalogue blocks."""

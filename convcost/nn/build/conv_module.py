@@ -1,0 +1,164 @@
+"""One convolution as a torch module, and a torch convolution as a `Conv`: each direction undoes the other."""
+
+from __future__ import annotations
+
+from itertools import chain as flattened
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
+from torch import nn
+
+from convcost.convolution.conv import Conv, with_padding
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convcost.convolution.conv import Pairs
+
+__all__ = ["Pad", "TiedConv", "build_conv", "conv_of", "is_plain"]
+
+_CONVS: Final[dict[bool, dict[int, Callable[..., nn.modules.conv._ConvNd]]]] = {
+    False: {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d},
+    True: {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d},
+}
+_FUNCTIONS: Final[dict[bool, dict[int, Callable[..., torch.Tensor]]]] = {
+    False: {1: F.conv1d, 2: F.conv2d, 3: F.conv3d},
+    True: {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d},
+}
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module is one convolution and nothing else: no class of a user's, no other padding than zeros."""
+    own = {TiedConv, *(kind for kinds in _CONVS.values() for kind in kinds.values())}
+    return type(module) in own and getattr(module, "padding_mode", "zeros") == "zeros"
+
+
+class Pad(nn.Module):
+    """Zeros before and after each spatial axis: what nn.ConvNd cannot do when the two sides differ.
+
+    Args:
+        pairs: (before, after) of each spatial axis, in torch's order (depth, height, width).
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        super().__init__()
+        self.pairs = pairs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pad (N, C, *spatial); F.pad wants the last axis first."""
+        return F.pad(x, tuple(flattened.from_iterable(reversed(self.pairs))))
+
+
+class TiedConv(nn.Module):
+    """A grouped convolution whose groups share one filter bank, expanded to all groups when it runs.
+
+    The weight is (O / g, C / g, *kernel), of a transposed convolution (C / g, O / g, *kernel); the bias O / g values.
+
+    Args:
+        conv: with `tied` set and explicit padding, the same before and after.
+        device: of the parameters.
+        dtype: of the parameters.
+    """
+
+    def __init__(self, conv: Conv, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.conv = conv
+        one_group = Conv(
+            conv.in_channels // conv.groups,
+            conv.out_channels // conv.groups,
+            conv.kernel_size,
+            bias=conv.bias,
+            transposed=conv.transposed,
+        )
+        bank = _plain(one_group, device, dtype)
+        self.weight, self.bias = bank.weight, bank.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve (N, C, *spatial) with the bank repeated for every group."""
+        conv, groups = self.conv, self.conv.groups
+        weight = self.weight.repeat(groups, *(1,) * (self.weight.ndim - 1))
+        bias = None if self.bias is None else self.bias.repeat(groups)
+        function = _FUNCTIONS[conv.transposed][len(conv.kernel_size)]
+        sizes = (conv.stride, tuple(before for before, _ in _explicit(conv)))
+        if conv.transposed:
+            return function(x, weight, bias, *sizes, conv.output_padding, groups, conv.dilation)
+        return function(x, weight, bias, *sizes, conv.dilation, groups)
+
+
+def build_conv(conv: Conv, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> nn.Module:
+    """The torch module of one convolution: nn.ConvNd or `TiedConv`, after a `Pad` when the two sides differ.
+
+    Raises:
+        ConvcostError: padding "same", which only an input size makes definite.
+    """
+    pairs = _explicit(conv)
+    if any(before != after for before, after in pairs):
+        unpadded = with_padding(conv, ((0, 0),) * len(pairs))
+        return nn.Sequential(Pad(pairs), build_conv(unpadded, device=device, dtype=dtype))
+    return TiedConv(conv, device, dtype) if conv.tied else _plain(conv, device, dtype)
+
+
+def conv_of(module: nn.Module) -> Conv:
+    """The convolution that a module is: the inverse of `build_conv`, and of every nn.ConvNd.
+
+    Args:
+        module: nn.Conv1d to nn.ConvTranspose3d or a subclass, a `TiedConv`, or one of them after a `Pad`.
+
+    Raises:
+        ConvcostError: the module is none of these.
+    """
+    match module:
+        case TiedConv():
+            return module.conv
+        case nn.modules.conv._ConvNd():  # noqa: SLF001 - the only class that all six have in common
+            return _mirror(module)
+        case nn.Sequential() if len(module) == 2 and isinstance(module[0], Pad):  # noqa: PLR2004 - the pad and its conv
+            inner = conv_of(module[1])
+            pairs = zip(module[0].pairs, _explicit(inner), strict=True)
+            return with_padding(inner, tuple((a + before, b + after) for (a, b), (before, after) in pairs))
+    msg = f"module (={type(module).__name__}) must be a convolution of torch.nn; give nn.Conv1d to nn.ConvTranspose3d."
+    raise ConvcostError(msg)
+
+
+def _mirror(module: nn.modules.conv._ConvNd) -> Conv:
+    kernel, dilation = module.kernel_size, module.dilation
+    if isinstance(module.padding, tuple):
+        padding = tuple((size, size) for size in module.padding)
+    else:  # torch's own "same": stride 1, the odd pixel at the end; and "valid"
+        reach = [d * (k - 1) * (module.padding == "same") for k, d in zip(kernel, dilation, strict=True)]
+        padding = tuple((total // 2, total - total // 2) for total in reach)
+    return Conv(
+        module.in_channels,
+        module.out_channels,
+        kernel,
+        module.stride,
+        padding,
+        dilation,
+        module.groups,
+        module.bias is not None,
+        transposed=module.transposed,
+        output_padding=module.output_padding,
+    )
+
+
+def _explicit(conv: Conv) -> Pairs:
+    if conv.padding == "same":
+        msg = "padding (=same) must be worked out for an input size first; place the convolution in a Layer."
+        raise ConvcostError(msg)
+    return conv.padding
+
+
+def _plain(conv: Conv, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.modules.conv._ConvNd:
+    sizes: dict[str, Any] = {  # torch's own keyword arguments, of several types
+        "kernel_size": conv.kernel_size,
+        "stride": conv.stride,
+        "padding": tuple(before for before, _ in _explicit(conv)),
+        "dilation": conv.dilation,
+        "groups": conv.groups,
+        "bias": conv.bias,
+        **({"output_padding": conv.output_padding} if conv.transposed else {}),
+    }
+    module = _CONVS[conv.transposed][len(conv.kernel_size)]
+    return module(conv.in_channels, conv.out_channels, **sizes, device=device, dtype=dtype)

@@ -1,0 +1,155 @@
+"""A tree of stages as a torch module: the same walk that places the layers."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import nn
+
+from convcost.convolution.conv import Conv
+from convcost.text.errors import ConvcostError
+from convcost.convolution.other_layers import Activation, GlobalPool, MaxPool, Norm
+from convcost.nn.build.conv_module import build_conv
+from convcost.convolution.tree import Chain, Concat, Residual, Scope, Split, Stage, Step, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from convcost.convolution.conv import Layer
+    from convcost.convolution.shape import Shape
+    from convcost.convolution.other_layers import Between
+    from convcost.convolution.tree import Node
+
+__all__ = ["Branches", "Sum", "build", "stage_paths"]
+
+_Named = Stage | Step | Scope
+
+_ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "gelu": nn.GELU,
+}
+
+
+class Branches(nn.Module):
+    """Modules that read one input each, or all the same; their outputs are joined along the channels.
+
+    Args:
+        branches: by name, in order.
+        sizes: the channels that each branch reads; None gives all channels to every branch.
+    """
+
+    def __init__(self, branches: dict[str, nn.Module], sizes: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        for name, branch in branches.items():
+            self.add_module(name, branch)
+        self.sizes = sizes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Cut (N, C, *spatial) if sizes were given, run the branches, join what they give."""
+        branches = list(self.children())
+        pieces = [x] * len(branches) if self.sizes is None else torch.split(x, list(self.sizes), dim=1)
+        return torch.cat([branch(piece) for branch, piece in zip(branches, pieces, strict=True)], dim=1)
+
+
+class Sum(nn.Module):
+    """The body's output plus the shortcut's."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run both on (N, C, *spatial) and add."""
+        total: torch.Tensor = self.body(x) + self.shortcut(x)
+        return total
+
+
+def build(
+    node: Node, shape: Shape, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> nn.Module:
+    """The torch module of a tree placed on an input shape, in eval mode.
+
+    Convolutions are nn.ConvNd (after a `Pad` when (before, after) differ) or `TiedConv`; "same" padding is worked out
+    for the shape, so the module is for inputs of this spatial size. `stage_paths` says where each stage is.
+
+    Args:
+        node: the tree.
+        shape: (N, C, *spatial) of the input.
+        device: of the parameters; None is torch's default.
+        dtype: of the parameters; None is torch's default.
+
+    Raises:
+        ShapeError: the tree does not fit the shape.
+    """
+    return _module(node, iter(place(node, shape)[0]), device, dtype).eval()
+
+
+def stage_paths(node: Node, prefix: str = "") -> dict[str, str]:
+    """Where `build` puts each stage: submodule paths by stage name, "" for a tree that is one stage.
+
+    Raises:
+        ConvcostError: two stages have one name.
+    """
+    if isinstance(node, Stage):
+        return {node.name: prefix}
+    if isinstance(node, Step):
+        return {}
+    if isinstance(node, Scope):
+        return {f"{node.name}.{stage}": path for stage, path in stage_paths(node.body, prefix).items()}
+    paths: dict[str, str] = {}
+    for key, part in _children(node):
+        below = stage_paths(part, f"{prefix}.{key}" if prefix else key)
+        if twice := paths.keys() & below.keys():
+            msg = f"stage name (={min(twice)}) must be unique in its block; rename one of the two."
+            raise ConvcostError(msg)
+        paths |= below
+    return paths
+
+
+def _children(node: Chain | Concat | Split | Residual) -> list[tuple[str, Node]]:
+    """The parts of a node with the names of their modules: their own, else the position."""
+    if isinstance(node, Residual):
+        return [("body", node.body), ("shortcut", node.shortcut)]
+    return [(part.name if isinstance(part, _Named) else f"{i}", part) for i, part in enumerate(node.parts)]
+
+
+def _module(
+    node: Node, layers: Iterator[Layer], device: torch.device | str | None, dtype: torch.dtype | None
+) -> nn.Module:
+    """Build in the order in which `place` put the layers, which hold the padding that fits."""
+    if isinstance(node, Stage):
+        conv = next(layers).op
+        assert isinstance(conv, Conv)  # noqa: S101 - `place` makes exactly this of a stage
+        return build_conv(conv, device=device, dtype=dtype)
+    if isinstance(node, Step):
+        return _between(node.op, len(next(layers).input.spatial), device, dtype)
+    if isinstance(node, Scope):
+        return _module(node.body, layers, device, dtype)
+    children = {name: _module(part, layers, device, dtype) for name, part in _children(node)}
+    match node:
+        case Residual():
+            next(layers)  # the addition itself: it has no parameters
+            return Sum(children["body"], children["shortcut"])
+        case Chain():
+            return nn.Sequential(OrderedDict(children)) if children else nn.Identity()
+        case Split() | Concat():
+            return Branches(children, node.sizes if isinstance(node, Split) else None)
+
+
+def _between(op: Between, rank: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    """The module of what lies between convolutions, for activations with this many spatial axes."""
+    axis = rank - 1
+    match op:
+        case Norm(channels):
+            return (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[axis](channels, device=device, dtype=dtype)
+        case Activation(kind):
+            return _ACTIVATIONS[kind]()
+        case MaxPool(kernel_size, stride, padding):
+            return (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[axis](kernel_size, stride, padding)
+        case GlobalPool():
+            return (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[axis](1)

@@ -1,0 +1,190 @@
+"""Singular values of a convolution's kernels and of the layer as a whole, with little memory beside the weights."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import torch
+
+from convcost.kernels.layer_row import BINS, LayerRow, Spectrum, pair_rank
+from convcost.kernels.separability import rank_tolerance
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+    from convcost.convolution.conv import Conv
+
+__all__ = ["ConvWeights", "layer_row", "one_thread"]
+
+CHUNK: Final = 4096
+"""Kernels of one batched SVD: 0.3 MB of float64 at 3×3."""
+QUARTILES: Final = (0.25, 0.5, 0.75)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """LAPACK on small matrices with one thread: two can be thirty times slower. No gradients are kept."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvWeights:
+    """One convolution over two axes, and what reads its weight.
+
+    Attributes:
+        name: of the layer.
+        op: class of the module; None in a file of weights, which tells neither groups nor stride.
+        conv: the convolution, without bias.
+        read: gives (O, C / g, k_h, k_w), of a transposed convolution (C, O / g, k_h, k_w).
+        shares_weight: whether the weight is that of a layer before.
+    """
+
+    name: str
+    op: str | None
+    conv: Conv
+    read: Callable[[], Tensor]
+    shares_weight: bool = False
+
+    @property
+    def row(self) -> LayerRow:
+        """What is known of it before its weight was looked at."""
+        return LayerRow(self.name, self.op, self.conv, shares_weight=self.shares_weight)
+
+
+def layer_row(layer: ConvWeights, tolerance: float | None = None) -> LayerRow:
+    """What the singular values say of one convolution; with one thread, without gradients.
+
+    Args:
+        layer: its weight is read here, and let go.
+        tolerance: singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
+
+    Raises:
+        ConvcostError: weights that are no finite real numbers, or not there.
+    """
+    with one_thread():
+        weight = layer.read().detach()
+        largest = _require_finite(layer.name, weight)
+        weight = weight.cpu()
+        tall, wide = weight.shape[2:]
+        share = rank_tolerance(tall, wide, torch.finfo(weight.dtype).eps) if tolerance is None else tolerance
+        kernels = _kernels(weight, largest, share)  # lets go of its arrays before the next line takes memory
+        pairs = _pair_energies(_in_groups(weight, layer.conv), largest)
+    spectrum = Spectrum(
+        kernels=kernels.number,
+        zero_kernels=kernels.zeros,
+        rank1_kernels=kernels.rank1,
+        tolerance=share,
+        energy_q25=kernels.quartiles[0],
+        energy_median=kernels.quartiles[1],
+        energy_q75=kernels.quartiles[2],
+        histogram=kernels.histogram,
+        pair_rank=pair_rank(pairs, kernels.energy),
+        pair_full_rank=len(pairs),
+    )
+    return replace(layer.row, spectrum=spectrum)
+
+
+def _require_finite(name: str, weight: Tensor) -> float:
+    """The largest size of a weight that can be looked at; 1 for zeros. Energies are shares of its square.
+
+    Raises:
+        ConvcostError: weights that are no finite real numbers, or not there.
+    """
+    if weight.is_meta:
+        msg = f"layer (={name}) must have weights, not the meta device's; load them, or name a file of weights."
+        raise ConvcostError(msg)
+    if not weight.is_floating_point() or weight.layout is not torch.strided:
+        kind = weight.dtype if weight.layout is torch.strided else weight.layout
+        msg = f"layer (={name}) must have real weights in floating point, not {kind}; convert it."
+        raise ConvcostError(msg)
+    low, high = (float(end) for end in torch.aminmax(weight if weight.dtype.itemsize > 1 else weight.float()))
+    largest = max(abs(low), abs(high))
+    if not isfinite(largest):
+        msg = f"layer (={name}) must have finite weights; it holds NaN or inf: train it again or name another file."
+        raise ConvcostError(msg)
+    return largest or 1.0
+
+
+class _Kernels(NamedTuple):
+    """What the kernels of a layer have in common; `energy` is the sum of the squared weights, of 1 at most."""
+
+    number: int
+    zeros: int
+    rank1: int
+    quartiles: list[tuple[float, ...]]
+    histogram: tuple[int, ...]
+    energy: float
+
+
+def _kernels(weight: Tensor, largest: float, share: float) -> _Kernels:
+    """Ranks, and the share of a kernel's energy in its first 1, 2, ... singular values, in float64, chunk by chunk."""
+    kernels = weight.reshape(-1, *weight.shape[2:])
+    energies = torch.empty(len(kernels), min(kernels.shape[1:]), dtype=torch.float32)
+    zeros, rank1, total = 0, 0, 0.0
+    for start in range(0, len(kernels), CHUNK):
+        chunk = kernels[start : start + CHUNK].to(torch.float64) / largest
+        values = torch.linalg.svdvals(chunk)
+        ranks = (values > share * values[:, :1]).sum(1)
+        sums = values.square_().cumsum_(1)
+        energies[start : start + CHUNK] = sums / sums[:, -1:]  # NaN for a kernel of zeros
+        zeros += int((ranks == 0).sum())
+        rank1 += int((ranks == 1).sum())
+        total += float(sums[:, -1].sum())
+    return _Kernels(len(kernels), zeros, rank1, *_spread(energies), total)
+
+
+def _spread(energies: Tensor) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:
+    """Quartiles for each number of singular values, and the histogram of the first; nothing where all are zeros."""
+    import numpy as np  # noqa: PLC0415 - torch.quantile refuses 16 million numbers
+
+    alive = ~energies[:, 0].isnan()
+    if not bool(alive.any()):
+        return [(), (), ()], (0,) * BINS
+    columns = [np.quantile(column[alive].numpy(), QUARTILES, overwrite_input=True) for column in energies.T]
+    first = torch.histc(energies[:, 0][alive], BINS, 0.0, 1.0)
+    return [tuple(float(column[q]) for column in columns) for q in range(3)], tuple(int(count) for count in first)
+
+
+def _in_groups(weight: Tensor, conv: Conv) -> Tensor:
+    """The weight as a view (g, O / g, C / g, k_h, k_w)."""
+    split = weight.view(conv.groups, -1, *weight.shape[1:])
+    return split.transpose(1, 2) if conv.transposed else split
+
+
+def _pair_energies(weight: Tensor, largest: float) -> list[float]:
+    """Squared singular values of the layer as a (C·k_h) × (O·k_w) matrix, falling; of groups those of one rank added.
+
+    A k_h×1 convolution to r channels and a 1×k_w convolution from them are exactly a product of rank r of this matrix
+    (Jaderberg, Vedaldi, Zisserman 2014, scheme 2). Energies need no more than the eigenvalues of the Gram matrix of
+    its smaller side, which is added up slice by slice, so that nothing as large as the layer is copied.
+
+    Args:
+        weight: (g, O / g, C / g, k_h, k_w).
+        largest: size of an entry; squares of very large or small weights would leave the range of float32.
+    """
+    groups, outputs, inputs, tall, wide = weight.shape
+    dtype = weight.dtype if weight.dtype is torch.float64 else torch.float32
+    side = min(inputs * tall, outputs * wide)
+    gram = torch.zeros(groups, side, side, dtype=dtype)
+    if inputs * tall <= outputs * wide:
+        for j in range(wide):
+            part = (weight[..., j].to(dtype) / largest).reshape(groups, outputs, side)
+            gram.baddbmm_(part.mT, part)
+    else:
+        for i in range(tall):
+            part = (weight[..., i, :].permute(0, 1, 3, 2).to(dtype) / largest).reshape(groups, side, inputs)
+            gram.baddbmm_(part, part.mT)
+    values = torch.linalg.eigvalsh(gram).clamp_(min=0.0)
+    return [float(value) for value in values.double().sum(0).flip(0)]

@@ -1,0 +1,194 @@
+"""The user's own Python: where it is imported from, how it is run, and what to say when it raises."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from convcost.nn.load.user_modules import FOREIGN, RENAMED
+from convcost.system.streams import quiet_stdout
+from convcost.text.errors import ConvcostError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+__all__ = [
+    "CALLERS_OWN",
+    "attribute",
+    "import_folders",
+    "import_path",
+    "import_user_module",
+    "mended",
+    "raised",
+    "refuse_raised",
+    "running_users_code",
+    "users_code",
+    "users_line",
+]
+
+MOST: Final = 400
+"""Characters of what was raised: torch quotes whole graphs."""
+
+CALLERS_OWN: Final = (ConvcostError, KeyboardInterrupt, GeneratorExit)
+"""What passes through the user's code: a finding of ours, Ctrl-C, and Python's way to close a generator."""
+
+
+def import_folders(target: str) -> tuple[Path, ...]:
+    """Where a target's modules are looked for first: beside its file, and in the current folder."""
+    where = target.rpartition(":")[0]
+    return (Path(where).resolve().parent, Path.cwd()) if where.endswith(".py") else (Path.cwd(),)
+
+
+@contextmanager
+def import_path(*folders: Path) -> Iterator[None]:
+    """These folders come first on the import path inside; afterwards it is what it was."""
+    before = sys.path[:]
+    sys.path[:0] = [str(folder) for folder in folders]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+@contextmanager
+def users_code(target: str) -> Iterator[None]:
+    """Inside, the code of a target may run: to be loaded, counted and timed, for all of these can import and print.
+
+    The folder of its file and the current one come first on the import path, and what it writes to stdout goes to
+    stderr, for stdout holds the data.
+
+    Args:
+        target: as the user typed it.
+    """
+    with import_path(*import_folders(target)), quiet_stdout():
+        yield
+
+
+@contextmanager
+def running_users_code(told: Callable[[BaseException], ConvcostError]) -> Iterator[None]:
+    """Inside, what the user's code prints goes to stderr, and whatever it raises becomes an error; sys.exit too.
+
+    Args:
+        told: what to say of it.
+
+    Raises:
+        ConvcostError: what was told of what it raised.
+    """
+    try:
+        with quiet_stdout():
+            yield
+    except CALLERS_OWN:
+        raise
+    except BaseException as error:
+        raise told(error) from error
+
+
+def import_user_module(target: str, where: str) -> ModuleType:
+    """Import `package.module`, or the file whose path `where` is.
+
+    Args:
+        target: as the user typed it, for messages.
+        where: the part before the colon.
+
+    Raises:
+        ConvcostError: there is no such module or file, or importing it raises.
+    """
+    is_file = where.endswith(".py")
+    if is_file and not Path(where).is_file():
+        msg = f"target (={target}) must name a file that is there: {where} is not; give the path of one."
+        raise ConvcostError(msg)
+    try:
+        return _import_file(Path(where).resolve()) if is_file else importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if not is_file and error.name and (where == error.name or where.startswith(f"{error.name}.")):
+            msg = (
+                f"target (={target}) must name a module that can be imported: there is no {error.name}; "
+                "give another name, or the path of a file as file.py:callable."
+            )
+            raise ConvcostError(msg) from error
+        refuse_raised(target, "being imported", error)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is told, not swallowed
+        refuse_raised(target, "being imported", error)
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Run a file as a module of its own name, or of a longer one when that name is taken."""
+    for name in (path.stem, f"{RENAMED}{path.stem}"):
+        present = sys.modules.get(name)
+        if present is not None and getattr(present, "__file__", None) == str(path):
+            return present
+    name = path.stem
+    if name in sys.modules or name in sys.stdlib_module_names:
+        name = f"{RENAMED}{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        msg = f"target (={path}) must be a Python file; give one that ends in .py."
+        raise ConvcostError(msg)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up here
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def attribute(target: str, module: ModuleType, dotted: str) -> object:
+    """The object of this dotted name in a module.
+
+    Raises:
+        ConvcostError: there is none, with the nearest name that is there.
+    """
+    value: object = module
+    for name in dotted.split("."):
+        if not hasattr(value, name):
+            known = [key for key in vars(value) if not key.startswith("_")] if hasattr(value, "__dict__") else []
+            msg = f"target (={target}) must name something that is there: no {name}; {did_you_mean(name, known)}"
+            raise ConvcostError(msg)
+        value = getattr(value, name)
+    return value
+
+
+def refuse_raised(target: str, doing: str, error: BaseException) -> NoReturn:
+    """Say on one line what the user's code raised and where, with the original chained.
+
+    Raises:
+        ConvcostError: always.
+    """
+    step = (
+        'put what runs a script under if __name__ == "__main__"' if isinstance(error, SystemExit) else "mend it there"
+    )
+    msg = f"target (={target}) must not raise while {doing}: {raised(error)}; {step}, or see the whole with --debug."
+    raise ConvcostError(msg) from error
+
+
+def raised(error: BaseException) -> str:
+    """What was raised, and where in the user's code: `ValueError: too wide at /home/me/net.py:12`."""
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    text = text if len(text) <= MOST else f"{text[: MOST - 3]}..."
+    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else users_line(error)
+    return (f"{kind}: {text}" if text else kind) + (f" at {place}" if place else "")
+
+
+def users_line(error: BaseException) -> str | None:
+    """The innermost frame in a file of the user's, as FILE:LINE."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<frozen", *FOREIGN))
+    ]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+
+
+def mended(error: BaseException) -> str:
+    """The next step for a forward pass that raised, in words that fit a configuration and a command line."""
+    return "mend it there, or change the input" if users_line(error) else "change the input"

@@ -1,0 +1,1 @@
+"""Real layers and models timed by one protocol, and the machine they run on."""

@@ -1,0 +1,272 @@
+"""The clock: candidates timed next to each other, in blocks, with a probe that sees the machine's own slow phases.
+
+The protocol, and why: freed memory stays with the process (page faults can cost ten times the arithmetic); all
+candidates run in turn, A B C, C B A, so that slow phases hit all alike; a block lasts 20 ms after one untimed call,
+since the caches belong to the candidate before; a block in which someone else took the processor is run again; a fixed
+matrix product beside each round tells a slow phase from a slow layer.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from math import ceil
+from typing import TYPE_CHECKING, Final, Protocol
+
+import torch
+
+from convcost.timing.statistics import Sample, Series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "AcceleratorClock",
+    "Clock",
+    "CpuClock",
+    "Reading",
+    "Watcher",
+    "clock_for",
+    "interleave",
+    "probe_seconds",
+    "seconds_of",
+]
+
+BLOCK_S: Final = 0.020
+LEAST_CALLS: Final = 6
+LONG_CALL_S: Final = 0.005
+LEAST_CALLS_LONG: Final = 2
+WARM_UP_S: Final = 0.050
+WARM_UP_CALLS: Final = 3
+RETRIES: Final = 3
+STOLEN: Final = 0.03
+"""With one thread, a larger share of the wall time without processor time means that someone else had it."""
+TELL_S: Final = 0.5
+"""The watcher is told no more often: drawing takes time from the timing."""
+PROBE_CALLS: Final = 3
+WANTED_ROUNDS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the clock shows at one moment.
+
+    Attributes:
+        wall_s: seconds from an arbitrary start.
+        cpu_s: processor time of this process; None where it says nothing about preemption.
+        preemptions: how often this process lost the processor against its will; None where unknown.
+        faults: minor page faults so far; None where unknown.
+    """
+
+    wall_s: float
+    cpu_s: float | None
+    preemptions: int | None
+    faults: int | None
+
+
+class Clock(Protocol):
+    """Reads the time once everything that was started has finished."""
+
+    def read(self) -> Reading:
+        """Wait for the device, then read."""
+
+
+class CpuClock:
+    """The CPU's clock: torch's CPU functions have finished when they return.
+
+    Args:
+        threads: that run; only with one does processor time tell about preemption.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._single = threads == 1
+        try:
+            import resource  # noqa: PLC0415 - Windows has no such module
+        except ImportError:
+            self._usage: Callable[[], tuple[int, int]] | None = None
+        else:
+
+            def usage() -> tuple[int, int]:
+                told = resource.getrusage(resource.RUSAGE_SELF)
+                return told.ru_nivcsw, told.ru_minflt
+
+            self._usage = usage
+
+    def read(self) -> Reading:
+        """Read the wall clock last, so that it holds as little as possible of the reading itself."""
+        preemptions, faults = self._usage() if self._usage else (None, None)
+        cpu = time.process_time() if self._single else None
+        return Reading(time.perf_counter(), cpu, preemptions, faults)
+
+
+class AcceleratorClock:
+    """The wall clock of an accelerator: read after the device has finished what was queued.
+
+    Args:
+        device: cuda or mps.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def read(self) -> Reading:
+        """Synchronize, then read."""
+        if hasattr(torch, "accelerator"):
+            torch.accelerator.synchronize(self._device)
+        else:
+            getattr(torch, self._device.type).synchronize()
+        return Reading(time.perf_counter(), None, None, None)
+
+
+def clock_for(device: torch.device, threads: int) -> Clock:
+    """The clock that waits for this device."""
+    return CpuClock(threads) if device.type == "cpu" else AcceleratorClock(device)
+
+
+class Watcher(Protocol):
+    """Is told how far the timing is."""
+
+    def __call__(self, series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:
+        """Take everything measured so far and a line of progress."""
+
+
+@dataclass(slots=True)
+class _Candidate:
+    name: str
+    call: Callable[[], object]
+    first_s: float = 0.0
+    call_s: float = 0.0
+    calls: int = 1
+    samples: list[Sample] = field(default_factory=list)
+    dropped: int = 0
+
+    def series(self) -> Series:
+        return Series(self.first_s, tuple(self.samples), self.dropped)
+
+
+def interleave(  # noqa: PLR0913 - the parts of a timing
+    candidates: Mapping[str, Callable[[], object]],
+    probe: Callable[[], object],
+    clock: Clock,
+    budget_s: float,
+    watch: Watcher | None = None,
+    *,
+    compiles: bool = False,
+) -> tuple[dict[str, Series], dict[int, float]]:
+    """Time candidates next to each other until the budget is spent, warm-up included.
+
+    Args:
+        candidates: a call of each, by name; the caller has set threads and inference mode.
+        probe: a fixed piece of work of 1 to 2 ms.
+        clock: that waits for the device.
+        budget_s: seconds.
+        watch: is told after each step.
+        compiles: whether first calls compile: they may take a minute, and are not part of the budget.
+
+    Returns:
+        The series of each candidate, and the probe's seconds of each round. Every candidate has at least one sample,
+        even if the budget allows only its first call.
+    """
+    known = [_Candidate(name, call) for name, call in candidates.items()]
+    probes: dict[int, float] = {}
+    for one in known if compiles else ():
+        if watch is not None:
+            watch({}, probes, f"compiling {one.name} ...")
+        one.first_s = seconds_of(one.call, clock)
+    start = clock.read().wall_s
+    deadline = start + budget_s
+    told = -TELL_S
+
+    def tell(what: str, *, now: bool = False) -> None:
+        nonlocal told
+        moment = clock.read().wall_s
+        if watch is not None and (now or moment - told >= TELL_S):
+            told = moment
+            left = max(0.0, deadline - moment)
+            watch({one.name: one.series() for one in known if one.samples}, probes, f"{what}, {left:.0f} s left")
+
+    for one in known:
+        tell(f"warming up {one.name}", now=True)
+        _warm_up(one, clock, start + budget_s / 2)
+    _plan(known, deadline - clock.read().wall_s)
+    number = 0
+    while _fits(known, number, deadline - clock.read().wall_s):
+        probes[number] = probe_seconds(probe, clock)
+        for one in known if number % 2 == 0 else reversed(known):
+            _block(one, number, clock, deadline)
+        number += 1
+        tell(f"timed {number} rounds")
+    if not probes:
+        probes[0] = probe_seconds(probe, clock)
+    return {one.name: one.series() for one in known}, probes
+
+
+def _warm_up(one: _Candidate, clock: Clock, latest: float) -> None:
+    """At least one call; then 3 calls or 50 ms after the first, unless the time is needed for the others."""
+    spent = 0.0
+    for number in range(WARM_UP_CALLS):
+        one.call_s = seconds_of(one.call, clock)
+        one.first_s = one.first_s or one.call_s
+        spent += one.call_s if number else 0.0
+        if clock.read().wall_s > latest or spent > WARM_UP_S:
+            break
+
+
+def seconds_of(call: Callable[[], object], clock: Clock) -> float:
+    """Seconds of one call."""
+    before = clock.read().wall_s
+    call()
+    return clock.read().wall_s - before
+
+
+def _plan(known: list[_Candidate], left_s: float) -> None:
+    """How many calls a block has: 20 ms of them, fewer when the budget would not hold enough rounds."""
+    share = left_s / (WANTED_ROUNDS * max(1, len(known)))
+    for one in known:
+        seconds = max(one.call_s, 1e-7)
+        least = LEAST_CALLS if seconds <= LONG_CALL_S else LEAST_CALLS_LONG
+        wanted = max(least, ceil(BLOCK_S / seconds))
+        one.calls = max(1, min(wanted, int(share / seconds) - 1))
+
+
+def _fits(known: list[_Candidate], number: int, left_s: float) -> bool:
+    """Whether one more round ends in time. The first round is begun in any case."""
+    return number == 0 or left_s >= sum((one.calls + 1) * one.call_s for one in known)
+
+
+def probe_seconds(probe: Callable[[], object], clock: Clock) -> float:
+    """Seconds of the fastest of three calls, after an untimed one."""
+    probe()
+    return min(seconds_of(probe, clock) for _ in range(PROBE_CALLS))
+
+
+def _block(one: _Candidate, number: int, clock: Clock, deadline: float) -> None:
+    """One clean block of calls after an untimed call, or after 3 retries a dirty one."""
+    for attempt in range(1 + RETRIES):
+        now = clock.read().wall_s
+        if one.samples and now + (one.calls + 1) * one.call_s > deadline:
+            return
+        rushed = not one.samples and now + one.call_s > deadline
+        calls = 1 if rushed else one.calls
+        if not rushed:
+            one.call()
+        sample = _timed(one.call, calls, number, clock)
+        one.call_s = min(one.call_s, sample.seconds)
+        last = attempt == RETRIES or clock.read().wall_s + (calls + 1) * sample.seconds > deadline
+        if sample.clean or last:
+            one.samples.append(sample)
+            return
+        one.dropped += 1
+
+
+def _timed(call: Callable[[], object], calls: int, number: int, clock: Clock) -> Sample:
+    before = clock.read()
+    for _ in range(calls):
+        call()
+    after = clock.read()
+    wall = after.wall_s - before.wall_s
+    stolen = False
+    if before.cpu_s is not None and after.cpu_s is not None:
+        stolen = wall - (after.cpu_s - before.cpu_s) > STOLEN * wall
+    faults = None if before.faults is None or after.faults is None else (after.faults - before.faults) / calls
+    return Sample(number, wall / calls, calls, not stolen and before.preemptions == after.preemptions, faults)

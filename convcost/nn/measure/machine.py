@@ -1,0 +1,353 @@
+"""Measure a machine: the roofs of arithmetic and memory, the overhead of a call, the noise between processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from math import sqrt
+from pathlib import Path
+from statistics import stdev
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import nn
+
+from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.nn.measure.blocks import LOOK_S, MOST_LOAD, timing_settings
+from convcost.nn.measure.clock import clock_for
+from convcost.nn.measure.device import free_memory, other_load, pin_allocator, resolve_device, resolve_threads
+from convcost.nn.measure.this_machine import cache_sizes, identity
+from convcost.text.errors import ConvcostError
+from convcost.text.units import number_of
+from convcost.timing.bound import MOST_SPREAD
+from convcost.timing.machine import Level, Machine, Noise, Overhead, Peak
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from convcost.nn.measure.clock import Clock
+
+    Tell = Callable[[str, float], None]
+
+__all__ = ["Fastest", "at_most", "calibrate", "fastest", "monotone", "print_speedup", "with_more_threads"]
+
+DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
+GEMMS: Final = (128, 512, 1024, 2048)
+CONVOLUTIONS: Final = ((16, 3, 14), (64, 3, 56), (256, 3, 28), (512, 3, 14), (256, 1, 28))
+"""Channels (in and out), kernel and image of convolutions that reach the peak where a matrix product does not."""
+SAMPLE_S: Final = 0.004
+NOISE_SHARE: Final = 0.45
+NOISE_PROCESS_S: Final = 4.0
+"""What a fresh process takes, until one has run: importing torch, and the timing."""
+NOISE_TIMING_S: Final = 1.5
+LEAST_PROCESSES: Final = 4
+Z_10: Final = 1.2816
+"""Standard deviations below the mean of a normal distribution at its 10 % quantile."""
+SLOW: Final = 4
+"""A kernel that would take longer than so many times its share is left out."""
+TOP: Final = 5
+"""Fastest samples whose difference is the spread."""
+MEMORY_BYTES: Final = (1 << 26, 1 << 28)
+FOOTPRINTS: Final = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class Fastest:
+    """Seconds of the fastest sample, and how much slower the next few were, as a share."""
+
+    seconds: float
+    spread: float
+
+
+def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[str, ...]]:
+    """Measure a device.
+
+    Args:
+        device: as the user names it.
+        seconds: for everything together.
+        tell: is called with what is measured and the share that is done.
+
+    Returns:
+        The machine, and why not to trust it.
+
+    Raises:
+        ConvcostError: a device that is not there, or a process for the noise that fails.
+    """
+    start = time.perf_counter()
+    where = resolve_device(device)
+    tell("looking at the machine", 0.0)
+    busy = [_busy()]
+    if where.type == "cpu":
+        pin_allocator()
+    counts = tuple(dict.fromkeys((1, resolve_threads("all")))) if where.type == "cpu" else (1,)
+    steps = list(_steps(where, counts))
+    noise_s = seconds * NOISE_SHARE if where.type == "cpu" else 0.0
+    each = max(0.02, (seconds - noise_s) / max(1, sum(step.parts for step in steps)))
+    found: list[object] = []
+    for step in steps:
+        tell(step.name, (time.perf_counter() - start) / seconds)
+        with timing_settings(step.threads):
+            clock = clock_for(where, step.threads)
+            result = step.run(where, clock, each)
+            if isinstance(result, Peak) and _is_beaten(result, found):  # other programs: once more
+                result = max(result, step.run(where, clock, each) or result, key=_rate)
+        found += [] if result is None else [result]
+    left = seconds - (time.perf_counter() - start) - LOOK_S
+    noise = None
+    if where.type == "cpu":
+        noise = _noise(left, lambda share: tell("noise between processes", 1 - left * (1 - share) / seconds))
+    busy.append(_busy())
+    tell("done", 1.0)
+    machine = Machine(
+        identity(where),
+        datetime.now(tz=UTC).astimezone().date().isoformat(),
+        tuple(with_more_threads([one for one in found if isinstance(one, Peak)])),
+        tuple(monotone([one for one in found if isinstance(one, Level)])),
+        next(one for one in found if isinstance(one, Overhead)),
+        noise,
+    )
+    return machine, (*dict.fromkeys(filter(None, busy)), *_shaky(machine))
+
+
+def _shaky(machine: Machine) -> tuple[str, ...]:
+    """Figures whose fastest samples differ so much that the next calibration will find others."""
+    names = [f"{one.dtype} of {number_of('thread', one.threads)}" for one in machine.peaks if one.spread > MOST_SPREAD]
+    names += [f"{one.name} of {number_of('thread', one.threads)}" for one in machine.levels if one.spread > MOST_SPREAD]
+    return (f"the fastest samples differ by over {MOST_SPREAD:.0%}: {', '.join(names)}.",) if names else ()
+
+
+def _rate(one: object) -> float:
+    return one.flop_per_s if isinstance(one, Peak) else 0.0
+
+
+def _is_beaten(peak: Peak, found: Sequence[object]) -> bool:
+    """Whether fewer threads have reached more."""
+    return any(one.dtype == peak.dtype and one.flop_per_s > peak.flop_per_s for one in found if isinstance(one, Peak))
+
+
+def _busy() -> str | None:
+    """Whether other programs take so much of the machine that its figures are too low."""
+    load = other_load(LOOK_S)
+    if load is None or load <= MOST_LOAD:
+        return None
+    return "other programs keep processors busy: figures may be too low; close them and calibrate again."
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One figure: its name, how many parts of the time it takes, and how it is measured."""
+
+    name: str
+    parts: int
+    threads: int
+    run: Callable[[torch.device, Clock, float], Peak | Level | Overhead | None]
+
+
+def _steps(device: torch.device, counts: Sequence[int]) -> Iterator[_Step]:
+    for threads in counts:
+        many = number_of("thread", threads)
+        for dtype in DTYPES:
+            yield _Step(f"{dtype} peak, {many}", len(GEMMS) + len(CONVOLUTIONS), threads, _peak_of(dtype, threads))
+        inside = 0
+        for name, capacity in (*cache_sizes(device, threads), ("memory", None)):
+            sizes = MEMORY_BYTES if capacity is None else tuple(int(capacity * part) for part in FOOTPRINTS)
+            kept = tuple(size for size in sizes if size > inside) or sizes[-1:]
+            yield _Step(f"{name} bandwidth, {many}", 5 * len(kept), threads, _level_of(name, capacity, kept, threads))
+            inside = capacity or inside
+    yield _Step("overhead of a call", 4, 1, _overhead)
+
+
+def fastest(call: Callable[[], object], clock: Clock, seconds: float) -> Fastest:
+    """The fastest sample of a call that is repeated for a while; samples last a few milliseconds.
+
+    At least five samples are taken, since other programs slow down single ones; of a call that lasts longer, two.
+    """
+    call()
+    once = max(_sample(call, clock, 1), 1e-7)
+    calls = max(1, int(SAMPLE_S / once))
+    samples = [once, _sample(call, clock, 1)] if once > seconds else []
+    end = clock.read().wall_s + seconds
+    while once <= seconds and (len(samples) < TOP or clock.read().wall_s < end):
+        samples.append(_sample(call, clock, calls))
+    best = sorted(samples)[:TOP]
+    return Fastest(best[0], best[-1] / best[0] - 1)
+
+
+def _sample(call: Callable[[], object], clock: Clock, calls: int) -> float:
+    before = clock.read().wall_s
+    for _ in range(calls):
+        call()
+    return (clock.read().wall_s - before) / calls
+
+
+def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float], Peak | None]:
+    def run(device: torch.device, clock: Clock, each_s: float) -> Peak | None:
+        kind = getattr(torch, dtype)
+        rates: dict[str, tuple[float, float]] = {}
+        gemm = 0.0
+        for family in (_gemms(kind, device), _convolutions(kind, device)):
+            rate = 0.0
+            for name, flops, call in family:
+                if rate and flops / rate > SLOW * each_s:  # without units for this dtype a large kernel takes seconds
+                    break
+                try:
+                    one = fastest(call, clock, each_s)
+                except RuntimeError:  # this device has no such arithmetic: no roof for it
+                    continue
+                reached = flops / one.seconds
+                rates[name] = reached, one.spread
+                rate = max(rate, reached)
+                if name.startswith("matrix"):
+                    gemm = max(gemm, reached)
+        if not gemm:
+            return None
+        best = max(rates, key=lambda name: rates[name][0])
+        how = f"fastest of {len(rates)} kernels, {best}; each the fastest sample of {each_s:.2g} s"
+        return Peak(dtype, threads, gemm, *rates[best], how)
+
+    return run
+
+
+def _gemms(kind: torch.dtype, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
+    for size in GEMMS:
+        a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+        yield f"matrix product {size}", FLOPS_PER_MAC * size**3, lambda a=a, b=b: a @ b  # type: ignore[misc]  # bound now
+
+
+def _convolutions(kind: torch.dtype, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
+    for channels, kernel, size in CONVOLUTIONS:
+        conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False, device=device, dtype=kind)
+        conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this keyword
+        data = torch.randn(1, channels, size, size, device=device).to(kind)
+        data = data.contiguous(memory_format=torch.channels_last)
+        flops = FLOPS_PER_MAC * channels**2 * kernel**2 * size**2
+        name = f"convolution {channels}→{channels} {kernel}×{kernel} @{size}"
+        yield name, flops, lambda conv=conv, data=data: conv(data)  # type: ignore[misc]  # bound now
+
+
+def _level_of(
+    name: str, capacity: int | None, footprints: Sequence[int], threads: int
+) -> Callable[[torch.device, Clock, float], Level | None]:
+    def run(device: torch.device, clock: Clock, each_s: float) -> Level | None:
+        best, spread, how = 0.0, 0.0, ""
+        for footprint in footprints:
+            free = free_memory(device)
+            if free is not None and 2 * footprint > free:
+                continue
+            for kind, moved, call in _streams(footprint, device):
+                one = fastest(call, clock, each_s)
+                if moved / one.seconds > best:
+                    best, spread = moved / one.seconds, one.spread
+                    how = f"{kind} of {footprint} bytes; the fastest of {len(footprints)} sizes and 5 kernels"
+        return Level(name, threads, capacity, best, spread, how) if best else None
+
+    return run
+
+
+def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
+    """Kernels over arrays of so many bytes together, with the bytes that each reads and writes."""
+    count = max(64, footprint // 4)
+    whole, half, other = (torch.zeros(n, device=device) for n in (count, count // 2, count // 2))
+    repeats = max(1, (1 << 22) // count)
+    again = whole.expand(repeats, count)  # the same bytes, read again and again in one call
+    yield "add in place", 8 * count, lambda: whole.add_(1.0)
+    yield "copy", 4 * count, lambda: half.copy_(other)
+    yield "fill", 4 * count, lambda: whole.fill_(1.0)
+    yield "sum", 4 * count, whole.sum
+    yield "repeated sum", 4 * count * repeats, lambda: again.sum(1)
+
+
+def with_more_threads(peaks: Sequence[Peak]) -> Iterator[Peak]:
+    """More threads reach at least what one does: it may run alone. The first of a dtype is that of one thread."""
+    for peak in peaks:
+        alone = next(one for one in peaks if one.dtype == peak.dtype)
+        if alone.flop_per_s > peak.flop_per_s:
+            how = f"as {number_of('thread', alone.threads)}, which is no slower"
+            gemm = max(peak.gemm_flop_per_s, alone.gemm_flop_per_s)
+            yield Peak(peak.dtype, peak.threads, gemm, alone.flop_per_s, alone.spread, how)
+        else:
+            yield peak
+
+
+def monotone(levels: list[Level]) -> Iterator[Level]:
+    """A level is at least as fast as every one behind it, and as with fewer threads: what those reach, it could too."""
+    names = list(dict.fromkeys(level.name for level in levels))
+    for level in levels:
+        within = names[names.index(level.name) :]
+        slower = [one for one in levels if one.threads <= level.threads and one.name in within]
+        best = max(slower, key=lambda one: (one.byte_per_s, one.threads))
+        if best.byte_per_s == level.byte_per_s:
+            yield level
+        else:
+            how = f"as {best.name} of {number_of('thread', best.threads)}, which is no slower"
+            yield replace(level, byte_per_s=best.byte_per_s, spread=best.spread, how=how)
+
+
+def _overhead(device: torch.device, clock: Clock, each_s: float) -> Overhead:
+    empty = nn.Identity()
+    data = torch.randn(1, 1, 1, 1, device=device)
+    tiny = [nn.Conv2d(channels, channels, 1, bias=False, device=device) for channels in (1, 16)]
+    inputs = [torch.randn(1, conv.in_channels, 1, 1, device=device) for conv in tiny]
+    nothing = fastest(lambda: empty(data), clock, each_s)
+    calls = [fastest(lambda c=c, x=x: c(x), clock, each_s) for c, x in zip(tiny, inputs, strict=True)]  # type: ignore[misc]  # bound now
+    best = min(calls, key=lambda one: one.seconds)
+    how = "Identity, and the faster of two 1×1 convolutions of one pixel; fastest samples"
+    return Overhead(nothing.seconds, best.seconds, best.spread, how)
+
+
+def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
+    """The standard deviation of a speed-up over fresh processes; None when there is no time for enough of them."""
+    if seconds < LEAST_PROCESSES * NOISE_PROCESS_S:
+        return None
+    ratios: list[float] = []
+    start, longest = time.perf_counter(), 0.0
+    while (begun := time.perf_counter() - start) + longest <= seconds:
+        tell(begun / seconds)
+        ratios.append(_speedup_of_a_fresh_process())
+        longest = max(longest, time.perf_counter() - start - begun)
+    if len(ratios) < LEAST_PROCESSES:
+        return None
+    share = at_most(stdev(ratios), len(ratios)) / (sum(ratios) / len(ratios))
+    how = (
+        "standard deviation of the speed-up of depthwise-separable, 64→64 3×3 @56, 1 thread, over fresh processes: "
+        "the upper end of its 90 % interval, since few processes see little of the noise"
+    )
+    return Noise(share, len(ratios), how)
+
+
+def at_most(deviation: float, count: int) -> float:
+    """What a standard deviation seen in so many values is at most, with 90 % confidence.
+
+    By the 10 % quantile of the chi-squared distribution (approximated after Wilson, Hilferty 1931).
+    """
+    free = count - 1
+    quantile = free * (1 - 2 / (9 * free) - Z_10 * sqrt(2 / (9 * free))) ** 3
+    return deviation * sqrt(free / quantile)
+
+
+def _speedup_of_a_fresh_process() -> float:
+    folder = str(Path(__file__).resolve().parents[3])
+    code = f"from convcost.nn.measure.machine import print_speedup; print_speedup({NOISE_TIMING_S})"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        msg = f"a process that measures the noise must run: {reason}; --seconds 10 does without the noise."
+        raise ConvcostError(msg)
+    return float(done.stdout)
+
+
+def print_speedup(budget_s: float) -> None:
+    """The speed-up of one layer, as a fresh process measures it."""
+    from convcost.comparison.request import Request, predict  # noqa: PLC0415 - the same
+    from convcost.convolution.spec import Spec  # noqa: PLC0415 - the same
+    from convcost.nn.measure.blocks import measure  # noqa: PLC0415 - a fresh process imports no more than it needs
+
+    spec = Spec(64, 64, (3, 3), 56, 56)
+    request = Request(spec, {}, ("standard", "depthwise-separable"), "standard", time_budget=budget_s)
+    blocks = [row.placed for row in predict(request).rows]
+    timings = measure(blocks, request, "cpu", budget_s, lambda *_: None).timings
+    sys.stdout.write(f"{timings['depthwise-separable'].speedup}\n")

@@ -1,1 +1,0 @@
-"""The terminal table and every export, all from the columns of `convcost.columns`."""

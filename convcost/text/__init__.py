@@ -1,0 +1,1 @@
+"""What people type and read: errors, units, sizes, TOML, columns, tables, exports and results."""

@@ -1,0 +1,60 @@
+"""Dates as users type and read them; stored ones are UTC, as in 2026-07-01T12:30:00Z."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["as_stored_date", "now", "parse_moment", "show_date"]
+
+UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def now() -> str:
+    """This second, as it is stored."""
+    from datetime import UTC, datetime  # noqa: PLC0415 - not for those who see no date
+
+    return as_stored_date(datetime.now(UTC))
+
+
+def as_stored_date(moment: datetime) -> str:
+    """A date with a time zone, as it is stored; such texts sort by time."""
+    from datetime import UTC  # noqa: PLC0415 - not for those who see no date
+
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def parse_moment(name: str, text: str) -> str:
+    """`2026-07-01`, `2026-07-01T12:30` (local time, or with a zone), or an age: `90m`, `12h`, `7d`, `2w`.
+
+    Returns:
+        The moment as it is stored.
+
+    Raises:
+        ConvcostError: anything else.
+    """
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - not for those who see no date
+
+    age = re.fullmatch(r"(\d{1,5})([mhdw])", text.strip(), re.ASCII)
+    try:
+        if age:
+            return as_stored_date(datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}))
+        return as_stored_date(datetime.fromisoformat(text.strip()).astimezone())
+    except (OverflowError, ValueError, OSError):
+        msg = f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
+        raise ConvcostError(msg) from None
+
+
+def show_date(stored: str) -> str:
+    """A stored date in local time, as in `2026-07-01 14:30`; what is none as it is."""
+    from datetime import datetime  # noqa: PLC0415 - not for those who see no date
+
+    try:
+        return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return stored

@@ -1,0 +1,184 @@
+"""Every machine-readable output: CSV, JSON, Markdown, LaTeX, Parquet and XLSX, from columns and rows.
+
+pandas writes them all but JSON. Raw base units; an integer beyond what a kind can hold becomes text or a decimal, never
+a rounded number.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from convcost.text.columns import shown_columns
+from convcost.text.sizes import format_sizes
+from convcost.timing.account import flat_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from convcost.text.columns import Column
+
+__all__ = ["SUFFIXES", "TEXT_FORMATS", "frame", "notebook", "write"]
+
+INT64_MAX: Final = 2**63 - 1
+XLSX_LONGEST: Final = 32_767
+"""Characters of a cell."""
+FLOAT64_EXACT: Final = 2**53
+DECIMAL128_DIGITS: Final = 38
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def frame(columns: Sequence[Column], rows: Sequence[object]) -> pd.DataFrame:
+    """The rows as a DataFrame of Python objects: exact integers, sizes as `3x3`, None where not obtained."""
+    import pandas as pd
+
+    data = {column.name: [_cell(column.value(row)) for row in rows] for column in columns}
+    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()})
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return flat_text(value)
+    return format_sizes(value) if isinstance(value, list) else value
+
+
+def _each(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """Every cell changed; the columns stay Python objects, for pandas would make floats of integers beside a None."""
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series([change(value) for value in table[name]], dtype=object) for name in table})
+
+
+def _neutral(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
+    """A text that a spreadsheet would run as a formula, with a leading apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def _blank(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
+    """Text for people: six digits of a float, nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    safe = _each(table, _neutral)
+    breaks = any(isinstance(value, str) and "\r" in value for name in safe for value in safe[name])
+    quoting: Literal[0, 1] = 1 if breaks else 0  # csv.QUOTE_ALL: pandas leaves a lone carriage return unquoted
+    return str(safe.to_csv(index=False, lineterminator="\n", quoting=quoting))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    text = _each(_each(table, _neutral), _blank).map(lambda cell: cell.replace("|", "\\|").replace("\n", " "))
+    return str(text.to_markdown(index=False, disable_numparse=True)) + "\n"
+
+
+def _latex(table: pd.DataFrame) -> str:
+    """A booktabs tabular; heads and cells are escaped."""
+    text = _each(_each(table, _neutral), _blank)
+    numbers = ["l" if index == 0 or _is_text(table[name]) else "r" for index, name in enumerate(table)]
+    return str(text.to_latex(index=False, escape=True, column_format="".join(numbers)))
+
+
+def _is_text(series: pd.Series[Any]) -> bool:
+    return any(isinstance(value, str) for value in series)
+
+
+def json_text(payload: Mapping[str, Any]) -> str:
+    """One JSON object, indented; exact integers of any size."""
+    return json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+TEXT_FORMATS: Final[Mapping[str, Callable[[pd.DataFrame], str]]] = {
+    "csv": _csv,
+    "markdown": _markdown,
+    "latex": _latex,
+}
+"""The formats of `--format` that pandas writes, by name."""
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    typed = table.copy()
+    for name in typed:
+        values = [value for value in typed[name] if value is not None]
+        if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+            typed[name] = _exact_integers(typed[name])
+        elif values and all(isinstance(value, float) for value in values):
+            typed[name] = typed[name].astype("float64")
+        elif values and all(isinstance(value, bool) for value in values):
+            typed[name] = typed[name].astype("boolean")
+    typed.to_parquet(path, index=False, engine="pyarrow")
+
+
+def _exact_integers(series: pd.Series[Any]) -> pd.Series[Any]:
+    largest = max(abs(value) for value in series if value is not None)
+    if largest <= INT64_MAX:
+        return series.astype("Int64")
+    write = Decimal if len(str(largest)) <= DECIMAL128_DIGITS else str
+    return series.map(lambda value: None if value is None else write(value))
+
+
+def _write_xlsx(table: pd.DataFrame, path: Path) -> None:
+    with _excel_writer(path) as writer:
+        _each(_each(table, _neutral), _xlsx_cell).to_excel(writer, index=False, sheet_name="convcost")
+
+
+def _xlsx_cell(value: Any) -> Any:  # noqa: ANN401 - a cell
+    """Exact integers as text, and in place of a text that no cell holds, that it is elsewhere: never a part of it."""
+    if isinstance(value, int) and abs(value) > FLOAT64_EXACT:
+        return str(value)
+    if isinstance(value, str) and len(value) > XLSX_LONGEST:
+        return f"({len(value)} characters, more than a cell holds: see the CSV or the JSON)"
+    return value
+
+
+def _excel_writer(path: Path) -> pd.ExcelWriter[Any]:
+    import pandas as pd
+
+    options = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+    return pd.ExcelWriter(path, engine="xlsxwriter", engine_kwargs={"options": options})
+
+
+SUFFIXES: Final = {
+    ".csv": "csv",
+    ".json": "json",
+    ".md": "markdown",
+    ".tex": "latex",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+}
+"""The kind of export that each suffix chooses."""
+
+
+def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path) -> None:
+    """Write one export; the caller makes it whole or not at all (see `convcost.system.whole_files`).
+
+    Args:
+        kind: a value of `SUFFIXES`.
+        table: the rows, from `frame`.
+        payload: the JSON object.
+        path: of the file.
+    """
+    if kind == "parquet":
+        _write_parquet(table, path)
+    elif kind == "xlsx":
+        _write_xlsx(table, path)
+    else:
+        text = json_text(payload) if kind == "json" else TEXT_FORMATS[kind](table)
+        path.write_text(text, encoding="utf-8", newline="")
+
+
+def notebook(columns: Sequence[Column], rows: Sequence[object], lines: Sequence[str]) -> str:
+    """The titled columns as an HTML table with some lines under it."""
+    from html import escape  # noqa: PLC0415 - only in notebooks
+
+    import pandas as pd
+
+    shown = shown_columns(columns, rows)
+    cells = {column.title: [column.text(row) for row in rows] for column in shown}
+    table = pd.DataFrame(cells).to_html(index=False, border=0)
+    return table + "".join(f"<div>{escape(line)}</div>" for line in lines)

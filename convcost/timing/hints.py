@@ -1,0 +1,281 @@
+"""What would make a layer faster, in one line: rules that fire on its account, said only when a trial bears them out.
+
+A rule looks at facts that were measured, claims something, and names the alternative whose trial decides. A claim that
+a trial refutes is dropped; one that could not be tried says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from convcost.convolution.conv import Conv
+from convcost.convolution.cost import params
+from convcost.text.units import human_ratio, human_share, human_time, number_of
+from convcost.timing.statistics import OVERHEAD_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convcost.convolution.conv import Layer
+    from convcost.timing.account import Account
+
+__all__ = ["PINNED", "Facts", "Hint", "Suggestion", "Trial", "suggest", "unverified", "word"]
+
+WORTH_A_LINE: Final = 0.1
+"""A part below this share of the time gets no hint."""
+MOSTLY: Final = 0.5
+FEW_CHANNELS: Final = 8
+"""Up to so many input channels a pointwise stage does less than 4 FLOPs for each byte that it writes."""
+AS_A_COPY: Final = 2.0
+"""A stage that takes at most so many times a copy of its output is bound by memory."""
+PINNED: Final = "pinned"
+BATCH: Final = "twice_the_batch"
+NATIVE_CONVOLUTION: Final = "conv"
+"""In the name of the ATen operators that convolve."""
+FAST_DEPTHWISE: Final = ("jit_dw", "brdgmm_dw", "jit_uni_dw")
+"""oneDNN's own depthwise kernels, by the beginning of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules look at.
+
+    Attributes:
+        account: of the row.
+        layers: of the block.
+        memory_format: contiguous or channels_last.
+        threads: of torch.
+        cores: that this process may use.
+        on_cpu: whether the device is the CPU.
+    """
+
+    account: Account
+    layers: tuple[Layer, ...]
+    memory_format: str
+    threads: int
+    cores: int
+    on_cpu: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An alternative, timed next to what it is an alternative to.
+
+    Attributes:
+        before_s: seconds of the row's call, or of the stage in question.
+        after_s: of the alternative.
+        faster: the lower end of the 5-95 % interval of before ÷ after.
+        kernels: that the alternative ran.
+    """
+
+    before_s: float
+    after_s: float
+    faster: float
+    kernels: tuple[str, ...] = ()
+
+    @property
+    def gains(self) -> bool:
+        """Whether the alternative is faster, by the medians and beyond the noise of the pairs."""
+        return self.after_s < self.before_s and self.faster > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What a rule claims.
+
+    Attributes:
+        claim: a sentence without its end.
+        alternative: what to time: a key of `RESULTS`.
+        stage: that the alternative is about; None for the whole block.
+        kernels: of the convolutions that the row ran in oneDNN, where the alternative must run another.
+    """
+
+    claim: str
+    alternative: str
+    stage: Layer | None = None
+    kernels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One line for the row.
+
+    Attributes:
+        text: the sentence.
+        verified: whether the alternative was timed.
+    """
+
+    text: str
+    verified: bool
+
+
+def suggest(facts: Facts) -> tuple[Suggestion, ...]:
+    """What the rules claim of a row, the most telling first; nothing where the account itself does not add up."""
+    if facts.account.doubts:
+        return ()
+    return tuple(filter(None, (rule(facts) for rule in RULES)))
+
+
+def word(suggestion: Suggestion, trial: Trial | None) -> Hint | None:
+    """The line of a suggestion; None when its trial refutes it.
+
+    Args:
+        suggestion: of a rule.
+        trial: of its alternative; None when there was none.
+    """
+    if trial is None:
+        return unverified(suggestion)
+    result = RESULTS[suggestion.alternative](trial, suggestion)
+    return None if result is None else Hint(f"{suggestion.claim}: {result}.", verified=True)
+
+
+def unverified(suggestion: Suggestion) -> Hint:
+    """The line of a suggestion that no trial has decided."""
+    return Hint(f"{suggestion.claim} (not verified).", verified=False)
+
+
+def _faults(facts: Facts) -> Suggestion | None:
+    share = facts.account.share("page_faults")
+    if share < WORTH_A_LINE:
+        return None
+    claim = f"page faults take {_share(facts, 'page_faults')} of the time; a pinned allocator does without"
+    return Suggestion(claim, PINNED)
+
+
+def _overhead(facts: Facts) -> Suggestion | None:
+    seconds, time_s = facts.account.seconds("overhead"), facts.account.time_s
+    if time_s >= OVERHEAD_S or seconds < MOSTLY * time_s:
+        return None
+    return Suggestion(f"{_share(facts, 'overhead')} of the time is dispatch and allocation, not arithmetic", BATCH)
+
+
+def _depth_multiplier(facts: Facts) -> Suggestion | None:
+    for layer in facts.layers:
+        conv = layer.op
+        if not isinstance(conv, Conv) or conv.groups != conv.in_channels or conv.groups == 1 or conv.transposed:
+            continue
+        m = conv.out_channels // conv.in_channels
+        kernels = [one.kernel or "" for one in facts.account.parts if one.part in {"convolution", "native"}]
+        if m > 1 and not any(kernel.startswith(FAST_DEPTHWISE) for kernel in kernels):
+            slow = max(kernels, default="another kernel", key=lambda name: "gemm" in name)
+            return Suggestion(f"depth multiplier {m} left the fast depthwise kernels for {slow}", "multiplier_1", layer)
+    return None
+
+
+def _reorders(facts: Facts) -> Suggestion | None:
+    share = facts.account.share("reorder_input", "reorder_output")
+    images = all(len(layer.input.spatial) == 2 for layer in facts.layers)  # noqa: PLR2004 - height and width
+    if not images or facts.memory_format != "contiguous" or share < WORTH_A_LINE:
+        return None
+    said = _share(facts, "reorder_input", "reorder_output")
+    return Suggestion(f"channels_last would do without layout reorders, {said} here", "channels_last")
+
+
+def _copies(facts: Facts) -> Suggestion | None:
+    copies = [one.seconds for one in facts.account.parts if one.kernel in {"aten::copy_", "aten::clone", "aten::cat"}]
+    share = sum(copies) / facts.account.time_s
+    if facts.memory_format != "channels_last" or share < WORTH_A_LINE:
+        return None
+    return Suggestion(f"contiguous would do without copies, {human_share(share)} here", "contiguous")
+
+
+def _weights(facts: Facts) -> Suggestion | None:
+    convs = [layer for layer in facts.layers if isinstance(layer.op, Conv)]
+    if not convs or facts.account.share("reorder_weights") < WORTH_A_LINE:
+        return None
+    largest = max(convs, key=lambda layer: params(layer.op).value)
+    claim = f"the weights are laid out anew at each call, {_share(facts, 'reorder_weights')} of it"
+    return Suggestion(claim, "packed_weights", largest)
+
+
+def _memory_bound(facts: Facts) -> Suggestion | None:
+    for layer in facts.layers:
+        conv = layer.op
+        if isinstance(conv, Conv) and set(conv.kernel_size) == {1} and conv.groups == 1 and not conv.transposed:
+            c = conv.in_channels
+            if c <= FEW_CHANNELS:
+                claim = f"with {number_of('input channel', c)} the pointwise stage writes more than it computes"
+                return Suggestion(claim, "copy", layer)
+    return None
+
+
+def _threads(facts: Facts) -> Suggestion | None:
+    if not facts.on_cpu or facts.threads != 1 or facts.cores < 2:  # noqa: PLR2004 - the alternative's threads
+        return None
+    native = [one for one in facts.account.parts if one.part == "native" and NATIVE_CONVOLUTION in (one.kernel or "")]
+    if not native or sum(one.seconds for one in native) < WORTH_A_LINE * facts.account.time_s:
+        return None
+    kernel = max(native, key=lambda one: one.seconds).kernel
+    known = tuple(one.kernel or "" for one in facts.account.parts if one.part == "convolution")
+    return Suggestion(f"one thread runs {kernel}, two may run another kernel", "two_threads", kernels=known)
+
+
+RULES: Final[tuple[Callable[[Facts], Suggestion | None], ...]] = (
+    _faults,
+    _overhead,
+    _depth_multiplier,
+    _reorders,
+    _copies,
+    _weights,
+    _memory_bound,
+    _threads,
+)
+"""In this order: the first that its trial bears out is printed."""
+
+
+def _share(facts: Facts, *parts: str) -> str:
+    """Of the time, as text; the shares of an account that holds too much end at the whole."""
+    return human_share(min(1.0, facts.account.share(*parts)))
+
+
+def _change(trial: Trial) -> str:
+    return f"{human_time(trial.before_s)} → {human_time(trial.after_s)}"
+
+
+def _if_faster(trial: Trial, _: Suggestion) -> str | None:
+    return _change(trial) if trial.gains else None
+
+
+def _a_sample(trial: Trial, _: Suggestion) -> str | None:
+    """Twice the batch, by the time for as many samples as before."""
+    half = Trial(trial.before_s, trial.after_s / 2, trial.faster * 2)
+    ratio = human_ratio(trial.after_s / trial.before_s)
+    return f"twice the batch takes {ratio} the time, {_change(half)} for as many samples" if half.gains else None
+
+
+def _packed(trial: Trial, suggestion: Suggestion) -> str | None:
+    if not trial.gains or suggestion.stage is None:
+        return None
+    return f"packed once, as torch.compile does with freezing, {suggestion.stage.name} takes {_change(trial)}"
+
+
+def _multiplier(trial: Trial, _: Suggestion) -> str | None:
+    if not trial.gains:
+        return None
+    return f"this stage {_change(trial)} with as many MACs in m·C channels of multiplier 1"
+
+
+def _copy(trial: Trial, _: Suggestion) -> str | None:
+    if trial.before_s > AS_A_COPY * trial.after_s:
+        return None
+    return f"it takes {human_time(trial.before_s)}, a plain copy of its output {human_time(trial.after_s)}"
+
+
+def _other_kernel(trial: Trial, suggestion: Suggestion) -> str | None:
+    others = [kernel for kernel in dict.fromkeys(trial.kernels) if kernel not in suggestion.kernels]
+    ran = f"two run {' and '.join(others)}, {_change(trial)} on twice the processors"
+    return ran if others and trial.gains else None
+
+
+RESULTS: Final[dict[str, Callable[[Trial, Suggestion], str | None]]] = {
+    PINNED: _if_faster,
+    BATCH: _a_sample,
+    "packed_weights": _packed,
+    "multiplier_1": _multiplier,
+    "channels_last": _if_faster,
+    "contiguous": _if_faster,
+    "copy": _copy,
+    "two_threads": _other_kernel,
+}
+"""What a trial says of each alternative; None refutes the claim."""

@@ -1,0 +1,199 @@
+"""A machine's speeds, and whether they hold here.
+
+Pure: plain values in, plain values out. Measuring is in `convcost.nn.measure.machine`, files in `convcost.timing.machine_file`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
+
+__all__ = ["Identity", "Level", "Machine", "Noise", "Overhead", "Peak", "misfits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one machine from another.
+
+    Attributes:
+        name: of the processor or the accelerator.
+        device: cpu, cuda or mps.
+        cores: processors that the process may use; 0 for an accelerator.
+        isa: vector instructions that torch uses; empty where it does not say.
+        torch_version: that was measured, without the build.
+        onednn_version: of the convolution library; empty where there is none.
+    """
+
+    name: str
+    device: str
+    cores: int
+    isa: str
+    torch_version: str
+    onednn_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The fastest arithmetic seen.
+
+    Attributes:
+        dtype: of the elements.
+        threads: that ran.
+        gemm_flop_per_s: of a square matrix product.
+        flop_per_s: of the fastest of the matrix products and the convolutions; the roof.
+        spread: of the fastest runs of that, as a share.
+        how: it was obtained.
+    """
+
+    dtype: str
+    threads: int
+    gemm_flop_per_s: float
+    flop_per_s: float
+    spread: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level of the memory hierarchy.
+
+    Attributes:
+        name: L1, L2, L3 or memory.
+        threads: that ran.
+        capacity_bytes: that these threads can hold in it together; None for the last, which holds everything.
+        byte_per_s: fastest traffic seen at sizes that fit this level and not the one before.
+        spread: of the fastest runs, as a share.
+        how: it was obtained.
+    """
+
+    name: str
+    threads: int
+    capacity_bytes: int | None
+    byte_per_s: float
+    spread: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What a call costs without any arithmetic to speak of.
+
+    Attributes:
+        empty_call_s: a module that does nothing.
+        convolution_call_s: the fastest convolution of next to nothing.
+        spread: of the latter, as a share.
+        how: it was obtained.
+    """
+
+    empty_call_s: float
+    convolution_call_s: float
+    spread: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How much a speed-up differs between fresh processes.
+
+    Attributes:
+        run_to_run: standard deviation as a share of the speed-up.
+        processes: that were compared.
+        how: it was obtained.
+    """
+
+    run_to_run: float
+    processes: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A calibrated machine.
+
+    Attributes:
+        identity: whose figures these are.
+        date: of the calibration, YYYY-MM-DD.
+        peaks: by dtype and threads.
+        levels: by threads, the fastest first.
+        overhead: of a call.
+        noise: between processes; None where it was not measured.
+        source: the file, for messages.
+    """
+
+    identity: Identity
+    date: str
+    peaks: tuple[Peak, ...]
+    levels: tuple[Level, ...]
+    overhead: Overhead
+    noise: Noise | None = None
+    source: str = ""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a person reads: one line a figure, with its spread."""
+        own = self.identity
+        head = ", ".join(
+            filter(None, (own.name, f"{own.cores} cores" if own.cores else "", own.isa, f"torch {own.torch_version}"))
+        )
+        lines = [f"{head}; {self.date}"]
+        for peak in self.peaks:
+            gemm = f"matrix product {human_count(peak.gemm_flop_per_s)}"
+            lines.append(
+                f"{peak.dtype}, {number_of('thread', peak.threads)}: {human_count(peak.flop_per_s)}FLOP/s "
+                f"({gemm}FLOP/s; spread {human_share(peak.spread)})"
+            )
+        for level in self.levels:
+            room = "" if level.capacity_bytes is None else f" ({human_bytes(level.capacity_bytes)})"
+            rate = f"{human_bytes(round(level.byte_per_s))}/s"
+            lines.append(
+                f"{level.name}{room}, {number_of('thread', level.threads)}: {rate} (spread {human_share(level.spread)})"
+            )
+        empty, call = human_time(self.overhead.empty_call_s), human_time(self.overhead.convolution_call_s)
+        lines.append(f"an empty call {empty}, a convolution of nothing {call}")
+        if self.noise is not None:
+            noise = human_share(self.noise.run_to_run)
+            lines.append(f"noise: a speed-up differs by {noise} between {self.noise.processes} fresh processes")
+        return tuple(lines)
+
+    @property
+    def note(self) -> str:
+        """What it is used for, and where it lies."""
+        if self.noise is None:
+            return f"bounds from the calibration of {self.date} ({self.source})."
+        term = f"run-to-run term {human_share(self.noise.run_to_run)}"
+        return f"bounds and intervals from the calibration of {self.date}, {term} ({self.source})."
+
+    def peak(self, dtype: str, threads: int) -> Peak | None:
+        """The compute roof; None where it was not measured."""
+        return next((peak for peak in self.peaks if peak.dtype == dtype and self._holds(peak.threads, threads)), None)
+
+    def hierarchy(self, threads: int) -> tuple[Level, ...]:
+        """The memory roofs for these threads, the fastest first."""
+        return tuple(level for level in self.levels if self._holds(level.threads, threads))
+
+    def _holds(self, measured: int, threads: int) -> bool:
+        """Whether a figure is for these threads of the CPU; an accelerator does not care."""
+        return self.identity.device != "cpu" or measured == threads
+
+
+def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[str]:
+    """Why a calibration does not hold here, each as `what was measured, what is here`; empty when it does."""
+    there = machine.identity
+    said = [
+        f"{word} {getattr(there, field) or 'unknown'} there, {getattr(here, field) or 'unknown'} here"
+        for word, field in (
+            ("machine", "name"),
+            ("device", "device"),
+            ("cores", "cores"),
+            ("instructions", "isa"),
+            ("torch", "torch_version"),
+            ("oneDNN", "onednn_version"),
+        )
+        if getattr(there, field) != getattr(here, field)
+    ]
+    if not said and not machine.hierarchy(threads):
+        said.append(f"not measured with {threads} threads")
+    if not said and machine.peak(dtype, threads) is None:
+        said.append(f"not measured with {dtype}")
+    return said

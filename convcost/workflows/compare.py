@@ -1,0 +1,188 @@
+"""A comparison fills in: predicted at once, then counted block by block, then timed device by device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from convcost.comparison.request import predict
+from convcost.comparison.result import Comparison
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from convcost.comparison.request import Request
+    from convcost.comparison.rows import Placed, Row
+    from convcost.nn.measure.blocks import Measured
+    from convcost.timing.bound import Bound
+    from convcost.timing.machine import Machine
+
+__all__ = ["Watch", "fill", "ignore", "require_devices"]
+
+COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
+TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speedup", "flop_per_s")
+
+
+class Watch(Protocol):
+    """Is called with the result as it fills in: at once with the predictions, then with counts and timings."""
+
+    def __call__(self, comparison: Comparison, waiting: Sequence[str], line: str) -> None:
+        """Take the result so far, the fields still to come, and a line of progress."""
+
+
+def ignore(comparison: Comparison, waiting: Sequence[str], line: str) -> None:
+    """Watch nothing."""
+
+
+def fill(request: Request, watch: Watch) -> Comparison:
+    """Predict a request, then count and time what it asks for.
+
+    Args:
+        request: of a comparison.
+        watch: is called with the result as it fills in.
+
+    Raises:
+        ConvcostError: a shape that allows no block, a device that is not there, a module that does not run, a roofline
+            without roofs.
+    """
+    prediction = predict(request)
+    result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
+    timed = TIMED_FIELDS if request.time else ()
+    watch(result, ((*COUNTED_FIELDS, *timed) if request.count else timed), "")
+    if request.time:
+        watch(result, timed, "importing torch ...")
+        require_devices(request.devices)
+        calibrations = {device: _calibration(request, device) for device in request.devices}
+        for device, (machine, said) in calibrations.items():
+            if request.roofline and machine is None:
+                msg = f"--roofline must have a calibration of {device}: {said}"
+                raise ConvcostError(msg)
+    if request.count:
+        result = _count(result, watch, timed)
+    if request.time:
+        result = _time(result, prediction.baseline, request, calibrations, watch)
+    if request.why:
+        result = _account(result, watch)
+    watch(result, (), "")
+    return result
+
+
+def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Comparison:
+    """The rows with their counted view."""
+    watch(result, (*COUNTED_FIELDS, *waiting), "importing torch and fvcore ...")
+    from convcost.nn.count.block_count import count_each  # noqa: PLC0415 - the predicted table does without torch
+
+    blocks = {row.placed.block.name: (row.placed.tree, row.placed.spec.input) for row in result.rows}
+    for name, counts in count_each(blocks):
+        rows = (replace(row, counts=counts) if row.placed.block.name == name else row for row in result.rows)
+        result = replace(result, rows=tuple(rows))
+        watch(result, (*COUNTED_FIELDS, *waiting), f"counted {name} with fvcore and torch")
+    return result
+
+
+def _time(
+    result: Comparison,
+    baseline: Placed | None,
+    request: Request,
+    calibrations: Mapping[str, tuple[Machine | None, str]],
+    watch: Watch,
+) -> Comparison:
+    """The rows with their timed view, once for each device; the devices share the budget."""
+    from convcost.archive.storing import NOTHING, keep, recall  # noqa: PLC0415 - the predicted table does without
+    from convcost.nn.measure.blocks import measure  # noqa: PLC0415 - the same
+
+    blocks = ([] if baseline is None else [baseline]) + [row.placed for row in result.rows]
+    finished: tuple[Row, ...] = ()
+    notes = result.notes
+    machines: dict[str, Machine] = {}
+    for device in request.devices:
+        budget = request.time_budget / len(request.devices)
+        machine, said = calibrations[device]
+        recalled = recall(blocks, request, device, budget) if request.reuse else NOTHING
+        if machine is not None and recalled.measured is not None:  # the intervals are those of the stored run
+            said = replace(machine, noise=None).note
+        notes = (*notes, said, *recalled.notes)
+
+        def filled(
+            measured: Measured,
+            before: tuple[Row, ...] = finished,
+            reused_from: str | None = recalled.measured_at,
+            known: tuple[str, ...] = notes,
+            machine: Machine | None = machine,
+        ) -> Comparison:
+            rows = tuple(
+                replace(
+                    row,
+                    conditions=measured.conditions,
+                    timing=measured.timings.get(row.placed.block.name),
+                    notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
+                    reused_from=reused_from,
+                    bound=_bound(row, request, measured, machine),
+                )
+                for row in result.rows
+            )
+            return replace(result, rows=before + rows, notes=known + measured.notes)
+
+        def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
+            watch(filled(measured), TIMED_FIELDS, line)
+
+        measured = recalled.measured or measure(blocks, request, device, budget, show, _noise(machine))
+        finished, notes = filled(measured).rows, (*notes, *measured.notes)
+        machines |= {} if machine is None else {measured.conditions.device: machine}
+        if request.store and recalled.measured is None:
+            notes += keep(blocks, measured, request, budget)
+    return replace(result, rows=finished, notes=notes, machines=machines)
+
+
+def _account(result: Comparison, watch: Watch) -> Comparison:
+    """The timed rows with where their time goes."""
+    from convcost.nn.explain.answer import Asker  # noqa: PLC0415 - the predicted table does without torch
+
+    rows = list(result.rows)
+    askers: dict[str, Asker] = {}
+    for index, row in enumerate(rows):
+        if row.timing is None or row.conditions is None:
+            continue
+        watch(result, (), f"looking into {row.placed.block.name} ...")
+        asker = askers.setdefault(row.conditions.device, Asker(row.conditions))
+        answer = asker.ask(row.placed.tree, row.placed.spec.input, row.timing)
+        if isinstance(answer, str):
+            rows[index] = replace(row, notes=(*row.notes, answer))
+        else:
+            rows[index] = replace(row, account=answer.account, hint=answer.hint)
+        result = replace(result, rows=tuple(rows))
+    return result
+
+
+def _calibration(request: Request, device: str) -> tuple[Machine | None, str]:
+    """The machine file that holds for a timing, and what to say about it."""
+    from convcost.nn.measure.device import resolve_device, resolve_threads  # noqa: PLC0415 - predictions do without torch
+    from convcost.nn.measure.this_machine import calibration_for  # noqa: PLC0415 - the same
+
+    where = resolve_device(device)
+    return calibration_for(where, request.dtype, resolve_threads(request.threads))
+
+
+def _noise(machine: Machine | None) -> float:
+    """The run-to-run term of the speed-ups: the machine's own, where it was measured."""
+    from convcost.timing.statistics import RUN_TO_RUN  # noqa: PLC0415 - predictions do without statistics
+
+    return RUN_TO_RUN if machine is None or machine.noise is None else machine.noise.run_to_run
+
+
+def _bound(row: Row, request: Request, measured: Measured, machine: Machine | None) -> Bound | None:
+    if machine is None or row.placed.block.name not in measured.timings:
+        return None
+    from convcost.timing.bound import bound_of  # noqa: PLC0415 - the predicted table does without
+
+    works = row.placed.works(row.dtype, fused=request.compiled)
+    return bound_of(works, machine, row.dtype, measured.conditions.threads)
+
+
+def require_devices(names: Sequence[str]) -> None:
+    """Refuse a device that is not there before anything is counted."""
+    from convcost.nn.measure.device import resolve_device  # noqa: PLC0415 - the predicted table does without torch
+
+    for name in names:
+        resolve_device(name)
