@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import convcost
 from convcost.nn.load.target import load_target
-from convcost.text.plain import plain_table
+from convcost.text.table import plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

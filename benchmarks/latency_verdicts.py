@@ -17,14 +17,13 @@ from unittest import mock
 
 import torch
 
-from convcost.budgets.findings import timing_found
 from convcost.budgets.limits import Limit
-from convcost.budgets.verdict import judge
-from convcost.nn.measure.device import cpu_name, pin_allocator
-from convcost.nn.measure.forwards import measured_series
-from convcost.text.inputs import Input
+from convcost.budgets.verdict import judge, timing_found
+from convcost.nn.measure.models import measured_series
+from convcost.system.processor import cpu_name, pin_allocator
+from convcost.text.sizes import Input
 from convcost.timing import statistics as timing
-from convcost.timing.forward_timing import summed_up
+from convcost.timing.measured import summed_up
 from convcost.timing.statistics import RUN_TO_RUN, Sample, Series
 from convcost.workflows.model import load_forward
 

@@ -2,9 +2,10 @@
 
 from convcost._version import __version__
 from convcost.api import check, compare, count, explain, history, register, separate
-from convcost.convolution.conv import Conv, Layer
+from convcost.convolution.blocks import BLOCKS
+from convcost.convolution.conv import Conv
 from convcost.convolution.cost import Cost, cost, macs, params
-from convcost.convolution.registry import BLOCKS
+from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
 from convcost.text.errors import ConvcostError
 

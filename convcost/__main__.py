@@ -13,7 +13,7 @@ def run() -> None:
     """Run the command line and exit with its code."""
     if any(os.environ.get(name, "0") != "0" for name in TALKATIVE):
         _keep_stdout()
-    from convcost.cli import main  # noqa: PLC0415 - `python -X importtime -m convcost` then shows the cost of each
+    from convcost.cli import main
 
     sys.exit(main(sys.argv[1:]))
 

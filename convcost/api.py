@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
-from convcost.comparison.request import Request, predict
-from convcost.convolution.blocks import DEFAULT_BLOCKS
-from convcost.convolution.registry import BLOCKS
-from convcost.convolution.spec import Spec
-from convcost.text.errors import ConvcostError
+from convcost.comparison.explanation import explain_row
+from convcost.comparison.request import Request, catalogue, make_spec, predict
 from convcost.text.sizes import pair, plain
+from convcost.workflows.check import check_configuration
 from convcost.workflows.compare import Watch, fill, ignore
 
 if TYPE_CHECKING:
@@ -22,36 +19,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from convcost.archive.listing import History
-    from convcost.budgets.configuration import Configuration
     from convcost.budgets.result import CheckResult
     from convcost.comparison.explanation import Explanation
     from convcost.comparison.result import Comparison
-    from convcost.comparison.rows import Row
-    from convcost.convolution.registry import Value
+    from convcost.convolution.spec import Value
     from convcost.kernels.separability import Factors
     from convcost.models.report import ModelReport
-    from convcost.timing.machine import Machine
-    from convcost.workflows.check import CheckOptions
 
-__all__ = [
-    "Watch",
-    "calibrate",
-    "check",
-    "check_configuration",
-    "check_report",
-    "compare",
-    "count",
-    "draw_rooflines",
-    "explain",
-    "explain_row",
-    "history",
-    "list_blocks",
-    "list_kernels",
-    "parse_threads",
-    "register",
-    "separate",
-]
 
+__all__ = ["check", "compare", "count", "explain", "history", "register", "separate"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -279,54 +255,10 @@ def count(
     Raises:
         ConvcostError: the module refuses its input, or needs the values of a tensor; the message says where.
     """
-    from convcost.nn.count.model_report import report  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.count.model_report import report
 
     inputs = (inputs,) if hasattr(inputs, "shape") else inputs  # a single tensor is one input, not a batch of them
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
-
-
-def calibrate(
-    out: Path | str | None = None,
-    seconds: float = 60.0,
-    device: str = "auto",
-    *,
-    progress: bool = False,
-    show: Callable[[Machine], None] = lambda _: None,
-) -> tuple[Path, Machine, tuple[str, ...]]:
-    """Measure this machine and write its file, which timings then use for bounds and for their noise.
-
-    Args:
-        out: the file; None for CONVCOST_MACHINE, else the user's cache folder.
-        seconds: for everything together; the noise between processes needs 30 or more.
-        device: cpu, cuda, cuda:1, mps or auto.
-        progress: show a progress bar on stderr.
-        show: is called with the machine before its file is written.
-
-    Returns:
-        The path that was written, the machine, and why not to trust it.
-
-    Raises:
-        ConvcostError: a device that is not there, or a folder that cannot be written; before anything is measured.
-    """
-    import time  # noqa: PLC0415 - an argument of `compare` has its name
-
-    start = time.perf_counter()  # importing torch is part of the time
-    from convcost.nn.measure.device import resolve_device  # noqa: PLC0415 - the same
-    from convcost.nn.measure.machine import calibrate as measure_machine  # noqa: PLC0415 - import convcost does without torch
-    from convcost.system.whole_files import require_writable  # noqa: PLC0415 - only for those who write
-    from convcost.text.progress_bar import progress_bar  # noqa: PLC0415 - the same
-    from convcost.timing.machine_file import default_path, machine_text, parse_machine, save_machine  # noqa: PLC0415 - import convcost does without them
-
-    path = Path(out) if out is not None else default_path(resolve_device(device).type)
-    require_writable(path, what="machine", make_folder=out is None)
-    with progress_bar(shown=progress) as tell:
-        machine, doubts = measure_machine(device, seconds - (time.perf_counter() - start), tell)
-    machine = parse_machine(machine_text(machine).encode(), str(path))  # as who reads the file will have it
-    try:
-        show(machine)
-    finally:
-        save_machine(path, machine)
-    return path, machine, doubts
 
 
 def check(  # noqa: PLR0913 - the options of the command, one by one
@@ -357,81 +289,12 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
         ConvcostError: no configuration, or one with mistakes, each with line and column; no such budget or revision;
             both base and update.
     """
-    from convcost.budgets.config_files import load_configuration  # noqa: PLC0415 - the same
-    from convcost.workflows.check import CheckOptions, choose_budgets  # noqa: PLC0415 - import convcost does without pydantic
+    from convcost.budgets.config_files import load_configuration
+    from convcost.workflows.check import CheckOptions, choose_budgets
 
     options = CheckOptions(base, strict, update, time_budget, store=store)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
     return check_configuration(configuration, options)[0]
-
-
-def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
-    """The timed rows of a comparison under the roofs of the machine, as text, one plot a device.
-
-    Args:
-        result: that was timed; a device that is not calibrated gets no plot.
-        width: of the text, characters.
-    """
-    from convcost.timing.roofline import roofline  # noqa: PLC0415 - only for those who ask for it
-
-    plots = []
-    for device, machine in result.machines.items():
-        rows = [row for row in result.rows if row.conditions is not None and row.conditions.device == device]
-        points = [(row.placed.block.name, row.placed.cost.flop_per_byte, row.flop_per_s) for row in rows]
-        drawn = [(name, x, y) for name, x, y in points if y]
-        threads = next((row.conditions.threads for row in rows if row.conditions is not None), 0)
-        peak = machine.peak(rows[0].dtype, threads) if rows else None
-        if peak is not None and drawn:
-            plots.append(f"{device}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
-    return tuple(plots)
-
-
-def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:
-    """Check budgets that were read; the names of those whose lock was written, too.
-
-    Raises:
-        ConvcostError: as `check`.
-    """
-    from convcost.budgets.config_files import load_lock, lock_path, save_lock  # noqa: PLC0415 - the same
-    from convcost.budgets.lock import Lock  # noqa: PLC0415 - the same
-    from convcost.system.whole_files import require_writable  # noqa: PLC0415 - only for those who ask for it
-    from convcost.workflows.check import check_budgets, updated_lock  # noqa: PLC0415 - import convcost does without pydantic
-
-    path = lock_path(configuration)
-    names = [budget.name for budget in configuration.budgets]
-    if options.accept:
-        require_writable(path, what="the lock")
-    locked = bool(configuration.source) and options.base is None
-    lock = load_lock(path, names, rewritten=options.accept) if locked else Lock()
-    result = check_budgets(configuration, lock.entries, options)
-    result = replace(result, notes=(*result.notes, *lock.notes))
-    if not options.accept or result.interrupted:
-        return result, ()
-    new, moved = updated_lock(lock.entries, result)
-    if moved:
-        save_lock(path, new, lock.kept)
-    left = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
-    notes = (f"convcost.lock: left as it was for {left}, which could not be checked.",) if left else ()
-    return replace(result, notes=(*result.notes, *notes)), moved
-
-
-def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *, strict: bool = False) -> CheckResult:
-    """Check a counted model against limits that are maxima, as the pytest helper does.
-
-    Args:
-        report: of `count`.
-        maxima: by metric, each a quantity with its unit.
-        strict: a lower bound does not pass.
-
-    Raises:
-        ConvcostError: a quantity of another kind, or no limit.
-    """
-    from convcost.budgets.limits import Budget, limits_from  # noqa: PLC0415 - import convcost does without them
-    from convcost.budgets.result import CheckResult  # noqa: PLC0415 - the same
-    from convcost.workflows.check import CheckOptions, judge_report  # noqa: PLC0415 - the same
-
-    budget = Budget(report.target, report.target, Path.cwd(), limits=limits_from(maxima))
-    return CheckResult("", (judge_report(budget, report, options=CheckOptions(strict=strict)),), strict)
 
 
 @_with_short_names
@@ -474,8 +337,8 @@ def history(  # noqa: PLR0913 - the filters of the command, one by one
     Raises:
         ConvcostError: a filter that no row could pass, or a database that cannot be read.
     """
-    from convcost.archive.filters import Filters  # noqa: PLC0415 - import convcost does without the history
-    from convcost.archive.listing import list_history  # noqa: PLC0415 - the same
+    from convcost.archive.filters import Filters
+    from convcost.archive.listing import list_history
 
     size = None if kernel_size is None else pair(kernel_size)
     filters = Filters(
@@ -498,7 +361,7 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
     Raises:
         ConvcostError: something that is no operator, or one that has a formula.
     """
-    from convcost.nn.count.operator_formulas import register as remember  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.count.operator_formulas import register as remember
 
     return remember(op)
 
@@ -528,81 +391,6 @@ def separate(kernel: object) -> Factors:
     >>> round(convcost.separate([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).error, 3)  # (√6 - 2) / √20
     0.101
     """
-    from convcost.kernels.separability import best_factors  # noqa: PLC0415 - import convcost does without fractions
+    from convcost.kernels.separability import best_factors
 
     return best_factors(kernel)
-
-
-def explain_row(row: Row) -> Explanation:
-    """The derivation behind a row of a comparison."""
-    from convcost.comparison.explanation import explain_block  # noqa: PLC0415 - a table does without
-
-    return explain_block(row.placed, row.baseline)
-
-
-def list_blocks() -> str:
-    """The catalogue as a table: each block with its MACs over those of standard, what it is, and its paper."""
-    from convcost.text.plain import aligned  # noqa: PLC0415 - only for those who print it
-
-    lines = [
-        (block.name, explain(block.name, 64, 64, 3).ratio_symbols or "", block.summary, block.paper)
-        for block in BLOCKS.values()
-    ]
-    return aligned(("block", "MACs / standard", "what it is", "paper"), lines, left=4)
-
-
-def list_kernels() -> str:
-    """The named kernels as a table: each with its parameters and their defaults, what it is, and its source."""
-    from convcost.kernels.named import KERNELS  # noqa: PLC0415 - import convcost does without fractions
-    from convcost.text.plain import aligned  # noqa: PLC0415 - only for those who print it
-
-    lines = [(kernel.name, kernel.parameters, kernel.summary, kernel.source) for kernel in KERNELS.values()]
-    return aligned(("kernel", "parameters", "what it is", "source"), lines, left=4)
-
-
-def parse_threads(text: str) -> int | Literal["all"]:
-    """`4` or `all`.
-
-    Raises:
-        ConvcostError: anything else.
-    """
-    if text == "all":
-        return "all"
-    if not text.isascii() or not text.isdigit():
-        msg = f"threads (={text}) must be 1 or more, or all."
-        raise ConvcostError(msg)
-    return int(text)
-
-
-def catalogue(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Block names with `all` written out, each once; the six usual ones for None."""
-    wanted = [BLOCKS if name == "all" else (name,) for name in names or DEFAULT_BLOCKS]
-    return tuple(dict.fromkeys(name for group in wanted for name in group))
-
-
-def make_spec(  # noqa: PLR0913, PLR0917 - the shape options, one by one
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int | tuple[int, int],
-    height: int,
-    width: int | None,
-    batch: int,
-    stride: int | tuple[int, int],
-    dilation: int | tuple[int, int],
-    padding: int | tuple[int, int] | Literal["same", "valid"],
-    *,
-    bias: bool,
-) -> Spec:
-    """The layer shape of the options, single numbers spread over both axes."""
-    return Spec(
-        plain(in_channels),
-        plain(out_channels),
-        pair(kernel_size),
-        plain(height),
-        plain(height if width is None else width),
-        plain(batch),
-        pair(stride),
-        pair(dilation),
-        padding if isinstance(padding, str) else pair(padding),
-        bool(bias),
-    )

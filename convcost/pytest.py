@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from convcost.api import check_report, count
+from convcost.api import count
+from convcost.workflows.check import check_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,7 +79,7 @@ def assert_cost(  # noqa: PLR0913 - a model, its inputs and its limits
 
 def _layers(report: ModelReport) -> tuple[str, ...]:
     """The table of the layers, the largest alone when there are many, and the totals."""
-    from convcost.text.plain import plain_table  # noqa: PLC0415 - only for a failure
+    from convcost.text.table import plain_table
 
     rows = report.layers
     if len(rows) > SHOWN:

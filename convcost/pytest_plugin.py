@@ -33,7 +33,7 @@ def assert_cost(request: pytest.FixtureRequest) -> Callable[..., ModelReport]:
 
     A test with limits that passes and never called it fails: its models were not checked.
     """
-    from convcost.pytest import assert_cost as check  # noqa: PLC0415 - loads torch when a test asks for it
+    from convcost.pytest import assert_cost as check
 
     limits: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("cost"))):

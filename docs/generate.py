@@ -9,13 +9,13 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from convcost import BLOCKS, explain
-from convcost.archive.columns import HISTORY_COLUMNS
+from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
+from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels.named import KERNELS
 from convcost.models.columns import MODEL_COLUMNS
-from convcost.text.columns import COMPARE_COLUMNS
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convcost.convolution.cost import params
-from convcost.convolution.other_layers import Norm
-from convcost.models.network_file import read_packaged_network
+from convcost.convolution.layer import Norm
+from convcost.models.network import read_packaged_network
 
 PAGE = Path(__file__).with_name("published.md")
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from convcost.archive.database import add
-from convcost.archive.session import Entry, Session, Setup
-from convcost.timing.statistics import Conditions, Timing
+from convcost.archive.rows import Entry, Session
+from convcost.timing.conditions import Conditions, Setup
+from convcost.timing.statistics import Timing
 
 __all__ = ["CONDITIONS", "SETUP", "entry", "replace", "session", "timing"]
 

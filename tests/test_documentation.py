@@ -14,10 +14,10 @@ import yaml
 from made_machine import machine
 
 from convcost.cli import main
-from convcost.convolution.registry import BLOCKS
+from convcost.comparison.columns import COMPARE_COLUMNS
+from convcost.convolution.blocks import BLOCKS
 from convcost.kernels.named import KERNELS
 from convcost.nn.measure.this_machine import identity
-from convcost.text.columns import COMPARE_COLUMNS
 from convcost.timing.machine_file import save_machine
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,6 @@ DOORS = {
     "convcost.api",
     "convcost.archive.storing",
     "convcost.workflows.baseline",
-    "convcost.workflows.budgeted_model",
     "convcost.workflows.check",
     "convcost.cli",
     "convcost.workflows.compare",

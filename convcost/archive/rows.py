@@ -1,20 +1,182 @@
-"""A stored value as columns of the database, and back."""
+"""What the history keeps, its tables, and values as columns of the database and back."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from convcost.archive.session import Entry, Session, Setup, Stored
 from convcost.text.sizes import format_sizes
-from convcost.timing.statistics import Conditions, Timing
+from convcost.timing.conditions import Conditions, Setup
+from convcost.timing.statistics import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["NoTimingError", "as_columns", "as_stored", "setting_columns"]
+    Sizes: TypeAlias = tuple[int, ...]
 
+__all__ = [
+    "APPLICATION_ID",
+    "MIGRATIONS",
+    "Entry",
+    "NoTimingError",
+    "Session",
+    "Stored",
+    "as_columns",
+    "as_stored",
+    "setting_columns",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One timing run: its layers were timed in turn in one process, so their pairs give speed-ups.
+
+    Attributes:
+        measured_at: the end of the run, UTC, as in 2026-07-01T12:30:00Z.
+        command: check, compare, kernel or model.
+        target: of a model; None of a comparison.
+        baseline: the block that speed-ups are relative to; None where there are none.
+        time_budget_s: that the run was allowed on this device.
+        conditions: that were asked for.
+        setup: the machine, the versions and the switches.
+        notes: what was to be said of the machine, such as that it was busy.
+    """
+
+    measured_at: str
+    command: str
+    target: str | None
+    baseline: str | None
+    time_budget_s: float
+    conditions: Conditions
+    setup: Setup
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One timed layer of a session.
+
+    Attributes:
+        name: of the block; of a model's layer, its path; `(forward)` for the whole.
+        layer: everything that says which layer it is, as a JSON object with sorted keys.
+        params: weights and biases.
+        macs: multiply-accumulates of the batch.
+        input_shape: (N, C, height, width), or as the layer has it.
+        in_channels: of a convolution.
+        out_channels: that really come out.
+        kernel_size: of a convolution.
+        stride: of a convolution.
+        groups: of a convolution.
+        timing: the timed view.
+    """
+
+    name: str
+    layer: str
+    params: int
+    macs: int
+    input_shape: Sizes
+    in_channels: int | None
+    out_channels: int | None
+    kernel_size: Sizes | None
+    stride: Sizes | None
+    groups: int | None
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of the history.
+
+    Attributes:
+        session_id: equal for the layers that were timed in turn.
+        session: of the layer.
+        entry: the layer.
+    """
+
+    session_id: int
+    session: Session
+    entry: Entry
+
+    @property
+    def warning(self) -> str | None:
+        """Why not to trust the timing."""
+        return "; ".join(self.entry.timing.warnings) or None
+
+    @property
+    def notes(self) -> str | None:
+        """What was to be said of the machine."""
+        return "; ".join(self.session.notes) or None
+
+
+APPLICATION_ID: Final = 0x436F6E76
+"""`Conv`, in SQLite's header: another program's database is never written to."""
+_FIRST: Final = (
+    """
+    CREATE TABLE session (
+        id INTEGER PRIMARY KEY,
+        measured_at TEXT NOT NULL,
+        command TEXT NOT NULL,
+        target TEXT,
+        baseline TEXT,
+        time_budget_s REAL NOT NULL,
+        device TEXT NOT NULL,
+        dtype TEXT NOT NULL,
+        threads INTEGER NOT NULL,
+        memory_format TEXT NOT NULL,
+        compiled INTEGER NOT NULL,
+        allocator TEXT NOT NULL,
+        torch_version TEXT NOT NULL,
+        cpu TEXT NOT NULL,
+        processors INTEGER NOT NULL,
+        isa TEXT NOT NULL,
+        system TEXT NOT NULL,
+        accelerator TEXT,
+        runtime TEXT,
+        settings TEXT NOT NULL,
+        convcost_version TEXT NOT NULL,
+        python_version TEXT NOT NULL,
+        notes TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY,
+        session_id INTEGER NOT NULL REFERENCES session (id),
+        name TEXT NOT NULL,
+        layer TEXT NOT NULL,
+        params INTEGER NOT NULL,
+        macs INTEGER NOT NULL,
+        input_shape TEXT NOT NULL,
+        in_channels INTEGER,
+        out_channels INTEGER,
+        kernel_size TEXT,
+        stride TEXT,
+        groups INTEGER,
+        time_s REAL NOT NULL,
+        time_q25_s REAL NOT NULL,
+        time_q75_s REAL NOT NULL,
+        time_min_s REAL NOT NULL,
+        first_call_s REAL NOT NULL,
+        time_runs INTEGER NOT NULL,
+        dropped_share REAL NOT NULL,
+        faults_per_call REAL,
+        speedup REAL,
+        speedup_low REAL,
+        speedup_high REAL,
+        probe_drift REAL NOT NULL,
+        warnings TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX session_by_time ON session (measured_at)",
+    "CREATE INDEX entry_by_session ON entry (session_id)",
+    "CREATE INDEX entry_by_layer ON entry (layer)",
+)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+"""Statements that lead from schema n to n + 1, at index n. A released one is never changed: a new one is added.
+
+`PRAGMA user_version` holds the schema of a database, and 0 is an empty one.
+"""
 T = TypeVar("T")
 NESTED = (Conditions, Setup, Timing)
 """Their fields are columns of their own."""

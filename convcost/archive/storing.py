@@ -6,52 +6,36 @@ A history that cannot be used never stops a timing: it is a note.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.archive.session import Entry, Session
-from convcost.text.dates import now, show_date
+from convcost.archive.rows import Entry, Session
+from convcost.text.dates import now
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from convcost.budgets.limits import Budget
-    from convcost.comparison.request import Request, TimingOptions
+    from convcost.comparison.request import Request
     from convcost.comparison.rows import Placed
     from convcost.kernels.demonstration import Candidate
     from convcost.kernels.row import KernelRow
     from convcost.models.report import Call, ModelReport
-    from convcost.nn.measure.blocks import Measured
-    from convcost.nn.measure.models import ModelTiming
-    from convcost.timing.statistics import Conditions, Timing
+    from convcost.timing.conditions import Conditions, Setup
+    from convcost.timing.measured import Measured, ModelTiming
+    from convcost.timing.options import TimingOptions
+    from convcost.timing.statistics import Timing
 
-__all__ = ["FORWARD", "NOTHING", "Recalled", "keep", "keep_check", "keep_kernel", "keep_model", "recall"]
+
+__all__ = ["FORWARD", "keep", "keep_check", "keep_kernel", "keep_model"]
 
 FORWARD: Final = "(forward)"
 """The name of a model's whole forward pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """What the history holds of the rows of one device.
-
-    Attributes:
-        measured: the timings of one run; None where no run holds them all.
-        measured_at: when that was.
-        notes: for the user.
-    """
-
-    measured: Measured | None
-    measured_at: str | None
-    notes: tuple[str, ...]
-
-
-NOTHING: Final = Recalled(None, None, ())
-"""Nobody asked for the history."""
-
-
-def keep(blocks: Sequence[Placed], measured: Measured, request: Request, budget_s: float) -> tuple[str, ...]:
+def keep(
+    blocks: Sequence[Placed], measured: Measured, request: Request, budget_s: float, setup: Setup
+) -> tuple[str, ...]:
     """Store the timings of one device as one run.
 
     Args:
@@ -59,6 +43,7 @@ def keep(blocks: Sequence[Placed], measured: Measured, request: Request, budget_
         measured: their timings.
         request: what was asked for.
         budget_s: seconds on this device.
+        setup: the machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
@@ -67,50 +52,13 @@ def keep(blocks: Sequence[Placed], measured: Measured, request: Request, budget_
 
     def run() -> tuple[Session, list[Entry]]:
         entries = [_entry(placed[name], timing) for name, timing in measured.timings.items()]
-        return replace(_session(request, measured.conditions, budget_s), notes=measured.notes), entries
+        return replace(session_of(request, measured.conditions, budget_s, setup), notes=measured.notes), entries
 
     return _store(run)
 
 
-def recall(blocks: Sequence[Placed], request: Request, device: str, budget_s: float) -> Recalled:
-    """The newest stored run of one device that holds every block and the baseline, equal in all that decides a time.
-
-    Rows of different runs are never put side by side: speed-ups need pairs that ran next to each other.
-
-    Args:
-        blocks: to be timed, the baseline too.
-        request: what is asked for.
-        device: as the user named it.
-        budget_s: seconds on this device; a run with less does not stand for it.
-
-    Raises:
-        ConvcostError: a device or a number of threads that this machine does not have.
-    """
-    from convcost.nn.measure.blocks import Measured, conditions_for  # noqa: PLC0415 - the predicted table does without torch
-
-    conditions, _ = conditions_for(request, device)
-    names = {_identity(one): one.block.name for one in blocks}
-    try:
-        from convcost.archive.database import matching_session  # noqa: PLC0415 - only for those who look back
-        from convcost.archive.file import database_path  # noqa: PLC0415 - the same
-
-        rows = matching_session(database_path(), _session(request, conditions, budget_s), list(names))
-    except (ConvcostError, ImportError) as error:
-        return Recalled(None, None, (f"nothing reused, so all is measured: {error}",))
-    if not rows:
-        why = "no stored run of this time budget or more holds all rows, equal in conditions, machine and versions"
-        return Recalled(None, None, (f"nothing reused, so all is measured: {why}.",))
-    measured_at = rows[0].session.measured_at
-    note = (
-        f"timings on {conditions.device} are reused, measured {show_date(measured_at)}; leave out --reuse to measure."
-    )
-    timings = {names[row.entry.layer]: row.entry.timing for row in rows}
-    then = tuple(f"when it was measured: {said}" for said in rows[0].session.notes)
-    return Recalled(Measured(conditions, timings, {}, then), measured_at, (note,))
-
-
 def keep_model(
-    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any]
+    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any], setup: Setup
 ) -> tuple[str, ...]:
     """Store the timings of a model as one run: the whole forward, and each distinct layer once.
 
@@ -119,17 +67,18 @@ def keep_model(
         timed: the timings of these rows.
         options: what was asked for.
         arguments: that the model was made with.
+        setup: the machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
     """
-    return _store(lambda: _run_of_model(counted, timed, options, arguments))
+    return _store(lambda: _run_of_model(counted, timed, options, arguments, setup))
 
 
 def _run_of_model(
-    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any]
+    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any], setup: Setup
 ) -> tuple[Session, list[Entry]]:
-    session = _session(options, timed.conditions, options.time_budget, counted.target)
+    session = session_of(options, timed.conditions, options.time_budget, setup, counted.target)
     forward = _entry_of_forward(counted, arguments, timed.whole)
     distinct: dict[str, Call] = {}
     for call in counted.layers:
@@ -144,8 +93,9 @@ def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
     timing: Timing,
     conditions: Conditions,
     options: TimingOptions,
-    budget: Budget,
+    arguments: Mapping[str, Any],
     base: str | None,
+    setup: Setup,
 ) -> tuple[str, ...]:
     """Store the forward pass of a budget that limits latency.
 
@@ -154,16 +104,17 @@ def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
         timing: of its forward pass.
         conditions: of the timing.
         options: what was asked for.
-        budget: target and arguments.
+        arguments: that the model was made with.
         base: the revision that the speed-up is relative to; None without one.
+        setup: the machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
     """
 
     def run() -> tuple[Session, list[Entry]]:
-        session = _session(options, conditions, options.time_budget, budget.target)
-        return replace(session, command="check", baseline=base), [_entry_of_forward(counted, budget.args, timing)]
+        session = session_of(options, conditions, options.time_budget, setup, counted.target)
+        return replace(session, command="check", baseline=base), [_entry_of_forward(counted, arguments, timing)]
 
     return _store(run)
 
@@ -180,7 +131,9 @@ def _entry_of_forward(counted: ModelReport, arguments: Mapping[str, Any], timing
     return Entry(FORWARD, _text(whole), totals.params, totals.macs, first, None, None, None, None, None, timing)
 
 
-def keep_kernel(row: KernelRow, options: TimingOptions, budget_s: float, notes: tuple[str, ...]) -> tuple[str, ...]:
+def keep_kernel(
+    row: KernelRow, options: TimingOptions, budget_s: float, notes: tuple[str, ...], setup: Setup
+) -> tuple[str, ...]:
     """Store the timings of a kernel and of its factors as one run.
 
     Args:
@@ -188,6 +141,7 @@ def keep_kernel(row: KernelRow, options: TimingOptions, budget_s: float, notes: 
         options: what was asked for.
         budget_s: seconds for this kernel.
         notes: what there was to say of the machine.
+        setup: the machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
@@ -199,7 +153,7 @@ def keep_kernel(row: KernelRow, options: TimingOptions, budget_s: float, notes: 
 
     def run() -> tuple[Session, list[Entry]]:
         session = replace(
-            _session(options, timing.conditions, budget_s), command="kernel", baseline=row.separation.name
+            session_of(options, timing.conditions, budget_s, setup), command="kernel", baseline=row.separation.name
         )
         return replace(session, notes=notes), [_entry_of_kernel(row, *one) for one in pair]
 
@@ -221,8 +175,10 @@ def _entry_of_kernel(row: KernelRow, candidate: Candidate, timing: Timing, suffi
 def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:
     """Store a run; whatever goes wrong is said and costs no timing, which took seconds."""
     try:
-        from convcost.archive.database import add  # noqa: PLC0415 - a run without a clock does without SQLite
-        from convcost.archive.file import database_path  # noqa: PLC0415 - the same
+        from convcost.archive.database import (
+            add,
+            database_path,
+        )
 
         session, entries = run()
         if entries:
@@ -234,17 +190,20 @@ def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:
     return ()
 
 
-def _session(
-    request: Request | TimingOptions, conditions: Conditions, budget_s: float, target: str | None = None
+def session_of(
+    request: Request | TimingOptions,
+    conditions: Conditions,
+    budget_s: float,
+    setup: Setup,
+    target: str | None = None,
 ) -> Session:
-    from convcost.nn.fingerprint import fingerprint  # noqa: PLC0415 - the predicted table does without torch
-
+    """A timing run as the history keeps it."""
     command = "compare" if target is None else "model"
     baseline = getattr(request, "baseline", None)
-    return Session(now(), command, target, baseline, budget_s, conditions, fingerprint(conditions.device))
+    return Session(now(), command, target, baseline, budget_s, conditions, setup)
 
 
-def _identity(placed: Placed) -> str:
+def layer_identity(placed: Placed) -> str:
     """Which layer a placed block is: what was asked for, and what the block made of it."""
     spec, cost = placed.spec, placed.cost
     return _text(
@@ -273,7 +232,7 @@ def _text(value: Mapping[str, Any]) -> str:
 def _entry(placed: Placed, timing: Timing) -> Entry:
     return Entry(
         placed.block.name,
-        _identity(placed),
+        layer_identity(placed),
         int(placed.cost.params),
         int(placed.cost.macs),
         tuple(map(int, placed.spec.input.sizes)),

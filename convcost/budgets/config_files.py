@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.configuration import read_budgets
 from convcost.budgets.limits import METRICS
-from convcost.budgets.lock import Lock, key_text, lock_text, read_lock
+from convcost.budgets.lock import Lock, lock_text, read_lock
 from convcost.system.whole_files import require_writable, write_whole
 from convcost.text.errors import ConvcostError
 from convcost.text.quantities import generous
-from convcost.text.toml import value_text
-from convcost.text.toml_places import parse_toml
+from convcost.text.toml import key_text, parse_toml, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

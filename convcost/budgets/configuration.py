@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    create_model,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
 
-from convcost.budgets.config_rules import broken_rules
-from convcost.budgets.limits import METRICS, Budget, Limit
-from convcost.comparison.request import DEVICE_RULE, is_device
+from convcost.budgets.limits import METRICS, Budget, Limit, broken_rules
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
-from convcost.text.inputs import TARGET_RULE, is_target, parse_input
-from convcost.text.quantities import SECONDS, parse_percent, quantity
-from convcost.text.toml_places import Mistake, TomlError
+from convcost.text.quantities import EXACT, SECONDS, parse_percent, quantity
+from convcost.text.sizes import TARGET_RULE, is_target, parse_input
+from convcost.text.toml import Mistake, TomlError
+from convcost.timing.options import DEVICE_RULE, is_device
 
 if TYPE_CHECKING:
-    from decimal import Decimal
     from pathlib import Path
 
-    from convcost.text.inputs import Input
     from convcost.text.quantities import Kind
-    from convcost.text.toml_places import Key, TomlFile
+    from convcost.text.sizes import Input
+    from convcost.text.toml import Key, TomlFile
 
-__all__ = ["Configuration", "ConfigurationError", "read_budgets", "schema"]
+
+__all__ = ["Configuration", "ConfigurationError", "effective", "read_budgets", "schema"]
 
 
 class ConfigurationError(TomlError):
@@ -130,7 +123,6 @@ _Share = Annotated[
 _Input = Annotated[
     Any, BeforeValidator(_input), WithJsonSchema({"type": "string", "examples": ["1x3x224x224", "ids=1x16:int64"]})
 ]
-
 _Threads = Annotated[
     Any,
     BeforeValidator(_threads),
@@ -289,3 +281,69 @@ def _known(inner: tuple[str | int, ...]) -> tuple[str, ...]:
     if len(inner) == 3:  # noqa: PLR2004 - budget, its name, the key
         return tuple(budget.model_fields)
     return tuple(budget.model_fields[inner[2]].annotation.model_fields)
+
+
+LONGEST: Final = 4299
+"""Digits of a whole number that Python writes in decimal; TOML may have longer ones in hexadecimal."""
+
+
+def effective(configuration: Configuration) -> dict[str, Any]:
+    """The budgets of a configuration, as `budget` of another would have them, and the line of each limit."""
+    return {
+        "file": configuration.source,
+        "budget": {budget.name: _shown_budget(budget) for budget in configuration.budgets},
+        "sources": {
+            f"{budget.name}.{limit.metric}": limit.source for budget in configuration.budgets for limit in budget.limits
+        },
+    }
+
+
+def _shown_budget(budget: Budget) -> dict[str, Any]:
+    return {
+        "target": budget.target,
+        "args": _in_json(dict(budget.args)),
+        "input": [str(one) for one in budget.inputs],
+        **{limit.metric: _shown_limit(limit) for limit in budget.limits},
+        **_given({"message": budget.message}),
+    }
+
+
+def _shown_limit(limit: Limit) -> dict[str, Any]:
+    numbers = _given({name: getattr(limit, name) for name in ("max", "min", "floor")})
+    timed = _given({name: getattr(limit, name) for name in ("device", "threads", "machine")})
+    return {
+        **{name: _quantity(value, limit.metric) for name, value in numbers.items()},
+        **({} if limit.grow is None else {"grow": f"{_plain(Decimal(str(limit.grow)) * 100)} %"}),
+        "level": limit.level,
+        **(timed if limit.metric == "latency" else {}),
+    }
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Those that were given: TOML has no null."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _in_json(value: object) -> object:
+    """A value of TOML; what JSON has no form for (dates, times, inf and nan) as the text that TOML has."""
+    if isinstance(value, dict):
+        return {key: _in_json(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_json(inner) for inner in value]
+    if isinstance(value, int) and value >= 10**LONGEST:
+        return hex(value)
+    is_json = isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_json else str(value)
+
+
+def _quantity(value: Decimal, metric: str) -> int | str:
+    """A whole number as one; a time, and a share of something counted, as a text with its unit."""
+    kind = METRICS[metric].kind
+    if kind is SECONDS:
+        return f"{_plain(EXACT.multiply(value, 1000))} ms"
+    return int(value) if value == int(value) else f"{_plain(value)} {kind.words[-1]}"
+
+
+def _plain(value: Decimal) -> str:
+    """All digits, without an exponent and without zeros at the end."""
+    return f"{value.normalize(EXACT):f}"

@@ -106,7 +106,7 @@ class Entry:
     @property
     def flops(self) -> int:
         """2 a MAC."""
-        from convcost.convolution.cost import FLOPS_PER_MAC  # noqa: PLC0415 - beside its one use
+        from convcost.convolution.cost import FLOPS_PER_MAC
 
         return FLOPS_PER_MAC * self.macs
 

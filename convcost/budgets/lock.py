@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.budgets.layer_cost import COUNTER, Entry, LayerCost, entry_of
+from convcost.budgets.layer_cost import Entry, LayerCost
 from convcost.text.errors import ConvcostError, as_text
-from convcost.text.toml_places import parse_toml
+from convcost.text.toml import key_text, parse_toml, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from convcost.text.toml_places import TomlFile
+    from convcost.text.toml import TomlFile
 
-__all__ = ["COUNTER", "Entry", "LayerCost", "Lock", "entry_of", "key_text", "lock_text", "quoted", "read_lock"]
+
+__all__ = ["Lock", "lock_text", "read_lock"]
 
 FORMAT: Final = 2
 HEAD: Final = f"""\
@@ -75,16 +75,6 @@ def _layer_text(layer: LayerCost) -> str:
     said = ((one.name, getattr(layer, one.name)) for one in fields(layer) if one.name != "name")
     kept = ((name, value) for name, value in said if value or name in {"params", "macs"})
     return ", ".join(f"{name} = {quoted(value) if isinstance(value, str) else value}" for name, value in kept)
-
-
-def key_text(name: str) -> str:
-    """A name as a TOML key: bare where it can be."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted(name)
-
-
-def quoted(text: str) -> str:
-    """A TOML basic string: JSON's, with the one character that JSON leaves as it is."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def read_lock(data: bytes, source: str, wanted: Collection[str], *, rewritten: bool = False) -> Lock:

@@ -8,8 +8,8 @@ from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from convcost.comparison.rows import place_block
+from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.convolution.registry import BLOCKS
 from convcost.convolution.spec import Spec
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import pair

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.budgets.changes import renamed_summary
-from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS
+from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS, MetricRow
 from convcost.budgets.limits import METRICS
-from convcost.budgets.metric_row import MetricRow
 from convcost.text.columns import records
 from convcost.text.errors import one_line
 from convcost.text.units import number_of
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from convcost.budgets.verdict import Judgement
     from convcost.models.report import Uncounted
     from convcost.text.columns import Column
-    from convcost.timing.statistics import Conditions
+    from convcost.timing.conditions import Conditions
 
 __all__ = ["BudgetResult", "CheckResult", "remedy_text"]
 
@@ -270,13 +269,13 @@ class CheckResult:
 
     def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
         """One row a metric, as a pandas DataFrame."""
-        from convcost.text.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
+        from convcost.text.export import frame
 
         return frame(self.columns, self.rows)
 
     def _repr_html_(self) -> str:
         """The verdicts as a notebook shows them."""
-        from convcost.text.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
+        from convcost.text.export import notebook
 
         return notebook(self.columns, self.rows, self.verdicts)
 
@@ -295,7 +294,7 @@ def remedy_text(remedy: Remedy) -> str:
 
 
 def _layer_dict(layer: Any) -> dict[str, Any]:  # noqa: ANN401 - a LayerCost
-    from dataclasses import asdict  # noqa: PLC0415 - beside its one use
+    from dataclasses import asdict
 
     return {name: value for name, value in asdict(layer).items() if value != ""}
 

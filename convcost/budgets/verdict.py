@@ -1,21 +1,269 @@
-"""The verdict on what was found of a budget's metrics. Plain values in, plain values out."""
+"""What was found of one metric: a value for the rules. Plain."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from convcost.budgets.finding import Found
-from convcost.budgets.limits import METRICS, Budget, Limit, Metric, limits_from
-from convcost.budgets.rules import fall_under_lock, judge_growth, judge_max, judge_min, told_apart
-from convcost.text.units import human_percent
+from convcost.budgets.changes import recounted
+from convcost.budgets.limits import METRICS, Limit, Metric
+from convcost.text.units import human_percent, human_time, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from convcost.budgets.rules import Ruling, Verdict
+    from convcost.budgets.changes import Change
+    from convcost.budgets.layer_cost import Entry
+    from convcost.timing.measured import ForwardTiming
 
-__all__ = ["METRICS", "Budget", "Found", "Judgement", "Limit", "Metric", "judge", "limits_from", "told_apart"]
+
+__all__ = [
+    "Found",
+    "Judgement",
+    "Ruling",
+    "Verdict",
+    "counted_found",
+    "fall_under_lock",
+    "judge",
+    "judge_growth",
+    "judge_max",
+    "judge_min",
+    "timing_found",
+    "told_apart",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found of one metric.
+
+    Attributes:
+        actual: in base units; None where it could not be obtained, and `why` says so.
+        low: lower end of the 5-95 % interval of something timed.
+        high: upper end.
+        baseline: of the lock or the other revision; None without one.
+        locked: the baseline is of the lock, which convcost check --update renews.
+        recounted: the part of actual - baseline that a change of the counter made.
+        growth: of something timed, as (share, low, high) from interleaved pairs; None otherwise.
+        uncounted: operations without a formula.
+        operations: their names.
+        uncounted_calls: of all of them.
+        uncounted_calls_before: likewise, in the baseline.
+        why: nothing can be judged, or the growth cannot.
+        lost: there is a baseline, but it could not be obtained: the growth is not decided.
+        machine: that something was timed on.
+        here: this machine, where a limit for another one kept everything from being timed.
+        doubt: why a time decides nothing; None where it may.
+        growth_doubt: likewise, of its growth.
+        notes: what the reader should know, each a sentence.
+    """
+
+    actual: float | None
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+    locked: bool = False
+    recounted: float = 0
+    growth: tuple[float, float, float] | None = None
+    uncounted: int = 0
+    operations: tuple[str, ...] = ()
+    uncounted_calls: int = 0
+    uncounted_calls_before: int = 0
+    why: str | None = None
+    lost: bool = False
+    machine: str | None = None
+    here: str | None = None
+    doubt: str | None = None
+    growth_doubt: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Sequence[Change], why: str) -> Found:
+    """What was counted of a limit's metric, and what it was; the part that the counter alone changed is told apart."""
+    metric = limit.metric
+    baseline = None if before is None else getattr(before, metric)
+    moved = 0
+    if before is not None and any(change.kind == "recounted" for change in changes):
+        only_the_counter = all(change.kind in {"recounted", "renamed"} for change in changes)
+        moved = getattr(entry, metric) - baseline if only_the_counter else _recounted_part(metric, changes)
+    return Found(
+        getattr(entry, metric),
+        baseline=baseline,
+        recounted=moved,
+        uncounted=entry.uncounted,
+        uncounted_calls=entry.uncounted_calls,
+        uncounted_calls_before=0 if before is None else before.uncounted_calls,
+        why=why or None,
+    )
+
+
+def _recounted_part(metric: str, changes: Sequence[Change]) -> int:
+    """Of the growth of a metric, what the counter alone added."""
+    from convcost.convolution.cost import FLOPS_PER_MAC
+
+    return {"macs": 1, "flops": FLOPS_PER_MAC}.get(metric, 0) * recounted(changes)
+
+
+def timing_found(limit: Limit, timing: ForwardTiming | str | None, why: str) -> Found:
+    """What a timing says of a latency limit: the median, its interval, and the growth over the base.
+
+    Args:
+        limit: of the latency.
+        timing: the name of this machine where the limit is for another one, and nothing was timed; None for no time.
+        why: the growth cannot be judged; empty where it can.
+    """
+    if timing is None or isinstance(timing, str):
+        return Found(None, why="it was not timed" if timing is None else why or None, here=timing)
+    head, base = timing.head, timing.base
+    growth = None
+    if base is not None and head.speedup and head.speedup_low and head.speedup_high:
+        growth = (1 / head.speedup - 1, 1 / head.speedup_high - 1, 1 / head.speedup_low - 1)
+    notes = list(timing.notes)
+    if limit.max is not None and limit.machine is None:
+        notes.append(
+            f'latency: max is judged on this machine; say for which one it was set: machine = "{timing.machine}"'
+        )
+    return Found(
+        head.time_s,
+        timing.low,
+        timing.high,
+        None if base is None else base.time_s,
+        growth=growth,
+        why=why or None,
+        machine=timing.machine,
+        doubt=timing.doubt,
+        growth_doubt=None if base is None else timing.growth_doubt,
+        notes=tuple(notes),
+    )
+
+
+Verdict: TypeAlias = Literal["pass", "warn", "fail", "inconclusive", "skipped"]
+Ruling: TypeAlias = tuple[Verdict, str]
+SHOWN: Final = 3
+"""Uncounted operations that a reason names; the JSON has all."""
+_FORMULA: Final = "give each a formula with convcost.register"
+
+
+def told_apart(metric: Metric, value: float, other: float) -> tuple[str, str]:
+    """Two figures as people read them; exactly, where rounding would make them look equal."""
+    texts = metric.text(value), metric.text(other)
+    return (metric.exact(value), metric.exact(other)) if texts[0] == texts[1] and value != other else texts
+
+
+def judge_max(limit: Limit, found: Found, most: float, *, strict: bool) -> Ruling:
+    """Whether a figure is over its maximum; a time is when its whole interval is."""
+    metric, actual = METRICS[limit.metric], found.actual or 0
+    shown, allowed = told_apart(metric, actual, most)
+    here = found.machine or found.here
+    if limit.machine is not None and here is not None and here != limit.machine:
+        return "skipped", f"other machine: the limit was set for {limit.machine}, this is {here}"
+    if found.low is not None and found.high is not None:
+        if found.doubt is not None:
+            return "inconclusive", found.doubt
+        span = f"{shown} ({metric.text(found.low)} to {metric.text(found.high)})"
+        if found.low > most:
+            return "fail", f"{span} is over max {allowed}"
+        return ("pass", "") if found.high <= most else ("inconclusive", f"max {allowed} lies within {span}")
+    least = _at_least(metric, found)
+    if actual > most:
+        return "fail", f"{least}{shown} is over max {allowed} by {_excess(metric, actual - most, most)}"
+    return _unless_uncounted(metric, found, strict=strict)
+
+
+def judge_min(limit: Limit, found: Found, least: float, *, strict: bool) -> Ruling:
+    """Whether a figure is under its minimum; a lower bound need not be."""
+    metric, actual = METRICS[limit.metric], found.actual or 0
+    shown, wanted = told_apart(metric, actual, least)
+    if actual >= least:
+        return "pass", ""
+    if metric.counts and found.uncounted:
+        return "inconclusive", f"≥ {shown} is under min {wanted}; {_uncounted(found, strict=strict)}"
+    return "fail", f"{shown} is under min {wanted} by {_excess(metric, least - actual, least)}"
+
+
+def judge_growth(limit: Limit, found: Found, *, strict: bool) -> Ruling:
+    """Whether a figure grew by more than a share and a floor; with `strict`, whether it fell so far."""
+    if limit.metric == "latency":
+        return _judge_slowdown(limit, found)
+    if found.baseline is None:
+        return _without_baseline(found)
+    metric, baseline = METRICS[limit.metric], found.baseline
+    model = (found.actual or 0) - found.recounted
+    delta, floor = model - baseline, limit.bound("floor")
+    before, now = told_apart(metric, baseline, model)
+    change = f"{now} is {_share(delta, baseline)} {'over' if delta > 0 else 'under'} the baseline of {before}"
+    allowed = f"{human_percent(limit.grow or 0)}{f' and {metric.text(floor)}' if floor else ''}"
+    if delta > limit.allowance(baseline):
+        if metric.counts and found.uncounted_calls_before > found.uncounted_calls:
+            hidden = f"{number_of('call', found.uncounted_calls_before)} uncounted then, {found.uncounted_calls} now"
+            accept = ", or accept it with convcost check --update" if found.locked else ""
+            return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_FORMULA}{accept}"
+        return "fail", f"{change}; it may grow by {allowed}"
+    if strict and fall_under_lock(limit, found):
+        return "fail", f"{change}, and the lock does not know (--strict); run convcost check --update"
+    return _unless_uncounted(metric, found, strict=strict)
+
+
+def fall_under_lock(limit: Limit, found: Found) -> float:
+    """How far a metric fell under the lock, beyond what it may grow: a lock that stays high lets the next growth pass.
+
+    0 for less, for what the counter alone changed, and where operations without a formula may hide as much.
+    """
+    metric, baseline = METRICS[limit.metric], found.baseline
+    hidden = metric.counts and (found.uncounted or found.uncounted_calls_before)
+    if not found.locked or hidden or baseline is None or found.actual is None:
+        return 0
+    fall = baseline - (found.actual - found.recounted)
+    return fall if fall > limit.allowance(baseline) else 0
+
+
+def _without_baseline(found: Found) -> Ruling:
+    return "inconclusive" if found.lost else "skipped", found.why or "there is no baseline"
+
+
+def _judge_slowdown(limit: Limit, found: Found) -> Ruling:
+    if found.growth_doubt is not None:
+        return "inconclusive", found.growth_doubt
+    if found.growth is None or found.baseline is None:
+        return _without_baseline(found)
+    share, low, high = found.growth
+    grow = max(limit.grow or 0, (limit.bound("floor") or 0) / found.baseline)
+    span = f"{_signed(share)} ({_signed(low)} to {_signed(high)}) against the baseline of {human_time(found.baseline)}"
+    if low > grow:
+        return "fail", f"{span} is over the {human_percent(grow)} allowed"
+    return ("pass", "") if high <= grow else ("inconclusive", f"the {human_percent(grow)} allowed lie within {span}")
+
+
+def _unless_uncounted(metric: Metric, found: Found, *, strict: bool) -> Ruling:
+    """A pass, which a lower bound is only by courtesy."""
+    if not (metric.counts and found.uncounted):
+        return "pass", ""
+    return ("inconclusive" if strict else "pass"), f"≥, {_uncounted(found, strict=strict)}"
+
+
+def _uncounted(found: Found, *, strict: bool) -> str:
+    """`2 operations uncounted: aten._fft_r2c, mylib.op; ...`, with the next step."""
+    names = ", ".join(found.operations[:SHOWN]) + (", ..." if len(found.operations) > SHOWN else "")
+    accept = ", or accept a lower bound by leaving --strict out" if strict else ""
+    return f"{number_of('operation', found.uncounted)} uncounted: {f'{names}; ' if names else ''}{_FORMULA}{accept}"
+
+
+def _at_least(metric: Metric, found: Found) -> str:
+    return "≥ " if metric.counts and found.uncounted else ""
+
+
+def _excess(metric: Metric, amount: float, of: float) -> str:
+    return f"{metric.text(amount)} ({_share(amount, of)})" if of else metric.text(amount)
+
+
+def _share(amount: float, of: float) -> str:
+    """A share of something, with as many digits as make it visible."""
+    return human_percent(abs(amount) / of) if of else "infinitely"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f} %"
+
 
 SEVERITY: Final[tuple[Verdict, ...]] = ("skipped", "pass", "inconclusive", "warn", "fail")
 """From the mildest to the gravest."""

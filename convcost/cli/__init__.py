@@ -13,8 +13,7 @@ import typer
 from typer.main import get_command
 
 from convcost._version import __version__
-from convcost.cli.exit_codes import INTERRUPTED, WRONG
-from convcost.cli.output import close_stdout, complain, is_terminal, write_out
+from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, is_terminal, write_out
 from convcost.text.errors import ConvcostError, one_line
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ COMMANDS = {
     "history": "history_command",
     "model": "model_command",
     "check": "check_command",
-    "config": "config_command",
+    "config": "check_command",
     "calibrate": "calibrate_command",
 }
 """Each command and the module of this package that holds it, as a function of the command's name."""
@@ -149,7 +148,7 @@ def _is_parsers_answer_to_a_closed_pipe(error: BaseException) -> bool:
 
 def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
     if debug:
-        import traceback  # noqa: PLC0415 - only on request
+        import traceback
 
         traceback.print_exception(error)
     for message in messages:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convcost import api
 from convcost.cli.output import is_terminal, say, write_out
+from convcost.cli.progress import progress_bar
 from convcost.text.errors import ConvcostError
+from convcost.workflows.calibrate import calibrate
 
 if TYPE_CHECKING:
     from convcost.timing.machine import Machine
@@ -39,7 +40,8 @@ def calibrate_command(
     if not LEAST_S <= seconds <= MOST_S:
         msg = f"seconds (={seconds:g}) must be from {LEAST_S:g} to {MOST_S:g}; 60 measures everything."
         raise ConvcostError(msg)
-    path, machine, doubts = api.calibrate(out, seconds, device, progress=is_terminal(sys.stderr), show=_print)
+    with progress_bar(shown=is_terminal(sys.stderr)) as tell:
+        path, machine, doubts = calibrate(out, seconds, device, tell=tell, show=_print)
     say([f"{path}: written"], "note")
     say(doubts, "warning")
     if machine.noise is None:

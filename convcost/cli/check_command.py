@@ -11,23 +11,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convcost import api
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.budgets.limits import Budget, limits_from
 from convcost.cli import options as o
-from convcost.cli.exit_codes import INTERRUPTED, OVER_BUDGET, UNDECIDED, WRONG
-from convcost.cli.output import deliver, deliver_text, is_terminal, refuse_exports, say, write_out
+from convcost.cli.output import (
+    INTERRUPTED,
+    OVER_BUDGET,
+    UNDECIDED,
+    WRONG,
+    deliver,
+    deliver_text,
+    is_terminal,
+    refuse_exports,
+    say,
+    write_out,
+)
 from convcost.system.signals import interrupts_held
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError, one_line
-from convcost.text.inputs import parse_arg, parse_input
+from convcost.text.sizes import parse_arg, parse_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from convcost.budgets.result import CheckResult
 
-__all__ = ["check_command"]
+
+__all__ = ["check_command", "config_command"]
 
 CONFIG = "Configuration and baseline"
 QUICK = "Without a file"
@@ -105,13 +115,13 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
 
     Example: convcost check network:mobilenet_v1 --max-params 4.3M --max-macs 580M
     """
-    from convcost.budgets.config_files import load_configuration  # noqa: PLC0415 - the same
-    from convcost.budgets.configuration import Configuration  # noqa: PLC0415 - the same
-    from convcost.workflows.check import CheckOptions, choose_budgets  # noqa: PLC0415 - help does without pydantic
+    from convcost.budgets.config_files import load_configuration
+    from convcost.budgets.configuration import Configuration
+    from convcost.workflows.check import CheckOptions, check_configuration, choose_budgets
 
     refuse_exports(export)
     if junit is not None:
-        from convcost.system.whole_files import require_writable  # noqa: PLC0415 - only for those who ask for it
+        from convcost.system.whole_files import require_writable
 
         require_writable(junit, what="--junit")
     fields = choose_columns(CHECK_COLUMNS, columns)
@@ -143,7 +153,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
             configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
         else:
             configuration = choose_budgets(load_configuration(config), only or ())
-        result, moved = api.check_configuration(configuration, options)
+        result, moved = check_configuration(configuration, options)
     with interrupts_held() as interrupts:
         _deliver(replace(result, columns=fields), form, export, junit)
         if update:
@@ -192,8 +202,8 @@ def _name(target: str) -> str:
 
 
 def _init(budget: Budget, config: Path | None) -> int:
-    from convcost.budgets.config_files import first_path, relative_target, write_first  # noqa: PLC0415 - the same
-    from convcost.workflows.budgeted_model import count_budget  # noqa: PLC0415 - help does without pydantic
+    from convcost.budgets.config_files import first_path, relative_target, write_first
+    from convcost.workflows.baseline import count_budget
 
     path = first_path(config)
     folder = path.resolve().parent
@@ -211,8 +221,11 @@ def _refusals_told(form: CheckFormat) -> Iterator[None]:
     try:
         yield
     except ConvcostError as error:
-        from convcost.budgets.reports.github import refusal_commands, write_summary  # noqa: PLC0415 - help does without
-        from convcost.budgets.reports.markdown import refusal_markdown  # noqa: PLC0415 - the same
+        from convcost.budgets.reports import (
+            refusal_commands,
+            refusal_markdown,
+            write_summary,
+        )
 
         if problem := write_summary(refusal_markdown(error.lines)):
             say([problem], "warning")
@@ -223,12 +236,15 @@ def _refusals_told(form: CheckFormat) -> Iterator[None]:
 
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
     """Every output of one result: files and the job's summary first, then stdout, then the notes."""
-    from convcost.budgets.reports.github import workflow_commands, write_summary  # noqa: PLC0415 - help does without
-    from convcost.budgets.reports.markdown import check_markdown  # noqa: PLC0415 - the same
+    from convcost.budgets.reports import (
+        check_markdown,
+        workflow_commands,
+        write_summary,
+    )
 
     if junit is not None:
-        from convcost.budgets.reports.junit import write_junit  # noqa: PLC0415 - the same
-        from convcost.system.whole_files import write_whole  # noqa: PLC0415 - only for those who ask for it
+        from convcost.budgets.reports import write_junit
+        from convcost.system.whole_files import write_whole
 
         write_whole(junit, lambda path: write_junit(path, result), "--junit")
     problem = write_summary(check_markdown(result))
@@ -257,3 +273,34 @@ def _code(result: CheckResult) -> int:
     if result.verdict == "fail":
         return OVER_BUDGET
     return 0 if result.passed else UNDECIDED
+
+
+class Action(StrEnum):
+    """What to print."""
+
+    schema = "schema"
+    show = "show"
+
+
+def config_command(
+    action: Annotated[
+        Action,
+        typer.Argument(help="schema: the JSON Schema of convcost.toml; show: what the configuration means."),
+    ],
+    config: Annotated[
+        Path | None, typer.Option(help="The budgets; else the nearest convcost.toml or [tool.convcost].")
+    ] = None,
+) -> int:
+    """Print the JSON Schema of the configuration, or the configuration with every default written out, as JSON.
+
+    Example: convcost config schema
+    """
+    from convcost.budgets.config_files import load_configuration
+    from convcost.budgets.configuration import (
+        effective,
+        schema,
+    )
+    from convcost.text.export import json_text
+
+    write_out(json_text(schema() if action is Action.schema else effective(load_configuration(config))))
+    return 0

@@ -12,19 +12,32 @@ import typer
 
 from convcost import api
 from convcost.cli import options as o
-from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
-from convcost.cli.output import deliver, is_terminal, print_blocks, refuse_exports, say, terminal_width, write_out
-from convcost.cli.why_text import why_text
+from convcost.cli.catalogue import draw_rooflines, list_blocks
+from convcost.cli.output import (
+    DISAGREES,
+    INTERRUPTED,
+    deliver,
+    is_terminal,
+    print_blocks,
+    refuse_exports,
+    say,
+    terminal_width,
+    why_text,
+    write_out,
+)
+from convcost.comparison.columns import COMPARE_COLUMNS
+from convcost.comparison.explanation import explain_row
 from convcost.convolution.blocks import DEFAULT_BLOCKS
-from convcost.text.columns import COMPARE_COLUMNS, choose_columns
-from convcost.text.sizes import parse_padding, parse_share, parse_sizes
+from convcost.text.columns import choose_columns
+from convcost.text.sizes import parse_padding, parse_share, parse_sizes, parse_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from convcost.cli.live import LiveTable
+    from convcost.cli.progress import LiveTable
     from convcost.comparison.result import Comparison
     from convcost.text.columns import Column
+    from convcost.workflows.compare import Watch
 
 __all__ = ["compare_command", "explain_command"]
 
@@ -52,14 +65,14 @@ def _shape(k: str, stride: str, dilation: str, padding: str, partial: str | None
 
 def _list_blocks(wanted: bool) -> None:
     if wanted:
-        write_out(f"{api.list_blocks()}\n")
+        write_out(f"{list_blocks()}\n")
         raise typer.Exit
 
 
 class _Latest:
     """Keeps the newest result, so that an interrupt loses nothing, and passes it on to what shows it."""
 
-    def __init__(self, show: api.Watch | None) -> None:
+    def __init__(self, show: Watch | None) -> None:
         self.result: Comparison | None = None
         self._show = show
 
@@ -183,7 +196,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
                 device=device or ["auto"],
                 dtype=dtype,
                 memory_format=memory_format,
-                threads=api.parse_threads(threads),
+                threads=parse_threads(threads),
                 compile=compile,
                 allocator=allocator,
                 time_budget=time_budget,
@@ -214,11 +227,11 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
     is_table = form is o.OutputFormat.table
     if explain:
         for row in result.rows:
-            typer.echo(f"\n{api.explain_row(row)}", err=not is_table)
+            typer.echo(f"\n{explain_row(row)}", err=not is_table)
     if why and is_table:
         print_blocks(filter(None, map(why_text, result.rows)))
     if roofline and is_table:
-        for plot in api.draw_rooflines(result, terminal_width() if is_terminal(sys.stdout) else 80):
+        for plot in draw_rooflines(result, terminal_width() if is_terminal(sys.stdout) else 80):
             write_out(f"\n{plot}\n")
 
 
@@ -230,7 +243,7 @@ def _live_view(form: o.OutputFormat, fields: Sequence[Column], *, measures: bool
     on_stdout = form is o.OutputFormat.table and is_terminal(sys.stdout)
     if not measures or not (on_stdout or is_terminal(sys.stderr)):
         return None
-    from convcost.cli.live import LiveTable  # noqa: PLC0415 - a pipe does without rich
+    from convcost.cli.progress import LiveTable
 
     return LiveTable(fields, on_stdout=on_stdout)
 
@@ -283,6 +296,6 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     if form is ExplainFormat.table:
         write_out(f"{result}\n")
     else:
-        from convcost.text.export import json_text  # noqa: PLC0415 - text does without
+        from convcost.text.export import json_text
 
         write_out(json_text(result.to_dict()))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from convcost import api
-from convcost.archive.columns import HISTORY_COLUMNS
+from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.output import deliver, refuse_exports, say
 from convcost.text.columns import choose_columns

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from convcost import api
 from convcost.cli import options as o
-from convcost.cli.exit_codes import INTERRUPTED
-from convcost.cli.output import deliver, refuse_exports, say, write_out
+from convcost.cli.catalogue import list_kernels
+from convcost.cli.output import INTERRUPTED, deliver, refuse_exports, say, write_out
 from convcost.cli.progress import ProgressLine
-from convcost.comparison.request import TimingOptions
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
+from convcost.text.sizes import parse_threads
+from convcost.timing.options import TimingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from convcost.kernels.report import KernelReport
-    from convcost.kernels.weights_report import WeightsReport
+    from convcost.kernels.report import KernelReport, WeightsReport
 
 __all__ = ["kernel_command"]
 
@@ -33,7 +32,7 @@ TIMING = "Clock"
 
 def _list_kernels(wanted: bool) -> None:
     if wanted:
-        write_out(f"{api.list_kernels()}\n")
+        write_out(f"{list_kernels()}\n")
         raise typer.Exit
 
 
@@ -102,7 +101,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     """
     refuse_exports(export)
     fields = choose_columns(KERNEL_COLUMNS if model is None else LAYER_COLUMNS, columns)
-    from convcost.workflows.kernel import separate_kernels, separate_model, time_kernels  # noqa: PLC0415 - not for --help
+    from convcost.workflows.kernel import separate_kernels, separate_model, time_kernels
 
     named = {"size": size, "sigma": sigma, "theta": theta, "wavelength": wavelength, "gamma": gamma}
     result: KernelReport | WeightsReport
@@ -113,7 +112,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
         else:
             _require_kernels(kernels, arg)
             options = TimingOptions(
-                (device,), api.parse_threads(threads), allocator, time_budget, memory_format=memory_format, store=store
+                (device,), parse_threads(threads), allocator, time_budget, memory_format=memory_format, store=store
             )
             shape = (channels, height, height if width is None else width)
             code, result = 0, separate_kernels(kernels or (), named, tolerance, shape)

@@ -7,18 +7,15 @@ from typing import Annotated
 
 import typer
 
-from convcost import api
 from convcost.cli import options as o
-from convcost.cli.exit_codes import DISAGREES, INTERRUPTED
-from convcost.cli.output import deliver, print_blocks, refuse_exports, say
+from convcost.cli.output import DISAGREES, INTERRUPTED, deliver, print_blocks, refuse_exports, say, why_layers_text
 from convcost.cli.progress import ProgressLine
-from convcost.cli.why_text import why_layers_text
-from convcost.comparison.request import TimingOptions
 from convcost.models.arrangement import arrange
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
-from convcost.text.inputs import parse_arg, parse_input
+from convcost.text.sizes import parse_arg, parse_input, parse_threads
+from convcost.timing.options import TimingOptions
 from convcost.workflows.compare import require_devices
 from convcost.workflows.model import count_target, time_target
 
@@ -83,7 +80,7 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         msg = "--why must have times to account for; add --time."
         raise ConvcostError(msg)
     if time:
-        threads_wanted = api.parse_threads(threads)
+        threads_wanted = parse_threads(threads)
         options = TimingOptions((time_device,), threads_wanted, allocator, time_budget, store=store, why=why)
         require_devices(options.devices)
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))

@@ -1,4 +1,4 @@
-"""Where results go: stdout in one format, files by suffix, notes to stderr."""
+"""The exit codes of the command line; 0 is done and agreed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,29 @@ import contextlib
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 from convcost.cli.options import OutputFormat
 from convcost.text.errors import ConvcostError
+from convcost.text.units import human_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from convcost.comparison.rows import Row
+    from convcost.models.report import Call
     from convcost.text.columns import Column
+    from convcost.timing.account import Account
+    from convcost.timing.hints import Hint
+
 
 __all__ = [
+    "DISAGREES",
+    "INTERRUPTED",
+    "OVER_BUDGET",
+    "UNDECIDED",
+    "WRONG",
     "Result",
     "close_stdout",
     "complain",
@@ -29,8 +40,21 @@ __all__ = [
     "refuse_exports",
     "say",
     "terminal_width",
+    "why_layers_text",
+    "why_text",
     "write_out",
 ]
+
+DISAGREES: Final = 1
+"""An independent count differs."""
+OVER_BUDGET: Final = 1
+"""A limit is exceeded."""
+WRONG: Final = 2
+"""Wrong usage, or a crash of ours."""
+UNDECIDED: Final = 3
+"""With --strict, a limit that could not be decided."""
+INTERRUPTED: Final = 130
+"""Ctrl-C."""
 
 
 class Result(Protocol):
@@ -67,8 +91,8 @@ def is_terminal(stream: TextIO) -> bool:
 def refuse_exports(paths: Iterable[Path] | None) -> None:
     """Refuse files that could not be written, before any work is done."""
     if paths:
-        from convcost.system.whole_files import require_writable  # noqa: PLC0415 - the same
-        from convcost.text.export import SUFFIXES  # noqa: PLC0415 - only for those who export
+        from convcost.system.whole_files import require_writable
+        from convcost.text.export import SUFFIXES
 
         for path in paths:
             require_writable(path, SUFFIXES)
@@ -97,7 +121,7 @@ def fitted(line: str, stream: TextIO) -> str:
     """The line, broken between words where a person would see it broken within one."""
     if not is_terminal(stream):
         return line
-    import textwrap  # noqa: PLC0415 - only on a terminal
+    import textwrap
 
     # a path or a name is copied, never cut
     return textwrap.fill(line, terminal_width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
@@ -105,7 +129,7 @@ def fitted(line: str, stream: TextIO) -> str:
 
 def terminal_width() -> int:
     """Characters in a line of the terminal; COLUMNS in the environment wins."""
-    import shutil  # noqa: PLC0415 - only on a terminal
+    import shutil
 
     return shutil.get_terminal_size().columns
 
@@ -134,13 +158,13 @@ def deliver(
 def _print(result: Result, form: OutputFormat, *, table_shown: bool, payload: dict[str, Any] | None) -> None:
     if form is OutputFormat.table:
         if not table_shown:
-            from convcost.text.plain import plain_table  # noqa: PLC0415 - a machine's format does without
+            from convcost.text.table import plain_table
 
             width = terminal_width() if is_terminal(sys.stdout) else None
             write_out(f"{fitted(result.head, sys.stdout)}\n{plain_table(result.columns, result.rows, width)}\n\n")
         write_out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
         return
-    from convcost.text.export import TEXT_FORMATS, json_text  # noqa: PLC0415 - a table does without
+    from convcost.text.export import TEXT_FORMATS, json_text
 
     if form is OutputFormat.json:
         write_out(json_text(payload or result.to_dict()))
@@ -184,8 +208,8 @@ def _exported(result: Result, exports: Iterable[Path] | None, payload: dict[str,
     """Write every file that can be written; a refusal is raised after what stdout gets: nothing else is lost."""
     refusals: list[ConvcostError] = []
     if exports:
-        from convcost.system.whole_files import write_whole  # noqa: PLC0415 - the same
-        from convcost.text.export import SUFFIXES, write  # noqa: PLC0415 - only for those who export
+        from convcost.system.whole_files import write_whole
+        from convcost.text.export import SUFFIXES, write
 
         table, whole = result.to_frame(), payload or result.to_dict()
         for path in exports:
@@ -197,3 +221,32 @@ def _exported(result: Result, exports: Iterable[Path] | None, payload: dict[str,
     say(map(str, refusals[1:]), "error")
     if refusals:
         raise refusals[0]
+
+
+def why_text(row: Row) -> str | None:
+    """A small block of lines; None for a row that nothing looked into."""
+    if row.account is None or row.conditions is None:
+        return None
+    where = "" if row.conditions.device == "cpu" else f" on {row.conditions.device}"
+    return _text(f"{row.placed.block.name}{where}", row.account, row.hint)
+
+
+def why_layers_text(calls: Iterable[Call]) -> tuple[str, ...]:
+    """One block of lines for each distinct layer of a model that was looked into, with the names of its calls."""
+    alike: dict[int, list[Call]] = {}
+    for call in calls:
+        if call.account is not None:
+            alike.setdefault(id(call.account), []).append(call)
+    texts = []
+    for first, *others in alike.values():
+        more = f" (and {len(others)} alike)" if others else ""
+        if first.account is not None:
+            texts.append(_text(f"{first.name}{more}", first.account, first.hint))
+    return tuple(texts)
+
+
+def _text(name: str, account: Account, hint: Hint | None) -> str:
+    lines = [f"{name}: where {human_time(account.time_s)} go", str(account)]
+    lines += [f"  {account.agreement}"] if account.agreement.agrees is not None else []
+    lines += [f"  hint: {hint.text}"] if hint is not None else []
+    return "\n".join(lines)

@@ -9,19 +9,25 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from convcost.convolution.algebra import Symbol, factored, monomial
+from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.cost import FLOPS_PER_MAC, macs, params
-from convcost.convolution.registry import PARAMETERS
 from convcost.convolution.tree import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from convcost.comparison.rows import Placed
+    from convcost.comparison.rows import Placed, Row
     from convcost.convolution.algebra import Monomial
-    from convcost.convolution.conv import Layer
     from convcost.convolution.formula import Product
+    from convcost.convolution.layer import Layer
 
-__all__ = ["Explanation", "StageText", "explain_block"]
+
+__all__ = ["Explanation", "StageText", "explain_block", "explain_row"]
+
+
+def explain_row(row: Row) -> Explanation:
+    """The derivation behind a row of a comparison."""
+    return explain_block(row.placed, row.baseline)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from convcost.comparison.rows import Placed, Row, place_block
-from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE
-from convcost.convolution.registry import BLOCKS, PARAMETERS, find_block
+from convcost.convolution.spec import Spec
 from convcost.text.errors import ConvcostError, ShapeError
-from convcost.text.sizes import format_sizes
+from convcost.text.sizes import format_sizes, pair, plain
+from convcost.timing.options import MEMORY_FORMATS, require_one_of, require_timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from convcost.convolution.registry import Value
-    from convcost.convolution.spec import Spec
+    from convcost.convolution.spec import Value
 
-__all__ = [
-    "DEVICE_RULE",
-    "MEMORY_FORMATS",
-    "Prediction",
-    "Request",
-    "TimingOptions",
-    "is_device",
-    "predict",
-    "require_one_of",
-    "require_time_budget",
-]
 
-MEMORY_FORMATS: Final = ("contiguous", "channels_last")
-ALLOCATORS: Final = ("pinned", "default")
-DEVICE_RULE: Final = "must be cpu, cuda, cuda:1, mps or auto."
-"""What the name of a device must be."""
+__all__ = ["Prediction", "Request", "predict"]
+
+
+def catalogue(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Block names with `all` written out, each once; the six usual ones for None."""
+    wanted = [BLOCKS if name == "all" else (name,) for name in names or DEFAULT_BLOCKS]
+    return tuple(dict.fromkeys(name for group in wanted for name in group))
+
+
+def make_spec(  # noqa: PLR0913, PLR0917 - the shape options, one by one
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | tuple[int, int],
+    height: int,
+    width: int | None,
+    batch: int,
+    stride: int | tuple[int, int],
+    dilation: int | tuple[int, int],
+    padding: int | tuple[int, int] | Literal["same", "valid"],
+    *,
+    bias: bool,
+) -> Spec:
+    """The layer shape of the options, single numbers spread over both axes."""
+    return Spec(
+        plain(in_channels),
+        plain(out_channels),
+        pair(kernel_size),
+        plain(height),
+        plain(height if width is None else width),
+        plain(batch),
+        pair(stride),
+        pair(dilation),
+        padding if isinstance(padding, str) else pair(padding),
+        bool(bias),
+    )
+
+
 OPTION_NAMES: Final = {"depth_multiplier": "m", "mid_channels": "mid", "ghost_ratio": "ghost-ratio"}
 """Options of the command line whose names are not those of the block parameters."""
 
@@ -92,7 +113,7 @@ class Request:
             PARAMETERS[name].require(value)
         require_one_of("dtype", self.dtype, tuple(ITEMSIZE))
         require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
-        _require_timing(self.allocator, self.threads, self.time_budget)
+        require_timing(self.allocator, self.threads, self.time_budget)
         if self.why and (not self.time or self.compiled):
             option = "--compile" if self.time else "--no-time"
             msg = f"--why (={option}) must have eager timings to account for; leave out {option}."
@@ -147,41 +168,6 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class TimingOptions:
-    """How a model is to be timed.
-
-    Attributes:
-        devices: the one to time on.
-        threads: of torch on the CPU, a number or "all".
-        allocator: pinned or default.
-        time_budget: seconds, warm-up included.
-        dtype: of the inputs, for the record.
-        memory_format: of the inputs, for the record.
-        compiled: for the record.
-        store: whether timings go into the history.
-        why: whether the times of convolutions are accounted for.
-
-    Raises:
-        ConvcostError: an unknown memory format or allocator, threads or a budget below their least.
-    """
-
-    devices: tuple[str, ...] = ("auto",)
-    threads: int | Literal["all"] = 1
-    allocator: str = "pinned"
-    time_budget: float = 8.0
-    dtype: str = "float32"
-    memory_format: str = "contiguous"
-    compiled: bool = False
-    store: bool = True
-    why: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what no device could make good."""
-        require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
-        _require_timing(self.allocator, self.threads, self.time_budget)
-
-
-@dataclass(frozen=True, slots=True)
 class Prediction:
     """The predicted view of a request.
 
@@ -233,38 +219,3 @@ def _options_without_effect(request: Request) -> Sequence[str]:
     if request.reuse and not request.time:
         notes.append("--reuse has no effect here: nothing is to be timed.")
     return notes
-
-
-def _require_timing(allocator: str, threads: int | Literal["all"], time_budget: float) -> None:
-    require_one_of("allocator", allocator, ALLOCATORS)
-    if threads != "all" and (not isinstance(threads, int) or threads < 1):
-        msg = f"threads (={threads}) must be 1 or more, or all."
-        raise ConvcostError(msg)
-    require_time_budget(time_budget)
-
-
-def require_time_budget(seconds: float) -> None:
-    """Refuse a time in which nothing can be timed.
-
-    Raises:
-        ConvcostError: it is not above 0, or without end.
-    """
-    if not 0 < seconds < float("inf"):
-        msg = f"time_budget (={seconds}) must be a number of seconds above 0; 8 is the default."
-        raise ConvcostError(msg)
-
-
-def is_device(name: str) -> bool:
-    """Whether a text is the name of a device, be it there or not."""
-    return re.fullmatch(r"cpu|cuda(:\d+)?|mps|auto", name, re.ASCII) is not None
-
-
-def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Refuse a name that is none of these.
-
-    Raises:
-        ConvcostError: with all of them.
-    """
-    if value not in allowed:
-        msg = f"{name} (={value}) must be one of {', '.join(allowed)}."
-        raise ConvcostError(msg)

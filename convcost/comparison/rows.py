@@ -1,4 +1,4 @@
-"""What is known of one block on one layer shape: predicted from the formula, counted, timed. Plain values."""
+"""What independent counters say of a block, beside what the formula says: plain values, no counter in sight."""
 
 from __future__ import annotations
 
@@ -6,25 +6,78 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from convcost.convolution.blocks import find_block
 from convcost.convolution.cost import ITEMSIZE, Cost, cost
-from convcost.convolution.registry import find_block
 from convcost.convolution.tree import place, stages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from convcost.comparison.counts import Counts
-    from convcost.convolution.conv import Conv, Layer
-    from convcost.convolution.registry import Block, Value
+    from convcost.convolution.conv import Conv
+    from convcost.convolution.layer import Layer
     from convcost.convolution.shape import Shape
-    from convcost.convolution.spec import Spec
+    from convcost.convolution.spec import Block, Spec, Value
     from convcost.convolution.tree import Node
     from convcost.timing.account import Account
     from convcost.timing.bound import Bound, Work
+    from convcost.timing.conditions import Conditions
     from convcost.timing.hints import Hint
-    from convcost.timing.statistics import Conditions, Timing
+    from convcost.timing.statistics import Timing
 
-__all__ = ["Placed", "Row", "place_block"]
+
+__all__ = ["Counts", "Difference", "Placed", "Row", "place_block"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One number on which a counter and the formula differ.
+
+    Attributes:
+        counter: who counted, such as "fvcore".
+        stage: where, by the stage's name; "all stages" for the block's total.
+        quantity: what, "MACs" or "parameters".
+        predicted: by the formula.
+        counted: by the counter, in the same unit.
+    """
+
+    counter: str
+    stage: str
+    quantity: str
+    predicted: int
+    counted: int
+
+    def __str__(self) -> str:
+        """Who, where, how much.
+
+        >>> print(Difference("fvcore", "depthwise", "MACs", 576, 600))
+        fvcore counts 600 MACs in depthwise, the formula 576 (24 more)
+        """
+        gap = self.counted - self.predicted
+        how = f"{gap} more" if gap > 0 else f"{-gap} fewer"
+        counted = f"{self.counter} counts {self.counted} {self.quantity} in {self.stage}"
+        return f"{counted}, the formula {self.predicted} ({how})"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the counters said of one block.
+
+    Attributes:
+        fvcore_macs: fvcore's MACs; None when it did not count the block at its real size.
+        fvcore_params: fvcore's parameters; None when it did not count.
+        torch_flops: torch's FLOPs, 2 a MAC; None when it did not count the block at its real size.
+        agree: True when every counter counted and each equals the formula in every stage, at the size that was counted;
+            False when one differs; None when one did not count and none differs.
+        differences: where and by how much.
+        note: the smaller size that was counted, or why a counter did not count.
+    """
+
+    fvcore_macs: int | None
+    fvcore_params: int | None
+    torch_flops: int | None
+    agree: bool | None
+    differences: tuple[Difference, ...]
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +109,10 @@ class Placed:
             dtype: of the elements.
             fused: whether the stages run as one.
         """
-        from convcost.timing.bound import Work  # noqa: PLC0415 - the same
-        from convcost.timing.least_work import least_work  # noqa: PLC0415 - a table without bounds does without
+        from convcost.timing.bound import (
+            Work,
+            least_work,
+        )
 
         works = tuple(least_work(layer, dtype) for layer in self.layers)
         if not fused:

@@ -9,7 +9,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.formula import holds
-from convcost.convolution.registry import BLOCKS, PARAMETERS, Block, block, find_block
+from convcost.convolution.spec import BLOCKS, PARAMETERS, Block, block, find_block
 from convcost.convolution.tree import Concat, Residual, Split, chain, place
 from convcost.text.errors import ShapeError
 
@@ -174,7 +174,7 @@ def ghost(s: Spec, ghost_ratio: int) -> Node:
 
 def quarter() -> Fraction:
     """The share of FasterNet."""
-    from fractions import Fraction  # noqa: PLC0415 - 2 ms of every start that does not need it
+    from fractions import Fraction
 
     return Fraction(1, 4)
 

@@ -15,13 +15,12 @@ from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
     from convcost.convolution.formula import Int
-    from convcost.convolution.other_layers import Between
     from convcost.convolution.shape import Sizes
 
     Pairs: TypeAlias = tuple[tuple[Int, Int], ...]
     Padding: TypeAlias = Pairs | Literal["same"]
 
-__all__ = ["Add", "Conv", "Layer", "Shape"]
+__all__ = ["Conv"]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -184,44 +183,6 @@ class Conv:
                 raise ShapeError(msg)
             size = (padded - reach) // s + 1
         return n if isinstance(n, int) and size == n else size
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """The elementwise sum that closes a residual block: memory traffic and time, no multiplication, no parameters.
-
-    Args:
-        operands: how many activations of one shape are added.
-    """
-
-    operands: int = 2
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """The shape of every operand."""
-        return shape
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """An operation placed on an input: what costs are asked of.
-
-    The padding of a convolution is explicit in a layer: "same" is worked out for the input's sizes.
-    """
-
-    name: str
-    op: Conv | Add | Between
-    input: Shape
-
-    def __post_init__(self) -> None:
-        """Work out "same" padding and refuse an input that does not fit."""
-        if isinstance(self.op, Conv):
-            object.__setattr__(self, "op", with_padding(self.op, self.op.explicit_padding(self.input.spatial)))
-        self.op.output_shape(self.input)
-
-    @property
-    def output(self) -> Shape:
-        """The shape of the result."""
-        return self.op.output_shape(self.input)
 
 
 def with_padding(conv: Conv, padding: Pairs) -> Conv:

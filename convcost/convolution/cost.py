@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from convcost.convolution.conv import Add, Conv
+from convcost.convolution.conv import Conv
 from convcost.convolution.formula import Factor, Product, Sum, add
+from convcost.convolution.layer import Add
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from convcost.convolution.conv import Layer
     from convcost.convolution.formula import Int
-    from convcost.convolution.other_layers import Between
+    from convcost.convolution.layer import Between, Layer
     from convcost.convolution.shape import Shape
 
 __all__ = ["FLOPS_PER_MAC", "ITEMSIZE", "Cost", "cost", "macs", "params", "traffic_elements"]
@@ -62,7 +62,7 @@ def params(op: Conv | Add | Between) -> Sum:
     if isinstance(op, Add):
         return Sum(())
     if not isinstance(op, Conv):
-        from convcost.convolution.other_layers import Norm  # noqa: PLC0415 - blocks have none: 2 ms of every start
+        from convcost.convolution.layer import Norm
 
         return Sum((Product((Factor("2", 2), Factor("C", op.channels))),)) if isinstance(op, Norm) else Sum(())
     tied = Factor("C_out/g", op.out_channels // op.groups)

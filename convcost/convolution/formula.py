@@ -65,7 +65,7 @@ class Factor:
     value: Int
 
     def __str__(self) -> str:
-        """The name; a value that carries a symbol of its own (see `convcost.convolution.algebra`) prints that instead."""
+        """The name; a value that carries a symbol of its own (`convolution.algebra`) prints that instead."""
         return str(getattr(self.value, "symbol", self.name))
 
 

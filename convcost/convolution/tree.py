@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from convcost.convolution.conv import Add, Conv, Layer
 from convcost.convolution.formula import add, holds
+from convcost.convolution.layer import Add, Layer
 from convcost.convolution.shape import Shape
 from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from convcost.convolution.conv import Conv
     from convcost.convolution.formula import Int
-    from convcost.convolution.other_layers import Between
+    from convcost.convolution.layer import Between
     from convcost.convolution.shape import Sizes
 
 __all__ = ["Chain", "Concat", "Node", "Residual", "Scope", "Split", "Stage", "Step", "chain", "place", "stages"]

@@ -9,8 +9,7 @@ from convcost.text.sizes import format_sizes
 from convcost.text.units import human_count, human_ratio, human_share, human_time, thousands
 
 if TYPE_CHECKING:
-    from convcost.kernels.layer_row import LayerRow
-    from convcost.kernels.row import KernelRow
+    from convcost.kernels.row import KernelRow, LayerRow
     from convcost.timing.statistics import Timing
 
 __all__ = ["KERNEL_COLUMNS", "LAYER_COLUMNS", "speedup_of"]

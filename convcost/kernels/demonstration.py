@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from convcost.convolution.conv import Layer
     from convcost.convolution.cost import Cost
+    from convcost.convolution.layer import Layer
     from convcost.convolution.spec import Spec
     from convcost.convolution.tree import Node
     from convcost.kernels.matrix import Matrix

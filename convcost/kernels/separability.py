@@ -12,8 +12,7 @@ from fractions import Fraction
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from convcost.kernels.elimination import exact_ranks, whole_numbers
-from convcost.kernels.factors import readable_terms, singular_terms
+from convcost.kernels.factors import exact_ranks, readable_terms, singular_terms, whole_numbers
 from convcost.kernels.matrix import Matrix, matrix_of
 from convcost.text.units import number_of
 

@@ -7,6 +7,7 @@ from typing import Final
 from convcost.text.columns import Column
 from convcost.text.sizes import format_sizes
 from convcost.text.units import human_bytes, human_count, human_share, human_time, three_digits
+from convcost.timing.account import flat_text
 
 __all__ = ["MODEL_COLUMNS"]
 
@@ -49,7 +50,12 @@ MODEL_COLUMNS: Final = (
     Column("bound_level", "bound.level", "of the memory hierarchy, where memory decides"),
     Column("attained", "attained", "bound_s / time_s: 1 is as fast as can be", "attained", human_share, width=100),
     Column("warning", "warning", "what to know before trusting the row's time"),
-    Column("account", "account.records", "parts of the time, each with seconds and kernel; text outside JSON"),
+    Column(
+        "account",
+        "account.records",
+        "parts of the time, each with seconds and kernel; text outside JSON",
+        flat=flat_text,
+    ),
     Column("onednn_agrees", "account.agreement.agrees", "the sizes that oneDNN says it convolved are this layer's"),
     Column("hint", "hint.text", "what would make it faster on this machine"),
     Column("hint_verified", "hint.verified", "whether the hint's alternative was timed"),

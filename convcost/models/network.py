@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.cost import cost
@@ -11,17 +12,26 @@ from convcost.convolution.shape import Shape
 from convcost.convolution.tree import place
 from convcost.models.network_layers import NETWORK_KEYS, Reader
 from convcost.text.errors import ConvcostError, did_you_mean
-from convcost.text.toml_table import Table
+from convcost.text.toml import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
 
-    from convcost.convolution.conv import Layer
     from convcost.convolution.cost import Cost
+    from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Node
 
-__all__ = ["ARGUMENTS", "Network", "parse_network"]
+
+__all__ = [
+    "ARGUMENTS",
+    "Network",
+    "config_folder",
+    "list_networks",
+    "parse_network",
+    "read_network",
+    "read_packaged_network",
+]
 
 ARGUMENTS: Final = ("alpha", "resolution")
 """What a caller may override: the width multiplier and the input's size."""
@@ -86,3 +96,54 @@ def parse_network(text: str, source: str, args: Mapping[str, object] | None = No
     reader = Reader(table)
     tree = reader.tree(inputs)
     return Network(table.text("name", source), table.text("paper", ""), reader.alpha, inputs, tree)
+
+
+def config_folder() -> Path:
+    """The package's TOML files: in the installed package, else in the source checkout around it.
+
+    Raises:
+        ConvcostError: neither is there.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "configs", package.parent / "configs"):
+        if folder.is_dir():
+            return folder
+    msg = f"the folder of networks (={package / 'configs'}) must be there; install convcost again."
+    raise ConvcostError(msg)
+
+
+def list_networks() -> tuple[str, ...]:
+    """The names of the package's networks, as `network:NAME` takes them."""
+    return tuple(sorted(path.stem for path in (config_folder() / "networks").glob("*.toml")))
+
+
+def read_network(path: Path, args: Mapping[str, object] | None = None) -> Network:
+    """Read a network's file.
+
+    Args:
+        path: of the TOML file.
+        args: `alpha` and `resolution` in place of the file's own.
+
+    Raises:
+        ConvcostError: the file cannot be read, or is no network.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        msg = f"network (={path}) must be a TOML file that can be read: {why}; give the path of one."
+        raise ConvcostError(msg) from error
+    return parse_network(text, str(path), args)
+
+
+def read_packaged_network(name: str, args: Mapping[str, object] | None = None) -> Network:
+    """Read a network of the package by its name, such as `mobilenet_v1`.
+
+    Raises:
+        ConvcostError: no such network, with the nearest name; or as `read_network`.
+    """
+    known = list_networks()
+    if name not in known:
+        msg = f"network (={name}) must be one of the package; {did_you_mean(name, known)}"
+        raise ConvcostError(msg)
+    return read_network(config_folder() / "networks" / f"{name}.toml", args)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.convolution.conv import Layer
 from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.errors import ShapeError
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
-from convcost.timing.bound import Work
-from convcost.timing.least_work import least_work
+from convcost.timing.bound import Work, least_work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +20,9 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
     from convcost.timing.account import Account
     from convcost.timing.bound import Bound
+    from convcost.timing.conditions import Conditions
     from convcost.timing.hints import Hint
-    from convcost.timing.statistics import Conditions, Timing
+    from convcost.timing.statistics import Timing
 
 __all__ = ["NOT_ASKED", "Call", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]
 
@@ -295,7 +295,7 @@ class ModelReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `convcost model --format json`."""
-        from convcost.text.columns import records  # noqa: PLC0415 - beside its one use
+        from convcost.text.columns import records
 
         totals = {
             "params": self.totals.params,
@@ -326,12 +326,12 @@ class ModelReport:
 
     def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
         """The rows as a pandas DataFrame."""
-        from convcost.text.export import frame  # noqa: PLC0415 - pandas only for those who ask for it
+        from convcost.text.export import frame
 
         return frame(self.columns, self.layers)
 
     def _repr_html_(self) -> str:
         """The rows as a notebook shows them."""
-        from convcost.text.export import notebook  # noqa: PLC0415 - pandas only for those who ask for it
+        from convcost.text.export import notebook
 
         return notebook(self.columns, self.layers, self.verdicts)

@@ -17,14 +17,14 @@ UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 def now() -> str:
     """This second, as it is stored."""
-    from datetime import UTC, datetime  # noqa: PLC0415 - not for those who see no date
+    from datetime import UTC, datetime
 
     return as_stored_date(datetime.now(UTC))
 
 
 def as_stored_date(moment: datetime) -> str:
     """A date with a time zone, as it is stored; such texts sort by time."""
-    from datetime import UTC  # noqa: PLC0415 - not for those who see no date
+    from datetime import UTC
 
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -38,7 +38,7 @@ def parse_moment(name: str, text: str) -> str:
     Raises:
         ConvcostError: anything else.
     """
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - not for those who see no date
+    from datetime import UTC, datetime, timedelta
 
     age = re.fullmatch(r"(\d{1,5})([mhdw])", text.strip(), re.ASCII)
     try:
@@ -52,7 +52,7 @@ def parse_moment(name: str, text: str) -> str:
 
 def show_date(stored: str) -> str:
     """A stored date in local time, as in `2026-07-01 14:30`; what is none as it is."""
-    from datetime import datetime  # noqa: PLC0415 - not for those who see no date
+    from datetime import datetime
 
     try:
         return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")

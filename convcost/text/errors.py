@@ -70,7 +70,7 @@ def as_text(value: object) -> str:
 
 def did_you_mean(word: str, known: Collection[str], otherwise: str | None = None) -> str:
     """The next step for an unknown word: the nearest known one, else all of them or what `otherwise` says."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only needed for a message
+    from difflib import get_close_matches
 
     near = get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else otherwise or f"known: {', '.join(known)}."

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from convcost.text.columns import shown_columns
 from convcost.text.sizes import format_sizes
-from convcost.timing.account import flat_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,13 +35,14 @@ def frame(columns: Sequence[Column], rows: Sequence[object]) -> pd.DataFrame:
     """The rows as a DataFrame of Python objects: exact integers, sizes as `3x3`, None where not obtained."""
     import pandas as pd
 
-    data = {column.name: [_cell(column.value(row)) for row in rows] for column in columns}
+    data = {column.name: [_cell(column, row) for row in rows] for column in columns}
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()})
 
 
-def _cell(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return flat_text(value)
+def _cell(column: Column, row: object) -> Any:  # noqa: ANN401 - a field of any kind
+    value = column.value(row)
+    if column.flat is not None and value is not None:
+        return column.flat(value)
     return format_sizes(value) if isinstance(value, list) else value
 
 
@@ -174,7 +174,7 @@ def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path
 
 def notebook(columns: Sequence[Column], rows: Sequence[object], lines: Sequence[str]) -> str:
     """The titled columns as an HTML table with some lines under it."""
-    from html import escape  # noqa: PLC0415 - only in notebooks
+    from html import escape
 
     import pandas as pd
 

@@ -93,7 +93,7 @@ def human_percent(share: float, sign: str = "") -> str:
     >>> human_percent(0.0123), human_percent(62.95, "+"), human_percent(1.5e-7)
     ('1.23 %', '+6295 %', '0.000015 %')
     """
-    from decimal import Decimal  # noqa: PLC0415 - beside its one use
+    from decimal import Decimal
 
     percent = 100 * share
     digits = Decimal(f"{percent:.0f}" if abs(percent) >= 100 else f"{percent:.3g}")  # noqa: PLR2004 - three digits

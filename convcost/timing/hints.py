@@ -17,7 +17,7 @@ from convcost.timing.statistics import OVERHEAD_S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convcost.convolution.conv import Layer
+    from convcost.convolution.layer import Layer
     from convcost.timing.account import Account
 
 __all__ = ["PINNED", "Facts", "Hint", "Suggestion", "Trial", "suggest", "unverified", "word"]

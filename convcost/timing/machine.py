@@ -1,6 +1,6 @@
 """A machine's speeds, and whether they hold here.
 
-Pure: plain values in, plain values out. Measuring is in `convcost.nn.measure.machine`, files in `convcost.timing.machine_file`.
+Pure: plain values in, plain values out. Measuring is in `nn.measure.machine`, files in `timing.machine_file`.
 """
 
 from __future__ import annotations

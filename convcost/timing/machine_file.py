@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.system.whole_files import write_whole
 from convcost.text.errors import ConvcostError
-from convcost.text.toml_places import parse_toml
+from convcost.text.toml import parse_toml
 from convcost.timing.machine import Identity, Level, Machine, Noise, Overhead, Peak
 
 if TYPE_CHECKING:
-    from convcost.text.toml_places import Key, TomlFile
+    from convcost.text.toml import Key, TomlFile
 
 __all__ = ["MACHINE_VARIABLE", "default_path", "machine_text", "parse_machine", "read_machine", "save_machine"]
 
@@ -59,7 +59,7 @@ def default_path(device: str) -> Path:
     """Where the calibration of this machine's device lies: CONVCOST_MACHINE, else the user's cache folder."""
     if named := os.environ.get(MACHINE_VARIABLE):
         return Path(named)
-    from platformdirs import user_cache_path  # noqa: PLC0415 - only where nobody named a file
+    from platformdirs import user_cache_path
 
     return user_cache_path("convcost") / f"machine-{device}.toml"
 
@@ -110,7 +110,7 @@ def machine_text(machine: Machine) -> str:
 def _literal(value: float | str) -> str:
     """A TOML value; floats with six digits, which is more than any of them is worth."""
     if isinstance(value, str):
-        from convcost.budgets.lock import quoted  # noqa: PLC0415 - beside its one use
+        from convcost.text.toml import quoted
 
         return quoted(value)
     return str(value) if isinstance(value, int) else repr(float(f"{value:.6g}"))

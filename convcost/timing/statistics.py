@@ -14,10 +14,10 @@ from convcost.text.units import human_share, human_time, number_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+
 __all__ = [
     "LEAST",
     "RUN_TO_RUN",
-    "Conditions",
     "Sample",
     "Series",
     "Timing",
@@ -40,37 +40,6 @@ MOST_DROPPED, MOST_DRIFT, MOST_WIDTH = 0.5, 0.1, 0.25
 OVERHEAD_S: Final = 100e-6
 """Below this time of a call the overhead around the arithmetic decides (seen with torch's CPU convolutions)."""
 BOOTSTRAPS: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What a timing was made under.
-
-    Attributes:
-        device: such as cpu or cuda:0.
-        dtype: of every element.
-        threads: of torch, on the CPU.
-        memory_format: contiguous or channels_last.
-        compiled: whether torch.compile was used.
-        allocator: pinned (freed memory stays with the process) or default.
-        torch_version: that ran.
-        cpu: name of the processor.
-    """
-
-    device: str
-    dtype: str
-    threads: int
-    memory_format: str
-    compiled: bool
-    allocator: str
-    torch_version: str
-    cpu: str
-
-    @property
-    def summary(self) -> str:
-        """All but the dtype in a few words, for the line above a table."""
-        device = f"{self.cpu}, {number_of('thread', self.threads)}" if self.device == "cpu" else self.device
-        return f"{self.memory_format}, {device}, allocator {self.allocator}, torch {self.torch_version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.config_files import PYPROJECT, has_table, load_configuration
 from convcost.budgets.layer_cost import entry_of
-from convcost.text.errors import ConvcostError
-from convcost.workflows.budgeted_model import count_budget, load_budget
+from convcost.text.errors import ConvcostError, NeedsValuesError
+from convcost.workflows.model import count_target, load_forward
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from convcost.budgets.configuration import Configuration
     from convcost.budgets.layer_cost import Entry
     from convcost.budgets.limits import Budget
-    from convcost.nn.measure.forwards import Forward
+    from convcost.models.report import ModelReport
+    from convcost.nn.measure.models import Forward
     from convcost.system.git_revision import Checkout
 
-__all__ = ["Base", "Baseline", "based", "locked", "read_base"]
+
+__all__ = ["Base", "Baseline", "based", "count_budget", "load_budget", "locked", "read_base"]
 
 QUESTION: Final = {"target": "target", "args": "args", "inputs": "input"}
 """What a budget asks for, beside its limits, and the key in the configuration."""
@@ -101,9 +104,11 @@ def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
 
     A budget that is new has no baseline where its model is not there; that of a budget which was there is lost then.
     """
-    from convcost.nn.count.operator_formulas import formulas_kept  # noqa: PLC0415 - import convcost does without torch
-    from convcost.nn.load.user_code import import_path  # noqa: PLC0415 - the same
-    from convcost.nn.load.user_modules import other_checkout  # noqa: PLC0415 - the same
+    from convcost.nn.count.operator_formulas import formulas_kept
+    from convcost.nn.load.user_code import (
+        import_path,
+        other_checkout,
+    )
 
     checkout, own = base.checkout, base.budgets.get(budget.name)
     there = own or replace(budget, folder=checkout.counterpart(budget.folder))
@@ -134,3 +139,36 @@ def _questions(budget: Budget, base: Base) -> list[str]:
 def _and(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def count_budget(budget: Budget) -> ModelReport:
+    """Count the model of a budget.
+
+    Raises:
+        ConvcostError: as `convcost model`.
+    """
+    with _standing_in(budget.folder):
+        try:
+            return count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="meta")
+        except NeedsValuesError:
+            report = count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="cpu")
+            note = "the model looks at values: it was run once on the CPU to be counted."
+            return replace(report, notes=(*report.notes, note))
+
+
+def load_budget(budget: Budget) -> Forward:
+    """The model of a budget with weights and its inputs, ready to be timed.
+
+    Raises:
+        ConvcostError: as `count_budget`.
+    """
+    with _standing_in(budget.folder):
+        return load_forward(budget.target, budget.inputs, budget.args)
+
+
+def _standing_in(folder: Path) -> chdir[Path]:
+    """The folder that a target is relative to as the current one."""
+    if not folder.is_dir():
+        msg = f"folder (={folder}) must be there; the revision may be older than it."
+        raise ConvcostError(msg)
+    return chdir(folder)

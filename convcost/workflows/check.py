@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcost.budgets.changes import what_changed
-from convcost.budgets.finding import Found
-from convcost.budgets.findings import counted_found, timing_found
 from convcost.budgets.layer_cost import entry_of
 from convcost.budgets.remedy import REMEDIED, find_remedy
 from convcost.budgets.result import BudgetResult, CheckResult
-from convcost.budgets.verdict import judge
-from convcost.comparison.request import TimingOptions, require_time_budget
+from convcost.budgets.verdict import Found, counted_found, judge, timing_found
 from convcost.system.git_revision import checked_out
 from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.units import number_of
-from convcost.workflows.baseline import Base, Baseline, based, locked, read_base
-from convcost.workflows.budgeted_model import count_budget, load_budget
+from convcost.timing.options import TimingOptions, require_time_budget
+from convcost.workflows.baseline import Base, Baseline, based, count_budget, load_budget, locked, read_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,16 +27,64 @@ if TYPE_CHECKING:
     from convcost.budgets.limits import Budget, Limit
     from convcost.budgets.verdict import Judgement
     from convcost.models.report import ModelReport
-    from convcost.timing.forward_timing import ForwardTiming
+    from convcost.timing.measured import ForwardTiming
+
 
 __all__ = [
     "CheckOptions",
     "check_budgets",
+    "check_configuration",
+    "check_report",
     "choose_budgets",
-    "count_budget",
     "judge_report",
     "updated_lock",
 ]
+
+
+def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:
+    """Check budgets that were read; the names of those whose lock was written, too.
+
+    Raises:
+        ConvcostError: as `check`.
+    """
+    from convcost.budgets.config_files import load_lock, lock_path, save_lock
+    from convcost.budgets.lock import Lock
+    from convcost.system.whole_files import require_writable
+
+    path = lock_path(configuration)
+    names = [budget.name for budget in configuration.budgets]
+    if options.accept:
+        require_writable(path, what="the lock")
+    locked = bool(configuration.source) and options.base is None
+    lock = load_lock(path, names, rewritten=options.accept) if locked else Lock()
+    result = check_budgets(configuration, lock.entries, options)
+    result = replace(result, notes=(*result.notes, *lock.notes))
+    if not options.accept or result.interrupted:
+        return result, ()
+    new, moved = updated_lock(lock.entries, result)
+    if moved:
+        save_lock(path, new, lock.kept)
+    left = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
+    notes = (f"convcost.lock: left as it was for {left}, which could not be checked.",) if left else ()
+    return replace(result, notes=(*result.notes, *notes)), moved
+
+
+def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *, strict: bool = False) -> CheckResult:
+    """Check a counted model against limits that are maxima, as the pytest helper does.
+
+    Args:
+        report: of `count`.
+        maxima: by metric, each a quantity with its unit.
+        strict: a lower bound does not pass.
+
+    Raises:
+        ConvcostError: a quantity of another kind, or no limit.
+    """
+    from convcost.budgets.limits import Budget, limits_from
+    from convcost.budgets.result import CheckResult
+
+    budget = Budget(report.target, report.target, Path.cwd(), limits=limits_from(maxima))
+    return CheckResult("", (judge_report(budget, report, options=CheckOptions(strict=strict)),), strict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +145,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     Raises:
         ConvcostError: no such base revision; a model that does not load is told in its budget's result.
     """
-    from convcost.nn.load.user_modules import kept_apart  # noqa: PLC0415 - import convcost does without the user's modules
+    from convcost.nn.load.user_code import kept_apart
 
     results: list[BudgetResult] = []
     try:
@@ -129,7 +174,7 @@ def _homes(configuration: Configuration) -> set[Path]:
 @contextmanager
 def _own_imports(budget: Budget, forget_strangers: Callable[[], None]) -> Iterator[None]:
     """A budget's folders come first on the import path, also while its model runs, and no other budget's modules."""
-    from convcost.nn.load.user_code import import_folders, import_path  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.load.user_code import import_folders, import_path
 
     with chdir(budget.folder if budget.folder.is_dir() else Path.cwd()):
         folders = import_folders(budget.target)
@@ -170,13 +215,17 @@ def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions)
     result = judge_report(budget, report, baseline, options, timing)
     if isinstance(timing, str):
         return result
-    from convcost.archive.storing import keep_check  # noqa: PLC0415 - only for those who time
-    from convcost.nn.measure.blocks import conditions_for  # noqa: PLC0415 - the same
+    from convcost.archive.storing import keep_check
+    from convcost.nn.measure.session import conditions_for
+    from convcost.nn.measure.this_machine import fingerprint
 
     asked = _timing_options(latency, options)
     conditions, _ = conditions_for(asked, latency.device)
     base = None if timing.base is None else baseline.source
-    kept = keep_check(report, timing.head, conditions, asked, budget, base) if options.store else ()
+    kept: tuple[str, ...] = ()
+    if options.store:
+        setup = fingerprint(conditions.device)
+        kept = keep_check(report, timing.head, conditions, asked, budget.args, base, setup)
     return replace(result, timed=conditions, notes=(*result.notes, *kept))
 
 
@@ -236,7 +285,7 @@ def judge_report(
 
 def _elsewhere(limit: Limit, baseline: Baseline) -> str | None:
     """The name of this machine, where a limit is for another one and no growth is to be timed here."""
-    from convcost.nn.measure.forwards import machine_here  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.measure.models import machine_here
 
     if limit.max is None or limit.machine is None or (limit.grow is not None and baseline.forward is not None):
         return None
@@ -245,7 +294,7 @@ def _elsewhere(limit: Limit, baseline: Baseline) -> str | None:
 
 
 def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptions) -> ForwardTiming:
-    from convcost.nn.measure.forwards import measure_forwards  # noqa: PLC0415 - import convcost does without torch
+    from convcost.nn.measure.models import measure_forwards
 
     options.tell(f"timing {budget.name} for {options.time_budget:g} s ...")
     base = baseline.forward if limit.grow is not None else None

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from convcost.comparison.request import Request
     from convcost.comparison.rows import Placed, Row
-    from convcost.nn.measure.blocks import Measured
     from convcost.timing.bound import Bound
     from convcost.timing.machine import Machine
+    from convcost.timing.measured import Measured
 
 __all__ = ["Watch", "fill", "ignore", "require_devices"]
 
@@ -71,7 +71,7 @@ def fill(request: Request, watch: Watch) -> Comparison:
 def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Comparison:
     """The rows with their counted view."""
     watch(result, (*COUNTED_FIELDS, *waiting), "importing torch and fvcore ...")
-    from convcost.nn.count.block_count import count_each  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.count.block_count import count_each
 
     blocks = {row.placed.block.name: (row.placed.tree, row.placed.spec.input) for row in result.rows}
     for name, counts in count_each(blocks):
@@ -89,8 +89,10 @@ def _time(
     watch: Watch,
 ) -> Comparison:
     """The rows with their timed view, once for each device; the devices share the budget."""
-    from convcost.archive.storing import NOTHING, keep, recall  # noqa: PLC0415 - the predicted table does without
-    from convcost.nn.measure.blocks import measure  # noqa: PLC0415 - the same
+    from convcost.archive.storing import keep
+    from convcost.nn.measure.blocks import measure
+    from convcost.nn.measure.this_machine import fingerprint
+    from convcost.workflows.history import NOTHING, recall
 
     blocks = ([] if baseline is None else [baseline]) + [row.placed for row in result.rows]
     finished: tuple[Row, ...] = ()
@@ -131,13 +133,13 @@ def _time(
         finished, notes = filled(measured).rows, (*notes, *measured.notes)
         machines |= {} if machine is None else {measured.conditions.device: machine}
         if request.store and recalled.measured is None:
-            notes += keep(blocks, measured, request, budget)
+            notes += keep(blocks, measured, request, budget, fingerprint(measured.conditions.device))
     return replace(result, rows=finished, notes=notes, machines=machines)
 
 
 def _account(result: Comparison, watch: Watch) -> Comparison:
     """The timed rows with where their time goes."""
-    from convcost.nn.explain.answer import Asker  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.explain.answer import Asker
 
     rows = list(result.rows)
     askers: dict[str, Asker] = {}
@@ -157,8 +159,8 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
 
 def _calibration(request: Request, device: str) -> tuple[Machine | None, str]:
     """The machine file that holds for a timing, and what to say about it."""
-    from convcost.nn.measure.device import resolve_device, resolve_threads  # noqa: PLC0415 - predictions do without torch
-    from convcost.nn.measure.this_machine import calibration_for  # noqa: PLC0415 - the same
+    from convcost.nn.measure.device import resolve_device, resolve_threads
+    from convcost.nn.measure.this_machine import calibration_for
 
     where = resolve_device(device)
     return calibration_for(where, request.dtype, resolve_threads(request.threads))
@@ -166,7 +168,7 @@ def _calibration(request: Request, device: str) -> tuple[Machine | None, str]:
 
 def _noise(machine: Machine | None) -> float:
     """The run-to-run term of the speed-ups: the machine's own, where it was measured."""
-    from convcost.timing.statistics import RUN_TO_RUN  # noqa: PLC0415 - predictions do without statistics
+    from convcost.timing.statistics import RUN_TO_RUN
 
     return RUN_TO_RUN if machine is None or machine.noise is None else machine.noise.run_to_run
 
@@ -174,7 +176,7 @@ def _noise(machine: Machine | None) -> float:
 def _bound(row: Row, request: Request, measured: Measured, machine: Machine | None) -> Bound | None:
     if machine is None or row.placed.block.name not in measured.timings:
         return None
-    from convcost.timing.bound import bound_of  # noqa: PLC0415 - the predicted table does without
+    from convcost.timing.bound import bound_of
 
     works = row.placed.works(row.dtype, fused=request.compiled)
     return bound_of(works, machine, row.dtype, measured.conditions.threads)
@@ -182,7 +184,7 @@ def _bound(row: Row, request: Request, measured: Measured, machine: Machine | No
 
 def require_devices(names: Sequence[str]) -> None:
     """Refuse a device that is not there before anything is counted."""
-    from convcost.nn.measure.device import resolve_device  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.measure.device import resolve_device
 
     for name in names:
         resolve_device(name)

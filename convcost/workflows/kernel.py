@@ -10,17 +10,16 @@ from convcost.convolution.shape import require_at_least
 from convcost.convolution.spec import Spec
 from convcost.kernels.demonstration import agreement, as_layers
 from convcost.kernels.kernel_file import find_kernel
-from convcost.kernels.report import KernelReport
+from convcost.kernels.report import KernelReport, WeightsReport
 from convcost.kernels.row import KernelRow
 from convcost.kernels.separability import separate_matrix
-from convcost.kernels.weights_report import WeightsReport
 from convcost.text.errors import ConvcostError
-from convcost.text.inputs import parse_arg
+from convcost.text.sizes import parse_arg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from convcost.comparison.request import TimingOptions
+    from convcost.timing.options import TimingOptions
 
 __all__ = ["separate_kernels", "separate_model", "time_kernels"]
 
@@ -70,16 +69,17 @@ def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[
         ConvcostError: a device or a number of threads that this machine does not have.
     """
     watch("importing torch ...")
-    from convcost.nn.measure.device import resolve_device  # noqa: PLC0415 - --no-time does without torch
-    from convcost.nn.measure.kernels import measure_kernel  # noqa: PLC0415 - the same
+    from convcost.nn.measure.device import resolve_device
+    from convcost.nn.measure.kernels import measure_kernel
+    from convcost.nn.measure.this_machine import fingerprint
 
-    resolve_device(options.devices[0])
+    where = resolve_device(options.devices[0])
     rows, said = list(report.rows), report.notes
     for i, row in enumerate(rows):
         budget_s = options.time_budget / len(rows)
         timing, notes = measure_kernel(row, options, budget_s, watch)
         rows[i] = replace(row, timing=timing)
-        kept = keep_kernel(rows[i], options, budget_s, notes) if options.store else ()
+        kept = keep_kernel(rows[i], options, budget_s, notes, fingerprint(str(where))) if options.store else ()
         said = tuple(dict.fromkeys((*said, *notes, *kept)))
         yield replace(report, rows=tuple(rows), notes=said)
 
@@ -101,9 +101,9 @@ def separate_model(
     _require_tolerance(tolerance)
     arguments = dict(map(parse_arg, args))
     watch("importing torch ...")
-    from convcost.nn.load.spectrum import layer_row  # noqa: PLC0415 - a typed matrix does without torch
-    from convcost.nn.load.weights import convolutions_of  # noqa: PLC0415 - the same
-    from convcost.nn.measure.device import return_freed_memory  # noqa: PLC0415 - a typed matrix does without torch
+    from convcost.nn.load.spectrum import layer_row
+    from convcost.nn.load.weights import convolutions_of
+    from convcost.system.processor import return_freed_memory
 
     return_freed_memory()
     found, notes = convolutions_of(target, arguments)

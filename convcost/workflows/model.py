@@ -6,24 +6,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from convcost.archive.storing import keep_model
-from convcost.comparison.request import MEMORY_FORMATS
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.tree import Stage
 from convcost.text.errors import ConvcostError
 from convcost.timing.bound import bound_of
+from convcost.timing.options import MEMORY_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from convcost.comparison.request import TimingOptions
     from convcost.models.report import Call, ModelReport
     from convcost.nn.explain.answer import Answer, Asker
     from convcost.nn.load.target import Loaded
-    from convcost.nn.measure.forwards import Forward
-    from convcost.nn.measure.models import Kind, ModelTiming
-    from convcost.text.inputs import Input
+    from convcost.nn.measure.models import Forward
+    from convcost.text.sizes import Input
+    from convcost.timing.conditions import Conditions
     from convcost.timing.machine import Machine
-    from convcost.timing.statistics import Conditions, Timing
+    from convcost.timing.measured import Kind, ModelTiming
+    from convcost.timing.options import TimingOptions
+    from convcost.timing.statistics import Timing
 
 __all__ = ["count_target", "load_forward", "time_target"]
 
@@ -45,9 +46,9 @@ def count_target(
     Raises:
         ConvcostError: the target does not load, has no input, or refuses it.
     """
-    from convcost.nn.count.model_report import report  # noqa: PLC0415 - the same
-    from convcost.nn.load.target import load_target, tensors_for  # noqa: PLC0415 - the predicted table does without torch
-    from convcost.nn.load.user_code import users_code  # noqa: PLC0415 - the same
+    from convcost.nn.count.model_report import report
+    from convcost.nn.load.target import load_target, tensors_for
+    from convcost.nn.load.user_code import users_code
 
     if device not in {"meta", "cpu"}:
         msg = f"device (={device}) must be meta or cpu for counting; --time-device says where to time."
@@ -78,11 +79,11 @@ def time_target(
     Raises:
         ConvcostError: a device that is not there, too little memory, or a model that does not run.
     """
-    from convcost.nn.load.target import load_real, tensors_for  # noqa: PLC0415 - the same
-    from convcost.nn.load.user_code import users_code  # noqa: PLC0415 - the same
-    from convcost.nn.measure.device import resolve_device, resolve_threads  # noqa: PLC0415 - the predicted table does without torch
-    from convcost.nn.measure.models import measure_model  # noqa: PLC0415 - the same
-    from convcost.nn.measure.this_machine import calibration_for  # noqa: PLC0415 - the same
+    from convcost.nn.load.target import load_real, tensors_for
+    from convcost.nn.load.user_code import users_code
+    from convcost.nn.measure.device import resolve_device, resolve_threads
+    from convcost.nn.measure.models import measure_model
+    from convcost.nn.measure.this_machine import calibration_for, fingerprint
 
     with users_code(counted.target):
         loaded = load_real(counted.target, args)
@@ -91,7 +92,7 @@ def time_target(
         machine, said = calibration_for(where, options.dtype, resolve_threads(options.threads))
         tensors = tensors_for(_wanted(counted.target, inputs, loaded), "cpu")
         timed = measure_model(loaded.module, *tensors, options, tell)
-    kept = keep_model(counted, timed, options, args) if options.store else ()
+    kept = keep_model(counted, timed, options, args, fingerprint(timed.conditions.device)) if options.store else ()
     layers = tuple(_timed(row, timed, machine) for row in counted.layers)
     report = replace(
         counted,
@@ -158,7 +159,7 @@ def _answer(
     row: Call, kind: Kind, timing: Timing, conditions: Conditions, askers: dict[tuple[Conditions, bool], Asker]
 ) -> Answer | str:
     """The account of a fresh convolution, or why none stands for the row's."""
-    from convcost.nn.explain.answer import Asker  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.explain.answer import Asker
 
     layer = row.layer
     if kind.obstacle is not None or layer is None or row.conv is None:
@@ -180,7 +181,7 @@ def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, obje
     Raises:
         ConvcostError: as `count_target`.
     """
-    from convcost.nn.load.target import load_real, tensors_for  # noqa: PLC0415 - the predicted table does without torch
+    from convcost.nn.load.target import load_real, tensors_for
 
     loaded = load_real(target, args)
     return (loaded.module, *tensors_for(_wanted(target, inputs, loaded), "cpu"))

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 import history_writer as made
 import pytest
 
-from convcost.archive import file as database_file
-from convcost.archive import schema as database_schema
-from convcost.archive.database import add, matching_session, stored_rows
-from convcost.archive.file import DatabaseError
-from convcost.archive.session import Setup
-from convcost.timing.statistics import Conditions
+from convcost.archive import database as database_file
+from convcost.archive import rows as database_schema
+from convcost.archive.database import DatabaseError, add, matching_session, stored_rows
+from convcost.timing.conditions import Conditions, Setup
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from convcost.archive.session import Session
+    from convcost.archive.rows import Session
 
 TWO = [made.entry("standard", '{"block": "standard"}'), made.entry("depthwise", '{"block": "depthwise"}')]
 LAYERS = [entry.layer for entry in TWO]

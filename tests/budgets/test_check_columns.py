@@ -10,13 +10,12 @@ import pytest
 from locks import conv, entry
 
 from convcost.budgets.columns import CHECK_COLUMNS
-from convcost.budgets.finding import Found
 from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.result import BudgetResult, CheckResult
-from convcost.budgets.verdict import judge
+from convcost.budgets.verdict import Found, judge
 from convcost.text.columns import choose_columns
-from convcost.text.plain import plain_table
-from convcost.timing.statistics import Conditions
+from convcost.text.table import plain_table
+from convcost.timing.conditions import Conditions
 
 HERE = Conditions("cuda:1", "float32", 4, "contiguous", False, "default", "2.13.0+cu128", "EPYC")
 

@@ -10,16 +10,21 @@ import pytest
 from locks import conv, entry
 
 from convcost.budgets.changes import what_changed
-from convcost.budgets.finding import Found
 from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.remedy import find_remedy
-from convcost.budgets.reports.github import refusal_commands, workflow_commands, write_summary
-from convcost.budgets.reports.junit import junit_xml
-from convcost.budgets.reports.markdown import check_markdown, cut, refusal_markdown
+from convcost.budgets.reports import (
+    check_markdown,
+    cut,
+    junit_xml,
+    refusal_commands,
+    refusal_markdown,
+    workflow_commands,
+    write_summary,
+)
 from convcost.budgets.result import BudgetResult, CheckResult
-from convcost.budgets.verdict import judge
+from convcost.budgets.verdict import Found, judge
 from convcost.text.errors import ConvcostError
-from convcost.text.toml_places import Mistake, Place, TomlError
+from convcost.text.toml import Mistake, Place, TomlError
 
 
 def failing(name: str = "net", line: int = 7, level: str = "error", found: Found | None = None) -> BudgetResult:

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from locks import conv, entry
 
-from convcost.budgets.finding import Found
 from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.result import BudgetResult
-from convcost.budgets.verdict import judge
+from convcost.budgets.verdict import Found, judge
 
 MODEL = entry(conv("stem", "3>8"), conv("body", "8>16"))  # 216 + 1,152 parameters, 4 bytes each
 

@@ -13,8 +13,8 @@ import pytest
 from convcost.budgets.configuration import ConfigurationError, read_budgets, schema
 from convcost.budgets.limits import METRICS
 from convcost.text.errors import ConvcostError
-from convcost.text.inputs import Input
-from convcost.text.toml_places import parse_toml
+from convcost.text.sizes import Input
+from convcost.text.toml import parse_toml
 
 EXAMPLE = """\
 [budget.mobilenet]

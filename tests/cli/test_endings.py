@@ -92,7 +92,7 @@ def test_an_interrupt_while_results_are_written_waits_for_them(
     def interrupted(_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("convcost.budgets.reports.github.write_summary", interrupted)
+    monkeypatch.setattr("convcost.budgets.reports.write_summary", interrupted)
     assert main([*OVER, "--format", form, "--export", str(rows)]) == 130
     assert rows.read_text(encoding="utf-8").startswith("budget,metric,")
     assert "mobilenet_v1" in capsys.readouterr().out
@@ -106,7 +106,7 @@ def test_a_second_interrupt_while_results_are_written_does_not_wait(
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("convcost.budgets.reports.github.write_summary", interrupted)
+    monkeypatch.setattr("convcost.budgets.reports.write_summary", interrupted)
     assert main(OVER) == 130
     assert capsys.readouterr().out == ""
 

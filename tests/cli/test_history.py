@@ -24,9 +24,9 @@ import torch
 from made_machine import machine
 
 import convcost
-from convcost.archive import file as database_file
-from convcost.archive.columns import HISTORY_COLUMNS
+from convcost.archive import database as database_file
 from convcost.archive.database import add, stored_rows
+from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.cli import main
 from convcost.nn.measure import blocks as measure_home
 from convcost.nn.measure.this_machine import identity
@@ -415,7 +415,7 @@ def test_a_failure_that_nobody_thought_of_costs_no_timing(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("nobody thought of it")
 
-    monkeypatch.setattr("convcost.archive.storing._session", broken)
+    monkeypatch.setattr("convcost.archive.storing.session_of", broken)
     code, out, err = run(capsys, *TIMED, "--block", "standard", "--format", "json")
     assert (code, json.loads(out)["rows"][0]["block"]) == (0, "standard")
     assert "these timings are not stored: ZeroDivisionError: nobody thought of it; --no-store does without." in err
@@ -469,7 +469,7 @@ def test_a_read_only_database_is_listed_but_never_written() -> None:
         code = (
             "import os, sys\nfrom pathlib import Path\nimport convcost.cli.history_command\n"
             "import history_writer as made\nfrom convcost.cli import main\nfrom convcost.archive.database import add\n"
-            "import convcost.archive.listing, convcost.archive.filters, convcost.text.plain\n"
+            "import convcost.archive.listing, convcost.archive.filters, convcost.text.table\n"
             "if os.geteuid() == 0:\n    os.setuid(65534)\n"
             "print(main(['history']))\n"
             "try:\n    add(Path(os.environ['CONVCOST_DB']), made.session(), [made.entry()])\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import convcost
 import convcost.nn.count.counters
 from convcost.cli import main
-from convcost.convolution.registry import BLOCKS
+from convcost.convolution.blocks import BLOCKS
 
 if TYPE_CHECKING:
     import pytest

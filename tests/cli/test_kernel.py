@@ -22,7 +22,7 @@ import convcost.nn.measure.kernels
 from convcost.cli import full_app, main
 from convcost.kernels.named import KERNELS, named_kernel
 from convcost.nn.load import spectrum
-from convcost.text.plain import plain_table
+from convcost.text.table import plain_table
 from convcost.workflows.kernel import separate_kernels, separate_model
 
 if TYPE_CHECKING:

@@ -9,17 +9,16 @@ import torch
 from torch import nn
 
 from convcost.convolution.conv import Conv
-from convcost.text.errors import ConvcostError
-from convcost.convolution.other_layers import Activation, GlobalPool, MaxPool, Norm
-from convcost.nn.build.conv_module import build_conv
+from convcost.convolution.layer import Activation, GlobalPool, MaxPool, Norm
 from convcost.convolution.tree import Chain, Concat, Residual, Scope, Split, Stage, Step, place
+from convcost.nn.build.conv_module import build_conv
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from convcost.convolution.conv import Layer
+    from convcost.convolution.layer import Between, Layer
     from convcost.convolution.shape import Shape
-    from convcost.convolution.other_layers import Between
     from convcost.convolution.tree import Node
 
 __all__ = ["Branches", "Sum", "build", "stage_paths"]

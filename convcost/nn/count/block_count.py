@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from convcost.comparison.counts import Counts, Difference
+from convcost.comparison.rows import Counts, Difference
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import cost, macs, params
 from convcost.convolution.tree import place
@@ -29,7 +29,7 @@ __all__ = ["count", "count_each"]
 def count(blocks: Mapping[str, tuple[Node, Shape]], counters: Mapping[str, Counter] = COUNTERS) -> dict[str, Counts]:
     """Count blocks as real torch modules on the CPU in float32 and compare each stage with the formula, exactly.
 
-    All blocks together stay within the limits of `convcost.nn.count.size_limit`; a block that is too large for them is counted
+    All blocks together stay within the limits of `nn.count.size_limit`; a block that is too large for them is counted
     at a smaller input, where agreement is then judged, or not at all. The caller's random state, thread count, grad
     mode and defaults stay as they are.
 

@@ -65,7 +65,7 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
         CounterError: fvcore met a convolution that it does not know; it would count it 0 and only log a line.
     """
     analysis = _fvcore_analysis(module, inputs)
-    from fvcore.nn import parameter_count  # noqa: PLC0415 - imported quietly by the line above
+    from fvcore.nn import parameter_count
 
     by_path = analysis.by_module_and_operator()
     if skipped := sorted(name for name in analysis.unsupported_ops() if "conv" in name):
@@ -78,7 +78,7 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
 def _fvcore_analysis(module: nn.Module, inputs: tuple[Tensor, ...]) -> FlopCountAnalysis:
     with warnings.catch_warnings():  # fvcore scripts a loss function when it is imported, which torch 2.13 deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
-        from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415 - 30 ms that building does not need
+        from fvcore.nn import FlopCountAnalysis
     analysis = FlopCountAnalysis(module, inputs)
     analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False).tracer_warnings("none")
     return analysis

@@ -110,7 +110,7 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], dev
 
 def _eager() -> Any:
     """Let torch.compile'd parts run uncompiled, where there can be any."""
-    from contextlib import nullcontext  # noqa: PLC0415 - beside its one use
+    from contextlib import nullcontext
 
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 

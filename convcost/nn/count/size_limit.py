@@ -15,7 +15,7 @@ from convcost.text.errors import ShapeError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from convcost.convolution.conv import Layer
+    from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Node
 
 __all__ = ["Allowed", "allow", "effort", "memory_bytes", "smaller_shapes"]

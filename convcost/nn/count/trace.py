@@ -17,14 +17,14 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from convcost.convolution.conv import Conv, Layer
+from convcost.convolution.conv import Conv
 from convcost.convolution.cost import macs
+from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
-from convcost.nn.count.least_traffic import least_bytes
-from convcost.nn.count.memory import Memory, storage_key
+from convcost.nn.count.memory import Memory, least_bytes, storage_key
 from convcost.nn.count.operator_formulas import has_formula, is_convolution, is_free, macs_of
 from convcost.nn.count.shortcuts import shortcut
-from convcost.text.inputs import Input
+from convcost.text.sizes import Input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

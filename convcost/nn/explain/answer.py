@@ -10,9 +10,9 @@ from convcost.convolution.tree import place
 from convcost.nn.explain.fresh_calls import Setting
 from convcost.nn.explain.instruments import LEAST_CALLS, observe
 from convcost.nn.explain.trials import Subject, attempt
-from convcost.nn.measure.blocks import reference_probe, timing_settings
-from convcost.nn.measure.device import pin_allocator, refusal, resolve_threads
-from convcost.system.page_faults import fault_seconds
+from convcost.nn.measure.device import refusal, resolve_threads
+from convcost.nn.measure.session import reference_probe, timing_settings
+from convcost.system.processor import fault_seconds, pin_allocator
 from convcost.text.units import human_time
 from convcost.timing.account import MOST_CHANGE, Account, account
 from convcost.timing.hints import Facts, suggest, unverified, word
@@ -20,11 +20,12 @@ from convcost.timing.hints import Facts, suggest, unverified, word
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convcost.convolution.conv import Layer
+    from convcost.convolution.layer import Layer
     from convcost.convolution.shape import Shape
     from convcost.convolution.tree import Node
+    from convcost.timing.conditions import Conditions
     from convcost.timing.hints import Hint, Suggestion, Trial
-    from convcost.timing.statistics import Conditions, Timing
+    from convcost.timing.statistics import Timing
 
 __all__ = ["Answer", "Asker"]
 
@@ -99,7 +100,7 @@ class Asker:
 
     def _account(self, tree: Node, shape: Shape, timing: Timing) -> Account:
         if self._setting.device.type == "cuda":
-            from convcost.nn.explain.gpu import observe_gpu  # noqa: PLC0415 - a CPU does without
+            from convcost.nn.explain.instruments import observe_gpu
 
             return Account(account(timing.time_s, observe_gpu(tree, shape, self._setting)))
         pinned = pin_allocator()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convcost.convolution.conv import Conv
     from convcost.convolution.shape import Shape
     from convcost.convolution.tree import Node
-    from convcost.timing.statistics import Conditions
+    from convcost.timing.conditions import Conditions
 
 __all__ = ["Setting"]
 

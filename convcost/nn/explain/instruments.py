@@ -1,39 +1,86 @@
-"""One block under all instruments, beside each other: plain calls, oneDNN's lines, the profiler, and empty calls.
-
-An empty call runs the same stages with next to no arithmetic in them: the same kernels are looked up, the same tensors
-allocated. It follows a real call each time, since after one the caches hold as little of torch's code as in one.
-"""
+"""One block on a CUDA device under torch's profiler: the kernels that ran, and how long. Experimental."""
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch.autograd import profiler
+from torch.profiler import ProfilerActivity, profile
 
-from convcost.convolution.conv import Add, Conv
+from convcost.convolution.conv import Conv
+from convcost.convolution.layer import Add
 from convcost.convolution.shape import Shape
 from convcost.convolution.tree import place
-from convcost.nn.explain.onednn import primitives_of
-from convcost.nn.explain.profiler import operator_seconds
 from convcost.nn.measure.clock import clock_for, seconds_of
-from convcost.timing.account import Observed
-from convcost.timing.onednn_problem import agreement, parse_problem, problem_of
-from convcost.timing.parts import cpu_kernels
+from convcost.system.streams import STDERR, STDOUT, taken_from
+from convcost.timing.account import Observed, cpu_kernels, gpu_kernels, hidden_launches
+from convcost.timing.onednn import agreement, parse_lines, parse_problem, problem_of, separate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from convcost.convolution.conv import Layer
+    from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Node
     from convcost.nn.explain.fresh_calls import Setting
     from convcost.nn.measure.clock import Clock
-    from convcost.timing.onednn_lines import Primitive
-    from convcost.timing.onednn_problem import Agreement, Problem
+    from convcost.timing.onednn import Agreement, Primitive, Problem
 
-__all__ = ["LEAST_CALLS", "empty_call", "observe"]
+
+__all__ = ["LEAST_CALLS", "empty_call", "kernel_seconds", "observe", "observe_gpu", "operator_seconds", "primitives_of"]
+
+CALLS: Final = 20
+GPU_CAPTURES: Final = 5
+
+
+def observe_gpu(tree: Node, shape: Shape, setting: Setting) -> Observed:
+    """Look at a block on a CUDA device; the caller has set inference mode.
+
+    Args:
+        tree: of the block.
+        shape: of its input.
+        setting: its conditions.
+    """
+    layers, _ = place(tree, shape)
+    call, clock = setting.tree_call(tree, shape), clock_for(setting.device, 1)
+    names = {layer.name for layer in layers if isinstance(layer.op, Conv)}
+    empty = empty_call(layers, names, setting)
+    plain_s, empty_s = _a_call(call, clock), _a_call(empty, clock)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        for _ in range(GPU_CAPTURES):
+            call()
+        clock.read()
+    kernels = gpu_kernels(kernel_seconds(seen.events() or [], GPU_CAPTURES))
+    return Observed(plain_s, hidden_launches(empty_s, kernels), kernels)
+
+
+def kernel_seconds(events: Iterable[Any], calls: int) -> list[tuple[str, float]]:
+    """Name and mean seconds a call of every kernel on the device, in the order of their first run.
+
+    Args:
+        events: of torch's profiler.
+        calls: that were looked at.
+    """
+    seconds: dict[str, float] = {}
+    for event in events:
+        if event.device_type.name == "CUDA":
+            seconds[event.name] = seconds.get(event.name, 0.0) + event.time_range.elapsed_us() * 1e-6 / calls
+    return list(seconds.items())
+
+
+def _a_call(call: Callable[[], object], clock: Clock) -> float:
+    """Seconds of one of many calls that are queued one after the other."""
+    call()
+    before = clock.read().wall_s
+    for _ in range(CALLS):
+        call()
+    return (clock.read().wall_s - before) / CALLS
+
 
 CAPTURES: Final = 5
 ROUNDS: Final = 3
@@ -157,3 +204,72 @@ def _emptied(layer: Layer, conv: Conv, *, onednn: bool) -> tuple[Conv, Shape]:
     sizes = tuple(max(EMPTY_SIZE, d * (k - 1) + 1) for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
     batch = (LARGE_BATCH if layer.input.batch >= LARGE_BATCH else 2) if onednn else 1
     return small, Shape(batch, small.in_channels, sizes)
+
+
+def primitives_of(call: Callable[[], object], times: int = 5) -> list[tuple[Primitive, ...]]:
+    """What oneDNN ran in each of some calls made one after the other.
+
+    Args:
+        call: that ran before, so that no primitive is created in what is seen.
+        times: how many calls are looked at.
+
+    Returns:
+        The primitives of each call. Where the calls differ, no line can be given to one of them: an empty list.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return [()] * times
+    text = taken_from(STDOUT, lambda: _verbose(call, times), separate)
+    ran = parse_lines(text.splitlines())
+    length, rest = divmod(len(ran), times)
+    calls = [ran[number * length : (number + 1) * length] for number in range(times)]
+    same = {tuple((one.kind, one.implementation, one.problem) for one in each) for each in calls}
+    return [] if rest or len(same) != 1 else calls
+
+
+def _verbose(call: Callable[[], object], times: int) -> None:
+    verbose: Any = torch.backends.mkldnn.verbose
+    with verbose(torch.backends.mkldnn.VERBOSE_ON):
+        for _ in range(times):
+            call()
+    if wanted := _users_level():
+        verbose(wanted).__enter__()  # leaving the block above has switched it off; the user wants it on for good
+
+
+def _users_level() -> int:
+    """How much the user's environment asks oneDNN to say; 0 for nothing."""
+    said = os.environ.get("ONEDNN_VERBOSE") or os.environ.get("DNNL_VERBOSE") or "0"
+    return int(said) if said in {"1", "2"} else 0
+
+
+PROFILERS_OWN: Final = re.compile(r"USDT:[^\n]*(?:\n|$)")
+"""Lines that the profiler of torch 2.13 writes to stderr when it starts and stops."""
+
+
+def operator_seconds(call: Callable[[], object], times: int = 5) -> dict[str, float]:
+    """Seconds of each ATen operator itself, without those that it calls: the fastest of some calls.
+
+    Args:
+        call: to look at.
+        times: how often it is made.
+    """
+    seen = profiler.profile(use_kineto=False)
+
+    def look() -> None:
+        with seen:
+            for _ in range(times):
+                call()
+
+    taken_from(STDERR, look, lambda text: ("", PROFILERS_OWN.sub("", text)))
+    seconds: defaultdict[str, list[float]] = defaultdict(list)
+    events: Any = seen.function_events
+    for event in events:
+        seconds[event.name].append(event.self_cpu_time_total * 1e-6)
+    return {name: _fastest(each, times) for name, each in seconds.items()}
+
+
+def _fastest(each: list[float], times: int) -> float:
+    """Of the sums of each call; the mean where the calls differ."""
+    count, rest = divmod(len(each), times)
+    if rest:
+        return sum(each) / times
+    return min(sum(each[start : start + count]) for start in range(0, len(each), count))

@@ -9,7 +9,7 @@ import torch
 
 from convcost.convolution.conv import Conv, with_padding
 from convcost.convolution.shape import Shape
-from convcost.nn.explain.onednn import primitives_of
+from convcost.nn.explain.instruments import primitives_of
 from convcost.nn.measure.clock import clock_for, interleave
 from convcost.timing.hints import PINNED, Trial
 from convcost.timing.statistics import summarise
@@ -17,7 +17,7 @@ from convcost.timing.statistics import summarise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convcost.convolution.conv import Layer
+    from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Node
     from convcost.nn.explain.fresh_calls import Setting
     from convcost.timing.hints import Suggestion

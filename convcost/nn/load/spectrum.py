@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
-from convcost.kernels.layer_row import BINS, LayerRow, Spectrum, pair_rank
+from convcost.kernels.row import BINS, LayerRow, Spectrum, pair_rank
 from convcost.kernels.separability import rank_tolerance
 from convcost.text.errors import ConvcostError
 
@@ -147,7 +147,7 @@ def _kernels(weight: Tensor, largest: float, share: float) -> _Kernels:
 
 def _spread(energies: Tensor) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:
     """Quartiles for each number of singular values, and the histogram of the first; nothing where all are zeros."""
-    import numpy as np  # noqa: PLC0415 - torch.quantile refuses 16 million numbers
+    import numpy as np
 
     alive = ~energies[:, 0].isnan()
     if not bool(alive.any()):

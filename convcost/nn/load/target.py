@@ -1,30 +1,127 @@
-"""A target as the user names it becomes a torch module in eval mode. Naming Python runs it."""
+"""Files that hold a model: told apart by what is in them, without running any of it."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import zipfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
 
 from convcost.convolution.tree import place
-from convcost.models.network_file import read_network, read_packaged_network
+from convcost.models.network import read_network, read_packaged_network
 from convcost.nn.build.tree_module import build
-from convcost.nn.load.program_file import load_exported, refuse_code
 from convcost.nn.load.user_code import CALLERS_OWN, attribute, import_user_module, refuse_raised, users_code
-from convcost.nn.load.zoo import zoo_factory
-from convcost.text.errors import ConvcostError, did_you_mean
-from convcost.text.inputs import TARGET_RULE, Input
+from convcost.text.errors import ConvcostError, MissingPackageError, did_you_mean
+from convcost.text.sizes import DTYPES, TARGET_RULE, Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from convcost.models.network import Network
 
-__all__ = ["Loaded", "load_real", "load_target", "tensors_for"]
+
+__all__ = [
+    "Loaded",
+    "kind_of",
+    "load_exported",
+    "load_real",
+    "load_target",
+    "refuse_code",
+    "tensors_for",
+    "zoo_factory",
+]
+
+_ZIP: Final = b"PK\x03\x04"
+_PICKLE: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_REFUSALS: Final = {
+    "torchscript": (
+        "is a TorchScript archive, which runs the code that it holds; "
+        "give the Python that makes the model, as file.py:callable, or export it with torch.export to a .pt2 file."
+    ),
+    "pickle": (
+        "is a pickle, which runs any code when it is read (or holds weights without a model); "
+        "give the Python that makes the model, as file.py:callable."
+    ),
+    "safetensors": "holds weights without a model; give the Python that makes the model, as file.py:callable.",
+    "unknown": "must be a .toml, a .pt2 (torch.export) or PYTHON_FILE:CALLABLE; give one of these.",
+}
+
+
+def kind_of(path: Path) -> str:
+    """What a file holds: `pt2`, or one of the kinds that are refused; the suffix alone decides for safetensors.
+
+    Raises:
+        ConvcostError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start == _ZIP:
+            with zipfile.ZipFile(path) as archive:
+                return _kind_of_archive(archive.namelist())
+    except (OSError, zipfile.BadZipFile) as error:
+        msg = f"target (={path}) must be a file that can be read: {error}; write it again, or give another path."
+        raise ConvcostError(msg) from error
+    if start[:2] in _PICKLE:
+        return "pickle"
+    return "safetensors" if path.suffix == ".safetensors" else "unknown"
+
+
+def _kind_of_archive(names: list[str]) -> str:
+    inner = {name.partition("/")[2] for name in names}
+    if "models/model.json" in inner or "serialized_exported_program.json" in names:
+        return "pt2"
+    if "constants.pkl" in inner:
+        return "torchscript"
+    return "pickle" if "data.pkl" in inner else "unknown"
+
+
+def refuse_code(path: Path) -> None:
+    """Refuse every file that is no exported program, with the reason.
+
+    Raises:
+        ConvcostError: TorchScript, a pickle, weights alone, or anything else.
+    """
+    kind = kind_of(path)
+    if kind != "pt2":
+        msg = f"target (={path}) {_REFUSALS[kind]}"
+        raise ConvcostError(msg)
+
+
+def load_exported(path: Path) -> tuple[torch.nn.Module, tuple[Input, ...]]:
+    """The module of an exported program, on the device it was exported on, and the inputs it was exported with.
+
+    Its graph was fixed when it was exported, so its `.eval()` raises and is not needed.
+
+    Raises:
+        ConvcostError: torch cannot read the file.
+    """
+    try:
+        program = torch.export.load(path)
+        module = program.module()
+    except Exception as error:  # torch raises of every kind for a file from another version
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        msg = f"target (={path}) must be a program of this torch's export: {why}; export it again with torch.export."
+        raise ConvcostError(msg) from error
+    return module, _examples(program)
+
+
+def _examples(program: torch.export.ExportedProgram) -> tuple[Input, ...]:
+    """The inputs of the export; none when one of them is no tensor, for then the user has to say."""
+    args, kwargs = program.example_inputs or ((), {})
+    named: list[tuple[str | None, Any]] = [*((None, value) for value in args), *kwargs.items()]
+    if not all(isinstance(value, torch.Tensor) for _, value in named):
+        return ()
+    dtypes = [str(value.dtype).removeprefix("torch.") for _, value in named]
+    if not all(dtype in DTYPES for dtype in dtypes):
+        return ()
+    return tuple(Input(tuple(value.shape), dtype, name) for (name, value), dtype in zip(named, dtypes, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +323,45 @@ def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tenso
         tuple(tensor for name, tensor in made if name is None),
         {name: tensor for name, tensor in made if name is not None},
     )
+
+
+def zoo_factory(package: str, name: str) -> Callable[..., object]:
+    """What makes the model of this name, without weights.
+
+    Args:
+        package: `torchvision` or `timm`.
+        name: of the model, as the package's own `list_models` has it.
+
+    Raises:
+        MissingPackageError: the package is not installed, or raises when it is imported.
+        ConvcostError: the package has no such model.
+    """
+    zoo = _import(package)
+    known = zoo.list_models()
+    if name not in known:
+        msg = f"target (={package}:{name}) must be a model of {package}; {did_you_mean(name, known)}"
+        raise ConvcostError(msg)
+    if package == "timm":
+        return partial(zoo.create_model, name, pretrained=False)
+    return partial(zoo.get_model, name, weights=None)
+
+
+def _import(package: str) -> Any:
+    try:
+        return importlib.import_module("torchvision.models" if package == "torchvision" else package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise _broken(package, error) from error
+        msg = f"target (={package}:...) needs {package}, which is not installed; pip install 'convcost[{package}]'."
+        raise MissingPackageError(msg) from error
+    except Exception as error:  # a build for another torch raises RuntimeError and more
+        raise _broken(package, error) from error
+
+
+def _broken(package: str, error: Exception) -> MissingPackageError:
+    why = " ".join(str(error).split())[:200]
+    msg = (
+        f"target (={package}:...) needs {package}, which raises {type(error).__name__} when imported: {why}; "
+        f"install the release of {package} for this torch."
+    )
+    return MissingPackageError(msg)

@@ -81,7 +81,7 @@ class CpuClock:
     def __init__(self, threads: int) -> None:
         self._single = threads == 1
         try:
-            import resource  # noqa: PLC0415 - Windows has no such module
+            import resource
         except ImportError:
             self._usage: Callable[[], tuple[int, int]] | None = None
         else:

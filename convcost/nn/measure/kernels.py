@@ -12,9 +12,9 @@ from torch import nn
 from convcost.kernels.demonstration import column_row_weights
 from convcost.kernels.row import KernelTiming
 from convcost.nn.build.tree_module import build
-from convcost.nn.measure.blocks import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
 from convcost.nn.measure.clock import clock_for, interleave, seconds_of
 from convcost.nn.measure.device import refusal, resolve_device
+from convcost.nn.measure.session import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
 from convcost.text.units import human_time
 from convcost.timing.statistics import summarise
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from convcost.comparison.request import TimingOptions
     from convcost.kernels.demonstration import Candidate
     from convcost.kernels.row import KernelRow
     from convcost.nn.measure.clock import Clock
+    from convcost.timing.options import TimingOptions
     from convcost.timing.statistics import Series
 
 __all__ = ["measure_kernel"]
@@ -126,7 +126,7 @@ def _modules(row: KernelRow) -> dict[str, nn.Module]:
 
 def _tiled(columns: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
     """All columns for the first channel, then all for the second: the order of a grouped convolution."""
-    import numpy as np  # noqa: PLC0415 - beside its one use
+    import numpy as np
 
     return np.tile(columns, (channels, 1, 1, 1))
 

@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.nn.measure.blocks import LOOK_S, MOST_LOAD, timing_settings
 from convcost.nn.measure.clock import clock_for
-from convcost.nn.measure.device import free_memory, other_load, pin_allocator, resolve_device, resolve_threads
+from convcost.nn.measure.device import free_memory, resolve_device, resolve_threads
+from convcost.nn.measure.session import LOOK_S, MOST_LOAD, timing_settings
 from convcost.nn.measure.this_machine import cache_sizes, identity
+from convcost.system.processor import other_load, pin_allocator
 from convcost.text.errors import ConvcostError
 from convcost.text.units import number_of
 from convcost.timing.bound import MOST_SPREAD
@@ -342,9 +343,9 @@ def _speedup_of_a_fresh_process() -> float:
 
 def print_speedup(budget_s: float) -> None:
     """The speed-up of one layer, as a fresh process measures it."""
-    from convcost.comparison.request import Request, predict  # noqa: PLC0415 - the same
-    from convcost.convolution.spec import Spec  # noqa: PLC0415 - the same
-    from convcost.nn.measure.blocks import measure  # noqa: PLC0415 - a fresh process imports no more than it needs
+    from convcost.comparison.request import Request, predict
+    from convcost.convolution.spec import Spec
+    from convcost.nn.measure.blocks import measure
 
     spec = Spec(64, 64, (3, 3), 56, 56)
     request = Request(spec, {}, ("standard", "depthwise-separable"), "standard", time_budget=budget_s)

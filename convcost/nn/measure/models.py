@@ -1,9 +1,9 @@
-"""A whole forward pass and each distinct layer alone, timed next to each other."""
+"""Whole forward passes of several models, timed next to each other: a model and what it was before."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
@@ -11,11 +11,20 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convcost.nn.build.conv_module import is_plain
 from convcost.nn.count.trace import is_one_row, tensor_text
 from convcost.nn.load.user_code import mended, raised, running_users_code
-from convcost.nn.measure.blocks import LOOK_S, conditions_for, machine_notes, reference_probe, timing_settings
 from convcost.nn.measure.clock import clock_for, interleave
-from convcost.nn.measure.device import refusal, resolve_device
+from convcost.nn.measure.device import refusal, resolve_device, resolve_threads
 from convcost.nn.measure.layouts import CHANNELS_LAST, CONTIGUOUS, dtypes_of, format_of
+from convcost.nn.measure.session import (
+    LOOK_S,
+    conditions_for,
+    look_at_machine,
+    machine_notes,
+    reference_probe,
+    timing_settings,
+)
+from convcost.system.processor import cpu_name
 from convcost.text.errors import ConvcostError
+from convcost.timing.measured import BASE, HEAD, WHOLE, ForwardTiming, Kind, ModelTiming, summed_up
 from convcost.timing.statistics import summarise
 
 if TYPE_CHECKING:
@@ -23,55 +32,76 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from convcost.comparison.request import TimingOptions
-    from convcost.timing.statistics import Conditions, Timing
+    from convcost.timing.conditions import Conditions
+    from convcost.timing.options import TimingOptions
+    from convcost.timing.statistics import Series
 
-__all__ = ["Kind", "ModelTiming", "does_not_run", "forward_call", "measure_model"]
+    Forward: TypeAlias = tuple[nn.Module, Sequence[Any], Mapping[str, Any]]
+    """A module with its positional and keyword inputs."""
 
-WHOLE: Final = "the whole forward"
+__all__ = [
+    "Forward",
+    "does_not_run",
+    "forward_call",
+    "machine_here",
+    "measure_forwards",
+    "measure_model",
+    "measured_series",
+    "this_machine",
+]
+
+
+def measure_forwards(head: Forward, base: Forward | None, request: TimingOptions) -> ForwardTiming:
+    """Time a model, interleaved with what it was.
+
+    Args:
+        head: module with real weights on the CPU, positional and keyword inputs.
+        base: likewise; None to time the model alone.
+        request: device, threads, allocator and time budget.
+
+    Raises:
+        ConvcostError: a device that is not there, too little memory, or a model that does not run.
+    """
+    where = resolve_device(request.devices[0])
+    models = {HEAD: head} if base is None else {BASE: base, HEAD: head}
+    held = sum(p.numel() * p.element_size() for module, _, _ in models.values() for p in module.parameters())
+    if reason := refusal(2 * held, where):
+        msg = f"{reason}; or leave out the latency."
+        raise ConvcostError(msg)
+    conditions, pinned = conditions_for(request, request.devices[0])
+    look = look_at_machine(request, where, conditions.threads, pinned=pinned)
+    series, probes = measured_series(models, where, conditions.threads, request.time_budget - LOOK_S)
+    return summed_up(series, probes, this_machine(where), look.notes, pinned=pinned, untrusted=look.untrusted)
+
+
+def measured_series(
+    models: Mapping[str, Forward], device: torch.device, threads: int, budget_s: float
+) -> tuple[dict[str, Series], dict[int, float]]:
+    """The interleaved blocks of each model, and the reference probe of each round."""
+    with timing_settings(threads):
+        calls = {name: forward_call(*model, device) for name, model in models.items()}
+        probe, _ = reference_probe(device)
+        with running_users_code(does_not_run):
+            return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
+
+
+def machine_here(name: str) -> str:
+    """What `this_machine` says of a device as the user named it, one that is not there too."""
+    try:
+        return this_machine(resolve_device(name))
+    except ConvcostError:
+        return f"{this_machine(torch.device('cpu'))}, without {name}"
+
+
+def this_machine(device: torch.device) -> str:
+    """What tells one machine's times from another's: the processor and how many cores, or the accelerator."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_name()}, {resolve_threads('all')} cores" + ("" if device.type == "cpu" else f", {device.type}")
+
+
 MIXED: Final = "mixed"
 """In place of a condition that differs between the layers of a model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What layers that share a timing have in common.
-
-    Attributes:
-        text: module, inputs and parameters, with sizes, dtypes and memory formats.
-        dtypes: of its floating point inputs and parameters; one, unless it mixes them.
-        memory_format: of its inputs and parameters as torch's convolutions see it, channels_last where either is;
-            strided where it is none that has a name; None without tensors.
-        input_format: of its inputs alone.
-        has_images: whether a tensor has height and width, so that its format chooses a kernel.
-        obstacle: why no fresh convolution stands for it; None where one does.
-    """
-
-    text: str
-    dtypes: tuple[str, ...]
-    memory_format: str | None
-    input_format: str | None
-    has_images: bool
-    obstacle: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelTiming:
-    """What was timed of a model.
-
-    Attributes:
-        conditions: of all timings; dtype and memory format are "mixed" where the layers' own differ.
-        whole: the forward pass.
-        layers: of each module call, by the name of its row; calls of one kind on one shape share a timing.
-        notes: about the machine.
-        kinds: of each row, which layer it is: equal for those that share a timing.
-    """
-
-    conditions: Conditions
-    whole: Timing
-    layers: Mapping[str, Timing]
-    notes: tuple[str, ...]
-    kinds: Mapping[str, Kind]
 
 
 def measure_model(

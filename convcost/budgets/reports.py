@@ -1,0 +1,281 @@
+"""A check as Markdown, as GitHub's workflow commands, and as JUnit XML."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
+
+from convcost.budgets.result import remedy_text
+from convcost.text.columns import shown_columns
+from convcost.text.errors import one_line
+from convcost.text.toml import TomlError, split_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from convcost.budgets.result import BudgetResult, CheckResult
+    from convcost.budgets.verdict import Judgement
+    from convcost.text.errors import ConvcostError
+
+
+__all__ = [
+    "check_markdown",
+    "cut",
+    "junit_xml",
+    "refusal_commands",
+    "refusal_markdown",
+    "workflow_commands",
+    "write_junit",
+    "write_summary",
+]
+
+SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
+MOST: Final = 10
+"""GitHub shows ten annotations of a step."""
+SUMMARY_BYTES: Final = 1024 * 1024
+"""GitHub refuses a larger summary of a step."""
+REFUSED: Final = "convcost: not checked"
+KINDS: Final = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
+
+
+def workflow_commands(result: CheckResult) -> list[str]:
+    """At most ten lines, failures first; the last one says how many more there are.
+
+    Paths are relative to GITHUB_WORKSPACE, or to this folder.
+    """
+    lines = chain.from_iterable(map(_annotated, result.budgets))
+    return _at_most_ten(sorted(lines, key=lambda line: not line.startswith("::error")))
+
+
+def refusal_commands(error: ConvcostError) -> list[str]:
+    """What keeps a check from being done, one line a mistake, each at its place where it has one."""
+    if not isinstance(error, TomlError):
+        return [_command("error", "", REFUSED, line) for line in error.lines]
+    places = (f"{error.source}:{one.place.line}:{one.place.column}" for one in error.mistakes)
+    return _at_most_ten(
+        [_command("error", at, REFUSED, one.text) for at, one in zip(places, error.mistakes, strict=True)]
+    )
+
+
+def _at_most_ten(lines: list[str]) -> list[str]:
+    if len(lines) <= MOST:
+        return lines
+    head = lines[MOST - 1].split("::")[1]
+    return [*lines[: MOST - 1], f"::{head}::and {len(lines) - MOST + 1} more: see the log of this step"]
+
+
+def _annotated(one: BudgetResult) -> Iterator[str]:
+    if one.error is not None:
+        yield _command("error", one.budget.source, f"convcost {one.budget.name}", one_line(one.error))
+    for judged in one.judged:
+        if judged.verdict in KINDS:
+            title = f"convcost {one.budget.name}: {judged.limit.metric}"
+            yield _command(KINDS[judged.verdict], judged.source, title, _text(one, judged))
+
+
+def _text(one: BudgetResult, judged: Judgement) -> str:
+    """The reason, the largest changes and what would help, one a line."""
+    parts = [judged.reason]
+    if one.failures:
+        parts += [*(one.budget.message or "").splitlines(), *one.change_lines(3)]
+    if one.remedy is not None:
+        parts.append(f"back under budget: {remedy_text(one.remedy)}")
+    return "\n".join(map(one_line, filter(None, parts)))
+
+
+def _command(kind: str, source: str, title: str, text: str) -> str:
+    """One workflow command with its properties and its text escaped."""
+    path, *numbers = split_source(source)
+    given = zip(("file", "line", "col"), (_property(_relative(path)), *numbers), strict=False) if path else ()
+    properties = ",".join([*(f"{name}={value}" for name, value in given), f"title={_property(one_line(title))}"])
+    return f"::{kind} {properties}::{_data(text)}"
+
+
+def _relative(path: str) -> str:
+    root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
+    resolved = Path(path).resolve()
+    return (resolved.relative_to(root) if resolved.is_relative_to(root) else Path(path)).as_posix()
+
+
+def _data(text: str) -> str:
+    """Source: github.com/actions/toolkit, packages/core/src/command.ts (escapeData)."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """Source: the same file (escapeProperty)."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def write_summary(markdown: str) -> str | None:
+    """Add a document to the job's summary, where there is one, within GitHub's limit.
+
+    Returns:
+        Why it could not be written; None when it was, or when nobody asked.
+    """
+    name = os.environ.get(SUMMARY_VARIABLE)
+    if not name:
+        return None
+    path = Path(name)
+    try:
+        held = path.stat().st_size if path.exists() else 0
+        with path.open("a", encoding="utf-8") as file:
+            file.write(cut(markdown, max(0, SUMMARY_BYTES - held)))
+    except OSError as error:
+        return f"{SUMMARY_VARIABLE} (={name}) could not be written ({error.strerror}); the verdicts above are complete."
+    return None
+
+
+ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, even escaped."""
+
+
+def junit_xml(result: CheckResult) -> str:
+    """The verdicts: fail is a failure; skipped and inconclusive are skipped, with --strict the latter is an error."""
+    root = ET.Element("testsuites", name="convcost")
+    for one in result.budgets:
+        suite = ET.SubElement(root, "testsuite", name=_legal(one.budget.name))
+        for case in _cases(one, strict=result.strict):
+            suite.append(case)
+        _sum_up(suite)
+    _sum_up(root)
+    del root.attrib["skipped"]  # which Jenkins' junit-10.xsd knows of a suite alone
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def write_junit(path: Path, result: CheckResult) -> None:
+    """Write the XML; the caller makes it whole or not at all."""
+    path.write_text(junit_xml(result), encoding="utf-8")
+
+
+def _cases(one: BudgetResult, *, strict: bool) -> Iterator[ET.Element]:
+    if one.error is not None:
+        case = _case(one, "counting" if one.entry is None else "timing", one.budget.source)
+        ET.SubElement(case, "error", message=_legal(one.error))
+        yield case
+    for judged in one.judged:
+        case = _case(one, judged.limit.metric, judged.source)
+        reason = _legal(judged.reason)
+        if judged.verdict == "fail":
+            failure = ET.SubElement(case, "failure", message=reason)
+            failure.text = _legal("\n".join(one.lines))
+        elif judged.verdict == "inconclusive" and strict:
+            ET.SubElement(case, "error", message=reason)
+        elif judged.verdict in {"inconclusive", "skipped"}:
+            ET.SubElement(case, "skipped", message=f"{judged.verdict}: {reason}")
+        elif reason:
+            ET.SubElement(case, "system-out").text = f"{judged.verdict}: {reason}"
+        yield case
+
+
+def _case(one: BudgetResult, name: str, source: str) -> ET.Element:
+    place = dict(zip(("file", "line"), map(_legal, split_source(source)), strict=False)) if source else {}
+    return ET.Element("testcase", {"classname": _legal(one.budget.name), "name": name, **place})
+
+
+def _sum_up(element: ET.Element) -> None:
+    """How many cases there are below, and how they ended."""
+    element.set("tests", str(len(list(element.iter("testcase")))))
+    for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        element.set(plural, str(len(list(element.iter(tag)))))
+
+
+def _legal(text: str) -> str:
+    return ILLEGAL.sub("\ufffd", text)
+
+
+ICONS: Final = {"pass": "✅", "warn": "⚠️", "fail": "❌", "inconclusive": "❔", "skipped": "➖"}
+MOST_CHANGES: Final = 50
+"""Rows of a budget's table of layers; more are summed up in a line."""
+
+
+def check_markdown(result: CheckResult) -> str:
+    """The verdicts as a table, then for each budget what changed and what would help."""
+    return "\n".join(_lines(result)) + "\n"
+
+
+def refusal_markdown(lines: Sequence[str]) -> str:
+    """Why nothing was checked, one line a mistake."""
+    return "\n".join(["### convcost: not checked", "", *(f"- {_escaped(line)}" for line in lines)]) + "\n"
+
+
+def cut(text: str, most: int) -> str:
+    """A document of at most so many bytes of UTF-8, cut between lines; the last line says that it was."""
+    if len(text.encode()) <= most:
+        return text
+    kept, note = [], "\n… cut here: the whole is in the job's log and in --format json.\n"
+    left = most - len(note.encode())
+    for line in text.splitlines(keepends=True):
+        left -= len(line.encode())
+        if left < 0:
+            break
+        kept.append(line)
+    return "".join(kept) + note if most >= len(note.encode()) else ""
+
+
+def _lines(result: CheckResult) -> Iterator[str]:
+    yield f"### convcost: {'within budget' if result.passed else result.verdict}"
+    yield ""
+    if result.rows:
+        columns = [column for column in shown_columns(result.columns, result.rows) if column.name != "verdict"]
+        heads = [*(column.name for column in columns), "verdict"]
+        body = [[*(column.text(row) for column in columns), f"{ICONS[row.verdict]} {row.said}"] for row in result.rows]
+        yield from _table(heads, body, left=2)
+    for one in result.budgets:
+        yield from _budget(one)
+    for note in result.warnings:
+        yield f"> {_escaped(note)}"
+
+
+def _budget(one: BudgetResult) -> Iterator[str]:
+    name = _escaped(one.budget.name)
+    if one.error is not None:
+        yield f"- **{name}** could not be {'checked' if one.entry is None else 'timed'}: {_escaped(one.error)}"
+    for judged in one.judged:
+        if judged.verdict != "pass":
+            where = f" ({_escaped(judged.source)})" if judged.source else ""
+            yield f"- **{name}** {judged.limit.metric}: {_escaped(judged.reason)}{where}"
+    if one.failures and one.budget.message:
+        yield f"- {_escaped(one.budget.message)}"
+    if one.remedy is not None:
+        yield f"- back under budget: {_escaped(remedy_text(one.remedy))}"
+    yield ""
+    real = [change for change in one.changes if change.kind != "renamed"]
+    if one.changes:
+        against = f"{name} against {_escaped(one.compared_with)}"
+        yield f"<details{' open' if one.failures else ''}><summary>{against}</summary>"
+        yield ""
+        if real:
+            heads = ("layer", "change", "params_delta", "macs_delta")
+            body = [
+                (change.layer, change.text, f"{change.params_delta:+,}", f"{change.macs_delta:+,}")
+                for change in real[:MOST_CHANGES]
+            ]
+            yield from _table(heads, body, left=2)
+        if len(real) > MOST_CHANGES:
+            yield f"and {len(real) - MOST_CHANGES} more layers"
+        yield from (_escaped(line) for line in one.change_lines(0))  # those that only have another name
+        yield ""
+        yield "</details>"
+        yield ""
+
+
+def _table(heads: Sequence[str], body: Sequence[Sequence[str]], left: int) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'|'.join(':--' if index < left else '--:' for index in range(len(heads)))}|"
+    for row in body:
+        yield f"| {' | '.join(map(_escaped, row))} |"
+    yield ""
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is, in a table too."""
+    line = " ".join(one_line(text).split())
+    for sign in "\\`*_|[]":
+        line = line.replace(sign, f"\\{sign}")
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,1 +1,0 @@
-"""What a check looks like elsewhere: Markdown, GitHub's workflow commands, JUnit XML."""

@@ -1,0 +1,1 @@
+"""Torch modules built from the plain values of `convcost.convolution`."""

@@ -1,0 +1,105 @@
+"""Tables for people: aligned text for a pipe or a file, and rich's table on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convcost.text.columns import shown_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from convcost.text.columns import Column
+
+
+__all__ = ["aligned", "plain_table", "rich_table", "terminal", "with_progress"]
+
+
+def aligned(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Columns of text padded to one width: the first `left` columns to the left, the rest to the right."""
+    table = [list(head), *map(list, body)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if index < left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in table
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def plain_table(columns: Iterable[Column], rows: Sequence[object], width: int | None = None) -> str:
+    """Every column that has a title and a value, as aligned text.
+
+    Args:
+        columns: to choose from.
+        rows: to show.
+        width: of the terminal, which then also gets a rule under the head; None where there is no terminal.
+    """
+    shown = shown_columns(columns, rows, width)
+    text = aligned([column.title for column in shown], [[column.text(row) for column in shown] for row in rows])
+    if width is None:
+        return text
+    head, _, body = text.partition("\n")
+    return f"{head}\n{'─' * max(map(len, text.splitlines()))}\n{body}"
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """The terminal that stdout or stderr is."""
+    from rich.console import Console  # a pipe does without rich
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def rich_table(
+    columns: Iterable[Column], rows: Sequence[object], width: int, *, title: str = "", waiting: Sequence[str] = ()
+) -> Table:
+    """The columns for which a terminal of this width has room.
+
+    Args:
+        columns: with their titles and the narrowest terminal for each.
+        rows: to show.
+        width: of the terminal, characters.
+        title: above the table.
+        waiting: fields that are still to come: an ellipsis stands for a value that is not there yet.
+    """
+    from rich import box
+    from rich.table import Table
+
+    shown = shown_columns(columns, rows, width, waiting)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for index, column in enumerate(shown):
+        table.add_column(
+            column.title,
+            justify="right" if index else "left",
+            no_wrap=bool(index),
+            overflow="fold",
+            style=None if index else "bold",
+        )
+    for row in rows:
+        table.add_row(*(_cell(column, row, waiting) for column in shown))
+    return table
+
+
+def _cell(column: Column, row: object, waiting: Sequence[str]) -> str:
+    text = column.text(row)
+    return "…" if text == "-" and column.name in waiting else text
+
+
+def with_progress(table: RenderableType, line: str) -> RenderableType:
+    """The table with a line of progress under it."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(table, Text(line, style="dim", no_wrap=True, overflow="ellipsis")) if line else table

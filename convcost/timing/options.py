@@ -1,0 +1,90 @@
+"""How a timing is requested: devices, threads, allocator and budget."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+__all__ = ["DEVICE_RULE", "MEMORY_FORMATS", "TimingOptions", "is_device", "require_one_of", "require_time_budget"]
+
+MEMORY_FORMATS: Final = ("contiguous", "channels_last")
+ALLOCATORS: Final = ("pinned", "default")
+DEVICE_RULE: Final = "must be cpu, cuda, cuda:1, mps or auto."
+"""What the name of a device must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimingOptions:
+    """How a model is to be timed.
+
+    Attributes:
+        devices: the one to time on.
+        threads: of torch on the CPU, a number or "all".
+        allocator: pinned or default.
+        time_budget: seconds, warm-up included.
+        dtype: of the inputs, for the record.
+        memory_format: of the inputs, for the record.
+        compiled: for the record.
+        store: whether timings go into the history.
+        why: whether the times of convolutions are accounted for.
+
+    Raises:
+        ConvcostError: an unknown memory format or allocator, threads or a budget below their least.
+    """
+
+    devices: tuple[str, ...] = ("auto",)
+    threads: int | Literal["all"] = 1
+    allocator: str = "pinned"
+    time_budget: float = 8.0
+    dtype: str = "float32"
+    memory_format: str = "contiguous"
+    compiled: bool = False
+    store: bool = True
+    why: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no device could make good."""
+        require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
+        require_timing(self.allocator, self.threads, self.time_budget)
+
+
+def require_timing(allocator: str, threads: int | Literal["all"], time_budget: float) -> None:
+    require_one_of("allocator", allocator, ALLOCATORS)
+    if threads != "all" and (not isinstance(threads, int) or threads < 1):
+        msg = f"threads (={threads}) must be 1 or more, or all."
+        raise ConvcostError(msg)
+    require_time_budget(time_budget)
+
+
+def require_time_budget(seconds: float) -> None:
+    """Refuse a time in which nothing can be timed.
+
+    Raises:
+        ConvcostError: it is not above 0, or without end.
+    """
+    if not 0 < seconds < float("inf"):
+        msg = f"time_budget (={seconds}) must be a number of seconds above 0; 8 is the default."
+        raise ConvcostError(msg)
+
+
+def is_device(name: str) -> bool:
+    """Whether a text is the name of a device, be it there or not."""
+    return re.fullmatch(r"cpu|cuda(:\d+)?|mps|auto", name, re.ASCII) is not None
+
+
+def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse a name that is none of these.
+
+    Raises:
+        ConvcostError: with all of them.
+    """
+    if value not in allowed:
+        msg = f"{name} (={value}) must be one of {', '.join(allowed)}."
+        raise ConvcostError(msg)

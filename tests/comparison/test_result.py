@@ -1,0 +1,83 @@
+"""What is said of a speed-up: "faster" only when the interval excludes 1."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+import convcost
+from convcost.comparison.result import verdict
+from convcost.timing.bound import Bound
+from convcost.timing.conditions import Conditions
+from convcost.timing.statistics import Timing
+
+if TYPE_CHECKING:
+    from convcost.comparison.rows import Row
+
+CONDITIONS = Conditions("cpu", "float32", 1, "contiguous", False, "pinned", "2", "a CPU")
+
+
+def row(speedup: float, low: float, high: float, block: str = "depthwise-separable", seconds: float = 1e-3) -> Row:
+    predicted = convcost.compare(3, 64, 3, blocks=[block], count=False, time=False).rows[0]
+    timing = Timing(seconds, seconds, seconds, seconds, seconds, 10, 0.0, 0.0, speedup, low, high, 0.0)
+    return replace(predicted, conditions=CONDITIONS, timing=timing)
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ((4.5, 4.4, 4.7), "7.9x fewer MACs, 4.5x faster (4.4–4.7) on this CPU, 1 thread."),
+        ((0.9, 0.85, 0.95), "7.9x fewer MACs, 0.90x the speed (0.85–0.95) on this CPU, 1 thread."),
+        ((1.05, 0.98, 1.12), "no difference in speed that can be told from noise (1.05x, 0.98–1.12) on this CPU"),
+    ],
+)
+def test_the_verdict_follows_the_interval(figures: tuple[float, float, float], text: str) -> None:
+    assert text in (verdict(row(*figures)) or "")
+
+
+def test_faster_is_never_said_of_an_interval_that_contains_1() -> None:
+    for low, high in ((0.9, 1.1), (1.0, 1.2), (0.5, 1.0), (0.2, 0.9)):
+        assert "faster" not in (verdict(row(1.0, low, high)) or "")
+
+
+def test_a_speedup_that_falls_short_gets_the_traffic_as_its_reason() -> None:
+    assert "It moves 1.09x the baseline's memory traffic, at 1.5 FLOP/byte." in (verdict(row(0.9, 0.85, 0.95)) or "")
+    assert "memory traffic" not in (verdict(row(7.5, 7.2, 7.8)) or "")
+
+
+def test_a_call_below_100_microseconds_is_called_overhead() -> None:
+    assert "Below 100 µs a call is mostly overhead" in (verdict(row(2.0, 1.9, 2.1, seconds=50e-6)) or "")
+
+
+def test_the_baseline_has_no_verdict() -> None:
+    assert verdict(row(1.0, 1.0, 1.0, block="standard")) is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "text"),
+    [
+        (Bound(5e-4, "compute", None, 0.02), "cannot be faster than 500 µs on this machine (compute); 50.0 % of that"),
+        (Bound(8e-4, "memory", "L3", 0.02), "faster than 800 µs on this machine (traffic with L3); 80.0 % of that"),
+        (Bound(1e-5, "overhead", None, 0.02), "faster than 10.0 µs on this machine (overhead); 1.0 % of that"),
+    ],
+)
+def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound: Bound, text: str) -> None:
+    assert text in (verdict(replace(row(4.5, 4.4, 4.7), bound=bound)) or "")
+    baseline = verdict(replace(row(1.0, 1.0, 1.0, block="standard"), bound=bound)) or ""
+    assert baseline.startswith("standard: It cannot be")
+    assert text in baseline
+
+
+def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:
+    beaten = replace(row(4.5, 4.4, 4.7), bound=Bound(1.1e-3, "compute", None, 0.02))
+    assert "calibrate again" in (beaten.warning or "")
+    said = verdict(beaten) or ""
+    assert said.endswith("It is faster than its bound of 1.10 ms, which is wrong: calibrate again.")
+    assert replace(beaten, bound=Bound(1.01e-3, "compute", None, 0.02)).warning is None
+
+
+def test_without_a_timing_the_formula_alone_is_said() -> None:
+    predicted = convcost.compare(8, 8, 3, blocks=["fused-inverted-residual"], count=False, time=False).rows[0]
+    assert verdict(predicted) == "fused-inverted-residual: 6.7x more MACs, against standard."

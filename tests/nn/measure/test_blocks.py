@@ -1,0 +1,164 @@
+"""Real blocks under the clock: what is put back, what is refused, what is said. No time is asserted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import convcost
+from convcost.comparison.request import Request, make_spec, predict
+from convcost.nn.measure import blocks as home
+from convcost.nn.measure import device as device_home
+from convcost.text.errors import ConvcostError
+from convcost.timing.options import TimingOptions
+
+pytestmark = pytest.mark.timing
+
+
+def request(*blocks: str, size: int = 16, **options: object) -> Request:
+    spec = make_spec(8, 8, 3, size, None, 1, 1, 1, "same", bias=False)
+    return Request(spec, {}, blocks or ("standard", "depthwise-separable"), **options)
+
+
+def measured(wanted: Request, budget: float = 0.6) -> home.Measured:
+    placed = [row.placed for row in predict(wanted).rows]
+    return home.measure(placed, wanted, "cpu", budget, lambda *_: None)
+
+
+def test_a_timing_carries_its_conditions_and_its_spread() -> None:
+    result = measured(request())
+    conditions = result.conditions
+    assert (conditions.device, conditions.threads, conditions.dtype) == ("cpu", 1, "float32")
+    assert conditions.torch_version == str(torch.__version__)
+    assert conditions.cpu
+    for timing in result.timings.values():
+        assert 0 < timing.time_min_s <= timing.time_q25_s <= timing.time_s <= timing.time_q75_s
+        assert timing.first_call_s > 0
+        assert timing.time_runs > 0
+    separable = result.timings["depthwise-separable"]
+    assert separable.speedup_low is not None
+    assert separable.speedup_high is not None
+    assert separable.speedup_low < separable.speedup < separable.speedup_high
+
+
+def test_threads_grad_mode_and_random_state_are_put_back() -> None:
+    torch.manual_seed(3)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    measured(request(threads=1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_an_interrupt_puts_the_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(home, "interleave", interrupted)
+    threads = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        measured(request(threads=1))
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+def test_modules_and_input_have_the_memory_format_that_was_asked_for(memory_format: str) -> None:
+    seen = []
+
+    def look(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        del output
+        if isinstance(module, torch.nn.Conv2d) and module.groups == 1:
+            layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+            seen.append(inputs[0].is_contiguous(memory_format=layout))
+            seen.append(module.weight.is_contiguous(memory_format=layout))
+
+    with torch.nn.modules.module.register_module_forward_hook(look):
+        assert (
+            measured(request("standard", memory_format=memory_format), 0.55).conditions.memory_format == memory_format
+        )
+    assert seen
+    assert all(seen)
+
+
+def test_the_allocator_can_be_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def touched() -> bool:
+        raise AssertionError
+
+    monkeypatch.setattr(home, "pin_allocator", touched)
+    assert measured(request(allocator="default")).conditions.allocator == "default"
+
+
+def test_where_the_allocator_cannot_be_pinned_the_result_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "pin_allocator", lambda: False)
+    result = measured(request())
+    assert result.conditions.allocator == "default"
+    assert "this platform cannot pin the allocator: page faults are part of the times." in result.notes
+
+
+def test_what_does_not_fit_the_memory_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_home, "free_memory", lambda _: 10)
+    built = []
+    monkeypatch.setattr(home, "build", lambda *_, **__: built.append(1))
+    result = measured(request())
+    assert built == []
+    assert result.timings == {}
+    assert set(result.refused) == {"standard", "depthwise-separable"}
+    assert result.refused["standard"].startswith("not timed: it needs ")
+
+
+def test_a_layer_whose_call_outlasts_the_budget_is_not_begun() -> None:
+    wanted = request("standard")
+    huge = replace(wanted.spec, in_channels=4096, out_channels=4096, height=2000, width=100)
+    placed = [row.placed for row in predict(replace(wanted, spec=huge)).rows]
+    result = home.measure(placed, wanted, "cpu", 0.6, lambda *_: None)
+    assert (
+        "; raise --time-budget" in result.refused["standard"]
+        or "; take a smaller input or batch" in result.refused["standard"]
+    )
+
+
+def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "other_load", lambda _: 1.9)
+    assert any("processors busy" in note and "not to be trusted" in note for note in measured(request()).notes)
+
+
+def test_a_module_that_torch_cannot_run_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("no kernel for Half\nC++ stack")
+
+    monkeypatch.setattr(home, "build", lambda *_, **__: Broken())
+    with pytest.raises(ConvcostError, match=r"^standard could not run on cpu in float32: no kernel for Half; change"):
+        measured(request("standard"))
+
+
+def test_one_row_a_block_and_device() -> None:
+    result = convcost.compare(
+        8, 8, 3, height=16, blocks=["standard"], device=["cpu", "cpu"], count=False, time_budget=1.2
+    )
+    assert [row.conditions.device for row in result.rows] == ["cpu", "cpu"]
+    assert all(row.timing is not None for row in result.rows)
+
+
+@pytest.mark.gpu
+def test_blocks_are_timed_on_a_real_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    result = convcost.compare(64, 64, 3, height=56, device="cuda", time_budget=3)
+    assert all(row.timing is not None for row in result.rows)
+
+
+def test_a_machine_that_others_keep_busy_is_not_to_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcost.nn.measure.blocks.resolve_threads", lambda _: 2)
+    looks = {}
+    for load in (0.1, 0.9, 1.9):
+        monkeypatch.setattr("convcost.nn.measure.blocks.other_load", lambda _, load=load: load)
+        looks[load] = home.look_at_machine(TimingOptions(("cpu",)), torch.device("cpu"), 1, pinned=True)
+    assert looks[0.1] == home.Look(())
+    assert looks[0.9].untrusted is None  # one of two processors is still free
+    busy = "other programs keep 1.9 of 2 processors busy and 1 is wanted here"
+    assert looks[1.9].untrusted == f"{busy}: close them"
+    assert looks[1.9].notes[0].startswith(f"{busy}: these timings are not to be trusted")
