@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 from convcost.comparison.explanation import explain_row
 from convcost.comparison.request import Request, catalogue, make_spec, predict
 from convcost.text.sizes import pair, plain
-from convcost.workflows.check import check_configuration
 from convcost.workflows.compare import Watch, fill, ignore
 
 if TYPE_CHECKING:
@@ -290,7 +289,7 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
             both base and update.
     """
     from convcost.budgets.config_files import load_configuration
-    from convcost.workflows.check import CheckOptions, choose_budgets
+    from convcost.workflows.check import CheckOptions, check_configuration, choose_budgets
 
     options = CheckOptions(base, strict, update, time_budget, store=store)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))

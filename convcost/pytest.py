@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from convcost.api import count
-from convcost.workflows.check import check_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +70,8 @@ def assert_cost(  # noqa: PLR0913 - a model, its inputs and its limits
     }
     __tracebackhide__ = True
     report = count(model, inputs, kwargs, device=device)
+    from convcost.workflows.check import check_report
+
     result = check_report(report, maxima, strict=strict)
     if not result.passed:
         raise AssertionError("\n".join((*result.verdicts, "", *_layers(report))))

@@ -181,7 +181,7 @@ def test_what_was_said_of_the_machine_is_said_again(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measure_home, "other_load", lambda _: 1.9)
+    monkeypatch.setattr("convcost.nn.measure.session.other_load", lambda _: 1.9)
     run(capsys, *TIMED, *PAIR, "--threads", "1")
     err = run(capsys, *TIMED, *PAIR, "--threads", "1", "--reuse")[2]
     assert "note: when it was measured: other programs keep 1.9 of " in err

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 SCRIPT = """
 import ctypes, os, sys
-from convcost.nn.streams import STDOUT, taken_from
-from convcost.accounts.onednn_lines import separate
+from convcost.system.streams import STDOUT, taken_from
+from convcost.timing.onednn import separate
 
 libc = ctypes.CDLL(None)
 

@@ -218,7 +218,7 @@ def test_the_users_own_wish_to_hear_onednn_survives() -> None:
     """oneDNN reads its variable when it is loaded, so another process has it."""
     code = """
 import torch
-from convcost.nn.onednn import primitives_of
+from convcost.nn.explain.instruments import primitives_of
 conv, data = torch.nn.Conv2d(64, 64, 3), torch.randn(1, 64, 30, 30)
 with torch.no_grad():
     conv(data); primitives_of(lambda: conv(data), 2); print("mine", flush=True); conv(data)

@@ -11,6 +11,7 @@ import convcost
 from convcost.comparison.request import Request, make_spec, predict
 from convcost.nn.measure import blocks as home
 from convcost.nn.measure import device as device_home
+from convcost.nn.measure import session
 from convcost.text.errors import ConvcostError
 from convcost.timing.options import TimingOptions
 
@@ -87,12 +88,12 @@ def test_the_allocator_can_be_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     def touched() -> bool:
         raise AssertionError
 
-    monkeypatch.setattr(home, "pin_allocator", touched)
+    monkeypatch.setattr(session, "pin_allocator", touched)
     assert measured(request(allocator="default")).conditions.allocator == "default"
 
 
 def test_where_the_allocator_cannot_be_pinned_the_result_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "pin_allocator", lambda: False)
+    monkeypatch.setattr(session, "pin_allocator", lambda: False)
     result = measured(request())
     assert result.conditions.allocator == "default"
     assert "this platform cannot pin the allocator: page faults are part of the times." in result.notes
@@ -121,7 +122,7 @@ def test_a_layer_whose_call_outlasts_the_budget_is_not_begun() -> None:
 
 
 def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "other_load", lambda _: 1.9)
+    monkeypatch.setattr(session, "other_load", lambda _: 1.9)
     assert any("processors busy" in note and "not to be trusted" in note for note in measured(request()).notes)
 
 
@@ -152,12 +153,12 @@ def test_blocks_are_timed_on_a_real_gpu() -> None:
 
 
 def test_a_machine_that_others_keep_busy_is_not_to_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convcost.nn.measure.blocks.resolve_threads", lambda _: 2)
+    monkeypatch.setattr("convcost.nn.measure.session.resolve_threads", lambda _: 2)
     looks = {}
     for load in (0.1, 0.9, 1.9):
-        monkeypatch.setattr("convcost.nn.measure.blocks.other_load", lambda _, load=load: load)
-        looks[load] = home.look_at_machine(TimingOptions(("cpu",)), torch.device("cpu"), 1, pinned=True)
-    assert looks[0.1] == home.Look(())
+        monkeypatch.setattr("convcost.nn.measure.session.other_load", lambda _, load=load: load)
+        looks[load] = session.look_at_machine(TimingOptions(("cpu",)), torch.device("cpu"), 1, pinned=True)
+    assert looks[0.1] == session.Look(())
     assert looks[0.9].untrusted is None  # one of two processors is still free
     busy = "other programs keep 1.9 of 2 processors busy and 1 is wanted here"
     assert looks[1.9].untrusted == f"{busy}: close them"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from convcost.nn.measure import device as home
+from convcost.system import processor
 from convcost.text.errors import ConvcostError
 
 CPU = torch.device("cpu")
@@ -53,52 +51,6 @@ def test_all_threads_are_those_that_the_process_may_use(monkeypatch: pytest.Monk
         home.resolve_threads(49)
 
 
-def test_only_glibc_can_pin_its_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
-    assert home.pin_allocator() is False
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert home.pin_allocator() is False
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt's thresholds")
-def test_glibc_is_asked_to_keep_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    class Libc:
-        def mallopt(self, name: int, value: int) -> int:
-            asked.append((name, value))
-            return 1
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: Libc())
-    assert home.pin_allocator() is True
-    assert asked == [(-3, 1 << 30), (-1, 2**31 - 1)]
-
-
-def test_the_processor_has_a_name() -> None:
-    assert home.cpu_name().strip() == home.cpu_name() != ""
-
-
-@pytest.mark.parametrize(
-    ("cpuinfo", "name"),
-    [
-        ("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel\t: 9\n", "AMD EPYC (family 25, model 17)"),
-        ("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7763 64-Core\n", "AMD EPYC 7763 64-Core"),
-        ("model name\t: AMD EPYC\n", "AMD EPYC"),
-        ("processor\t: 0\nBogoMIPS\t: 50\n\nHardware\t: BCM2835\n", "BCM2835"),
-        ("processor\t: 0\n", ""),
-    ],
-)
-def test_a_name_without_a_number_gets_the_family_and_the_model(cpuinfo: str, name: str) -> None:
-    assert home.name_in_cpuinfo(cpuinfo) == name
-
-
-def test_without_proc_the_name_is_the_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "freebsd")
-    monkeypatch.setattr(platform, "processor", lambda: "")
-    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert home.cpu_name() == "riscv64"
-
-
 def test_free_memory_is_what_the_system_says_is_available() -> None:
     free = home.free_memory(CPU)
     assert free is not None
@@ -109,7 +61,7 @@ def test_without_proc_the_physical_memory_is_the_limit(monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "exists", lambda _: False)
     free = home.free_memory(CPU)
     assert free == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert home.other_load(0.0) is None
+    assert processor.other_load(0.0) is None
 
 
 def test_what_does_not_fit_is_refused_with_sizes_and_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,10 +71,3 @@ def test_what_does_not_fit_is_refused_with_sizes_and_the_next_step(monkeypatch: 
     assert home.refusal(3 * 10**9, CPU) == expected
     monkeypatch.setattr(home, "free_memory", lambda _: None)
     assert home.refusal(10**30, CPU) is None
-
-
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux tells through /proc/stat")
-def test_the_load_of_others_is_at_least_nothing() -> None:
-    load = home.other_load(0.05)
-    assert load is not None
-    assert load >= 0.0
