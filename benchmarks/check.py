@@ -13,7 +13,7 @@ from processes import in_turn
 NETWORKS = ("mobilenet_v1", "mobilenet_v2", "resnet18")
 COUNT = f"""
 import torch
-from convcost.models.targets import count_target
+from convcost.workflows.model import count_target
 for name in {NETWORKS!r}:
     count_target(f"network:{{name}}", (), {{}}, cross_check=False, device="meta")
 """

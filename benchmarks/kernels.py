@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from torch import Tensor
-from convcost.matrices.targets import separate_model
-from convcost.nn.load import load_target
-from convcost.nn.spectrum import layer_row
-from convcost.nn.weights import convolutions_of
+from convcost.workflows.kernel import separate_model
+from convcost.nn.load.target import load_target
+from convcost.nn.load.spectrum import layer_row
+from convcost.nn.load.weights import convolutions_of
 
 def memory(what):
     return 1024 * int(re.search(what + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
