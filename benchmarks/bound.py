@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from random_layers import comparisons, described
 
 import convcost
-from convcost import api
+from convcost.workflows.calibrate import calibrate
 from convcost.timing.machine_file import MACHINE_VARIABLE
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def main() -> None:
     seed = int(sys.argv[1]) if sys.argv[1:] and sys.argv[1].isdecimal() else SEED
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "machine.toml"
-        _, machine, doubts = api.calibrate(path, CALIBRATION_S, "cpu")
+        _, machine, doubts = calibrate(path, CALIBRATION_S, "cpu")
         os.environ[MACHINE_VARIABLE] = str(path)
         print("\n".join((*machine.lines, *doubts)), "\n", flush=True)
         faster = checked = 0
