@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "Found",
+    "Reading",
     "Judgement",
     "Ruling",
     "Verdict",
-    "counted_found",
+    "counted_reading",
     "fall_under_lock",
     "judge",
     "judge_growth",
     "judge_max",
     "judge_min",
-    "timing_found",
-    "told_apart",
+    "timed_reading",
+    "distinct_texts",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Reading:
     """What was found of one metric.
 
     Attributes:
@@ -78,7 +78,7 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Sequence[Change], why: str) -> Found:
+def counted_reading(limit: Limit, entry: Entry, before: Entry | None, changes: Sequence[Change], why: str) -> Reading:
     """What was counted of a limit's metric, and what it was; the part that the counter alone changed is told apart."""
     metric = limit.metric
     baseline = None if before is None else getattr(before, metric)
@@ -86,7 +86,7 @@ def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Seq
     if before is not None and any(change.kind == "recounted" for change in changes):
         only_the_counter = all(change.kind in {"recounted", "renamed"} for change in changes)
         moved = getattr(entry, metric) - baseline if only_the_counter else _recounted_part(metric, changes)
-    return Found(
+    return Reading(
         getattr(entry, metric),
         baseline=baseline,
         recounted=moved,
@@ -104,7 +104,7 @@ def _recounted_part(metric: str, changes: Sequence[Change]) -> int:
     return {"macs": 1, "flops": FLOPS_PER_MAC}.get(metric, 0) * recounted(changes)
 
 
-def timing_found(limit: Limit, timing: ForwardTiming | str | None, why: str) -> Found:
+def timed_reading(limit: Limit, timing: ForwardTiming | str | None, why: str) -> Reading:
     """What a timing says of a latency limit: the median, its interval, and the growth over the base.
 
     Args:
@@ -113,7 +113,7 @@ def timing_found(limit: Limit, timing: ForwardTiming | str | None, why: str) -> 
         why: the growth cannot be judged; empty where it can.
     """
     if timing is None or isinstance(timing, str):
-        return Found(None, why="it was not timed" if timing is None else why or None, here=timing)
+        return Reading(None, why="it was not timed" if timing is None else why or None, here=timing)
     head, base = timing.head, timing.base
     growth = None
     if base is not None and head.speedup and head.speedup_low and head.speedup_high:
@@ -123,7 +123,7 @@ def timing_found(limit: Limit, timing: ForwardTiming | str | None, why: str) -> 
         notes.append(
             f'latency: max is judged on this machine; say for which one it was set: machine = "{timing.machine}"'
         )
-    return Found(
+    return Reading(
         head.time_s,
         timing.low,
         timing.high,
@@ -144,112 +144,116 @@ SHOWN: Final = 3
 _FORMULA: Final = "give each a formula with convcost.register"
 
 
-def told_apart(metric: Metric, value: float, other: float) -> tuple[str, str]:
+def distinct_texts(metric: Metric, value: float, other: float) -> tuple[str, str]:
     """Two figures as people read them; exactly, where rounding would make them look equal."""
     texts = metric.text(value), metric.text(other)
     return (metric.exact(value), metric.exact(other)) if texts[0] == texts[1] and value != other else texts
 
 
-def judge_max(limit: Limit, found: Found, most: float, *, strict: bool) -> Ruling:
+def judge_max(limit: Limit, reading: Reading, most: float, *, strict: bool) -> Ruling:
     """Whether a figure is over its maximum; a time is when its whole interval is."""
-    metric, actual = METRICS[limit.metric], found.actual or 0
-    shown, allowed = told_apart(metric, actual, most)
-    here = found.machine or found.here
+    metric, actual = METRICS[limit.metric], reading.actual or 0
+    shown, allowed = distinct_texts(metric, actual, most)
+    here = reading.machine or reading.here
     if limit.machine is not None and here is not None and here != limit.machine:
         return "skipped", f"other machine: the limit was set for {limit.machine}, this is {here}"
-    if found.low is not None and found.high is not None:
-        if found.doubt is not None:
-            return "inconclusive", found.doubt
-        span = f"{shown} ({metric.text(found.low)} to {metric.text(found.high)})"
-        if found.low > most:
+    if reading.low is not None and reading.high is not None:
+        if reading.doubt is not None:
+            return "inconclusive", reading.doubt
+        span = f"{shown} ({metric.text(reading.low)} to {metric.text(reading.high)})"
+        if reading.low > most:
             return "fail", f"{span} is over max {allowed}"
-        return ("pass", "") if found.high <= most else ("inconclusive", f"max {allowed} lies within {span}")
-    least = _at_least(metric, found)
+        return ("pass", "") if reading.high <= most else ("inconclusive", f"max {allowed} lies within {span}")
+    least = _at_least(metric, reading)
     if actual > most:
         return "fail", f"{least}{shown} is over max {allowed} by {_excess(metric, actual - most, most)}"
-    return _unless_uncounted(metric, found, strict=strict)
+    return _unless_uncounted(metric, reading, strict=strict)
 
 
-def judge_min(limit: Limit, found: Found, least: float, *, strict: bool) -> Ruling:
+def judge_min(limit: Limit, reading: Reading, least: float, *, strict: bool) -> Ruling:
     """Whether a figure is under its minimum; a lower bound need not be."""
-    metric, actual = METRICS[limit.metric], found.actual or 0
-    shown, wanted = told_apart(metric, actual, least)
+    metric, actual = METRICS[limit.metric], reading.actual or 0
+    shown, wanted = distinct_texts(metric, actual, least)
     if actual >= least:
         return "pass", ""
-    if metric.counts and found.uncounted:
-        return "inconclusive", f"≥ {shown} is under min {wanted}; {_uncounted(found, strict=strict)}"
+    if metric.counts and reading.uncounted:
+        return "inconclusive", f"≥ {shown} is under min {wanted}; {_uncounted(reading, strict=strict)}"
     return "fail", f"{shown} is under min {wanted} by {_excess(metric, least - actual, least)}"
 
 
-def judge_growth(limit: Limit, found: Found, *, strict: bool) -> Ruling:
+def judge_growth(limit: Limit, reading: Reading, *, strict: bool) -> Ruling:
     """Whether a figure grew by more than a share and a floor; with `strict`, whether it fell so far."""
     if limit.metric == "latency":
-        return _judge_slowdown(limit, found)
-    if found.baseline is None:
-        return _without_baseline(found)
-    metric, baseline = METRICS[limit.metric], found.baseline
-    model = (found.actual or 0) - found.recounted
+        return _judge_slowdown(limit, reading)
+    if reading.baseline is None:
+        return _without_baseline(reading)
+    metric, baseline = METRICS[limit.metric], reading.baseline
+    model = (reading.actual or 0) - reading.recounted
     delta, floor = model - baseline, limit.bound("floor")
-    before, now = told_apart(metric, baseline, model)
+    before, now = distinct_texts(metric, baseline, model)
     change = f"{now} is {_share(delta, baseline)} {'over' if delta > 0 else 'under'} the baseline of {before}"
     allowed = f"{human_percent(limit.grow or 0)}{f' and {metric.text(floor)}' if floor else ''}"
     if delta > limit.allowance(baseline):
-        if metric.counts and found.uncounted_calls_before > found.uncounted_calls:
-            hidden = f"{number_of('call', found.uncounted_calls_before)} uncounted then, {found.uncounted_calls} now"
-            accept = ", or accept it with convcost check --update" if found.locked else ""
+        if metric.counts and reading.uncounted_calls_before > reading.uncounted_calls:
+            hidden = (
+                f"{number_of('call', reading.uncounted_calls_before)} uncounted then, {reading.uncounted_calls} now"
+            )
+            accept = ", or accept it with convcost check --update" if reading.locked else ""
             return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_FORMULA}{accept}"
         return "fail", f"{change}; it may grow by {allowed}"
-    if strict and fall_under_lock(limit, found):
+    if strict and fall_under_lock(limit, reading):
         return "fail", f"{change}, and the lock does not know (--strict); run convcost check --update"
-    return _unless_uncounted(metric, found, strict=strict)
+    return _unless_uncounted(metric, reading, strict=strict)
 
 
-def fall_under_lock(limit: Limit, found: Found) -> float:
+def fall_under_lock(limit: Limit, reading: Reading) -> float:
     """How far a metric fell under the lock, beyond what it may grow: a lock that stays high lets the next growth pass.
 
     0 for less, for what the counter alone changed, and where operations without a formula may hide as much.
     """
-    metric, baseline = METRICS[limit.metric], found.baseline
-    hidden = metric.counts and (found.uncounted or found.uncounted_calls_before)
-    if not found.locked or hidden or baseline is None or found.actual is None:
+    metric, baseline = METRICS[limit.metric], reading.baseline
+    hidden = metric.counts and (reading.uncounted or reading.uncounted_calls_before)
+    if not reading.locked or hidden or baseline is None or reading.actual is None:
         return 0
-    fall = baseline - (found.actual - found.recounted)
+    fall = baseline - (reading.actual - reading.recounted)
     return fall if fall > limit.allowance(baseline) else 0
 
 
-def _without_baseline(found: Found) -> Ruling:
-    return "inconclusive" if found.lost else "skipped", found.why or "there is no baseline"
+def _without_baseline(reading: Reading) -> Ruling:
+    return "inconclusive" if reading.lost else "skipped", reading.why or "there is no baseline"
 
 
-def _judge_slowdown(limit: Limit, found: Found) -> Ruling:
-    if found.growth_doubt is not None:
-        return "inconclusive", found.growth_doubt
-    if found.growth is None or found.baseline is None:
-        return _without_baseline(found)
-    share, low, high = found.growth
-    grow = max(limit.grow or 0, (limit.bound("floor") or 0) / found.baseline)
-    span = f"{_signed(share)} ({_signed(low)} to {_signed(high)}) against the baseline of {human_time(found.baseline)}"
+def _judge_slowdown(limit: Limit, reading: Reading) -> Ruling:
+    if reading.growth_doubt is not None:
+        return "inconclusive", reading.growth_doubt
+    if reading.growth is None or reading.baseline is None:
+        return _without_baseline(reading)
+    share, low, high = reading.growth
+    grow = max(limit.grow or 0, (limit.bound("floor") or 0) / reading.baseline)
+    span = (
+        f"{_signed(share)} ({_signed(low)} to {_signed(high)}) against the baseline of {human_time(reading.baseline)}"
+    )
     if low > grow:
         return "fail", f"{span} is over the {human_percent(grow)} allowed"
     return ("pass", "") if high <= grow else ("inconclusive", f"the {human_percent(grow)} allowed lie within {span}")
 
 
-def _unless_uncounted(metric: Metric, found: Found, *, strict: bool) -> Ruling:
+def _unless_uncounted(metric: Metric, reading: Reading, *, strict: bool) -> Ruling:
     """A pass, which a lower bound is only by courtesy."""
-    if not (metric.counts and found.uncounted):
+    if not (metric.counts and reading.uncounted):
         return "pass", ""
-    return ("inconclusive" if strict else "pass"), f"≥, {_uncounted(found, strict=strict)}"
+    return ("inconclusive" if strict else "pass"), f"≥, {_uncounted(reading, strict=strict)}"
 
 
-def _uncounted(found: Found, *, strict: bool) -> str:
+def _uncounted(reading: Reading, *, strict: bool) -> str:
     """`2 operations uncounted: aten._fft_r2c, mylib.op; ...`, with the next step."""
-    names = ", ".join(found.operations[:SHOWN]) + (", ..." if len(found.operations) > SHOWN else "")
+    names = ", ".join(reading.operations[:SHOWN]) + (", ..." if len(reading.operations) > SHOWN else "")
     accept = ", or accept a lower bound by leaving --strict out" if strict else ""
-    return f"{number_of('operation', found.uncounted)} uncounted: {f'{names}; ' if names else ''}{_FORMULA}{accept}"
+    return f"{number_of('operation', reading.uncounted)} uncounted: {f'{names}; ' if names else ''}{_FORMULA}{accept}"
 
 
-def _at_least(metric: Metric, found: Found) -> str:
-    return "≥ " if metric.counts and found.uncounted else ""
+def _at_least(metric: Metric, reading: Reading) -> str:
+    return "≥ " if metric.counts and reading.uncounted else ""
 
 
 def _excess(metric: Metric, amount: float, of: float) -> str:
@@ -275,7 +279,7 @@ class Judgement:
 
     Attributes:
         limit: what was allowed.
-        found: what was found.
+        reading: what was reading.
         verdict: the gravest of its rules.
         reason: why, in words; empty for a plain pass.
         source: FILE:LINE of the limit that decided.
@@ -283,7 +287,7 @@ class Judgement:
     """
 
     limit: Limit
-    found: Found
+    reading: Reading
     verdict: Verdict
     reason: str
     source: str
@@ -297,54 +301,54 @@ class Judgement:
     @property
     def growth(self) -> float | None:
         """Over the baseline, as a share; what the counter alone changed is left out. None without a baseline."""
-        found = self.found
-        if found.growth is not None:
-            return found.growth[0]
-        if found.actual is None or not found.baseline:
+        reading = self.reading
+        if reading.growth is not None:
+            return reading.growth[0]
+        if reading.actual is None or not reading.baseline:
             return None
-        return (found.actual - found.recounted) / found.baseline - 1
+        return (reading.actual - reading.recounted) / reading.baseline - 1
 
     @property
     def lower_bound(self) -> bool:
         """Whether the true figure may be larger."""
-        return bool(self.metric.counts and self.found.uncounted)
+        return bool(self.metric.counts and self.reading.uncounted)
 
 
-def judge(limit: Limit, found: Found, *, strict: bool = False) -> Judgement:
+def judge(limit: Limit, reading: Reading, *, strict: bool = False) -> Judgement:
     """The verdict on one metric.
 
     Args:
         limit: what is allowed.
-        found: what was found.
+        reading: what was reading.
         strict: an improvement that the lock does not know is a failure, and a lower bound cannot pass.
     """
-    if found.actual is None and found.here is None:
-        return Judgement(limit, found, "skipped", found.why or "not obtained", limit.source)
+    if reading.actual is None and reading.here is None:
+        return Judgement(limit, reading, "skipped", reading.why or "not obtained", limit.source)
     rulings: dict[str, Ruling] = {}
     if (most := limit.bound("max")) is not None:
-        rulings["max"] = judge_max(limit, found, most, strict=strict)
+        rulings["max"] = judge_max(limit, reading, most, strict=strict)
     if (least := limit.bound("min")) is not None:
-        rulings["min"] = judge_min(limit, found, least, strict=strict)
-    notes = list(found.notes)
+        rulings["min"] = judge_min(limit, reading, least, strict=strict)
+    notes = list(reading.notes)
     if limit.grow is not None:
-        ruling = judge_growth(limit, found, strict=strict)
+        ruling = judge_growth(limit, reading, strict=strict)
         if ruling[0] == "skipped" and rulings:
             notes.append(f"{limit.metric} grow is not judged: {ruling[1]}")
         else:
             rulings["grow"] = ruling
         if not strict:
-            notes += _improvement(limit, found)
+            notes += _improvement(limit, reading)
     if len(rulings) > 1 and "max" in rulings and rulings["max"][0] == "skipped":
         notes.append(f"{limit.metric} max is not judged: {rulings.pop('max')[1]}")
     verdict, reason, key = _gravest(rulings)
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
         verdict = "warn"  # what would fail the check at the level of an error
-    return Judgement(limit, found, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
+    return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
 
 
-def _improvement(limit: Limit, found: Found) -> list[str]:
+def _improvement(limit: Limit, reading: Reading) -> list[str]:
     """What a fall under the lock asks for, as a note."""
-    fall, baseline, name = fall_under_lock(limit, found), found.baseline or 0, limit.metric
+    fall, baseline, name = fall_under_lock(limit, reading), reading.baseline or 0, limit.metric
     if not fall:
         return []
     until = f"until then it may grow back to {METRICS[name].text(baseline)}"
