@@ -77,9 +77,9 @@ def human_ratio(ratio: float) -> str:
     return f"{ratio:.2f}x" if ratio < 0.995 else f"{ratio:.1f}x" if ratio < 99.95 else f"{ratio:.0f}x"  # noqa: PLR2004
 
 
-def human_share(share: float) -> str:
-    """A share as a percentage, such as `12.5 %`."""
-    return f"{100 * share:.1f} %"
+def human_share(share: float, sign: str = "") -> str:
+    """A share as a percentage, such as `12.5 %`; `sign` "+" shows one."""
+    return f"{100 * share:{sign}.1f} %"
 
 
 def change_of(before: float, after: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from convcost.budgets.limits import METRICS, Limit, limits_from
-from convcost.budgets.verdict import Reading, Judgement, judge, distinct_texts
+from convcost.budgets.verdict import Judgement, Reading, distinct_texts, judge
 from convcost.text.errors import ConvcostError
 
 
