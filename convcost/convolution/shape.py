@@ -1,9 +1,9 @@
-"""The size of an activation, and the rule that every size obeys."""
+"""The shape of an activation, and the rule that all sizes obey."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost.convolution.formula import holds, multiply
 from convcost.text.errors import ShapeError
@@ -13,29 +13,33 @@ if TYPE_CHECKING:
 
     Sizes: TypeAlias = tuple[Int, ...]
 
-__all__ = ["AXES", "Shape", "Sizes", "require_at_least"]
-
 AXES: Final = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+"""The names of the spatial axes, by their number."""
 
 
-def require_at_least(least: int, **sizes: object) -> None:
-    """Refuse a size below `least`, by name.
+def require_at_least(least: int, **sizes: Any) -> None:  # noqa: ANN401 - whatever a caller gives is checked here
+    """Refuse sizes below `least`, by their names.
+
+    Args:
+        least: Smallest size that is allowed.
+        sizes: Sizes, or tuples of sizes.
 
     Raises:
-        ShapeError: the first size that is too small or no whole number.
+        ShapeError: The first size that is too small or no whole number.
     """
-    for name, value in sizes.items():
-        if isinstance(value, (bool, float, str)) or value is None:
-            msg = f"{name} (={value!r}) must be a whole number; give an integer of {least} or more."
-            raise ShapeError(msg)
-        if not holds(value >= least):  # type: ignore[operator]  # an int or an int64 array
-            msg = f"{name} (={value}) must be at least {least}; give a larger number."
-            raise ShapeError(msg)
+    for name, size in sizes.items():
+        for value in size if isinstance(size, tuple) else (size,):
+            if isinstance(value, (bool, float, str)) or value is None:
+                msg = f"{name} (={value!r}) must be a whole number; give an integer of {least} or more."
+                raise ShapeError(msg)
+            if not holds(value >= least):
+                msg = f"{name} (={value}) must be at least {least}; give a larger number."
+                raise ShapeError(msg)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of an activation: N samples, C channels, and 1 to 3 spatial sizes."""
+    """The shape of an activation: N samples, C channels, and 1 to 3 spatial sizes."""
 
     batch: Int
     channels: Int
@@ -46,13 +50,12 @@ class Shape:
         if len(self.spatial) not in AXES:
             msg = f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial)."
             raise ShapeError(msg)
-        require_at_least(1, batch=self.batch, channels=self.channels)
-        for axis, size in zip(AXES[len(self.spatial)], self.spatial, strict=True):
-            require_at_least(1, **{axis: size})
+        spatial = dict(zip(AXES[len(self.spatial)], self.spatial, strict=True))
+        require_at_least(1, batch=self.batch, channels=self.channels, **spatial)
 
     @property
     def sizes(self) -> Sizes:
-        """All sizes in order: (N, C, *spatial)."""
+        """(N, C, *spatial)."""
         return (self.batch, self.channels, *self.spatial)
 
     @property
