@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Timing
 
 
+__all__ = ["BINS", "ENERGY", "KernelRow", "KernelTiming", "LayerRow", "Spectrum", "listed", "pair_rank"]
+
+
 ENERGY: Final = 0.99
 """Share of a layer's energy that its pair of convolutions keeps."""
 BINS: Final = 10
@@ -166,7 +169,7 @@ class LayerRow:
 
 
 def listed(entries: Sequence[Any] | None) -> str | None:
-    """Numbers as the text of one cell, such as `[1 2 1]`; without brackets, a leading minus would begin a formula."""
+    """Numbers as the text of one cell, such as `[1 2 1]`: brackets keep a leading minus from being a formula's."""
     return None if entries is None else f"[{' '.join(map(str, entries))}]"
 
 
