@@ -100,15 +100,13 @@ class Conv:
         require_at_least(0, output_padding=self.output_padding)
         for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if not holds(channels % self.groups == 0):
-                msg = f"{name} (={channels}) must be divisible by groups (={self.groups})."
-                raise ShapeError(msg)
+                raise ShapeError(f"{name} (={channels}) must be divisible by groups (={self.groups}).")
         for size, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if not holds((size == 0) | ((size < stride) | (size < dilation)) & self.transposed):
-                msg = (
+                raise ShapeError(
                     f"output_padding (={size}) must be 0, or below stride (={stride}) or dilation (={dilation}) of a "
                     "transposed convolution; give a smaller number."
                 )
-                raise ShapeError(msg)
         if self.padding == "same" and self.transposed:
             raise ShapeError("padding (=same) is not defined for a transposed convolution; give (before, after) sizes.")
         for before, after in () if self.padding == "same" else self.padding:
@@ -127,8 +125,7 @@ class Conv:
         """
         if len(spatial) != len(self.kernel_size):
             axes = len(self.kernel_size)
-            msg = f"the input has {len(spatial)} spatial sizes and kernel_size has {axes}; give as many."
-            raise ShapeError(msg)
+            raise ShapeError(f"the input has {len(spatial)} spatial sizes and kernel_size has {axes}; give as many.")
         if self.padding != "same":
             return self.padding
         pairs = []
@@ -160,11 +157,10 @@ class Conv:
         else:
             padded = n + pad[0] + pad[1]
             if not holds(reach <= padded):
-                msg = (
+                raise ShapeError(
                     f"kernel_size (={k}, over {reach} with dilation {d}) must be at most the padded input {name} "
                     f"(={padded}); take a smaller kernel or more padding."
                 )
-                raise ShapeError(msg)
             size = (padded - reach) // s + 1
         return n if isinstance(n, int) and size == n else size  # a `Symbol` of the same size keeps its name
 
@@ -173,16 +169,14 @@ def _per_axis(name: str, value: Any, rank: int) -> tuple[Any, ...]:  # noqa: ANN
     if not isinstance(value, tuple):
         return (value,) * rank
     if len(value) != rank:
-        msg = f"{name} (={value}) must have {rank} sizes, one for each axis of the kernel."
-        raise ShapeError(msg)
+        raise ShapeError(f"{name} (={value}) must have {rank} sizes, one for each axis of the kernel.")
     return value
 
 
 def _pairs(padding: Int | Sizes | Pairs | Literal["same", "valid"], rank: int) -> Padding:
     if isinstance(padding, str):
         if padding not in {"same", "valid"}:
-            msg = f"padding (={padding}) must be same, valid, a size, or a size for each axis."
-            raise ShapeError(msg)
+            raise ShapeError(f"padding (={padding}) must be same, valid, a size, or a size for each axis.")
         return "same" if padding == "same" else ((0, 0),) * rank
     sizes: tuple[Int | tuple[Int, Int], ...] = _per_axis("padding", padding, rank)
     return tuple(size if isinstance(size, tuple) else (size, size) for size in sizes)

@@ -48,11 +48,10 @@ def add(values: Sequence[Int]) -> Int:
 
 def _refuse_overflow(magnitude: Any) -> None:  # noqa: ANN401 - a float array; its type would need NumPy
     if not holds(magnitude < INT64_SAFE):
-        msg = (
+        raise ConvcostError(
             f"a count in this sweep (about {magnitude.max():.3g}) must be below 2**63; "
             "pass Python ints, one layer at a time."
         )
-        raise ConvcostError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,9 @@ def require_at_least(least: int, **sizes: Any) -> None:  # noqa: ANN401 - whatev
     for name, size in sizes.items():
         for value in size if isinstance(size, tuple) else (size,):
             if isinstance(value, (bool, float, str)) or value is None:
-                msg = f"{name} (={value!r}) must be a whole number; give an integer of {least} or more."
-                raise ShapeError(msg)
+                raise ShapeError(f"{name} (={value!r}) must be a whole number; give an integer of {least} or more.")
             if not holds(value >= least):
-                msg = f"{name} (={value}) must be at least {least}; give a larger number."
-                raise ShapeError(msg)
+                raise ShapeError(f"{name} (={value}) must be at least {least}; give a larger number.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,7 @@ class Shape:
     def __post_init__(self) -> None:
         """Refuse sizes below 1."""
         if len(self.spatial) not in AXES:
-            msg = f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial)."
-            raise ShapeError(msg)
+            raise ShapeError(f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial).")
         spatial = dict(zip(AXES[len(self.spatial)], self.spatial, strict=True))
         require_at_least(1, batch=self.batch, channels=self.channels, **spatial)
 

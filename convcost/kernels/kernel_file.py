@@ -81,22 +81,18 @@ def read_matrix(path: Path) -> Matrix:
     try:
         return parse_table(held, path.name) if isinstance(held, str) else matrix_of(held, path.name)
     except ConvcostError as error:
-        msg = f"{path}: {error}"
-        raise ConvcostError(msg) from error
+        raise ConvcostError(f"{path}: {error}") from error
 
 
 def _text_of(data: bytes, path: Path) -> str:
     if path.suffix.lower() == ".npy":
-        msg = f"file (={path}) must begin as NumPy's .npy files do; save it with numpy.save."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"file (={path}) must begin as NumPy's .npy files do; save it with numpy.save.")
     if len(data) > MAX_BYTES:
-        msg = f"file (={path}) must be at most {MAX_BYTES} bytes of numbers; cut the kernel out."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"file (={path}) must be at most {MAX_BYTES} bytes of numbers; cut the kernel out.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        msg = f"file (={path}) must be text in UTF-8 or a .npy file; save it as one of them."
-        raise ConvcostError(msg) from error
+        raise ConvcostError(f"file (={path}) must be text in UTF-8 or a .npy file; save it as one of them.") from error
 
 
 def _array_of(data: bytes, path: Path) -> NDArray[Any]:

@@ -51,17 +51,15 @@ class Matrix:
             raise ConvcostError(msg)
         for number, row in enumerate(self.entries, 1):
             if len(row) != self.width:
-                msg = (
+                raise ConvcostError(
                     f"row {number} (={len(row)} numbers) must have as many as row 1 (={self.width}); "
                     "separate rows by ; or a new line."
                 )
-                raise ConvcostError(msg)
         if self.height * self.width == 1:
-            msg = (
+            raise ConvcostError(
                 f"the matrix (={self.entries[0][0]}, 1x1) must be larger than 1x1; "
                 "put a matrix in quotes, as '1 0 -1; 2 0 -2; 1 0 -1'."
             )
-            raise ConvcostError(msg)
         if max(self.height, self.width) > MAX_SIDE:
             msg = f"the matrix (={self.height}x{self.width}) must be at most {MAX_SIDE} on a side; cut the kernel out."
             raise ConvcostError(msg)
@@ -125,8 +123,7 @@ def matrix_of(kernel: Matrix | object, name: str = "kernel") -> Matrix:
     if array.dtype.kind == "O" and all(isinstance(entry, (Rational, float)) for entry in array.flat):
         array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
-        msg = f"{name} (=dtype {array.dtype}) must hold real numbers; convert it to integers or floats."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{name} (=dtype {array.dtype}) must hold real numbers; convert it to integers or floats.")
     whole = np.isfinite(array).all() and (array == np.round(array)).all() and (np.abs(array) < 1 / DOUBLE_EPS).all()
     if whole or array.dtype.kind != "f":
         return Matrix(name, tuple(tuple(int(entry) for entry in row) for row in array))
@@ -165,8 +162,7 @@ def _plain(entry: Rational) -> int | Fraction:
 
 def _require_size(entry: Entry, row: int) -> None:
     if isinstance(entry, float) and not isfinite(entry):
-        msg = f"entry (={entry}, row {row}) must be a finite number; replace it."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"entry (={entry}, row {row}) must be a finite number; replace it.")
     exact = Fraction(entry)
     if entry and not MIN_ENTRY <= abs(exact) <= MAX_ENTRY:
         shown = Decimal(exact.numerator) / exact.denominator  # a float would be 0 or inf

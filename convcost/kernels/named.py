@@ -92,16 +92,13 @@ def unknown_kernel(name: str) -> ConvcostError:
 
 def _require(name: str, value: float) -> None:
     if name == "size" and (not isinstance(value, int) or not MIN_SIZE <= value <= MAX_SIDE):
-        msg = f"size (={value}) must be a whole number from {MIN_SIZE} to {MAX_SIDE}; 3 is a usual one."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"size (={value}) must be a whole number from {MIN_SIZE} to {MAX_SIDE}; 3 is a usual one.")
     low = float("-inf") if name == "theta" else 0.0
     if not isfinite(value) or value <= low:
         rule = "a finite number of degrees" if name == "theta" else "a finite number above 0"
-        msg = f"{name} (={value}) must be {rule}; leave it out for the default."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{name} (={value}) must be {rule}; leave it out for the default.")
     if name == "sigma" and not MIN_SIGMA <= value <= MAX_SIDE:
-        msg = f"sigma (={value}) must be from {MIN_SIGMA} to {MAX_SIDE} pixels; 1 is a usual one."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"sigma (={value}) must be from {MIN_SIGMA} to {MAX_SIDE} pixels; 1 is a usual one.")
 
 
 def _register(name: str, source: str, **defaults: float | None) -> Callable[[Callable[..., Rows]], Callable[..., Rows]]:

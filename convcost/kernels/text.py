@@ -56,8 +56,7 @@ def parse_table(text: str, name: str) -> Matrix:
     try:
         rows = [[cell.strip() for cell in cells] for cells in csv.reader(lines, delimiter=marks[0])]
     except csv.Error as error:
-        msg = f"the text must be CSV: {error}; write the numbers without quotes."
-        raise ConvcostError(msg) from error
+        raise ConvcostError(f"the text must be CSV: {error}; write the numbers without quotes.") from error
     for row, cells in enumerate(rows, 1):
         _require_one_number_each(cells, row)
     return _matrix(name, rows)

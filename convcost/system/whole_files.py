@@ -29,14 +29,11 @@ def require_writable(
             device or a pipe.
     """
     if suffixes and path.suffix.lower() not in suffixes:
-        msg = f"{what} (={path}) must end in {', '.join(suffixes)}; the suffix chooses the kind of file."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{what} (={path}) must end in {', '.join(suffixes)}; the suffix chooses the kind of file.")
     if path.is_dir():
-        msg = f"{what} (={path}) must be a file and is a folder; give it another name."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{what} (={path}) must be a file and is a folder; give it another name.")
     if path.exists() and not path.is_file():
-        msg = f"{what} (={path}) must be a file, and is a device or a pipe; give it another name."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{what} (={path}) must be a file, and is a device or a pipe; give it another name.")
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
