@@ -7,7 +7,7 @@ NumPy int64 array.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from convcost.convolution.formula import holds
 from convcost.convolution.shape import AXES, Shape, require_at_least
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Pairs: TypeAlias = tuple[tuple[Int, Int], ...]
     Padding: TypeAlias = Pairs | Literal["same"]
+
+Size = TypeVar("Size")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -165,7 +167,7 @@ class Conv:
         return n if isinstance(n, int) and size == n else size  # a `Symbol` of the same size keeps its name
 
 
-def _per_axis(name: str, value: Any, rank: int) -> tuple[Any, ...]:  # noqa: ANN401 - sizes, or pairs of sizes
+def _per_axis(name: str, value: Size | tuple[Size, ...], rank: int) -> tuple[Size, ...]:
     if not isinstance(value, tuple):
         return (value,) * rank
     if len(value) != rank:

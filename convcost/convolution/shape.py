@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from convcost.convolution.formula import holds, multiply
 from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from convcost.convolution.formula import Int
 
     Sizes: TypeAlias = tuple[Int, ...]
@@ -17,7 +19,7 @@ AXES: Final = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "wi
 """The names of the spatial axes, by their number."""
 
 
-def require_at_least(least: int, **sizes: Any) -> None:  # noqa: ANN401 - whatever a caller gives is checked here
+def require_at_least(least: int, **sizes: Int | Fraction | Sizes) -> None:
     """Refuse sizes below `least`, by their names.
 
     Args:
