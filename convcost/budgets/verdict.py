@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from convcost.budgets.changes import recounted
 from convcost.budgets.limits import METRICS, Limit, Metric
@@ -20,7 +20,7 @@ Verdict: TypeAlias = Literal["skipped", "pass", "inconclusive", "warn", "fail"]
 Ruling: TypeAlias = tuple[Verdict, str]
 """A verdict and its reason."""
 
-SEVERITY: Final[tuple[Verdict, ...]] = ("skipped", "pass", "inconclusive", "warn", "fail")
+SEVERITY: Final[tuple[Verdict, ...]] = get_args(Verdict)
 """The verdicts, from the mildest to the gravest."""
 MAX_NAMED: Final = 3
 """Uncounted operations that a reason names; the JSON has all."""

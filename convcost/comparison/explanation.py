@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Layer
 
 
-def explain_row(row: Row) -> Explanation:
-    """The derivation behind a row of a comparison."""
-    return explain_block(row.placed, row.baseline)
-
-
 @dataclass(frozen=True, slots=True)
 class StageText:
     """The MACs and parameters of one stage, as text and number.
@@ -100,13 +95,9 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain_block(placed: Placed, baseline: Placed | None) -> Explanation:
-    """The derivation of a placed block.
-
-    Args:
-        placed: Block on its layer shape.
-        baseline: Block on the same shape that the ratio refers to; None for no ratio.
-    """
+def explain_row(row: Row) -> Explanation:
+    """The derivation behind a row of a comparison."""
+    placed, baseline = row.placed, row.baseline
     layers = _symbolic_layers(placed)
     terms = [monomial(macs(layer)) for layer in layers]
     below = [] if baseline is None else [monomial(macs(layer)) for layer in _symbolic_layers(baseline)]

@@ -101,11 +101,8 @@ def _array_of(data: bytes, path: Path) -> NDArray[Any]:
 
     file = BytesIO(data)
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
-            version
-        ]
-        shape, by_columns, dtype = read_header(file)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, by_columns, dtype = readers[np.lib.format.read_magic(file)](file)
     except Exception as error:  # NumPy raises many kinds for a damaged header
         raise _damaged(path, error) from error
     if dtype.hasobject:
