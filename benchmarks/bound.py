@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from random_layers import comparisons, described
 
 import convcost
-from convcost.workflows.calibrate import calibrate
 from convcost.timing.machine_file import MACHINE_VARIABLE
+from convcost.workflows.calibrate import calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

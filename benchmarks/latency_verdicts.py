@@ -18,7 +18,7 @@ from unittest import mock
 import torch
 
 from convcost.budgets.limits import Limit
-from convcost.budgets.verdict import judge, timing_found
+from convcost.budgets.verdict import judge, timed_reading
 from convcost.nn.measure.models import measured_series
 from convcost.system.processor import cpu_name, pin_allocator
 from convcost.text.sizes import Input
@@ -74,7 +74,7 @@ def failures(pairs: list[dict[str, Any]], grow: float, slower: float, run_to_run
     with mock.patch.object(timing.summarise, "__kwdefaults__", defaults):
         for _ in range(RUNS):
             series, probes = simulated(source.choice(pairs), slower, source)
-            judged = judge(limit, timing_found(limit, summed_up(series, probes, "here", (), pinned=False), ""))
+            judged = judge(limit, timed_reading(limit, summed_up(series, probes, "here", (), pinned=False), ""))
             said[judged.verdict] += 1
     return said
 

@@ -1,11 +1,11 @@
-"""Why a model grew: the layers that were added, removed, renamed and changed between two counts of it."""
+"""Why a model grew: the layers that were added, removed, renamed or changed between two counts of it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.text.units import human_count, human_percent, number_of
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
     Pair: TypeAlias = tuple[LayerCost, LayerCost]
 
-__all__ = ["Change", "Matched", "match_layers", "recounted", "renamed_summary", "what_changed"]
+MAX_RENAMED: Final = 2
+"""Renamed layers that a summary names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One layer that is not what it was.
+    """One layer that differs between two counts.
 
     Attributes:
-        kind: what happened; `recounted` is the same layer counted by another version.
-        before: None for a layer that was added.
-        after: None for a layer that was removed.
+        kind: Kind of the change; `recounted` is the same layer counted by another version.
+        before: Layer in the baseline; None for an added layer.
+        after: Layer in the model as it is; None for a removed layer.
     """
 
     kind: Literal["added", "removed", "changed", "renamed", "recounted"]
@@ -34,9 +35,13 @@ class Change:
     after: LayerCost | None
 
     @property
+    def _latest(self) -> LayerCost:
+        return next(layer for layer in (self.after, self.before) if layer is not None)
+
+    @property
     def layer(self) -> str:
-        """Its name, the new one where there is one."""
-        return (self.after or self.before).name  # type: ignore[union-attr]  # one of them is there
+        """The layer's name, the new one where there is one."""
+        return self._latest.name
 
     @property
     def params_delta(self) -> int:
@@ -50,10 +55,10 @@ class Change:
 
     @property
     def text(self) -> str:
-        """What happened, spelled out: `128→256, 3×3→5×5`."""
+        """The change of the layer itself: `128→256, 3×3→5×5`."""
         before, after = self.before, self.after
         if after is None or before is None:
-            return f"{self.kind}: {described(after or before)}"  # type: ignore[arg-type]  # one of them is there
+            return f"{self.kind}: {_described(self._latest)}"
         renamed = f"renamed from {before.name}" if before.name != after.name else ""
         if self.kind == "recounted":
             return f"counted differently, the layer is the same{f'; {renamed}' if renamed else ''}"
@@ -63,54 +68,56 @@ class Change:
 
     @property
     def cost_text(self) -> str:
-        """What it costs: `+1.05 M params (+178 %), +822 M MACs (+178 %)`."""
+        """The change of its costs: `+1.05 M params (+178 %), +822 M MACs (+178 %)`."""
         parts = [
-            _delta_text(getattr(self, f"{what}_delta"), _of(self.before, what), unit)
-            for what, unit in (("params", "params"), ("macs", "MACs"))
+            _delta_text(self.params_delta, _of(self.before, "params"), "params"),
+            _delta_text(self.macs_delta, _of(self.before, "macs"), "MACs"),
         ]
         if not any(parts) and self.before and self.after and self.before.dtype != self.after.dtype:
             return "other bytes a parameter"
-        if any(layer is not None and layer.uncounted for layer in (self.before, self.after)):
+        if _of(self.before, "uncounted") or _of(self.after, "uncounted"):
             parts.append("MACs not counted")
         return ", ".join(filter(None, parts)) or "costs the same"
 
 
 def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
-    """The layers that differ, largest first.
-
-    A layer keeps its identity under a new name (`convcost.budgets.changes`).
-
-    Args:
-        before: the baseline.
-        after: the model as it is.
-    """
+    """The layers that differ between the baseline and the model as it is, largest change first."""
     versions_differ = (before.counter, before.torch) != (after.counter, after.torch)
-    matched = match_layers(before, after)
-    found = [Change("removed", layer, None) for layer in matched.removed]
-    found += [Change("added", None, layer) for layer in matched.added]
-    for old, new in matched.pairs:
+    pairs, removed, added = _match_layers(before, after)
+    changes = [Change("removed", layer, None) for layer in removed]
+    changes += [Change("added", None, layer) for layer in added]
+    for old, new in pairs:
         if old.structure != new.structure:
-            found.append(Change("changed", old, new))
+            changes.append(Change("changed", old, new))
         elif (old.macs, old.uncounted) != (new.macs, new.uncounted):
-            found.append(Change("recounted" if versions_differ else "changed", old, new))
+            changes.append(Change("recounted" if versions_differ else "changed", old, new))
         elif old.name != new.name:
-            found.append(Change("renamed", old, new))
+            changes.append(Change("renamed", old, new))
     params, macs = max(before.params, 1), max(before.macs, 1)
-    return tuple(
-        sorted(found, key=lambda one: max(abs(one.params_delta) / params, abs(one.macs_delta) / macs), reverse=True)
-    )
+    changes.sort(key=lambda one: max(abs(one.params_delta) / params, abs(one.macs_delta) / macs), reverse=True)
+    return tuple(changes)
 
 
 def recounted(changes: Iterable[Change]) -> int:
-    """MACs that a change of the counter added, the layers being the same."""
+    """MACs that a change of the counter added to layers that stayed the same."""
     return sum(change.macs_delta for change in changes if change.kind == "recounted")
 
 
-def described(layer: LayerCost) -> str:
-    """What a layer is: `Conv2d 128→256, 3×3, stride 2, on 1x128x28x28`."""
+def renamed_summary(changes: Sequence[Change]) -> str | None:
+    """One line for all renamed layers; None without any."""
+    names = [(change.before.name, change.after.name) for change in changes if change.before and change.after]
+    if not names:
+        return None
+    few = ", ".join(f"{old} → {new}" for old, new in names[:MAX_RENAMED])
+    more = f" and {len(names) - MAX_RENAMED} more" if len(names) > MAX_RENAMED else ""
+    return f"{number_of('layer', len(names))} renamed: {few}{more}"
+
+
+def _described(layer: LayerCost) -> str:
+    """A layer in words: `Conv2d 128→256, 3×3, stride 2, on 1x128x28x28`."""
     words = [layer.op]
     if layer.channels:
-        words = [f"{layer.op} {_arrow(layer.channels)}", layer.kernel_size.replace("x", "×")]
+        words = [f"{layer.op} {layer.channels.replace('>', '→')}", layer.kernel_size.replace("x", "×")]
         words += [f"stride {layer.stride}"] if set(layer.stride.split("x")) != {"1"} else []
         words += [f"groups {layer.groups}"] if layer.groups > 1 else []
     return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"
@@ -118,24 +125,24 @@ def described(layer: LayerCost) -> str:
 
 def _differences(old: LayerCost, new: LayerCost) -> list[str]:
     """Each field that differs, as before→after."""
-    said = []
+    parts = []
     if old.op != new.op:
-        said.append(f"{old.op}→{new.op}")
+        parts.append(f"{old.op}→{new.op}")
     if old.channels != new.channels and old.channels and new.channels:
-        said.append(_channels(old.channels, new.channels))
+        parts.append(_channels(old.channels, new.channels))
     if old.kernel_size != new.kernel_size and old.kernel_size and new.kernel_size:
-        said.append(f"{old.kernel_size}→{new.kernel_size}".replace("x", "×"))
-    for word in ("stride", "padding", "dilation", "groups"):
-        a, b = getattr(old, word), getattr(new, word)
+        parts.append(f"{old.kernel_size}→{new.kernel_size}".replace("x", "×"))
+    for name in ("stride", "padding", "dilation", "groups"):
+        a, b = getattr(old, name), getattr(new, name)
         if a != b and a and b:
-            said.append(f"{word} {a}→{b}")
+            parts.append(f"{name} {a}→{b}")
     if old.dtype != new.dtype:
-        said.append(f"{old.dtype or 'float32'}→{new.dtype or 'float32'}")
-    if old.input != new.input and not _only_channels(old.input, new.input, old.channels):
-        said.append(f"input {old.input}→{new.input}")
-    if not said and old.output != new.output:
-        said.append(f"output {old.output}→{new.output}")
-    return said or ["the same sizes, another cost"]
+        parts.append(f"{old.dtype or 'float32'}→{new.dtype or 'float32'}")
+    if old.input != new.input and not _same_but_channels(old, new):
+        parts.append(f"input {old.input}→{new.input}")
+    if not parts and old.output != new.output:
+        parts.append(f"output {old.output}→{new.output}")
+    return parts or ["the same sizes, another cost"]
 
 
 def _channels(old: str, new: str) -> str:
@@ -146,73 +153,56 @@ def _channels(old: str, new: str) -> str:
     return f"{a_in}→{b_in} in" if a_out == b_out else f"{a_in}→{b_in} in, {a_out}→{b_out} out"
 
 
-def _only_channels(old: str, new: str, channels: str) -> bool:
-    """Whether two convolutions' inputs differ in what is said already: channels, and a functional one's weight."""
-    a, b = (text.partition(",")[0].split("x") for text in (old, new))
-    return bool(channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
+def _same_but_channels(old: LayerCost, new: LayerCost) -> bool:
+    """Whether the inputs of a convolution differ in channels alone, which `_channels` has shown."""
+    a, b = (layer.input.partition(",")[0].split("x") for layer in (old, new))
+    return bool(old.channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
 
 
-def _arrow(channels: str) -> str:
-    return channels.replace(">", "→")
-
-
-def _of(layer: LayerCost | None, what: str) -> int:
-    return 0 if layer is None else getattr(layer, what)
+def _of(layer: LayerCost | None, field: Literal["params", "macs", "uncounted"]) -> int:
+    return 0 if layer is None else getattr(layer, field)
 
 
 def _delta_text(delta: int, before: int, unit: str) -> str:
     if not delta:
         return ""
-    sign = "+" if delta > 0 else "-"
     share = f" ({human_percent(delta / before, '+')})" if before else ""
-    return f"{sign}{human_count(abs(delta))} {unit}{share}"
+    return f"{'+' if delta > 0 else ''}{human_count(delta)} {unit}{share}"
 
 
-def renamed_summary(changes: Sequence[Change]) -> str | None:
-    """One line for all layers that only have another name; None without any."""
-    names = [(change.before.name, change.after.name) for change in changes if change.before and change.after]
-    if not names:
-        return None
-    few = ", ".join(f"{old} → {new}" for old, new in names[:2])
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""  # noqa: PLR2004 - the two that are shown
-    return f"{number_of('layer', len(names))} renamed: {few}{more}"
+def _match_layers(before: Entry, after: Entry) -> tuple[list[Pair], list[LayerCost], list[LayerCost]]:
+    """Match the layers of two counts, the surest matches first.
 
+    1. Layers of the same name and structure.
+    2. Layers of the same structure, in the order of the forward pass; except layers that kept their name and differ
+       only in the shapes they run on.
+    3. Layers that are the same whatever their shapes, in the same order.
+    4. Layers of the same operator and name, where the name may follow from how their neighbours were renamed.
+    5. Layers of the same operator, in the same order, whose names differ in numbers alone: an inserted layer shifts
+       the numbers of those behind it.
 
-class Matched(NamedTuple):
-    """Pairs of one layer each, and what is left on either side."""
-
-    pairs: list[Pair]
-    removed: list[LayerCost]
-    added: list[LayerCost]
-
-
-def match_layers(before: Entry, after: Entry) -> Matched:
-    """Match the layers of two counts, those that are surely the same first.
-
-    By name and structure. By structure in the order of the forward pass, but not where a layer is still there under
-    its own name, only on another shape. By what the layer itself is in that order, whatever its shapes. By name and
-    operator, or by the name that its neighbours' renaming would give it. By operator in order, under names that differ
-    in their numbers, which shift when a layer is inserted.
+    Returns:
+        The pairs, then the layers that are left on either side: the removed ones and the added ones.
     """
     old, new = dict(before.layers), dict(after.layers)
     same = [name for name in old if name in new and old[name].structure == new[name].structure]
     pairs = [(old.pop(name), new.pop(name)) for name in same]
-    there = {name for name in old if "#" not in name and name in new and old[name].itself == new[name].itself}
-    pairs += _in_order(old, new, lambda layer: None if layer.name in there else layer.structure)
-    pairs += _in_order(old, new, lambda layer: layer.itself)
-    renames = _prefixes(pairs)
+    reshaped = {name for name in old if "#" not in name and name in new and old[name].itself == new[name].itself}
+    pairs += _pop_in_order(old, new, lambda layer: None if layer.name in reshaped else layer.structure)
+    pairs += _pop_in_order(old, new, lambda layer: layer.itself)
+    renames = _renamed_prefixes(pairs)
     for name in list(old):
         wanted = name if name in new else _renamed(name, renames)
         if wanted in new and new[wanted].op == old[name].op:
             pairs.append((old.pop(name), new.pop(wanted)))
-    pairs += _in_order(old, new, lambda layer: (layer.op, re.sub(r"\d+", "#", layer.name)))
-    return Matched(pairs, list(old.values()), list(new.values()))
+    pairs += _pop_in_order(old, new, lambda layer: (layer.op, re.sub(r"\d+", "#", layer.name)))
+    return pairs, list(old.values()), list(new.values())
 
 
-def _in_order(
+def _pop_in_order(
     old: dict[str, LayerCost], new: dict[str, LayerCost], key: Callable[[LayerCost], Hashable | None]
 ) -> list[Pair]:
-    """Take the layers of equal keys out of both, in the order of the forward pass; a key of None matches nothing."""
+    """Remove the layers of equal keys from both, in the order of the forward pass; a key of None matches nothing."""
     olds, news = ([layer for layer in one.values() if key(layer) is not None] for one in (old, new))
     matcher = SequenceMatcher(None, list(map(key, olds)), list(map(key, news)), autojunk=False)
     pairs = [
@@ -225,23 +215,23 @@ def _in_order(
     return pairs
 
 
-def _prefixes(pairs: Iterable[tuple[LayerCost, LayerCost]]) -> dict[str, str]:
-    """How paths were renamed: the shortest differing beginnings of renamed layers."""
-    found: dict[str, str] = {}
+def _renamed_prefixes(pairs: Iterable[Pair]) -> dict[str, str]:
+    """The shortest differing prefixes of renamed layers: old to new."""
+    prefixes: dict[str, str] = {}
     for old, new in pairs:
         a, b = old.name.split("."), new.name.split(".")
         while len(a) > 1 and len(b) > 1 and a[-1] == b[-1]:
             a, b = a[:-1], b[:-1]
         if a != b:
-            found.setdefault(".".join(a), ".".join(b))
-    return found
+            prefixes.setdefault(".".join(a), ".".join(b))
+    return prefixes
 
 
-def _renamed(name: str, renames: dict[str, str]) -> str:
-    """The name under the longest renamed beginning."""
+def _renamed(name: str, prefixes: dict[str, str]) -> str:
+    """The name after its longest renamed prefix is replaced."""
     words = name.split(".")
     for length in range(len(words), 0, -1):
-        beginning = ".".join(words[:length])
-        if beginning in renames:
-            return ".".join([renames[beginning], *words[length:]])
+        prefix = ".".join(words[:length])
+        if prefix in prefixes:
+            return ".".join([prefixes[prefix], *words[length:]])
     return name

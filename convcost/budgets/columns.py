@@ -71,7 +71,7 @@ CHECK_COLUMNS: Final = (
     Column("message", "message", "what the budget says beside a failure"),
     Column("device", "conditions.device", "that was timed; empty, as the next three, for a value that was not"),
     Column("threads", "conditions.threads", "of torch, while timing"),
-    Column("machine", "judged.found.machine", "that was timed"),
+    Column("machine", "judged.reading.machine", "that was timed"),
     Column("torch_version", "conditions.torch_version", "that was timed"),
 )
 """The fields of a metric."""
@@ -104,7 +104,7 @@ class MetricRow:
     @property
     def conditions(self) -> Conditions | None:
         """What the value was timed under; None for one that was not."""
-        return self.of.timed if self.judged.found.machine is not None else None
+        return self.of.timed if self.judged.reading.machine is not None else None
 
     @property
     def metric(self) -> str:
@@ -114,7 +114,7 @@ class MetricRow:
     @property
     def actual(self) -> float | None:
         """What was found."""
-        return self.judged.found.actual
+        return self.judged.reading.actual
 
     @property
     def max(self) -> float | None:
@@ -134,7 +134,7 @@ class MetricRow:
     @property
     def baseline(self) -> float | None:
         """Of the lock or of another revision."""
-        return self.judged.found.baseline
+        return self.judged.reading.baseline
 
     @property
     def growth(self) -> float | None:
@@ -149,12 +149,12 @@ class MetricRow:
     @property
     def low(self) -> float | None:
         """Lower end of a time's interval."""
-        return self.judged.found.low
+        return self.judged.reading.low
 
     @property
     def high(self) -> float | None:
         """Upper end of a time's interval."""
-        return self.judged.found.high
+        return self.judged.reading.high
 
     @property
     def verdict(self) -> str:

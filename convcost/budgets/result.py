@@ -247,7 +247,7 @@ class CheckResult:
     def conditions(self) -> dict[str, Any]:
         """What all figures have in common: what counted them, and the machine where something was timed."""
         entry = next((one.entry for one in self.budgets if one.entry is not None), None)
-        machines = [one.judged.found.machine for one in self.rows if one.judged.found.machine is not None]
+        machines = [one.judged.reading.machine for one in self.rows if one.judged.reading.machine is not None]
         return {
             "torch_version": None if entry is None else entry.torch,
             "counter": None if entry is None else entry.counter,

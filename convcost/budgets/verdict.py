@@ -1,13 +1,13 @@
-"""What was found of one metric: a value for the rules. Plain."""
+"""The verdict on one metric of a budget: its figures, the rules of its limits, and the gravest ruling."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from convcost.budgets.changes import recounted
 from convcost.budgets.limits import METRICS, Limit, Metric
-from convcost.text.units import human_percent, human_time, number_of
+from convcost.text.units import human_percent, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,46 +16,40 @@ if TYPE_CHECKING:
     from convcost.budgets.layer_cost import Entry
     from convcost.timing.measured import ForwardTiming
 
+Verdict: TypeAlias = Literal["skipped", "pass", "inconclusive", "warn", "fail"]
+Ruling: TypeAlias = tuple[Verdict, str]
+"""A verdict and its reason."""
 
-__all__ = [
-    "Found",
-    "Judgement",
-    "Ruling",
-    "Verdict",
-    "counted_found",
-    "fall_under_lock",
-    "judge",
-    "judge_growth",
-    "judge_max",
-    "judge_min",
-    "timing_found",
-    "told_apart",
-]
+SEVERITY: Final[tuple[Verdict, ...]] = get_args(Verdict)
+"""The verdicts, from the mildest to the gravest."""
+MAX_NAMED: Final = 3
+"""Uncounted operations that a reason names; the JSON has all."""
+_GIVE_FORMULA: Final = "give each a formula with convcost.register"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found of one metric.
+class Reading:
+    """The figures of one metric, counted or timed.
 
     Attributes:
-        actual: in base units; None where it could not be obtained, and `why` says so.
-        low: lower end of the 5-95 % interval of something timed.
-        high: upper end.
-        baseline: of the lock or the other revision; None without one.
-        locked: the baseline is of the lock, which convcost check --update renews.
-        recounted: the part of actual - baseline that a change of the counter made.
-        growth: of something timed, as (share, low, high) from interleaved pairs; None otherwise.
-        uncounted: operations without a formula.
-        operations: their names.
-        uncounted_calls: of all of them.
-        uncounted_calls_before: likewise, in the baseline.
-        why: nothing can be judged, or the growth cannot.
-        lost: there is a baseline, but it could not be obtained: the growth is not decided.
-        machine: that something was timed on.
-        here: this machine, where a limit for another one kept everything from being timed.
-        doubt: why a time decides nothing; None where it may.
-        growth_doubt: likewise, of its growth.
-        notes: what the reader should know, each a sentence.
+        actual: Value in base units; None where it could not be obtained.
+        low: Lower end of the 5-95 % interval of a time.
+        high: Upper end of the 5-95 % interval of a time.
+        baseline: Value in the lock or in the base revision; None without one.
+        locked: Whether the baseline comes from the lock, which `convcost check --update` renews.
+        recounted: Part of `actual - baseline` that comes from a change of the counter.
+        growth: (share, low, high) of a time over its baseline, from interleaved pairs; None otherwise.
+        uncounted: Number of operations without a formula.
+        operations: Names of these operations.
+        uncounted_calls: Number of calls of these operations.
+        uncounted_calls_before: Number of such calls in the baseline.
+        why: Reason why the metric, or its growth, cannot be judged; None where it can.
+        lost: Whether a baseline exists but could not be obtained, so that the growth is not decided.
+        machine: Machine on which the time was measured.
+        here: This machine, if the limit is for another one and nothing was timed.
+        doubt: Reason why the time decides nothing; None where it may.
+        growth_doubt: Reason why the growth of the time decides nothing; None where it may.
+        notes: Sentences for the reader.
     """
 
     actual: float | None
@@ -78,18 +72,26 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Sequence[Change], why: str) -> Found:
-    """What was counted of a limit's metric, and what it was; the part that the counter alone changed is told apart."""
+def counted_reading(limit: Limit, entry: Entry, before: Entry | None, changes: Sequence[Change], why: str) -> Reading:
+    """The counted figures of a limit's metric.
+
+    Args:
+        limit: Limit of the metric.
+        entry: Costs of the model.
+        before: Costs in the baseline; None without one.
+        changes: Layers that differ between the two.
+        why: Reason why the growth cannot be judged; empty where it can.
+    """
     metric = limit.metric
     baseline = None if before is None else getattr(before, metric)
-    moved = 0
+    by_counter = 0
     if before is not None and any(change.kind == "recounted" for change in changes):
-        only_the_counter = all(change.kind in {"recounted", "renamed"} for change in changes)
-        moved = getattr(entry, metric) - baseline if only_the_counter else _recounted_part(metric, changes)
-    return Found(
+        same_model = all(change.kind in {"recounted", "renamed"} for change in changes)
+        by_counter = getattr(entry, metric) - baseline if same_model else _recounted_part(metric, changes)
+    return Reading(
         getattr(entry, metric),
         baseline=baseline,
-        recounted=moved,
+        recounted=by_counter,
         uncounted=entry.uncounted,
         uncounted_calls=entry.uncounted_calls,
         uncounted_calls_before=0 if before is None else before.uncounted_calls,
@@ -98,22 +100,22 @@ def counted_found(limit: Limit, entry: Entry, before: Entry | None, changes: Seq
 
 
 def _recounted_part(metric: str, changes: Sequence[Change]) -> int:
-    """Of the growth of a metric, what the counter alone added."""
+    """The part of a metric's growth that comes from the counter alone."""
     from convcost.convolution.cost import FLOPS_PER_MAC
 
     return {"macs": 1, "flops": FLOPS_PER_MAC}.get(metric, 0) * recounted(changes)
 
 
-def timing_found(limit: Limit, timing: ForwardTiming | str | None, why: str) -> Found:
-    """What a timing says of a latency limit: the median, its interval, and the growth over the base.
+def timed_reading(limit: Limit, timing: ForwardTiming | str | None, why: str) -> Reading:
+    """The timed figures of a latency limit: the median, its interval, and the growth over the base.
 
     Args:
-        limit: of the latency.
-        timing: the name of this machine where the limit is for another one, and nothing was timed; None for no time.
-        why: the growth cannot be judged; empty where it can.
+        limit: Limit of the latency.
+        timing: None if nothing was timed; this machine's name if the limit is for another one.
+        why: Reason why the growth cannot be judged; empty where it can.
     """
     if timing is None or isinstance(timing, str):
-        return Found(None, why="it was not timed" if timing is None else why or None, here=timing)
+        return Reading(None, why="it was not timed" if timing is None else why or None, here=timing)
     head, base = timing.head, timing.base
     growth = None
     if base is not None and head.speedup and head.speedup_low and head.speedup_high:
@@ -123,7 +125,7 @@ def timing_found(limit: Limit, timing: ForwardTiming | str | None, why: str) -> 
         notes.append(
             f'latency: max is judged on this machine; say for which one it was set: machine = "{timing.machine}"'
         )
-    return Found(
+    return Reading(
         head.time_s,
         timing.low,
         timing.high,
@@ -137,153 +139,21 @@ def timing_found(limit: Limit, timing: ForwardTiming | str | None, why: str) -> 
     )
 
 
-Verdict: TypeAlias = Literal["pass", "warn", "fail", "inconclusive", "skipped"]
-Ruling: TypeAlias = tuple[Verdict, str]
-SHOWN: Final = 3
-"""Uncounted operations that a reason names; the JSON has all."""
-_FORMULA: Final = "give each a formula with convcost.register"
-
-
-def told_apart(metric: Metric, value: float, other: float) -> tuple[str, str]:
-    """Two figures as people read them; exactly, where rounding would make them look equal."""
-    texts = metric.text(value), metric.text(other)
-    return (metric.exact(value), metric.exact(other)) if texts[0] == texts[1] and value != other else texts
-
-
-def judge_max(limit: Limit, found: Found, most: float, *, strict: bool) -> Ruling:
-    """Whether a figure is over its maximum; a time is when its whole interval is."""
-    metric, actual = METRICS[limit.metric], found.actual or 0
-    shown, allowed = told_apart(metric, actual, most)
-    here = found.machine or found.here
-    if limit.machine is not None and here is not None and here != limit.machine:
-        return "skipped", f"other machine: the limit was set for {limit.machine}, this is {here}"
-    if found.low is not None and found.high is not None:
-        if found.doubt is not None:
-            return "inconclusive", found.doubt
-        span = f"{shown} ({metric.text(found.low)} to {metric.text(found.high)})"
-        if found.low > most:
-            return "fail", f"{span} is over max {allowed}"
-        return ("pass", "") if found.high <= most else ("inconclusive", f"max {allowed} lies within {span}")
-    least = _at_least(metric, found)
-    if actual > most:
-        return "fail", f"{least}{shown} is over max {allowed} by {_excess(metric, actual - most, most)}"
-    return _unless_uncounted(metric, found, strict=strict)
-
-
-def judge_min(limit: Limit, found: Found, least: float, *, strict: bool) -> Ruling:
-    """Whether a figure is under its minimum; a lower bound need not be."""
-    metric, actual = METRICS[limit.metric], found.actual or 0
-    shown, wanted = told_apart(metric, actual, least)
-    if actual >= least:
-        return "pass", ""
-    if metric.counts and found.uncounted:
-        return "inconclusive", f"≥ {shown} is under min {wanted}; {_uncounted(found, strict=strict)}"
-    return "fail", f"{shown} is under min {wanted} by {_excess(metric, least - actual, least)}"
-
-
-def judge_growth(limit: Limit, found: Found, *, strict: bool) -> Ruling:
-    """Whether a figure grew by more than a share and a floor; with `strict`, whether it fell so far."""
-    if limit.metric == "latency":
-        return _judge_slowdown(limit, found)
-    if found.baseline is None:
-        return _without_baseline(found)
-    metric, baseline = METRICS[limit.metric], found.baseline
-    model = (found.actual or 0) - found.recounted
-    delta, floor = model - baseline, limit.bound("floor")
-    before, now = told_apart(metric, baseline, model)
-    change = f"{now} is {_share(delta, baseline)} {'over' if delta > 0 else 'under'} the baseline of {before}"
-    allowed = f"{human_percent(limit.grow or 0)}{f' and {metric.text(floor)}' if floor else ''}"
-    if delta > limit.allowance(baseline):
-        if metric.counts and found.uncounted_calls_before > found.uncounted_calls:
-            hidden = f"{number_of('call', found.uncounted_calls_before)} uncounted then, {found.uncounted_calls} now"
-            accept = ", or accept it with convcost check --update" if found.locked else ""
-            return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_FORMULA}{accept}"
-        return "fail", f"{change}; it may grow by {allowed}"
-    if strict and fall_under_lock(limit, found):
-        return "fail", f"{change}, and the lock does not know (--strict); run convcost check --update"
-    return _unless_uncounted(metric, found, strict=strict)
-
-
-def fall_under_lock(limit: Limit, found: Found) -> float:
-    """How far a metric fell under the lock, beyond what it may grow: a lock that stays high lets the next growth pass.
-
-    0 for less, for what the counter alone changed, and where operations without a formula may hide as much.
-    """
-    metric, baseline = METRICS[limit.metric], found.baseline
-    hidden = metric.counts and (found.uncounted or found.uncounted_calls_before)
-    if not found.locked or hidden or baseline is None or found.actual is None:
-        return 0
-    fall = baseline - (found.actual - found.recounted)
-    return fall if fall > limit.allowance(baseline) else 0
-
-
-def _without_baseline(found: Found) -> Ruling:
-    return "inconclusive" if found.lost else "skipped", found.why or "there is no baseline"
-
-
-def _judge_slowdown(limit: Limit, found: Found) -> Ruling:
-    if found.growth_doubt is not None:
-        return "inconclusive", found.growth_doubt
-    if found.growth is None or found.baseline is None:
-        return _without_baseline(found)
-    share, low, high = found.growth
-    grow = max(limit.grow or 0, (limit.bound("floor") or 0) / found.baseline)
-    span = f"{_signed(share)} ({_signed(low)} to {_signed(high)}) against the baseline of {human_time(found.baseline)}"
-    if low > grow:
-        return "fail", f"{span} is over the {human_percent(grow)} allowed"
-    return ("pass", "") if high <= grow else ("inconclusive", f"the {human_percent(grow)} allowed lie within {span}")
-
-
-def _unless_uncounted(metric: Metric, found: Found, *, strict: bool) -> Ruling:
-    """A pass, which a lower bound is only by courtesy."""
-    if not (metric.counts and found.uncounted):
-        return "pass", ""
-    return ("inconclusive" if strict else "pass"), f"≥, {_uncounted(found, strict=strict)}"
-
-
-def _uncounted(found: Found, *, strict: bool) -> str:
-    """`2 operations uncounted: aten._fft_r2c, mylib.op; ...`, with the next step."""
-    names = ", ".join(found.operations[:SHOWN]) + (", ..." if len(found.operations) > SHOWN else "")
-    accept = ", or accept a lower bound by leaving --strict out" if strict else ""
-    return f"{number_of('operation', found.uncounted)} uncounted: {f'{names}; ' if names else ''}{_FORMULA}{accept}"
-
-
-def _at_least(metric: Metric, found: Found) -> str:
-    return "≥ " if metric.counts and found.uncounted else ""
-
-
-def _excess(metric: Metric, amount: float, of: float) -> str:
-    return f"{metric.text(amount)} ({_share(amount, of)})" if of else metric.text(amount)
-
-
-def _share(amount: float, of: float) -> str:
-    """A share of something, with as many digits as make it visible."""
-    return human_percent(abs(amount) / of) if of else "infinitely"
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f} %"
-
-
-SEVERITY: Final[tuple[Verdict, ...]] = ("skipped", "pass", "inconclusive", "warn", "fail")
-"""From the mildest to the gravest."""
-
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A metric, its limits and the verdict.
+    """The verdict on one metric.
 
     Attributes:
-        limit: what was allowed.
-        found: what was found.
-        verdict: the gravest of its rules.
-        reason: why, in words; empty for a plain pass.
+        limit: Limits of the metric.
+        reading: Figures of the metric.
+        verdict: Gravest ruling of the limits.
+        reason: Explanation of the verdict; empty for a plain pass.
         source: FILE:LINE of the limit that decided.
-        notes: that change no verdict.
+        notes: Sentences that change no verdict.
     """
 
     limit: Limit
-    found: Found
+    reading: Reading
     verdict: Verdict
     reason: str
     source: str
@@ -291,69 +161,190 @@ class Judgement:
 
     @property
     def metric(self) -> Metric:
-        """What was judged."""
+        """The metric that was judged."""
         return METRICS[self.limit.metric]
 
     @property
     def growth(self) -> float | None:
-        """Over the baseline, as a share; what the counter alone changed is left out. None without a baseline."""
-        found = self.found
-        if found.growth is not None:
-            return found.growth[0]
-        if found.actual is None or not found.baseline:
+        """Growth over the baseline as a share, without a change of the counter; None without a baseline."""
+        reading = self.reading
+        if reading.growth is not None:
+            return reading.growth[0]
+        if reading.actual is None or not reading.baseline:
             return None
-        return (found.actual - found.recounted) / found.baseline - 1
+        return (reading.actual - reading.recounted) / reading.baseline - 1
 
     @property
     def lower_bound(self) -> bool:
         """Whether the true figure may be larger."""
-        return bool(self.metric.counts and self.found.uncounted)
+        return _is_lower_bound(self.metric, self.reading)
 
 
-def judge(limit: Limit, found: Found, *, strict: bool = False) -> Judgement:
-    """The verdict on one metric.
+def judge(limit: Limit, reading: Reading, *, strict: bool = False) -> Judgement:
+    """Judge one metric by its limits.
 
     Args:
-        limit: what is allowed.
-        found: what was found.
-        strict: an improvement that the lock does not know is a failure, and a lower bound cannot pass.
+        limit: Limits of the metric.
+        reading: Figures of the metric.
+        strict: Whether an improvement that is not in the lock fails, and a lower bound cannot pass.
     """
-    if found.actual is None and found.here is None:
-        return Judgement(limit, found, "skipped", found.why or "not obtained", limit.source)
+    if reading.actual is None and reading.here is None:
+        return Judgement(limit, reading, "skipped", reading.why or "not obtained", limit.source)
     rulings: dict[str, Ruling] = {}
     if (most := limit.bound("max")) is not None:
-        rulings["max"] = judge_max(limit, found, most, strict=strict)
+        rulings["max"] = _judge_max(limit, reading, most, strict=strict)
     if (least := limit.bound("min")) is not None:
-        rulings["min"] = judge_min(limit, found, least, strict=strict)
-    notes = list(found.notes)
+        rulings["min"] = _judge_min(limit, reading, least, strict=strict)
     if limit.grow is not None:
-        ruling = judge_growth(limit, found, strict=strict)
-        if ruling[0] == "skipped" and rulings:
-            notes.append(f"{limit.metric} grow is not judged: {ruling[1]}")
-        else:
-            rulings["grow"] = ruling
-        if not strict:
-            notes += _improvement(limit, found)
-    if len(rulings) > 1 and "max" in rulings and rulings["max"][0] == "skipped":
-        notes.append(f"{limit.metric} max is not judged: {rulings.pop('max')[1]}")
+        rulings["grow"] = _judge_growth(limit, reading, strict=strict)
+    notes = list(reading.notes)
+    for key in ("grow", "max"):
+        ruling, why = rulings.get(key, ("pass", ""))
+        if ruling == "skipped" and len(rulings) > 1:
+            del rulings[key]
+            notes.append(f"{limit.metric} {key} is not judged: {why}")
+    if limit.grow is not None and not strict:
+        notes += _improvement(limit, reading)
     verdict, reason, key = _gravest(rulings)
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
-        verdict = "warn"  # what would fail the check at the level of an error
-    return Judgement(limit, found, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
+        verdict = "warn"  # at the level of an error, it would fail the check
+    return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
 
 
-def _improvement(limit: Limit, found: Found) -> list[str]:
-    """What a fall under the lock asks for, as a note."""
-    fall, baseline, name = fall_under_lock(limit, found), found.baseline or 0, limit.metric
+def _gravest(rulings: Mapping[str, Ruling]) -> tuple[Verdict, str, str]:
+    """The gravest verdict, all reasons for it, and the key of the first limit with that verdict and a reason."""
+    gravest = max((verdict for verdict, _ in rulings.values()), key=SEVERITY.index)
+    reasons = {key: reason for key, (verdict, reason) in rulings.items() if verdict == gravest}
+    given = {key: reason for key, reason in reasons.items() if reason}
+    return gravest, "; ".join(dict.fromkeys(given.values())), next(iter(given or reasons))
+
+
+def _judge_max(limit: Limit, reading: Reading, most: float, *, strict: bool) -> Ruling:
+    """Fail a count above its maximum, and a time whose whole interval is above it."""
+    metric, actual = METRICS[limit.metric], reading.actual or 0
+    shown, allowed = distinct_texts(metric, actual, most)
+    here = reading.machine or reading.here
+    if limit.machine is not None and here is not None and here != limit.machine:
+        return "skipped", f"other machine: the limit was set for {limit.machine}, this is {here}"
+    if reading.low is not None and reading.high is not None:
+        if reading.doubt is not None:
+            return "inconclusive", reading.doubt
+        span = f"{shown} ({metric.text(reading.low)} to {metric.text(reading.high)})"
+        if reading.low > most:
+            return "fail", f"{span} is over max {allowed}"
+        return ("pass", "") if reading.high <= most else ("inconclusive", f"max {allowed} lies within {span}")
+    if actual > most:
+        mark = "≥ " if _is_lower_bound(metric, reading) else ""
+        return "fail", f"{mark}{shown} is over max {allowed} by {_excess(metric, actual - most, most)}"
+    return _pass_unless_uncounted(metric, reading, strict=strict)
+
+
+def _judge_min(limit: Limit, reading: Reading, least: float, *, strict: bool) -> Ruling:
+    """Fail a figure below its minimum, unless it is a lower bound."""
+    metric, actual = METRICS[limit.metric], reading.actual or 0
+    shown, wanted = distinct_texts(metric, actual, least)
+    if actual >= least:
+        return "pass", ""
+    if _is_lower_bound(metric, reading):
+        return "inconclusive", f"≥ {shown} is under min {wanted}; {_uncounted(reading, strict=strict)}"
+    return "fail", f"{shown} is under min {wanted} by {_excess(metric, least - actual, least)}"
+
+
+def _judge_growth(limit: Limit, reading: Reading, *, strict: bool) -> Ruling:
+    """Fail a figure that grew by more than its share and its floor, or, with `strict`, fell by more than these."""
+    if limit.metric == "latency":
+        return _judge_slowdown(limit, reading)
+    if reading.baseline is None:
+        return _without_baseline(reading)
+    metric, baseline = METRICS[limit.metric], reading.baseline
+    actual = (reading.actual or 0) - reading.recounted
+    delta, floor = actual - baseline, limit.bound("floor")
+    before, now = distinct_texts(metric, baseline, actual)
+    change = f"{now} is {_share(delta, baseline)} {'over' if delta > 0 else 'under'} the baseline of {before}"
+    allowed = f"{human_percent(limit.grow or 0)}{f' and {metric.text(floor)}' if floor else ''}"
+    if delta > limit.allowance(baseline):
+        if metric.counts and reading.uncounted_calls_before > reading.uncounted_calls:
+            hidden = (
+                f"{number_of('call', reading.uncounted_calls_before)} uncounted then, {reading.uncounted_calls} now"
+            )
+            accept = ", or accept it with convcost check --update" if reading.locked else ""
+            return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_GIVE_FORMULA}{accept}"
+        return "fail", f"{change}; it may grow by {allowed}"
+    if strict and _fall_below_lock(limit, reading):
+        return "fail", f"{change}, and the lock does not know (--strict); run convcost check --update"
+    return _pass_unless_uncounted(metric, reading, strict=strict)
+
+
+def _judge_slowdown(limit: Limit, reading: Reading) -> Ruling:
+    """Fail a time whose interval of the growth is above what is allowed."""
+    if reading.growth_doubt is not None:
+        return "inconclusive", reading.growth_doubt
+    if reading.growth is None or reading.baseline is None:
+        return _without_baseline(reading)
+    _, low, high = reading.growth
+    grow = max(limit.grow or 0, (limit.bound("floor") or 0) / reading.baseline)
+    share, least, most = (human_share(one, "+") for one in reading.growth)
+    span = f"{share} ({least} to {most}) against the baseline of {human_time(reading.baseline)}"
+    if low > grow:
+        return "fail", f"{span} is over the {human_percent(grow)} allowed"
+    return ("pass", "") if high <= grow else ("inconclusive", f"the {human_percent(grow)} allowed lie within {span}")
+
+
+def _without_baseline(reading: Reading) -> Ruling:
+    return "inconclusive" if reading.lost else "skipped", reading.why or "there is no baseline"
+
+
+def _fall_below_lock(limit: Limit, reading: Reading) -> float:
+    """How far a metric fell below the lock by itself, if that is more than it may grow; else 0.
+
+    Until the lock is updated, the metric may grow back as far unnoticed. Operations without a formula could hide as
+    much, so there is no fall with them.
+    """
+    metric, baseline = METRICS[limit.metric], reading.baseline
+    hidden = metric.counts and (reading.uncounted or reading.uncounted_calls_before)
+    if not reading.locked or hidden or baseline is None or reading.actual is None:
+        return 0
+    fall = baseline - (reading.actual - reading.recounted)
+    return fall if fall > limit.allowance(baseline) else 0
+
+
+def _improvement(limit: Limit, reading: Reading) -> list[str]:
+    """A note that asks to update the lock after a fall."""
+    fall, baseline, name = _fall_below_lock(limit, reading), reading.baseline or 0, limit.metric
     if not fall:
         return []
     until = f"until then it may grow back to {METRICS[name].text(baseline)}"
     return [f"{name} fell by {human_percent(fall / baseline)}: keep it with convcost check --update ({until})."]
 
 
-def _gravest(rulings: Mapping[str, Ruling]) -> tuple[Verdict, str, str]:
-    """The gravest verdict, every reason for it, and the first rule that gives one."""
-    verdict = max((verdict for verdict, _ in rulings.values()), key=SEVERITY.index)
-    reasons = {name: reason for name, (said, reason) in rulings.items() if said == verdict}
-    given = {name: reason for name, reason in reasons.items() if reason}
-    return verdict, "; ".join(dict.fromkeys(given.values())), next(iter(given or reasons))
+def _is_lower_bound(metric: Metric, reading: Reading) -> bool:
+    return metric.counts and reading.uncounted > 0
+
+
+def _pass_unless_uncounted(metric: Metric, reading: Reading, *, strict: bool) -> Ruling:
+    """Pass, or with `strict` inconclusive where uncounted operations make the total a lower bound."""
+    if not _is_lower_bound(metric, reading):
+        return "pass", ""
+    return ("inconclusive" if strict else "pass"), f"≥, {_uncounted(reading, strict=strict)}"
+
+
+def _uncounted(reading: Reading, *, strict: bool) -> str:
+    """`2 operations uncounted: aten._fft_r2c, mylib.op; ...`, with the next step."""
+    names = ", ".join(reading.operations[:MAX_NAMED]) + (", ..." if len(reading.operations) > MAX_NAMED else "")
+    accept = ", or accept a lower bound by leaving --strict out" if strict else ""
+    named = f"{names}; " if names else ""
+    return f"{number_of('operation', reading.uncounted)} uncounted: {named}{_GIVE_FORMULA}{accept}"
+
+
+def distinct_texts(metric: Metric, value: float, other: float) -> tuple[str, str]:
+    """Two figures as text, exact where rounding would make different figures look equal."""
+    texts = metric.text(value), metric.text(other)
+    return (metric.exact(value), metric.exact(other)) if texts[0] == texts[1] and value != other else texts
+
+
+def _excess(metric: Metric, amount: float, of: float) -> str:
+    return f"{metric.text(amount)} ({_share(amount, of)})" if of else metric.text(amount)
+
+
+def _share(amount: float, of: float) -> str:
+    return human_percent(abs(amount) / of) if of else "infinitely"

@@ -1,11 +1,11 @@
-"""The derivation of a block's cost: its formula in symbols, with the numbers put in, and the ratio to a baseline.
+"""The derivation of a block's cost: its formula in symbols and in numbers, and its ratio to a baseline.
 
-The block is made once more from symbolic sizes; what its stages then multiply is the text. No formula is written here.
+The block is made again from symbolic sizes, and its stages give the formula. No formula is written here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from convcost.convolution.algebra import Symbol, factored, monomial
@@ -14,7 +14,7 @@ from convcost.convolution.cost import FLOPS_PER_MAC, macs, params
 from convcost.convolution.tree import place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from convcost.comparison.rows import Placed, Row
     from convcost.convolution.algebra import Monomial
@@ -22,25 +22,17 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Layer
 
 
-__all__ = ["Explanation", "StageText", "explain_block", "explain_row"]
-
-
-def explain_row(row: Row) -> Explanation:
-    """The derivation behind a row of a comparison."""
-    return explain_block(row.placed, row.baseline)
-
-
 @dataclass(frozen=True, slots=True)
 class StageText:
-    """The MACs of one stage as text and number.
+    """The MACs and parameters of one stage, as text and number.
 
     Attributes:
-        name: of the stage.
-        symbols: the product in symbols.
-        numbers: the product with the numbers put in.
-        macs: the product.
-        params: of the stage.
-        params_symbols: its parameters in symbols.
+        name: Name of the stage.
+        symbols: MACs as a product of symbols.
+        numbers: MACs as a product of numbers.
+        macs: Multiply-accumulates.
+        params: Weights and biases.
+        params_symbols: Parameters as a sum of products of symbols.
     """
 
     name: str
@@ -56,17 +48,17 @@ class Explanation:
     """The derivation of one block on one layer shape.
 
     Attributes:
-        block: name in the catalogue.
-        summary: what it is.
-        paper: where it comes from.
-        values: each symbol that occurs, with its value.
-        stages: in the order they run.
-        macs: of the block.
-        params: of the block.
-        baseline: the block that the ratio is relative to; None where the shape does not allow it.
-        ratio_symbols: MACs of this block ÷ of the baseline, in symbols.
-        ratio_numbers: the same with the numbers put in.
-        ratio: the same as a number.
+        block: Name of the block in the catalogue.
+        summary: Description of the block in one line.
+        paper: Paper that introduced the block.
+        values: Value of each symbol that occurs.
+        stages: Stages in the order they run.
+        macs: Multiply-accumulates of the block.
+        params: Weights and biases of the block.
+        baseline: Name of the block that the ratio refers to; None if the shape does not allow it.
+        ratio_symbols: MACs of this block ÷ MACs of the baseline, in symbols.
+        ratio_numbers: The same ratio in numbers.
+        ratio: The same ratio as one number.
     """
 
     block: str
@@ -83,15 +75,8 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `convcost explain`."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        stages = [{name: getattr(stage, name) for name in stage.__slots__} for stage in self.stages]
-        return {
-            "schema": "convcost.explain/1",
-            **fields,
-            "values": dict(self.values),
-            "stages": stages,
-            "flops": FLOPS_PER_MAC * self.macs,
-        }
+        stages = [asdict(stage) for stage in self.stages]
+        return {"schema": "convcost.explain/1", **asdict(self), "stages": stages, "flops": FLOPS_PER_MAC * self.macs}
 
     def __str__(self) -> str:
         """The derivation as lines of text."""
@@ -110,13 +95,9 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain_block(placed: Placed, baseline: Placed | None) -> Explanation:
-    """The derivation of a placed block.
-
-    Args:
-        placed: the block on its layer shape.
-        baseline: what the ratio is relative to, on the same layer shape; None for no ratio.
-    """
+def explain_row(row: Row) -> Explanation:
+    """The derivation behind a row of a comparison."""
+    placed, baseline = row.placed, row.baseline
     layers = _symbolic_layers(placed)
     terms = [monomial(macs(layer)) for layer in layers]
     below = [] if baseline is None else [monomial(macs(layer)) for layer in _symbolic_layers(baseline)]
@@ -146,7 +127,7 @@ def _stage_text(layer: Layer) -> StageText:
 
 
 def _symbols(product: Product) -> str:
-    """The product in symbols, factor by factor as in its numbers; a size that is 1 by nature is written 1."""
+    """The product in symbols, one for each number; a size that is always 1 is written 1."""
     return " × ".join("1" if f.value == 1 and not isinstance(f.value, Symbol) else str(f) for f in product.factors)
 
 
@@ -176,19 +157,16 @@ def _symbolic_layers(placed: Placed) -> tuple[Layer, ...]:
 
 
 def _quotient(above: list[Monomial], below: list[Monomial]) -> tuple[str, str]:
-    """The sum of monomials over another sum: in symbols, and with the numbers put in."""
+    """One sum of monomials over another, in symbols and in numbers."""
     if len(below) > 1:
-        texts = [f"({' + '.join(map(write, above))}) / ({' + '.join(map(write, below))})" for write in (str, _numbers)]
-        return texts[0], texts[1]
+        (above_symbols, above_numbers), (below_symbols, below_numbers) = _sum(above), _sum(below)
+        return f"({above_symbols}) / ({below_symbols})", f"({above_numbers}) / ({below_numbers})"
     common, rest = factored(term / below[0] for term in above)
     if len(rest) == 1:
-        whole = common * rest[0]
-        return str(whole), whole.numbers
-    sums = [" + ".join(map(write, rest)) for write in (str, _numbers)]
-    if not common.powers:
-        return sums[0], sums[1]
-    return f"{common}·({sums[0]})", f"{common.numbers}·({sums[1]})"
+        return _sum([common * rest[0]])
+    symbols, numbers = _sum(rest)
+    return (f"{common}·({symbols})", f"{common.numbers}·({numbers})") if common.powers else (symbols, numbers)
 
 
-def _numbers(term: Monomial) -> str:
-    return term.numbers
+def _sum(terms: Sequence[Monomial]) -> tuple[str, str]:
+    return " + ".join(map(str, terms)), " + ".join(term.numbers for term in terms)

@@ -1,4 +1,4 @@
-"""What independent counters say of a block, beside what the formula says: plain values, no counter in sight."""
+"""The rows of a comparison: each block predicted by the formula, counted and timed, as plain values."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Difference:
     """One number on which a counter and the formula differ.
 
     Attributes:
-        counter: who counted, such as "fvcore".
-        stage: where, by the stage's name; "all stages" for the block's total.
-        quantity: what, "MACs" or "parameters".
-        predicted: by the formula.
-        counted: by the counter, in the same unit.
+        counter: Name of the counter, such as "fvcore".
+        stage: Name of the stage; "all stages" for the block's total.
+        quantity: Counted quantity, "MACs" or "parameters".
+        predicted: Number by the formula.
+        counted: Number by the counter, in the same unit.
     """
 
     counter: str
@@ -47,29 +47,29 @@ class Difference:
     counted: int
 
     def __str__(self) -> str:
-        """Who, where, how much.
+        """The difference in one sentence.
 
         >>> print(Difference("fvcore", "depthwise", "MACs", 576, 600))
         fvcore counts 600 MACs in depthwise, the formula 576 (24 more)
         """
         gap = self.counted - self.predicted
-        how = f"{gap} more" if gap > 0 else f"{-gap} fewer"
+        excess = f"{gap} more" if gap > 0 else f"{-gap} fewer"
         counted = f"{self.counter} counts {self.counted} {self.quantity} in {self.stage}"
-        return f"{counted}, the formula {self.predicted} ({how})"
+        return f"{counted}, the formula {self.predicted} ({excess})"
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the counters said of one block.
+    """The results of the counters for one block.
 
     Attributes:
-        fvcore_macs: fvcore's MACs; None when it did not count the block at its real size.
-        fvcore_params: fvcore's parameters; None when it did not count.
-        torch_flops: torch's FLOPs, 2 a MAC; None when it did not count the block at its real size.
-        agree: True when every counter counted and each equals the formula in every stage, at the size that was counted;
-            False when one differs; None when one did not count and none differs.
-        differences: where and by how much.
-        note: the smaller size that was counted, or why a counter did not count.
+        fvcore_macs: MACs by fvcore; None if it did not count the block at its real size.
+        fvcore_params: Parameters by fvcore; None if it did not count.
+        torch_flops: FLOPs by torch, 2 per MAC; None if it did not count the block at its real size.
+        agree: True if all counters agree with the formula in every stage, at the counted size; False if one differs;
+            None if one did not count and none differs.
+        differences: Differences from the formula.
+        note: Smaller size that was counted, or the reason why a counter did not count.
     """
 
     fvcore_macs: int | None
@@ -82,16 +82,16 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A block placed on a spec's input: the predicted view.
+    """A block placed on the input of a spec, with its predicted cost.
 
     Attributes:
-        block: of the catalogue.
-        spec: the layer shape that was asked for.
-        parameters: the block's own parameters, defaults worked out.
-        tree: its stages.
-        layers: its stages on their input shapes.
-        output: the shape of the result.
-        cost: summed over the stages, elements of the dtype asked for.
+        block: Block of the catalogue.
+        spec: Requested layer shape.
+        parameters: Block's own parameters, with their defaults.
+        tree: Stages of the block.
+        layers: Stages placed on their input shapes.
+        output: Output shape of the block.
+        cost: Total cost of the stages, for elements of the requested dtype.
     """
 
     block: Block
@@ -103,16 +103,13 @@ class Placed:
     cost: Cost
 
     def works(self, dtype: str, *, fused: bool) -> tuple[Work, ...]:
-        """What each stage cannot leave out; all together what lies at the ends, where a compiler may fuse the stages.
+        """The least work of each stage.
 
         Args:
-            dtype: of the elements.
-            fused: whether the stages run as one.
+            dtype: Dtype of the elements.
+            fused: Whether a compiler may fuse the stages: one work then, with the traffic of input and output alone.
         """
-        from convcost.timing.bound import (
-            Work,
-            least_work,
-        )
+        from convcost.timing.bound import Work, least_work
 
         works = tuple(least_work(layer, dtype) for layer in self.layers)
         if not fused:
@@ -128,12 +125,12 @@ class Placed:
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
-        """The largest kernel of the stages, axis by axis: a pointwise block is 1x1."""
+        """The largest kernel size of the stages on each axis."""
         return tuple(map(max, zip(*(conv.kernel_size for conv in self.convs), strict=True)))
 
     @property
     def dilation(self) -> tuple[int, ...]:
-        """The largest dilation of the stages, axis by axis."""
+        """The largest dilation of the stages on each axis."""
         return tuple(map(max, zip(*(conv.dilation for conv in self.convs), strict=True)))
 
     @property
@@ -158,7 +155,7 @@ class Placed:
 
     @property
     def mid_channels(self) -> int | None:
-        """The output channels of the first stage, where a parameter of the block sets them."""
+        """The output channels of the first stage; None if no parameter of the block sets them."""
         sets_it = {"mid_channels", "rank", "expansion", "ghost_ratio", "partial"} & set(self.parameters)
         return self.convs[0].out_channels if sets_it else None
 
@@ -178,16 +175,16 @@ class Placed:
 
 
 def place_block(name: str, spec: Spec, given: Mapping[str, Value], dtype: str = "float32") -> Placed:
-    """The predicted view of a block of the catalogue.
+    """Place a block of the catalogue.
 
     Args:
-        name: of the block.
-        spec: the layer shape.
-        given: parameters of single blocks, by name; those that this block does not have are ignored.
-        dtype: of the elements, for the memory traffic.
+        name: Name of the block.
+        spec: Layer shape.
+        given: Parameters of blocks by name; those of other blocks are ignored.
+        dtype: Dtype of the elements, for the memory traffic.
 
     Raises:
-        ConvcostError: no such block, or a shape that the block does not allow.
+        ConvcostError: The block is unknown, or does not allow this shape.
     """
     block = find_block(name)
     parameters = block.parameters(spec, given)
@@ -198,20 +195,20 @@ def place_block(name: str, spec: Spec, given: Mapping[str, Value], dtype: str = 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a comparison: three views of one block, and what they were seen under.
+    """One row of a comparison: one block as predicted, counted and timed.
 
     Attributes:
-        placed: the predicted view.
-        dtype: of the elements.
-        baseline: the predicted view of the block that ratios are relative to; None where the shape does not allow it.
-        counts: the counted view; None when not counted.
-        conditions: what the timing was made under; None when not timed.
-        timing: the timed view; None when not timed.
-        notes: of this row, beside those of the counts and the timing.
-        account: where the time goes; None when not asked for.
-        hint: what would make it faster; None when not asked for, or when nothing was found.
-        bound: the time that cannot be beaten on this machine; None where it is not calibrated.
-        reused_from: when the timing was measured, where it comes from the history; None where it was measured now.
+        placed: Block on its layer shape, with its predicted cost.
+        dtype: Dtype of the elements.
+        baseline: Block that ratios refer to; None if the shape does not allow it.
+        counts: Results of the counters; None if not counted.
+        conditions: Conditions of the timing; None if not timed.
+        timing: Result of the timing; None if not timed.
+        notes: Notes on this row, beside those of the counts and the timing.
+        account: Account of the time; None if not requested.
+        hint: Change that would make it faster; None if not requested, or if nothing helps.
+        bound: Least possible time on this machine; None if it is not calibrated.
+        reused_from: Date of a timing from the history; None for one measured now.
     """
 
     placed: Placed
@@ -228,12 +225,12 @@ class Row:
 
     @property
     def params_ratio(self) -> float | None:
-        """Parameters of the baseline ÷ of this block; None without a baseline or without parameters."""
+        """Parameters of the baseline ÷ parameters of this block; None without a baseline or parameters."""
         return self._ratio("params")
 
     @property
     def macs_ratio(self) -> float | None:
-        """MACs of the baseline ÷ of this block; None without a baseline."""
+        """MACs of the baseline ÷ MACs of this block; None without a baseline."""
         return self._ratio("macs")
 
     def _ratio(self, quantity: str) -> float | None:
@@ -242,19 +239,19 @@ class Row:
 
     @property
     def flop_per_s(self) -> float | None:
-        """FLOPs of the formula ÷ median time."""
+        """FLOPs by the formula ÷ median time."""
         return None if self.timing is None or not self.timing.time_s else self.placed.cost.flops / self.timing.time_s
 
     @property
     def attained(self) -> float | None:
-        """The bound ÷ median time: 1 is as fast as this machine can be."""
+        """The bound ÷ median time; 1 is the fastest this machine can be."""
         return None if self.bound is None or self.timing is None else self.bound.seconds / self.timing.time_s
 
     @property
     def warning(self) -> str | None:
-        """Everything that the reader must know before trusting the row."""
+        """All reasons not to trust the row; None without any."""
         counted = [] if self.counts is None else [*map(str, self.counts.differences), self.counts.note or ""]
         timed = () if self.timing is None else self.timing.warnings
         beaten = () if self.bound is None else self.bound.doubts(self.attained)
-        seen = () if self.account is None else self.account.warnings
-        return "; ".join(filter(None, (*self.notes, *counted, *timed, *beaten, *seen))) or None
+        accounted = () if self.account is None else self.account.warnings
+        return "; ".join(filter(None, (*self.notes, *counted, *timed, *beaten, *accounted))) or None

@@ -1,1 +1,1 @@
-"""The subject: what a convolution is, the blocks of the catalogue, and what they cost."""
+"""The subject: convolutions, the blocks of the catalogue, and their costs."""

@@ -1,7 +1,7 @@
-"""Symbols that ride on ints, so that a block's own code writes its formula.
+"""Ints that carry symbols, so that a block's own code writes its formula.
 
-A block that is given `Symbol` sizes computes with them as with ints; the products of its stages then carry the
-monomials that explain them, and the ratio of two blocks is a quotient of monomials.
+A block computes with `Symbol` sizes as with ints. The products of its stages then carry the monomials behind them, and
+the ratio of two blocks is a quotient of monomials.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import reduce
-from typing import TYPE_CHECKING
+from math import prod
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from convcost.convolution.formula import Product
-
-__all__ = ["Monomial", "Symbol", "factored", "monomial"]
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -26,9 +25,9 @@ class Monomial:
     """A coefficient times powers of named symbols, such as `1/4·C·K²`.
 
     Attributes:
-        coefficient: an exact fraction.
-        powers: (symbol, exponent) pairs in the order in which the symbols appeared; no exponent is 0.
-        values: the number behind each symbol.
+        coefficient: Exact fraction.
+        powers: (symbol, exponent) pairs, in the order in which the symbols appeared; no exponent is 0.
+        values: Number behind each symbol.
     """
 
     coefficient: Fraction = Fraction(1)
@@ -40,26 +39,23 @@ class Monomial:
         return self._combine(other, 1)
 
     def __truediv__(self, other: Monomial) -> Monomial:
-        """The quotient; negative exponents are allowed."""
+        """The quotient, with negative exponents where needed."""
         return self._combine(other, -1)
 
     def _combine(self, other: Monomial, sign: int) -> Monomial:
         powers = dict(self.powers)
         for name, exponent in other.powers:
             powers[name] = powers.get(name, 0) + sign * exponent
-        kept = tuple(sorted(((name, e) for name, e in powers.items() if e), key=_multipliers_first))
-        return Monomial(
-            self.coefficient * other.coefficient**sign, kept, tuple({**dict(self.values), **dict(other.values)}.items())
-        )
+        # Small letters (m, t, r) before capitals (C, O, K), as in m·C; else in the order of appearance.
+        kept = sorted((power for power in powers.items() if power[1]), key=lambda power: power[0][0].isupper())
+        values = {**dict(self.values), **dict(other.values)}
+        return Monomial(self.coefficient * other.coefficient**sign, tuple(kept), tuple(values.items()))
 
     @property
     def value(self) -> Fraction:
-        """The number, exact."""
+        """The exact number."""
         known = dict(self.values)
-        result = self.coefficient
-        for name, exponent in self.powers:
-            result *= Fraction(known[name]) ** exponent
-        return result
+        return self.coefficient * prod(Fraction(known[name]) ** exponent for name, exponent in self.powers)
 
     def __str__(self) -> str:
         """In symbols, such as `m/K²`."""
@@ -67,7 +63,7 @@ class Monomial:
 
     @property
     def numbers(self) -> str:
-        """With the numbers put in, such as `1/3²`."""
+        """In numbers, such as `1/3²`."""
         known = dict(self.values)
         return self._text(lambda name: str(known[name]))
 
@@ -83,22 +79,15 @@ class Monomial:
         return f"{numerator}/{below[0]}" if len(below) == 1 else f"{numerator}/({'·'.join(below)})"
 
 
-def _multipliers_first(power: tuple[str, int]) -> bool:
-    """Small letters (m, t, r) before capitals (C, O, K), as the field writes m·C; else the order of appearance."""
-    return power[0][0].isupper()
-
-
 class Symbol(int):
-    """An int that knows its expression. Products and exact quotients keep it; other results are plain ints."""
+    """An int with the expression behind it. Products and exact quotients keep one; other results are plain ints."""
 
     monomial: Monomial
 
-    def __new__(cls, value: int, expression: str | Monomial) -> Symbol:  # noqa: PYI034 - int's own __new__ is alike
-        """An int of this value, named by a symbol or a monomial."""
+    def __new__(cls, value: int, expression: str | Monomial) -> Self:
+        """An int of this value behind a symbol or a monomial."""
         symbol = super().__new__(cls, value)
-        if isinstance(expression, str):
-            expression = Monomial(powers=((expression, 1),), values=((expression, value),))
-        symbol.monomial = expression
+        symbol.monomial = _named(expression, value) if isinstance(expression, str) else expression
         return symbol
 
     @property
@@ -107,13 +96,13 @@ class Symbol(int):
         return str(self.monomial)
 
     def __mul__(self, other: int) -> int:
-        """The product keeps the expression."""
+        """The product, with its expression."""
         return Symbol(int(self) * int(other), self.monomial * _expression(other))
 
     __rmul__ = __mul__
 
     def __floordiv__(self, other: int) -> int:
-        """The quotient keeps the expression when it is exact and positive."""
+        """The quotient, with its expression if it is exact and positive."""
         quotient, rest = divmod(int(self), int(other))
         return quotient if rest or not quotient else Symbol(quotient, self.monomial / _expression(other))
 
@@ -121,19 +110,21 @@ class Symbol(int):
 def _expression(value: int, name: str | None = None) -> Monomial:
     if isinstance(value, Symbol):
         return value.monomial
-    if name is None:
-        return Monomial(Fraction(value))
+    return Monomial(Fraction(value)) if name is None else _named(name, value)
+
+
+def _named(name: str, value: int) -> Monomial:
     return Monomial(powers=((name, 1),), values=((name, value),))
 
 
 def monomial(product: Product) -> Monomial:
-    """A product of factors as one monomial; a factor without a symbol of its own goes by its general name."""
+    """A product as one monomial; factors whose values carry no symbol have their general names, except factors of 1."""
     terms = (_expression(factor.value, None if factor.value == 1 else factor.name) for factor in product.factors)
     return reduce(Monomial.__mul__, terms, Monomial())
 
 
 def _like_terms(terms: Iterable[Monomial]) -> tuple[Monomial, ...]:
-    """Terms of equal powers added up."""
+    """The sums of terms with equal powers."""
     merged: dict[tuple[tuple[str, int], ...], Monomial] = {}
     for term in terms:
         known = merged.get(term.powers)
@@ -142,10 +133,7 @@ def _like_terms(terms: Iterable[Monomial]) -> tuple[Monomial, ...]:
 
 
 def factored(terms: Iterable[Monomial]) -> tuple[Monomial, tuple[Monomial, ...]]:
-    """The common factor of some monomials (positive powers only), and what is left of each.
-
-    Of m/O and m/K² the common factor is m, and 1/O and 1/K² are left.
-    """
+    """The common factor of monomials (positive powers) and the rest of each: m, 1/O and 1/K² for m/O and m/K²."""
     listed = _like_terms(terms)
     first, *others = (dict(term.powers) for term in listed)
     shared = {

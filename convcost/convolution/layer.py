@@ -1,11 +1,11 @@
-"""A stage placed on its input: `Layer`, of a convolution or of what lies between convolutions in a network."""
+"""An operation placed on its input: `Layer`, and the operations of a network that are no convolutions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from convcost.convolution.conv import Conv, with_padding
+from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape, require_at_least
 
 if TYPE_CHECKING:
@@ -13,81 +13,54 @@ if TYPE_CHECKING:
 
     Kind: TypeAlias = Literal["relu", "relu6", "silu", "hardswish", "gelu"]
 
-__all__ = ["ACTIVATIONS", "Activation", "Add", "Between", "GlobalPool", "Layer", "MaxPool", "Norm"]
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """The elementwise sum that closes a residual block: memory traffic and time, no multiplication, no parameters.
-
-    Args:
-        operands: how many activations of one shape are added.
-    """
-
-    operands: int = 2
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """The shape of every operand."""
-        return shape
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """An operation placed on an input: what costs are asked of.
-
-    The padding of a convolution is explicit in a layer: "same" is worked out for the input's sizes.
-    """
-
-    name: str
-    op: Conv | Add | Between
-    input: Shape
-
-    def __post_init__(self) -> None:
-        """Work out "same" padding and refuse an input that does not fit."""
-        if isinstance(self.op, Conv):
-            object.__setattr__(self, "op", with_padding(self.op, self.op.explicit_padding(self.input.spatial)))
-        self.op.output_shape(self.input)
-
-    @property
-    def output(self) -> Shape:
-        """The shape of the result."""
-        return self.op.output_shape(self.input)
-
 
 ACTIVATIONS: Final[tuple[Kind, ...]] = ("relu", "relu6", "silu", "hardswish", "gelu")
 """The activations that a network may name."""
 
 
+class _Elementwise:
+    """An operation whose output has its input's shape."""
+
+    __slots__ = ()
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The input's shape."""
+        return shape
+
+
 @dataclass(frozen=True, slots=True)
-class Norm:
+class Add(_Elementwise):
+    """The elementwise sum that ends a residual block: memory traffic and time, but no MACs and no parameters.
+
+    Args:
+        operands: Number of activations that are added.
+    """
+
+    operands: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Norm(_Elementwise):
     """Batch normalisation in eval mode: a scale and a shift for each channel."""
 
     channels: Int
 
-    def output_shape(self, shape: Shape) -> Shape:
-        """The input's shape."""
-        return shape
-
 
 @dataclass(frozen=True, slots=True)
-class Activation:
+class Activation(_Elementwise):
     """A function of each element alone, without parameters."""
 
     kind: Kind
 
-    def output_shape(self, shape: Shape) -> Shape:
-        """The input's shape."""
-        return shape
-
 
 @dataclass(frozen=True, slots=True)
 class MaxPool:
-    """The largest element under a square window.
+    """The largest element in a square window.
 
     Args:
-        kernel_size: of the window, on every axis.
-        stride: of the window, on every axis.
-        padding: before and after every axis; at most half of the window, as torch wants it.
+        kernel_size: Size of the window on every axis.
+        stride: Stride of the window on every axis.
+        padding: Padding on both sides of every axis; at most half of the window, as in torch.
     """
 
     kernel_size: Int
@@ -101,11 +74,10 @@ class MaxPool:
         require_at_least(2 * self.padding, kernel_size=self.kernel_size)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape that a convolution of each channel alone with this window would give."""
+        """The shape after a depthwise convolution with this window."""
         window = (self.kernel_size,) * len(shape.spatial)
         channels = shape.channels
-        window_of_each = Conv(channels, channels, window, self.stride, self.padding, groups=channels)
-        return window_of_each.output_shape(shape)
+        return Conv(channels, channels, window, self.stride, self.padding, groups=channels).output_shape(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +90,26 @@ class GlobalPool:
 
 
 Between: TypeAlias = Norm | Activation | MaxPool | GlobalPool
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """An operation placed on an input; its costs are functions of this value.
+
+    The padding of a convolution is explicit in a layer: "same" is resolved for the input's sizes.
+    """
+
+    name: str
+    op: Conv | Add | Between
+    input: Shape
+
+    def __post_init__(self) -> None:
+        """Resolve "same" padding, and refuse an input that does not fit."""
+        if isinstance(self.op, Conv):
+            object.__setattr__(self, "op", replace(self.op, padding=self.op.explicit_padding(self.input.spatial)))
+        self.op.output_shape(self.input)
+
+    @property
+    def output(self) -> Shape:
+        """The shape of the output."""
+        return self.op.output_shape(self.input)

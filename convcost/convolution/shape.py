@@ -1,4 +1,4 @@
-"""The size of an activation, and the rule that every size obeys."""
+"""The shape of an activation, and the rule that all sizes obey."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from convcost.convolution.formula import holds, multiply
 from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from convcost.convolution.formula import Int
 
     Sizes: TypeAlias = tuple[Int, ...]
 
-__all__ = ["AXES", "Shape", "Sizes", "require_at_least"]
-
 AXES: Final = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+"""The names of the spatial axes, by their number."""
 
 
-def require_at_least(least: int, **sizes: object) -> None:
-    """Refuse a size below `least`, by name.
+def require_at_least(least: int, **sizes: Int | Fraction | Sizes) -> None:
+    """Refuse sizes below `least`, by their names.
+
+    Args:
+        least: Smallest size that is allowed.
+        sizes: Sizes, or tuples of sizes.
 
     Raises:
-        ShapeError: the first size that is too small or no whole number.
+        ShapeError: The first size that is too small or no whole number.
     """
-    for name, value in sizes.items():
-        if isinstance(value, (bool, float, str)) or value is None:
-            msg = f"{name} (={value!r}) must be a whole number; give an integer of {least} or more."
-            raise ShapeError(msg)
-        if not holds(value >= least):  # type: ignore[operator]  # an int or an int64 array
-            msg = f"{name} (={value}) must be at least {least}; give a larger number."
-            raise ShapeError(msg)
+    for name, size in sizes.items():
+        for value in size if isinstance(size, tuple) else (size,):
+            if isinstance(value, (bool, float, str)) or value is None:
+                raise ShapeError(f"{name} (={value!r}) must be a whole number; give an integer of {least} or more.")
+            if not holds(value >= least):
+                raise ShapeError(f"{name} (={value}) must be at least {least}; give a larger number.")
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of an activation: N samples, C channels, and 1 to 3 spatial sizes."""
+    """The shape of an activation: N samples, C channels, and 1 to 3 spatial sizes."""
 
     batch: Int
     channels: Int
@@ -44,15 +48,13 @@ class Shape:
     def __post_init__(self) -> None:
         """Refuse sizes below 1."""
         if len(self.spatial) not in AXES:
-            msg = f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial)."
-            raise ShapeError(msg)
-        require_at_least(1, batch=self.batch, channels=self.channels)
-        for axis, size in zip(AXES[len(self.spatial)], self.spatial, strict=True):
-            require_at_least(1, **{axis: size})
+            raise ShapeError(f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial).")
+        spatial = dict(zip(AXES[len(self.spatial)], self.spatial, strict=True))
+        require_at_least(1, batch=self.batch, channels=self.channels, **spatial)
 
     @property
     def sizes(self) -> Sizes:
-        """All sizes in order: (N, C, *spatial)."""
+        """(N, C, *spatial)."""
         return (self.batch, self.channels, *self.spatial)
 
     @property

@@ -1,4 +1,4 @@
-"""How stages make a block or a network: one tree, walked once to place layers and once to build modules."""
+"""How stages make a block or a network: a tree from which layers are placed and modules are built."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Between
     from convcost.convolution.shape import Sizes
 
-__all__ = ["Chain", "Concat", "Node", "Residual", "Scope", "Split", "Stage", "Step", "chain", "place", "stages"]
-
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -31,7 +29,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A named operation that lies between convolutions: normalisation, activation, pooling."""
+    """A named normalisation, activation or pooling."""
 
     name: str
     op: Between
@@ -39,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A part of a network with a name of its own, which stands before the names of its layers: `block1.depthwise`."""
+    """A named part of a network; the names of its layers begin with it, as in `block1.depthwise`."""
 
     name: str
     body: Node
@@ -47,7 +45,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Parts one after the other; without parts it is the identity."""
+    """Parts that run one after the other; the identity without parts."""
 
     parts: tuple[Node, ...] = ()
 
@@ -61,7 +59,7 @@ class Concat:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The input's channels are cut into pieces of these sizes, one for each part; the outputs are joined again."""
+    """Parts that each read their share of the input channels; their outputs are joined along the channels."""
 
     sizes: tuple[Int, ...]
     parts: tuple[Node, ...]
@@ -69,7 +67,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """The body's output plus the shortcut's, which is the input itself for an empty chain."""
+    """The sum of the body's and the shortcut's output; an empty chain is the identity shortcut."""
 
     name: str
     body: Node
@@ -80,35 +78,32 @@ Node: TypeAlias = Stage | Step | Scope | Chain | Concat | Split | Residual
 
 
 def chain(*parts: Node) -> Chain:
-    """Parts one after the other."""
+    """Parts that run one after the other."""
     return Chain(parts)
 
 
 def stages(node: Node) -> Iterator[Stage]:
-    """Every convolution of the tree, in the order it runs."""
+    """All convolutions of the tree, in the order they run."""
     match node:
         case Stage():
             yield node
-        case Step():
-            return
-        case Scope():
-            yield from stages(node.body)
-        case Residual():
-            yield from stages(node.body)
-            yield from stages(node.shortcut)
-        case _:
-            for part in node.parts:
+        case Scope(_, body):
+            yield from stages(body)
+        case Residual(_, body, shortcut):
+            yield from stages(Chain((body, shortcut)))
+        case Chain(parts) | Concat(parts) | Split(_, parts):
+            for part in parts:
                 yield from stages(part)
 
 
 def place(node: Node, shape: Shape) -> tuple[tuple[Layer, ...], Shape]:
-    """Put a tree on an input shape.
+    """Place a tree on an input shape.
 
     Returns:
         The layers in the order they run, and the output shape.
 
     Raises:
-        ShapeError: a stage that does not fit its input, or branches whose outputs cannot be joined.
+        ShapeError: A stage does not fit its input, or the outputs of branches cannot be joined.
     """
     match node:
         case Stage(name, op) | Step(name, op):
@@ -138,7 +133,7 @@ def place(node: Node, shape: Shape) -> tuple[tuple[Layer, ...], Shape]:
 
 
 def _equal(some: Sizes, others: Sizes) -> bool:
-    """Whether all sizes are the same; arrays, everywhere."""
+    """Whether all sizes are the same, for arrays in all elements."""
     return len(some) == len(others) and all(holds(a == b) for a, b in zip(some, others, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""A kernel beside its factors: as layers with a cost, and convolved with one image to see that they do the same."""
+"""A kernel and its factors: as layers with a cost, and convolved with one image to show that they agree."""
 
 from __future__ import annotations
 
@@ -20,23 +20,21 @@ if TYPE_CHECKING:
     from convcost.kernels.matrix import Matrix
     from convcost.kernels.separability import Separation
 
-__all__ = ["Agreement", "Candidate", "agreement", "as_layers", "column_row_weights"]
-
-MOST_PIXELS: Final = 2**22
-MOST_PRODUCTS: Final = 10**9
-"""Of the image that is convolved here: a larger one is cut, which takes seconds instead of hours."""
+MAX_PIXELS: Final = 2**22
+MAX_PRODUCTS: Final = 10**9
+"""Pixels of the image, and products of its convolution: a larger image is cut, so that it takes seconds, not hours."""
 SEED: Final = 0
 LEVELS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The kernel, or its factors, applied to every channel alone.
+    """A kernel, or its factors, applied to each channel alone.
 
     Attributes:
-        tree: its stages.
-        layers: its stages on the input.
-        cost: of them.
+        tree: Stages of the kernel or the factors.
+        layers: Stages placed on the input.
+        cost: Total cost of the layers.
     """
 
     tree: Node
@@ -46,12 +44,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What kernel and factors give for one image.
+    """The outputs of a kernel and of its factors for one image.
 
     Attributes:
-        size: (height, width) of the image, whole numbers from 0 to 255.
-        difference: the largest between both outputs, in float64.
-        largest: output of the kernel, to compare the difference with.
+        size: (height, width) of the image, which holds whole numbers from 0 to 255.
+        difference: Largest difference between both outputs, in float64.
+        largest: Largest output of the kernel, to compare the difference with.
     """
 
     size: tuple[int, int]
@@ -62,12 +60,8 @@ class Agreement:
 def as_layers(separation: Separation, spec: Spec) -> tuple[Candidate, Candidate]:
     """The kernel as a depthwise k_h×k_w layer, and its factors as depthwise k_h×1 and 1×k_w layers.
 
-    With rank r the first of the two gives r channels for each channel, and the second adds them up again. A kernel of
-    zeros has factors of zeros.
-
-    Args:
-        separation: of the kernel.
-        spec: of the input; in and out channels are equal.
+    For rank r, the first of the two layers makes r channels of each channel, and the second adds these up. A kernel of
+    zeros has factors of zeros. In and out channels of the spec are equal.
     """
     channels = spec.in_channels
     between = channels * max(1, separation.rank)
@@ -92,19 +86,13 @@ def column_row_weights(separation: Separation) -> tuple[NDArray[np.float64], NDA
 
 
 def agreement(matrix: Matrix, separation: Separation, height: int, width: int) -> Agreement:
-    """Convolve one image with the kernel, and with its factors one after the other, in float64.
+    """Convolve one image of height × width with the kernel, and with its factors one after the other, in float64.
 
-    Outside the image are zeros; as torch convolves, the kernel is not flipped.
-
-    Args:
-        matrix: the kernel.
-        separation: of the kernel.
-        height: of the image; a large image is cut.
-        width: likewise.
+    The image is padded by zeros and cut where it is large. As in torch, the kernel is not flipped.
     """
     import numpy as np
 
-    most = isqrt(min(MOST_PIXELS, MOST_PRODUCTS // (matrix.height * matrix.width)))
+    most = isqrt(min(MAX_PIXELS, MAX_PRODUCTS // (matrix.height * matrix.width)))
     size = (min(height, most), min(width, most)) if height * width > most * most else (height, width)
     image = np.random.default_rng(SEED).integers(0, LEVELS, size).astype(np.float64)
     whole = _convolved(image, matrix.array())
@@ -114,7 +102,7 @@ def agreement(matrix: Matrix, separation: Separation, height: int, width: int) -
 
 
 def _convolved(image: NDArray[np.float64], kernel: NDArray[Any]) -> NDArray[np.float64]:
-    """The output of the image's size: a sum of shifted images, one for each number of the kernel."""
+    """The output at the image's size, as a sum of shifted images, one for each number of the kernel."""
     import numpy as np
 
     (height, width), (tall, wide) = image.shape, kernel.shape

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from convcost.kernels.matrix import Matrix
 
 
-__all__ = ["Term", "column_row_terms", "exact_ranks", "readable_terms", "singular_terms", "whole_numbers"]
-
 INT64_BITS: Final = 62
 """A difference of two products stays below 2**63 when each product is below 2**62."""
 PRIME: Final = 2**31 - 1
@@ -95,18 +93,10 @@ def _swap(work: NDArray[Any], each: NDArray[np.int64], step: int, other: NDArray
     work[each, other] = kept
 
 
-def column_row_terms(
-    rows: Sequence[Sequence[int | Fraction]],
-) -> list[tuple[tuple[Fraction, ...], tuple[Fraction, ...]]]:
-    """Columns and rows whose outer products add up to the matrix, as many as its rank, exact.
+def column_row_terms(rows: Sequence[Sequence[Entry]]) -> list[tuple[tuple[Fraction, ...], tuple[Fraction, ...]]]:
+    """The exact columns and rows whose outer products add up to a matrix, as many pairs as its rank.
 
-    The columns are those of the matrix that hold a pivot, the rows those of its reduced echelon form.
-
-    Args:
-        rows: of the matrix, (height, width).
-
-    Returns:
-        (column of height numbers, row of width numbers), one pair for each unit of rank.
+    The columns are the pivot columns of the matrix, the rows are those of its reduced echelon form.
 
     >>> [[list(map(int, side)) for side in term] for term in column_row_terms([[0, 1, 0], [1, -4, 1], [0, 1, 0]])]
     [[[0, 1, 0], [1, 0, 1]], [[1, -4, 1], [0, 1, 0]]]
@@ -115,10 +105,10 @@ def column_row_terms(
     pivots: list[int] = []
     for column in range(len(rows[0])):
         top = len(pivots)
-        found = next((i for i in range(top, len(reduced)) if reduced[i][column]), None)
-        if found is None:
+        pivot = next((i for i in range(top, len(reduced)) if reduced[i][column]), None)
+        if pivot is None:
             continue
-        reduced[top], reduced[found] = reduced[found], reduced[top]
+        reduced[top], reduced[pivot] = reduced[pivot], reduced[top]
         head = reduced[top][column]
         reduced[top] = [entry / head for entry in reduced[top]]
         for i, row in enumerate(reduced):
@@ -130,25 +120,25 @@ def column_row_terms(
     return list(zip(columns, map(tuple, reduced[: len(pivots)]), strict=True))
 
 
-def whole_numbers(rows: Sequence[Sequence[int | Fraction]]) -> list[list[int]]:
-    """Each row times the least number that makes its entries whole: the rank of the matrix is the same.
+def whole_numbers(rows: Sequence[Sequence[Entry]]) -> list[list[int]]:
+    """Each row times the smallest number that makes its entries whole, which keeps the rank.
 
     >>> whole_numbers([[Fraction(1, 2), Fraction(1, 3)], [2, 4]])
     [[3, 2], [2, 4]]
     """
     scales = [lcm(*(Fraction(entry).denominator for entry in row)) for row in rows]
-    return [[int(entry * scale) for entry in row] for row, scale in zip(rows, scales, strict=True)]
+    return [[int(Fraction(entry) * scale) for entry in row] for row, scale in zip(rows, scales, strict=True)]
 
 
 READABLE_DENOMINATOR: Final = 4096
-"""Entries of a floating point kernel that are fractions up to this denominator get the factors of the fractions."""
-MOST_EXACT_SIDE: Final = 15
-"""Beyond this side the exact factors of a rank above 1 have too many digits to be read; the singular vectors serve."""
+"""A floating point kernel whose entries are fractions up to this denominator gets the factors of these fractions."""
+MAX_EXACT_SIDE: Final = 15
+"""Above this side, exact factors of a rank above 1 have too many digits to read; singular vectors are given instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """scale × column × row: whole numbers without a common divisor where the kernel is exact, else scale 1."""
+    """scale × column × row: whole numbers without a common divisor if the kernel is exact, else a scale of 1."""
 
     scale: Entry
     column: tuple[Entry, ...]
@@ -156,48 +146,47 @@ class Term:
 
     @property
     def scaled_row(self) -> tuple[Entry, ...]:
-        """The row with the scale multiplied in."""
+        """The row times the scale."""
         return tuple(self.scale * entry for entry in self.row)
 
     def text(self, *, short: bool) -> str:
-        """As in `1/16 · [1 2 1]ᵀ · [1 2 1]`.
-
-        Args:
-            short: four digits of a float; else all that it takes to have it again.
-        """
+        """The product as text, such as `1/16 · [1 2 1]ᵀ · [1 2 1]`; floats have four digits if `short`, else all."""
         front = "" if self.scale == 1 else f"{_text(self.scale, short=short)} · "
         column, row = (" ".join(_text(one, short=short) for one in side) for side in (self.column, self.row))
         return f"{front}[{column}]ᵀ · [{row}]"
 
 
 def readable_terms(matrix: Matrix, rank: int) -> list[Term]:
-    """Terms of whole numbers and a scale; none where the entries are no simple fractions."""
+    """Terms of whole numbers with a scale; none if the entries are no simple fractions."""
     rows = matrix.entries if matrix.exact else _fractions(matrix)
-    if not rows or (rank > 1 and max(matrix.height, matrix.width) > MOST_EXACT_SIDE):
+    if not rows or (rank > 1 and max(matrix.height, matrix.width) > MAX_EXACT_SIDE):
         return []
-    terms = column_row_terms(rows)  # type: ignore[arg-type]  # exact: no floats
+    terms = column_row_terms(rows)
     return [_readable(*term) for term in terms] if len(terms) == rank else []
 
 
 def _fractions(matrix: Matrix) -> tuple[tuple[Fraction, ...], ...] | None:
-    """The simple fractions that the entries are, up to a few roundings; None where one is none."""
-    limit = min(READABLE_DENOMINATOR, int(matrix.eps**-0.5 / 8))  # so that few numbers are one by chance
-    if max(matrix.height, matrix.width) > MOST_EXACT_SIDE:
+    """The entries as simple fractions, up to a few roundings; None if one is no simple fraction."""
+    limit = min(READABLE_DENOMINATOR, int(matrix.eps**-0.5 / 8))  # few other numbers are that close to a fraction
+    if max(matrix.height, matrix.width) > MAX_EXACT_SIDE:
         return None
     rows = tuple(tuple(_simple(Fraction(entry), limit) for entry in row) for row in matrix.entries)
-    near = [float(entry) for row in rows for entry in row]
-    given = [float(entry) for row in matrix.entries for entry in row]
+    pairs = (
+        (float(a), float(b))
+        for given, near in zip(matrix.entries, rows, strict=True)
+        for a, b in zip(given, near, strict=True)
+    )
     few = 4 * max(matrix.eps, DOUBLE_EPS)
-    return rows if all(abs(a - b) <= few * abs(a) for a, b in zip(given, near, strict=True)) else None
+    return rows if all(abs(a - b) <= few * abs(a) for a, b in pairs) else None
 
 
 def _simple(entry: Fraction, limit: int) -> Fraction:
-    """The entry where it is a simple fraction itself, as 3/16 is; else the nearest of this denominator or less."""
+    """The entry itself if it is a simple fraction such as 3/16, else the nearest with a limited denominator."""
     return entry if entry.denominator <= READABLE_DENOMINATOR else entry.limit_denominator(limit)
 
 
 def _readable(column: Sequence[Fraction], row: Sequence[Fraction]) -> Term:
-    """The same product as whole numbers without a common divisor, as few of them negative as can be."""
+    """The same product as whole numbers without a common divisor, as few of them negative as possible."""
     column_scale, columns = _primitive(column)
     row_scale, rows = _primitive(row)
     scale = column_scale * row_scale
@@ -207,20 +196,20 @@ def _readable(column: Sequence[Fraction], row: Sequence[Fraction]) -> Term:
 
 
 def _flips(column: Sequence[Entry], row: Sequence[Entry]) -> bool:
-    """Whether both signs should change: fewer negative numbers, or on a tie a column that begins positive."""
+    """Whether to change both signs: for fewer negative numbers, or on a tie for a column that begins positive."""
     entries = [*column, *row]
     negative, positive = sum(entry < 0 for entry in entries), sum(entry > 0 for entry in entries)
     return negative > positive or (negative == positive and next(entry for entry in column if entry) < 0)
 
 
 def _primitive(line: Sequence[Fraction]) -> tuple[Fraction, list[int]]:
-    """A positive scale and whole numbers without a common divisor."""
+    """A line as a positive scale times whole numbers without a common divisor."""
     scale = Fraction(gcd(*(entry.numerator for entry in line)), lcm(*(entry.denominator for entry in line)))
     return scale, [int(entry / scale) for entry in line]
 
 
 def singular_terms(array: NDArray[np.float64], rank: int) -> list[Term]:
-    """The first singular vectors, the singular value shared between both."""
+    """The first pairs of singular vectors, each times the root of its singular value."""
     import numpy as np
 
     left, values, right = np.linalg.svd(array, full_matrices=False)
@@ -234,7 +223,7 @@ def singular_terms(array: NDArray[np.float64], rank: int) -> list[Term]:
 
 
 def _without_dust(side: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Numbers below the rounding of the largest are zeros of the kernel."""
+    """The side with zeros for numbers below the rounding error of its largest."""
     import numpy as np
 
     return np.where(np.abs(side) < DOUBLE_EPS * np.abs(side).max(), 0.0, side)

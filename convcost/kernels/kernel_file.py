@@ -1,4 +1,4 @@
-"""Kernels from where the user points: a file (CSV or .npy), a named kernel, or typed numbers."""
+"""Kernels as users name them: a file (CSV or .npy), a named kernel, or typed numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.kernels.matrix import MOST_SIDE, Matrix, matrix_of, require_two_axes
+from convcost.kernels.matrix import MAX_SIDE, Matrix, matrix_of, require_two_axes
 from convcost.kernels.named import KERNELS, named_kernel, unknown_kernel
 from convcost.kernels.text import parse_matrix, parse_table
 from convcost.text.errors import ConvcostError
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["find_kernel", "read_matrix"]
-
-MOST_BYTES: Final = 2**20
-"""Of a file: 127 × 127 numbers of 60 characters."""
+MAX_BYTES: Final = 2**20
+"""Size of a file: 127 × 127 numbers of 60 characters."""
 NPY: Final = b"\x93NUMPY"
 PICKLE: Final = b"\x80"
 """The first byte of every pickle since protocol 2."""
@@ -30,14 +28,14 @@ SUFFIXES: Final = (".csv", ".tsv", ".txt", ".npy", *PICKLE_SUFFIXES)
 
 
 def find_kernel(text: str, parameters: Mapping[str, float | None] | None = None) -> Matrix:
-    """The kernel that a user named: `sobel`, `kernel.csv`, `kernel.npy` or `1 0 -1; 2 0 -2; 1 0 -1`.
+    """The kernel behind a text: `sobel`, `kernel.csv`, `kernel.npy` or `1 0 -1; 2 0 -2; 1 0 -1`.
 
     Args:
-        text: what the user typed.
-        parameters: size, sigma, theta, wavelength and gamma of named kernels that have them; None: not given.
+        text: Name, path or numbers.
+        parameters: Size, sigma, theta, wavelength and gamma of named kernels; None for the default.
 
     Raises:
-        ConvcostError: no such name, a file that is no matrix, or numbers that are no kernel.
+        ConvcostError: The name is unknown, the file holds no matrix, or the numbers are no kernel.
     """
     used = {name: value for name, value in (parameters or {}).items() if value is not None}
     word = text.strip()
@@ -58,22 +56,22 @@ def find_kernel(text: str, parameters: Mapping[str, float | None] | None = None)
 
 
 def _is_file(word: str) -> bool:
-    with suppress(OSError, ValueError):  # too long for a path, or of characters that none has
+    with suppress(OSError, ValueError):  # a text that cannot be a path
         return Path(word).is_file()
     return False
 
 
 def read_matrix(path: Path) -> Matrix:
-    """The matrix in a CSV or `.npy` file, or in a pipe. A pickle is refused before it is opened as one.
+    """The matrix in a CSV or `.npy` file, or in a pipe. A pickle is refused without being loaded.
 
     Raises:
-        ConvcostError: a file that is not there, cannot be read, is a pickle, or holds no kernel.
+        ConvcostError: The file cannot be read, is a pickle, or holds no kernel.
     """
     if path.suffix.lower() in PICKLE_SUFFIXES:
         raise _pickle(path)
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)  # once: a pipe has nothing more to give
+            data = file.read(MAX_BYTES + 1)  # once, as a pipe allows
     except OSError as error:
         msg = f"file (={path}) must be a CSV or .npy file that can be read: {error.strerror}; check the path."
         raise ConvcostError(msg) from error
@@ -83,40 +81,35 @@ def read_matrix(path: Path) -> Matrix:
     try:
         return parse_table(held, path.name) if isinstance(held, str) else matrix_of(held, path.name)
     except ConvcostError as error:
-        msg = f"{path}: {error}"
-        raise ConvcostError(msg) from error
+        raise ConvcostError(f"{path}: {error}") from error
 
 
 def _text_of(data: bytes, path: Path) -> str:
     if path.suffix.lower() == ".npy":
-        msg = f"file (={path}) must begin as NumPy's .npy files do; save it with numpy.save."
-        raise ConvcostError(msg)
-    if len(data) > MOST_BYTES:
-        msg = f"file (={path}) must be at most {MOST_BYTES} bytes of numbers; cut the kernel out."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"file (={path}) must begin as NumPy's .npy files do; save it with numpy.save.")
+    if len(data) > MAX_BYTES:
+        raise ConvcostError(f"file (={path}) must be at most {MAX_BYTES} bytes of numbers; cut the kernel out.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        msg = f"file (={path}) must be text in UTF-8 or a .npy file; save it as one of them."
-        raise ConvcostError(msg) from error
+        raise ConvcostError(f"file (={path}) must be text in UTF-8 or a .npy file; save it as one of them.") from error
 
 
 def _array_of(data: bytes, path: Path) -> NDArray[Any]:
-    """The array behind a head whose promises are checked before anything of their size is made."""
+    """The array in a `.npy` file, whose header is checked before memory is allocated for it."""
     import numpy as np
 
     file = BytesIO(data)
     try:
-        version = np.lib.format.read_magic(file)
-        read_head = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, by_columns, dtype = read_head(file)
-    except Exception as error:  # NumPy raises of every kind for a damaged head
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, by_columns, dtype = readers[np.lib.format.read_magic(file)](file)
+    except Exception as error:  # NumPy raises many kinds for a damaged header
         raise _damaged(path, error) from error
     if dtype.hasobject:
         raise _pickle(path)
     require_two_axes(str(path), shape)
-    if max(shape) > MOST_SIDE:
-        msg = f"{path}: the matrix (={shape[0]}x{shape[1]}) must be at most {MOST_SIDE} on a side; cut the kernel out."
+    if max(shape) > MAX_SIDE:
+        msg = f"{path}: the matrix (={shape[0]}x{shape[1]}) must be at most {MAX_SIDE} on a side; cut the kernel out."
         raise ConvcostError(msg)
     try:
         return np.ndarray(shape, dtype, data, file.tell(), order="F" if by_columns else "C")

@@ -1,6 +1,7 @@
-"""Kernels with a name, each with its source. As torch convolves (no flip), a positive response is a rise to the right.
+"""Named kernels, each with its source.
 
-Where the textbook gives integers or fractions, the entries are exact.
+Entries are exact where the source gives integers or fractions. Kernels are not flipped, as in torch: a derivative is
+positive where the image rises to the right.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from fractions import Fraction
 from math import ceil, comb, cos, exp, isfinite, pi, radians, sin, sqrt
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from convcost.kernels.matrix import DOUBLE_EPS, MOST_SIDE, Matrix
+from convcost.kernels.matrix import DOUBLE_EPS, MAX_SIDE, Matrix
 from convcost.kernels.text import parse_matrix
 from convcost.text.errors import ConvcostError, did_you_mean
 
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 
     from convcost.kernels.matrix import Entry
 
-__all__ = ["KERNELS", "NamedKernel", "named_kernel", "unknown_kernel"]
-
 Rows: TypeAlias = "Sequence[Sequence[Entry]]"
+
+MIN_SIZE: Final = 2
+MIN_SIGMA: Final = 0.05
+"""A narrower gaussian has one entry that is not negligible."""
+NEGLIGIBLE: Final = 1e-99
+"""Entries below 1e-100 are refused, so smaller ones become 0: they are far below the rounding of all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,41 +34,38 @@ class NamedKernel:
     """A kernel of the collection.
 
     Attributes:
-        name: as the user types it.
-        source: where it comes from.
-        make: gives the rows from the parameters.
-        defaults: its own parameters; None where the default follows from the others.
+        name: Name on the command line.
+        summary: Description in one line.
+        source: Paper or book that defines it.
+        make: Function that makes the rows from the parameters.
+        defaults: Parameters with their defaults; None for a default that follows from the others.
     """
 
     name: str
+    summary: str
     source: str
     make: Callable[..., Rows]
     defaults: Mapping[str, float | None]
 
     @property
-    def summary(self) -> str:
-        """One line that says what the kernel is."""
-        return (self.make.__doc__ or "").partition("\n")[0]
-
-    @property
     def parameters(self) -> str:
-        """Its own parameters with their defaults, such as `size=3`."""
+        """The parameters with their defaults, such as `size=3`."""
         return " ".join(name if value is None else f"{name}={value:g}" for name, value in self.defaults.items())
 
 
 KERNELS: Final[dict[str, NamedKernel]] = {}
-"""Every named kernel."""
+"""All named kernels, by name."""
 
 
 def named_kernel(name: str, **given: float) -> Matrix:
     """The kernel of this name.
 
     Args:
-        name: such as `sobel`; case does not matter.
-        **given: size (pixels), sigma (pixels), theta (degrees), wavelength (pixels), gamma, of kernels that have them.
+        name: Name such as `sobel`, in upper or lower case.
+        **given: Size (pixels), sigma (pixels), theta (degrees), wavelength (pixels) or gamma.
 
     Raises:
-        ConvcostError: no such kernel, a parameter that it does not have, or a value outside its range.
+        ConvcostError: The kernel is unknown, lacks a parameter, or a value is outside its range.
 
     >>> named_kernel("sobel").entries
     ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))
@@ -83,39 +85,32 @@ def named_kernel(name: str, **given: float) -> Matrix:
 
 
 def unknown_kernel(name: str) -> ConvcostError:
-    """The error for a name that is not in the collection, with the nearest one."""
+    """The error for an unknown name, with the nearest known one."""
     hint = did_you_mean(name.lower(), KERNELS, f"known: {', '.join(KERNELS)}; or numbers, as '1 0 -1; 2 0 -2'.")
     return ConvcostError(f"kernel (={name}) must be a named kernel, a file or a matrix; {hint}")
 
 
 def _require(name: str, value: float) -> None:
-    if name == "size" and (not isinstance(value, int) or not 2 <= value <= MOST_SIDE):  # noqa: PLR2004 - above 1x1
-        msg = f"size (={value}) must be a whole number from 2 to {MOST_SIDE}; 3 is a usual one."
-        raise ConvcostError(msg)
+    if name == "size" and (not isinstance(value, int) or not MIN_SIZE <= value <= MAX_SIDE):
+        raise ConvcostError(f"size (={value}) must be a whole number from {MIN_SIZE} to {MAX_SIDE}; 3 is a usual one.")
     low = float("-inf") if name == "theta" else 0.0
     if not isfinite(value) or value <= low:
         rule = "a finite number of degrees" if name == "theta" else "a finite number above 0"
-        msg = f"{name} (={value}) must be {rule}; leave it out for the default."
-        raise ConvcostError(msg)
-    if name == "sigma" and not 0.05 <= value <= MOST_SIDE:  # noqa: PLR2004 - narrower, all but one entry vanish
-        msg = f"sigma (={value}) must be from 0.05 to {MOST_SIDE} pixels; 1 is a usual one."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{name} (={value}) must be {rule}; leave it out for the default.")
+    if name == "sigma" and not MIN_SIGMA <= value <= MAX_SIDE:
+        raise ConvcostError(f"sigma (={value}) must be from {MIN_SIGMA} to {MAX_SIDE} pixels; 1 is a usual one.")
 
 
 def _register(name: str, source: str, **defaults: float | None) -> Callable[[Callable[..., Rows]], Callable[..., Rows]]:
     def register(make: Callable[..., Rows]) -> Callable[..., Rows]:
-        KERNELS[name] = NamedKernel(name, source, make, defaults)
+        KERNELS[name] = NamedKernel(name, make.__doc__ or "", source, make, defaults)
         return make
 
     return register
 
 
 def _fixed(name: str, text: str, summary: str, source: str) -> None:
-    def make() -> Rows:
-        return parse_matrix(text).entries
-
-    make.__doc__ = summary
-    KERNELS[name] = NamedKernel(name, source, make, {})
+    KERNELS[name] = NamedKernel(name, summary, source, lambda: parse_matrix(text).entries, {})
 
 
 _SOBEL = "Sobel, Feldman 1968, A 3x3 Isotropic Gradient Operator for Image Processing"
@@ -196,23 +191,18 @@ def _frei_chen() -> Rows:
 
 
 def _offsets(size: int) -> list[float]:
-    """Pixel centres around the middle of the kernel."""
+    """The positions of the pixels, from the middle of the kernel."""
     return [i - (size - 1) / 2 for i in range(size)]
 
 
 def _span(sigma: float) -> int:
-    """The odd size that reaches 3 sigma to each side.
-
-    Raises:
-        ConvcostError: a size above the largest.
-    """
+    """The odd size that reaches 3 sigma to each side."""
     size = 2 * ceil(3 * sigma) + 1
-    if size > MOST_SIDE:
-        msg = f"sigma (={sigma:g}) must leave room for 3 sigma to each side, {size} of {MOST_SIDE} pixels; give --size."
+    if size > MAX_SIDE:
+        msg = f"sigma (={sigma:g}) must leave room for 3 sigma to each side, {size} of {MAX_SIDE} pixels; give --size."
         raise ConvcostError(msg)
     return size
 
 
 def _normal(value: float) -> float:
-    """The value, or 0 where it is far below the rounding of every other entry."""
-    return value if abs(value) > 1e-99 else 0.0  # noqa: PLR2004 - entries below 1e-100 are refused
+    return value if abs(value) > NEGLIGIBLE else 0.0

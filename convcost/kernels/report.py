@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "KernelReport", "WeightsReport"]
 
 SCHEMA: Final = "convcost.kernel/1"
-MOST_RANKS: Final = 8
+MAX_RANKS: Final = 8
 """Lines and singular values beyond this are not printed; JSON and CSV have them."""
 
 
@@ -79,7 +79,7 @@ def _paragraph(row: KernelRow) -> list[str]:
     how = "exact" if found.exact else f"singular values up to {found.tolerance:.1e} of the largest count as 0"
     least = found.pays_up_to_rank + 1
     last = max(1, found.rank)
-    ranks = [_rank_line(found, rank) for rank in range(1, last + 1) if rank <= min(least, MOST_RANKS) or rank == last]
+    ranks = [_rank_line(found, rank) for rank in range(1, last + 1) if rank <= min(least, MAX_RANKS) or rank == last]
     stops = f"{products_after(least, *row.size)} products against {found.products_before}"
     return [
         f"{found.name}: rank {found.rank} ({how}), spatially {kind}",
@@ -99,8 +99,8 @@ def _rank_line(found: Separation, rank: int) -> str:
 
 def _few(values: Sequence[float]) -> str:
     """The first of many numbers, and how many there are."""
-    shown = " ".join(f"{value:.6g}" for value in values[:MOST_RANKS])
-    return shown if len(values) <= MOST_RANKS else f"{shown} ... ({len(values)} of them)"
+    shown = " ".join(f"{value:.6g}" for value in values[:MAX_RANKS])
+    return shown if len(values) <= MAX_RANKS else f"{shown} ... ({len(values)} of them)"
 
 
 def _seen(row: KernelRow) -> str:

@@ -1,4 +1,4 @@
-"""One kernel, or one convolution of a network: its rank and factors, and what they would save. Plain values."""
+"""One kernel, or one convolution of a network: its rank, its factors, and their savings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BINS", "ENERGY", "KernelRow", "KernelTiming", "LayerRow", "Spectrum", "listed", "pair_rank"]
 
+
 ENERGY: Final = 0.99
-"""The share of a layer's energy that the pair keeps."""
+"""Share of a layer's energy that its pair of convolutions keeps."""
 BINS: Final = 10
 
 
 def pair_rank(energies: list[float], total: float) -> int:
-    """The least number of leading energies that hold the wanted share of the total; 0 for a layer of zeros.
+    """The smallest number of leading energies that hold the share `ENERGY` of the total; 0 for a layer of zeros.
 
     >>> pair_rank([90.0, 9.5, 0.5], 100.0)
     2
@@ -41,19 +42,19 @@ def pair_rank(energies: list[float], total: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """What the singular values say of a convolution.
+    """The singular values of a convolution's kernels.
 
     Attributes:
-        kernels: k_h×k_w matrices.
-        zero_kernels: those that are zeros.
-        rank1_kernels: those of rank 1 within the tolerance.
-        tolerance: singular values up to this share of a kernel's largest count as 0.
-        energy_q25: share of a kernel's energy in its first 1, 2, ... singular values: lower quartile; empty for zeros.
-        energy_median: likewise, median.
-        energy_q75: likewise, upper quartile.
-        histogram: kernels by the share in the first one, in 10 bins from 0 to 1.
-        pair_rank: channels in each group of the pair that keeps 99 % of the layer's energy.
-        pair_full_rank: channels that keep all of it.
+        kernels: Number of k_h×k_w matrices.
+        zero_kernels: Number of kernels that are all zeros.
+        rank1_kernels: Number of kernels of rank 1 within the tolerance.
+        tolerance: Share of a kernel's largest singular value up to which others count as 0.
+        energy_q25: Lower quartile of the energy share in the first 1, 2, ... singular values; empty for zeros.
+        energy_median: Median of the same shares.
+        energy_q75: Upper quartile of the same shares.
+        histogram: Kernels by the energy share of their first singular value, in 10 bins from 0 to 1.
+        pair_rank: Channels in each group of the pair that keeps 99 % of the layer's energy.
+        pair_full_rank: Channels in each group of the pair that keeps all of it.
     """
 
     kernels: int
@@ -93,11 +94,11 @@ class LayerRow:
     """One convolution of a network.
 
     Attributes:
-        name: path of the module.
-        op: class of the module; None in a file of weights, which tells neither groups nor stride.
-        conv: the convolution, without bias.
-        spectrum: of its weight; None before it was looked at.
-        shares_weight: whether its weight is that of a row before, so that totals leave it out.
+        name: Path of the module.
+        op: Class of the module; None in a file of weights, which has neither groups nor stride.
+        conv: Convolution without bias.
+        spectrum: Singular values of the weight; None until it was decomposed.
+        shares_weight: Whether an earlier row has the same weight, so that totals leave this one out.
     """
 
     name: str
@@ -133,7 +134,7 @@ class LayerRow:
 
     @property
     def pair(self) -> tuple[Conv, Conv] | None:
-        """The k_h×1 and the 1×k_w convolution; with the layer's groups, so that each is a pair of its own."""
+        """The k_h×1 and the 1×k_w convolution, with the layer's groups."""
         if self.spectrum is None:
             return None
         (tall, wide), groups = self.conv.kernel_size, self.conv.groups
@@ -153,11 +154,11 @@ class LayerRow:
 
     @property
     def macs_ratio(self) -> float | None:
-        """MACs of the layer ÷ of the pair.
+        """MACs of the layer ÷ MACs of the pair.
 
-        A weight is used once an output pixel. Between the two lies an activation with the output's height and the
-        input's width, so that the column is used as often as the horizontal stride says; of a transposed convolution,
-        whose weights are used once an input pixel, it is the row and the vertical stride.
+        Each weight is used once per output pixel. The activation between the two convolutions has the output's height
+        and the input's width, so the column's weights are used once more for each step of the horizontal stride. In a
+        transposed convolution, weights are used once per input pixel, and the row's depend on the vertical stride.
         """
         if self.pair is None:
             return None
@@ -174,14 +175,14 @@ def listed(entries: Sequence[Any] | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class KernelTiming:
-    """Kernel and factors as real layers on one device.
+    """The times of a kernel and of its factors as layers on one device.
 
     Attributes:
-        conditions: of both.
-        kernel: the k_h×k_w layer; None when not timed.
-        factors: the two layers; None when not timed. Its speed-up is over the kernel.
-        difference: the largest between both outputs, in the layers' dtype; None when not timed.
-        refused: why it was not timed; else None.
+        conditions: Conditions of both timings.
+        kernel: Timing of the k_h×k_w layer; None if not timed.
+        factors: Timing of the two layers, with its speed-up over the kernel; None if not timed.
+        difference: Largest difference between both outputs, in the layers' dtype; None if not timed.
+        refused: Reason why nothing was timed; None if timed.
     """
 
     conditions: Conditions
@@ -196,12 +197,12 @@ class KernelRow:
     """One kernel.
 
     Attributes:
-        matrix: the kernel.
-        separation: its rank and factors.
-        kernel: as a layer.
-        factors: as two layers.
-        agreement: of both on one image.
-        timing: of both; None when not asked for.
+        matrix: Entries of the kernel.
+        separation: Rank and factors of the kernel.
+        kernel: Kernel as a layer.
+        factors: Factors as two layers.
+        agreement: Difference of both outputs for one image.
+        timing: Times of both; None if not requested.
     """
 
     matrix: Matrix
@@ -248,10 +249,10 @@ class KernelRow:
 
     @property
     def warning(self) -> str | None:
-        """What to know before trusting the times."""
+        """Reasons not to trust the times; None without any."""
         if self.timing is None:
             return None
-        said = [self.timing.refused] if self.timing.refused else []
-        for what, timing in (("kernel", self.timing.kernel), ("factors", self.timing.factors)):
-            said += [f"{what}: {text}" for text in (() if timing is None else timing.warnings)]
-        return "; ".join(said) or None
+        reasons = [self.timing.refused] if self.timing.refused else []
+        for name, timing in (("kernel", self.timing.kernel), ("factors", self.timing.factors)):
+            reasons += [f"{name}: {text}" for text in (() if timing is None else timing.warnings)]
+        return "; ".join(reasons) or None

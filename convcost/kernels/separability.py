@@ -1,7 +1,7 @@
-"""Whether a kernel is spatially separable: rank, factors, and what a product of factors would save.
+"""Whether a kernel is spatially separable: its rank, its factors, and their savings.
 
 A k_h × k_w kernel is a column times a row exactly when its matrix has rank 1; rank r takes r columns and r rows, which
-cost r·(k_h + k_w) products a pixel for k_h·k_w. The error of the best approximation by r of them comes from the
+cost r·(k_h + k_w) products per pixel instead of k_h·k_w. The error of the best approximation of rank r comes from the
 singular values (Eckart, Young 1936, The Approximation of One Matrix by Another of Lower Rank).
 """
 
@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from convcost.kernels.factors import Term
     from convcost.kernels.matrix import Entry
 
-__all__ = ["Factors", "Separation", "best_factors", "products_after", "rank_tolerance", "separate_matrix"]
-
 ROUNDINGS: Final = 16
-"""Times max(k_h, k_w)·eps, NumPy's own rule for `matrix_rank`: room for entries a few roundings off (exp, a mean)."""
-MOST_TERMS: Final = 5
-MOST_NUMBERS: Final = 15
-"""More terms, or more numbers on a side, are not printed; JSON and CSV have them."""
+"""Factor on NumPy's tolerance for `matrix_rank`, max(k_h, k_w)·eps, for entries that are a few roundings off."""
+MAX_TERMS: Final = 5
+MAX_NUMBERS: Final = 15
+"""Factors with more terms, or more numbers on a side, are not printed; JSON and CSV have them."""
 COARSE_EPS: Final = 1e-6
-"""Numbers coarser than this are those of half precision and less."""
-INT64_LARGEST: Final = 2**63 - 1
+"""Half precision and less have a larger spacing than this."""
+INT64_MAX: Final = 2**63 - 1
 
 
 class Factors(NamedTuple):
@@ -46,18 +44,18 @@ class Factors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Separation:
-    """What there is to know about one kernel.
+    """Rank, factors and errors of one kernel.
 
     Attributes:
-        name: of the kernel.
-        height: k_h.
-        width: k_w.
-        rank: the least number of column × row products that make the kernel.
-        tolerance: the singular values up to this share of the largest count as 0; 0 where the rank is exact.
-        exact: whether the rank was decided by elimination, not by singular values.
-        terms: `rank` products whose sum is the kernel.
-        singular_values: min(k_h, k_w) of them, falling.
-        errors: of the best approximation of rank 1, 2, ... min(k_h, k_w): Frobenius norm, relative to the kernel's.
+        name: Name of the kernel.
+        height: Rows of the kernel, k_h.
+        width: Columns of the kernel, k_w.
+        rank: Smallest number of column × row products that make the kernel.
+        tolerance: Share of the largest singular value up to which others count as 0; 0 for an exact rank.
+        exact: Whether the rank comes from elimination, not from singular values.
+        terms: Products, `rank` of them, whose sum is the kernel.
+        singular_values: All min(k_h, k_w) singular values, largest first.
+        errors: Relative Frobenius error of the best approximation of rank 1, 2, ... min(k_h, k_w).
     """
 
     name: str
@@ -72,19 +70,19 @@ class Separation:
 
     @property
     def separable(self) -> bool:
-        """Whether one column times one row is the kernel. A kernel of zeros is."""
+        """Whether one column times one row is the kernel, as for a kernel of zeros."""
         return self.rank <= 1
 
     @property
     def column(self) -> list[Any] | None:
-        """The column of a separable kernel: ints where they exist; None for any other kernel."""
+        """The column of a separable kernel, of ints if possible; None for any other kernel."""
         if not self.separable:
             return None
         return [_plain(entry) for entry in self.terms[0].column] if self.terms else [0] * self.height
 
     @property
     def row(self) -> list[Any] | None:
-        """The row of a separable kernel, so that column × row is the kernel; None for any other."""
+        """The row of a separable kernel, which is column × row; None for any other kernel."""
         if not self.separable:
             return None
         return [_plain(entry) for entry in self.terms[0].scaled_row] if self.terms else [0] * self.width
@@ -96,17 +94,17 @@ class Separation:
 
     @property
     def products_before(self) -> int:
-        """Products a pixel of the kernel: k_h·k_w."""
+        """Products per pixel of the kernel: k_h·k_w."""
         return self.height * self.width
 
     @property
     def products_after(self) -> int:
-        """Products a pixel of the factors: rank·(k_h + k_w)."""
+        """Products per pixel of the factors: rank·(k_h + k_w)."""
         return products_after(self.rank, self.height, self.width)
 
     @property
     def pays_up_to_rank(self) -> int:
-        """The largest rank whose factors take fewer products than the kernel; from the next on it stops paying."""
+        """The largest rank whose factors take fewer products than the kernel."""
         return (self.products_before - 1) // (self.height + self.width)
 
     @property
@@ -116,8 +114,8 @@ class Separation:
 
     @property
     def short_factors(self) -> str:
-        """The same for a line of a terminal: few digits, and of many numbers only how many there are."""
-        if len(self.terms) > MOST_TERMS or max(self.height, self.width) > MOST_NUMBERS:
+        """The terms on one line of a terminal: few digits, or only the number of terms if they are long."""
+        if len(self.terms) > MAX_TERMS or max(self.height, self.width) > MAX_NUMBERS:
             return f"{number_of('column', len(self.terms))} times rows, of {self.height} and {self.width} numbers"
         return " + ".join(term.text(short=True) for term in self.terms) or "0"
 
@@ -144,26 +142,22 @@ class Separation:
 
 
 def products_after(rank: int, height: int, width: int) -> int:
-    """Products a pixel of `rank` columns and rows."""
+    """Products per pixel of `rank` columns and rows."""
     return rank * (height + width)
 
 
 def rank_tolerance(height: int, width: int, eps: float) -> float:
     """The share of the largest singular value up to which another counts as 0.
 
-    Numbers of half precision and less are stored, not computed with: each is one rounding off, which moves a singular
-    value by at most eps / 2 times the Frobenius norm (Weyl 1912), and that is at most √min(k_h, k_w) times the largest.
-
-    Args:
-        height: k_h.
-        width: k_w.
-        eps: the spacing of the entries' floating point numbers next to 1.
+    Entries of half precision and less are taken as rounded once, not as results of a computation. One rounding moves a
+    singular value by at most eps / 2 times the Frobenius norm (Weyl 1912), which is at most √min(k_h, k_w) times the
+    largest. `eps` is the spacing of the entries' floating point numbers next to 1.
     """
     return ROUNDINGS * max(height, width) * eps if eps < COARSE_EPS else sqrt(min(height, width)) * eps / 2
 
 
 def best_factors(kernel: object) -> Factors:
-    """The column and the row that come closest to a kernel: what `convcost.separate` gives."""
+    """The column and the row whose product is closest to a kernel."""
     import numpy as np
 
     matrix = matrix_of(kernel)
@@ -182,12 +176,13 @@ def best_factors(kernel: object) -> Factors:
 def separate_matrix(matrix: Matrix, tolerance: float | None = None) -> Separation:
     """Rank, factors and errors of one kernel.
 
-    Integers, fractions and short decimals are decided exactly, by elimination; floats by their singular values.
+    The rank of integers, fractions and short decimals is exact, by elimination; that of floats comes from their
+    singular values.
 
     Args:
-        matrix: the kernel.
-        tolerance: the share of the largest singular value up to which another counts as 0: `rank_tolerance` of the
-            entries' precision by default. Where it is given, only integers are decided exactly.
+        matrix: Kernel to separate.
+        tolerance: Share of the largest singular value up to which another counts as 0; `rank_tolerance` of the entries'
+            precision by default. If given, only the rank of integers is exact.
     """
     import numpy as np
 
@@ -196,7 +191,7 @@ def separate_matrix(matrix: Matrix, tolerance: float | None = None) -> Separatio
     exact = matrix.exact if tolerance is None else matrix.whole
     if exact:
         share = 0.0
-        rank = int(exact_ranks([whole_numbers(matrix.entries)])[0])  # type: ignore[arg-type]  # exact: no floats
+        rank = int(exact_ranks([whole_numbers(matrix.entries)])[0])
         values[rank:] = 0.0
     else:
         share = rank_tolerance(matrix.height, matrix.width, matrix.eps) if tolerance is None else tolerance
@@ -229,10 +224,10 @@ def _errors(values: NDArray[Any]) -> tuple[float, ...]:
 def _numbers(entries: Sequence[Any]) -> NDArray[Any]:
     import numpy as np
 
-    whole = all(isinstance(entry, int) and abs(entry) <= INT64_LARGEST for entry in entries)
+    whole = all(isinstance(entry, int) and abs(entry) <= INT64_MAX for entry in entries)
     return np.array(entries, np.int64 if whole else np.float64)
 
 
 def _plain(entry: Entry) -> int | float:
-    """A fraction as the nearest float; a number as it is."""
+    """A fraction as the nearest float; other numbers unchanged."""
     return float(entry) if isinstance(entry, Fraction) else entry

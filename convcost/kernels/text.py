@@ -1,4 +1,4 @@
-"""A kernel from text: typed numbers, where ; ends a row, or the text of a file, where a line is a row."""
+"""Kernels as text: typed numbers, with `;` between rows, or the text of a file, with a row on each line."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ from convcost.text.errors import ConvcostError, as_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["parse_matrix", "parse_table"]
-
 EXACT_DIGITS: Final = 12
-"""A decimal with more significant digits was printed from a float64 and is taken as one."""
+"""A decimal with more significant digits is taken as a printed float64."""
 SEPARATORS: Final = (";", ",", "\t")
 _NUMBER = re.compile(r"[+-]?(?:(\d{1,400})/(\d{1,400})|(?:\d{1,400}\.?\d{0,400}|\.\d{1,400})(?:[eE][+-]?\d{1,3})?)")
 _BETWEEN_BRACKETS = re.compile(r"\]\s*[,;]?\s*\[")
 
 
 def parse_matrix(text: str) -> Matrix:
-    """A typed matrix: rows separated by `;` or new lines, numbers by spaces or commas, brackets around or not.
+    """A typed matrix, such as `1 0 -1; 2 0 -2; 1 0 -1` or `[[1, 2], [3, 4]]`.
 
-    Integers, fractions (1/16) and decimals of up to 12 digits are exact; one longer decimal makes all of them floats.
-
-    Args:
-        text: such as `1 0 -1; 2 0 -2; 1 0 -1` or `[[1, 2], [3, 4]]`.
+    Integers, fractions (1/16) and decimals of up to 12 digits are exact; one longer decimal makes all numbers floats.
 
     Raises:
-        ConvcostError: anything that is no kernel, see `Matrix`.
+        ConvcostError: The text is no kernel, see `Matrix`.
 
     >>> parse_matrix("1/4, 0.5, 1/4").entries
     ((Fraction(1, 4), Fraction(1, 2), Fraction(1, 4)),)
@@ -42,14 +37,12 @@ def parse_matrix(text: str) -> Matrix:
 
 
 def parse_table(text: str, name: str) -> Matrix:
-    """The matrix in a file of text: a line is a row, and one of `;`, `,`, TAB or spaces separates the numbers in it.
+    """The matrix in a text file: a row on each line, with `;`, `,`, TAB or spaces between its numbers.
 
-    Args:
-        text: of the file; cells may stand in double quotes.
-        name: of the matrix.
+    Cells may stand in double quotes.
 
     Raises:
-        ConvcostError: two kinds of separators, or anything that is no kernel, see `Matrix`.
+        ConvcostError: The text has two kinds of separators, or is no kernel, see `Matrix`.
     """
     plain = _with_hyphens(text)
     marks = [mark for mark in SEPARATORS if mark in plain]
@@ -63,8 +56,7 @@ def parse_table(text: str, name: str) -> Matrix:
     try:
         rows = [[cell.strip() for cell in cells] for cells in csv.reader(lines, delimiter=marks[0])]
     except csv.Error as error:
-        msg = f"the text must be CSV: {error}; write the numbers without quotes."
-        raise ConvcostError(msg) from error
+        raise ConvcostError(f"the text must be CSV: {error}; write the numbers without quotes.") from error
     for row, cells in enumerate(rows, 1):
         _require_one_number_each(cells, row)
     return _matrix(name, rows)
@@ -78,7 +70,7 @@ def _matrix(name: str, rows: Iterable[Sequence[str]]) -> Matrix:
 
 
 def _with_hyphens(text: str) -> str:
-    """Typographic minus signs are minus signs."""
+    """The text with hyphens for typographic minus signs."""
     return text.replace("\N{MINUS SIGN}", "-")
 
 
@@ -115,5 +107,5 @@ def _entry(word: str, row: int) -> Entry:
 
 
 def _one_line(lines: Sequence[str]) -> str:
-    """The numbers as one line of text, cut where it would not fit a table's cell."""
+    """The numbers on one line, cut to the size of a table's cell."""
     return as_text("; ".join(" ".join(line.replace(",", " ").split()) for line in lines))

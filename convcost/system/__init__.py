@@ -1,1 +1,1 @@
-"""What an operating system is asked for: signals, whole files, streams, the processor, git."""
+"""Services of the operating system: signals, whole files, streams, the processor, git."""

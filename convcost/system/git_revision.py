@@ -1,4 +1,4 @@
-"""Another revision of the user's project, checked out beside it for a while."""
+"""Another revision of the user's project, checked out in a temporary folder."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ from convcost.text.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Checkout", "checked_out"]
-
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A revision on disk.
+    """A checked out revision.
 
     Attributes:
-        revision: as the user named it, with its short hash.
-        project: the user's working tree, its absolute path.
-        folder: the checkout, its absolute path.
-        lacking: submodules whose commit is not here; their folders are empty.
+        revision: Name of the revision as it was given, with its short hash.
+        project: Absolute path of the user's working tree.
+        folder: Absolute path of the checkout.
+        lacking: Submodules without their commit in the local clones; their folders are empty.
     """
 
     revision: str
@@ -39,7 +37,7 @@ class Checkout:
     lacking: tuple[str, ...] = ()
 
     def counterpart(self, path: Path) -> Path:
-        """The same file or folder in the checkout; one outside the project is its own."""
+        """The same file or folder in the checkout; a path outside the project stays as it is."""
         resolved = path.resolve()
         return self.folder / resolved.relative_to(self.project) if resolved.is_relative_to(self.project) else resolved
 
@@ -48,21 +46,22 @@ class Checkout:
 def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
     """A git worktree of a revision in a temporary folder; removed afterwards, also on failure, Ctrl-C and SIGTERM.
 
-    Its submodules come from the clones that are here; nothing is fetched.
+    Submodules come from the local clones; nothing is fetched.
 
     Args:
-        revision: anything that git understands.
-        beside: a folder of the project.
+        revision: Anything that git understands.
+        beside: A folder of the project.
 
     Raises:
-        ConvcostError: no git, no repository, no such revision.
+        ConvcostError: There is no git, no repository or no such revision.
     """
     project = Path(_git(beside, "rev-parse", "--show-toplevel", otherwise=_no_repository))
     unknown = f"base (={revision}) must be a revision of {project}; fetch it, as git fetch origin {revision}."
     words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     commit = _git(project, *words, otherwise=lambda _: unknown)
     folder = Path(tempfile.mkdtemp(prefix="convcost-base-")).resolve() / project.name
-    with _terminated_like_interrupted():
+    # SIGTERM, which a cancelled CI job gets, cleans up as Ctrl-C does.
+    with handled(signal.SIGTERM, signal.default_int_handler):
         try:
             _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
             lacking = tuple(_fill_submodules(project, folder))
@@ -71,43 +70,43 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
             _remove(project, folder)
 
 
-def _no_repository(said: str) -> str:
-    return f"base needs a git repository that git can read here ({said}); mend that, or leave --base out."
+def _no_repository(reason: str) -> str:
+    return f"base needs a git repository that git can read here ({reason}); mend that, or leave --base out."
 
 
 def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = None) -> str:
-    """What git prints.
+    """The output of a git command.
 
     Args:
-        folder: where it runs.
-        words: of the command.
-        otherwise: makes the message of git's own words when it fails.
+        folder: Folder in which git runs.
+        words: Words of the command.
+        otherwise: Function that makes the error message from git's own.
 
     Raises:
-        ConvcostError: git is not there, or fails.
+        ConvcostError: git is missing, or fails.
     """
     try:
-        left_out = _variables_of_a_repository()
-        done = _run(words, folder, {key: value for key, value in os.environ.items() if key not in left_out})
+        variables = {key: value for key, value in os.environ.items() if key not in _repository_variables()}
+        done = _run(words, folder, variables)
     except OSError as error:
         msg = f"base needs git, and it could not be run ({error.strerror}); install it, or leave --base out."
         raise ConvcostError(msg) from error
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())
-        msg = otherwise(said) if otherwise else f"git {words[0]} failed: {said}; mend it, or leave --base out."
+        reason = " ".join((done.stderr or done.stdout).split())
+        msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; mend it, or leave --base out."
         raise ConvcostError(msg)
     return done.stdout.strip()
 
 
 def _fill_submodules(project: Path, folder: Path) -> Iterator[str]:
-    """Check the submodules of a worktree out, and theirs, from the clones in the project.
+    """Check out the submodules of a worktree, and theirs, from the clones in the project.
 
     Yields:
-        The path of each one whose commit is not there.
+        The path of each submodule that lacks its commit.
     """
     if not (folder / ".gitmodules").is_file():
         return
-    with suppress(ConvcostError):  # a file that names no submodule
+    with suppress(ConvcostError):  # .gitmodules names none
         listed = _git(folder, "config", "--file", ".gitmodules", "-z", "--get-regexp", r"^submodule\..*\.path$")
         for path in (entry.partition("\n")[2] for entry in listed.split("\0") if entry):
             if _copy_clone(project / path, folder / path):
@@ -117,7 +116,7 @@ def _fill_submodules(project: Path, folder: Path) -> Iterator[str]:
 
 
 def _copy_clone(clone: Path, wanted: Path) -> bool:
-    """Put the commit of a submodule where it belongs in the worktree; whether the clone that is here has it."""
+    """Check out a submodule in the worktree; whether the local clone has its commit."""
     if not (clone / ".git").exists():
         return False
     try:
@@ -131,10 +130,10 @@ def _copy_clone(clone: Path, wanted: Path) -> bool:
 
 
 @cache
-def _variables_of_a_repository() -> frozenset[str]:
-    """The variables that lead git to one repository and one index: in a hook, to those of the commit it is about.
+def _repository_variables() -> frozenset[str]:
+    """The environment variables that tie git to one repository and index, as in a hook.
 
-    Those that hold settings stay, as GIT_CONFIG_COUNT and all that git does not list here: they are the user's.
+    Variables that hold settings, such as GIT_CONFIG_COUNT, are not among them: they are the user's.
     """
     listed = _run(("rev-parse", "--local-env-vars"), Path.cwd(), dict(os.environ)).stdout.split()
     return frozenset(name for name in listed if not name.startswith("GIT_CONFIG_"))
@@ -142,28 +141,17 @@ def _variables_of_a_repository() -> frozenset[str]:
 
 def _run(words: Sequence[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = ["git", "-c", "core.hooksPath=/dev/null", *words]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - words are ours
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - the words are our own
 
 
 def _remove(project: Path, folder: Path) -> None:
-    """Remove a worktree; another Ctrl-C or SIGTERM waits until that is done."""
+    """Remove a worktree, whatever further Ctrl-C or SIGTERM comes."""
     with handled(signal.SIGINT, signal.SIG_IGN), handled(signal.SIGTERM, signal.SIG_IGN):
         try:
-            _git(project, "worktree", "remove", "--force", "--force", str(folder))  # the second: one that is locked
-        except ConvcostError:  # it was added in part, not at all, or is gone: what is left of it goes too
+            _git(project, "worktree", "remove", "--force", "--force", str(folder))  # forced twice: it may be locked
+        except ConvcostError:  # it was added in part, or is gone already
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(ConvcostError):
                 _git(project, "worktree", "unlock", str(folder))
             _git(project, "worktree", "prune")
         shutil.rmtree(folder.parent, ignore_errors=True)
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, which a CI job gets when it is cancelled, ends as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with handled(signal.SIGTERM, interrupt):
-        yield

@@ -11,41 +11,41 @@ import time
 from pathlib import Path
 from typing import Final
 
-__all__ = ["cpu_name", "fault_seconds", "name_in_cpuinfo", "other_load", "pin_allocator", "return_freed_memory"]
-
 M_MMAP_THRESHOLD: Final = -3
 M_TRIM_THRESHOLD: Final = -1
-BIGGEST_MMAP_THRESHOLD: Final = 1 << 30
+MAX_MMAP_THRESHOLD: Final = 1 << 30
 NEVER_TRIM: Final = 2**31 - 1
 MEGABYTE: Final = 1 << 20
+REGION_BYTES: Final = 8 * 2**20
+TRIES: Final = 5
 
 
 def usable_cores() -> int:
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def pin_allocator() -> bool:
-    """Make glibc keep the memory that is freed, so that a call does not pay for page faults.
+    """Make glibc keep freed memory for the rest of the process, so that a call does not pay for page faults.
 
-    Without it each big output is mapped anew: the page faults can cost ten times the arithmetic. It stays so for the
-    rest of the process.
+    Otherwise each large output is mapped anew, and its page faults can cost ten times the arithmetic.
 
     Returns:
-        Whether it could be done: only Linux with glibc has this switch.
+        Whether the allocator is glibc's, which alone can be set.
     """
-    return _set_allocator(BIGGEST_MMAP_THRESHOLD, NEVER_TRIM)
+    return _set_allocator(MAX_MMAP_THRESHOLD, NEVER_TRIM)
 
 
 def return_freed_memory() -> bool:
-    """Make glibc give freed blocks of a megabyte and more back to the system, for work in which memory counts.
+    """Make glibc return freed blocks of a megabyte or more to the system, until `pin_allocator` or the process ends.
 
-    By itself it keeps blocks of up to 32 MB once one of that size was freed, and their holes add up to a large
-    layer's weights and more. It stays so for the rest of the process, or until `pin_allocator`.
+    Otherwise it keeps blocks of up to 32 MB, once one of that size was freed, and their holes can add up to more than
+    the weights of a large layer.
 
     Returns:
-        Whether it could be done: only Linux with glibc has this switch.
+        Whether the allocator is glibc's, which alone can be set.
     """
     return _set_allocator(MEGABYTE, MEGABYTE)
 
@@ -58,35 +58,33 @@ def _set_allocator(mmap_threshold: int, trim_threshold: int) -> bool:
 
 
 def cpu_name() -> str:
-    """The processor as its maker calls it; its architecture where the system does not tell."""
+    """The processor's name, or its architecture where the system has no name."""
     if sys.platform.startswith("linux"):
-        known = Path("/proc/cpuinfo")
-        if known.exists() and (name := name_in_cpuinfo(known.read_text(encoding="utf-8", errors="replace"))):
+        cpuinfo = Path("/proc/cpuinfo")
+        if cpuinfo.exists() and (name := name_in_cpuinfo(cpuinfo.read_text(encoding="utf-8", errors="replace"))):
             return name
-    elif sys.platform == "darwin":
-        name = _sysctl("machdep.cpu.brand_string")
-        if name:
-            return name
+    elif sys.platform == "darwin" and (name := _sysctl("machdep.cpu.brand_string")):
+        return name
     return platform.processor() or platform.machine()
 
 
 def name_in_cpuinfo(cpuinfo: str) -> str:
-    """The name that Linux tells; a name without a number, as hypervisors give it, gets the family and the model too.
+    """The name in Linux's /proc/cpuinfo, with family and model if it has no number, as with hypervisors.
 
-    Two generations of a processor called AMD EPYC differ by more than a factor of two.
+    Two generations of processors that are both called AMD EPYC can differ by more than a factor of two.
     """
-    said: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
-        said.setdefault(key.strip(), value.strip())
-    name = next(filter(None, (said.get(key) for key in ("model name", "cpu model", "Hardware"))), "")
-    if not name or any(map(str.isdigit, name)) or "cpu family" not in said or "model" not in said:
+        fields.setdefault(key.strip(), value.strip())
+    name = next(filter(None, map(fields.get, ("model name", "cpu model", "Hardware"))), "")
+    if not name or any(map(str.isdigit, name)) or not {"cpu family", "model"} <= fields.keys():
         return name
-    return f"{name} (family {said['cpu family']}, model {said['model']})"
+    return f"{name} (family {fields['cpu family']}, model {fields['model']})"
 
 
 def _sysctl(name: str) -> str:
-    """A text that macOS knows under this name; empty when it does not."""
+    """A text setting of macOS; empty if there is none of this name."""
     size = ctypes.c_size_t(0)
     libc = ctypes.CDLL(None)
     if libc.sysctlbyname(name.encode(), None, ctypes.byref(size), None, 0):
@@ -96,27 +94,22 @@ def _sysctl(name: str) -> str:
 
 
 def free_host_memory() -> int | None:
+    """Bytes of memory that are available; None where the system does not report them."""
+    if sys.platform == "win32":
+        status = (ctypes.c_ulonglong * 8)()
+        ctypes.c_ulong.from_buffer(status).value = ctypes.sizeof(status)
+        return int(status[2]) if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
         return int(fields["MemAvailable"].split()[0]) * 1024
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return _free_windows_memory() if sys.platform == "win32" else None
-
-
-def _free_windows_memory() -> int | None:
-    """Available physical memory by GlobalMemoryStatusEx."""
-    status = (ctypes.c_ulonglong * 8)()
-    ctypes.c_ulong.from_buffer(status).value = ctypes.sizeof(status)
-    kernel: ctypes.CDLL = getattr(ctypes, "windll").kernel32  # noqa: B009 - the name exists on Windows alone
-    return int(status[2]) if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+    return None
 
 
 def other_load(seconds: float) -> float | None:
-    """How many processors other programs keep busy, measured while this one sleeps; None where the system is silent."""
-    import time
-
+    """The number of processors that other programs keep busy while this one sleeps; None where it is not reported."""
     before = _busy_ticks()
     time.sleep(seconds)
     after = _busy_ticks()
@@ -126,21 +119,16 @@ def other_load(seconds: float) -> float | None:
 
 
 def _busy_ticks() -> int | None:
-    """Clock ticks that all processors spent on anything but idling and waiting, from /proc/stat."""
+    """Clock ticks that all processors spent neither idle nor waiting, from /proc/stat."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return None
-    user, nice, system, idle, wait, *others = map(int, stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9])
-    del idle, wait
+    user, nice, system, _, _, *others = map(int, stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9])
     return user + nice + system + sum(others)
 
 
-REGION_BYTES = 8 * 2**20
-TRIES = 5
-
-
 def fault_seconds() -> float | None:
-    """Seconds of one minor page fault, mapping and unmapping included; None where the platform does not count them."""
+    """Seconds per minor page fault, with mapping and unmapping; None where the platform does not count faults."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""Signals while something runs that must be ended well: their handlers for a while, and a Ctrl-C that waits."""
+"""Signals during work that must end well: temporary handlers, and a Ctrl-C that waits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["handled", "interrupts_held"]
-
 
 @contextmanager
 def handled(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
-    """A signal's handler for a while; other threads than the main one keep what there is."""
+    """Set the handler of a signal for a while; other threads than the main one cannot, and change nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -28,7 +26,7 @@ def handled(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
 
 @contextmanager
 def interrupts_held() -> Iterator[list[int]]:
-    """The first Ctrl-C waits until what is done within is done, and is noted; a second one does not wait."""
+    """Delay the first Ctrl-C, which is recorded in the list, until the work is done; a second one interrupts."""
     interrupts: list[int] = []
 
     def hold(number: int, _: object) -> None:

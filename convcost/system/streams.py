@@ -1,4 +1,4 @@
-"""What is written to a file descriptor during a call, by C and C++ libraries too: taken, or sent elsewhere."""
+"""Output to a file descriptor, that of C and C++ libraries too, captured or redirected during a call."""
 
 from __future__ import annotations
 
@@ -13,22 +13,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["STDERR", "STDOUT", "quiet_stdout", "taken_from"]
-
 STDOUT: Final = 1
 STDERR: Final = 2
 
 
 def taken_from(descriptor: int, action: Callable[[], object], separate: Callable[[str], tuple[str, str]]) -> str:
-    """Run an action while a descriptor is a temporary file.
+    """The wanted part of what an action writes to a descriptor.
 
     Args:
         descriptor: STDOUT or STDERR; it may be closed.
-        action: to run.
-        separate: cuts what was written into the wanted text and the rest; the rest is written where it was meant to go.
-
-    Returns:
-        The wanted text.
+        action: Function to run.
+        separate: Function that splits the output into the wanted text and the rest, which is then written after all.
     """
     wanted, rest = "", ""
     try:
@@ -46,7 +41,7 @@ def taken_from(descriptor: int, action: Callable[[], object], separate: Callable
 
 @contextmanager
 def quiet_stdout() -> Iterator[None]:
-    """What is printed or written to stdout's descriptor goes to stderr; nowhere when that is closed."""
+    """Send all output to stdout to stderr instead, or nowhere if that is closed."""
     with Path(os.devnull).open("wb") as nowhere:
         target = STDERR if _is_open(STDERR) else nowhere.fileno()
         with _redirected(STDOUT, target), redirect_stdout(sys.stderr):
@@ -63,7 +58,7 @@ def _is_open(descriptor: int) -> bool:
 
 @contextmanager
 def _redirected(descriptor: int, target: int) -> Iterator[None]:
-    """The descriptor is the target meanwhile; what is in the buffers before and after goes where it belongs."""
+    """Redirect a descriptor to a target; buffers are flushed before and after."""
     _flush()
     try:
         real = os.dup(descriptor)
@@ -84,20 +79,16 @@ def _redirected(descriptor: int, target: int) -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Write out what Python's and C's streams hold; a stream that is closed holds nothing."""
+    """Flush the buffers of Python's and C's streams."""
     for stream in (sys.stdout, sys.stderr):
-        flush = getattr(stream, "flush", None)  # a notebook's or a user's own stream may lack anything
+        flush = getattr(stream, "flush", None)  # a user's own stream may lack it
         if flush is not None and not getattr(stream, "closed", False):
-            with suppress(OSError):  # whoever read it has gone
+            with suppress(OSError):  # its reader is gone
                 flush()
-    _libc().fflush(None)
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
+    ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None).fflush(None)
 
 
 def _pass_on(descriptor: int, data: bytes) -> None:
-    with suppress(OSError):  # it is closed, or whoever read it has gone
+    with suppress(OSError):  # it is closed, or its reader is gone
         while data:
             data = data[os.write(descriptor, data) :]

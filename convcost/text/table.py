@@ -19,7 +19,7 @@ __all__ = ["aligned", "plain_table", "rich_table", "terminal", "with_progress"]
 
 
 def aligned(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Columns of text padded to one width: the first `left` columns to the left, the rest to the right."""
+    """Text in columns, the first `left` of them aligned to the left, the rest to the right."""
     table = [list(head), *map(list, body)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = (
@@ -36,9 +36,9 @@ def plain_table(columns: Iterable[Column], rows: Sequence[object], width: int | 
     """Every column that has a title and a value, as aligned text.
 
     Args:
-        columns: to choose from.
-        rows: to show.
-        width: of the terminal, which then also gets a rule under the head; None where there is no terminal.
+        columns: Columns to choose from.
+        rows: Rows to show.
+        width: Width of the terminal, for which a rule is drawn under the head; None without a terminal.
     """
     shown = shown_columns(columns, rows, width)
     text = aligned([column.title for column in shown], [[column.text(row) for column in shown] for row in rows])
@@ -50,7 +50,7 @@ def plain_table(columns: Iterable[Column], rows: Sequence[object], width: int | 
 
 def terminal(*, stderr: bool = False) -> Console:
     """The terminal that stdout or stderr is."""
-    from rich.console import Console  # a pipe does without rich
+    from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
 
@@ -61,11 +61,11 @@ def rich_table(
     """The columns for which a terminal of this width has room.
 
     Args:
-        columns: with their titles and the narrowest terminal for each.
-        rows: to show.
-        width: of the terminal, characters.
-        title: above the table.
-        waiting: fields that are still to come: an ellipsis stands for a value that is not there yet.
+        columns: Columns to choose from.
+        rows: Rows to show.
+        width: Width of the terminal in characters.
+        title: Title above the table.
+        waiting: Names of the fields that are still to come; their missing values are shown as an ellipsis.
     """
     from rich import box
     from rich.table import Table

@@ -11,7 +11,7 @@ from convcost.budgets.changes import what_changed
 from convcost.budgets.layer_cost import entry_of
 from convcost.budgets.remedy import REMEDIED, find_remedy
 from convcost.budgets.result import BudgetResult, CheckResult
-from convcost.budgets.verdict import Found, counted_found, judge, timing_found
+from convcost.budgets.verdict import Reading, counted_reading, judge, timed_reading
 from convcost.system.git_revision import checked_out
 from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.units import number_of
@@ -234,7 +234,7 @@ def _timing_options(limit: Limit, options: CheckOptions) -> TimingOptions:
 
 
 def _unchecked(budget: Budget, error: str) -> BudgetResult:
-    judged = tuple(judge(limit, Found(None, why="the model could not be checked")) for limit in budget.limits)
+    judged = tuple(judge(limit, Reading(None, why="the model could not be checked")) for limit in budget.limits)
     return BudgetResult(budget, judged, error=error)
 
 
@@ -261,13 +261,13 @@ def judge_report(
     operations = tuple(one.op for one in report.uncounted)
     judged = []
     for limit in budget.limits:
-        found = (
-            timing_found(limit, timing, baseline.untimed)
+        reading = (
+            timed_reading(limit, timing, baseline.untimed)
             if limit.metric == "latency"
-            else counted_found(limit, entry, before, () if options.accept else changes, baseline.why)
+            else counted_reading(limit, entry, before, () if options.accept else changes, baseline.why)
         )
-        found = replace(found, lost=baseline.lost, locked=baseline.locked, operations=operations)
-        judged.append(judge(limit, found, strict=options.strict))
+        reading = replace(reading, lost=baseline.lost, locked=baseline.locked, operations=operations)
+        judged.append(judge(limit, reading, strict=options.strict))
     passed = _passed_limits(judged)
     return BudgetResult(
         budget,
@@ -305,12 +305,12 @@ def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:
     """The limits that failed and that another block could mend, by metric."""
     passed: dict[str, float] = {}
     for one in judged:
-        limit, found = one.limit, one.found
-        if one.verdict == "fail" and limit.metric in REMEDIED and found.actual is not None:
+        limit, reading = one.limit, one.reading
+        if one.verdict == "fail" and limit.metric in REMEDIED and reading.actual is not None:
             allowed = [most] if (most := limit.bound("max")) is not None else []
-            if limit.grow is not None and found.baseline is not None:
-                allowed.append(found.baseline + limit.allowance(found.baseline) + found.recounted)
-            if allowed and found.actual > min(allowed):
+            if limit.grow is not None and reading.baseline is not None:
+                allowed.append(reading.baseline + limit.allowance(reading.baseline) + reading.recounted)
+            if allowed and reading.actual > min(allowed):
                 passed[limit.metric] = min(allowed)
     return passed
 

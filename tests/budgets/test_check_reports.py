@@ -22,15 +22,15 @@ from convcost.budgets.reports import (
     write_summary,
 )
 from convcost.budgets.result import BudgetResult, CheckResult
-from convcost.budgets.verdict import Found, judge
+from convcost.budgets.verdict import Reading, judge
 from convcost.text.errors import ConvcostError
 from convcost.text.toml import Mistake, Place, TomlError
 
 
-def failing(name: str = "net", line: int = 7, level: str = "error", found: Found | None = None) -> BudgetResult:
+def failing(name: str = "net", line: int = 7, level: str = "error", found: Reading | None = None) -> BudgetResult:
     before, after = entry(conv("stem", "3>8"), conv("body", "8>16")), entry(conv("stem", "3>8"), conv("body", "8>64"))
     limit = Limit("macs", max=Decimal(100_000), level=level, source=f"dir/convcost.toml:{line}")
-    judged = judge(limit, found or Found(after.macs, baseline=before.macs))
+    judged = judge(limit, found or Reading(after.macs, baseline=before.macs))
     budget = Budget(name, "m.py:net", Path(), limits=(limit,), message="ask, 100% sure?\nreally")
     changes = what_changed(before, after)
     remedy = find_remedy(after, changes, {"macs": 100_000})
@@ -185,7 +185,7 @@ INNER = {
 
 def test_junit_keeps_to_the_schema_of_jenkins() -> None:
     limits = [Limit("macs", max=Decimal(100_000)), Limit("params", max=Decimal(1))]
-    found = [Found(90_000, uncounted=2), Found(None, why="other machine"), Found(2)]
+    found = [Reading(90_000, uncounted=2), Reading(None, why="other machine"), Reading(2)]
     judged = tuple(judge(limits[one.actual == 2], one) for one in found)
     broken = BudgetResult(Budget("broken", "x", Path()), judged, error="no x")
     for element in ET.fromstring(junit_xml(result(broken, failing()))).iter():  # noqa: S314 - our own text
@@ -197,12 +197,12 @@ def test_junit_keeps_to_the_schema_of_jenkins() -> None:
 @pytest.mark.parametrize(
     ("found", "strict", "tag"),
     [
-        (Found(None, why="other machine"), False, "skipped"),
-        (Found(90_000, uncounted=2), False, "system-out"),
-        (Found(90_000, uncounted=2), True, "error"),
+        (Reading(None, why="other machine"), False, "skipped"),
+        (Reading(90_000, uncounted=2), False, "system-out"),
+        (Reading(90_000, uncounted=2), True, "error"),
     ],
 )
-def test_junit_tells_what_was_not_decided(found: Found, strict: bool, tag: str) -> None:  # noqa: FBT001 - a row of a table
+def test_junit_tells_what_was_not_decided(found: Reading, strict: bool, tag: str) -> None:  # noqa: FBT001 - a row of a table
     limit = Limit("macs", max=Decimal(100_000))
     one = BudgetResult(Budget("net", "x", Path()), (judge(limit, found, strict=strict),))
     root = ET.fromstring(junit_xml(result(one, strict=strict)))  # noqa: S314 - our own text

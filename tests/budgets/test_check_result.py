@@ -11,7 +11,7 @@ from locks import conv, entry
 
 from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.result import BudgetResult
-from convcost.budgets.verdict import Found, judge
+from convcost.budgets.verdict import Reading, judge
 
 MODEL = entry(conv("stem", "3>8"), conv("body", "8>16"))  # 216 + 1,152 parameters, 4 bytes each
 
@@ -36,7 +36,7 @@ def test_nothing_is_said_of_a_model_that_did_not_move() -> None:
 
 @pytest.mark.parametrize("mendable", [True, False])
 def test_that_no_block_helps_is_said_only_where_one_was_sought(mendable: bool) -> None:  # noqa: FBT001 - a row of a table
-    judged = judge(Limit("macs", max=Decimal(1)), Found(2))
+    judged = judge(Limit("macs", max=Decimal(1)), Reading(2))
     one = BudgetResult(Budget("net", "m.py:net", Path()), (judged,), MODEL, mendable=mendable)
     sought = ["back under budget: no block of the catalogue alone brings net there"]
     assert list(one.lines)[1:] == (sought if mendable else [])

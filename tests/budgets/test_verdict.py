@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from convcost.budgets.limits import METRICS, Limit, limits_from
-from convcost.budgets.verdict import Found, Judgement, judge, told_apart
+from convcost.budgets.verdict import Judgement, Reading, distinct_texts, judge
 from convcost.text.errors import ConvcostError
 
 
 def verdict(limit: dict[str, Any], found: dict[str, Any], *, metric: str = "macs", strict: bool = False) -> Judgement:
     given = {key: Decimal(str(value)) if key in {"max", "min", "floor"} else value for key, value in limit.items()}
-    return judge(Limit(metric, **given), Found(**found), strict=strict)
+    return judge(Limit(metric, **given), Reading(**found), strict=strict)
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_another_machine_is_named() -> None:
 
 
 def test_figures_that_rounding_would_make_equal_are_shown_exactly() -> None:
-    assert told_apart(METRICS["macs"], 1_900_000_001, 1_900_000_000) == ("1,900,000,001", "1,900,000,000")
-    assert told_apart(METRICS["macs"], 1_900_000_001, 1_000_000_000) == ("1.90 G", "1.00 G")
-    assert told_apart(METRICS["weight_bytes"], 5_000_001, 5_000_000) == ("5,000,001 B", "5,000,000 B")
+    assert distinct_texts(METRICS["macs"], 1_900_000_001, 1_900_000_000) == ("1,900,000,001", "1,900,000,000")
+    assert distinct_texts(METRICS["macs"], 1_900_000_001, 1_000_000_000) == ("1.90 G", "1.00 G")
+    assert distinct_texts(METRICS["weight_bytes"], 5_000_001, 5_000_000) == ("5,000,001 B", "5,000,000 B")
     reason = verdict({"max": 1_900_000_000}, {"actual": 1_900_000_001}).reason
     assert reason == "1,900,000,001 is over max 1,900,000,000 by 1 (0.0000000526 %)"
 

@@ -1,8 +1,9 @@
 import re
+from dataclasses import replace
 
 import pytest
 
-from convcost.convolution.conv import Conv, with_padding
+from convcost.convolution.conv import Conv
 from convcost.convolution.layer import Add, Layer
 from convcost.convolution.shape import Shape
 from convcost.text.errors import ConvcostError, ShapeError
@@ -161,7 +162,7 @@ def test_an_addition_keeps_the_shape():
 
 def test_only_the_padding_changes():
     conv = Conv(4, 8, (3, 2), (2, 1), 1, (1, 2), 2, True, tied=True)
-    assert with_padding(conv, ((0, 1), (2, 3))) == Conv(
+    assert replace(conv, padding=((0, 1), (2, 3))) == Conv(
         4, 8, (3, 2), (2, 1), ((0, 1), (2, 3)), (1, 2), 2, True, tied=True
     )
 

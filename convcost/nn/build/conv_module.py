@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain as flattened
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import nn
 
-from convcost.convolution.conv import Conv, with_padding
+from convcost.convolution.conv import Conv
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def build_conv(conv: Conv, *, device: torch.device | str | None = None, dtype: t
     """
     pairs = _explicit(conv)
     if any(before != after for before, after in pairs):
-        unpadded = with_padding(conv, ((0, 0),) * len(pairs))
+        unpadded = replace(conv, padding=((0, 0),) * len(pairs))
         return nn.Sequential(Pad(pairs), build_conv(unpadded, device=device, dtype=dtype))
     return TiedConv(conv, device, dtype) if conv.tied else _plain(conv, device, dtype)
 
@@ -117,7 +118,7 @@ def conv_of(module: nn.Module) -> Conv:
         case nn.Sequential() if len(module) == 2 and isinstance(module[0], Pad):  # noqa: PLR2004 - the pad and its conv
             inner = conv_of(module[1])
             pairs = zip(module[0].pairs, _explicit(inner), strict=True)
-            return with_padding(inner, tuple((a + before, b + after) for (a, b), (before, after) in pairs))
+            return replace(inner, padding=tuple((a + before, b + after) for (a, b), (before, after) in pairs))
     msg = f"module (={type(module).__name__}) must be a convolution of torch.nn; give nn.Conv1d to nn.ConvTranspose3d."
     raise ConvcostError(msg)
 

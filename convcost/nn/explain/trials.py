@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from convcost.convolution.conv import Conv, with_padding
+from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
 from convcost.nn.explain.instruments import primitives_of
 from convcost.nn.measure.clock import clock_for, interleave
@@ -136,7 +136,7 @@ def _packed(subject: Subject, stage: Layer | None) -> Pair:
     conv, shape = _convolution(stage)
     pairs = conv.explicit_padding(shape.spatial)
     if any(before != after for before, after in pairs):
-        conv = with_padding(conv, ((0, 0),) * len(pairs))
+        conv = replace(conv, padding=((0, 0),) * len(pairs))
         padded = (size + before + after for size, (before, after) in zip(shape.spatial, pairs, strict=True))
         shape = Shape(shape.batch, shape.channels, tuple(padded))
     return subject.setting.conv_call(conv, shape), subject.setting.packed_call(conv, shape)

@@ -14,7 +14,7 @@ import torch
 
 import convcost
 from convcost.cli import main
-from convcost.convolution.conv import Conv, with_padding
+from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
 from convcost.nn.explain import answer as home
 from convcost.nn.explain.fresh_calls import Setting
@@ -173,7 +173,7 @@ def test_packed_weights_give_the_same_result_and_what_cannot_be_packed_stays_unt
         Conv(8, 8, 3, groups=8, tied=True),
     ):
         with pytest.raises(RuntimeError, match=r"only a plain nn\.Conv2d is packed"):
-            setting.packed_call(with_padding(other, other.explicit_padding((8, 8))), Shape(1, 8, (8, 8)))
+            setting.packed_call(replace(other, padding=other.explicit_padding((8, 8))), Shape(1, 8, (8, 8)))
 
 
 def test_a_trial_that_refutes_a_claim_drops_it_whatever_the_row_took(monkeypatch: pytest.MonkeyPatch) -> None:

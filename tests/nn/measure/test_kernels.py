@@ -54,7 +54,7 @@ def test_both_are_timed_and_compared(memory_format: str) -> None:
 def test_layers_that_are_too_large_are_not_timed_and_say_so(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int, int], budget: float, reason: str
 ) -> None:
-    monkeypatch.setattr("convcost.kernels.demonstration.MOST_PRODUCTS", 9 * 64**2)
+    monkeypatch.setattr("convcost.kernels.demonstration.MAX_PRODUCTS", 9 * 64**2)
     monkeypatch.setattr("convcost.nn.measure.session.LOOK_S", 0.01)
     report = separate_kernels(["sobel"], NOTHING, None, size)
     row = list(time_kernels(report, TimingOptions(("cpu",), time_budget=budget), silent))[-1].rows[0]
