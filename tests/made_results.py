@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from locks import conv, entry
 
@@ -14,7 +15,6 @@ from convcost.archive.rows import Entry, Session, Stored
 from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, judge
-from convcost.comparison.result import Comparison
 from convcost.comparison.rows import Counts
 from convcost.convolution.conv import Conv
 from convcost.kernels.report import KernelReport, WeightsReport
@@ -27,6 +27,12 @@ from convcost.timing.hints import Hint
 from convcost.timing.onednn import Agreement
 from convcost.timing.statistics import Timing
 from convcost.workflows.kernel import separate_kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convcost.comparison.result import Comparison
+    from convcost.text.result import Result
 
 CONDITIONS = Conditions("cpu", "float32", 1, "contiguous", False, "pinned", "2.13.0", "a <CPU>")
 TIMING = Timing(2e-3, 1.5e-3, 2.5e-3, 1e-3, 9e-3, 120, 0.125, 0.5, 1.25, 1.125, 1.5, 0.03, ("the <machine> was busy",))
@@ -46,7 +52,7 @@ def comparison() -> Comparison:
 
 def model() -> ModelReport:
     layer = Conv(3, 8, 3, padding=1)
-    seen = {"time_s": 2e-3, "bound": BOUND, "account": ACCOUNT, "hint": HINT, "conditions": CONDITIONS}
+    seen: dict[str, Any] = {"time_s": 2e-3, "bound": BOUND, "account": ACCOUNT, "hint": HINT, "conditions": CONDITIONS}
     first = Call("stem", "Conv2d", (1, 3, 8, 8), (1, 8, 8, 8), 216, 13824, 3000, 1.0, layer, note="a <doubt>", **seen)
     second = Call("act", "ReLU", (1, 8, 8, 8), (1, 8, 8, 8), 0, 0, 0, 0.0)
     return ModelReport(
@@ -103,7 +109,7 @@ def weights() -> WeightsReport:
     return WeightsReport("net.py:<net>", (first, second), ("a <note>",))
 
 
-MADE = {
+MADE: dict[str, Callable[[], Result[Any]]] = {
     "compare": comparison,
     "model": model,
     "check": check,

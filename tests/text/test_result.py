@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_results import MADE
+from made_results import MADE, model
 
 from convcost.text.table import plain_table
 
@@ -74,7 +74,7 @@ def test_what_the_command_says_beside_the_table_is_in_the_text(name: str) -> Non
 
 
 def test_the_rows_for_people_can_be_fewer_than_those_of_the_json() -> None:
-    report = MADE["model"]()
-    shown = report.arranged(top=1)  # type: ignore[attr-defined]  # a ModelReport
+    report = model()
+    shown = report.arranged(top=1)
     assert (len(shown.rows), len(shown.to_frame())) == (1, 1)
     assert shown.to_dict() == report.to_dict()
