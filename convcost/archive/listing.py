@@ -59,16 +59,9 @@ HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
         _conditions, device=74, dtype=110, threads=110, memory_format=130, compiled=None, allocator=None
     ),
     *timing_columns(
-        _timing,
-        time_s=0,
-        time_q25_s=150,
-        time_q75_s=150,
-        time_min_s=None,
-        first_call_s=None,
-        time_runs=None,
-        dropped_share=170,
-        faults_per_call=None,
+        _timing, time_s=0, time_q25_s=150, time_q75_s=150, time_min_s=None, first_call_s=None, time_runs=None
     ),
+    *timing_columns(_timing, dropped_share=170, faults_per_call=None),
     Column("baseline", lambda row: row.session.baseline, "block that the speed-up is relative to"),
     *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),
     Column("time_budget_s", lambda row: row.session.time_budget_s, "seconds that the run was allowed on this device"),

@@ -135,20 +135,10 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column("dtype", lambda row: row.dtype, "of every element"),
     *condition_columns(_conditions, threads=None, memory_format=None, compiled=None, allocator=None),
     *timing_columns(
-        _timing,
-        time_s=0,
-        time_q25_s=140,
-        time_q75_s=140,
-        time_min_s=None,
-        first_call_s=None,
-        time_runs=170,
-        dropped_share=None,
-        faults_per_call=None,
-        speedup=0,
-        speedup_low=None,
-        speedup_high=None,
-        probe_drift=None,
+        _timing, time_s=0, time_q25_s=140, time_q75_s=140, time_min_s=None, first_call_s=None, time_runs=170
     ),
+    *timing_columns(_timing, dropped_share=None, faults_per_call=None),
+    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),
     Column("flop_per_s", lambda row: row.flop_per_s, "FLOPs / median time", "FLOP/s", human_count, width=120),
     Column(
         "bound_s",

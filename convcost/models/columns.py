@@ -74,15 +74,7 @@ MODEL_COLUMNS: Final[tuple[Column[Call], ...]] = (
     ),
     Column("warning", lambda row: row.warning, "what to know before trusting the row's time"),
     *ACCOUNT_COLUMNS,
-    *condition_columns(
-        _conditions,
-        device=None,
-        dtype=None,
-        threads=None,
-        memory_format=None,
-        allocator=None,
-        torch_version=None,
-        cpu=None,
-    ),
+    *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
+    *condition_columns(_conditions, torch_version=None, cpu=None),
 )
 """The fields of a layer."""
