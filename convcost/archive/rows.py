@@ -98,16 +98,6 @@ class Stored:
     session: Session
     entry: Entry
 
-    @property
-    def warning(self) -> str | None:
-        """Why not to trust the timing."""
-        return "; ".join(self.entry.timing.warnings) or None
-
-    @property
-    def notes(self) -> str | None:
-        """What was to be said of the machine."""
-        return "; ".join(self.session.notes) or None
-
 
 APPLICATION_ID: Final = 0x436F6E76
 """`Conv`, in SQLite's header: another program's database is never written to."""

@@ -224,7 +224,10 @@ def _lines(result: CheckResult) -> Iterator[str]:
     if result.rows:
         columns = [column for column in shown_columns(result.columns, result.rows) if column.name != "verdict"]
         heads = [*(column.name for column in columns), "verdict"]
-        body = [[*(column.text(row) for column in columns), f"{ICONS[row.verdict]} {row.said}"] for row in result.rows]
+        body = [
+            [*(column.text(row) for column in columns), f"{ICONS[row.judged.verdict]} {row.verdict_text}"]
+            for row in result.rows
+        ]
         yield from _table(heads, body, left=2)
     for one in result.budgets:
         yield from _budget(one)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.budgets.changes import renamed_summary
 from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS, MetricRow
 from convcost.budgets.limits import METRICS
 from convcost.text.columns import records
 from convcost.text.errors import one_line
+from convcost.text.result import Result
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from convcost.budgets.changes import Change
-    from convcost.budgets.layer_cost import Entry
+    from convcost.budgets.layer_cost import Entry, LayerCost
     from convcost.budgets.limits import Budget
     from convcost.budgets.remedy import Remedy
     from convcost.budgets.verdict import Judgement
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BudgetResult", "CheckResult", "remedy_text"]
 
-SCHEMA: Final = "convcost.check/1"
 SUMMED: Final = {
     "params": "params",
     "macs": "MACs",
@@ -77,6 +77,13 @@ class BudgetResult:
         if "fail" in said:
             return "fail"
         return "inconclusive" if self.error is not None or "inconclusive" in said else "pass"
+
+    @property
+    def rows(self) -> tuple[MetricRow, ...]:
+        """One row a limit."""
+        return tuple(
+            MetricRow(self.budget, one, None if one.reading.machine is None else self.timed) for one in self.judged
+        )
 
     @property
     def failures(self) -> tuple[Judgement, ...]:
@@ -142,35 +149,34 @@ class BudgetResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As an object of the JSON."""
-        rows = [MetricRow(self, one) for one in self.judged]
         return {
             "name": self.budget.name,
             "target": self.budget.target,
             "message": self.budget.message,
             "verdict": self.verdict,
-            "metrics": records(METRIC_FIELDS, rows),
+            "metrics": records(METRIC_FIELDS, self.rows),
             "compared_with": self.compared_with or None,
             "changes": [
                 {
                     "layer": change.layer,
                     "change": change.kind,
-                    "before": None if change.before is None else _layer_dict(change.before),
-                    "after": None if change.after is None else _layer_dict(change.after),
+                    "before": _layer_dict(change.before),
+                    "after": _layer_dict(change.after),
                     "text": change.text,
                     "params_delta": change.params_delta,
                     "macs_delta": change.macs_delta,
                 }
                 for change in self.changes
             ],
-            "uncounted": [{"op": one.op, "calls": one.calls, "where": list(one.where)} for one in self.uncounted],
-            "remedy": None if self.remedy is None else _remedy_dict(self.remedy),
+            "uncounted": [{**asdict(one), "where": list(one.where)} for one in self.uncounted],
+            "remedy": self.remedy and {**asdict(self.remedy), "layers": list(self.remedy.layers)},
             "notes": list(self.all_notes),
             "error": self.error,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(Result[MetricRow]):
     """Every budget of a configuration.
 
     Attributes:
@@ -182,12 +188,13 @@ class CheckResult:
         columns: of the table and the frame.
     """
 
+    SCHEMA: ClassVar = "convcost.check/1"
     source: str
     budgets: tuple[BudgetResult, ...]
     strict: bool = False
     interrupted: bool = False
     notes: tuple[str, ...] = ()
-    columns: tuple[Column, ...] = CHECK_COLUMNS
+    columns: tuple[Column[MetricRow], ...] = CHECK_COLUMNS
 
     @property
     def verdict(self) -> str:
@@ -210,7 +217,7 @@ class CheckResult:
     @property
     def rows(self) -> tuple[MetricRow, ...]:
         """Every metric of every budget."""
-        return tuple(MetricRow(one, judged) for one in self.budgets for judged in one.judged)
+        return tuple(row for one in self.budgets for row in one.rows)
 
     @property
     def head(self) -> str:
@@ -240,8 +247,14 @@ class CheckResult:
         """What lets a check pass although it is not known to be within its limits; empty where it does not pass."""
         if self.strict or self.verdict != "inconclusive":
             return ()
-        left = [one for one in self.rows if one.verdict == "inconclusive"]
-        return tuple(one_line(f"not decided: {one.budget} {one.metric}: {one.reason}") for one in left)
+        left = [(row.budget.name, row.judged) for row in self.rows if row.judged.verdict == "inconclusive"]
+        return tuple(one_line(f"not decided: {name} {one.limit.metric}: {one.reason}") for name, one in left)
+
+    @property
+    def remarks(self) -> tuple[tuple[str, str], ...]:
+        """What the command prints to stderr: notes, what was not decided, and why budgets could not be checked."""
+        kinds = {"note": self.warnings, "warning": self.undecided, "error": self.errors}
+        return tuple((kind, line) for kind, lines in kinds.items() for line in lines)
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -254,10 +267,8 @@ class CheckResult:
             "machine": next(iter(machines), None),
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `convcost check --format json`."""
+    def _fields(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
             "passed": self.passed,
             "verdict": self.verdict,
             "strict": self.strict,
@@ -266,18 +277,6 @@ class CheckResult:
             "budgets": [one.to_dict() for one in self.budgets],
             "notes": list(self.notes),
         }
-
-    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
-        """One row a metric, as a pandas DataFrame."""
-        from convcost.text.export import frame
-
-        return frame(self.columns, self.rows)
-
-    def _repr_html_(self) -> str:
-        """The verdicts as a notebook shows them."""
-        from convcost.text.export import notebook
-
-        return notebook(self.columns, self.rows, self.verdicts)
 
 
 def remedy_text(remedy: Remedy) -> str:
@@ -293,18 +292,8 @@ def remedy_text(remedy: Remedy) -> str:
     )
 
 
-def _layer_dict(layer: Any) -> dict[str, Any]:  # noqa: ANN401 - a LayerCost
-    from dataclasses import asdict
-
+def _layer_dict(layer: LayerCost | None) -> dict[str, Any] | None:
+    """A layer as an object of the JSON, without its empty texts."""
+    if layer is None:
+        return None
     return {name: value for name, value in asdict(layer).items() if value != ""}
-
-
-def _remedy_dict(remedy: Remedy) -> dict[str, Any]:
-    return {
-        "block": remedy.block,
-        "layers": list(remedy.layers),
-        "metric": remedy.metric,
-        "before": remedy.before,
-        "after": remedy.after,
-        "totals": dict(remedy.totals),
-    }

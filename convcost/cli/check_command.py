@@ -24,6 +24,7 @@ from convcost.cli.output import (
     is_terminal,
     refuse_exports,
     say,
+    say_remarks,
     write_out,
 )
 from convcost.system.signals import interrupts_held
@@ -253,10 +254,8 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
     elif form is CheckFormat.markdown:
         deliver_text(check_markdown(result), result, export)
     else:
-        deliver(result, o.OutputFormat(form.value), export, table_shown=False)
-    say(result.warnings, "note")
-    say(result.undecided, "warning")
-    say(result.errors, "error")
+        deliver(result, o.OutputFormat(form.value), export)
+    say_remarks(result)
     if problem is not None:
         say([problem], "warning")
 

@@ -21,6 +21,7 @@ from convcost.cli.output import (
     print_blocks,
     refuse_exports,
     say,
+    say_remarks,
     terminal_width,
     why_text,
     write_out,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from convcost.cli.progress import LiveTable
     from convcost.comparison.result import Comparison
+    from convcost.comparison.rows import Row
     from convcost.text.columns import Column
     from convcost.workflows.compare import Watch
 
@@ -215,8 +217,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     shown = live is not None and live.on_stdout
     deliver(replace(result, columns=fields), form, export, table_shown=shown)
     _print_below(result, form, explain=explain, why=why, roofline=roofline)
-    say(result.notes, "note")
-    say(result.warnings, "warning")
+    say_remarks(result)
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     return code
@@ -235,7 +236,7 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
             write_out(f"\n{plot}\n")
 
 
-def _live_view(form: o.OutputFormat, fields: Sequence[Column], *, measures: bool) -> LiveTable | None:
+def _live_view(form: o.OutputFormat, fields: Sequence[Column[Row]], *, measures: bool) -> LiveTable | None:
     """The table that fills in, where a person watches stdout; a line of progress where only stderr is watched.
 
     Without anything to count or to time there is nothing to wait for, and the table is printed once.

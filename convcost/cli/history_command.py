@@ -100,7 +100,7 @@ def history_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         deliver(found, form, export, table_shown=for_people)
     if for_people or not export:
         table = replace(found, rows=found.rows[:SHOWN]) if for_people and limit is None else found
-        deliver(table, form, None, table_shown=False)
+        deliver(table, form, None)
         if len(table.rows) < table.total and limit is None:
             say([f"{table.total - len(table.rows)} older timings are not shown; add --limit all."], "note")
 

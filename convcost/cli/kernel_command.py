@@ -9,7 +9,7 @@ import typer
 
 from convcost.cli import options as o
 from convcost.cli.catalogue import list_kernels
-from convcost.cli.output import INTERRUPTED, deliver, refuse_exports, say, write_out
+from convcost.cli.output import INTERRUPTED, deliver, refuse_exports, say, say_remarks, write_out
 from convcost.cli.progress import ProgressLine
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.text.columns import choose_columns
@@ -100,7 +100,8 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     Example: convcost kernel "1 0 -1; 2 0 -2; 1 0 -1"
     """
     refuse_exports(export)
-    fields = choose_columns(KERNEL_COLUMNS if model is None else LAYER_COLUMNS, columns)
+    kernel_fields = choose_columns(KERNEL_COLUMNS, columns if model is None else None)
+    layer_fields = choose_columns(LAYER_COLUMNS, None if model is None else columns)
     from convcost.workflows.kernel import separate_kernels, separate_model, time_kernels
 
     named = {"size": size, "sigma": sigma, "theta": theta, "wavelength": wavelength, "gamma": gamma}
@@ -108,19 +109,20 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     with ProgressLine() as progress:
         if model is not None:
             _refuse_beside_model(kernels, named)
-            code, result = _last(separate_model(model, arg or (), tolerance, progress), None)
+            code, network = _last(separate_model(model, arg or (), tolerance, progress), None)
+            result = replace(network, columns=layer_fields)
         else:
             _require_kernels(kernels, arg)
             options = TimingOptions(
                 (device,), parse_threads(threads), allocator, time_budget, memory_format=memory_format, store=store
             )
             shape = (channels, height, height if width is None else width)
-            code, result = 0, separate_kernels(kernels or (), named, tolerance, shape)
+            code, matrices = 0, separate_kernels(kernels or (), named, tolerance, shape)
             if time:
-                code, result = _last(time_kernels(result, options, progress), result)
-    deliver(replace(result, columns=fields), form, export, table_shown=False, payload=result.to_dict())
-    say(result.notes, "note")
-    say(result.warnings, "warning")
+                code, matrices = _last(time_kernels(matrices, options, progress), matrices)
+            result = replace(matrices, columns=kernel_fields)
+    deliver(result, form, export)
+    say_remarks(result)
     if code == INTERRUPTED:
         say(["interrupted: what was not done yet is left empty."], "note")
     return code

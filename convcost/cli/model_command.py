@@ -8,9 +8,17 @@ from typing import Annotated
 import typer
 
 from convcost.cli import options as o
-from convcost.cli.output import DISAGREES, INTERRUPTED, deliver, print_blocks, refuse_exports, say, why_layers_text
+from convcost.cli.output import (
+    DISAGREES,
+    INTERRUPTED,
+    deliver,
+    print_blocks,
+    refuse_exports,
+    say,
+    say_remarks,
+    why_layers_text,
+)
 from convcost.cli.progress import ProgressLine
-from convcost.models.arrangement import arrange
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
@@ -93,11 +101,11 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
                     result = so_far
             except KeyboardInterrupt:
                 interrupted = True
-    shown = replace(arrange(result, depth=depth, sort=sort, top=top), columns=fields)
-    deliver(shown, form, export, table_shown=False, payload=result.to_dict())
+    shown = replace(result.arranged(depth=depth, sort=sort, top=top), columns=fields)
+    deliver(shown, form, export)
     if why and form is o.OutputFormat.table:
-        print_blocks(why_layers_text(shown.layers))
-    say(result.warnings, "note")
+        print_blocks(why_layers_text(shown.rows))
+    say_remarks(result)
     if interrupted:
         say(["interrupted: what was not measured yet is left empty."], "note")
         return INTERRUPTED

@@ -6,19 +6,20 @@ import contextlib
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from convcost.cli.options import OutputFormat
 from convcost.text.errors import ConvcostError
+from convcost.text.table import wrapped
 from convcost.text.units import human_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from convcost.comparison.rows import Row
     from convcost.models.report import Call
-    from convcost.text.columns import Column
+    from convcost.text.result import Result
     from convcost.timing.account import Account
     from convcost.timing.hints import Hint
 
@@ -29,7 +30,6 @@ __all__ = [
     "OVER_BUDGET",
     "UNDECIDED",
     "WRONG",
-    "Result",
     "close_stdout",
     "complain",
     "deliver",
@@ -39,6 +39,7 @@ __all__ = [
     "print_blocks",
     "refuse_exports",
     "say",
+    "say_remarks",
     "terminal_width",
     "why_layers_text",
     "why_text",
@@ -55,32 +56,6 @@ UNDECIDED: Final = 3
 """With --strict, a limit that could not be decided."""
 INTERRUPTED: Final = 130
 """Ctrl-C."""
-
-
-class Result(Protocol):
-    """What can be delivered: every result of the Python interface."""
-
-    @property
-    def columns(self) -> Sequence[Column]:
-        """Of the table."""
-
-    @property
-    def rows(self) -> Sequence[object]:
-        """Of the table."""
-
-    @property
-    def head(self) -> str:
-        """The line above the table."""
-
-    @property
-    def verdicts(self) -> tuple[str, ...]:
-        """Lines under the table."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object."""
-
-    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
-        """The rows."""
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -104,6 +79,12 @@ def say(lines: Iterable[str], kind: str) -> None:
         complain(f"{kind}: {line}")
 
 
+def say_remarks(result: Result[Any]) -> None:
+    """Print to stderr what the reader should know of a result."""
+    for kind, line in result.remarks:
+        complain(f"{kind}: {line}")
+
+
 def complain(line: str) -> None:
     """Print a line to stderr; where nobody can hear it, the exit code stays what it is."""
     with contextlib.suppress(OSError):
@@ -119,12 +100,7 @@ def print_blocks(texts: Iterable[str]) -> None:
 
 def fitted(line: str, stream: TextIO) -> str:
     """The line, broken between words where a person would see it broken within one."""
-    if not is_terminal(stream):
-        return line
-    import textwrap
-
-    # a path or a name is copied, never cut
-    return textwrap.fill(line, terminal_width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return wrapped(line, terminal_width() if is_terminal(stream) else None)
 
 
 def terminal_width() -> int:
@@ -135,12 +111,7 @@ def terminal_width() -> int:
 
 
 def deliver(
-    result: Result,
-    form: OutputFormat,
-    exports: Iterable[Path] | None,
-    *,
-    table_shown: bool,
-    payload: dict[str, Any] | None = None,
+    result: Result[Any], form: OutputFormat, exports: Iterable[Path] | None, *, table_shown: bool = False
 ) -> None:
     """Write the files, then stdout. In a machine's format stdout holds the data alone, and verdicts go to stderr.
 
@@ -149,33 +120,23 @@ def deliver(
         form: for stdout.
         exports: files, already known to be writable.
         table_shown: the table stands on the terminal already; only the lines under it are missing.
-        payload: the JSON object, where it is that of more rows than the table shows.
     """
-    with _exported(result, exports, payload):
-        _print(result, form, table_shown=table_shown, payload=payload)
+    with _exported(result, exports):
+        if form is not OutputFormat.table:
+            from convcost.text.export import TEXT_FORMATS, json_text
+
+            is_json = form is OutputFormat.json
+            write_out(json_text(result.to_dict()) if is_json else TEXT_FORMATS[form.value](result.to_frame()))
+            say(result.verdicts, "note")
+        elif table_shown:
+            write_out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
+        else:
+            write_out(result.text(terminal_width() if is_terminal(sys.stdout) else None))
 
 
-def _print(result: Result, form: OutputFormat, *, table_shown: bool, payload: dict[str, Any] | None) -> None:
-    if form is OutputFormat.table:
-        if not table_shown:
-            from convcost.text.table import plain_table
-
-            width = terminal_width() if is_terminal(sys.stdout) else None
-            write_out(f"{fitted(result.head, sys.stdout)}\n{plain_table(result.columns, result.rows, width)}\n\n")
-        write_out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
-        return
-    from convcost.text.export import TEXT_FORMATS, json_text
-
-    if form is OutputFormat.json:
-        write_out(json_text(payload or result.to_dict()))
-    else:
-        write_out(TEXT_FORMATS[form.value](result.to_frame()))
-    say(result.verdicts, "note")
-
-
-def deliver_text(text: str, result: Result, exports: Iterable[Path] | None) -> None:
+def deliver_text(text: str, result: Result[Any], exports: Iterable[Path] | None) -> None:
     """Write the files, then a text that was made of the result; its verdicts go to stderr."""
-    with _exported(result, exports, None):
+    with _exported(result, exports):
         write_out(text)
         say(result.verdicts, "note")
 
@@ -204,14 +165,14 @@ def close_stdout() -> None:
 
 
 @contextlib.contextmanager
-def _exported(result: Result, exports: Iterable[Path] | None, payload: dict[str, Any] | None) -> Iterator[None]:
+def _exported(result: Result[Any], exports: Iterable[Path] | None) -> Iterator[None]:
     """Write every file that can be written; a refusal is raised after what stdout gets: nothing else is lost."""
     refusals: list[ConvcostError] = []
     if exports:
         from convcost.system.whole_files import write_whole
         from convcost.text.export import SUFFIXES, write
 
-        table, whole = result.to_frame(), payload or result.to_dict()
+        table, whole = result.to_frame(), result.to_dict()
         for path in exports:
             try:
                 write_whole(path, partial(write, SUFFIXES[path.suffix.lower()], table, whole))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from convcost.comparison.result import Comparison
+    from convcost.comparison.rows import Row
     from convcost.text.columns import Column
 
     Tell: TypeAlias = Callable[[str, float], None]
@@ -29,7 +30,7 @@ class LiveTable:
         on_stdout: whether the table itself is shown; else one line of progress on stderr that vanishes at the end.
     """
 
-    def __init__(self, columns: Sequence[Column], *, on_stdout: bool) -> None:
+    def __init__(self, columns: Sequence[Column[Row]], *, on_stdout: bool) -> None:
         from rich.live import Live
 
         self.on_stdout = on_stdout

@@ -133,8 +133,8 @@ def _symbols(product: Product) -> str:
 
 def _symbolic_layers(placed: Placed) -> tuple[Layer, ...]:
     spec, block = placed.spec, placed.block
-    height = "H" if spec.height == placed.out_height else "H_in"
-    width = "W" if spec.width == placed.out_width else "W_in"
+    height = "H" if spec.height == placed.output.spatial[0] else "H_in"
+    width = "W" if spec.width == placed.output.spatial[1] else "W_in"
     square = spec.kernel_size[0] == spec.kernel_size[1]
     symbolic = replace(
         spec,

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.comparison.columns import COMPARE_COLUMNS, speedup_text
+from convcost.comparison.columns import COMPARE_COLUMNS
+from convcost.comparison.rows import Row
 from convcost.text.columns import records
+from convcost.text.result import Result
 from convcost.text.sizes import format_sizes
 from convcost.text.units import human_ratio, human_share, human_time, number_of
+from convcost.timing.columns import speedup_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from convcost.comparison.rows import Row
     from convcost.text.columns import Column
     from convcost.timing.machine import Machine
 
 
 __all__ = ["Comparison", "verdict"]
 
-SCHEMA: Final = "convcost.compare/1"
-
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Result[Row]):
     """Blocks on one layer shape, side by side.
 
     Attributes:
@@ -36,19 +36,19 @@ class Comparison:
         columns: of the table and the frame; the JSON object always has all.
     """
 
+    SCHEMA: ClassVar = "convcost.compare/1"
     rows: tuple[Row, ...]
     command: str
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     machines: Mapping[str, Machine] = field(default_factory=dict)
-    columns: tuple[Column, ...] = COMPARE_COLUMNS
+    columns: tuple[Column[Row], ...] = COMPARE_COLUMNS
 
     @property
     def conditions(self) -> dict[str, Any]:
         """What was asked for, and what the first timed row was really made under."""
         seen = next((row.conditions for row in self.rows if row.conditions is not None), None)
-        actual = {} if seen is None else {name: getattr(seen, name) for name in seen.__slots__}
-        return {**self.settings, **actual}
+        return {**self.settings, **({} if seen is None else asdict(seen))}
 
     @property
     def agrees(self) -> bool:
@@ -79,33 +79,13 @@ class Comparison:
             parts.append(timed.summary)
         return ", ".join(parts) + "; 1 MAC = 2 FLOPs"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `convcost compare --format json`."""
+    def _fields(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
             "command": self.command,
             "conditions": self.conditions,
             "rows": records(COMPARE_COLUMNS, self.rows),
             "machines": {device: asdict(machine) for device, machine in self.machines.items()},
         }
-
-    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
-        """The rows as a pandas DataFrame with the columns of the CSV."""
-        from convcost.text.export import frame
-
-        return frame(self.columns, self.rows)
-
-    def _repr_html_(self) -> str:
-        """The rows as a notebook shows them."""
-        from convcost.text.export import notebook
-
-        return notebook(self.columns, self.rows, self.verdicts)
-
-    def __str__(self) -> str:
-        """The plain table with its verdicts."""
-        from convcost.text.table import plain_table
-
-        return "\n".join((self.head, plain_table(self.columns, self.rows), *self.verdicts))
 
 
 FALLS_SHORT: Final = 0.8
@@ -146,7 +126,7 @@ def _speed(row: Row) -> str:
     timing = row.timing
     if timing is None or timing.speedup_low is None or timing.speedup_high is None:
         return "speed not comparable"
-    number, _, interval = speedup_text(row).partition(" ")
+    number, _, interval = speedup_text(timing).partition(" ")
     if timing.speedup_low > 1:
         return f"{number} faster {interval}"
     if timing.speedup_high < 1:

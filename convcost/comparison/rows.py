@@ -139,16 +139,6 @@ class Placed:
         return tuple(map(prod, zip(*(conv.stride for conv in self.convs), strict=True)))
 
     @property
-    def out_height(self) -> int:
-        """Of the block's output."""
-        return self.output.spatial[0]
-
-    @property
-    def out_width(self) -> int:
-        """Of the block's output."""
-        return self.output.spatial[1]
-
-    @property
     def groups(self) -> int:
         """The largest number of groups of a stage."""
         return max(conv.groups for conv in self.convs)

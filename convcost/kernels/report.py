@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS, speedup_of
-from convcost.kernels.row import ENERGY
+from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.kernels.row import ENERGY, KernelRow, LayerRow
 from convcost.kernels.separability import products_after
 from convcost.text.columns import records
+from convcost.text.result import Result
 from convcost.text.sizes import format_sizes
 from convcost.text.units import change_of, human_count, human_ratio, human_share, human_time, thousands
+from convcost.timing.columns import speedup_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from convcost.kernels.row import KernelRow, LayerRow, Spectrum
     from convcost.kernels.separability import Separation
     from convcost.text.columns import Column
 
 
-__all__ = ["SCHEMA", "KernelReport", "WeightsReport"]
+__all__ = ["KernelReport", "WeightsReport"]
 
-SCHEMA: Final = "convcost.kernel/1"
 MAX_RANKS: Final = 8
 """Lines and singular values beyond this are not printed; JSON and CSV have them."""
 
 
 @dataclass(frozen=True, slots=True)
-class KernelReport:
+class KernelReport(Result[KernelRow]):
     """Kernels, one a row.
 
     Attributes:
@@ -37,9 +37,10 @@ class KernelReport:
         columns: of the table and the frame; the JSON object always has all.
     """
 
+    SCHEMA: ClassVar = "convcost.kernel/1"
     rows: tuple[KernelRow, ...]
     notes: tuple[str, ...] = ()
-    columns: tuple[Column, ...] = KERNEL_COLUMNS
+    columns: tuple[Column[KernelRow], ...] = KERNEL_COLUMNS
 
     @property
     def head(self) -> str:
@@ -60,16 +61,8 @@ class KernelReport:
         """Each kernel's warning, by its name."""
         return tuple(f"{row.separation.name}: {row.warning}" for row in self.rows if row.warning)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `convcost kernel --format json`."""
-        fields = zip(records(KERNEL_COLUMNS, self.rows), self.rows, strict=True)
-        return {"schema": SCHEMA, "kernels": [{**plain, **row.separation.to_dict()} for plain, row in fields]}
-
-    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
-        """The rows as a pandas DataFrame with the columns of the CSV."""
-        from convcost.text.export import frame
-
-        return frame(self.columns, self.rows)
+    def _fields(self) -> dict[str, Any]:
+        return {"kernels": records(KERNEL_COLUMNS, self.rows)}
 
 
 def _paragraph(row: KernelRow) -> list[str]:
@@ -118,11 +111,11 @@ def _seen(row: KernelRow) -> str:
         f"{human_ratio(row.macs_ratio)} fewer MACs" if row.macs_ratio >= 1 else f"{1 / row.macs_ratio:.1f}x the MACs"
     )
     layers = f"as torch layers by {timing.difference:.2g}"
-    return f"{shown}, {layers}; {ratio}, {times}, speed-up {speedup_of(timing.factors)}"
+    return f"{shown}, {layers}; {ratio}, {times}, speed-up {speedup_text(timing.factors)}"
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsReport:
+class WeightsReport(Result[LayerRow]):
     """The convolutions of a network, one a row.
 
     Attributes:
@@ -132,10 +125,11 @@ class WeightsReport:
         columns: of the table and the frame; the JSON object always has all.
     """
 
+    SCHEMA: ClassVar = "convcost.kernel/1"
     target: str
     rows: tuple[LayerRow, ...]
     notes: tuple[str, ...] = ()
-    columns: tuple[Column, ...] = LAYER_COLUMNS
+    columns: tuple[Column[LayerRow], ...] = LAYER_COLUMNS
 
     @property
     def head(self) -> str:
@@ -167,29 +161,6 @@ class WeightsReport:
         )
         return ranks, pairs
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """None: what there is to say concerns the network as a whole."""
-        return ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `convcost kernel --model --format json`."""
-        fields = zip(records(LAYER_COLUMNS, self.rows), self.rows, strict=True)
-        layers = [{**plain, **({} if row.spectrum is None else _lists(row.spectrum))} for plain, row in fields]
-        return {"schema": SCHEMA, "target": self.target, "kernels": [], "layers": layers, "notes": list(self.notes)}
-
-    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
-        """The rows as a pandas DataFrame with the columns of the CSV."""
-        from convcost.text.export import frame
-
-        return frame(self.columns, self.rows)
-
-
-def _lists(seen: Spectrum) -> dict[str, Any]:
-    """The fields that are lists in JSON and text in a row."""
-    return {
-        "energy_q25": list(seen.energy_q25) or None,
-        "energy_median": list(seen.energy_median) or None,
-        "energy_q75": list(seen.energy_q75) or None,
-        "energy_histogram": list(seen.histogram),
-    }
+    def _fields(self) -> dict[str, Any]:
+        layers = records(LAYER_COLUMNS, self.rows)
+        return {"target": self.target, "kernels": [], "layers": layers, "notes": list(self.notes)}

@@ -9,8 +9,6 @@ from convcost.convolution.conv import Conv
 from convcost.convolution.cost import params
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from convcost.kernels.demonstration import Agreement, Candidate
     from convcost.kernels.matrix import Matrix
     from convcost.kernels.separability import Separation
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Timing
 
 
-__all__ = ["BINS", "ENERGY", "KernelRow", "KernelTiming", "LayerRow", "Spectrum", "listed", "pair_rank"]
+__all__ = ["BINS", "ENERGY", "KernelRow", "KernelTiming", "LayerRow", "Spectrum", "pair_rank"]
 
 
 ENERGY: Final = 0.99
@@ -68,26 +66,6 @@ class Spectrum:
     pair_rank: int
     pair_full_rank: int
 
-    @property
-    def q25(self) -> str | None:
-        """The lower quartiles as text."""
-        return listed(self.energy_q25 or None)
-
-    @property
-    def median(self) -> str | None:
-        """The medians as text."""
-        return listed(self.energy_median or None)
-
-    @property
-    def q75(self) -> str | None:
-        """The upper quartiles as text."""
-        return listed(self.energy_q75 or None)
-
-    @property
-    def bins(self) -> str | None:
-        """The histogram as text."""
-        return listed(self.histogram)
-
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
@@ -108,39 +86,14 @@ class LayerRow:
     shares_weight: bool = False
 
     @property
-    def in_channels(self) -> int:
-        """C."""
-        return self.conv.in_channels
-
-    @property
-    def out_channels(self) -> int:
-        """O."""
-        return self.conv.out_channels
-
-    @property
-    def kernel_size(self) -> tuple[int, ...]:
-        """(k_h, k_w)."""
-        return self.conv.kernel_size
-
-    @property
-    def groups(self) -> int:
-        """Of the convolution."""
-        return self.conv.groups
-
-    @property
-    def stride(self) -> tuple[int, ...] | None:
-        """(vertical, horizontal); None where it is not known."""
-        return None if self.op is None else self.conv.stride
-
-    @property
     def pair(self) -> tuple[Conv, Conv] | None:
         """The k_h×1 and the 1×k_w convolution, with the layer's groups."""
         if self.spectrum is None:
             return None
         (tall, wide), groups = self.conv.kernel_size, self.conv.groups
         between = groups * max(1, self.spectrum.pair_rank)
-        column = Conv(self.in_channels, between, (tall, 1), groups=groups)
-        return column, Conv(between, self.out_channels, (1, wide), groups=groups)
+        column = Conv(self.conv.in_channels, between, (tall, 1), groups=groups)
+        return column, Conv(between, self.conv.out_channels, (1, wide), groups=groups)
 
     @property
     def params_before(self) -> int:
@@ -166,11 +119,6 @@ class LayerRow:
         vertical, horizontal = self.conv.stride
         after = column + row * vertical if self.conv.transposed else column * horizontal + row
         return float(self.params_before / after)
-
-
-def listed(entries: Sequence[Any] | None) -> str | None:
-    """Numbers as the text of one cell, such as `[1 2 1]`: brackets keep a leading minus from being a formula's."""
-    return None if entries is None else f"[{' '.join(map(str, entries))}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,26 +169,6 @@ class KernelRow:
     def input_shape(self) -> tuple[Any, ...]:
         """(N, C, height, width) of the layers."""
         return self.kernel.layers[0].input.sizes
-
-    @property
-    def column(self) -> str | None:
-        """Of a separable kernel, as text."""
-        return listed(self.separation.column)
-
-    @property
-    def row(self) -> str | None:
-        """Of a separable kernel, as text."""
-        return listed(self.separation.row)
-
-    @property
-    def singular_values(self) -> str | None:
-        """As text, falling."""
-        return listed(self.separation.singular_values)
-
-    @property
-    def errors(self) -> str | None:
-        """Of the best approximation of rank 1, 2, ..., as text."""
-        return listed(self.separation.errors)
 
     @property
     def macs_ratio(self) -> float:

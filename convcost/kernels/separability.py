@@ -119,27 +119,6 @@ class Separation:
             return f"{number_of('column', len(self.terms))} times rows, of {self.height} and {self.width} numbers"
         return " + ".join(term.text(short=True) for term in self.terms) or "0"
 
-    def to_dict(self) -> dict[str, Any]:
-        """One entry of `kernels` in the JSON object of `convcost kernel`."""
-        return {
-            "name": self.name,
-            "height": self.height,
-            "width": self.width,
-            "rank": self.rank,
-            "separable": self.separable,
-            "column": self.column,
-            "row": self.row,
-            "singular_values": list(self.singular_values),
-            "rank1_error": self.rank1_error,
-            "products_before": self.products_before,
-            "products_after": self.products_after,
-            "pays_up_to_rank": self.pays_up_to_rank,
-            "errors": list(self.errors),
-            "tolerance": self.tolerance,
-            "exact": self.exact,
-            "factors": self.factors,
-        }
-
 
 def products_after(rank: int, height: int, width: int) -> int:
     """Products per pixel of `rank` columns and rows."""

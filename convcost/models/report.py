@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.convolution.layer import Layer
-from convcost.convolution.shape import Shape
+from convcost.convolution.shape import Shape, require_at_least
 from convcost.models.columns import MODEL_COLUMNS
-from convcost.text.errors import ShapeError
+from convcost.text.columns import records
+from convcost.text.errors import ConvcostError, ShapeError
+from convcost.text.result import Result
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
 from convcost.timing.bound import Work, least_work
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from convcost.convolution.conv import Conv
     from convcost.text.columns import Column
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_ASKED", "Call", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]
 
-SCHEMA: Final = "convcost.model/1"
+ORDERS: Final[Mapping[str, Callable[[Call], float]]] = {
+    "macs": lambda row: row.macs,
+    "params": lambda row: row.params,
+    "traffic": lambda row: row.traffic_bytes,
+    "time": lambda row: row.time_s or 0,
+}
+"""What rows can be sorted by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +218,7 @@ NOT_ASKED: Final = CrossCheck("unavailable", None, "not asked for")
 
 
 @dataclass(frozen=True, slots=True)
-class ModelReport:
+class ModelReport(Result[Call]):
     """A traced model.
 
     Attributes:
@@ -227,8 +235,10 @@ class ModelReport:
         timed: what the timing was made under.
         explained: the sum of the layers timed alone over the forward pass.
         columns: of the table and the frame.
+        shown: rows of the table and the frame, where they are not the layers as they are.
     """
 
+    SCHEMA: ClassVar = "convcost.model/1"
     target: str
     inputs: tuple[str, ...]
     conditions: Mapping[str, Any]
@@ -241,12 +251,13 @@ class ModelReport:
     forward: Timing | None = None
     timed: Conditions | None = None
     explained: float | None = None
-    columns: tuple[Column, ...] = MODEL_COLUMNS
+    columns: tuple[Column[Call], ...] = MODEL_COLUMNS
+    shown: tuple[Call, ...] | None = None
 
     @property
     def rows(self) -> tuple[Call, ...]:
-        """The rows of the table."""
-        return self.layers
+        """Rows of the table and the frame."""
+        return self.layers if self.shown is None else self.shown
 
     @property
     def agrees(self) -> bool:
@@ -293,25 +304,53 @@ class ModelReport:
         """What the reader should know, of the model and of single layers."""
         return (*self.notes, *(f"{row.name}: {row.warning}" for row in self.layers if row.warning))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `convcost model --format json`."""
-        from convcost.text.columns import records
+    @property
+    def remarks(self) -> tuple[tuple[str, str], ...]:
+        """What the command prints to stderr; nothing in it keeps a count from being trusted."""
+        return tuple(("note", line) for line in self.warnings)
 
-        totals = {
-            "params": self.totals.params,
-            "trainable_params": self.totals.trainable_params,
-            "macs": self.totals.macs,
-            "flops": self.totals.flops,
-            "weight_bytes": self.totals.weight_bytes,
-            "activation_bytes": self.totals.activation_bytes,
-            "peak_activation_bytes": self.totals.peak_activation_bytes,
-        }
+    def arranged(self, *, depth: int | None = None, sort: str | None = None, top: int | None = None) -> ModelReport:
+        """The report with fewer or differently ordered rows; its layers and totals stay.
+
+        Args:
+            depth: rows of modules deeper than this are added up.
+            sort: macs, params, traffic or time: largest first.
+            top: the largest number of rows.
+
+        Raises:
+            ConvcostError: an unknown order, a depth or a number of rows below 1.
+        """
+        if sort is not None and sort not in ORDERS:
+            msg = f"sort (={sort}) must be one of {', '.join(ORDERS)}."
+            raise ConvcostError(msg)
+        rows = self.layers
+        if sort == "time" and all(row.time_s is None for row in rows):
+            msg = "sort (=time) must have times to sort by; add --time."
+            raise ConvcostError(msg)
+        if depth is not None:
+            require_at_least(1, depth=depth)
+            rows = _added_up(rows, depth)
+        if sort is not None:
+            rows = tuple(sorted(rows, key=ORDERS[sort], reverse=True))
+        if top is not None:
+            require_at_least(1, top=top)
+            rows = rows[:top]
+        return replace(self, shown=rows)
+
+    def _fields(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
             "target": self.target,
             "inputs": list(self.inputs),
             "conditions": dict(self.conditions),
-            "totals": totals,
+            "totals": {
+                "params": self.totals.params,
+                "trainable_params": self.totals.trainable_params,
+                "macs": self.totals.macs,
+                "flops": self.totals.flops,
+                "weight_bytes": self.totals.weight_bytes,
+                "activation_bytes": self.totals.activation_bytes,
+                "peak_activation_bytes": self.totals.peak_activation_bytes,
+            },
             "layers": records(MODEL_COLUMNS, self.layers),
             "timing": None
             if self.forward is None or self.timed is None
@@ -324,14 +363,33 @@ class ModelReport:
             },
         }
 
-    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame; naming the type would import pandas
-        """The rows as a pandas DataFrame."""
-        from convcost.text.export import frame
 
-        return frame(self.columns, self.layers)
+def _added_up(rows: tuple[Call, ...], depth: int) -> tuple[Call, ...]:
+    """One row for each module at this depth, where its first call stands."""
+    merged: dict[str, Call] = {}
+    for row in rows:
+        name = ".".join(row.name.split("#")[0].split(".")[:depth])
+        known = merged.get(name)
+        if known is None:
+            merged[name] = replace(row, name=name)
+        else:
+            merged[name] = replace(
+                known,
+                op="(several)",
+                output_shape=row.output_shape,
+                params=known.params + row.params,
+                macs=known.macs + row.macs,
+                traffic_bytes=known.traffic_bytes + row.traffic_bytes,
+                macs_share=None if known.macs_share is None else known.macs_share + (row.macs_share or 0.0),
+                conv=None,
+                inputs=(),
+                time_s=_sum_of_known(known.time_s, row.time_s),
+                bound=None,
+                account=None,
+                hint=None,
+            )
+    return tuple(merged.values())
 
-    def _repr_html_(self) -> str:
-        """The rows as a notebook shows them."""
-        from convcost.text.export import notebook
 
-        return notebook(self.columns, self.layers, self.verdicts)
+def _sum_of_known(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else one + other

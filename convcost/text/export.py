@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-from convcost.text.columns import shown_columns
-from convcost.text.sizes import format_sizes
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +18,9 @@ if TYPE_CHECKING:
 
     from convcost.text.columns import Column
 
-__all__ = ["SUFFIXES", "TEXT_FORMATS", "frame", "notebook", "write"]
+__all__ = ["SUFFIXES", "TEXT_FORMATS", "frame", "json_text", "write"]
 
+R = TypeVar("R")
 INT64_MAX: Final = 2**63 - 1
 XLSX_LONGEST: Final = 32_767
 """Characters of a cell."""
@@ -31,19 +29,12 @@ DECIMAL128_DIGITS: Final = 38
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def frame(columns: Sequence[Column], rows: Sequence[object]) -> pd.DataFrame:
+def frame(columns: Sequence[Column[R]], rows: Sequence[R]) -> pd.DataFrame:
     """The rows as a DataFrame of Python objects: exact integers, sizes as `3x3`, None where not obtained."""
     import pandas as pd
 
-    data = {column.name: [_cell(column, row) for row in rows] for column in columns}
+    data = {column.name: [column.in_file(row) for row in rows] for column in columns}
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()})
-
-
-def _cell(column: Column, row: object) -> Any:  # noqa: ANN401 - a field of any kind
-    value = column.value(row)
-    if column.flat is not None and value is not None:
-        return column.flat(value)
-    return format_sizes(value) if isinstance(value, list) else value
 
 
 def _each(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
@@ -170,15 +161,3 @@ def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path
     else:
         text = json_text(payload) if kind == "json" else TEXT_FORMATS[kind](table)
         path.write_text(text, encoding="utf-8", newline="")
-
-
-def notebook(columns: Sequence[Column], rows: Sequence[object], lines: Sequence[str]) -> str:
-    """The titled columns as an HTML table with some lines under it."""
-    from html import escape
-
-    import pandas as pd
-
-    shown = shown_columns(columns, rows)
-    cells = {column.title: [column.text(row) for row in rows] for column in shown}
-    table = pd.DataFrame(cells).to_html(index=False, border=0)
-    return table + "".join(f"<div>{escape(line)}</div>" for line in lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from convcost.text.columns import shown_columns
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
 
 
-__all__ = ["aligned", "plain_table", "rich_table", "terminal", "with_progress"]
+__all__ = ["aligned", "plain_table", "rich_table", "terminal", "with_progress", "wrapped"]
+
+R = TypeVar("R")
 
 
 def aligned(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -32,7 +34,7 @@ def aligned(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -
     return "\n".join(line.rstrip() for line in lines)
 
 
-def plain_table(columns: Iterable[Column], rows: Sequence[object], width: int | None = None) -> str:
+def plain_table(columns: Iterable[Column[R]], rows: Sequence[R], width: int | None = None) -> str:
     """Every column that has a title and a value, as aligned text.
 
     Args:
@@ -48,6 +50,16 @@ def plain_table(columns: Iterable[Column], rows: Sequence[object], width: int | 
     return f"{head}\n{'─' * max(map(len, text.splitlines()))}\n{body}"
 
 
+def wrapped(line: str, width: int | None) -> str:
+    """The line, broken between words for a terminal of this width; None where there is no terminal."""
+    if width is None:
+        return line
+    import textwrap
+
+    # a path or a name is copied, never cut
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
 def terminal(*, stderr: bool = False) -> Console:
     """The terminal that stdout or stderr is."""
     from rich.console import Console
@@ -56,7 +68,7 @@ def terminal(*, stderr: bool = False) -> Console:
 
 
 def rich_table(
-    columns: Iterable[Column], rows: Sequence[object], width: int, *, title: str = "", waiting: Sequence[str] = ()
+    columns: Iterable[Column[R]], rows: Sequence[R], width: int, *, title: str = "", waiting: Sequence[str] = ()
 ) -> Table:
     """The columns for which a terminal of this width has room.
 
@@ -92,7 +104,7 @@ def rich_table(
     return table
 
 
-def _cell(column: Column, row: object, waiting: Sequence[str]) -> str:
+def _cell(column: Column[R], row: R, waiting: Sequence[str]) -> str:
     text = column.text(row)
     return "…" if text == "-" and column.name in waiting else text
 

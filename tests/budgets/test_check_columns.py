@@ -48,7 +48,7 @@ TIME = Reading(0.050112523886, 0.0498, 0.0504, machine="GPU")
 )  # fmt: skip
 def test_the_verdicts_cell_is_a_few_words_for_the_reason_stands_below(limit: Limit, found: Reading, cell: str) -> None:
     (row,) = result(limit, found).rows
-    assert row.said == cell
+    assert row.verdict_text == cell
 
 
 def test_baseline_and_growth_are_shown_where_there_is_room() -> None:

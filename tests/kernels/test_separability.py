@@ -124,7 +124,7 @@ def test_a_tolerance_of_0_is_no_exact_decision() -> None:
     floats = matrix_of(np.outer([0.1, 0.7], [0.3, 0.9]) + 0.1)
     assert (separate_matrix(floats, 0.0).tolerance, separate_matrix(floats, 0.0).exact) == (0.0, False)
     assert separate_matrix(parse_matrix("1 2; 2 4"), 0.0).exact
-    assert separate_matrix(parse_matrix("1 2; 2 4")).to_dict()["exact"] is True
+    assert separate_matrix(parse_matrix("1 2; 2 4")).exact is True
 
 
 def test_whole_multiples_of_a_sixteenth_are_read_in_half_precision_too() -> None:

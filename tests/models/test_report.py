@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.models.arrangement import arrange
 from convcost.models.report import Call, ModelReport, Totals
 from convcost.timing.bound import Bound
 
@@ -19,7 +18,7 @@ REPORT = ModelReport("m", (), {}, Totals(50, 50, 15, 0, 0, 0), ROWS, {})
 
 
 def test_rows_below_a_depth_are_added_up_with_their_times() -> None:
-    rows = arrange(REPORT, depth=1, sort=None, top=None).layers
+    rows = REPORT.arranged(depth=1, sort=None, top=None).rows
     assert [(row.name, row.macs, row.params, row.traffic_bytes) for row in rows] == [
         ("a", 1 + 2 + 4, 30, 300), ("b", 3, 10, 100), ("c", 5, 10, 100),
     ]  # fmt: skip
@@ -27,9 +26,9 @@ def test_rows_below_a_depth_are_added_up_with_their_times() -> None:
 
 
 def test_a_sum_of_rows_has_no_bound_but_a_row_alone_keeps_its_own() -> None:
-    rows = arrange(REPORT, depth=1, sort=None, top=None).layers
+    rows = REPORT.arranged(depth=1, sort=None, top=None).rows
     assert [row.bound is None for row in rows] == [True, False, True]
 
 
 def test_the_slowest_come_first_and_those_without_a_time_last() -> None:
-    assert [row.name for row in arrange(REPORT, depth=None, sort="time", top=3).layers] == ["a.z", "b", "a.x"]
+    assert [row.name for row in REPORT.arranged(depth=None, sort="time", top=3).rows] == ["a.z", "b", "a.x"]

@@ -1,0 +1,108 @@
+"""The result of a command: one table with a head and some lines, as text, as JSON, as a frame and in a notebook."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from convcost.text.columns import shown_columns
+from convcost.text.table import plain_table, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from convcost.text.columns import Column
+
+__all__ = ["Result"]
+
+R = TypeVar("R")
+"""The kind of row."""
+
+
+class Result(Generic[R]):
+    """What every command gives, and what every call of the Python interface returns.
+
+    A subclass has its table's `rows` and `columns` and the line above it, `head`. Only the type checker sees these
+    three here: a dataclass takes a property of its base class for the default of its own field.
+
+    Attributes:
+        SCHEMA: Name and version of the JSON object.
+    """
+
+    __slots__ = ()
+    SCHEMA: ClassVar[str]
+
+    if TYPE_CHECKING:
+
+        @property
+        def columns(self) -> Sequence[Column[R]]:
+            """Columns of the table and the frame; the JSON object always has all."""
+
+        @property
+        def rows(self) -> Sequence[R]:
+            """Rows of the table and the frame."""
+
+        @property
+        def head(self) -> str:
+            """The line above the table."""
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Lines under the table."""
+        return ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader should know."""
+        return ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader must know before trusting a row."""
+        return ()
+
+    @property
+    def remarks(self) -> tuple[tuple[str, str], ...]:
+        """What the command prints to stderr: each line with its kind, a note, a warning or an error."""
+        return (*(("note", line) for line in self.notes), *(("warning", line) for line in self.warnings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of the command's `--format json`."""
+        return {"schema": self.SCHEMA, **self._fields()}
+
+    def _fields(self) -> dict[str, Any]:
+        """What the JSON object has beside its schema."""
+        raise NotImplementedError
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame with the columns of the CSV."""
+        from convcost.text.export import frame
+
+        return frame(self.columns, self.rows)
+
+    def text(self, width: int | None = None) -> str:
+        """Head, table and verdicts.
+
+        Args:
+            width: of the terminal; None for no terminal, where no line is broken.
+        """
+        above = f"{wrapped(self.head, width)}\n{plain_table(self.columns, self.rows, width)}\n\n"
+        return above + "".join(f"{wrapped(line, width)}\n" for line in self.verdicts)
+
+    def __str__(self) -> str:
+        """What the command prints: head, table, verdicts, notes and warnings."""
+        remarks = (f"{kind}: {line}" for kind, line in self.remarks)
+        return "\n".join((self.text().rstrip("\n"), *remarks))
+
+    def _repr_html_(self) -> str:
+        """The same as a notebook shows it."""
+        import pandas as pd
+
+        shown = shown_columns(self.columns, self.rows)
+        cells = {column.title: [column.text(row) for row in self.rows] for column in shown}
+        table = pd.DataFrame(cells).to_html(index=False, border=0)
+        lines = (*self.verdicts, *(f"{kind}: {line}" for kind, line in self.remarks))
+        head = f"<caption>{escape(self.head)}</caption>"
+        return table.replace("\n", f"\n  {head}\n", 1) + "".join(f"<div>{escape(line)}</div>" for line in lines)

@@ -1,0 +1,80 @@
+"""Every result gives the same views of itself: a JSON object, a frame, the text that its command prints, a notebook."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_results import MADE, model
+
+from convcost.text.table import plain_table
+
+if TYPE_CHECKING:
+    from convcost.text.result import Result
+
+SCHEMAS = {
+    "compare": "convcost.compare/1",
+    "model": "convcost.model/1",
+    "check": "convcost.check/1",
+    "history": "convcost.history/1",
+    "kernel": "convcost.kernel/1",
+    "kernel --model": "convcost.kernel/1",
+}
+
+
+@pytest.fixture(params=SCHEMAS)
+def command(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def result(command: str) -> Result[Any]:
+    return MADE[command]()
+
+
+def test_the_json_object_begins_with_its_schema_and_holds_nothing_but_json(command: str, result: Result[Any]) -> None:
+    payload = result.to_dict()
+    assert next(iter(payload.items())) == ("schema", SCHEMAS[command])
+    assert json.loads(json.dumps(payload, allow_nan=False)).keys() == payload.keys()
+
+
+def test_the_frame_has_a_row_a_row_and_the_columns_of_the_csv(result: Result[Any]) -> None:
+    table = result.to_frame()
+    assert list(table.columns) == [column.name for column in result.columns]
+    assert len(table) == len(result.rows) > 0
+
+
+def test_every_cell_of_a_file_is_a_plain_value(result: Result[Any]) -> None:
+    cells = [cell for _, series in result.to_frame().items() for cell in series]
+    assert {type(cell) for cell in cells} <= {bool, int, float, str, type(None)}
+
+
+def test_the_text_is_head_table_verdicts_and_remarks(result: Result[Any]) -> None:
+    table = plain_table(result.columns, result.rows)
+    remarks = [f"{kind}: {line}" for kind, line in result.remarks]
+    below = ["", *result.verdicts] if result.verdicts else []
+    assert str(result) == "\n".join([result.head, table, *below, *remarks])
+
+
+def test_a_notebook_shows_as_much_and_escapes_it(result: Result[Any]) -> None:
+    html = result._repr_html_()
+    assert html.startswith("<table")
+    assert html.count("<div>") == len(result.verdicts) + len(result.remarks)
+    assert html.count("<td>") == html.count("<th>") * len(result.rows)
+    assert html.count("<caption>") == 1
+    for foreign in ("<machine>", "<note>", "<net>", "<late>", "<first>", "<memory>", "<CPU>", "<nowhere>", "<doubt>"):
+        assert foreign not in html
+
+
+@pytest.mark.parametrize("name", ["compare", "model", "check", "kernel", "kernel --model"])
+def test_what_the_command_says_beside_the_table_is_in_the_text(name: str) -> None:
+    lines = str(MADE[name]()).splitlines()
+    assert any(line.startswith(("note: ", "warning: ", "error: ")) for line in lines)
+
+
+def test_the_rows_for_people_can_be_fewer_than_those_of_the_json() -> None:
+    report = model()
+    shown = report.arranged(top=1)
+    assert (len(shown.rows), len(shown.to_frame())) == (1, 1)
+    assert shown.to_dict() == report.to_dict()
