@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from convcost.convolution.tree import Node
 
     Value: TypeAlias = int | Fraction
-    Default: TypeAlias = "Value | Callable[[Spec], Value]"
+    Default: TypeAlias = "int | Rule"
 
-__all__ = ["BLOCKS", "PARAMETERS", "Block", "Parameter", "Spec", "block", "find_block"]
+__all__ = ["BLOCKS", "PARAMETERS", "Block", "Parameter", "Rule", "Spec", "block", "find_block", "short_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +107,42 @@ def _where(keep: tuple[bool, bool], sizes: tuple[Int, Int], fill: int = 1) -> tu
     return (sizes[0] if keep[0] else fill, sizes[1] if keep[1] else fill)
 
 
+SHORT_SIZES: Final = {
+    "in_channels": "c",
+    "out_channels": "o",
+    "kernel_size": "k",
+    "height": "h",
+    "width": "w",
+    "batch": "bs",
+}
+
+
+def short_names() -> dict[str, str]:
+    """Sizes of a layer and blocks' own parameters that have a second, shorter name, with that name."""
+    return SHORT_SIZES | {one.name: one.short for one in PARAMETERS.values() if one.short is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter that only some blocks have: its name, its symbol in formulas, its least value, its meaning."""
+    """A parameter that only some blocks have; commands, public functions and documentation know it from here.
+
+    Attributes:
+        name: Name of the argument.
+        symbol: Letter in formulas.
+        help: Meaning, as a noun phrase.
+        short: Second, shorter name of the argument.
+        least: Smallest legal value, of a count or of channels.
+        kind: "count"; "channels", which a network's width multiplier scales; or "share", above 0 and at most 1.
+        sets_mid_channels: Whether it decides how many channels leave the block's first stage.
+    """
 
     name: str
     symbol: str
-    least: int
     help: str
+    short: str | None = None
+    least: int = 1
+    kind: Literal["count", "channels", "share"] = "count"
+    sets_mid_channels: bool = False
 
     def require(self, value: Value) -> None:
         """Refuse a value that no block could take.
@@ -122,25 +150,40 @@ class Parameter:
         Raises:
             ShapeError: below the least value, no whole number, or a share outside 0 to 1.
         """
-        if self.least:
+        if self.kind != "share":
             require_at_least(self.least, **{self.name: value})
         elif not 0 < value <= 1:
             msg = f"{self.name} (={value}) must be above 0 and at most 1; give a share such as 1/4."
             raise ShapeError(msg)
 
+    @property
+    def owners(self) -> tuple[Block, ...]:
+        """The blocks that have it."""
+        return tuple(block for block in BLOCKS.values() if self.name in block.defaults)
 
-PARAMETERS: Final = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter("depth_multiplier", "m", 1, "outputs per input channel of the (first) depthwise stage"),
-        Parameter("groups", "g", 1, "groups of the grouped convolution"),
-        Parameter("expansion", "t", 1, "hidden channels per input channel"),
-        Parameter("mid_channels", "M", 1, "channels between the stages"),
-        Parameter("rank", "r", 1, "channels between the K×K and the 1×1 stage"),
-        Parameter("ghost_ratio", "s", 2, "outputs per primary output channel"),
-        Parameter("partial", "p", 0, "share of the input channels that is convolved, as in 1/4"),
-    )
-}
+    @property
+    def defaults(self) -> str:
+        """Each default value, with the blocks that it holds for."""
+        names: dict[str, list[str]] = {}
+        for block in self.owners:
+            names.setdefault(str(block.defaults[self.name]), []).append(block.name)
+        return "; ".join(f"{default} for {', '.join(blocks)}" for default, blocks in names.items())
+
+
+PARAMETERS: Final[dict[str, Parameter]] = {}
+"""Every parameter that only some blocks have, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A default value that follows from the layer shape, and how documentation writes it."""
+
+    text: str
+    value: Callable[[Spec], Value]
+
+    def __str__(self) -> str:
+        """The rule as documentation writes it."""
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +217,7 @@ class Block:
         for name, default in self.defaults.items():
             value = given.get(name)
             if value is None:
-                value = default(spec) if callable(default) else default
+                value = default.value(spec) if isinstance(default, Rule) else default
             PARAMETERS[name].require(value)
             chosen[name] = value
         return chosen

@@ -92,7 +92,8 @@ def time_target(
         machine, said = calibration_for(where, options.dtype, resolve_threads(options.threads))
         tensors = tensors_for(_wanted(counted.target, inputs, loaded), "cpu")
         timed = measure_model(loaded.module, *tensors, options, tell)
-    kept = keep_model(counted, timed, options, args, fingerprint(timed.conditions.device)) if options.store else ()
+    setup = fingerprint(timed.conditions.device)
+    kept = keep_model(counted, timed, options.time_budget, args, setup) if options.store else ()
     layers = tuple(_timed(row, timed, machine) for row in counted.layers)
     report = replace(
         counted,

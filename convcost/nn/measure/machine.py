@@ -343,12 +343,12 @@ def _speedup_of_a_fresh_process() -> float:
 
 def print_speedup(budget_s: float) -> None:
     """The speed-up of one layer, as a fresh process measures it."""
-    from convcost.comparison.request import Request, predict
+    from convcost.comparison.rows import place_block
     from convcost.convolution.spec import Spec
     from convcost.nn.measure.blocks import measure
+    from convcost.timing.options import TimingOptions
 
     spec = Spec(64, 64, (3, 3), 56, 56)
-    request = Request(spec, {}, ("standard", "depthwise-separable"), "standard", time_budget=budget_s)
-    blocks = [row.placed for row in predict(request).rows]
-    timings = measure(blocks, request, "cpu", budget_s, lambda *_: None).timings
+    blocks = [place_block(name, spec, {}) for name in ("standard", "depthwise-separable")]
+    timings = measure(blocks, "standard", TimingOptions(("cpu",), time_budget=budget_s), lambda *_: None).timings
     sys.stdout.write(f"{timings['depthwise-separable'].speedup}\n")
