@@ -85,6 +85,9 @@ def _everywhere(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    _debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere among the words of a command.")
+    ] = False,
 ) -> None:
     """What a convolution really costs: the formula, the count and the clock, side by side.
 

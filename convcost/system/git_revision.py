@@ -89,7 +89,7 @@ def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = Non
         variables = {key: value for key, value in os.environ.items() if key not in _repository_variables()}
         done = _run(words, folder, variables)
     except OSError as error:
-        msg = f"base needs git, and it could not be run ({error.strerror}); install it, or leave --base out."
+        msg = f"base needs git, and it could not be run ({error.strerror}); install it, or leave base out."
         raise ConvcostError(msg) from error
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def require_writable(
-    path: Path, suffixes: Collection[str] = (), what: str = "--export", *, make_folder: bool = False
+    path: Path, suffixes: Collection[str] = (), what: str = "export", *, make_folder: bool = False
 ) -> None:
     """Refuse a file that could not be written, before anything is computed.
 

@@ -128,7 +128,7 @@ def test_a_summary_stays_under_githubs_limit(tmp_path: Path, monkeypatch: pytest
     assert write_summary(check_markdown(result(*(failing(f"é{i}") for i in range(50))))) is None
     assert path.stat().st_size <= 1024 * 1024
     assert path.read_text(encoding="utf-8").endswith(
-        "… cut here: the whole is in the job's log and in --format json.\n"
+        "… cut here: the whole is in the job's log and in the JSON.\n"
     )
 
 

@@ -80,7 +80,7 @@ def _choose(
         reason = refusal(weights + 2 * element, device)
         least_s = placed.cost.flops / flop_per_s
         if reason is None and least_s > budget_s:
-            reason = f"not timed: a call takes {human_time(least_s)} or more; raise --time-budget"
+            reason = f"not timed: a call takes {human_time(least_s)} or more; raise time_budget"
         if reason is None:
             fitting.append(placed)
             weights += element
@@ -107,7 +107,7 @@ def _calls(blocks: Sequence[Placed], options: TimingOptions, device: torch.devic
                 return runnable(data)
             except RuntimeError as error:
                 reason = str(error).partition("\n")[0]
-                step = "leave out --compile" if options.compiled else "change --dtype or --device"
+                step = "turn compile off" if options.compiled else "change dtype or device"
                 msg = f"{name} could not run on {device} in {options.dtype}: {reason}; {step}."
                 raise ConvcostError(msg) from error
 
