@@ -142,7 +142,7 @@ def _words(name: str, value: object) -> list[str]:
     """An option of the command line with its value."""
     option = (short_names().get(name) or name).replace("_", "-")
     if isinstance(value, bool):
-        return [f"--{option}" if value else f"--no-{option}"]
+        return [f"--{'' if value else 'no-'}{option}"]
     if not isinstance(value, tuple):
         return [f"--{option} {value}"]
     texts = value if isinstance(value[0], str) else (format_sizes(value),)
