@@ -109,7 +109,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         dilation: one, or (vertical, horizontal).
         padding: "same" (output ceil(input / stride), as TensorFlow's SAME), "valid", or sizes.
         bias: whether every stage has one.
-        blocks: names, in the order of the rows; the six usual ones by default.
+        blocks: Names, in the order of the rows; None for the six default blocks.
         baseline: what ratios and speed-ups are relative to.
         count: cross-check the formula with fvcore and torch's FlopCounterMode.
         time: time the real modules.

@@ -1,4 +1,4 @@
-"""What a comparison was asked for, checked, and its predicted view: pure, and all that the first table needs."""
+"""A comparison as it is requested, and its predictions: all that the first table needs, without torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Prediction", "Request", "predict"]
 
 
 def catalogue(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Block names with `all` written out, each once; the six usual ones for None."""
+    """The block names with `all` written out, each once; the default ones for none."""
     wanted = [BLOCKS if name == "all" else (name,) for name in names or DEFAULT_BLOCKS]
     return tuple(dict.fromkeys(name for group in wanted for name in group))
 
@@ -157,12 +157,12 @@ def _changed(options: Spec | Request | TimingOptions) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The predicted view of a request.
+    """The predictions for a request.
 
     Attributes:
-        rows: one a block that the shape allows.
-        baseline: what ratios are relative to; None where the shape does not allow it.
-        notes: blocks that are left out and why, options without effect.
+        rows: One row for each block that the shape allows.
+        baseline: Block that ratios are relative to; None if the shape does not allow it.
+        notes: Blocks that are left out, with the reason, and options without effect.
     """
 
     rows: tuple[Row, ...]
@@ -171,7 +171,7 @@ class Prediction:
 
 
 def predict(request: Request) -> Prediction:
-    """Place every block of a request and work out its costs.
+    """The cost of every block of a request.
 
     Raises:
         ShapeError: the shape allows none of the blocks.

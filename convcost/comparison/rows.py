@@ -146,7 +146,7 @@ class Placed:
     @property
     def mid_channels(self) -> int | None:
         """The output channels of the first stage; None if no parameter of the block sets them."""
-        set_by_one = any(PARAMETERS[name].sets_mid_channels for name in self.parameters)
+        set_by_one = any(PARAMETERS[name].sets_mid for name in self.parameters)
         return self.convs[0].out_channels if set_by_one else None
 
     @property

@@ -33,33 +33,21 @@ DEFAULT_BLOCKS: Final = (
 
 
 PARAMETERS.update(
-    {
-        one.name: one
-        for one in (
-            Parameter("depth_multiplier", "m", "outputs per input channel of the (first) depthwise stage", short="m"),
-            Parameter("groups", "g", "groups of the grouped convolution"),
-            Parameter("expansion", "t", "hidden channels per input channel", sets_mid_channels=True),
-            Parameter(
-                "mid_channels", "M", "channels between the stages", short="mid", kind="channels", sets_mid_channels=True
-            ),
-            Parameter(
-                "rank", "r", "channels between the K×K and the 1×1 stage", kind="channels", sets_mid_channels=True
-            ),
-            Parameter("ghost_ratio", "s", "outputs per primary output channel", least=2, sets_mid_channels=True),
-            Parameter(
-                "partial",
-                "p",
-                "share of the input channels that is convolved, as in 1/4",
-                kind="share",
-                sets_mid_channels=True,
-            ),
-        )
-    }
+    (one.name, one)
+    for one in (
+        Parameter("depth_multiplier", "m", "outputs per input channel of the (first) depthwise stage", short="m"),
+        Parameter("groups", "g", "groups of the grouped convolution"),
+        Parameter("expansion", "t", "hidden channels per input channel", sets_mid=True),
+        Parameter("mid_channels", "M", "channels between the stages", short="mid", kind="channels", sets_mid=True),
+        Parameter("rank", "r", "channels between the K×K and the 1×1 stage", kind="channels", sets_mid=True),
+        Parameter("ghost_ratio", "s", "outputs per primary output channel", least=2, sets_mid=True),
+        Parameter("partial", "p", "share of the input channels that is convolved", kind="share", sets_mid=True),
+    )
 )
 
 
 def require_multiple(divisor_name: str, divisor: Int, **channels: Int) -> None:
-    """Refuse channels that are no multiple of the divisor, by name."""
+    """Refuse channels that are no multiple of the divisor; the message names both."""
     for name, value in channels.items():
         if not holds(value % divisor == 0):
             msg = f"{name} (={value}) must be divisible by {divisor_name} (={divisor})."
@@ -67,14 +55,14 @@ def require_multiple(divisor_name: str, divisor: Int, **channels: Int) -> None:
 
 
 def residual(s: Spec, body: Node) -> Node:
-    """The body with its input added where both have one shape, as in the papers; else the body alone."""
+    """The body with its input added if both shapes are equal, as in the papers; else the body alone."""
     output = place(body, s.input)[1]
     same = all(holds(before == after) for before, after in zip(s.input.sizes, output.sizes, strict=True))
     return Residual("add", body) if same else body
 
 
 def depthwise_stage(s: Spec, channels: Int, m: Int, *, tied: bool = False) -> Stage:
-    """The K×K stage that convolves each channel alone, with m kernels a channel."""
+    """A K×K stage that convolves each channel alone, with m kernels per channel."""
     return s.spatial("depthwise", channels, channels * m, groups=channels, tied=tied)
 
 
@@ -207,7 +195,7 @@ def ghost(s: Spec, ghost_ratio: int) -> Node:
 
 
 def quarter() -> Fraction:
-    """The share of FasterNet."""
+    """The share of the channels that FasterNet convolves."""
     from fractions import Fraction
 
     return Fraction(1, 4)

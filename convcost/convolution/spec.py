@@ -1,4 +1,4 @@
-"""The layer shape that a block is asked to fill, what a block is, and how it is registered."""
+"""The requested layer shape, the parameters that only some blocks have, and the registry of blocks."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ __all__ = ["BLOCKS", "PARAMETERS", "Block", "Parameter", "Rule", "Spec", "block"
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One layer shape: what goes in, what should come out, and with which kernel.
+    """One layer shape that a block is built for.
 
     Attributes:
-        in_channels: C.
-        out_channels: O.
-        kernel_size: (height, width).
-        height: of the input.
-        width: of the input.
-        batch: N, the samples of the batch.
-        stride: (vertical, horizontal).
-        dilation: (vertical, horizontal).
+        in_channels: Input channels, C.
+        out_channels: Requested output channels, O.
+        kernel_size: Kernel size (height, width).
+        height: Input height.
+        width: Input width.
+        batch: Samples of the batch, N.
+        stride: Stride (vertical, horizontal).
+        dilation: Dilation (vertical, horizontal).
         padding: "same" (output ceil(input / stride), TensorFlow's SAME), "valid" (none), or a size for each axis.
-        bias: whether every stage has one.
+        bias: Whether every stage has a bias.
 
     Raises:
-        ShapeError: a size below its least value, or a kernel larger than the padded input.
+        ShapeError: a size below its minimum, or a kernel larger than the padded input.
     """
 
     in_channels: Int
@@ -55,7 +55,7 @@ class Spec:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a shape on which no K-sized convolution could be placed, whatever the block."""
+        """Refuse a shape that allows no convolution with this kernel, whatever the block."""
         require_at_least(1, out_channels=self.out_channels)
         kernel = Conv(self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.dilation)
         kernel.output_shape(self.input)
@@ -65,7 +65,7 @@ class Spec:
         """The shape of the block's input, (N, C, height, width)."""
         return Shape(self.batch, self.in_channels, (self.height, self.width))
 
-    def spatial(  # noqa: PLR0913 - the hyper-parameters of one stage
+    def spatial(  # noqa: PLR0913 - a convolution has this many hyper-parameters
         self,
         name: str,
         in_channels: Int,
@@ -79,13 +79,13 @@ class Spec:
         """A stage with the spec's kernel, stride, dilation and padding.
 
         Args:
-            name: of the stage, unique in its block.
-            in_channels: of the stage.
-            out_channels: of the stage.
-            groups: of the stage.
-            tied: all groups share one filter bank.
-            axis: keep only this axis (0: K×1, 1: 1×K), with its stride, dilation and padding.
-            strided: whether the stride and the padding are the spec's; else stride 1 and the size is kept.
+            name: Name of this stage, unique in its block.
+            in_channels: Input channels of this stage.
+            out_channels: Output channels of this stage.
+            groups: Groups of this stage.
+            tied: Whether all groups share one filter bank.
+            axis: The one axis with the kernel, stride, dilation and padding of the spec (0: K×1, 1: 1×K), or both.
+            strided: Whether stride and padding are those of the spec; else the stage keeps the size of its input.
         """
         keep = (axis in {None, 0}, axis in {None, 1})
         kernel, dilation = _where(keep, self.kernel_size), _where(keep, self.dilation)
@@ -118,7 +118,7 @@ SHORT_SIZES: Final = {
 
 
 def short_names() -> dict[str, str]:
-    """Sizes of a layer and blocks' own parameters that have a second, shorter name, with that name."""
+    """Every size and every parameter with a second, shorter name, and that name."""
     return SHORT_SIZES | {one.name: one.short for one in PARAMETERS.values() if one.short is not None}
 
 
@@ -131,9 +131,9 @@ class Parameter:
         symbol: Letter in formulas.
         help: Meaning, as a noun phrase.
         short: Second, shorter name of the argument.
-        least: Smallest legal value, of a count or of channels.
+        least: Smallest legal value of a count or of channels.
         kind: "count"; "channels", which a network's width multiplier scales; or "share", above 0 and at most 1.
-        sets_mid_channels: Whether it decides how many channels leave the block's first stage.
+        sets_mid: Whether it decides how many channels leave the block's first stage.
     """
 
     name: str
@@ -142,13 +142,13 @@ class Parameter:
     short: str | None = None
     least: int = 1
     kind: Literal["count", "channels", "share"] = "count"
-    sets_mid_channels: bool = False
+    sets_mid: bool = False
 
     def require(self, value: Value) -> None:
         """Refuse a value that no block could take.
 
         Raises:
-            ShapeError: below the least value, no whole number, or a share outside 0 to 1.
+            ShapeError: a value below its minimum, no whole number, or a share outside 0 to 1.
         """
         if self.kind != "share":
             require_at_least(self.least, **{self.name: value})
@@ -176,7 +176,12 @@ PARAMETERS: Final[dict[str, Parameter]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A default value that follows from the layer shape, and how documentation writes it."""
+    """A default value that depends on the layer shape.
+
+    Attributes:
+        text: The rule as documentation writes it.
+        value: The rule as a function of the layer shape.
+    """
 
     text: str
     value: Callable[[Spec], Value]
@@ -191,10 +196,10 @@ class Block:
     """A named composition of stages.
 
     Attributes:
-        name: as the user types it.
-        paper: where the block comes from.
-        make: returns the tree of stages for a spec and the block's own parameters.
-        defaults: the block's own parameters, each with its default or the rule that makes it.
+        name: Name in the catalogue.
+        paper: Paper that describes the block.
+        make: Function of a spec and the block's own parameters that returns the tree of stages.
+        defaults: The block's own parameters, each with its default value or the rule for it.
     """
 
     name: str
@@ -204,14 +209,14 @@ class Block:
 
     @property
     def summary(self) -> str:
-        """One line that says what the block is."""
+        """Description in one line."""
         return (self.make.__doc__ or "").partition("\n")[0]
 
     def parameters(self, spec: Spec, given: Mapping[str, Value]) -> dict[str, Value]:
-        """The block's own parameters: what was given, else the defaults for this spec.
+        """The block's own parameters: the given values, else the defaults for this spec.
 
         Raises:
-            ShapeError: a value below its least one, or a partial share outside 0 to 1.
+            ShapeError: a value below its minimum, or a share outside 0 to 1.
         """
         chosen: dict[str, Value] = {}
         for name, default in self.defaults.items():
@@ -224,7 +229,7 @@ class Block:
 
 
 BLOCKS: Final[dict[str, Block]] = {}
-"""Every block by name, in the order of the catalogue."""
+"""Every block of the catalogue by name, in order."""
 
 
 def find_block(name: str) -> Block:

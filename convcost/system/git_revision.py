@@ -71,7 +71,7 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
 
 
 def _no_repository(reason: str) -> str:
-    return f"base needs a git repository that git can read here ({reason}); mend that, or leave --base out."
+    return f"base needs a git repository that git can read here ({reason}); mend that, or leave base out."
 
 
 def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = None) -> str:
@@ -93,7 +93,7 @@ def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = Non
         raise ConvcostError(msg) from error
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())
-        msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; mend it, or leave --base out."
+        msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; mend it, or leave base out."
         raise ConvcostError(msg)
     return done.stdout.strip()
 

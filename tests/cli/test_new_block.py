@@ -31,7 +31,7 @@ MACS = 224 * 224 * (8 * 4 + 4 * 12)
 @pytest.fixture(autouse=True)
 def _new_block(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Exactly what a contributor writes in `blocks.py`."""
-    fan_out = Parameter("fan_out", "q", "outputs per hidden channel", short="fan", least=2, sets_mid_channels=True)
+    fan_out = Parameter("fan_out", "q", "outputs per hidden channel", short="fan", least=2, sets_mid=True)
     monkeypatch.setitem(PARAMETERS, "fan_out", fan_out)
 
     @block("squeezed", "Nobody 2026, A Paper", fan_out=2)
