@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from convcost.comparison.explanation import explain_row
 from convcost.comparison.request import Request, catalogue, make_spec, predict
+from convcost.convolution.blocks import PARAMETERS
+from convcost.convolution.spec import short_names
+from convcost.text.errors import did_you_mean
 from convcost.text.sizes import pair, plain
+from convcost.timing.options import TimingOptions
 from convcost.workflows.compare import Watch, fill, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from fractions import Fraction
 
     from torch import Tensor, nn
 
@@ -30,28 +34,27 @@ __all__ = ["check", "compare", "count", "explain", "history", "register", "separ
 
 P = ParamSpec("P")
 R = TypeVar("R")
-SHORT_NAMES: Final = {
-    "c": "in_channels",
-    "o": "out_channels",
-    "k": "kernel_size",
-    "h": "height",
-    "w": "width",
-    "bs": "batch",
-    "m": "depth_multiplier",
-    "mid": "mid_channels",
-}
-"""The command line's short options, which the public functions take too."""
 
 
 def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function be called with the short names: `compare(c=3, o=64, k=3)`."""
+    arguments = signature(function).parameters.values()
+    own = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
+    takes_more = len(own) < len(arguments)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        named: dict[str, Any] = {SHORT_NAMES.get(name, name): value for name, value in kwargs.items()}
+        long_names = {short: name for name, short in short_names().items()}
+        named: dict[str, Any] = {long_names.get(name, name): value for name, value in kwargs.items()}
         if len(named) < len(kwargs):
             msg = "each argument is given once: a short name, such as c, and its long one exclude each other."
             raise TypeError(msg)
+        known = [*own, *PARAMETERS] if takes_more else own
+        for name in named:
+            if name not in known:
+                hint = did_you_mean(name, known, f"see help(convcost.{function.__name__}).")
+                msg = f"{function.__name__} has no argument {name}; {hint}"
+                raise TypeError(msg)
         return function(*args, **named)
 
     return call
@@ -70,13 +73,6 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     dilation: int | tuple[int, int] = 1,
     padding: int | tuple[int, int] | Literal["same", "valid"] = "same",
     bias: bool = False,
-    depth_multiplier: int | None = None,
-    groups: int | None = None,
-    expansion: int | None = None,
-    mid_channels: int | None = None,
-    rank: int | None = None,
-    ghost_ratio: int | None = None,
-    partial: Fraction | None = None,
     blocks: Sequence[str] | None = None,
     baseline: str = "standard",
     count: bool = True,
@@ -93,6 +89,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     reuse: bool = False,
     roofline: bool = False,
     watch: Watch = ignore,
+    **parameters: Value | None,
 ) -> Comparison:
     """Blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
 
@@ -112,14 +109,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         dilation: one, or (vertical, horizontal).
         padding: "same" (output ceil(input / stride), as TensorFlow's SAME), "valid", or sizes.
         bias: whether every stage has one.
-        depth_multiplier: m, outputs per input channel of a depthwise stage.
-        groups: of the grouped block.
-        expansion: t, hidden channels per input channel.
-        mid_channels: between the stages of spatially-separable and bottleneck.
-        rank: of low-rank.
-        ghost_ratio: of ghost.
-        partial: share of the channels that partial convolves.
-        blocks: names, in the order of the rows; the six usual ones by default.
+        blocks: Names, in the order of the rows; None for the six default blocks.
         baseline: what ratios and speed-ups are relative to.
         count: cross-check the formula with fvcore and torch's FlopCounterMode.
         time: time the real modules.
@@ -136,6 +126,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
         reuse: show a stored run that matches exactly instead of measuring.
         roofline: refuse a machine that is not calibrated: its roofs are wanted with the rows (`draw_rooflines`).
         watch: is called with the result as it fills in.
+        **parameters: that only some blocks have, such as depth_multiplier (m) or groups; docs/blocks.md lists them.
 
     Returns:
         The rows, with `.to_dict()`, `.to_frame()` and a notebook view.
@@ -148,34 +139,16 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     >>> row["macs"] == 224 * 224 * 3 * (64 + 3 * 3)
     True
     """
-    spec = make_spec(in_channels, out_channels, kernel_size, height, width, batch, stride, dilation, padding, bias=bias)
-    given = {
-        "depth_multiplier": depth_multiplier,
-        "groups": groups,
-        "expansion": expansion,
-        "mid_channels": mid_channels,
-        "rank": rank,
-        "ghost_ratio": ghost_ratio,
-        "partial": partial,
-    }
+    spec = make_spec(
+        in_channels, out_channels, kernel_size, height=height, width=width, batch=batch, stride=stride,
+        dilation=dilation, padding=padding, bias=bias,
+    )  # fmt: skip
+    devices = _names(device)
+    timing = TimingOptions(
+        devices, threads, allocator, time_budget, dtype, memory_format, compiled=compile, store=store, why=why
+    )
     request = Request(
-        spec,
-        _given(given),
-        catalogue(blocks),
-        baseline,
-        count,
-        time,
-        (device,) if isinstance(device, str) else tuple(device),
-        dtype,
-        memory_format,
-        threads,
-        compile,
-        allocator,
-        time_budget,
-        why,
-        store,
-        reuse,
-        roofline,
+        spec, _given(parameters), catalogue(blocks), baseline, timing, count, time, reuse=reuse, roofline=roofline
     )
     return fill(request, watch)
 
@@ -221,7 +194,10 @@ def explain(  # noqa: PLR0913 - the options of the command, one by one
     >>> print(convcost.explain("depthwise-separable", 3, 64, 3).ratio_symbols)
     m·(1/O + 1/K²)
     """
-    spec = make_spec(in_channels, out_channels, kernel_size, height, width, batch, stride, dilation, padding, bias=bias)
+    spec = make_spec(
+        in_channels, out_channels, kernel_size, height=height, width=width, batch=batch, stride=stride,
+        dilation=dilation, padding=padding, bias=bias,
+    )  # fmt: skip
     return explain_row(predict(Request(spec, _given(parameters), (block,), baseline)).rows[0])
 
 

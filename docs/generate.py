@@ -13,6 +13,7 @@ from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
 from convcost.comparison.columns import COMPARE_COLUMNS
+from convcost.convolution.blocks import PARAMETERS
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels.named import KERNELS
 from convcost.models.columns import MODEL_COLUMNS
@@ -41,11 +42,18 @@ def blocks() -> str:
         ratio = explain(block.name, 64, 64, 3).ratio_symbols
         own = ", ".join(block.defaults) or "–"
         lines.append(f"| `{block.name}` | {block.summary} | {ratio} | {own} | {block.paper} |")
-    symbols = (
-        "N samples, H, W output size, C input and O output channels, K kernel size, m depth multiplier, t expansion, "
-        "M channels between the stages, r rank, g groups, s ghost ratio"
-    )
-    return f"# Blocks\n\n{NOTICE}{symbols}.\n\n" + "\n".join(lines) + "\n"
+    symbols = "N samples, H, W output size, C input and O output channels, K kernel size"
+    table = "\n".join(("\n".join(lines), "", *_parameters()))
+    return f"# Blocks\n\n{NOTICE}{symbols}.\n\n{table}\n"
+
+
+def _parameters() -> list[str]:
+    """The parameters that only some blocks have."""
+    lines = ["| parameter | symbol | what it is | default |", "|---|---|---|---|"]
+    for one in PARAMETERS.values():
+        names = ", ".join(f"`{name}`" for name in (one.name, one.short) if name)
+        lines.append(f"| {names} | {one.symbol} | {one.help} | {one.defaults} |")
+    return lines
 
 
 def columns() -> str:

@@ -6,7 +6,6 @@ A history that cannot be used never stops a timing: it is a note.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.archive.rows import Entry, Session
@@ -16,14 +15,12 @@ from convcost.text.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from convcost.comparison.request import Request
     from convcost.comparison.rows import Placed
     from convcost.kernels.demonstration import Candidate
     from convcost.kernels.row import KernelRow
     from convcost.models.report import Call, ModelReport
     from convcost.timing.conditions import Conditions, Setup
     from convcost.timing.measured import Measured, ModelTiming
-    from convcost.timing.options import TimingOptions
     from convcost.timing.statistics import Timing
 
 
@@ -33,15 +30,13 @@ FORWARD: Final = "(forward)"
 """The name of a model's whole forward pass."""
 
 
-def keep(
-    blocks: Sequence[Placed], measured: Measured, request: Request, budget_s: float, setup: Setup
-) -> tuple[str, ...]:
+def keep(blocks: Sequence[Placed], measured: Measured, baseline: str, budget_s: float, setup: Setup) -> tuple[str, ...]:
     """Store the timings of one device as one run.
 
     Args:
         blocks: that were to be timed; those without a timing are left out.
         measured: their timings.
-        request: what was asked for.
+        baseline: block that speed-ups are relative to.
         budget_s: seconds on this device.
         setup: the machine and versions that measured.
 
@@ -52,47 +47,48 @@ def keep(
 
     def run() -> tuple[Session, list[Entry]]:
         entries = [_entry(placed[name], timing) for name, timing in measured.timings.items()]
-        return replace(session_of(request, measured.conditions, budget_s, setup), notes=measured.notes), entries
+        conditions, notes = measured.conditions, measured.notes
+        return Session(now(), "compare", None, baseline, budget_s, conditions, setup, notes), entries
 
     return _store(run)
 
 
 def keep_model(
-    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any], setup: Setup
+    counted: ModelReport, timed: ModelTiming, budget_s: float, arguments: Mapping[str, Any], setup: Setup
 ) -> tuple[str, ...]:
     """Store the timings of a model as one run: the whole forward, and each distinct layer once.
 
     Args:
         counted: its rows.
         timed: the timings of these rows.
-        options: what was asked for.
+        budget_s: seconds that the timing was allowed.
         arguments: that the model was made with.
         setup: the machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
     """
-    return _store(lambda: _run_of_model(counted, timed, options, arguments, setup))
+    return _store(lambda: _run_of_model(counted, timed, budget_s, arguments, setup))
 
 
 def _run_of_model(
-    counted: ModelReport, timed: ModelTiming, options: TimingOptions, arguments: Mapping[str, Any], setup: Setup
+    counted: ModelReport, timed: ModelTiming, budget_s: float, arguments: Mapping[str, Any], setup: Setup
 ) -> tuple[Session, list[Entry]]:
-    session = session_of(options, timed.conditions, options.time_budget, setup, counted.target)
+    session = Session(now(), "model", counted.target, None, budget_s, timed.conditions, setup, timed.notes)
     forward = _entry_of_forward(counted, arguments, timed.whole)
     distinct: dict[str, Call] = {}
     for call in counted.layers:
         if call.name in timed.layers:
             distinct.setdefault(timed.kinds[call.name].text, call)
     layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
-    return replace(session, notes=timed.notes), [forward, *layers]
+    return session, [forward, *layers]
 
 
 def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
     counted: ModelReport,
     timing: Timing,
     conditions: Conditions,
-    options: TimingOptions,
+    budget_s: float,
     arguments: Mapping[str, Any],
     base: str | None,
     setup: Setup,
@@ -103,7 +99,7 @@ def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
         counted: the model.
         timing: of its forward pass.
         conditions: of the timing.
-        options: what was asked for.
+        budget_s: seconds that the timing was allowed.
         arguments: that the model was made with.
         base: the revision that the speed-up is relative to; None without one.
         setup: the machine and versions that measured.
@@ -113,8 +109,8 @@ def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
     """
 
     def run() -> tuple[Session, list[Entry]]:
-        session = session_of(options, conditions, options.time_budget, setup, counted.target)
-        return replace(session, command="check", baseline=base), [_entry_of_forward(counted, arguments, timing)]
+        session = Session(now(), "check", counted.target, base, budget_s, conditions, setup)
+        return session, [_entry_of_forward(counted, arguments, timing)]
 
     return _store(run)
 
@@ -131,14 +127,11 @@ def _entry_of_forward(counted: ModelReport, arguments: Mapping[str, Any], timing
     return Entry(FORWARD, _text(whole), totals.params, totals.macs, first, None, None, None, None, None, timing)
 
 
-def keep_kernel(
-    row: KernelRow, options: TimingOptions, budget_s: float, notes: tuple[str, ...], setup: Setup
-) -> tuple[str, ...]:
+def keep_kernel(row: KernelRow, budget_s: float, notes: tuple[str, ...], setup: Setup) -> tuple[str, ...]:
     """Store the timings of a kernel and of its factors as one run.
 
     Args:
         row: that was timed; nothing is stored of one that was refused.
-        options: what was asked for.
         budget_s: seconds for this kernel.
         notes: what there was to say of the machine.
         setup: the machine and versions that measured.
@@ -152,10 +145,8 @@ def keep_kernel(
     pair = ((row.kernel, timing.kernel, ""), (row.factors, timing.factors, " (factors)"))
 
     def run() -> tuple[Session, list[Entry]]:
-        session = replace(
-            session_of(options, timing.conditions, budget_s, setup), command="kernel", baseline=row.separation.name
-        )
-        return replace(session, notes=notes), [_entry_of_kernel(row, *one) for one in pair]
+        session = Session(now(), "kernel", None, row.separation.name, budget_s, timing.conditions, setup, notes)
+        return session, [_entry_of_kernel(row, *one) for one in pair]
 
     return _store(run)
 
@@ -186,21 +177,8 @@ def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:
     except ConvcostError as error:
         return (f"these timings are not stored: {error}",)
     except Exception as error:  # noqa: BLE001 - said, and the timings are shown
-        return (f"these timings are not stored: {type(error).__name__}: {error}; --no-store does without.",)
+        return (f"these timings are not stored: {type(error).__name__}: {error}; turn store off to do without.",)
     return ()
-
-
-def session_of(
-    request: Request | TimingOptions,
-    conditions: Conditions,
-    budget_s: float,
-    setup: Setup,
-    target: str | None = None,
-) -> Session:
-    """A timing run as the history keeps it."""
-    command = "compare" if target is None else "model"
-    baseline = getattr(request, "baseline", None)
-    return Session(now(), command, target, baseline, budget_s, conditions, setup)
 
 
 def layer_identity(placed: Placed) -> str:

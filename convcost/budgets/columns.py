@@ -89,7 +89,7 @@ CHECK_COLUMNS: Final[tuple[Column[MetricRow], ...]] = (
     ),
     _figure("max", lambda row: row.judged.limit.bound("max"), "largest value that passes", "max"),
     _figure("min", lambda row: row.judged.limit.bound("min"), "least value that passes", "min", 50),
-    _figure("baseline", lambda row: row.judged.reading.baseline, "figure of the lock, or of --base", "baseline", 30),
+    _figure("baseline", lambda row: row.judged.reading.baseline, "figure of the lock, or of base", "baseline", 30),
     Column(
         "growth",
         lambda row: row.judged.growth,

@@ -99,9 +99,9 @@ def first_path(path: Path | None) -> Path:
     """
     wanted = path or Path(CONFIG_NAME)
     if wanted.exists():
-        msg = f"config (={wanted}) must not be there yet, and it is; edit it, or name another file with --config FILE."
+        msg = f"config (={wanted}) must not be there yet, and it is; edit it, or name another file."
         raise ConvcostError(msg)
-    require_writable(wanted, what="--config")
+    require_writable(wanted, what="config")
     return wanted
 
 
@@ -137,7 +137,7 @@ def write_first(path: Path, budget: Budget, totals: Totals) -> None:
         *(f"{name} = {value_text(limit)}" for name, limit in limits.items()),
     ]
     text = "\n".join(lines) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "--config")
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "config")
 
 
 def _nearest() -> Path:

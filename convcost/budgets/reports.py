@@ -208,7 +208,7 @@ def cut(text: str, most: int) -> str:
     """A document of at most so many bytes of UTF-8, cut between lines; the last line says that it was."""
     if len(text.encode()) <= most:
         return text
-    kept, note = [], "\n… cut here: the whole is in the job's log and in --format json.\n"
+    kept, note = [], "\n… cut here: the whole is in the job's log and in the JSON.\n"
     left = most - len(note.encode())
     for line in text.splitlines(keepends=True):
         left -= len(line.encode())

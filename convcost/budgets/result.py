@@ -142,7 +142,7 @@ class BudgetResult:
         for change in real[:most]:
             yield f"{change.layer.ljust(width)}  {change.text}  {change.cost_text}"
         if len(real) > most > 0:
-            yield f"and {len(real) - most} more; --format json has all"
+            yield f"and {len(real) - most} more; the JSON has all"
         renamed = renamed_summary([change for change in self.changes if change.kind == "renamed"])
         if renamed:
             yield renamed

@@ -271,7 +271,7 @@ def _judge_growth(limit: Limit, reading: Reading, *, strict: bool) -> Ruling:
             return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_GIVE_FORMULA}{accept}"
         return "fail", f"{change}; it may grow by {allowed}"
     if strict and _fall_below_lock(limit, reading):
-        return "fail", f"{change}, and the lock does not know (--strict); run convcost check --update"
+        return "fail", f"{change}, and the lock does not know (strict); run convcost check --update"
     return _pass_unless_uncounted(metric, reading, strict=strict)
 
 
@@ -331,7 +331,7 @@ def _pass_unless_uncounted(metric: Metric, reading: Reading, *, strict: bool) ->
 def _uncounted(reading: Reading, *, strict: bool) -> str:
     """`2 operations uncounted: aten._fft_r2c, mylib.op; ...`, with the next step."""
     names = ", ".join(reading.operations[:MAX_NAMED]) + (", ..." if len(reading.operations) > MAX_NAMED else "")
-    accept = ", or accept a lower bound by leaving --strict out" if strict else ""
+    accept = ", or accept a lower bound by leaving strict out" if strict else ""
     named = f"{names}; " if names else ""
     return f"{number_of('operation', reading.uncounted)} uncounted: {named}{_GIVE_FORMULA}{accept}"
 

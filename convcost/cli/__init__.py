@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from convcost._version import __version__
+from convcost.cli.options import with_layer_options
 from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, is_terminal, write_out
 from convcost.text.errors import ConvcostError, one_line
 
@@ -52,7 +53,7 @@ def _register(words: Sequence[str]) -> None:
     for name, module in COMMANDS.items():
         if name == named or named not in COMMANDS:
             function = getattr(import_module(f"convcost.cli.{module}"), f"{name}_command")
-            app.command(name)(function)
+            app.command(name)(with_layer_options(function))
 
 
 def full_app() -> typer.Typer:
@@ -83,6 +84,9 @@ def _print_version(wanted: bool) -> None:
 def _everywhere(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    _debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere among the words of a command.")
     ] = False,
 ) -> None:
     """What a convolution really costs: the formula, the count and the clock, side by side.

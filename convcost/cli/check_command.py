@@ -124,7 +124,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     if junit is not None:
         from convcost.system.whole_files import require_writable
 
-        require_writable(junit, what="--junit")
+        require_writable(junit, what="junit")
     fields = choose_columns(CHECK_COLUMNS, columns)
     maxima = {
         "params": max_params,
@@ -247,7 +247,7 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
         from convcost.budgets.reports import write_junit
         from convcost.system.whole_files import write_whole
 
-        write_whole(junit, lambda path: write_junit(path, result), "--junit")
+        write_whole(junit, lambda path: write_junit(path, result), "junit")
     problem = write_summary(check_markdown(result))
     if form is CheckFormat.github:
         deliver_text("".join(f"{line}\n" for line in workflow_commands(result)), result, export)

@@ -6,11 +6,10 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convcost import api
 from convcost.cli import options as o
 from convcost.cli.catalogue import draw_rooflines, list_blocks
 from convcost.cli.output import (
@@ -28,9 +27,11 @@ from convcost.cli.output import (
 )
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.explanation import explain_row
-from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.comparison.request import Request, catalogue, predict
 from convcost.text.columns import choose_columns
-from convcost.text.sizes import parse_padding, parse_share, parse_sizes, parse_threads
+from convcost.text.sizes import parse_threads
+from convcost.timing.options import TimingOptions
+from convcost.workflows.compare import fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,20 +50,6 @@ class ExplainFormat(StrEnum):
 
     table = "table"
     json = "json"
-
-
-TIMING = "Count and clock"
-
-
-def _shape(k: str, stride: str, dilation: str, padding: str, partial: str | None) -> dict[str, Any]:
-    """The options that are typed as text, as the public functions take them."""
-    return {
-        "kernel_size": parse_sizes("kernel_size", k),
-        "stride": parse_sizes("stride", stride),
-        "dilation": parse_sizes("dilation", dilation),
-        "padding": parse_padding("padding", padding),
-        "partial": None if partial is None else parse_share("partial", partial),
-    }
 
 
 def _list_blocks(wanted: bool) -> None:
@@ -85,23 +72,7 @@ class _Latest:
 
 
 def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
-    in_channels: o.InChannels,
-    out_channels: o.OutChannels,
-    kernel_size: o.KernelSize,
-    height: o.Height = 224,
-    width: o.Width = None,
-    batch: o.Batch = 1,
-    stride: o.Stride = "1",
-    dilation: o.Dilation = "1",
-    padding: o.Padding = "same",
-    bias: o.Bias = False,
-    depth_multiplier: o.DepthMultiplier = None,
-    groups: o.Groups = None,
-    expansion: o.Expansion = None,
-    mid_channels: o.Mid = None,
-    rank: o.Rank = None,
-    ghost_ratio: o.GhostRatio = None,
-    partial: o.Partial = None,
+    layer: o.LayerOptions,
     block: Annotated[
         list[str] | None,
         typer.Option("--block", help="A block of the catalogue; may be repeated; all is every one.", metavar="NAME"),
@@ -113,45 +84,34 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         ),
     ] = False,
     baseline: o.Baseline = "standard",
-    count: Annotated[
-        bool,
-        typer.Option(help="Cross-check with fvcore and torch's FlopCounterMode.", rich_help_panel=TIMING),
-    ] = True,
-    time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=TIMING)] = True,
+    count: Annotated[bool, typer.Option(help="Cross-check with fvcore and torch's FlopCounterMode.")] = True,
+    time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=o.CLOCK)] = True,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="cpu, cuda, cuda:1, mps or auto; may be repeated.", rich_help_panel=TIMING),
+        typer.Option(help="cpu, cuda, cuda:1, mps or auto; may be repeated.", rich_help_panel=o.CLOCK),
     ] = None,
     dtype: Annotated[
-        str, typer.Option(help="float32, float64, bfloat16 or float16.", rich_help_panel=TIMING)
+        str, typer.Option(help="float32, float64, bfloat16 or float16.", rich_help_panel=o.CLOCK)
     ] = "float32",
-    memory_format: Annotated[
-        str, typer.Option(help="contiguous or channels_last.", rich_help_panel=TIMING)
-    ] = "contiguous",
+    memory_format: o.MemoryFormat = "contiguous",
     compile: Annotated[  # noqa: A002 - the option's name
         bool,
         typer.Option(
             "--compile",
             help="Use torch.compile; slow to start, and that is not part of the budget.",
-            rich_help_panel=TIMING,
+            rich_help_panel=o.CLOCK,
         ),
     ] = False,
-    threads: Annotated[str, typer.Option(help="Threads of torch, a number or all.", rich_help_panel=TIMING)] = "1",
-    allocator: Annotated[
-        str,
-        typer.Option(help="pinned, or default for what your own program feels.", rich_help_panel=TIMING),
-    ] = "pinned",
-    time_budget: Annotated[
-        float,
-        typer.Option(help="Seconds for timing, warm-up included, all rows together.", rich_help_panel=TIMING),
-    ] = 8.0,
+    threads: o.Threads = "1",
+    allocator: o.Allocator = "pinned",
+    time_budget: o.TimeBudget = 8.0,
     store: o.Store = True,
     reuse: Annotated[
         bool,
         typer.Option(
             "--reuse",
             help="Show a stored run that matches exactly (layers, conditions, machine, versions) instead of measuring.",
-            rich_help_panel=TIMING,
+            rich_help_panel=o.CLOCK,
         ),
     ] = False,
     explain: Annotated[
@@ -174,41 +134,16 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     """
     refuse_exports(export)
     fields = choose_columns(COMPARE_COLUMNS, columns)
+    timing = TimingOptions(
+        tuple(device or ("auto",)), parse_threads(threads), allocator, time_budget, dtype, memory_format, compile,
+        store, why,
+    )  # fmt: skip
+    request = Request(*layer, catalogue(block), baseline, timing, count, time, reuse, roofline)
     live = _live_view(form, fields, measures=count or time)
     latest = _Latest(live)
     with live or nullcontext():
         try:
-            result = api.compare(
-                in_channels,
-                out_channels,
-                height=height,
-                width=width,
-                batch=batch,
-                bias=bias,
-                depth_multiplier=depth_multiplier,
-                groups=groups,
-                expansion=expansion,
-                mid_channels=mid_channels,
-                rank=rank,
-                ghost_ratio=ghost_ratio,
-                blocks=block or DEFAULT_BLOCKS,
-                baseline=baseline,
-                count=count,
-                time=time,
-                device=device or ["auto"],
-                dtype=dtype,
-                memory_format=memory_format,
-                threads=parse_threads(threads),
-                compile=compile,
-                allocator=allocator,
-                time_budget=time_budget,
-                why=why,
-                store=store,
-                reuse=reuse,
-                roofline=roofline,
-                watch=latest,
-                **_shape(kernel_size, stride, dilation, padding, partial),
-            )
+            result = fill(request, latest)
             code = 0 if result.agrees else DISAGREES
         except KeyboardInterrupt:
             if latest.result is None:
@@ -249,25 +184,9 @@ def _live_view(form: o.OutputFormat, fields: Sequence[Column[Row]], *, measures:
     return LiveTable(fields, on_stdout=on_stdout)
 
 
-def explain_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+def explain_command(
     block: Annotated[str, typer.Argument(help="A block of the catalogue.", metavar="BLOCK")],
-    in_channels: o.InChannels,
-    out_channels: o.OutChannels,
-    kernel_size: o.KernelSize,
-    height: o.Height = 224,
-    width: o.Width = None,
-    batch: o.Batch = 1,
-    stride: o.Stride = "1",
-    dilation: o.Dilation = "1",
-    padding: o.Padding = "same",
-    bias: o.Bias = False,
-    depth_multiplier: o.DepthMultiplier = None,
-    groups: o.Groups = None,
-    expansion: o.Expansion = None,
-    mid_channels: o.Mid = None,
-    rank: o.Rank = None,
-    ghost_ratio: o.GhostRatio = None,
-    partial: o.Partial = None,
+    layer: o.LayerOptions,
     baseline: o.Baseline = "standard",
     form: Annotated[ExplainFormat, typer.Option("--format", help="What goes to stdout.")] = ExplainFormat.table,
 ) -> None:
@@ -275,25 +194,7 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
 
     Example: convcost explain depthwise-separable --c 3 --o 64 --k 3
     """
-    shape = _shape(kernel_size, stride, dilation, padding, partial)
-    result = api.explain(
-        block,
-        in_channels,
-        out_channels,
-        shape.pop("kernel_size"),
-        height=height,
-        width=width,
-        batch=batch,
-        bias=bias,
-        baseline=baseline,
-        depth_multiplier=depth_multiplier,
-        groups=groups,
-        expansion=expansion,
-        mid_channels=mid_channels,
-        rank=rank,
-        ghost_ratio=ghost_ratio,
-        **shape,
-    )
+    result = explain_row(predict(Request(*layer, (block,), baseline)).rows[0])
     if form is ExplainFormat.table:
         write_out(f"{result}\n")
     else:

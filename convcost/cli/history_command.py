@@ -44,15 +44,15 @@ def history_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch.", rich_help_panel=FILTERS)] = None,
     in_channels: Annotated[
-        int | None, typer.Option("--c", "--in-channels", help="C, as asked for.", rich_help_panel=FILTERS)
+        int | None, typer.Option(*o.flags("in_channels"), help="C, as asked for.", rich_help_panel=FILTERS)
     ] = None,
     out_channels: Annotated[
-        int | None, typer.Option("--o", "--out-channels", help="O, as asked for.", rich_help_panel=FILTERS)
+        int | None, typer.Option(*o.flags("out_channels"), help="O, as asked for.", rich_help_panel=FILTERS)
     ] = None,
     kernel_size: Annotated[
         str | None,
         typer.Option(
-            "--k", "--kernel-size", help="K or KHxKW, as asked for.", metavar="K|KHxKW", rich_help_panel=FILTERS
+            *o.flags("kernel_size"), help="K or KHxKW, as asked for.", metavar="K|KHxKW", rich_help_panel=FILTERS
         ),
     ] = None,
     since: Annotated[

@@ -27,7 +27,6 @@ __all__ = ["kernel_command"]
 R = TypeVar("R")
 NAMED = "Parameters of named kernels"
 NETWORK = "A network's weights"
-TIMING = "Clock"
 
 
 def _list_kernels(wanted: bool) -> None:
@@ -77,19 +76,15 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
             show_default=False,
         ),
     ] = None,
-    channels: Annotated[int, typer.Option("--c", "--in-channels", help="Channels that the layers have.")] = 3,
+    channels: Annotated[int, typer.Option(*o.flags("in_channels"), help="Channels that the layers have.")] = 3,
     height: o.Height = 224,
     width: o.Width = None,
-    time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=TIMING)] = True,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.", rich_help_panel=TIMING)] = "auto",
-    memory_format: Annotated[
-        str, typer.Option(help="contiguous or channels_last.", rich_help_panel=TIMING)
-    ] = "contiguous",
-    threads: Annotated[str, typer.Option(help="Threads of torch, a number or all.", rich_help_panel=TIMING)] = "1",
-    allocator: Annotated[str, typer.Option(help="pinned, or default.", rich_help_panel=TIMING)] = "pinned",
-    time_budget: Annotated[
-        float, typer.Option(help="Seconds for timing, all kernels together.", rich_help_panel=TIMING)
-    ] = 8.0,
+    time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=o.CLOCK)] = True,
+    device: o.Device = "auto",
+    memory_format: o.MemoryFormat = "contiguous",
+    threads: o.Threads = "1",
+    allocator: o.Allocator = "pinned",
+    time_budget: o.TimeBudget = 8.0,
     store: o.Store = True,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,

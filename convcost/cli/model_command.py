@@ -29,8 +29,6 @@ from convcost.workflows.model import count_target, time_target
 
 __all__ = ["model_command"]
 
-TIMING = "Clock"
-
 
 def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
     target: Annotated[
@@ -58,19 +56,15 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     ] = "meta",
     time: Annotated[
         bool,
-        typer.Option("--time", help="Time the whole forward, and each distinct layer alone.", rich_help_panel=TIMING),
+        typer.Option("--time", help="Time the whole forward, and each distinct layer alone.", rich_help_panel=o.CLOCK),
     ] = False,
-    time_device: Annotated[
-        str, typer.Option(help="Where to time: cpu, cuda, cuda:1, mps or auto.", rich_help_panel=TIMING)
-    ] = "auto",
-    threads: Annotated[str, typer.Option(help="Threads of torch, a number or all.", rich_help_panel=TIMING)] = "1",
-    allocator: Annotated[str, typer.Option(help="pinned, or default.", rich_help_panel=TIMING)] = "pinned",
-    time_budget: Annotated[
-        float, typer.Option(help="Seconds for timing, all layers together.", rich_help_panel=TIMING)
-    ] = 8.0,
+    time_device: o.Device = "auto",
+    threads: o.Threads = "1",
+    allocator: o.Allocator = "pinned",
+    time_budget: o.TimeBudget = 8.0,
     why: Annotated[
         bool,
-        typer.Option("--why", help="Where each convolution's time goes, and what would help.", rich_help_panel=TIMING),
+        typer.Option("--why", help="Where each convolution's time goes, and what would help.", rich_help_panel=o.CLOCK),
     ] = False,
     store: o.Store = True,
     form: o.Format = o.OutputFormat.table,

@@ -1,42 +1,51 @@
-"""The options that several commands share, as annotated types."""
+"""The options that several commands share, as annotated types, and those of a layer as one group."""
 
 from __future__ import annotations
 
+import inspect
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import typer
 
+from convcost.comparison.request import make_spec
+from convcost.convolution.blocks import PARAMETERS
+from convcost.convolution.spec import short_names
+from convcost.text.sizes import parse_padding, parse_share, parse_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from convcost.convolution.spec import Parameter, Spec, Value
+
 __all__ = [
+    "CLOCK",
+    "Allocator",
     "Baseline",
-    "Batch",
-    "Bias",
     "Columns",
-    "DepthMultiplier",
-    "Dilation",
-    "Expansion",
+    "Device",
     "Export",
     "Format",
-    "GhostRatio",
-    "Groups",
     "Height",
-    "InChannels",
-    "KernelSize",
-    "Mid",
-    "OutChannels",
+    "LayerOptions",
+    "MemoryFormat",
     "OutputFormat",
-    "Padding",
-    "Partial",
-    "Rank",
     "Store",
-    "Stride",
+    "Threads",
+    "TimeBudget",
     "Width",
+    "flags",
+    "with_layer_options",
 ]
 
-SHAPE = "The layer's shape"
-BLOCK = "Parameters of single blocks"
-OUTPUT = "Output"
+R = TypeVar("R")
+SHAPE: Final = "The layer's shape"
+BLOCK: Final = "Parameters of single blocks"
+CLOCK: Final = "Clock"
+OUTPUT: Final = "Output"
+REQUIRED: Final = inspect.Parameter.empty
 
 
 class OutputFormat(StrEnum):
@@ -49,58 +58,24 @@ class OutputFormat(StrEnum):
     latex = "latex"
 
 
+def flags(name: str) -> tuple[str, ...]:
+    """An option's names on the command line, a short one first."""
+    long, short = f"--{name.replace('_', '-')}", short_names().get(name)
+    return (long,) if short is None else (f"--{short}", long)
+
+
 def _option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=panel)
     return option
 
 
-InChannels: TypeAlias = Annotated[int, _option(SHAPE, "C: input channels.", "--c", "--in-channels")]
-OutChannels: TypeAlias = Annotated[int, _option(SHAPE, "O: output channels.", "--o", "--out-channels")]
-KernelSize: TypeAlias = Annotated[
-    str, _option(SHAPE, "K, or KHxKW (height x width).", "--k", "--kernel-size", metavar="K|KHxKW")
-]
-Height: TypeAlias = Annotated[int, _option(SHAPE, "Input height.", "--h", "--height")]
-Width: TypeAlias = Annotated[int | None, _option(SHAPE, "Input width; the height by default.", "--w", "--width")]
-Batch: TypeAlias = Annotated[int, _option(SHAPE, "N: samples of the batch.", "--bs", "--batch")]
-Stride: TypeAlias = Annotated[
-    str, _option(SHAPE, "Stride, one or vertical x horizontal.", "--stride", metavar="S|SHxSW")
-]
-Dilation: TypeAlias = Annotated[
-    str, _option(SHAPE, "Dilation, one or vertical x horizontal.", "--dilation", metavar="D|DHxDW")
-]
-Padding: TypeAlias = Annotated[
-    str,
-    _option(
-        SHAPE,
-        "same (output = ceil(input / stride), as TensorFlow's SAME), valid, or sizes.",
-        "--padding",
-        metavar="same|valid|N|NxM",
-    ),
-]
-Bias: TypeAlias = Annotated[bool, _option(SHAPE, "Whether every stage has a bias.", "--bias/--no-bias")]
-DepthMultiplier: TypeAlias = Annotated[
-    int | None,
-    _option(BLOCK, "m: outputs per input channel of a depthwise stage; 1 by default.", "--m", "--depth-multiplier"),
-]
-Groups: TypeAlias = Annotated[int | None, _option(BLOCK, "Of grouped; gcd(C, O, 4) by default.", "--groups")]
-Expansion: TypeAlias = Annotated[
-    int | None, _option(BLOCK, "t of inverted-residual and fused-inverted-residual; 6 by default.", "--expansion")
-]
-Mid: TypeAlias = Annotated[
-    int | None,
-    _option(
-        BLOCK,
-        "Channels between the stages of spatially-separable (C by default) and bottleneck (O/4).",
-        "--mid",
-        "--mid-channels",
-    ),
-]
-Rank: TypeAlias = Annotated[int | None, _option(BLOCK, "r of low-rank; O/4 by default.", "--rank")]
-GhostRatio: TypeAlias = Annotated[int | None, _option(BLOCK, "s of ghost; 2 by default.", "--ghost-ratio")]
-Partial: TypeAlias = Annotated[
-    str | None,
-    _option(BLOCK, "Share of the channels that partial convolves; 1/4 by default.", "--partial", metavar="P"),
-]
+Height: TypeAlias = Annotated[int, _option(SHAPE, "Input height.", *flags("height"))]
+Width: TypeAlias = Annotated[int | None, _option(SHAPE, "Input width; the height by default.", *flags("width"))]
+Device: TypeAlias = Annotated[str, _option(CLOCK, "Where to time: cpu, cuda, cuda:1, mps or auto.")]
+MemoryFormat: TypeAlias = Annotated[str, _option(CLOCK, "contiguous or channels_last.")]
+Threads: TypeAlias = Annotated[str, _option(CLOCK, "Threads of torch, a number or all.")]
+Allocator: TypeAlias = Annotated[str, _option(CLOCK, "pinned, or default for what your own program feels.")]
+TimeBudget: TypeAlias = Annotated[float, _option(CLOCK, "Seconds for timing, warm-up included, all rows together.")]
 Store: TypeAlias = Annotated[
     bool, _option(OUTPUT, "Keep timings in the history (see convcost history).", "--store/--no-store")
 ]
@@ -116,3 +91,89 @@ Columns: TypeAlias = Annotated[
     str | None,
     _option(OUTPUT, "Only these fields, as in block,macs,speedup; JSON always has all.", "--columns", metavar="NAMES"),
 ]
+
+
+class LayerOptions(NamedTuple):
+    """What the options of a layer say.
+
+    Attributes:
+        spec: Layer shape.
+        given: Values for parameters that only some blocks have.
+    """
+
+    spec: Spec
+    given: Mapping[str, Value]
+
+
+def with_layer_options(command: Callable[..., R]) -> Callable[..., R]:
+    """The command with an option for each size of a layer and each parameter of a block, in place of its `layer`.
+
+    Args:
+        command: Function that a command calls; without an argument `layer` it is returned as it is.
+    """
+    own = dict(inspect.signature(command, eval_str=True).parameters)
+    if own.pop("layer", None) is None:
+        return command
+    options = {
+        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in (_SIZES | {one.name: _own(one) for one in PARAMETERS.values()}).items()
+    }
+
+    @wraps(command)
+    def call(**values: Any) -> R:  # noqa: ANN401 - what the options of any command hold
+        return command(layer=_layer({name: values.pop(name) for name in options}), **values)
+
+    rest = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()]
+    signature = inspect.Signature([*options.values(), *rest])
+    call.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    call.__dict__["__signature__"] = signature
+    return call
+
+
+def _size(kind: object, name: str, help_text: str, metavar: str | None = None) -> object:
+    return Annotated[kind, _option(SHAPE, help_text, *flags(name), metavar=metavar)]
+
+
+_SIZES: Final[dict[str, tuple[object, object]]] = {
+    "in_channels": (_size(int, "in_channels", "C: input channels."), REQUIRED),
+    "out_channels": (_size(int, "out_channels", "O: output channels."), REQUIRED),
+    "kernel_size": (_size(str, "kernel_size", "K, or KHxKW (height x width).", "K|KHxKW"), REQUIRED),
+    "height": (Height, 224),
+    "width": (Width, None),
+    "batch": (_size(int, "batch", "N: samples of the batch."), 1),
+    "stride": (_size(str, "stride", "Stride, one or vertical x horizontal.", "S|SHxSW"), "1"),
+    "dilation": (_size(str, "dilation", "Dilation, one or vertical x horizontal.", "D|DHxDW"), "1"),
+    "padding": (
+        _size(
+            str,
+            "padding",
+            "same (output = ceil(input / stride), as TensorFlow's SAME), valid, or sizes.",
+            "same|valid|N|NxM",
+        ),
+        "same",
+    ),
+    "bias": (Annotated[bool, _option(SHAPE, "Whether every stage has a bias.")], False),
+}
+"""Each size of a layer with its option and default."""
+
+
+def _own(parameter: Parameter) -> tuple[object, None]:
+    """The option of a parameter that only some blocks have."""
+    is_share = parameter.kind == "share"
+    metavar = parameter.symbol.upper() if is_share else None
+    text = f"{parameter.symbol}: {parameter.help}; by default {parameter.defaults}."
+    option = _option(BLOCK, text, *flags(parameter.name), metavar=metavar)
+    return Annotated[(str if is_share else int) | None, option], None
+
+
+def _layer(values: dict[str, Any]) -> LayerOptions:
+    """The layer that the options describe."""
+    for name, parse in {
+        **dict.fromkeys(("kernel_size", "stride", "dilation"), parse_sizes),
+        "padding": parse_padding,
+        **{one.name: parse_share for one in PARAMETERS.values() if one.kind == "share"},
+    }.items():
+        if values[name] is not None:
+            values[name] = parse(name, values[name])
+    sizes = {name: values.pop(name) for name in _SIZES}
+    return LayerOptions(make_spec(**sizes), {name: value for name, value in values.items() if value is not None})

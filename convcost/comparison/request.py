@@ -1,17 +1,17 @@
-"""What a comparison was asked for, checked, and its predicted view: pure, and all that the first table needs."""
+"""A comparison as it is requested, and its predictions: all that the first table needs, without torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from convcost.comparison.rows import Placed, Row, place_block
 from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE
-from convcost.convolution.spec import Spec
+from convcost.convolution.spec import Spec, short_names
 from convcost.text.errors import ConvcostError, ShapeError
 from convcost.text.sizes import format_sizes, pair, plain
-from convcost.timing.options import MEMORY_FORMATS, require_one_of, require_timing
+from convcost.timing.options import TimingOptions, require_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,25 +23,25 @@ __all__ = ["Prediction", "Request", "predict"]
 
 
 def catalogue(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Block names with `all` written out, each once; the six usual ones for None."""
+    """The block names with `all` written out, each once; the default ones for none."""
     wanted = [BLOCKS if name == "all" else (name,) for name in names or DEFAULT_BLOCKS]
     return tuple(dict.fromkeys(name for group in wanted for name in group))
 
 
-def make_spec(  # noqa: PLR0913, PLR0917 - the shape options, one by one
+def make_spec(  # noqa: PLR0913 - the sizes of a layer, as commands and public functions take them
     in_channels: int,
     out_channels: int,
     kernel_size: int | tuple[int, int],
-    height: int,
-    width: int | None,
-    batch: int,
-    stride: int | tuple[int, int],
-    dilation: int | tuple[int, int],
-    padding: int | tuple[int, int] | Literal["same", "valid"],
     *,
-    bias: bool,
+    height: int = 224,
+    width: int | None = None,
+    batch: int = 1,
+    stride: int | tuple[int, int] = 1,
+    dilation: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] | Literal["same", "valid"] = "same",
+    bias: bool = False,
 ) -> Spec:
-    """The layer shape of the options, single numbers spread over both axes."""
+    """The layer shape of these sizes, single numbers spread over both axes."""
     return Spec(
         plain(in_channels),
         plain(out_channels),
@@ -56,52 +56,33 @@ def make_spec(  # noqa: PLR0913, PLR0917 - the shape options, one by one
     )
 
 
-OPTION_NAMES: Final = {"depth_multiplier": "m", "mid_channels": "mid", "ghost_ratio": "ghost-ratio"}
-"""Options of the command line whose names are not those of the block parameters."""
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A comparison that was asked for.
+    """What to compare, on which layer shape, and how.
 
     Attributes:
-        spec: the layer shape.
-        given: parameters of single blocks that were set.
-        blocks: names, in the order of the rows.
-        baseline: the block that ratios and speed-ups are relative to.
-        count: whether the real modules are counted.
-        time: whether they are timed.
-        devices: to time on.
-        dtype: of every element.
-        memory_format: contiguous or channels_last.
-        threads: of torch on the CPU, a number or "all".
-        compiled: whether torch.compile is used.
-        allocator: pinned or default.
-        time_budget: seconds for all timing together.
-        why: whether the times are accounted for.
-        store: whether timings go into the history.
-        reuse: whether a run of the history may stand for the timing.
-        roofline: whether the rows are drawn under the roofs of the machine, which then must be calibrated.
+        spec: Layer shape.
+        given: Values for parameters that only some blocks have.
+        blocks: Names of the blocks, in the order of the rows.
+        baseline: Block that ratios and speed-ups are relative to.
+        timing: How to time, and the dtype of every element, which the predicted memory traffic needs too.
+        count: Whether the real modules are counted.
+        time: Whether they are timed.
+        reuse: Whether a stored run may stand for the timing.
+        roofline: Whether the rows are drawn under the roofs of the machine, which then must be calibrated.
 
     Raises:
-        ConvcostError: an unknown block, dtype, memory format or allocator, threads or a budget below their least.
+        ConvcostError: an unknown block or dtype, a parameter below its least value, options that need timings
+            without any.
     """
 
     spec: Spec
     given: Mapping[str, Value]
     blocks: tuple[str, ...] = DEFAULT_BLOCKS
     baseline: str = "standard"
+    timing: TimingOptions = field(default_factory=TimingOptions)
     count: bool = True
     time: bool = True
-    devices: tuple[str, ...] = ("auto",)
-    dtype: str = "float32"
-    memory_format: str = "contiguous"
-    threads: int | Literal["all"] = 1
-    compiled: bool = False
-    allocator: str = "pinned"
-    time_budget: float = 8.0
-    why: bool = False
-    store: bool = True
     reuse: bool = False
     roofline: bool = False
 
@@ -111,70 +92,77 @@ class Request:
             find_block(name)
         for name, value in self.given.items():
             PARAMETERS[name].require(value)
-        require_one_of("dtype", self.dtype, tuple(ITEMSIZE))
-        require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
-        require_timing(self.allocator, self.threads, self.time_budget)
-        if self.why and (not self.time or self.compiled):
-            option = "--compile" if self.time else "--no-time"
-            msg = f"--why (={option}) must have eager timings to account for; leave out {option}."
+        require_one_of("dtype", self.timing.dtype, tuple(ITEMSIZE))
+        if self.timing.why and not self.time:
+            msg = "why (=true) must have eager timings to account for; turn time on."
             raise ConvcostError(msg)
         if self.roofline and not self.time:
-            msg = "--roofline must have times; leave out --no-time."
+            msg = "roofline (=true) must have timings to draw; turn time on."
             raise ConvcostError(msg)
 
     @property
     def command(self) -> str:
-        """The command line that asks for the same."""
-        spec = self.spec
-        words = [f"--c {spec.in_channels}", f"--o {spec.out_channels}", f"--k {format_sizes(spec.kernel_size)}"]
-        words += [f"--h {spec.height}", f"--w {spec.width}"]
-        words += [f"--bs {spec.batch}"] if spec.batch != 1 else []
-        words += [f"--{name} {format_sizes(getattr(spec, name))}" for name in ("stride", "dilation")
-                  if getattr(spec, name) != (1, 1)]  # fmt: skip
-        padding = spec.padding if isinstance(spec.padding, str) else format_sizes(spec.padding)
-        words += [f"--padding {padding}"] if padding != "same" else []
-        words += ["--bias"] if spec.bias else []
-        words += [f"--{OPTION_NAMES.get(name, name)} {value}" for name, value in self.given.items()]
-        words += [f"--block {name}" for name in self.blocks] if self.blocks != DEFAULT_BLOCKS else []
-        words += self._changed_options()
-        return " ".join(["convcost compare", *words])
-
-    def _changed_options(self) -> list[str]:
-        words = [word for word, wanted in (("--no-count", self.count), ("--no-time", self.time),
-                                       ("--no-store", self.store)) if not wanted]  # fmt: skip
-        words += ["--reuse"] if self.reuse else []
-        words += ["--compile"] if self.compiled else []
-        words += [word for word, wanted in (("--why", self.why), ("--roofline", self.roofline)) if wanted]
-        words += [f"--device {name}" for name in self.devices] if self.devices != ("auto",) else []
-        defaults = {field.name: field.default for field in fields(self)}
-        options = ("baseline", "dtype", "memory_format", "threads", "allocator", "time_budget")
-        changed = [(name, getattr(self, name)) for name in options if getattr(self, name) != defaults[name]]
-        return words + [f"--{name.replace('_', '-')} {value}" for name, value in changed]
+        """The command line that makes the same request."""
+        always = ("in_channels", "out_channels", "kernel_size", "height", "width")
+        changed = _changed(self) | _changed(self.timing)
+        options = {
+            **{name: getattr(self.spec, name) for name in always},
+            **_changed(self.spec),
+            **self.given,
+            **{option: changed[name] for name, option in _OPTIONS.items() if name in changed},
+        }
+        return " ".join(["convcost compare", *(word for one in options.items() for word in _words(*one))])
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The conditions that were asked for, for the JSON object."""
+        """The requested conditions, for the JSON object."""
+        timing = self.timing
         return {
-            "devices": list(self.devices),
-            "dtype": self.dtype,
-            "threads": self.threads,
-            "memory_format": self.memory_format,
-            "compiled": self.compiled,
-            "allocator": self.allocator,
-            "time_budget_s": self.time_budget,
+            "devices": list(timing.devices),
+            "dtype": timing.dtype,
+            "threads": timing.threads,
+            "memory_format": timing.memory_format,
+            "compiled": timing.compiled,
+            "allocator": timing.allocator,
+            "time_budget_s": timing.time_budget,
             "counted": self.count,
             "timed": self.time,
         }
 
 
+_OPTIONS: Final = {
+    "blocks": "block", "count": "count", "time": "time", "store": "store", "reuse": "reuse", "compiled": "compile",
+    "why": "why", "roofline": "roofline", "devices": "device", "baseline": "baseline", "dtype": "dtype",
+    "memory_format": "memory_format", "threads": "threads", "allocator": "allocator", "time_budget": "time_budget",
+}  # fmt: skip
+"""Fields that are options of the command, with the option's name, in the order in which a command names them."""
+
+
+def _words(name: str, value: object) -> list[str]:
+    """An option of the command line with its value."""
+    option = (short_names().get(name) or name).replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{'' if value else 'no-'}{option}"]
+    if not isinstance(value, tuple):
+        return [f"--{option} {value}"]
+    texts = value if isinstance(value[0], str) else (format_sizes(value),)
+    return [f"--{option} {text}" for text in texts]
+
+
+def _changed(options: Spec | Request | TimingOptions) -> dict[str, Any]:
+    """The fields that are not at their defaults."""
+    values = {one.name: (getattr(options, one.name), one.default) for one in fields(options)}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The predicted view of a request.
+    """The predictions for a request.
 
     Attributes:
-        rows: one a block that the shape allows.
-        baseline: what ratios are relative to; None where the shape does not allow it.
-        notes: blocks that are left out and why, options without effect.
+        rows: One row for each block that the shape allows.
+        baseline: Block that ratios are relative to; None if the shape does not allow it.
+        notes: Blocks that are left out, with the reason, and options without effect.
     """
 
     rows: tuple[Row, ...]
@@ -183,7 +171,7 @@ class Prediction:
 
 
 def predict(request: Request) -> Prediction:
-    """Place every block of a request and work out its costs.
+    """The cost of every block of a request.
 
     Raises:
         ShapeError: the shape allows none of the blocks.
@@ -191,20 +179,20 @@ def predict(request: Request) -> Prediction:
     notes = list(_options_without_effect(request))
     baseline: Placed | None = None
     try:
-        baseline = place_block(request.baseline, request.spec, request.given, request.dtype)
+        baseline = place_block(request.baseline, request.spec, request.given, request.timing.dtype)
     except ShapeError as error:
         notes.append(f"no ratios: the baseline {request.baseline} does not fit this shape: {error}")
     placed, refused = [], []
     for name in request.blocks:
         try:
-            placed.append(place_block(name, request.spec, request.given, request.dtype))
+            placed.append(place_block(name, request.spec, request.given, request.timing.dtype))
         except ShapeError as error:
             refused.append((name, error))
     if not placed:
         reasons = "; ".join(str(error) if len(refused) == 1 else f"{name}: {error}" for name, error in refused)
         raise ShapeError(reasons)
     notes += [f"{name} is left out: {error}" for name, error in refused]
-    rows = tuple(Row(block, request.dtype, baseline) for block in placed)
+    rows = tuple(Row(block, request.timing.dtype, baseline) for block in placed)
     return Prediction(rows, baseline, tuple(notes))
 
 
@@ -213,9 +201,9 @@ def _options_without_effect(request: Request) -> Sequence[str]:
     notes = []
     for name in request.given:
         if name not in shown:
-            owners = ", ".join(block.name for block in BLOCKS.values() if name in block.defaults)
-            option = OPTION_NAMES.get(name, name)
-            notes.append(f"--{option} has no effect here: it sets {PARAMETERS[name].help} of {owners}.")
+            parameter = PARAMETERS[name]
+            owners = ", ".join(block.name for block in parameter.owners)
+            notes.append(f"{name} has no effect here: it sets {parameter.help} of {owners}.")
     if request.reuse and not request.time:
-        notes.append("--reuse has no effect here: nothing is to be timed.")
+        notes.append("reuse has no effect here: nothing is to be timed.")
     return notes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from convcost.convolution.blocks import find_block
+from convcost.convolution.blocks import PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE, Cost, cost
 from convcost.convolution.tree import place, stages
 
@@ -146,8 +146,8 @@ class Placed:
     @property
     def mid_channels(self) -> int | None:
         """The output channels of the first stage; None if no parameter of the block sets them."""
-        sets_it = {"mid_channels", "rank", "expansion", "ghost_ratio", "partial"} & set(self.parameters)
-        return self.convs[0].out_channels if sets_it else None
+        set_by_one = any(PARAMETERS[name].sets_mid for name in self.parameters)
+        return self.convs[0].out_channels if set_by_one else None
 
     @property
     def depth_multiplier(self) -> int | None:

@@ -9,7 +9,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.formula import holds
-from convcost.convolution.spec import BLOCKS, PARAMETERS, Block, block, find_block
+from convcost.convolution.spec import BLOCKS, PARAMETERS, Block, Parameter, Rule, block, find_block
 from convcost.convolution.tree import Concat, Residual, Split, chain, place
 from convcost.text.errors import ShapeError
 
@@ -32,8 +32,22 @@ DEFAULT_BLOCKS: Final = (
 )
 
 
+PARAMETERS.update(
+    (one.name, one)
+    for one in (
+        Parameter("depth_multiplier", "m", "outputs per input channel of the (first) depthwise stage", short="m"),
+        Parameter("groups", "g", "groups of the grouped convolution"),
+        Parameter("expansion", "t", "hidden channels per input channel", sets_mid=True),
+        Parameter("mid_channels", "M", "channels between the stages", short="mid", kind="channels", sets_mid=True),
+        Parameter("rank", "r", "channels between the K×K and the 1×1 stage", kind="channels", sets_mid=True),
+        Parameter("ghost_ratio", "s", "outputs per primary output channel", least=2, sets_mid=True),
+        Parameter("partial", "p", "share of the input channels that is convolved", kind="share", sets_mid=True),
+    )
+)
+
+
 def require_multiple(divisor_name: str, divisor: Int, **channels: Int) -> None:
-    """Refuse channels that are no multiple of the divisor, by name."""
+    """Refuse channels that are no multiple of the divisor; the message names both."""
     for name, value in channels.items():
         if not holds(value % divisor == 0):
             msg = f"{name} (={value}) must be divisible by {divisor_name} (={divisor})."
@@ -41,14 +55,14 @@ def require_multiple(divisor_name: str, divisor: Int, **channels: Int) -> None:
 
 
 def residual(s: Spec, body: Node) -> Node:
-    """The body with its input added where both have one shape, as in the papers; else the body alone."""
+    """The body with its input added if both shapes are equal, as in the papers; else the body alone."""
     output = place(body, s.input)[1]
     same = all(holds(before == after) for before, after in zip(s.input.sizes, output.sizes, strict=True))
     return Residual("add", body) if same else body
 
 
 def depthwise_stage(s: Spec, channels: Int, m: Int, *, tied: bool = False) -> Stage:
-    """The K×K stage that convolves each channel alone, with m kernels a channel."""
+    """A K×K stage that convolves each channel alone, with m kernels per channel."""
     return s.spatial("depthwise", channels, channels * m, groups=channels, tied=tied)
 
 
@@ -95,7 +109,7 @@ def shared_kernel_separable(s: Spec, depth_multiplier: int) -> Node:
 @block(
     "spatially-separable",
     "Jaderberg, Vedaldi, Zisserman 2014, Speeding up Convolutional Neural Networks with Low Rank Expansions",
-    mid_channels=lambda s: s.in_channels,
+    mid_channels=Rule("C", lambda s: s.in_channels),
 )
 def spatially_separable(s: Spec, mid_channels: int) -> Node:
     """K×1 to M channels, then 1×K to O."""
@@ -115,14 +129,18 @@ def spatially_separable_depthwise(s: Spec, depth_multiplier: int) -> Node:
 @block(
     "grouped",
     "Krizhevsky, Sutskever, Hinton 2012, AlexNet; Xie et al. 2017, ResNeXt",
-    groups=lambda s: gcd(s.in_channels, s.out_channels, 4),
+    groups=Rule("gcd(C, O, 4)", lambda s: gcd(s.in_channels, s.out_channels, 4)),
 )
 def grouped(s: Spec, groups: int) -> Node:
     """K×K in g groups of channels that do not see each other."""
     return s.spatial("conv", s.in_channels, s.out_channels, groups=groups)
 
 
-@block("bottleneck", "He et al. 2016, Deep Residual Learning", mid_channels=lambda s: max(1, s.out_channels // 4))
+@block(
+    "bottleneck",
+    "He et al. 2016, Deep Residual Learning",
+    mid_channels=Rule("O/4", lambda s: max(1, s.out_channels // 4)),
+)
 def bottleneck(s: Spec, mid_channels: int) -> Node:
     """1×1 to M channels, K×K, 1×1 to O; the input is added where the shapes allow it."""
     reduce, expand = (
@@ -157,7 +175,11 @@ def blueprint(s: Spec, depth_multiplier: int) -> Node:
     return chain(s.pointwise("pointwise", s.in_channels, hidden), depthwise_stage(s, hidden, depth_multiplier))
 
 
-@block("low-rank", "Zhang et al. 2016, Accelerating Very Deep Networks", rank=lambda s: max(1, s.out_channels // 4))
+@block(
+    "low-rank",
+    "Zhang et al. 2016, Accelerating Very Deep Networks",
+    rank=Rule("O/4", lambda s: max(1, s.out_channels // 4)),
+)
 def low_rank(s: Spec, rank: int) -> Node:
     """K×K to r channels, then 1×1 to O."""
     return chain(s.spatial("reduced", s.in_channels, rank), s.pointwise("pointwise", rank, s.out_channels))
@@ -173,13 +195,13 @@ def ghost(s: Spec, ghost_ratio: int) -> Node:
 
 
 def quarter() -> Fraction:
-    """The share of FasterNet."""
+    """The share of the channels that FasterNet convolves."""
     from fractions import Fraction
 
     return Fraction(1, 4)
 
 
-@block("partial", "Chen et al. 2023, FasterNet", partial=lambda _: quarter())
+@block("partial", "Chen et al. 2023, FasterNet", partial=Rule("1/4", lambda _: quarter()))
 def partial(s: Spec, partial: Fraction) -> Node:
     """K×K over a share p of the channels, the rest untouched, then pointwise; stride 1 only."""
     if not holds(s.stride[0] * s.stride[1] == 1):

@@ -1,4 +1,4 @@
-"""The layer shape that a block is asked to fill, what a block is, and how it is registered."""
+"""The requested layer shape, the parameters that only some blocks have, and the registry of blocks."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from convcost.convolution.tree import Node
 
     Value: TypeAlias = int | Fraction
-    Default: TypeAlias = "Value | Callable[[Spec], Value]"
+    Default: TypeAlias = "int | Rule"
 
-__all__ = ["BLOCKS", "PARAMETERS", "Block", "Parameter", "Spec", "block", "find_block"]
+__all__ = ["BLOCKS", "PARAMETERS", "Block", "Parameter", "Rule", "Spec", "block", "find_block", "short_names"]
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One layer shape: what goes in, what should come out, and with which kernel.
+    """One layer shape that a block is built for.
 
     Attributes:
-        in_channels: C.
-        out_channels: O.
-        kernel_size: (height, width).
-        height: of the input.
-        width: of the input.
-        batch: N, the samples of the batch.
-        stride: (vertical, horizontal).
-        dilation: (vertical, horizontal).
+        in_channels: Input channels, C.
+        out_channels: Requested output channels, O.
+        kernel_size: Kernel size (height, width).
+        height: Input height.
+        width: Input width.
+        batch: Samples of the batch, N.
+        stride: Stride (vertical, horizontal).
+        dilation: Dilation (vertical, horizontal).
         padding: "same" (output ceil(input / stride), TensorFlow's SAME), "valid" (none), or a size for each axis.
-        bias: whether every stage has one.
+        bias: Whether every stage has a bias.
 
     Raises:
-        ShapeError: a size below its least value, or a kernel larger than the padded input.
+        ShapeError: a size below its minimum, or a kernel larger than the padded input.
     """
 
     in_channels: Int
@@ -55,7 +55,7 @@ class Spec:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a shape on which no K-sized convolution could be placed, whatever the block."""
+        """Refuse a shape that allows no convolution with this kernel, whatever the block."""
         require_at_least(1, out_channels=self.out_channels)
         kernel = Conv(self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.dilation)
         kernel.output_shape(self.input)
@@ -65,7 +65,7 @@ class Spec:
         """The shape of the block's input, (N, C, height, width)."""
         return Shape(self.batch, self.in_channels, (self.height, self.width))
 
-    def spatial(  # noqa: PLR0913 - the hyper-parameters of one stage
+    def spatial(  # noqa: PLR0913 - a convolution has this many hyper-parameters
         self,
         name: str,
         in_channels: Int,
@@ -79,13 +79,13 @@ class Spec:
         """A stage with the spec's kernel, stride, dilation and padding.
 
         Args:
-            name: of the stage, unique in its block.
-            in_channels: of the stage.
-            out_channels: of the stage.
-            groups: of the stage.
-            tied: all groups share one filter bank.
-            axis: keep only this axis (0: K×1, 1: 1×K), with its stride, dilation and padding.
-            strided: whether the stride and the padding are the spec's; else stride 1 and the size is kept.
+            name: Name of this stage, unique in its block.
+            in_channels: Input channels of this stage.
+            out_channels: Output channels of this stage.
+            groups: Groups of this stage.
+            tied: Whether all groups share one filter bank.
+            axis: The one axis with the kernel, stride, dilation and padding of the spec (0: K×1, 1: 1×K), or both.
+            strided: Whether stride and padding are those of the spec; else the stage keeps the size of its input.
         """
         keep = (axis in {None, 0}, axis in {None, 1})
         kernel, dilation = _where(keep, self.kernel_size), _where(keep, self.dilation)
@@ -107,40 +107,88 @@ def _where(keep: tuple[bool, bool], sizes: tuple[Int, Int], fill: int = 1) -> tu
     return (sizes[0] if keep[0] else fill, sizes[1] if keep[1] else fill)
 
 
+SHORT_SIZES: Final = {
+    "in_channels": "c",
+    "out_channels": "o",
+    "kernel_size": "k",
+    "height": "h",
+    "width": "w",
+    "batch": "bs",
+}
+
+
+def short_names() -> dict[str, str]:
+    """Every size and every parameter with a second, shorter name, and that name."""
+    return SHORT_SIZES | {one.name: one.short for one in PARAMETERS.values() if one.short is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter that only some blocks have: its name, its symbol in formulas, its least value, its meaning."""
+    """A parameter that only some blocks have; commands, public functions and documentation know it from here.
+
+    Attributes:
+        name: Name of the argument.
+        symbol: Letter in formulas.
+        help: Meaning, as a noun phrase.
+        short: Second, shorter name of the argument.
+        least: Smallest legal value of a count or of channels.
+        kind: "count"; "channels", which a network's width multiplier scales; or "share", above 0 and at most 1.
+        sets_mid: Whether it decides how many channels leave the block's first stage.
+    """
 
     name: str
     symbol: str
-    least: int
     help: str
+    short: str | None = None
+    least: int = 1
+    kind: Literal["count", "channels", "share"] = "count"
+    sets_mid: bool = False
 
     def require(self, value: Value) -> None:
         """Refuse a value that no block could take.
 
         Raises:
-            ShapeError: below the least value, no whole number, or a share outside 0 to 1.
+            ShapeError: a value below its minimum, no whole number, or a share outside 0 to 1.
         """
-        if self.least:
+        if self.kind != "share":
             require_at_least(self.least, **{self.name: value})
         elif not 0 < value <= 1:
             msg = f"{self.name} (={value}) must be above 0 and at most 1; give a share such as 1/4."
             raise ShapeError(msg)
 
+    @property
+    def owners(self) -> tuple[Block, ...]:
+        """The blocks that have it."""
+        return tuple(block for block in BLOCKS.values() if self.name in block.defaults)
 
-PARAMETERS: Final = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter("depth_multiplier", "m", 1, "outputs per input channel of the (first) depthwise stage"),
-        Parameter("groups", "g", 1, "groups of the grouped convolution"),
-        Parameter("expansion", "t", 1, "hidden channels per input channel"),
-        Parameter("mid_channels", "M", 1, "channels between the stages"),
-        Parameter("rank", "r", 1, "channels between the K×K and the 1×1 stage"),
-        Parameter("ghost_ratio", "s", 2, "outputs per primary output channel"),
-        Parameter("partial", "p", 0, "share of the input channels that is convolved, as in 1/4"),
-    )
-}
+    @property
+    def defaults(self) -> str:
+        """Each default value, with the blocks that it holds for."""
+        names: dict[str, list[str]] = {}
+        for block in self.owners:
+            names.setdefault(str(block.defaults[self.name]), []).append(block.name)
+        return "; ".join(f"{default} for {', '.join(blocks)}" for default, blocks in names.items())
+
+
+PARAMETERS: Final[dict[str, Parameter]] = {}
+"""Every parameter that only some blocks have, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A default value that depends on the layer shape.
+
+    Attributes:
+        text: The rule as documentation writes it.
+        value: The rule as a function of the layer shape.
+    """
+
+    text: str
+    value: Callable[[Spec], Value]
+
+    def __str__(self) -> str:
+        """The rule as documentation writes it."""
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +196,10 @@ class Block:
     """A named composition of stages.
 
     Attributes:
-        name: as the user types it.
-        paper: where the block comes from.
-        make: returns the tree of stages for a spec and the block's own parameters.
-        defaults: the block's own parameters, each with its default or the rule that makes it.
+        name: Name in the catalogue.
+        paper: Paper that describes the block.
+        make: Function of a spec and the block's own parameters that returns the tree of stages.
+        defaults: The block's own parameters, each with its default value or the rule for it.
     """
 
     name: str
@@ -161,27 +209,27 @@ class Block:
 
     @property
     def summary(self) -> str:
-        """One line that says what the block is."""
+        """Description in one line."""
         return (self.make.__doc__ or "").partition("\n")[0]
 
     def parameters(self, spec: Spec, given: Mapping[str, Value]) -> dict[str, Value]:
-        """The block's own parameters: what was given, else the defaults for this spec.
+        """The block's own parameters: the given values, else the defaults for this spec.
 
         Raises:
-            ShapeError: a value below its least one, or a partial share outside 0 to 1.
+            ShapeError: a value below its minimum, or a share outside 0 to 1.
         """
         chosen: dict[str, Value] = {}
         for name, default in self.defaults.items():
             value = given.get(name)
             if value is None:
-                value = default(spec) if callable(default) else default
+                value = default.value(spec) if isinstance(default, Rule) else default
             PARAMETERS[name].require(value)
             chosen[name] = value
         return chosen
 
 
 BLOCKS: Final[dict[str, Block]] = {}
-"""Every block by name, in the order of the catalogue."""
+"""Every block of the catalogue by name, in order."""
 
 
 def find_block(name: str) -> Block:

@@ -199,7 +199,7 @@ def _span(sigma: float) -> int:
     """The odd size that reaches 3 sigma to each side."""
     size = 2 * ceil(3 * sigma) + 1
     if size > MAX_SIDE:
-        msg = f"sigma (={sigma:g}) must leave room for 3 sigma to each side, {size} of {MAX_SIDE} pixels; give --size."
+        msg = f"sigma (={sigma:g}) must leave room for 3 sigma to each side, {size} of {MAX_SIDE} pixels; give size."
         raise ConvcostError(msg)
     return size
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal
 
-from convcost.convolution.blocks import BLOCKS
+from convcost.convolution.blocks import BLOCKS, PARAMETERS
 from convcost.convolution.conv import Conv
 from convcost.convolution.layer import ACTIVATIONS, Activation, GlobalPool, MaxPool, Norm
 from convcost.convolution.spec import Spec
@@ -32,7 +32,6 @@ _BLOCK_KEYS: Final = (
     *("name", "out_channels", "kernel_size", "stride", "dilation", "padding"),
     *("repeat", "shortcut", "linear", "widen_only"),
 )
-_COUNTED_IN_CHANNELS: Final = ("mid_channels", "rank")
 _MOST_REPEATS: Final = 1000
 
 
@@ -126,10 +125,11 @@ class Reader:
         return block.make(spec, **block.parameters(spec, given))
 
     def _parameter(self, entry: Table, key: str) -> int | Fraction:
-        if key == "partial":
-            return entry.share(key, Fraction(1, 4))
+        kind = PARAMETERS[key].kind
+        if kind == "share":
+            return entry.share(key, Fraction(1))
         value = entry.integer(key, 1)
-        return scale_channels(value, self.alpha, self.divisor) if key in _COUNTED_IN_CHANNELS else value
+        return scale_channels(value, self.alpha, self.divisor) if kind == "channels" else value
 
     def _out_channels(self, entry: Table, shape: Shape) -> int:
         if "out_channels" not in entry.values:

@@ -325,7 +325,7 @@ class ModelReport(Result[Call]):
             raise ConvcostError(msg)
         rows = self.layers
         if sort == "time" and all(row.time_s is None for row in rows):
-            msg = "sort (=time) must have times to sort by; add --time."
+            msg = "sort (=time) must have times to sort by; turn time on."
             raise ConvcostError(msg)
         if depth is not None:
             require_at_least(1, depth=depth)

@@ -71,7 +71,7 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
 
 
 def _no_repository(reason: str) -> str:
-    return f"base needs a git repository that git can read here ({reason}); mend that, or leave --base out."
+    return f"base needs a git repository that git can read here ({reason}); mend that, or leave base out."
 
 
 def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = None) -> str:
@@ -89,11 +89,11 @@ def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = Non
         variables = {key: value for key, value in os.environ.items() if key not in _repository_variables()}
         done = _run(words, folder, variables)
     except OSError as error:
-        msg = f"base needs git, and it could not be run ({error.strerror}); install it, or leave --base out."
+        msg = f"base needs git, and it could not be run ({error.strerror}); install it, or leave base out."
         raise ConvcostError(msg) from error
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())
-        msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; mend it, or leave --base out."
+        msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; mend it, or leave base out."
         raise ConvcostError(msg)
     return done.stdout.strip()
 

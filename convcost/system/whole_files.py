@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def require_writable(
-    path: Path, suffixes: Collection[str] = (), what: str = "--export", *, make_folder: bool = False
+    path: Path, suffixes: Collection[str] = (), what: str = "export", *, make_folder: bool = False
 ) -> None:
     """Refuse a file that could not be written, before anything is computed.
 
@@ -45,7 +45,7 @@ def require_writable(
     Path(probe).unlink()
 
 
-def write_whole(path: Path, write: Callable[[Path], object], what: str = "--export") -> None:
+def write_whole(path: Path, write: Callable[[Path], object], what: str = "export") -> None:
     """Write a temporary file in the same folder, then rename it: the old file or the new one stays, never a part.
 
     Args:

@@ -147,5 +147,5 @@ def _too_few(number: int, what: str) -> str | None:
     """Why so many undisturbed ones decide nothing."""
     if number >= LEAST:
         return None
-    step = "raise --time-budget, or close other programs"
+    step = "raise time_budget, or close other programs"
     return f"too few undisturbed {what} ({number}, {LEAST} are needed): {step}"

@@ -22,21 +22,22 @@ DEVICE_RULE: Final = "must be cpu, cuda, cuda:1, mps or auto."
 
 @dataclass(frozen=True, slots=True)
 class TimingOptions:
-    """How a model is to be timed.
+    """How blocks, kernels or a model are to be timed.
 
     Attributes:
-        devices: the one to time on.
-        threads: of torch on the CPU, a number or "all".
-        allocator: pinned or default.
-        time_budget: seconds, warm-up included.
-        dtype: of the inputs, for the record.
-        memory_format: of the inputs, for the record.
-        compiled: for the record.
-        store: whether timings go into the history.
-        why: whether the times of convolutions are accounted for.
+        devices: Names of the devices to time on.
+        threads: Threads of torch on the CPU, a number or "all".
+        allocator: "pinned" or "default".
+        time_budget: Seconds for everything together, warm-up included.
+        dtype: Type of every element; of a model that of its weights.
+        memory_format: "contiguous" or "channels_last".
+        compiled: Whether torch.compile is used.
+        store: Whether timings go into the history.
+        why: Whether the times of convolutions are accounted for.
 
     Raises:
-        ConvcostError: an unknown memory format or allocator, threads or a budget below their least.
+        ConvcostError: an unknown memory format or allocator, threads or a budget below their least value, an account
+            of compiled modules.
     """
 
     devices: tuple[str, ...] = ("auto",)
@@ -52,15 +53,14 @@ class TimingOptions:
     def __post_init__(self) -> None:
         """Refuse what no device could make good."""
         require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
-        require_timing(self.allocator, self.threads, self.time_budget)
-
-
-def require_timing(allocator: str, threads: int | Literal["all"], time_budget: float) -> None:
-    require_one_of("allocator", allocator, ALLOCATORS)
-    if threads != "all" and (not isinstance(threads, int) or threads < 1):
-        msg = f"threads (={threads}) must be 1 or more, or all."
-        raise ConvcostError(msg)
-    require_time_budget(time_budget)
+        require_one_of("allocator", self.allocator, ALLOCATORS)
+        if self.threads != "all" and (not isinstance(self.threads, int) or self.threads < 1):
+            msg = f"threads (={self.threads}) must be 1 or more, or all."
+            raise ConvcostError(msg)
+        require_time_budget(self.time_budget)
+        if self.why and self.compiled:
+            msg = "why (=true) must have eager timings to account for; turn compile off."
+            raise ConvcostError(msg)
 
 
 def require_time_budget(seconds: float) -> None:

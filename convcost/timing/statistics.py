@@ -262,7 +262,7 @@ def _good_pairs(pairs: list[tuple[Sample, Sample]], quiet: set[int]) -> list[tup
 def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:
     said = []
     if clean < LEAST:
-        said.append(f"only {number_of('undisturbed block', clean)}: raise --time-budget")
+        said.append(f"only {number_of('undisturbed block', clean)}: raise time_budget")
     if timing.dropped_share > MOST_DROPPED:
         said.append(f"{human_share(timing.dropped_share)} of the blocks were disturbed: close other programs")
     if abs(timing.probe_drift) > MOST_DRIFT:
@@ -271,7 +271,7 @@ def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:
     if timing.speedup and timing.speedup_low is not None and timing.speedup_high is not None:
         width = (timing.speedup_high - timing.speedup_low) / timing.speedup
         if width > MOST_WIDTH:
-            said.append(f"the speed-up's interval is {human_share(width)} wide: raise --time-budget")
+            said.append(f"the speed-up's interval is {human_share(width)} wide: raise time_budget")
     if timing.is_overhead:
         said.append(f"overhead-bound: a call takes {human_time(timing.time_s)}; a larger input shows the arithmetic")
     if pinned and timing.faults_per_call:

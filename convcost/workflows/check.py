@@ -219,13 +219,12 @@ def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions)
     from convcost.nn.measure.session import conditions_for
     from convcost.nn.measure.this_machine import fingerprint
 
-    asked = _timing_options(latency, options)
-    conditions, _ = conditions_for(asked, latency.device)
+    conditions, _ = conditions_for(_timing_options(latency, options), latency.device)
     base = None if timing.base is None else baseline.source
     kept: tuple[str, ...] = ()
     if options.store:
         setup = fingerprint(conditions.device)
-        kept = keep_check(report, timing.head, conditions, asked, budget.args, base, setup)
+        kept = keep_check(report, timing.head, conditions, options.time_budget, budget.args, base, setup)
     return replace(result, timed=conditions, notes=(*result.notes, *kept))
 
 

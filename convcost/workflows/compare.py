@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from convcost.timing.bound import Bound
     from convcost.timing.machine import Machine
     from convcost.timing.measured import Measured
+    from convcost.timing.options import TimingOptions
 
 __all__ = ["Watch", "fill", "ignore", "require_devices"]
 
@@ -52,17 +53,17 @@ def fill(request: Request, watch: Watch) -> Comparison:
     watch(result, ((*COUNTED_FIELDS, *timed) if request.count else timed), "")
     if request.time:
         watch(result, timed, "importing torch ...")
-        require_devices(request.devices)
-        calibrations = {device: _calibration(request, device) for device in request.devices}
+        require_devices(request.timing.devices)
+        calibrations = {device: _calibration(request.timing, device) for device in request.timing.devices}
         for device, (machine, said) in calibrations.items():
             if request.roofline and machine is None:
-                msg = f"--roofline must have a calibration of {device}: {said}"
+                msg = f"roofline (=true) must have a calibration of {device}: {said}"
                 raise ConvcostError(msg)
     if request.count:
         result = _count(result, watch, timed)
     if request.time:
         result = _time(result, prediction.baseline, request, calibrations, watch)
-    if request.why:
+    if request.timing.why:
         result = _account(result, watch)
     watch(result, (), "")
     return result
@@ -98,10 +99,11 @@ def _time(
     finished: tuple[Row, ...] = ()
     notes = result.notes
     machines: dict[str, Machine] = {}
-    for device in request.devices:
-        budget = request.time_budget / len(request.devices)
+    devices = request.timing.devices
+    for device in devices:
+        options = replace(request.timing, devices=(device,), time_budget=request.timing.time_budget / len(devices))
         machine, said = calibrations[device]
-        recalled = recall(blocks, request, device, budget) if request.reuse else NOTHING
+        recalled = recall(blocks, request.baseline, options) if request.reuse else NOTHING
         if machine is not None and recalled.measured is not None:  # the intervals are those of the stored run
             said = replace(machine, noise=None).note
         notes = (*notes, said, *recalled.notes)
@@ -120,7 +122,7 @@ def _time(
                     timing=measured.timings.get(row.placed.block.name),
                     notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
                     reused_from=reused_from,
-                    bound=_bound(row, request, measured, machine),
+                    bound=_bound(row, measured, machine),
                 )
                 for row in result.rows
             )
@@ -129,11 +131,12 @@ def _time(
         def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
             watch(filled(measured), TIMED_FIELDS, line)
 
-        measured = recalled.measured or measure(blocks, request, device, budget, show, _noise(machine))
+        measured = recalled.measured or measure(blocks, request.baseline, options, show, _noise(machine))
         finished, notes = filled(measured).rows, (*notes, *measured.notes)
         machines |= {} if machine is None else {measured.conditions.device: machine}
-        if request.store and recalled.measured is None:
-            notes += keep(blocks, measured, request, budget, fingerprint(measured.conditions.device))
+        if options.store and recalled.measured is None:
+            setup = fingerprint(measured.conditions.device)
+            notes += keep(blocks, measured, request.baseline, options.time_budget, setup)
     return replace(result, rows=finished, notes=notes, machines=machines)
 
 
@@ -157,13 +160,13 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
     return result
 
 
-def _calibration(request: Request, device: str) -> tuple[Machine | None, str]:
+def _calibration(options: TimingOptions, device: str) -> tuple[Machine | None, str]:
     """The machine file that holds for a timing, and what to say about it."""
     from convcost.nn.measure.device import resolve_device, resolve_threads
     from convcost.nn.measure.this_machine import calibration_for
 
     where = resolve_device(device)
-    return calibration_for(where, request.dtype, resolve_threads(request.threads))
+    return calibration_for(where, options.dtype, resolve_threads(options.threads))
 
 
 def _noise(machine: Machine | None) -> float:
@@ -173,12 +176,12 @@ def _noise(machine: Machine | None) -> float:
     return RUN_TO_RUN if machine is None or machine.noise is None else machine.noise.run_to_run
 
 
-def _bound(row: Row, request: Request, measured: Measured, machine: Machine | None) -> Bound | None:
+def _bound(row: Row, measured: Measured, machine: Machine | None) -> Bound | None:
     if machine is None or row.placed.block.name not in measured.timings:
         return None
     from convcost.timing.bound import bound_of
 
-    works = row.placed.works(row.dtype, fused=request.compiled)
+    works = row.placed.works(row.dtype, fused=measured.conditions.compiled)
     return bound_of(works, machine, row.dtype, measured.conditions.threads)
 
 

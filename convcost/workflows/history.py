@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from convcost.archive.storing import layer_identity, session_of
-from convcost.text.dates import show_date
+from convcost.archive.rows import Session
+from convcost.archive.storing import layer_identity
+from convcost.text.dates import now, show_date
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from convcost.comparison.request import Request
     from convcost.comparison.rows import Placed
     from convcost.timing.measured import Measured
+    from convcost.timing.options import TimingOptions
 
 
 __all__ = ["NOTHING", "Recalled", "recall"]
@@ -39,16 +40,15 @@ NOTHING: Final = Recalled(None, None, ())
 """Nobody asked for the history."""
 
 
-def recall(blocks: Sequence[Placed], request: Request, device: str, budget_s: float) -> Recalled:
+def recall(blocks: Sequence[Placed], baseline: str, options: TimingOptions) -> Recalled:
     """The newest stored run of one device that holds every block and the baseline, equal in all that decides a time.
 
     Rows of different runs are never put side by side: speed-ups need pairs that ran next to each other.
 
     Args:
         blocks: to be timed, the baseline too.
-        request: what is asked for.
-        device: as the user named it.
-        budget_s: seconds on this device; a run with less does not stand for it.
+        baseline: Block that speed-ups are relative to.
+        options: One device, and the seconds on it; a run with less does not stand for it.
 
     Raises:
         ConvcostError: a device or a number of threads that this machine does not have.
@@ -57,26 +57,21 @@ def recall(blocks: Sequence[Placed], request: Request, device: str, budget_s: fl
     from convcost.nn.measure.this_machine import fingerprint
     from convcost.timing.measured import Measured
 
-    conditions, _ = conditions_for(request, device)
+    conditions, _ = conditions_for(options, options.devices[0])
     names = {layer_identity(one): one.block.name for one in blocks}
     try:
-        from convcost.archive.database import (
-            database_path,
-            matching_session,
-        )
+        from convcost.archive.database import database_path, matching_session
 
-        rows = matching_session(
-            database_path(), session_of(request, conditions, budget_s, fingerprint(conditions.device)), list(names)
-        )
+        setup = fingerprint(conditions.device)
+        wanted = Session(now(), "compare", None, baseline, options.time_budget, conditions, setup)
+        rows = matching_session(database_path(), wanted, list(names))
     except (ConvcostError, ImportError) as error:
         return Recalled(None, None, (f"nothing reused, so all is measured: {error}",))
     if not rows:
         why = "no stored run of this time budget or more holds all rows, equal in conditions, machine and versions"
         return Recalled(None, None, (f"nothing reused, so all is measured: {why}.",))
     measured_at = rows[0].session.measured_at
-    note = (
-        f"timings on {conditions.device} are reused, measured {show_date(measured_at)}; leave out --reuse to measure."
-    )
+    note = f"timings on {conditions.device} are reused, measured {show_date(measured_at)}; turn reuse off to measure."
     timings = {names[row.entry.layer]: row.entry.timing for row in rows}
     then = tuple(f"when it was measured: {said}" for said in rows[0].session.notes)
     return Recalled(Measured(conditions, timings, {}, then), measured_at, (note,))

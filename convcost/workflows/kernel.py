@@ -79,7 +79,7 @@ def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[
         budget_s = options.time_budget / len(rows)
         timing, notes = measure_kernel(row, options, budget_s, watch)
         rows[i] = replace(row, timing=timing)
-        kept = keep_kernel(rows[i], options, budget_s, notes, fingerprint(str(where))) if options.store else ()
+        kept = keep_kernel(rows[i], budget_s, notes, fingerprint(str(where))) if options.store else ()
         said = tuple(dict.fromkeys((*said, *notes, *kept)))
         yield replace(report, rows=tuple(rows), notes=said)
 

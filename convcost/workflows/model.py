@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["count_target", "load_forward", "time_target"]
 
-_NO_ACCOUNT: Final = ("--why looks into convolutions, each built anew and alone; other layers have no account.",)
+_NO_ACCOUNT: Final = ("why looks into convolutions, each built anew and alone; other layers have no account.",)
 
 
 def count_target(
@@ -51,7 +51,7 @@ def count_target(
     from convcost.nn.load.user_code import users_code
 
     if device not in {"meta", "cpu"}:
-        msg = f"device (={device}) must be meta or cpu for counting; --time-device says where to time."
+        msg = f"device (={device}) must be meta or cpu for counting; time_device says where to time."
         raise ConvcostError(msg)
     with users_code(target):
         loaded = load_target(target, args, device)
@@ -92,7 +92,8 @@ def time_target(
         machine, said = calibration_for(where, options.dtype, resolve_threads(options.threads))
         tensors = tensors_for(_wanted(counted.target, inputs, loaded), "cpu")
         timed = measure_model(loaded.module, *tensors, options, tell)
-    kept = keep_model(counted, timed, options, args, fingerprint(timed.conditions.device)) if options.store else ()
+    setup = fingerprint(timed.conditions.device)
+    kept = keep_model(counted, timed, options.time_budget, args, setup) if options.store else ()
     layers = tuple(_timed(row, timed, machine) for row in counted.layers)
     report = replace(
         counted,

@@ -72,7 +72,7 @@ def test_uncounted_operations_are_named_with_the_next_step() -> None:
     found = {"actual": 90, "uncounted": 5, "operations": ("a.fft", "b.op", "c.op", "d.op", "e.op")}
     step = "give each a formula with convcost.register"
     told = f"5 operations uncounted: a.fft, b.op, c.op, ...; {step}"
-    accept = ", or accept a lower bound by leaving --strict out"
+    accept = ", or accept a lower bound by leaving strict out"
     assert verdict({"max": 100}, found).reason == f"≥, {told}"
     assert verdict({"max": 100}, found, strict=True).reason == f"≥, {told}{accept}"
     assert verdict({"min": 100}, found).reason == f"≥ 90 is under min 100; {told}"

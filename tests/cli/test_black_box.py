@@ -228,7 +228,8 @@ def test_why_in_json_is_a_list_that_sums_to_the_median_and_in_csv_one_cell() -> 
 def test_why_without_eager_timings_is_one_line(option: str) -> None:
     done = convcost("compare", *SHAPE, "--why", option)
     assert done.returncode == 2
-    assert done.stderr == f"error: --why (={option}) must have eager timings to account for; leave out {option}.\n"
+    step = "turn time on" if option == "--no-time" else "turn compile off"
+    assert done.stderr == f"error: why (=true) must have eager timings to account for; {step}.\n"
     assert done.stdout == ""
 
 

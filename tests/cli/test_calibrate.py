@@ -159,8 +159,11 @@ def test_a_roofline_is_drawn_under_the_table(calibrated: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--roofline"], "--roofline must have a calibration of auto: no bound is shown: this machine is not calib"),
-        (["--roofline", "--no-time"], "--roofline must have times; leave out --no-time."),
+        (
+            ["--roofline"],
+            "roofline (=true) must have a calibration of auto: no bound is shown: this machine is not calib",
+        ),
+        (["--roofline", "--no-time"], "roofline (=true) must have timings to draw; turn time on."),
     ],
 )
 def test_a_roofline_without_roofs_or_times_is_refused_at_once(

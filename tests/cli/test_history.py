@@ -192,7 +192,7 @@ def test_what_was_said_of_the_machine_is_said_again(
 def test_reuse_without_a_clock_says_that_it_has_no_effect(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, *SHAPE, "--no-time", "--reuse")
     assert code == 0
-    assert "note: --reuse has no effect here: nothing is to be timed." in err
+    assert "note: reuse has no effect here: nothing is to be timed." in err
 
 
 # the list
@@ -415,10 +415,10 @@ def test_a_failure_that_nobody_thought_of_costs_no_timing(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("nobody thought of it")
 
-    monkeypatch.setattr("convcost.archive.storing.session_of", broken)
+    monkeypatch.setattr("convcost.archive.storing.now", broken)
     code, out, err = run(capsys, *TIMED, "--block", "standard", "--format", "json")
     assert (code, json.loads(out)["rows"][0]["block"]) == (0, "standard")
-    assert "these timings are not stored: ZeroDivisionError: nobody thought of it; --no-store does without." in err
+    assert "these timings are not stored: ZeroDivisionError: nobody thought of it; turn store off to do without." in err
 
 
 @pytest.mark.timing

@@ -339,7 +339,7 @@ def test_a_target_with_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         (["sobel", "--threads", "0"], "threads (=0)"),
         (["sobel", "--time-budget", "0"], "time_budget (=0.0)"),
         (["sobel", "--columns", "nothing"], "columns (=nothing)"),
-        (["sobel", "--export", "a.foo"], "--export (=a.foo) must end in"),
+        (["sobel", "--export", "a.foo"], "export (=a.foo) must end in"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

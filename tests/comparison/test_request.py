@@ -11,6 +11,7 @@ from convcost.comparison.request import Request, predict
 from convcost.comparison.result import Comparison
 from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS
 from convcost.convolution.spec import Spec
+from convcost.timing.options import TimingOptions
 
 SMALLER = "take a smaller kernel or more padding."
 
@@ -73,7 +74,7 @@ def test_a_baseline_that_is_not_named_is_not_shown() -> None:
 
 def test_an_option_without_effect_is_said() -> None:
     assert predicted(groups=2, out_channels=64, in_channels=4).notes == (
-        "--groups has no effect here: it sets groups of the grouped convolution of grouped.",
+        "groups has no effect here: it sets groups of the grouped convolution of grouped.",
     )
 
 
@@ -131,9 +132,9 @@ def test_the_command_that_a_result_names_gives_the_same_rows(capsys: pytest.Capt
         {"depth_multiplier": 2, "partial": Fraction(1, 2), "mid_channels": 5, "ghost_ratio": 4},
         ("ghost", "spatially-separable", "depthwise-separable"),
         baseline="depthwise",
+        timing=TimingOptions(dtype="float64"),
         count=False,
         time=False,
-        dtype="float64",
     )
     comparison = Comparison(predict(request).rows, request.command, request.settings)
     words = shlex.split(request.command)[1:]

@@ -93,7 +93,7 @@ def test_a_gabor_kernel_is_separable_along_the_axes_and_has_rank_2_between() -> 
         (
             "gaussian",
             {"sigma": 30.0},
-            "sigma (=30) must leave room for 3 sigma to each side, 181 of 127 pixels; give --size.",
+            "sigma (=30) must leave room for 3 sigma to each side, 181 of 127 pixels; give size.",
         ),
         ("gabor", {"theta": float("inf")}, "theta (=inf) must be a finite number of degrees; "),
     ],

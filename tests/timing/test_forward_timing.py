@@ -28,7 +28,7 @@ def test_five_undisturbed_pairs_are_enough() -> None:
 @pytest.mark.parametrize(("clean", "dirty"), [(4, 0), (4, 20), (0, 8)])
 def test_fewer_decide_nothing_and_the_next_step_is_said(clean: int, dirty: int) -> None:
     timing = timed(clean, dirty)
-    step = "raise --time-budget, or close other programs"
+    step = "raise time_budget, or close other programs"
     assert timing.doubt == f"too few undisturbed blocks of calls ({clean}, 5 are needed): {step}"
     assert timing.growth_doubt == f"too few undisturbed pairs of base and head ({clean}, 5 are needed): {step}"
 

@@ -42,7 +42,7 @@ def test_fewer_than_five_clean_blocks_means_all_are_used_and_said() -> None:
     timing = one([2 * MS, 4 * MS], clean=False)
     assert timing.time_s == 3 * MS
     assert timing.time_runs == 20
-    assert "only 0 undisturbed blocks: raise --time-budget" in timing.warnings
+    assert "only 0 undisturbed blocks: raise time_budget" in timing.warnings
 
 
 def test_a_speedup_is_the_median_of_the_pairs_of_one_round() -> None:
@@ -99,7 +99,7 @@ def test_a_candidate_without_samples_is_left_out() -> None:
         (one([50e-6] * 5), "overhead-bound: a call takes 50.0 µs; a larger input shows the arithmetic"),
         (one([MS] * 5, faults=12.0), "12 page faults a call although the allocator is pinned: see the README"),
         (one([MS] * 5, faults=0.02), "0.02 page faults a call although the allocator is pinned: see the README"),
-        (one([MS] * 4), "only 4 undisturbed blocks: raise --time-budget"),
+        (one([MS] * 4), "only 4 undisturbed blocks: raise time_budget"),
     ],
 )
 def test_each_reason_for_doubt_is_a_warning_with_the_next_step(timing: Timing, warning: str) -> None:

@@ -747,7 +747,7 @@ class TestAgainstAnotherRevision:
             file.write('latency = { max = "1 ns", grow = "10 %", machine = "another one" }\n')
         for words in ([], ["--update"], []):  # without a lock, and with one
             code, result = checked(capsys, *words, "--time-budget", "0.6")
-            step = "a lock holds no times; compare two revisions here with --base REV"
+            step = "a lock holds no times; compare two revisions here with base"
             assert f"latency grow is not judged: {step}" in result["budgets"][0]["notes"]
         latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
         assert (code, latency["verdict"]) == (0, "skipped")
@@ -874,8 +874,8 @@ def test_a_target_alone_needs_no_file(capsys: pytest.CaptureFixture[str]) -> Non
         (["--only", "nett"], "only (=nett) must be a budget of convcost.toml; did you mean net?"),
         (["--config", "no.toml"], "config (=no.toml) must be a file that can be read (No such file or directory)"),
         (["--time-budget", "0"], "time_budget (=0.0) must be a number of seconds above 0; 8 is the default."),
-        (["--junit", "no/folder.xml"], "--junit (=no/folder.xml) must be in a folder that can be written"),
-        (["--export", "out.docx"], "--export (=out.docx) must end in .csv, .json"),
+        (["--junit", "no/folder.xml"], "junit (=no/folder.xml) must be in a folder that can be written"),
+        (["--export", "out.docx"], "export (=out.docx) must end in .csv, .json"),
         (["--format", "xml"], "Invalid value for '--format'"),
     ],
 )

@@ -120,7 +120,7 @@ def _refusal(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error:
         reason = str(error).strip().partition("\n")[0]
         where = users_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
         lacks = f"needs the values of a tensor, which a meta tensor does not have ({reason})"
-        return NeedsValuesError(f"{where} {lacks}; run it with --device cpu.")
+        return NeedsValuesError(f"{where} {lacks}; run it with device cpu.")
     path = recorder.path[-1] if recorder.path else ""
     parts = dict(model.named_modules())
     part = parts.get(path, model)

@@ -91,7 +91,7 @@ class Asker:
         if refusal(needed, self._setting.device):
             return "no account: too little memory is free"
         if LEAST_CALLS * timing.time_s > MOST_LOOK_S:
-            return f"no account: it takes {LEAST_CALLS} calls of {human_time(timing.time_s)}; lower --h or --bs"
+            return f"no account: it takes {LEAST_CALLS} calls of {human_time(timing.time_s)}; lower height or batch"
         with timing_settings(self._conditions.threads):
             found = self._account(tree, shape, timing)
             self._probe = self._probe or reference_probe(self._setting.device)[0]

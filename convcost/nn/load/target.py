@@ -254,7 +254,7 @@ def _refuse_misfits(target: str, factory: Callable[..., object], args: Mapping[s
     except TypeError as error:
         known = [name for name, p in signature.parameters.items() if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
         unknown = [name for name in args if name not in known]
-        hint = did_you_mean(unknown[0], known) if unknown and known else "give each with --arg KEY=VALUE."
+        hint = did_you_mean(unknown[0], known) if unknown and known else "give each as KEY=VALUE."
         msg = f"target (={target}) must be called with its own arguments: {error}; {hint}"
         raise ConvcostError(msg) from error
 

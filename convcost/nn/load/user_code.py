@@ -172,7 +172,7 @@ def refuse_raised(target: str, doing: str, error: BaseException) -> NoReturn:
     step = (
         'put what runs a script under if __name__ == "__main__"' if isinstance(error, SystemExit) else "mend it there"
     )
-    msg = f"target (={target}) must not raise while {doing}: {raised(error)}; {step}, or see the whole with --debug."
+    msg = f"target (={target}) must not raise while {doing}: {raised(error)}; {step}, or see the whole traceback."
     raise ConvcostError(msg) from error
 
 

@@ -19,8 +19,8 @@ from convcost.timing.statistics import RUN_TO_RUN, summarise
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from convcost.comparison.request import Request
     from convcost.comparison.rows import Placed
+    from convcost.timing.options import TimingOptions
     from convcost.timing.statistics import Series
 
     Watch = Callable[["Measured", str], None]
@@ -28,21 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["measure"]
 
 
-def measure(  # noqa: PLR0913, PLR0917 - what a timing depends on
-    blocks: Sequence[Placed],
-    request: Request,
-    device: str,
-    budget_s: float,
-    watch: Watch,
-    run_to_run: float = RUN_TO_RUN,
+def measure(
+    blocks: Sequence[Placed], baseline: str, options: TimingOptions, watch: Watch, run_to_run: float = RUN_TO_RUN
 ) -> Measured:
     """Time blocks on one device by the protocol of `convcost.nn.measure.clock`.
 
     Args:
         blocks: on one input shape; the first of a name counts.
-        request: baseline, dtype, memory format, threads, compilation and allocator.
-        device: as the user named it.
-        budget_s: seconds, warm-up included.
+        baseline: Name of the block that speed-ups are relative to.
+        options: One device, the conditions and the time on it.
         watch: is called with what is known so far and a line of progress.
         run_to_run: standard deviation of a speed-up between processes, as a share.
 
@@ -50,20 +44,20 @@ def measure(  # noqa: PLR0913, PLR0917 - what a timing depends on
         ConvcostError: a device or a number of threads that this machine does not have, or a module that torch cannot
             run under these conditions.
     """
-    where = resolve_device(device)
-    conditions, pinned = conditions_for(request, device)
+    where, budget_s = resolve_device(options.devices[0]), options.time_budget
+    conditions, pinned = conditions_for(options, options.devices[0])
     nothing = Measured(conditions, {}, {}, ())
     watch(nothing, "looking at the machine ...")
-    notes = machine_notes(request, where, conditions.threads, pinned=pinned)
+    notes = machine_notes(options, where, conditions.threads, pinned=pinned)
     with timing_settings(conditions.threads):
         probe, flop_per_s = reference_probe(where)
         fitting, refused = _choose(blocks, where, flop_per_s, budget_s)
-        calls = _calls(fitting, request, where)
+        calls = _calls(fitting, options, where)
         if not calls:
             return replace(nothing, refused=refused, notes=notes)
 
         def result(series: Mapping[str, Series], probes: Mapping[int, float]) -> Measured:
-            timings = summarise(series, probes, request.baseline, pinned=pinned, run_to_run=run_to_run)
+            timings = summarise(series, probes, baseline, pinned=pinned, run_to_run=run_to_run)
             return Measured(conditions, timings, refused, notes)
 
         def tell(series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:
@@ -71,7 +65,7 @@ def measure(  # noqa: PLR0913, PLR0917 - what a timing depends on
 
         spent = LOOK_S if where.type == "cpu" else 0.0
         clock, left = clock_for(where, conditions.threads), max(0.01, budget_s - spent)
-        return result(*interleave(calls, probe, clock, left, tell, compiles=request.compiled))
+        return result(*interleave(calls, probe, clock, left, tell, compiles=options.compiled))
 
 
 def _choose(
@@ -86,7 +80,7 @@ def _choose(
         reason = refusal(weights + 2 * element, device)
         least_s = placed.cost.flops / flop_per_s
         if reason is None and least_s > budget_s:
-            reason = f"not timed: a call takes {human_time(least_s)} or more; raise --time-budget"
+            reason = f"not timed: a call takes {human_time(least_s)} or more; raise time_budget"
         if reason is None:
             fitting.append(placed)
             weights += element
@@ -95,26 +89,26 @@ def _choose(
     return fitting, refused
 
 
-def _calls(blocks: Sequence[Placed], request: Request, device: torch.device) -> dict[str, Callable[[], object]]:
+def _calls(blocks: Sequence[Placed], options: TimingOptions, device: torch.device) -> dict[str, Callable[[], object]]:
     """One call of each block, with fresh modules and one input for all."""
     if not blocks:
         return {}
-    dtype = getattr(torch, request.dtype)
-    layout = torch.channels_last if request.memory_format == "channels_last" else torch.contiguous_format
+    dtype = getattr(torch, options.dtype)
+    layout = torch.channels_last if options.memory_format == "channels_last" else torch.contiguous_format
     data = torch.randn(*blocks[0].spec.input.sizes, device=device, dtype=dtype).to(memory_format=layout)
     calls: dict[str, Callable[[], object]] = {}
     for placed in blocks:
         module = build(placed.tree, placed.spec.input, device=device, dtype=dtype)
         module = module.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks this keyword
-        runnable = torch.compile(module) if request.compiled else module
+        runnable = torch.compile(module) if options.compiled else module
 
         def call(runnable: Callable[[torch.Tensor], object] = runnable, name: str = placed.block.name) -> object:
             try:
                 return runnable(data)
             except RuntimeError as error:
                 reason = str(error).partition("\n")[0]
-                step = "leave out --compile" if request.compiled else "change --dtype or --device"
-                msg = f"{name} could not run on {device} in {request.dtype}: {reason}; {step}."
+                step = "turn compile off" if options.compiled else "change dtype or device"
+                msg = f"{name} could not run on {device} in {options.dtype}: {reason}; {step}."
                 raise ConvcostError(msg) from error
 
         calls[placed.block.name] = call

@@ -31,11 +31,11 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
             seen = f"torch {torch.__version__} sees {count} CUDA devices"
-            msg = f"device (={name}) must be there: {seen}; take --device cpu."
+            msg = f"device (={name}) must be there: {seen}; take cpu."
             raise ConvcostError(msg)
         return torch.device("cuda", int(index or 0))
     if kind == "mps" and not torch.backends.mps.is_available():
-        msg = f"device (=mps) must be there: torch {torch.__version__} sees no Metal device; take --device cpu."
+        msg = f"device (=mps) must be there: torch {torch.__version__} sees no Metal device; take cpu."
         raise ConvcostError(msg)
     return torch.device(kind)
 

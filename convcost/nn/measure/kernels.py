@@ -68,7 +68,7 @@ def measure_kernel(
         probe, flop_per_s = reference_probe(where)
         least_s = (row.kernel.cost.flops + row.factors.cost.flops) / flop_per_s
         if least_s > budget_s:
-            reason = f"not timed: a call of both takes {human_time(least_s)} or more; raise --time-budget"
+            reason = f"not timed: a call of both takes {human_time(least_s)} or more; raise time_budget"
             return KernelTiming(conditions, refused=reason), notes
         layout = torch.channels_last if options.memory_format == "channels_last" else torch.contiguous_format
         data = torch.randn(*row.input_shape, device=where).to(memory_format=layout)
@@ -110,7 +110,7 @@ def _too_slow(layers: Iterable[nn.Module], data: torch.Tensor, clock: Clock, bud
     seconds = sum(seconds_of(call, clock) for call in calls) * data.shape[2] / rows
     if LEAST_CALLS * seconds <= budget_s:
         return None
-    return f"not timed: a call of both takes about {human_time(seconds)}; raise --time-budget"
+    return f"not timed: a call of both takes about {human_time(seconds)}; raise time_budget"
 
 
 def _modules(row: KernelRow) -> dict[str, nn.Module]:

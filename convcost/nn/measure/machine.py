@@ -336,19 +336,19 @@ def _speedup_of_a_fresh_process() -> float:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        msg = f"a process that measures the noise must run: {reason}; --seconds 10 does without the noise."
+        msg = f"a process that measures the noise must run: {reason}; 10 seconds do without the noise."
         raise ConvcostError(msg)
     return float(done.stdout)
 
 
 def print_speedup(budget_s: float) -> None:
     """The speed-up of one layer, as a fresh process measures it."""
-    from convcost.comparison.request import Request, predict
+    from convcost.comparison.rows import place_block
     from convcost.convolution.spec import Spec
     from convcost.nn.measure.blocks import measure
+    from convcost.timing.options import TimingOptions
 
     spec = Spec(64, 64, (3, 3), 56, 56)
-    request = Request(spec, {}, ("standard", "depthwise-separable"), "standard", time_budget=budget_s)
-    blocks = [row.placed for row in predict(request).rows]
-    timings = measure(blocks, request, "cpu", budget_s, lambda *_: None).timings
+    blocks = [place_block(name, spec, {}) for name in ("standard", "depthwise-separable")]
+    timings = measure(blocks, "standard", TimingOptions(("cpu",), time_budget=budget_s), lambda *_: None).timings
     sys.stdout.write(f"{timings['depthwise-separable'].speedup}\n")

@@ -127,7 +127,7 @@ def measure_model(
     where = resolve_device(request.devices[0])
     held = sum(p.numel() * p.element_size() for p in model.parameters())
     if reason := refusal(2 * held, where):
-        msg = f"{reason}; or leave out --time."
+        msg = f"{reason}; or turn time off."
         raise ConvcostError(msg)
     tell("looking at the machine ...")
     notes = machine_notes(request, where, conditions.threads, pinned=pinned)

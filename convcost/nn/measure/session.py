@@ -17,7 +17,6 @@ from convcost.timing.conditions import Conditions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from convcost.comparison.request import Request
     from convcost.timing.options import TimingOptions
 
 
@@ -39,7 +38,7 @@ PROBE_SIZES: Final = (256, 384, 512, 768, 1024, 2048, 4096)
 PROBE_S: Final = 1e-3
 
 
-def conditions_for(request: Request | TimingOptions, device: str) -> tuple[Conditions, bool]:
+def conditions_for(request: TimingOptions, device: str) -> tuple[Conditions, bool]:
     """What a timing on this device is made under, and whether the allocator is pinned; pins it if it can be.
 
     Raises:
@@ -86,14 +85,12 @@ class Look:
     untrusted: str | None = None
 
 
-def machine_notes(
-    request: Request | TimingOptions, device: torch.device, threads: int, *, pinned: bool
-) -> tuple[str, ...]:
+def machine_notes(request: TimingOptions, device: torch.device, threads: int, *, pinned: bool) -> tuple[str, ...]:
     """What to know about the machine, each with the next step."""
     return look_at_machine(request, device, threads, pinned=pinned).notes
 
 
-def look_at_machine(request: Request | TimingOptions, device: torch.device, threads: int, *, pinned: bool) -> Look:
+def look_at_machine(request: TimingOptions, device: torch.device, threads: int, *, pinned: bool) -> Look:
     """Look for half a second how busy others keep the machine."""
     said, untrusted = [], None
     if device.type == "cpu":

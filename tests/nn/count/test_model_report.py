@@ -300,7 +300,7 @@ def test_a_wrong_input_names_the_layer_what_it_expects_and_what_it_got() -> None
 
 def test_control_flow_on_values_names_the_line_and_offers_the_cpu() -> None:
     model = Calls(lambda _, x: x if x.sum() > 0 else -x)
-    with pytest.raises(ConvcostError, match=r"test_model_report\.py:\d+ needs the values of a tensor.*--device cpu\.$"):
+    with pytest.raises(ConvcostError, match=r"test_model_report\.py:\d+ needs the values of a tensor.*device cpu\.$"):
         convcost.count(model, (zeros(2, 3),))
     assert convcost.count(model, (zeros(2, 3),), device="cpu").totals.macs == 0
 

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.timing
 
 
 def request(*blocks: str, size: int = 16, **options: object) -> Request:
-    spec = make_spec(8, 8, 3, size, None, 1, 1, 1, "same", bias=False)
-    return Request(spec, {}, blocks or ("standard", "depthwise-separable"), **options)
+    timing = TimingOptions(("cpu",), **options)
+    return Request(make_spec(8, 8, 3, height=size), {}, blocks or ("standard", "depthwise-separable"), timing=timing)
 
 
 def measured(wanted: Request, budget: float = 0.6) -> home.Measured:
     placed = [row.placed for row in predict(wanted).rows]
-    return home.measure(placed, wanted, "cpu", budget, lambda *_: None)
+    return home.measure(placed, wanted.baseline, replace(wanted.timing, time_budget=budget), lambda *_: None)
 
 
 def test_a_timing_carries_its_conditions_and_its_spread() -> None:
@@ -114,9 +114,9 @@ def test_a_layer_whose_call_outlasts_the_budget_is_not_begun() -> None:
     wanted = request("standard")
     huge = replace(wanted.spec, in_channels=4096, out_channels=4096, height=2000, width=100)
     placed = [row.placed for row in predict(replace(wanted, spec=huge)).rows]
-    result = home.measure(placed, wanted, "cpu", 0.6, lambda *_: None)
+    result = home.measure(placed, wanted.baseline, replace(wanted.timing, time_budget=0.6), lambda *_: None)
     assert (
-        "; raise --time-budget" in result.refused["standard"]
+        "; raise time_budget" in result.refused["standard"]
         or "; take a smaller input or batch" in result.refused["standard"]
     )
 

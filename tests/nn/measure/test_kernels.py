@@ -49,7 +49,7 @@ def test_both_are_timed_and_compared(memory_format: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "budget", "reason"),
-    [((3, 10**6, 10**6), 1.0, "this machine has"), ((64, 2000, 2000), 1e-6, "raise --time")],
+    [((3, 10**6, 10**6), 1.0, "this machine has"), ((64, 2000, 2000), 1e-6, "raise time_budget")],
 )
 def test_layers_that_are_too_large_are_not_timed_and_say_so(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int, int], budget: float, reason: str
@@ -68,7 +68,7 @@ def test_a_kernel_whose_calls_outlast_the_budget_is_not_timed(monkeypatch: pytes
     report = separate_kernels(["sobel"], NOTHING, None, (3, 32, 32))
     row = list(time_kernels(report, TimingOptions(("cpu",), time_budget=3.0), silent))[-1].rows[0]
     assert (
-        row.warning == "not timed: a call of both takes about 3.20 s; raise --time-budget"
+        row.warning == "not timed: a call of both takes about 3.20 s; raise time_budget"
     )  # 2 strips of 0.1 s, 16 times
 
 

@@ -170,7 +170,7 @@ def test_a_fresh_process_measures_a_speedup_and_one_that_fails_is_said_in_one_li
     monkeypatch.setattr(home, "NOISE_TIMING_S", 0.2)
     assert home._speedup_of_a_fresh_process() > 0  # noqa: SLF001 - a minute by the public way
     monkeypatch.setattr(home, "NOISE_TIMING_S", "nothing")
-    with pytest.raises(ConvcostError, match=r"NameError.*; --seconds 10 does without the noise\.$") as caught:
+    with pytest.raises(ConvcostError, match=r"NameError.*; 10 seconds do without the noise\.$") as caught:
         home._speedup_of_a_fresh_process()  # noqa: SLF001 - the same
     assert "\n" not in str(caught.value)
 

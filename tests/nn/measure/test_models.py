@@ -82,7 +82,7 @@ def test_the_command_fills_the_times_in(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_times_must_be_there_to_sort_by(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "network:mobilenet_v1", "--no-cross-check", "--sort", "time"]) == 2
-    assert capsys.readouterr().err == "error: sort (=time) must have times to sort by; add --time.\n"
+    assert capsys.readouterr().err == "error: sort (=time) must have times to sort by; turn time on.\n"
 
 
 @pytest.mark.parametrize(
