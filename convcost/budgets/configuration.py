@@ -8,13 +8,14 @@ from decimal import Decimal
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from convcost.budgets.limits import METRICS, Budget, Limit, broken_rules
-from convcost.text.errors import ConvcostError, as_text, did_you_mean
+from convcost.text.errors import ConvcostError, as_text
 from convcost.text.quantities import EXACT, SECONDS, parse_percent, quantity
 from convcost.text.sizes import TARGET_RULE, is_target, parse_input
 from convcost.text.toml import Mistake, TomlError
+from convcost.text.toml_tables import read_table
 from convcost.timing.options import DEVICE_RULE, is_device
 
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ def _target(value: object) -> object:
 
 
 def _inputs(value: object) -> object:
+    if not isinstance(value, (str, list)):
+        msg = f'(={as_text(value)}) must be a text or a list of texts; write input = ["1x3x224x224"].'
+        raise ConvcostError(msg)
     return [value] if isinstance(value, str) else value
 
 
@@ -159,7 +163,7 @@ def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made her
 
 
 @cache
-def _model() -> type[BaseModel]:
+def _model() -> Any:  # noqa: ANN401 - the class is made at run time, its fields have no static types
     """The whole configuration; made once, when it is needed."""
     fields: dict[str, Any] = {
         "target": (
@@ -201,19 +205,22 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
     Raises:
         ConfigurationError: with every mistake in it.
     """
-    values: Any = file.values
-    for word in root:
-        values = values.get(word, {}) if isinstance(values, dict) else values
-    broken = [Mistake(file.place((*root, *way), of_key=True), said) for way, said in broken_rules(values)]
+    mistakes = [
+        Mistake(file.place((*root, *path), of_key=True), rule) for path, rule in broken_rules(file.value(root))
+    ]
+    header = ".".join((*root, "budget", "NAME"))
+    next_steps = {
+        "budget": f"write [{header}] with a target and a limit",
+        "target": 'write target = "models.py:model"',
+    }
     try:
-        checked = _model().model_validate(values)
-    except ValidationError as error:
-        broken += (_mistake(dict(one), file, root) for one in error.errors(include_url=False))
-    if broken:
-        raise ConfigurationError(file.source, tuple(dict.fromkeys(sorted(broken, key=lambda one: one.place))))
+        read = read_table(file, _model(), root, next_steps)
+    except TomlError as error:
+        mistakes += error.mistakes
+    if mistakes:
+        raise ConfigurationError(file.source, tuple(dict.fromkeys(sorted(mistakes, key=lambda one: one.place))))
     budgets = tuple(
-        _budget(name, value, file, (*root, "budget", name), folder)
-        for name, value in checked.budget.items()  # type: ignore[attr-defined]  # the model is made at run time
+        _budget(name, value, file, (*root, "budget", name), folder) for name, value in read.budget.items()
     )
     return Configuration(file.source, folder, budgets)
 
@@ -236,51 +243,6 @@ def _limit(metric: str, value: Any, file: TomlFile, way: Key) -> Limit:  # noqa:
 
 def _line(file: TomlFile, way: Key) -> str:
     return f"{file.source}:{file.place(way, of_key=True).line}"
-
-
-_RULES: Final = {
-    "string_type": 'must be a text; write {key} = "..."',
-    "string_too_short": 'must not be empty; write {key} = "..."',
-    "dict_type": "must be a table; write {key} = {{ ... }}",
-    "model_type": "must be a table; write {key} = {{ ... }}",
-    "model_attributes_type": "must be a table; write {key} = {{ ... }}",
-    "list_type": 'must be a text or a list of texts; write {key} = ["1x3x224x224"]',
-    "too_short": "must not be empty; write [budget.NAME] with a target and a limit",
-    "missing": 'must be there; write target = "models.py:model"',
-    "literal_error": "must be {expected}; write one of them",
-}
-
-
-def _mistake(error: dict[str, Any], file: TomlFile, root: Key) -> Mistake:
-    """What pydantic found, in our words and with its place."""
-    inner, kind = error["loc"], error["type"]
-    if inner and inner[-1] in {"max", 0} and (*root, *inner) not in file.keys:
-        inner = inner[:-1]  # the short form, in which one value stands for the table or the list
-    place = file.place((*root, *inner), of_key=kind in {"extra_forbidden", "missing"})
-    name = ".".join(map(str, inner)) or "the configuration"
-    if kind == "value_error":
-        text = str(error["ctx"]["error"])
-        return Mistake(place, f"{name} {text}" if text.startswith("(") else f"{name}: {text}")
-    if kind == "extra_forbidden":
-        return Mistake(place, f"{name} is no key of this table; {did_you_mean(str(inner[-1]), _known(inner))}")
-    key = str(inner[-1]) if inner else "budget"
-    if kind == "missing" and key == "budget":
-        table = ".".join(map(str, (*root, "budget", "NAME")))
-        return Mistake(place, f"there must be a budget; write [{table}] with a target and a limit.")
-    rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; mend it there")
-    value = "" if kind == "missing" else f" (={as_text(error['input'])})"
-    return Mistake(place, f"{name}{value} {rule.format(key=key, expected=error.get('ctx', {}).get('expected'))}.")
-
-
-def _known(inner: tuple[str | int, ...]) -> tuple[str, ...]:
-    """The keys of the table that the last word of this way is not in."""
-    model: Any = _model()
-    if len(inner) == 1:
-        return tuple(model.model_fields)
-    budget = model.model_fields["budget"].annotation.__args__[1]
-    if len(inner) == 3:  # noqa: PLR2004 - budget, its name, the key
-        return tuple(budget.model_fields)
-    return tuple(budget.model_fields[inner[2]].annotation.model_fields)
 
 
 LONGEST: Final = 4299
