@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from convcost.budgets.limits import METRICS, Budget, Limit, broken_rules
-from convcost.text.errors import ConvcostError, as_text
 from convcost.text.quantities import EXACT, SECONDS, parse_percent, quantity
 from convcost.text.sizes import TARGET_RULE, is_target, parse_input
 from convcost.text.toml import Mistake, TomlError
-from convcost.text.toml_tables import read_table
+from convcost.text.toml_tables import is_number, read_table, require
 from convcost.timing.options import DEVICE_RULE, is_device
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from convcost.text.quantities import Kind
-    from convcost.text.sizes import Input
     from convcost.text.toml import Key, TomlFile
 
 
@@ -60,63 +57,29 @@ class _Limits(_Table):
     level: Literal["error", "warn"] = Field("error", description="error fails the check, warn does not")
 
 
-def _number(value: object, kind: Kind) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        msg = f'(={as_text(value)}) must be a text with a unit; write it as "{kind.example}".'
-        raise ConvcostError(msg)
-    return quantity(value, kind)
-
-
-def _share(value: object) -> float:
-    if not isinstance(value, str):
-        msg = f'(={as_text(value)}) must be a text with a percentage; write it as "1 %".'
-        raise ConvcostError(msg)
-    return parse_percent(value)
-
-
 def _short_form(value: object) -> object:
     """`"580 M"` is short for `{ max = "580 M" }`."""
     return value if isinstance(value, dict) else {"max": value}
 
 
-def _input(value: object) -> Input:
-    if not isinstance(value, str):
-        msg = f'(={as_text(value)}) must be a text; write it as "1x3x224x224".'
-        raise ConvcostError(msg)
-    return parse_input(value)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
-_MOST_THREADS: Final = 1_000_000
-
-
-def _threads(value: object) -> object:
-    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_THREADS):
-        return value
-    msg = (
-        f'(={as_text(value)}) must be a number of at least 1 and at most {_MOST_THREADS}, or "all"; write threads = 1.'
-    )
-    raise ConvcostError(msg)
-
-
-def _device(value: object) -> object:
-    if isinstance(value, str) and not is_device(value):
-        msg = f"(={as_text(value)}) {DEVICE_RULE}"
-        raise ConvcostError(msg)
-    return value
-
-
-def _target(value: object) -> object:
-    if isinstance(value, str) and value and not is_target(value):
-        msg = f"(={as_text(value)}) {TARGET_RULE}"
-        raise ConvcostError(msg)
-    return value
-
-
-def _inputs(value: object) -> object:
-    if not isinstance(value, (str, list)):
-        msg = f'(={as_text(value)}) must be a text or a list of texts; write input = ["1x3x224x224"].'
-        raise ConvcostError(msg)
-    return [value] if isinstance(value, str) else value
+_MAX_THREADS: Final = 1_000_000
+_share: Final = require('must be a text with a percentage; write it as "1 %".', _is_text, parse_percent)
+_input: Final = require('must be a text; write it as "1x3x224x224".', _is_text, parse_input)
+_inputs: Final = require(
+    'must be a text or a list of texts; write input = ["1x3x224x224"].',
+    lambda value: isinstance(value, (str, list)),
+    lambda value: [value] if isinstance(value, str) else value,
+)
+_threads: Final = require(
+    f'must be a number of at least 1 and at most {_MAX_THREADS}, or "all"; write threads = 1.',
+    lambda value: value == "all" or is_number(value, 1, _MAX_THREADS),
+)
+_device: Final = require(DEVICE_RULE, lambda value: not isinstance(value, str) or is_device(value))
+_target: Final = require(TARGET_RULE, lambda value: not isinstance(value, str) or not value or is_target(value))
 
 
 _Share = Annotated[
@@ -130,7 +93,7 @@ _Input = Annotated[
 _Threads = Annotated[
     Any,
     BeforeValidator(_threads),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": _MOST_THREADS}, {"const": "all"}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": _MAX_THREADS}, {"const": "all"}]}),
 ]
 
 
@@ -140,7 +103,12 @@ def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made her
     forms = [{"type": "string", "examples": [kind.example]}]
     if kind is not SECONDS:
         forms.append({"type": "integer", "minimum": 0})  # type: ignore[dict-item]  # a JSON Schema mixes its types
-    number = Annotated[Any, BeforeValidator(partial(_number, kind=kind)), WithJsonSchema({"anyOf": forms})]
+    read = require(
+        f'must be a text with a unit; write it as "{kind.example}".',
+        lambda value: isinstance(value, str) or is_number(value, -math.inf),
+        partial(quantity, kind=kind),
+    )
+    number = Annotated[Any, BeforeValidator(read), WithJsonSchema({"anyOf": forms})]
     fields: dict[str, Any] = {
         "max": (number, Field(None, description=f"{kind.noun} that it may reach")),
         "grow": (_Share, Field(None, description="share that it may grow over the baseline")),
@@ -205,10 +173,8 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
     Raises:
         ConfigurationError: with every mistake in it.
     """
-    mistakes = [
-        Mistake(file.place((*root, *path), of_key=True), rule) for path, rule in broken_rules(file.value(root))
-    ]
-    header = ".".join((*root, "budget", "NAME"))
+    mistakes = [Mistake(file.place((*root, *path), of_key=True), rule) for path, rule in broken_rules(file.value(root))]
+    header = ".".join(map(str, (*root, "budget", "NAME")))
     next_steps = {
         "budget": f"write [{header}] with a target and a limit",
         "target": 'write target = "models.py:model"',
@@ -219,9 +185,7 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
         mistakes += error.mistakes
     if mistakes:
         raise ConfigurationError(file.source, tuple(dict.fromkeys(sorted(mistakes, key=lambda one: one.place))))
-    budgets = tuple(
-        _budget(name, value, file, (*root, "budget", name), folder) for name, value in read.budget.items()
-    )
+    budgets = tuple(_budget(name, value, file, (*root, "budget", name), folder) for name, value in read.budget.items())
     return Configuration(file.source, folder, budgets)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-from convcost.text.errors import ConvcostError, as_text
 from convcost.text.sizes import format_sizes
-from convcost.text.toml_tables import Read, whole_number
+from convcost.text.toml_tables import Read, number, require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from convcost.models.report import Call, ModelReport
 
 __all__ = ["COUNTER", "Entry", "LayerCost", "entry_of"]
@@ -25,24 +22,19 @@ _SIZES: Final = r"\d+(x\d+)*"
 _TENSOR: Final = rf"({_SIZES}|scalar|nested)(:\w+)?"
 
 
-def _form(pattern: str, example: str) -> Callable[[object], str]:
-    """A reader of texts of this form; the empty one stands for nothing to say."""
-
-    def read(value: object) -> str:
-        if not isinstance(value, str) or (value and not re.fullmatch(pattern, value, re.ASCII)):
-            msg = f'(={as_text(value)}) must be a text of the form {example}; write "{example}".'
-            raise ConvcostError(msg)
-        return value
-
-    return read
+def _form(pattern: str, example: str) -> Read:
+    """A text of this form; an empty one has nothing to say."""
+    form = re.compile(f"({pattern})?", re.ASCII)
+    rule = f'must be a text of the form {example}; write "{example}".'
+    return Read(require(rule, lambda value: isinstance(value, str) and form.fullmatch(value)), default="")
 
 
-_DIGITS: Final = whole_number(0, 10**40)
-Count: TypeAlias = Annotated[int, Read(_DIGITS)]
-CountOrNone: TypeAlias = Annotated[int, Read(_DIGITS, default=0)]
-Channels: TypeAlias = Annotated[str, Read(_form(r"\d+>\d+", "3>8"), default="")]
-Sizes: TypeAlias = Annotated[str, Read(_form(_SIZES, "3x3"), default="")]
-Tensors: TypeAlias = Annotated[str, Read(_form(rf"{_TENSOR}(, {_TENSOR})*", "1x3x8x8, 1x16:int64"), default="")]
+_count: Final = number(0, 10**40)
+Count: TypeAlias = Annotated[int, Read(_count)]
+CountOrNone: TypeAlias = Annotated[int, Read(_count, default=0)]
+Channels: TypeAlias = Annotated[str, _form(r"\d+>\d+", "3>8")]
+Sizes: TypeAlias = Annotated[str, _form(_SIZES, "3x3")]
+Tensors: TypeAlias = Annotated[str, _form(rf"{_TENSOR}(, {_TENSOR})*", "1x3x8x8, 1x16:int64")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +59,7 @@ class LayerCost:
         shares: Name of the earlier call that has the same parameters; empty if none has.
     """
 
-    name: str
+    name: Annotated[str, Read(str, default="")]
     op: str
     channels: Channels
     kernel_size: Sizes
@@ -104,13 +96,6 @@ _NO_STRUCTURE: Final = {"name", "macs", "uncounted", "shares"}
 _SHAPES: Final = {"input", "output"}
 
 
-def _with_names(layers: Any) -> object:  # noqa: ANN401 - a value of a file, of any type
-    """The layers of a lock, each with its key as its name."""
-    if not isinstance(layers, dict):
-        return layers
-    return {name: {**layer, "name": name} if isinstance(layer, dict) else layer for name, layer in layers.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """The cost of one model.
@@ -135,7 +120,7 @@ class Entry:
     weight_bytes: Count
     peak_activation_bytes: Count
     uncounted: Count
-    layers: Annotated[dict[str, LayerCost], Read(_with_names, then_type=True)]
+    layers: dict[str, LayerCost]
 
     @property
     def flops(self) -> int:

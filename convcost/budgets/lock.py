@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.layer_cost import Entry
@@ -94,6 +94,7 @@ def read_lock(data: bytes, source: str, wanted: Collection[str], *, rewritten: b
         path = ("budget", name)
         try:
             entry = read_table(file, Entry, path)
+            entry = replace(entry, layers={key: replace(layer, name=key) for key, layer in entry.layers.items()})
             _refuse_sums(entry, file, path)
         except TomlError as error:
             what, step = error.first, f"write it anew with convcost check --update, or {_deletion(name)}"

@@ -20,66 +20,65 @@ if TYPE_CHECKING:
 
     from convcost.text.toml import Key, TomlFile
 
-__all__ = ["Read", "flag", "number", "read_table", "whole_number"]
+__all__ = ["Read", "is_number", "number", "read_table", "require"]
 
 Model = TypeVar("Model")
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """How the value of a field is read, as in `Annotated[int, Read(whole_number(1))]`.
+    """How the value of a field is read, as in `Annotated[int, Read(number(1))]`.
 
     Attributes:
         function: Makes the field's value from the file's; raises a ConvcostError `(=value) rule; next step.`
-        then_type: Whether the result must be of the field's type, which is then validated in its turn.
         default: Value of a key that is not there; ... for a key that must be there, unless the field has a default.
     """
 
     function: Callable[[Any], object]
-    then_type: bool = False
     default: object = ...
 
-    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], CoreSchema]) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
         """What pydantic calls for the validator of a field."""
         from pydantic_core import core_schema
 
-        if self.then_type:
-            return core_schema.no_info_before_validator_function(self.function, handler(source))
         schema = core_schema.no_info_plain_validator_function(self.function)
         return schema if self.default is ... else core_schema.with_default_schema(schema, default=self.default)
 
 
-def flag(value: object) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        msg = f"(={as_text(value)}) must be true or false; write true."
-        raise ConvcostError(msg)
-    return value
+def require(
+    rule: str, test: Callable[[Any], object], make: Callable[[Any], Any] = lambda value: value
+) -> Callable[[Any], Any]:
+    """A function for `Read`: what `make` makes of a value that passes the test.
 
+    Args:
+        rule: What the value must be, and the next step.
+        test: Whether a value of the file, of any type, is right.
+        make: Makes the field's value of a right one.
+    """
 
-def whole_number(least: int, most: float | None = None) -> Callable[[object], int]:
-    """A reader of whole numbers from `least` to `most`."""
-
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
-            bounds = f"from {least} to {most:g}" if most else f"of at least {least}"
-            msg = f"(={as_text(value)}) must be a whole number {bounds}; write {least}."
+    def read(value: object) -> object:
+        if not test(value):
+            msg = f"(={as_text(value)}) {rule}"
             raise ConvcostError(msg)
-        return value
+        return make(value)
 
     return read
 
 
-def number(least: float, most: float) -> Callable[[object], float]:
-    """A reader of numbers from `least` to `most`."""
+def is_number(value: object, least: float, most: float | None = None, kind: type[int | float] = int) -> bool:
+    """Whether a value is a number from `least` to `most`, and a whole one unless `kind` is float."""
+    if isinstance(value, bool) or not isinstance(value, (int, kind)):
+        return False
+    return least <= value and (most is None or value <= most)
 
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            msg = f"(={as_text(value)}) must be a number from {least:g} to {most:g}; write {least:g}."
-            raise ConvcostError(msg)
-        return float(value)
 
-    return read
+def number(least: float, most: float | None = None, kind: type[int | float] = int) -> Callable[[Any], Any]:
+    """A function for `Read`: a number from `least` to `most`, and a whole one unless `kind` is float."""
+    what = "a whole number" if kind is int else "a number"
+    bounds = f"of at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+    return require(
+        f"must be {what} {bounds}; write {least:g}.", lambda value: is_number(value, least, most, kind), kind
+    )
 
 
 def read_table(
@@ -98,8 +97,9 @@ def read_table(
     """
     from pydantic import ValidationError
 
+    key: object = model  # a class of a type variable is not hashable to mypy
     try:
-        made: Model = _adapter(model).validate_python([file.value(root)])[0]
+        made: Model = _adapter(key).validate_python([file.value(root)])[0]
     except ValidationError as error:
         errors = error.errors(include_url=False)
     else:
@@ -109,7 +109,7 @@ def read_table(
 
 
 @cache
-def _adapter(model: type[Any]) -> TypeAdapter[list[Any]]:
+def _adapter(model: object) -> TypeAdapter[list[Any]]:
     """The validator of a list of the model: only through a list does pydantic pass a configuration to dataclasses."""
     from pydantic import ConfigDict, TypeAdapter
 
@@ -148,9 +148,11 @@ def _mistake(
     if kind == "value_error":
         text = str(error["ctx"]["error"])
         return Mistake(place, f"{name} {text}" if text.startswith("(") else f"{name}: {text}")
-    key = str((path or root or ("the file",))[-1])
+    key = (path or root or ("the file",))[-1]
     rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; mend it there")
-    context = {"key": key, "step": next_steps.get(key, f"write {key} = ..."), **error.get("ctx", {})}
+    if isinstance(key, int):  # an entry of a list has no name to write
+        rule = rule.replace("{key} = ", "")
+    context = {"key": key, "step": next_steps.get(str(key), f"write {key} = ..."), **error.get("ctx", {})}
     value = None if missing else error["input"]
     return Mistake(place, f"{name} (={as_text(value)}) {rule.format_map(context)}.", missing)
 
@@ -159,7 +161,7 @@ def _known_keys(model: Any, path: Key) -> tuple[str, ...]:  # noqa: ANN401 - a c
     """The keys that the table at this path may have."""
     for word in path:
         fields = _fields(model)
-        model = fields[str(word)] if fields else get_args(model)[-1]  # the element of a list or a dict
+        model = fields[str(word)] if fields else next(arg for arg in get_args(model)[::-1] if arg is not ...)
         model = get_args(model)[0] if type(None) in get_args(model) else model
     return tuple(_fields(model))
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from convcost.text.toml_tables import Read, number, whole_number
+from convcost.text.toml_tables import Read, number
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
 
 __all__ = ["Identity", "Level", "Machine", "Noise", "Overhead", "Peak", "misfits"]
 
 
 # The figures of a machine file. Each may be from what every machine that runs torch reaches to what none reaches.
-Cores: TypeAlias = Annotated[int, Read(whole_number(0, 2**16))]
-Threads: TypeAlias = Annotated[int, Read(whole_number(1, 2**16))]
-Processes: TypeAlias = Annotated[int, Read(whole_number(2, 2**16))]
-Capacity: TypeAlias = Annotated[int | None, Read(whole_number(2**10, 2**40), default=None)]
-FlopRate: TypeAlias = Annotated[float, Read(number(1e6, 1e18))]
-ByteRate: TypeAlias = Annotated[float, Read(number(1e6, 1e16))]
-CallTime: TypeAlias = Annotated[float, Read(number(1e-10, 1))]
-Spread: TypeAlias = Annotated[float, Read(number(0, 1e6))]
-RunToRun: TypeAlias = Annotated[float, Read(number(0, 1))]
+Cores: TypeAlias = Annotated[int, Read(number(0, 2**16))]
+Threads: TypeAlias = Annotated[int, Read(number(1, 2**16))]
+Processes: TypeAlias = Annotated[int, Read(number(2, 2**16))]
+Capacity: TypeAlias = Annotated[int | None, Read(number(2**10, 2**40), default=None)]
+FlopRate: TypeAlias = Annotated[float, Read(number(1e6, 1e18, float))]
+ByteRate: TypeAlias = Annotated[float, Read(number(1e6, 1e16, float))]
+CallTime: TypeAlias = Annotated[float, Read(number(1e-10, 1, float))]
+Spread: TypeAlias = Annotated[float, Read(number(0, 1e6, float))]
+RunToRun: TypeAlias = Annotated[float, Read(number(0, 1, float))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,18 +97,27 @@ TEXT = lock_text({"b": ENTRIES["b"]})
             TEXT.replace("macs = 22016", f"macs = 0x{'f' * 5000}"),
             "the lock of b is damaged: macs (=a number of 20000 bits) must be a whole number from 0 to 1e+40; write",
         ),
-        (TEXT.replace('op = "ReLU"', 'opp = "ReLU"'), "the lock of b is damaged: layers.act.opp is no key of this table"),
+        (
+            TEXT.replace('op = "ReLU"', 'opp = "ReLU"'),
+            "the lock of b is damaged: layers.act.opp is no key of this table",
+        ),
         (TEXT.replace('op = "ReLU", ', ""), "the lock of b is damaged: layers.act.op (=missing) must be there"),
         (
             TEXT.replace("groups = 1", "groups = true"),
             "the lock of b is damaged: layers.stem.groups (=true) must be a whole number from 0 to 1e+40",
         ),
-        (TEXT.replace('"3>8"', '"3-8"'), "the lock of b is damaged: layers.stem.channels (=3-8) must be a text of the form 3>8"),
+        (
+            TEXT.replace('"3>8"', '"3-8"'),
+            "the lock of b is damaged: layers.stem.channels (=3-8) must be a text of the form 3>8",
+        ),
         (
             TEXT.replace('"1x3x8x8", output', '"1x3x8x?", output'),
             "layers.stem.input (=1x3x8x?) must be a text of the form 1x3x8x8, 1x16:int64",
         ),
-        (TEXT.replace('"1x8x8x8", params', '"8,8", params'), "layers.stem.output (=8,8) must be a text of the form 3x3"),
+        (
+            TEXT.replace('"1x8x8x8", params', '"8,8", params'),
+            "layers.stem.output (=8,8) must be a text of the form 3x3",
+        ),
         (
             TEXT.replace('input = ["1x3x8x8"]', 'input = "1x3x8x8"'),
             "the lock of b is damaged: input (=1x3x8x8) must be a list",
