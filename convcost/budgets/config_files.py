@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from convcost.budgets.configuration import read_budgets
 from convcost.budgets.limits import METRICS
 from convcost.budgets.lock import Lock, lock_text, read_lock
-from convcost.system.whole_files import require_writable, write_whole
+from convcost.system.whole_files import require_writable, write_text
 from convcost.text.errors import ConvcostError
 from convcost.text.quantities import generous
-from convcost.text.toml import key_text, parse_toml, value_text
+from convcost.text.toml import parse_toml, table_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -40,7 +40,10 @@ CONFIG_NAME: Final = "convcost.toml"
 LOCK_NAME: Final = "convcost.lock"
 PYPROJECT: Final = "pyproject.toml"
 ROOT: Final = ("tool", "convcost")
-"""The way to the configuration in a pyproject.toml."""
+"""Keys that lead to the configuration in a pyproject.toml."""
+HINT: Final = """\
+# today's figures + 10 %; add grow against convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }
+"""
 
 
 def load_configuration(path: Path | None = None) -> Configuration:
@@ -87,8 +90,7 @@ def save_lock(path: Path, entries: Mapping[str, Entry], kept: Mapping[str, str] 
     Raises:
         ConvcostError: the folder cannot be written.
     """
-    text = lock_text(entries, kept)
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "the lock")
+    write_text(path, lock_text(entries, kept), "the lock")
 
 
 def first_path(path: Path | None) -> Path:
@@ -118,26 +120,23 @@ def write_first(path: Path, budget: Budget, totals: Totals) -> None:
     Raises:
         ConvcostError: an argument that TOML has no form for, or the folder cannot be written.
     """
-    way = (*(ROOT if path.name == PYPROJECT else ()), "budget", budget.name)
     limits = {
         name: generous(getattr(totals, name), metric.kind)
         for name, metric in METRICS.items()
         if name not in {"flops", "latency"}
     }
+    model = {
+        "target": budget.target,
+        "args": budget.args or None,
+        "input": [str(one) for one in budget.inputs] or None,
+    }
+    root = ROOT if path.name == PYPROJECT else ()
     try:
-        args = {"args": value_text(budget.args)} if budget.args else {}
+        text = table_text((*root, "budget", budget.name), model) + HINT + table_text((), limits)
     except ConvcostError as error:
         msg = f"arg {error}"
         raise ConvcostError(msg) from error
-    inputs = {"input": value_text([str(one) for one in budget.inputs])} if budget.inputs else {}
-    lines = [
-        f"[{'.'.join(map(key_text, way))}]",
-        *(f"{key} = {text}" for key, text in {"target": value_text(budget.target), **args, **inputs}.items()),
-        '# today\'s figures + 10 %; add grow against convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }',
-        *(f"{name} = {value_text(limit)}" for name, limit in limits.items()),
-    ]
-    text = "\n".join(lines) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "config")
+    write_text(path, text, "config")
 
 
 def _nearest() -> Path:

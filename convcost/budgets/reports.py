@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 from convcost.budgets.result import remedy_text
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
+from convcost.text.markdown import escaped, markdown_table
 from convcost.text.toml import TomlError, split_source
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def check_markdown(result: CheckResult) -> str:
 
 def refusal_markdown(lines: Sequence[str]) -> str:
     """Why nothing was checked, one line a mistake."""
-    return "\n".join(["### convcost: not checked", "", *(f"- {_escaped(line)}" for line in lines)]) + "\n"
+    return "\n".join(["### convcost: not checked", "", *(f"- {escaped(line)}" for line in lines)]) + "\n"
 
 
 def cut(text: str, most: int) -> str:
@@ -228,29 +229,29 @@ def _lines(result: CheckResult) -> Iterator[str]:
             [*(column.text(row) for column in columns), f"{ICONS[row.judged.verdict]} {row.verdict_text}"]
             for row in result.rows
         ]
-        yield from _table(heads, body, left=2)
+        yield markdown_table(heads, (map(escaped, row) for row in body), right=range(2, len(heads)))
     for one in result.budgets:
         yield from _budget(one)
     for note in result.warnings:
-        yield f"> {_escaped(note)}"
+        yield f"> {escaped(note)}"
 
 
 def _budget(one: BudgetResult) -> Iterator[str]:
-    name = _escaped(one.budget.name)
+    name = escaped(one.budget.name)
     if one.error is not None:
-        yield f"- **{name}** could not be {'checked' if one.entry is None else 'timed'}: {_escaped(one.error)}"
+        yield f"- **{name}** could not be {'checked' if one.entry is None else 'timed'}: {escaped(one.error)}"
     for judged in one.judged:
         if judged.verdict != "pass":
-            where = f" ({_escaped(judged.source)})" if judged.source else ""
-            yield f"- **{name}** {judged.limit.metric}: {_escaped(judged.reason)}{where}"
+            where = f" ({escaped(judged.source)})" if judged.source else ""
+            yield f"- **{name}** {judged.limit.metric}: {escaped(judged.reason)}{where}"
     if one.failures and one.budget.message:
-        yield f"- {_escaped(one.budget.message)}"
+        yield f"- {escaped(one.budget.message)}"
     if one.remedy is not None:
-        yield f"- back under budget: {_escaped(remedy_text(one.remedy))}"
+        yield f"- back under budget: {escaped(remedy_text(one.remedy))}"
     yield ""
     real = [change for change in one.changes if change.kind != "renamed"]
     if one.changes:
-        against = f"{name} against {_escaped(one.compared_with)}"
+        against = f"{name} against {escaped(one.compared_with)}"
         yield f"<details{' open' if one.failures else ''}><summary>{against}</summary>"
         yield ""
         if real:
@@ -259,26 +260,10 @@ def _budget(one: BudgetResult) -> Iterator[str]:
                 (change.layer, change.text, f"{change.params_delta:+,}", f"{change.macs_delta:+,}")
                 for change in real[:MOST_CHANGES]
             ]
-            yield from _table(heads, body, left=2)
+            yield markdown_table(heads, (map(escaped, row) for row in body), right={2, 3})
         if len(real) > MOST_CHANGES:
             yield f"and {len(real) - MOST_CHANGES} more layers"
-        yield from (_escaped(line) for line in one.change_lines(0))  # those that only have another name
+        yield from (escaped(line) for line in one.change_lines(0))  # those that only have another name
         yield ""
         yield "</details>"
         yield ""
-
-
-def _table(heads: Sequence[str], body: Sequence[Sequence[str]], left: int) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'|'.join(':--' if index < left else '--:' for index in range(len(heads)))}|"
-    for row in body:
-        yield f"| {' | '.join(map(_escaped, row))} |"
-    yield ""
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is, in a table too."""
-    line = " ".join(one_line(text).split())
-    for sign in "\\`*_|[]":
-        line = line.replace(sign, f"\\{sign}")
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

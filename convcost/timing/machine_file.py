@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from convcost.system.whole_files import write_whole
+from convcost.system.whole_files import write_text
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.toml import Mistake, TomlError, TomlFile, file_text, parse_toml
 from convcost.text.toml_tables import Read, read_table
@@ -55,8 +55,7 @@ def save_machine(path: Path, machine: Machine) -> None:
     Raises:
         ConvcostError: the folder cannot be written.
     """
-    text = machine_text(machine)
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "machine")
+    write_text(path, machine_text(machine), "machine")
 
 
 def machine_text(machine: Machine) -> str:
