@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     from convcost.budgets.limits import Budget
     from convcost.models.report import Totals
 
-__all__ = [
-    "PYPROJECT",
-    "Lock",
-    "first_path",
-    "has_table",
-    "load_configuration",
-    "load_lock",
-    "lock_path",
-    "relative_target",
-    "save_lock",
-    "write_first",
-]
-
 CONFIG_NAME: Final = "convcost.toml"
 LOCK_NAME: Final = "convcost.lock"
 PYPROJECT: Final = "pyproject.toml"
@@ -101,8 +88,7 @@ def first_path(path: Path | None) -> Path:
     """
     wanted = path or Path(CONFIG_NAME)
     if wanted.exists():
-        msg = f"config (={wanted}) must not be there yet, and it is; edit it, or name another file."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"config (={wanted}) must not be there yet, and it is; edit it, or name another file.")
     require_writable(wanted, what="config")
     return wanted
 
@@ -134,8 +120,7 @@ def write_first(path: Path, budget: Budget, totals: Totals) -> None:
     try:
         text = table_text((*root, "budget", budget.name), model) + HINT + table_text((), limits)
     except ConvcostError as error:
-        msg = f"arg {error}"
-        raise ConvcostError(msg) from error
+        raise ConvcostError(f"arg {error}") from error
     write_text(path, text, "config")
 
 
@@ -145,11 +130,10 @@ def _nearest() -> Path:
             return folder / CONFIG_NAME
         if (folder / PYPROJECT).is_file() and has_table(folder / PYPROJECT):
             return folder / PYPROJECT
-    msg = (
+    raise ConvcostError(
         f"no {CONFIG_NAME} and no [tool.convcost] in a {PYPROJECT} here or above; write one with "
         "convcost check --init TARGET, or give the limits: convcost check TARGET --max-macs 580M."
     )
-    raise ConvcostError(msg)
 
 
 def has_table(path: Path) -> bool:
@@ -169,8 +153,9 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        msg = f"{what} (={path}) must be a file that can be read ({error.strerror}); give the path of one."
-        raise ConvcostError(msg) from error
+        raise ConvcostError(
+            f"{what} (={path}) must be a file that can be read ({error.strerror}); give the path of one."
+        ) from error
 
 
 def _shown(path: Path) -> str:

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from convcost.text.toml import Key, TomlFile
 
 
-__all__ = ["Configuration", "ConfigurationError", "effective", "read_budgets", "schema"]
-
-
 class ConfigurationError(TomlError):
     """Everything that is wrong with a configuration."""
 

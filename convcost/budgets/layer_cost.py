@@ -12,8 +12,6 @@ from convcost.text.toml_tables import Read, number, require
 if TYPE_CHECKING:
     from convcost.models.report import Call, ModelReport
 
-__all__ = ["COUNTER", "Entry", "LayerCost", "entry_of"]
-
 COUNTER: Final = 1
 """Version of the counting conventions; a change that moves any figure of any model raises it."""
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from convcost.text.toml import Key
 
 
-__all__ = ["METRICS", "Budget", "Limit", "Metric", "broken_rules", "limits_from"]
-
 LIMITS: Final = ("max", "min", "grow")
 """The keys of a metric that can fail a check."""
 
@@ -197,9 +195,7 @@ def limits_from(maxima: Mapping[str, str | int | None]) -> tuple[Limit, ...]:
         try:
             limits.append(Limit(name, max=quantity(text, METRICS[name].kind)))
         except ConvcostError as error:
-            msg = f"max_{name} {error}"
-            raise ConvcostError(msg) from error
+            raise ConvcostError(f"max_{name} {error}") from error
     if not limits:
-        msg = f"a check must have a limit; give one of {', '.join(f'max_{name}' for name in maxima)}."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"a check must have a limit; give one of {', '.join(f'max_{name}' for name in maxima)}.")
     return tuple(limits)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from convcost.text.toml import Key, TomlFile
 
 
-__all__ = ["Lock", "lock_text", "read_lock"]
-
 FORMAT: Final = 2
 HEAD: Final = f"""\
 # What each model cost when that was last accepted: one layer a line, in the order of the forward pass.
@@ -128,8 +126,9 @@ def _texts(data: bytes, file: TomlFile, wanted: Collection[str]) -> dict[str, st
                 texts[name] = text
         if name not in texts and name not in wanted:
             where = file.at(("budget", name), of_key=True)
-            msg = f"{where}: the tables of {name} must stand together to be kept; {_deletion(name)}, or the lock."
-            raise ConvcostError(msg)
+            raise ConvcostError(
+                f"{where}: the tables of {name} must stand together to be kept; {_deletion(name)}, or the lock."
+            )
     return texts
 
 
@@ -142,8 +141,9 @@ def _refuse_conflict(data: bytes, source: str) -> None:
     if match := re.search(rb"^(<{7}|={7}|>{7}|\|{7})(\s|$)", data, re.MULTILINE):
         line = data.count(b"\n", 0, match.start()) + 1
         step = "keep either side, or delete the lock, and run convcost check --update."
-        msg = f"{source}:{line}:1: the lock holds the marker of a merge conflict ({match[1].decode()}); {step}"
-        raise ConvcostError(msg)
+        raise ConvcostError(
+            f"{source}:{line}:1: the lock holds the marker of a merge conflict ({match[1].decode()}); {step}"
+        )
 
 
 def _refuse_sums(entry: Entry, file: TomlFile, path: Key) -> None:

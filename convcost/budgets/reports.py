@@ -23,17 +23,6 @@ if TYPE_CHECKING:
     from convcost.text.errors import ConvcostError
 
 
-__all__ = [
-    "check_markdown",
-    "cut",
-    "junit_xml",
-    "refusal_commands",
-    "refusal_markdown",
-    "workflow_commands",
-    "write_junit",
-    "write_summary",
-]
-
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 MOST: Final = 10
 """GitHub shows ten annotations of a step."""

@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from convcost.convolution.tree import Node
 
 
-__all__ = [
-    "Network",
-    "config_folder",
-    "list_networks",
-    "parse_network",
-    "read_network",
-    "read_packaged_network",
-]
-
-
 @dataclass(frozen=True, slots=True)
 class Network:
     """A network and the input it is for.
@@ -77,13 +67,13 @@ def parse_network(data: bytes, source: str, args: Mapping[str, object] | None = 
     given = dict(args or {})
     for name, value in given.items():
         if name not in ARGUMENTS:
-            msg = f"{source}: argument {name} (={value}) is none of a network; {did_you_mean(name, ARGUMENTS)}"
-            raise ConvcostError(msg)
+            raise ConvcostError(
+                f"{source}: argument {name} (={value}) is none of a network; {did_you_mean(name, ARGUMENTS)}"
+            )
         try:
             ARGUMENTS[name](value)
         except ConvcostError as error:
-            msg = f"{source}: argument {name} {error}"
-            raise ConvcostError(msg) from None
+            raise ConvcostError(f"{source}: argument {name} {error}") from None
     file = parse_toml(data, source)
     file = replace(file, values={**file.values, **given})
     read = read_table(file, NetworkFile, next_steps={"resolution": "write resolution = 224"})
@@ -102,8 +92,7 @@ def config_folder() -> Path:
     for folder in (package / "configs", package.parent / "configs"):
         if folder.is_dir():
             return folder
-    msg = f"the folder of networks (={package / 'configs'}) must be there; install convcost again."
-    raise ConvcostError(msg)
+    raise ConvcostError(f"the folder of networks (={package / 'configs'}) must be there; install convcost again.")
 
 
 def list_networks() -> tuple[str, ...]:
@@ -124,8 +113,9 @@ def read_network(path: Path, args: Mapping[str, object] | None = None) -> Networ
     try:
         data = path.read_bytes()
     except OSError as error:
-        msg = f"network (={path}) must be a TOML file that can be read: {error.strerror}; give the path of one."
-        raise ConvcostError(msg) from error
+        raise ConvcostError(
+            f"network (={path}) must be a TOML file that can be read: {error.strerror}; give the path of one."
+        ) from error
     return parse_network(data, str(path), args)
 
 
@@ -137,6 +127,5 @@ def read_packaged_network(name: str, args: Mapping[str, object] | None = None) -
     """
     known = list_networks()
     if name not in known:
-        msg = f"network (={name}) must be one of the package; {did_you_mean(name, known)}"
-        raise ConvcostError(msg)
+        raise ConvcostError(f"network (={name}) must be one of the package; {did_you_mean(name, known)}")
     return read_network(config_folder() / "networks" / f"{name}.toml", args)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from convcost.text.toml import Key, TomlFile
 
 
-__all__ = ["ARGUMENTS", "LayerReader", "NetworkFile", "Style", "dress", "scale_channels", "with_shortcut"]
-
 _WORDS: Final = ("half", "same", "valid")
 """Paddings by name: `half` is (k - 1)·dilation / 2 on both sides as in torch, `same` is TensorFlow's SAME."""
 _SHARE: Final = r"\d{1,9}(/0{0,8}[1-9]\d{0,8}|\.\d{1,17})?"
@@ -171,8 +169,7 @@ class LayerReader:
                 parts[name] = self._part(layer, name, shape, path)
                 shape = place(parts[name], shape)[1]
             except ShapeError as error:
-                msg = f"{self.file.at(path)}: {error}"
-                raise ShapeError(msg) from error
+                raise ShapeError(f"{self.file.at(path)}: {error}") from error
         return chain(*parts.values())
 
     def _layer(self, values: dict[str, Any], path: Key) -> tuple[str, _Pool | _Classifier | _Blocks]:

@@ -10,8 +10,6 @@ from convcost.text.errors import ConvcostError
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["as_stored_date", "now", "parse_moment", "show_date"]
-
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -46,8 +44,9 @@ def parse_moment(name: str, text: str) -> str:
             return as_stored_date(datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}))
         return as_stored_date(datetime.fromisoformat(text.strip()).astimezone())
     except (OverflowError, ValueError, OSError):
-        msg = f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
-        raise ConvcostError(msg) from None
+        raise ConvcostError(
+            f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
+        ) from None
 
 
 def show_date(stored: str) -> str:

@@ -8,16 +8,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = [
-    "ConvcostError",
-    "MissingPackageError",
-    "NeedsValuesError",
-    "ShapeError",
-    "as_text",
-    "did_you_mean",
-    "one_line",
-]
-
 _BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -67,7 +67,7 @@ def _csv(table: pd.DataFrame) -> str:
 
 def _markdown(table: pd.DataFrame) -> str:
     text = _each(_each(table, _neutral), _blank).map(escaped)
-    return markdown_table(list(text), zip(*(text[name] for name in text), strict=True))
+    return markdown_table(list(map(str, text)), zip(*(text[name] for name in text), strict=True))
 
 
 def _latex(table: pd.DataFrame) -> str:

@@ -9,8 +9,6 @@ from convcost.text.errors import one_line
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-__all__ = ["escaped", "markdown_table"]
-
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[str]], right: Container[int] = ()) -> str:
     """A table.

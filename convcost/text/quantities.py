@@ -10,8 +10,6 @@ from typing import Final
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.units import BINARY_PREFIXES, DECIMAL_PREFIXES, TIMES, human_count
 
-__all__ = ["BYTES", "EXACT", "FLOPS", "MACS", "PARAMS", "SECONDS", "Kind", "generous", "parse_percent", "quantity"]
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -68,10 +66,9 @@ def quantity(text: str | int, kind: Kind) -> Decimal:
         return Decimal(text)
     match = _TEXT.fullmatch(text.strip() if isinstance(text, str) else as_text(text))
     if match is None:
-        msg = (
+        raise ConvcostError(
             f'(={as_text(text)}) must be {kind.noun} of at least 0 and at most 40 digits; write it as "{kind.example}".'
         )
-        raise ConvcostError(msg)
     number, unit = Decimal(match[1]), "".join(match[2].split())
     if kind is SECONDS:
         sizes = {**dict(TIMES), "us": 1e-6, "μs": 1e-6}
@@ -104,8 +101,7 @@ def parse_percent(text: str) -> float:
     """
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,20})?)\s*%", text.strip(), re.ASCII)
     if match is None:
-        msg = f'(={as_text(text)}) must be a percentage of at least 0; write it as "1 %".'
-        raise ConvcostError(msg)
+        raise ConvcostError(f'(={as_text(text)}) must be a percentage of at least 0; write it as "1 %".')
     return float(Decimal(match[1]) / 100)
 
 

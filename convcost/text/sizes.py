@@ -16,23 +16,6 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 
-__all__ = [
-    "DTYPES",
-    "TARGET_RULE",
-    "Input",
-    "format_sizes",
-    "is_target",
-    "pair",
-    "parse_arg",
-    "parse_input",
-    "parse_padding",
-    "parse_share",
-    "parse_sizes",
-    "parse_threads",
-    "plain",
-]
-
-
 def parse_threads(text: str) -> int | Literal["all"]:
     """`4` or `all`.
 
@@ -42,8 +25,7 @@ def parse_threads(text: str) -> int | Literal["all"]:
     if text == "all":
         return "all"
     if not text.isascii() or not text.isdigit():
-        msg = f"threads (={text}) must be 1 or more, or all."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"threads (={text}) must be 1 or more, or all.")
     return int(text)
 
 
@@ -105,19 +87,19 @@ def parse_input(text: str) -> Input:
     match = re.fullmatch(_INPUT, text.strip())
     sizes = match["sizes"] if match else ""
     if match is None or not (sizes == "scalar" or re.fullmatch(_SIZES, sizes, re.ASCII)):
-        msg = f"input (={text}) must be sizes with x between them; write it as 1x3x224x224 or name=1x16:int64."
-        raise ConvcostError(msg)
+        raise ConvcostError(
+            f"input (={text}) must be sizes with x between them; write it as 1x3x224x224 or name=1x16:int64."
+        )
     name, dtype = match["name"], match["dtype"]
     if name is not None and not name.isidentifier():
-        msg = f"input (={text}) must name a keyword argument before =; write it as name=1x16:int64."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"input (={text}) must name a keyword argument before =; write it as name=1x16:int64.")
     if dtype is not None and dtype not in DTYPES:
-        msg = f"input (={text}) must have a dtype of torch after the colon; {did_you_mean(dtype, DTYPES)}"
-        raise ConvcostError(msg)
+        raise ConvcostError(
+            f"input (={text}) must have a dtype of torch after the colon; {did_you_mean(dtype, DTYPES)}"
+        )
     numbers = () if sizes == "scalar" else tuple(int(size) for size in sizes.split("x"))
     if 0 in numbers:
-        msg = f"input (={text}) must have sizes of at least 1; give larger numbers."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"input (={text}) must have sizes of at least 1; give larger numbers.")
     return Input(numbers, dtype or "float32", name)
 
 
@@ -132,8 +114,7 @@ def parse_arg(text: str) -> tuple[str, object]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
-        msg = f"arg (={text}) must be KEY=VALUE with the name of an argument; write it as width=1.0."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"arg (={text}) must be KEY=VALUE with the name of an argument; write it as width=1.0.")
     try:
         return key.strip(), ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -147,8 +128,7 @@ def parse_sizes(name: str, text: str) -> tuple[int, int]:
         ConvcostError: anything else.
     """
     if not re.fullmatch(r"\d{1,4000}(x\d{1,4000})?", text.strip(), re.ASCII):
-        msg = f"{name} (={text}) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{name} (={text}) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5.")
     return pair([int(size) for size in text.strip().split("x")])
 
 
@@ -173,8 +153,7 @@ def pair(sizes: int | Sequence[int]) -> tuple[int, int]:
     if len(values) == 1:
         values *= 2
     if len(values) != 2:  # noqa: PLR2004 - height and width
-        msg = f"sizes (={values}) must be one number or (height, width)."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"sizes (={values}) must be one number or (height, width).")
     return values[0], values[1]
 
 
@@ -191,8 +170,9 @@ def parse_padding(name: str, text: str) -> tuple[int, int] | Literal["same", "va
     try:
         return parse_sizes(name, text)
     except ConvcostError:
-        msg = f"{name} (={text}) must be same, valid, a whole number or HEIGHTxWIDTH; write it as same, 1 or 1x2."
-        raise ConvcostError(msg) from None
+        raise ConvcostError(
+            f"{name} (={text}) must be same, valid, a whole number or HEIGHTxWIDTH; write it as same, 1 or 1x2."
+        ) from None
 
 
 def parse_share(name: str, text: str) -> Fraction:
@@ -202,8 +182,7 @@ def parse_share(name: str, text: str) -> Fraction:
         ConvcostError: anything else.
     """
     if not re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{1,9})?", text, re.ASCII) or re.fullmatch(r"\d+/0+", text):
-        msg = f"{name} (={text}) must be a share; write it as 1/4 or 0.25."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{name} (={text}) must be a share; write it as 1/4 or 0.25.")
     from fractions import Fraction
 
     return Fraction(text)

@@ -17,22 +17,6 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 
-__all__ = [
-    "Key",
-    "Mistake",
-    "Place",
-    "TomlError",
-    "TomlFile",
-    "file_text",
-    "key_text",
-    "parse_toml",
-    "quoted",
-    "split_source",
-    "table_text",
-    "value_text",
-]
-
-
 def key_text(name: str) -> str:
     """A name as a TOML key: bare where it can be."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted(name)
@@ -63,8 +47,9 @@ def value_text(value: object) -> str:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         pairs = ", ".join(f"{key_text(key)} = {value_text(inner)}" for key, inner in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
-    msg = f"(={as_text(repr(value))}) must have a form in TOML; leave it out, or wrap the target in a function."
-    raise ConvcostError(msg)
+    raise ConvcostError(
+        f"(={as_text(repr(value))}) must have a form in TOML; leave it out, or wrap the target in a function."
+    )
 
 
 def table_text(

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from convcost.text.toml import Key, TomlFile
 
-__all__ = ["Read", "is_number", "number", "read_table", "require"]
-
 Model = TypeVar("Model")
 
 
@@ -58,8 +56,7 @@ def require(
 
     def read(value: object) -> object:
         if not test(value):
-            msg = f"(={as_text(value)}) {rule}"
-            raise ConvcostError(msg)
+            raise ConvcostError(f"(={as_text(value)}) {rule}")
         return make(value)
 
     return read

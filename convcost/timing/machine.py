@@ -11,9 +11,6 @@ from typing import Annotated, TypeAlias
 from convcost.text.toml_tables import Read, number
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
 
-__all__ = ["Identity", "Level", "Machine", "Noise", "Overhead", "Peak", "misfits"]
-
-
 # The figures of a machine file. Each may be from what every machine that runs torch reaches to what none reaches.
 Cores: TypeAlias = Annotated[int, Read(number(0, 2**16))]
 Threads: TypeAlias = Annotated[int, Read(number(1, 2**16))]

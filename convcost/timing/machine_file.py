@@ -13,8 +13,6 @@ from convcost.text.toml import Mistake, TomlError, TomlFile, file_text, parse_to
 from convcost.text.toml_tables import Read, read_table
 from convcost.timing.machine import Identity, Level, Machine, Noise, Overhead, Peak
 
-__all__ = ["MACHINE_VARIABLE", "default_path", "machine_text", "parse_machine", "read_machine", "save_machine"]
-
 FORMAT: Final = 1
 MACHINE_VARIABLE: Final = "CONVCOST_MACHINE"
 AGAIN: Final = "measure the machine again: convcost calibrate."
@@ -44,8 +42,9 @@ def read_machine(path: Path) -> Machine:
         data = path.read_bytes()
     except OSError as error:
         why = error.strerror
-        msg = f"machine (={path}) must be a file that can be read ({why}); write one with convcost calibrate."
-        raise ConvcostError(msg) from error
+        raise ConvcostError(
+            f"machine (={path}) must be a file that can be read ({why}); write one with convcost calibrate."
+        ) from error
     return parse_machine(data, str(path))
 
 
@@ -73,8 +72,7 @@ def _date(value: object) -> str:
     try:
         return dt.date.fromisoformat(value).isoformat()  # type: ignore[arg-type]  # no text: a TypeError, handled below
     except (TypeError, ValueError):
-        msg = f'(={as_text(value)}) must be a text such as "2026-11-24"; {AGAIN}'
-        raise ConvcostError(msg) from None
+        raise ConvcostError(f'(={as_text(value)}) must be a text such as "2026-11-24"; {AGAIN}') from None
 
 
 @dataclass(frozen=True, slots=True)
