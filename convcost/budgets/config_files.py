@@ -1,4 +1,4 @@
-"""Where the configuration and the lock of `convcost check` lie, and reading and writing them."""
+"""The files of `convcost check`, configuration and lock: where they lie, and reading and writing them."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ HINT: Final = """\
 
 
 def load_configuration(path: Path | None = None) -> Configuration:
-    """The configuration of this file; else of this folder, or the first one above it that has one.
+    """The configuration in this file, by default the nearest one of this folder and those above.
 
     A folder's configuration is its convcost.toml, else [tool.convcost] in its pyproject.toml.
 
     Raises:
-        ConvcostError: there is none, it cannot be read, or it has mistakes, each with line and column.
+        ConvcostError: there is no configuration, it cannot be read, or it has mistakes, each with line and column.
     """
-    found = path or _nearest()
-    file = parse_toml(_read(found, "config"), _shown(found))
-    root = ROOT if found.name == PYPROJECT else ()
-    return read_budgets(file, found.resolve().parent, root)
+    path = path or _nearest()
+    file = parse_toml(_read(path, "config"), _shown(path))
+    root = ROOT if path.name == PYPROJECT else ()
+    return read_budgets(file, path.resolve().parent, root)
 
 
 def lock_path(configuration: Configuration) -> Path:
@@ -53,15 +53,15 @@ def lock_path(configuration: Configuration) -> Path:
 
 
 def load_lock(path: Path, wanted: Collection[str], *, rewritten: bool = False) -> Lock:
-    """A lock; an empty one where there is no file.
+    """The lock in a file; an empty one without the file.
 
     Args:
-        path: of the lock.
-        wanted: budgets whose entries are needed.
-        rewritten: they are about to be written anew, so that they may be damaged.
+        path: The file.
+        wanted: Budgets whose entries are needed.
+        rewritten: Whether these entries are about to be written anew; then they may be damaged.
 
     Raises:
-        ConvcostError: it cannot be read, or is damaged.
+        ConvcostError: the lock cannot be read, or is damaged.
     """
     return read_lock(_read(path, "lock"), _shown(path), wanted, rewritten=rewritten) if path.exists() else Lock()
 
@@ -70,9 +70,9 @@ def save_lock(path: Path, entries: Mapping[str, Entry], kept: Mapping[str, str] 
     """Write a lock whole or not at all.
 
     Args:
-        path: of the lock.
-        entries: by budget.
-        kept: texts of entries that stay as they stand.
+        path: The file.
+        entries: Entries by budget.
+        kept: Texts of further entries, which stay as they are.
 
     Raises:
         ConvcostError: the folder cannot be written.
@@ -81,10 +81,10 @@ def save_lock(path: Path, entries: Mapping[str, Entry], kept: Mapping[str, str] 
 
 
 def first_path(path: Path | None) -> Path:
-    """Where a first configuration will be written.
+    """The file for a first configuration.
 
     Raises:
-        ConvcostError: there is a file already, or the folder cannot be written.
+        ConvcostError: the file exists, or its folder cannot be written.
     """
     wanted = path or Path(CONFIG_NAME)
     if wanted.exists():
@@ -94,7 +94,7 @@ def first_path(path: Path | None) -> Path:
 
 
 def relative_target(target: str, folder: Path) -> str:
-    """A target, of which a file is named from here, as the configuration in another folder names it."""
+    """A target with its file, if it has one, relative to the folder of the configuration instead of this one."""
     where, colon, name = target.rpartition(":")
     file, rest = (target, "") if Path(target).is_file() else (where, f"{colon}{name}")
     return f"{Path(os.path.relpath(file, folder)).as_posix()}{rest}" if Path(file).is_file() else target
@@ -104,7 +104,7 @@ def write_first(path: Path, budget: Budget, totals: Totals) -> None:
     """Write a configuration with limits 10 % above these figures.
 
     Raises:
-        ConvcostError: an argument that TOML has no form for, or the folder cannot be written.
+        ConvcostError: TOML cannot express an argument, or the folder cannot be written.
     """
     limits = {
         name: generous(getattr(totals, name), metric.kind)
@@ -137,7 +137,7 @@ def _nearest() -> Path:
 
 
 def has_table(path: Path) -> bool:
-    """Whether a pyproject.toml speaks of convcost; one that cannot be parsed does where it has the word."""
+    """Whether a pyproject.toml has [tool.convcost]; if it cannot be parsed, whether it has the word convcost."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -159,6 +159,6 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _shown(path: Path) -> str:
-    """A path as the user would type it here."""
+    """A path relative to this folder, if it lies below it."""
     resolved, here = path.resolve(), Path.cwd().resolve()
     return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else str(path)

@@ -1,4 +1,4 @@
-"""The configuration of `convcost check`: text in, budgets out, every mistake with its line and column."""
+"""The configuration of `convcost check`: its schema, its budgets, and every mistake with line and column."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ConfigurationError(TomlError):
-    """Everything that is wrong with a configuration."""
+    """All mistakes of a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Configuration:
     """The budgets of a file.
 
     Attributes:
-        source: the file's name.
-        folder: that targets are relative to, and where the lock lies.
-        budgets: in the order of the file.
+        source: Name of the file.
+        folder: Folder of the file, which targets are relative to and where the lock lies.
+        budgets: Budgets in the order of the file.
     """
 
     source: str
@@ -43,13 +43,13 @@ class Configuration:
 
 
 class _Table(BaseModel):
-    """A table whose every key is known."""
+    """A table without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class _Limits(_Table):
-    """What all metrics have in common."""
+    """The keys that all metrics have in common."""
 
     level: Literal["error", "warn"] = Field("error", description="error fails the check, warn does not")
 
@@ -129,7 +129,7 @@ def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made her
 
 @cache
 def _model() -> Any:  # noqa: ANN401 - the class is made at run time, its fields have no static types
-    """The whole configuration; made once, when it is needed."""
+    """The model of the whole configuration, made when it is first needed."""
     fields: dict[str, Any] = {
         "target": (
             Annotated[str, BeforeValidator(_target)],
@@ -154,7 +154,7 @@ def _model() -> Any:  # noqa: ANN401 - the class is made at run time, its fields
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of `convcost.toml`, which editors complete with."""
+    """The JSON Schema of `convcost.toml`, for completion in editors."""
     made = _model().model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "convcost.toml"}
 
@@ -163,12 +163,12 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
     """The budgets of a configuration.
 
     Args:
-        file: that was parsed.
-        folder: that targets are relative to.
-        root: the way to the table; ("tool", "convcost") in a pyproject.toml.
+        file: The parsed file.
+        folder: Folder that targets are relative to.
+        root: Path to the table; ("tool", "convcost") in a pyproject.toml.
 
     Raises:
-        ConfigurationError: with every mistake in it.
+        ConfigurationError: with every mistake of the file.
     """
     mistakes = [Mistake(file.place((*root, *path), of_key=True), rule) for path, rule in broken_rules(file.value(root))]
     header = ".".join(map(str, (*root, "budget", "NAME")))
@@ -186,32 +186,32 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
     return Configuration(file.source, folder, budgets)
 
 
-def _budget(name: str, value: Any, file: TomlFile, way: Key, folder: Path) -> Budget:  # noqa: ANN401 - made at run time
+def _budget(name: str, value: Any, file: TomlFile, path: Key, folder: Path) -> Budget:  # noqa: ANN401 - made at run time
     limits = tuple(
-        _limit(metric, getattr(value, metric), file, (*way, metric))
+        _limit(metric, getattr(value, metric), file, (*path, metric))
         for metric in METRICS
         if getattr(value, metric) is not None
     )
-    source = file.at((*way, "target"))
+    source = file.at((*path, "target"))
     return Budget(name, value.target, folder, value.args, tuple(value.input), limits, value.message, source)
 
 
-def _limit(metric: str, value: Any, file: TomlFile, way: Key) -> Limit:  # noqa: ANN401 - made at run time
+def _limit(metric: str, value: Any, file: TomlFile, path: Key) -> Limit:  # noqa: ANN401 - made at run time
     given = {name: getattr(value, name) for name in type(value).model_fields if getattr(value, name) is not None}
-    sources = {name: _line(file, (*way, name)) for name in given if (*way, name) in file.keys}
-    return Limit(metric, **given, source=_line(file, way), sources=sources)
+    sources = {name: _line(file, (*path, name)) for name in given if (*path, name) in file.keys}
+    return Limit(metric, **given, source=_line(file, path), sources=sources)
 
 
-def _line(file: TomlFile, way: Key) -> str:
-    return f"{file.source}:{file.place(way, of_key=True).line}"
+def _line(file: TomlFile, path: Key) -> str:
+    return f"{file.source}:{file.place(path, of_key=True).line}"
 
 
-LONGEST: Final = 4299
-"""Digits of a whole number that Python writes in decimal; TOML may have longer ones in hexadecimal."""
+MAX_DIGITS: Final = 4299
+"""Digits of a whole number that Python converts to decimal; TOML allows longer ones in hexadecimal."""
 
 
 def effective(configuration: Configuration) -> dict[str, Any]:
-    """The budgets of a configuration, as `budget` of another would have them, and the line of each limit."""
+    """The budgets of a configuration with every default, in the form of a configuration, and the line of each limit."""
     return {
         "file": configuration.source,
         "budget": {budget.name: _shown_budget(budget) for budget in configuration.budgets},
@@ -243,24 +243,24 @@ def _shown_limit(limit: Limit) -> dict[str, Any]:
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Those that were given: TOML has no null."""
+    """The values that are not None, for TOML has no null."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _in_json(value: object) -> object:
-    """A value of TOML; what JSON has no form for (dates, times, inf and nan) as the text that TOML has."""
+    """A value of TOML for JSON; dates, times, inf and nan, which JSON cannot express, become TOML's text."""
     if isinstance(value, dict):
         return {key: _in_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_in_json(inner) for inner in value]
-    if isinstance(value, int) and value >= 10**LONGEST:
+    if isinstance(value, int) and value >= 10**MAX_DIGITS:
         return hex(value)
     is_json = isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
     return value if is_json else str(value)
 
 
 def _quantity(value: Decimal, metric: str) -> int | str:
-    """A whole number as one; a time, and a share of something counted, as a text with its unit."""
+    """A whole number as a number; a time or a fraction as a text with its unit."""
     kind = METRICS[metric].kind
     if kind is SECONDS:
         return f"{_plain(EXACT.multiply(value, 1000))} ms"
@@ -268,5 +268,5 @@ def _quantity(value: Decimal, metric: str) -> int | str:
 
 
 def _plain(value: Decimal) -> str:
-    """All digits, without an exponent and without zeros at the end."""
+    """All digits, without an exponent and without trailing zeros."""
     return f"{value.normalize(EXACT):f}"

@@ -185,7 +185,7 @@ class LayerReader:
         foreign = {"kernel_size", "stride", "padding"} if values[kind] == "global-average" else set()
         if isinstance(layer, _Blocks):
             foreign = PARAMETERS.keys() - {key for name in layer.names for key in BLOCKS[name].defaults}
-        for key in foreign & values.keys():
+        for key in sorted(foreign & values.keys()):
             self.file.refuse(
                 (*path, key), f"must not be there, for {as_text(values[kind])} has no such key; delete it."
             )

@@ -1,4 +1,4 @@
-"""Sizes, targets, inputs and arguments as users type them: `3x5`, `same`, `1/4`, `name=1x16:int64`, `key=value`."""
+"""Sizes, targets, inputs and arguments, as users write them: `3x5`, `same`, `1/4`, `name=1x16:int64`, `key=value`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parse_threads(text: str) -> int | Literal["all"]:
     """`4` or `all`.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     if text == "all":
         return "all"
@@ -33,7 +33,7 @@ TARGET_RULE: Final = (
     "must be package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
     "FILE.pt2; give one that is there."
 )
-"""What a target must be."""
+"""The rule for a target, for messages."""
 DTYPES: Final = (
     *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
     *("int64", "int32", "int16", "int8", "uint8", "bool"),
@@ -48,9 +48,9 @@ class Input:
     """One input of a model.
 
     Attributes:
-        sizes: in torch's order, such as (1, 3, 224, 224); empty for a single number (`scalar`).
-        dtype: one of `DTYPES`.
-        name: of the keyword argument; None for a positional one.
+        sizes: Sizes in torch's order, such as (1, 3, 224, 224); empty for a single number (`scalar`).
+        dtype: Data type, one of `DTYPES`.
+        name: Name of the keyword argument; None for a positional one.
     """
 
     sizes: tuple[int, ...]
@@ -58,7 +58,7 @@ class Input:
     name: str | None = None
 
     def __str__(self) -> str:
-        """As the user types it.
+        """The text of the input, as users write it.
 
         >>> print(Input((1, 16), "int64", "tokens"))
         tokens=1x16:int64
@@ -69,7 +69,7 @@ class Input:
 
 
 def is_target(text: str) -> bool:
-    """Whether a text has the form of a target, whatever there is of that name.
+    """Whether a text has the form of a target; the target need not exist.
 
     >>> is_target("models.py:net"), is_target("net.pt2"), is_target("net"), is_target("network:")
     (True, True, False, False)
@@ -82,7 +82,7 @@ def parse_input(text: str) -> Input:
     """`1x3x224x224`, `1x16:int64`, `tokens=1x16:int64`, or `scalar` for a number without axes.
 
     Raises:
-        ConvcostError: anything else, a size of 0, an unknown dtype.
+        ConvcostError: the text has another form, a size of 0 or an unknown dtype.
     """
     match = re.fullmatch(_INPUT, text.strip())
     sizes = match["sizes"] if match else ""
@@ -110,7 +110,7 @@ def parse_arg(text: str) -> tuple[str, object]:
     (('alpha', 0.5), ('layers', [3, 4]), ('act', 'relu'))
 
     Raises:
-        ConvcostError: there is no `=`, or the key is no name of an argument.
+        ConvcostError: the text has no `=`, or the key cannot be the name of an argument.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
@@ -125,7 +125,7 @@ def parse_sizes(name: str, text: str) -> tuple[int, int]:
     """`3` as (3, 3), `3x5` as (3, 5).
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     if not re.fullmatch(r"\d{1,4000}(x\d{1,4000})?", text.strip(), re.ASCII):
         raise ConvcostError(f"{name} (={text}) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5.")
@@ -161,7 +161,7 @@ def parse_padding(name: str, text: str) -> tuple[int, int] | Literal["same", "va
     """`same`, `valid`, `1` or `1x2`.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     if text == "same":
         return "same"
@@ -179,7 +179,7 @@ def parse_share(name: str, text: str) -> Fraction:
     """A share such as `1/4` or `0.25`.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     if not re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{1,9})?", text, re.ASCII) or re.fullmatch(r"\d+/0+", text):
         raise ConvcostError(f"{name} (={text}) must be a share; write it as 1/4 or 0.25.")

@@ -302,11 +302,11 @@ class _Scanner:
             if table.type in {"table", "table_array_element"}:
                 self._table(table)
 
-    def _note(self, places: dict[Key, Place], way: Key, node: Node) -> None:
+    def _note(self, places: dict[Key, Place], key: Key, node: Node) -> None:
         place = _place(node, self._lines)
-        if len(way) > _MAX_LEVELS:
+        if len(key) > _MAX_LEVELS:
             raise _TooDeepError(place)
-        places.setdefault(way, place)
+        places.setdefault(key, place)
 
     def _table(self, table: Node) -> None:
         """Note the positions of a table's header and of the pairs under it."""
@@ -316,37 +316,37 @@ class _Scanner:
             entries = (*self._reached(path[:-1]), path[-1])
             self._lengths[entries] = self._lengths.get(entries, 0) + 1
         for depth, (_, node) in enumerate(words, start=1):
-            way = self._reached(path[:depth])
-            for part in (way, way[:-1] if isinstance(way[-1], int) else way):
+            key = self._reached(path[:depth])
+            for part in (key, key[:-1] if isinstance(key[-1], int) else key):
                 self._note(self.keys, part, node)
         self._pairs(table, self._reached(path))
 
     def _reached(self, path: Sequence[str]) -> Key:
         """The path to a header's table; of each list of tables on the path it takes the last entry."""
-        way: Key = ()
+        key: Key = ()
         for word in path:
-            way = (*way, word)
-            if way in self._lengths:
-                way = (*way, self._lengths[way] - 1)
-        return way
+            key = (*key, word)
+            if key in self._lengths:
+                key = (*key, self._lengths[key] - 1)
+        return key
 
-    def _pairs(self, node: Node, way: Key) -> None:
+    def _pairs(self, node: Node, key: Key) -> None:
         for pair in (child for child in node.named_children if child.type == "pair"):
-            key, value = (child for child in pair.named_children if child.type != "comment")
-            inner = way
-            for word, part in _words(key):
+            name, value = (child for child in pair.named_children if child.type != "comment")
+            inner = key
+            for word, part in _words(name):
                 inner = (*inner, word)
                 self._note(self.keys, inner, part)
             self._value(inner, value)
 
-    def _value(self, way: Key, node: Node) -> None:
-        self._note(self.starts, way, node)
+    def _value(self, key: Key, node: Node) -> None:
+        self._note(self.starts, key, node)
         if node.type == "inline_table":
-            self._pairs(node, way)
+            self._pairs(node, key)
         elif node.type == "array":
             for index, child in enumerate(child for child in node.named_children if child.type != "comment"):
-                self._note(self.keys, (*way, index), child)
-                self._value((*way, index), child)
+                self._note(self.keys, (*key, index), child)
+                self._value((*key, index), child)
 
 
 def _words(node: Node) -> list[tuple[str, Node]]:
