@@ -82,7 +82,9 @@ def read_lock(data: bytes, source: str, wanted: Collection[str], *, rewritten: b
     _refuse_conflict(data, source)
     file = parse_toml(data, source)
     if file.values.get("lock_version") != FORMAT:
-        file.refuse(("lock_version",), f"must be {FORMAT}; delete the lock and run convcost check --update.")
+        file.refuse(
+            ("lock_version",), f"must be {FORMAT}; delete the lock and run convcost check --update.", of_key=True
+        )
     tables = file.values.get("budget", {})
     if not isinstance(tables, dict):
         file.refuse(("budget",), "must be a table; delete the lock and run convcost check --update.")

@@ -183,19 +183,20 @@ class TomlFile:
         place = self.place(key, of_key=of_key)
         return f"{self.source}:{place.line}:{place.column}"
 
-    def refuse(self, key: Key, rule: str) -> NoReturn:
+    def refuse(self, key: Key, rule: str, *, of_key: bool = False) -> NoReturn:
         """Refuse the value of a key.
 
         Args:
             key: The path to the value.
             rule: What the value must be, and the next step.
+            of_key: Whether the position of the key itself is reported.
 
         Raises:
             TomlError: always.
         """
         value = self.value(key) if key in self.keys else None
         text = f"{'.'.join(map(str, key))} (={as_text(value)}) {rule}"
-        raise TomlError(self.source, (Mistake(self.place(key), text),))
+        raise TomlError(self.source, (Mistake(self.place(key, of_key=of_key), text),))
 
 
 def split_source(source: str) -> tuple[str, ...]:

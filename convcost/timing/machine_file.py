@@ -96,7 +96,7 @@ def parse_machine(data: bytes, source: str) -> Machine:
     """
     file = parse_toml(data, source)
     if file.values.get("machine_version") != FORMAT:
-        file.refuse(("machine_version",), f"must be {FORMAT}; {AGAIN}")
+        file.refuse(("machine_version",), f"must be {FORMAT}; {AGAIN}", of_key=True)
     try:
         held = read_table(file, _MachineFile)
     except TomlError as error:

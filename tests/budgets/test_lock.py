@@ -70,7 +70,7 @@ TEXT = lock_text({"b": ENTRIES["b"]})
     ("text", "said"),
     [
         ("", "convcost.lock:1:1: lock_version (=missing) must be 2; delete the lock and run convcost check --update."),
-        (TEXT.replace("lock_version = 2", "lock_version = 1"), "convcost.lock:3:16: lock_version (=1) must be 2"),
+        (TEXT.replace("lock_version = 2", "lock_version = 1"), "convcost.lock:3:1: lock_version (=1) must be 2"),
         (TEXT + "[", "convcost.lock:19:2: the file must be TOML: "),
         (
             TEXT + "<<<<<<< HEAD\n",
