@@ -237,9 +237,9 @@ class LayerReader:
         )
         block = BLOCKS[name]
         given = {key: value for key in block.defaults if (value := getattr(layer, key)) is not None}
-        for key in given:
+        for key, value in given.items():
             if PARAMETERS[key].kind == "channels":
-                given[key] = scale_channels(given[key], self.network.alpha, self.network.divisor)
+                given[key] = scale_channels(value, self.network.alpha, self.network.divisor)
         return block.make(spec, **block.parameters(spec, given))
 
     def _out_channels(self, layer: _Blocks, shape: Shape) -> int:
