@@ -17,6 +17,7 @@ from convcost.convolution.blocks import PARAMETERS
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels.named import KERNELS
 from convcost.models.columns import MODEL_COLUMNS
+from convcost.text.markdown import markdown_table
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
@@ -37,23 +38,24 @@ def commands() -> str:
 
 def blocks() -> str:
     """The catalogue, with each block's ratio to a standard convolution."""
-    lines = ["| block | what it is | MACs / standard | own parameters | paper |", "|---|---|---|---|---|"]
+    heads = ("block", "what it is", "MACs / standard", "own parameters", "paper")
+    rows = []
     for block in BLOCKS.values():
-        ratio = explain(block.name, 64, 64, 3).ratio_symbols
+        ratio = str(explain(block.name, 64, 64, 3).ratio_symbols)
         own = ", ".join(block.defaults) or "–"
-        lines.append(f"| `{block.name}` | {block.summary} | {ratio} | {own} | {block.paper} |")
+        rows.append((f"`{block.name}`", block.summary, ratio, own, block.paper))
     symbols = "N samples, H, W output size, C input and O output channels, K kernel size"
-    table = "\n".join(("\n".join(lines), "", *_parameters()))
-    return f"# Blocks\n\n{NOTICE}{symbols}.\n\n{table}\n"
+    tables = f"{markdown_table(heads, rows)}\n{_parameters()}"
+    return f"# Blocks\n\n{NOTICE}{symbols}.\n\n{tables}"
 
 
-def _parameters() -> list[str]:
+def _parameters() -> str:
     """The parameters that only some blocks have."""
-    lines = ["| parameter | symbol | what it is | default |", "|---|---|---|---|"]
+    rows = []
     for one in PARAMETERS.values():
         names = ", ".join(f"`{name}`" for name in (one.name, one.short) if name)
-        lines.append(f"| {names} | {one.symbol} | {one.help} | {one.defaults} |")
-    return lines
+        rows.append((names, one.symbol, one.help, one.defaults))
+    return markdown_table(("parameter", "symbol", "what it is", "default"), rows)
 
 
 def columns() -> str:
@@ -68,21 +70,19 @@ def columns() -> str:
         "history": HISTORY_COLUMNS,
     }
     for command, fields in described.items():
-        lines = [f"## `convcost {command}`", "", "| field | meaning |", "|---|---|"]
-        lines += [f"| `{column.name}` | {column.meaning} |" for column in fields]
-        pages.append("\n".join(lines) + "\n")
+        rows = [(f"`{column.name}`", column.meaning) for column in fields]
+        pages.append(f"## `convcost {command}`\n\n{markdown_table(('field', 'meaning'), rows)}")
     return f"# Fields of a row\n\n{NOTICE}" + "\n".join(pages)
 
 
 def kernels() -> str:
     """The named kernels, with their numbers' source."""
-    lines = ["| kernel | what it is | own parameters | source |", "|---|---|---|---|"]
-    lines += [
-        f"| `{kernel.name}` | {kernel.summary} | {kernel.parameters or '–'} | {kernel.source} |"
-        for kernel in KERNELS.values()
+    heads = ("kernel", "what it is", "own parameters", "source")
+    rows = [
+        (f"`{kernel.name}`", kernel.summary, kernel.parameters or "–", kernel.source) for kernel in KERNELS.values()
     ]
     units = "size, sigma and wavelength in pixels, theta in degrees"
-    return f"# Kernels\n\n{NOTICE}Of `convcost kernel`; {units}.\n\n" + "\n".join(lines) + "\n"
+    return f"# Kernels\n\n{NOTICE}Of `convcost kernel`; {units}.\n\n" + markdown_table(heads, rows)
 
 
 PAGES = {"commands.md": commands, "blocks.md": blocks, "columns.md": columns, "kernels.md": kernels}

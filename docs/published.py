@@ -9,6 +9,7 @@ from pathlib import Path
 from convcost.convolution.cost import params
 from convcost.convolution.layer import Norm
 from convcost.models.network import read_packaged_network
+from convcost.text.markdown import markdown_table
 
 PAGE = Path(__file__).with_name("published.md")
 
@@ -21,9 +22,10 @@ Parameters hold the convolutions, batch normalisation (2 a channel) and the clas
 
 V1: Howard et al. 2017, *MobileNets*, tables 4, 6 and 7. V2: Sandler et al. 2018, *MobileNetV2*, table 4.
 
-| network | MACs, paper | MACs, exact | how the paper's follows | params, paper | params, exact | how the paper's follows |
-|---|---:|---:|---|---:|---:|---|
 """
+
+FOLLOWS = "how the paper's follows"
+HEADS = ("network", "MACs, paper", "MACs, exact", FOLLOWS, "params, paper", "params, exact", FOLLOWS)
 
 TAIL = """
 Rounded: to the nearest unit of the paper's last digit. Cut: the digits after it dropped.
@@ -65,14 +67,13 @@ ROWS = (
 )
 
 
-def line(row: Row) -> str:
+def cells(row: Row) -> tuple[str, ...]:
     """One row of the table."""
     cost = read_packaged_network(row.network, dict(row.args)).cost
-    cells = (
+    return (
         *(row.name, f"{row.macs} M" if row.macs else "", f"{cost.macs:,}", row.macs_how),
         *(f"{row.params} M" if row.params else "", f"{cost.params:,}", row.params_how),
     )
-    return f"| {' | '.join(cells)} |\n"
 
 
 def page() -> str:
@@ -82,7 +83,7 @@ def page() -> str:
     norm = sum(params(layer.op).value for layer in v2.layers if isinstance(layer.op, Norm))
     classifier = 1024 * 1000
     tail = TAIL.format(classifier=classifier, body=full.cost.macs - classifier, norm=norm, rest=v2.cost.params - norm)
-    return HEAD + "".join(map(line, ROWS)) + tail
+    return HEAD + markdown_table(HEADS, map(cells, ROWS), right={1, 2, 4, 5}) + tail
 
 
 def main(arguments: list[str]) -> int:

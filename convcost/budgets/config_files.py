@@ -1,4 +1,4 @@
-"""Where the configuration and the lock of `convcost check` lie, and reading and writing them."""
+"""The files of `convcost check`, configuration and lock: where they lie, and reading and writing them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from convcost.budgets.configuration import read_budgets
 from convcost.budgets.limits import METRICS
 from convcost.budgets.lock import Lock, lock_text, read_lock
-from convcost.system.whole_files import require_writable, write_whole
+from convcost.system.whole_files import require_writable, write_text
 from convcost.text.errors import ConvcostError
 from convcost.text.quantities import generous
-from convcost.text.toml import key_text, parse_toml, value_text
+from convcost.text.toml import parse_toml, table_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,38 +23,28 @@ if TYPE_CHECKING:
     from convcost.budgets.limits import Budget
     from convcost.models.report import Totals
 
-__all__ = [
-    "PYPROJECT",
-    "Lock",
-    "first_path",
-    "has_table",
-    "load_configuration",
-    "load_lock",
-    "lock_path",
-    "relative_target",
-    "save_lock",
-    "write_first",
-]
-
 CONFIG_NAME: Final = "convcost.toml"
 LOCK_NAME: Final = "convcost.lock"
 PYPROJECT: Final = "pyproject.toml"
 ROOT: Final = ("tool", "convcost")
-"""The way to the configuration in a pyproject.toml."""
+"""Keys that lead to the configuration in a pyproject.toml."""
+HINT: Final = """\
+# today's figures + 10 %; add grow against convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }
+"""
 
 
 def load_configuration(path: Path | None = None) -> Configuration:
-    """The configuration of this file; else of this folder, or the first one above it that has one.
+    """The configuration in this file, by default the nearest one of this folder and those above.
 
     A folder's configuration is its convcost.toml, else [tool.convcost] in its pyproject.toml.
 
     Raises:
-        ConvcostError: there is none, it cannot be read, or it has mistakes, each with line and column.
+        ConvcostError: there is no configuration, it cannot be read, or it has mistakes, each with line and column.
     """
-    found = path or _nearest()
-    file = parse_toml(_read(found, "config"), _shown(found))
-    root = ROOT if found.name == PYPROJECT else ()
-    return read_budgets(file, found.resolve().parent, root)
+    path = path or _nearest()
+    file = parse_toml(_read(path, "config"), _shown(path))
+    root = ROOT if path.name == PYPROJECT else ()
+    return read_budgets(file, path.resolve().parent, root)
 
 
 def lock_path(configuration: Configuration) -> Path:
@@ -63,15 +53,15 @@ def lock_path(configuration: Configuration) -> Path:
 
 
 def load_lock(path: Path, wanted: Collection[str], *, rewritten: bool = False) -> Lock:
-    """A lock; an empty one where there is no file.
+    """The lock in a file; an empty one without the file.
 
     Args:
-        path: of the lock.
-        wanted: budgets whose entries are needed.
-        rewritten: they are about to be written anew, so that they may be damaged.
+        path: The file.
+        wanted: Budgets whose entries are needed.
+        rewritten: Whether these entries are about to be written anew; then they may be damaged.
 
     Raises:
-        ConvcostError: it cannot be read, or is damaged.
+        ConvcostError: the lock cannot be read, or is damaged.
     """
     return read_lock(_read(path, "lock"), _shown(path), wanted, rewritten=rewritten) if path.exists() else Lock()
 
@@ -80,33 +70,31 @@ def save_lock(path: Path, entries: Mapping[str, Entry], kept: Mapping[str, str] 
     """Write a lock whole or not at all.
 
     Args:
-        path: of the lock.
-        entries: by budget.
-        kept: texts of entries that stay as they stand.
+        path: The file.
+        entries: Entries by budget.
+        kept: Texts of further entries, which stay as they are.
 
     Raises:
         ConvcostError: the folder cannot be written.
     """
-    text = lock_text(entries, kept)
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "the lock")
+    write_text(path, lock_text(entries, kept), "the lock")
 
 
 def first_path(path: Path | None) -> Path:
-    """Where a first configuration will be written.
+    """The file for a first configuration.
 
     Raises:
-        ConvcostError: there is a file already, or the folder cannot be written.
+        ConvcostError: the file exists, or its folder cannot be written.
     """
     wanted = path or Path(CONFIG_NAME)
     if wanted.exists():
-        msg = f"config (={wanted}) must not be there yet, and it is; edit it, or name another file."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"config (={wanted}) must not be there yet, and it is; edit it, or name another file.")
     require_writable(wanted, what="config")
     return wanted
 
 
 def relative_target(target: str, folder: Path) -> str:
-    """A target, of which a file is named from here, as the configuration in another folder names it."""
+    """A target with its file, if it has one, relative to the folder of the configuration instead of this one."""
     where, colon, name = target.rpartition(":")
     file, rest = (target, "") if Path(target).is_file() else (where, f"{colon}{name}")
     return f"{Path(os.path.relpath(file, folder)).as_posix()}{rest}" if Path(file).is_file() else target
@@ -116,28 +104,24 @@ def write_first(path: Path, budget: Budget, totals: Totals) -> None:
     """Write a configuration with limits 10 % above these figures.
 
     Raises:
-        ConvcostError: an argument that TOML has no form for, or the folder cannot be written.
+        ConvcostError: TOML cannot express an argument, or the folder cannot be written.
     """
-    way = (*(ROOT if path.name == PYPROJECT else ()), "budget", budget.name)
     limits = {
         name: generous(getattr(totals, name), metric.kind)
         for name, metric in METRICS.items()
         if name not in {"flops", "latency"}
     }
+    model = {
+        "target": budget.target,
+        "args": budget.args or None,
+        "input": [str(one) for one in budget.inputs] or None,
+    }
+    root = ROOT if path.name == PYPROJECT else ()
     try:
-        args = {"args": value_text(budget.args)} if budget.args else {}
+        text = table_text((*root, "budget", budget.name), model) + HINT + table_text((), limits)
     except ConvcostError as error:
-        msg = f"arg {error}"
-        raise ConvcostError(msg) from error
-    inputs = {"input": value_text([str(one) for one in budget.inputs])} if budget.inputs else {}
-    lines = [
-        f"[{'.'.join(map(key_text, way))}]",
-        *(f"{key} = {text}" for key, text in {"target": value_text(budget.target), **args, **inputs}.items()),
-        '# today\'s figures + 10 %; add grow against convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }',
-        *(f"{name} = {value_text(limit)}" for name, limit in limits.items()),
-    ]
-    text = "\n".join(lines) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), "config")
+        raise ConvcostError(f"arg {error}") from error
+    write_text(path, text, "config")
 
 
 def _nearest() -> Path:
@@ -146,15 +130,14 @@ def _nearest() -> Path:
             return folder / CONFIG_NAME
         if (folder / PYPROJECT).is_file() and has_table(folder / PYPROJECT):
             return folder / PYPROJECT
-    msg = (
+    raise ConvcostError(
         f"no {CONFIG_NAME} and no [tool.convcost] in a {PYPROJECT} here or above; write one with "
         "convcost check --init TARGET, or give the limits: convcost check TARGET --max-macs 580M."
     )
-    raise ConvcostError(msg)
 
 
 def has_table(path: Path) -> bool:
-    """Whether a pyproject.toml speaks of convcost; one that cannot be parsed does where it has the word."""
+    """Whether a pyproject.toml has [tool.convcost]; if it cannot be parsed, whether it has the word convcost."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -170,11 +153,12 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        msg = f"{what} (={path}) must be a file that can be read ({error.strerror}); give the path of one."
-        raise ConvcostError(msg) from error
+        raise ConvcostError(
+            f"{what} (={path}) must be a file that can be read ({error.strerror}); give the path of one."
+        ) from error
 
 
 def _shown(path: Path) -> str:
-    """A path as the user would type it here."""
+    """A path relative to this folder, if it lies below it."""
     resolved, here = path.resolve(), Path.cwd().resolve()
     return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else str(path)

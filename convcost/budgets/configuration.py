@@ -1,4 +1,4 @@
-"""The configuration of `convcost check`: text in, budgets out, every mistake with its line and column."""
+"""The configuration of `convcost check`: its schema, its budgets, and every mistake with line and column."""
 
 from __future__ import annotations
 
@@ -8,28 +8,23 @@ from decimal import Decimal
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from convcost.budgets.limits import METRICS, Budget, Limit, broken_rules
-from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.quantities import EXACT, SECONDS, parse_percent, quantity
 from convcost.text.sizes import TARGET_RULE, is_target, parse_input
 from convcost.text.toml import Mistake, TomlError
+from convcost.text.toml_tables import is_number, read_table, require
 from convcost.timing.options import DEVICE_RULE, is_device
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from convcost.text.quantities import Kind
-    from convcost.text.sizes import Input
     from convcost.text.toml import Key, TomlFile
 
 
-__all__ = ["Configuration", "ConfigurationError", "effective", "read_budgets", "schema"]
-
-
 class ConfigurationError(TomlError):
-    """Everything that is wrong with a configuration."""
+    """All mistakes of a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +32,9 @@ class Configuration:
     """The budgets of a file.
 
     Attributes:
-        source: the file's name.
-        folder: that targets are relative to, and where the lock lies.
-        budgets: in the order of the file.
+        source: Name of the file.
+        folder: Folder of the file, which targets are relative to and where the lock lies.
+        budgets: Budgets in the order of the file.
     """
 
     source: str
@@ -48,29 +43,15 @@ class Configuration:
 
 
 class _Table(BaseModel):
-    """A table whose every key is known."""
+    """A table without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class _Limits(_Table):
-    """What all metrics have in common."""
+    """The keys that all metrics have in common."""
 
     level: Literal["error", "warn"] = Field("error", description="error fails the check, warn does not")
-
-
-def _number(value: object, kind: Kind) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        msg = f'(={as_text(value)}) must be a text with a unit; write it as "{kind.example}".'
-        raise ConvcostError(msg)
-    return quantity(value, kind)
-
-
-def _share(value: object) -> float:
-    if not isinstance(value, str):
-        msg = f'(={as_text(value)}) must be a text with a percentage; write it as "1 %".'
-        raise ConvcostError(msg)
-    return parse_percent(value)
 
 
 def _short_form(value: object) -> object:
@@ -78,41 +59,24 @@ def _short_form(value: object) -> object:
     return value if isinstance(value, dict) else {"max": value}
 
 
-def _input(value: object) -> Input:
-    if not isinstance(value, str):
-        msg = f'(={as_text(value)}) must be a text; write it as "1x3x224x224".'
-        raise ConvcostError(msg)
-    return parse_input(value)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
-_MOST_THREADS: Final = 1_000_000
-
-
-def _threads(value: object) -> object:
-    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_THREADS):
-        return value
-    msg = (
-        f'(={as_text(value)}) must be a number of at least 1 and at most {_MOST_THREADS}, or "all"; write threads = 1.'
-    )
-    raise ConvcostError(msg)
-
-
-def _device(value: object) -> object:
-    if isinstance(value, str) and not is_device(value):
-        msg = f"(={as_text(value)}) {DEVICE_RULE}"
-        raise ConvcostError(msg)
-    return value
-
-
-def _target(value: object) -> object:
-    if isinstance(value, str) and value and not is_target(value):
-        msg = f"(={as_text(value)}) {TARGET_RULE}"
-        raise ConvcostError(msg)
-    return value
-
-
-def _inputs(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+_MAX_THREADS: Final = 1_000_000
+_share: Final = require('must be a text with a percentage; write it as "1 %".', _is_text, parse_percent)
+_input: Final = require('must be a text; write it as "1x3x224x224".', _is_text, parse_input)
+_inputs: Final = require(
+    'must be a text or a list of texts; write input = ["1x3x224x224"].',
+    lambda value: isinstance(value, (str, list)),
+    lambda value: [value] if isinstance(value, str) else value,
+)
+_threads: Final = require(
+    f'must be a number of at least 1 and at most {_MAX_THREADS}, or "all"; write threads = 1.',
+    lambda value: value == "all" or is_number(value, 1, _MAX_THREADS),
+)
+_device: Final = require(DEVICE_RULE, lambda value: not isinstance(value, str) or is_device(value))
+_target: Final = require(TARGET_RULE, lambda value: not isinstance(value, str) or not value or is_target(value))
 
 
 _Share = Annotated[
@@ -126,7 +90,7 @@ _Input = Annotated[
 _Threads = Annotated[
     Any,
     BeforeValidator(_threads),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": _MOST_THREADS}, {"const": "all"}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": _MAX_THREADS}, {"const": "all"}]}),
 ]
 
 
@@ -136,7 +100,12 @@ def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made her
     forms = [{"type": "string", "examples": [kind.example]}]
     if kind is not SECONDS:
         forms.append({"type": "integer", "minimum": 0})  # type: ignore[dict-item]  # a JSON Schema mixes its types
-    number = Annotated[Any, BeforeValidator(partial(_number, kind=kind)), WithJsonSchema({"anyOf": forms})]
+    read = require(
+        f'must be a text with a unit; write it as "{kind.example}".',
+        lambda value: isinstance(value, str) or is_number(value, -math.inf),
+        partial(quantity, kind=kind),
+    )
+    number = Annotated[Any, BeforeValidator(read), WithJsonSchema({"anyOf": forms})]
     fields: dict[str, Any] = {
         "max": (number, Field(None, description=f"{kind.noun} that it may reach")),
         "grow": (_Share, Field(None, description="share that it may grow over the baseline")),
@@ -159,8 +128,8 @@ def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made her
 
 
 @cache
-def _model() -> type[BaseModel]:
-    """The whole configuration; made once, when it is needed."""
+def _model() -> Any:  # noqa: ANN401 - the class is made at run time, its fields have no static types
+    """The model of the whole configuration, made when it is first needed."""
     fields: dict[str, Any] = {
         "target": (
             Annotated[str, BeforeValidator(_target)],
@@ -185,7 +154,7 @@ def _model() -> type[BaseModel]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of `convcost.toml`, which editors complete with."""
+    """The JSON Schema of `convcost.toml`, for completion in editors."""
     made = _model().model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "convcost.toml"}
 
@@ -194,101 +163,55 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
     """The budgets of a configuration.
 
     Args:
-        file: that was parsed.
-        folder: that targets are relative to.
-        root: the way to the table; ("tool", "convcost") in a pyproject.toml.
+        file: The parsed file.
+        folder: Folder that targets are relative to.
+        root: Path to the table; ("tool", "convcost") in a pyproject.toml.
 
     Raises:
-        ConfigurationError: with every mistake in it.
+        ConfigurationError: with every mistake of the file.
     """
-    values: Any = file.values
-    for word in root:
-        values = values.get(word, {}) if isinstance(values, dict) else values
-    broken = [Mistake(file.place((*root, *way), of_key=True), said) for way, said in broken_rules(values)]
+    mistakes = [Mistake(file.place((*root, *path), of_key=True), rule) for path, rule in broken_rules(file.value(root))]
+    header = ".".join(map(str, (*root, "budget", "NAME")))
+    next_steps = {
+        "budget": f"write [{header}] with a target and a limit",
+        "target": 'write target = "models.py:model"',
+    }
     try:
-        checked = _model().model_validate(values)
-    except ValidationError as error:
-        broken += (_mistake(dict(one), file, root) for one in error.errors(include_url=False))
-    if broken:
-        raise ConfigurationError(file.source, tuple(dict.fromkeys(sorted(broken, key=lambda one: one.place))))
-    budgets = tuple(
-        _budget(name, value, file, (*root, "budget", name), folder)
-        for name, value in checked.budget.items()  # type: ignore[attr-defined]  # the model is made at run time
-    )
+        read = read_table(file, _model(), root, next_steps)
+    except TomlError as error:
+        mistakes += error.mistakes
+    if mistakes:
+        raise ConfigurationError(file.source, tuple(dict.fromkeys(sorted(mistakes, key=lambda one: one.place))))
+    budgets = tuple(_budget(name, value, file, (*root, "budget", name), folder) for name, value in read.budget.items())
     return Configuration(file.source, folder, budgets)
 
 
-def _budget(name: str, value: Any, file: TomlFile, way: Key, folder: Path) -> Budget:  # noqa: ANN401 - made at run time
+def _budget(name: str, value: Any, file: TomlFile, path: Key, folder: Path) -> Budget:  # noqa: ANN401 - made at run time
     limits = tuple(
-        _limit(metric, getattr(value, metric), file, (*way, metric))
+        _limit(metric, getattr(value, metric), file, (*path, metric))
         for metric in METRICS
         if getattr(value, metric) is not None
     )
-    source = file.at((*way, "target"))
+    source = file.at((*path, "target"))
     return Budget(name, value.target, folder, value.args, tuple(value.input), limits, value.message, source)
 
 
-def _limit(metric: str, value: Any, file: TomlFile, way: Key) -> Limit:  # noqa: ANN401 - made at run time
+def _limit(metric: str, value: Any, file: TomlFile, path: Key) -> Limit:  # noqa: ANN401 - made at run time
     given = {name: getattr(value, name) for name in type(value).model_fields if getattr(value, name) is not None}
-    sources = {name: _line(file, (*way, name)) for name in given if (*way, name) in file.keys}
-    return Limit(metric, **given, source=_line(file, way), sources=sources)
+    sources = {name: _line(file, (*path, name)) for name in given if (*path, name) in file.keys}
+    return Limit(metric, **given, source=_line(file, path), sources=sources)
 
 
-def _line(file: TomlFile, way: Key) -> str:
-    return f"{file.source}:{file.place(way, of_key=True).line}"
+def _line(file: TomlFile, path: Key) -> str:
+    return f"{file.source}:{file.place(path, of_key=True).line}"
 
 
-_RULES: Final = {
-    "string_type": 'must be a text; write {key} = "..."',
-    "string_too_short": 'must not be empty; write {key} = "..."',
-    "dict_type": "must be a table; write {key} = {{ ... }}",
-    "model_type": "must be a table; write {key} = {{ ... }}",
-    "model_attributes_type": "must be a table; write {key} = {{ ... }}",
-    "list_type": 'must be a text or a list of texts; write {key} = ["1x3x224x224"]',
-    "too_short": "must not be empty; write [budget.NAME] with a target and a limit",
-    "missing": 'must be there; write target = "models.py:model"',
-    "literal_error": "must be {expected}; write one of them",
-}
-
-
-def _mistake(error: dict[str, Any], file: TomlFile, root: Key) -> Mistake:
-    """What pydantic found, in our words and with its place."""
-    inner, kind = error["loc"], error["type"]
-    if inner and inner[-1] in {"max", 0} and (*root, *inner) not in file.keys:
-        inner = inner[:-1]  # the short form, in which one value stands for the table or the list
-    place = file.place((*root, *inner), of_key=kind in {"extra_forbidden", "missing"})
-    name = ".".join(map(str, inner)) or "the configuration"
-    if kind == "value_error":
-        text = str(error["ctx"]["error"])
-        return Mistake(place, f"{name} {text}" if text.startswith("(") else f"{name}: {text}")
-    if kind == "extra_forbidden":
-        return Mistake(place, f"{name} is no key of this table; {did_you_mean(str(inner[-1]), _known(inner))}")
-    key = str(inner[-1]) if inner else "budget"
-    if kind == "missing" and key == "budget":
-        table = ".".join(map(str, (*root, "budget", "NAME")))
-        return Mistake(place, f"there must be a budget; write [{table}] with a target and a limit.")
-    rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; mend it there")
-    value = "" if kind == "missing" else f" (={as_text(error['input'])})"
-    return Mistake(place, f"{name}{value} {rule.format(key=key, expected=error.get('ctx', {}).get('expected'))}.")
-
-
-def _known(inner: tuple[str | int, ...]) -> tuple[str, ...]:
-    """The keys of the table that the last word of this way is not in."""
-    model: Any = _model()
-    if len(inner) == 1:
-        return tuple(model.model_fields)
-    budget = model.model_fields["budget"].annotation.__args__[1]
-    if len(inner) == 3:  # noqa: PLR2004 - budget, its name, the key
-        return tuple(budget.model_fields)
-    return tuple(budget.model_fields[inner[2]].annotation.model_fields)
-
-
-LONGEST: Final = 4299
-"""Digits of a whole number that Python writes in decimal; TOML may have longer ones in hexadecimal."""
+MAX_DIGITS: Final = 4299
+"""Digits of a whole number that Python converts to decimal; TOML allows longer ones in hexadecimal."""
 
 
 def effective(configuration: Configuration) -> dict[str, Any]:
-    """The budgets of a configuration, as `budget` of another would have them, and the line of each limit."""
+    """The budgets of a configuration with every default, in the form of a configuration, and the line of each limit."""
     return {
         "file": configuration.source,
         "budget": {budget.name: _shown_budget(budget) for budget in configuration.budgets},
@@ -320,24 +243,24 @@ def _shown_limit(limit: Limit) -> dict[str, Any]:
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Those that were given: TOML has no null."""
+    """The values that are not None, for TOML has no null."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _in_json(value: object) -> object:
-    """A value of TOML; what JSON has no form for (dates, times, inf and nan) as the text that TOML has."""
+    """A value of TOML for JSON; dates, times, inf and nan, which JSON cannot express, become TOML's text."""
     if isinstance(value, dict):
         return {key: _in_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_in_json(inner) for inner in value]
-    if isinstance(value, int) and value >= 10**LONGEST:
+    if isinstance(value, int) and value >= 10**MAX_DIGITS:
         return hex(value)
     is_json = isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
     return value if is_json else str(value)
 
 
 def _quantity(value: Decimal, metric: str) -> int | str:
-    """A whole number as one; a time, and a share of something counted, as a text with its unit."""
+    """A whole number as a number; a time or a fraction as a text with its unit."""
     kind = METRICS[metric].kind
     if kind is SECONDS:
         return f"{_plain(EXACT.multiply(value, 1000))} ms"
@@ -345,5 +268,5 @@ def _quantity(value: Decimal, metric: str) -> int | str:
 
 
 def _plain(value: Decimal) -> str:
-    """All digits, without an exponent and without zeros at the end."""
+    """All digits, without an exponent and without trailing zeros."""
     return f"{value.normalize(EXACT):f}"

@@ -1,74 +1,91 @@
-"""What a counted model costs, layer by layer, as the lock keeps it and as two counts are compared. Plain values."""
+"""The cost of a counted model, layer by layer, as the lock holds it and as two counts are compared."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from convcost.text.sizes import format_sizes
+from convcost.text.toml_tables import Read, number, require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from convcost.models.report import Call, ModelReport
-
-__all__ = ["COUNTER", "Entry", "LayerCost", "entry_of"]
 
 COUNTER: Final = 1
 """Version of the counting conventions; a change that moves any figure of any model raises it."""
 
 
+_SIZES: Final = r"\d+(x\d+)*"
+_TENSOR: Final = rf"({_SIZES}|scalar|nested)(:\w+)?"
+
+
+def _form(pattern: str, example: str) -> Read:
+    """A text of this form; an empty one has nothing to say."""
+    form = re.compile(f"({pattern})?", re.ASCII)
+    rule = f'must be a text of the form {example}; write "{example}".'
+    return Read(require(rule, lambda value: isinstance(value, str) and form.fullmatch(value)), default="")
+
+
+_count: Final = number(0, 10**40)
+Count: TypeAlias = Annotated[int, Read(_count)]
+CountOrNone: TypeAlias = Annotated[int, Read(_count, default=0)]
+Channels: TypeAlias = Annotated[str, _form(r"\d+>\d+", "3>8")]
+Sizes: TypeAlias = Annotated[str, _form(_SIZES, "3x3")]
+Tensors: TypeAlias = Annotated[str, _form(rf"{_TENSOR}(, {_TENSOR})*", "1x3x8x8, 1x16:int64")]
+
+
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """One call of a layer.
+    """The cost of one call of a layer.
 
     Attributes:
-        name: as in the rows of `convcost model`.
-        op: the module's class, or the function.
-        channels: C>O of a convolution; empty for everything else, as are the next four.
-        kernel_size: height x width.
-        stride: vertical x horizontal.
-        padding: vertical x horizontal.
-        dilation: vertical x horizontal.
-        groups: 0 where there is no convolution.
-        input: every tensor in, as `1x4x16x32, 1x16:int64`; float32 is not said.
-        output: shape of the first tensor out.
-        params: that no call before used.
-        macs: multiply-accumulates.
-        dtype: of its parameters; empty for float32.
-        uncounted: operations without a formula in it.
-        shares: the call before it that used its parameters first; empty where none did.
+        name: Name of the call, as in the rows of `convcost model`.
+        op: Class of the module, or name of the function.
+        channels: Channels of a convolution as C>O; empty for any other layer, as are the next four.
+        kernel_size: Kernel, height x width.
+        stride: Stride, vertical x horizontal.
+        padding: Padding, vertical x horizontal.
+        dilation: Dilation, vertical x horizontal.
+        groups: Groups of a convolution; 0 for any other layer.
+        input: Every input tensor, as `1x4x16x32, 1x16:int64`; float32 is left out.
+        output: Shape of the first output tensor.
+        params: Parameters that no earlier call used.
+        macs: Multiply-accumulates.
+        dtype: Data type of the parameters; empty for float32.
+        uncounted: Number of operations without a formula in this call.
+        shares: Name of the earlier call that has the same parameters; empty if none has.
     """
 
-    name: str
+    name: Annotated[str, Read(str, default="")]
     op: str
-    channels: str
-    kernel_size: str
-    stride: str
-    padding: str
-    dilation: str
-    groups: int
-    input: str
-    output: str
-    params: int
-    macs: int
+    channels: Channels
+    kernel_size: Sizes
+    stride: Sizes
+    padding: Sizes
+    dilation: Sizes
+    groups: CountOrNone
+    input: Tensors
+    output: Sizes
+    params: Count
+    macs: Count
     dtype: str = ""
-    uncounted: int = 0
+    uncounted: Count = 0
     shares: str = ""
 
     @property
     def structure(self) -> tuple[object, ...]:
-        """What it is, without names and without what the counter says of it."""
+        """What the layer is: every field but its names and its counts."""
         return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NO_STRUCTURE)
 
     @property
     def itself(self) -> tuple[object, ...]:
-        """What it is whatever the shapes of its tensors are."""
+        """What the layer is, whatever the shapes of its tensors."""
         return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NO_STRUCTURE | _SHAPES)
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
-        """Of the first tensor in."""
+        """Shape of the first input tensor."""
         first = self.input.partition(",")[0].partition(":")[0]
         return tuple(int(size) for size in first.split("x") if size.isdigit())
 
@@ -79,50 +96,50 @@ _SHAPES: Final = {"input", "output"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one model costs.
+    """The cost of one model.
 
     Attributes:
-        counter: version of the counting conventions.
-        torch: version of torch that ran.
-        input: of the model, as text.
-        params: every parameter.
-        macs: of one forward pass.
-        weight_bytes: of the parameters.
-        peak_activation_bytes: the largest sum of activations alive at one call.
-        uncounted: operations without a formula; macs are then a lower bound.
-        layers: by name, in the order of the forward pass.
+        counter: Version of the counting conventions.
+        torch: Version of torch that the model ran with.
+        input: Inputs of the model, as texts.
+        params: Number of parameters.
+        macs: Multiply-accumulates of one forward pass.
+        weight_bytes: Size of the parameters.
+        peak_activation_bytes: Largest total size of the activations alive at one call.
+        uncounted: Number of kinds of operations without a formula; if there are any, `macs` is a lower bound.
+        layers: Layers by name, in the order of the forward pass.
     """
 
-    counter: int
+    counter: Count
     torch: str
     input: tuple[str, ...]
-    params: int
-    macs: int
-    weight_bytes: int
-    peak_activation_bytes: int
-    uncounted: int
-    layers: Mapping[str, LayerCost]
+    params: Count
+    macs: Count
+    weight_bytes: Count
+    peak_activation_bytes: Count
+    uncounted: Count
+    layers: dict[str, LayerCost]
 
     @property
     def flops(self) -> int:
-        """2 a MAC."""
+        """Floating-point operations: 2 per MAC."""
         from convcost.convolution.cost import FLOPS_PER_MAC
 
         return FLOPS_PER_MAC * self.macs
 
     @property
     def uncounted_calls(self) -> int:
-        """Calls of operations without a formula: `uncounted` says how many kinds of them there are."""
+        """Number of calls of operations without a formula; `uncounted` is the number of their kinds."""
         return max(self.uncounted, sum(layer.uncounted for layer in self.layers.values()))
 
     @property
     def versions(self) -> str:
-        """That counted it."""
+        """The versions that counted the model, for messages."""
         return f"counter {self.counter}, torch {self.torch}"
 
 
 def entry_of(report: ModelReport) -> Entry:
-    """What the lock keeps of a counted model."""
+    """The entry of the lock for a counted model."""
     totals = report.totals
     return Entry(
         COUNTER,

@@ -1,7 +1,4 @@
-"""What the values of a configuration must be to each other, read from its tables as they are.
-
-Each is checked whatever else is wrong, so that all mistakes are told at once.
-"""
+"""Budgets: the metrics that can be limited, their limits, and the rules between the limits of a configuration."""
 
 from __future__ import annotations
 
@@ -24,26 +21,26 @@ if TYPE_CHECKING:
     from convcost.text.toml import Key
 
 
-__all__ = ["METRICS", "Budget", "Limit", "Metric", "broken_rules", "limits_from"]
-
 LIMITS: Final = ("max", "min", "grow")
-"""The keys of a metric that can fail a check."""
+"""Keys of a metric that can make a check fail."""
 
 
 def broken_rules(values: object) -> Iterator[tuple[Key, str]]:
-    """The tables that break a rule: the way to each, and what is wrong with the next step.
+    """The tables that break a rule between their values: the path to each, and the rule with the next step.
+
+    The rules are checked whatever else is wrong, so that all mistakes are reported at once.
 
     Args:
-        values: the configuration, of which nothing is known to be right yet.
+        values: The configuration, not validated yet.
     """
     for name, table in _tables(values.get("budget") if isinstance(values, dict) else None):
-        way = ("budget", name)
+        path = ("budget", name)
         if not any(metric in table for metric in METRICS):
-            yield way, f"budget.{name} must limit something; give one of {', '.join(METRICS)}."
+            yield path, f"budget.{name} must limit something; give one of {', '.join(METRICS)}."
         for metric, limits in _tables(table):
             if metric in METRICS:
-                for said in _broken_limits(limits, METRICS[metric].kind):
-                    yield (*way, metric), f"budget.{name}.{metric} {said}"
+                for rule in _broken_limits(limits, METRICS[metric].kind):
+                    yield (*path, metric), f"budget.{name}.{metric} {rule}"
 
 
 def _tables(value: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -63,7 +60,7 @@ def _broken_limits(limits: Mapping[str, Any], kind: Kind) -> Iterator[str]:
 
 
 def _read(value: object, kind: Kind) -> Decimal | None:
-    """A quantity; None for what is none, which is a mistake of its own."""
+    """A quantity; None for a value that is not one, which is a mistake of its own."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     try:
@@ -77,13 +74,13 @@ Level: TypeAlias = Literal["error", "warn"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What can be limited.
+    """A figure of a model that can be limited.
 
     Attributes:
-        name: in the configuration, and the attribute of a model's totals.
-        kind: of its quantities.
-        show: as people read it.
-        counts: whether an uncounted operation makes it a lower bound.
+        name: Key in the configuration, and attribute of a model's totals.
+        kind: Kind of its quantities.
+        show: Formats a value for people.
+        counts: Whether an uncounted operation makes the figure a lower bound.
     """
 
     name: str
@@ -92,11 +89,11 @@ class Metric:
     counts: bool = False
 
     def text(self, value: float) -> str:
-        """As people read it: `580 M`, `47.0 MB`, `60.0 ms`."""
+        """A value for people: `580 M`, `47.0 MB`, `60.0 ms`."""
         return human_time(value) if self.kind is SECONDS else self.show(round(value))
 
     def exact(self, value: float) -> str:
-        """To the last unit: `580,000,001`."""
+        """A value to the last unit: `580,000,001`."""
         if self.kind is SECONDS:
             return f"{value * 1e3:,.6g} ms"
         return f"{thousands(round(value))}{' B' if self.kind is BYTES else ''}"
@@ -113,7 +110,7 @@ METRICS: Final = {
         Metric("latency", SECONDS, human_count),
     )
 }
-"""What a budget can limit, by name."""
+"""The metrics by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +118,17 @@ class Limit:
     """The limits of one metric.
 
     Attributes:
-        metric: a name in `METRICS`.
-        max: that it may reach, in base units.
-        min: that it must reach.
-        grow: share that it may grow over the baseline.
-        floor: growth in base units that is always allowed.
-        level: whether breaking it fails the check, or warns.
-        source: FILE:LINE of the metric, for the reader; empty where there is no file.
+        metric: Name in `METRICS`.
+        max: Largest allowed value, in base units.
+        min: Smallest allowed value, in base units.
+        grow: Allowed growth over the baseline, as a share.
+        floor: Growth that is always allowed, in base units.
+        level: Whether a broken limit fails the check or only warns.
+        source: FILE:LINE of the metric, for messages; empty without a file.
         sources: FILE:LINE of each of its keys.
-        device: of latency, where to time.
-        threads: of latency.
-        machine: of latency, the one that `max` was set for; None where nobody said.
+        device: Device to time a latency on.
+        threads: Threads to time a latency with.
+        machine: Machine that the `max` of a latency was set for; None for any.
     """
 
     metric: str
@@ -147,14 +144,14 @@ class Limit:
     machine: str | None = None
 
     def bound(self, name: Literal["max", "min", "floor"]) -> float | None:
-        """A limit as it is judged: seconds, or the whole number that says the same of whole numbers, of any size."""
+        """A limit in base units: seconds, or the whole number that is equivalent to it for whole numbers."""
         value: Decimal | None = getattr(self, name)
         if value is None or METRICS[self.metric].kind is SECONDS:
             return None if value is None else float(value)
         return math.ceil(value) if name == "min" else math.floor(value)
 
     def allowance(self, baseline: float) -> float:
-        """By how much a whole number may grow over a baseline: the larger of share and floor."""
+        """Allowed growth over a baseline, in base units: the larger of share and floor."""
         share = 0 if self.grow is None else math.floor(Fraction(str(self.grow)) * Fraction(baseline))
         return max(share, self.bound("floor") or 0)
 
@@ -164,14 +161,14 @@ class Budget:
     """One model and its limits.
 
     Attributes:
-        name: of the budget; the key in the lock.
-        target: as `convcost model` takes it, relative to `folder`.
-        args: for the callable.
-        inputs: of the model; empty for its own.
-        limits: at most one a metric.
-        message: that stands beside a failure.
-        source: FILE:LINE:COLUMN of the target; empty where there is no file.
-        folder: that the target is relative to.
+        name: Name of the budget, and its key in the lock.
+        target: Model, as for `convcost model`, relative to `folder`.
+        folder: Folder of the configuration.
+        args: Arguments for the target's callable.
+        inputs: Inputs of the model; empty for the model's own.
+        limits: Limits, at most one for each metric.
+        message: Text that is shown beside a failure.
+        source: FILE:LINE:COLUMN of the target; empty without a file.
     """
 
     name: str
@@ -185,10 +182,10 @@ class Budget:
 
 
 def limits_from(maxima: Mapping[str, str | int | None]) -> tuple[Limit, ...]:
-    """Limits that are maxima alone, as `{"params": "4.3 M"}`; a None is no limit.
+    """Limits with a `max` alone, from texts such as `{"params": "4.3 M"}`; None stands for no limit.
 
     Raises:
-        ConvcostError: a quantity of another kind, or no limit at all.
+        ConvcostError: a quantity is of another kind, or there is no limit at all.
     """
     limits = []
     for name, text in maxima.items():
@@ -197,9 +194,7 @@ def limits_from(maxima: Mapping[str, str | int | None]) -> tuple[Limit, ...]:
         try:
             limits.append(Limit(name, max=quantity(text, METRICS[name].kind)))
         except ConvcostError as error:
-            msg = f"max_{name} {error}"
-            raise ConvcostError(msg) from error
+            raise ConvcostError(f"max_{name} {error}") from error
     if not limits:
-        msg = f"a check must have a limit; give one of {', '.join(f'max_{name}' for name in maxima)}."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"a check must have a limit; give one of {', '.join(f'max_{name}' for name in maxima)}.")
     return tuple(limits)

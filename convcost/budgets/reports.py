@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 from convcost.budgets.result import remedy_text
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
+from convcost.text.markdown import escaped, markdown_table
 from convcost.text.toml import TomlError, split_source
 
 if TYPE_CHECKING:
@@ -22,37 +23,26 @@ if TYPE_CHECKING:
     from convcost.text.errors import ConvcostError
 
 
-__all__ = [
-    "check_markdown",
-    "cut",
-    "junit_xml",
-    "refusal_commands",
-    "refusal_markdown",
-    "workflow_commands",
-    "write_junit",
-    "write_summary",
-]
-
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
-MOST: Final = 10
-"""GitHub shows ten annotations of a step."""
-SUMMARY_BYTES: Final = 1024 * 1024
-"""GitHub refuses a larger summary of a step."""
+MAX_ANNOTATIONS: Final = 10
+"""Annotations that GitHub shows for a step."""
+MAX_SUMMARY_BYTES: Final = 1024 * 1024
+"""Size of a step's summary above which GitHub refuses it."""
 REFUSED: Final = "convcost: not checked"
 KINDS: Final = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
 
 
 def workflow_commands(result: CheckResult) -> list[str]:
-    """At most ten lines, failures first; the last one says how many more there are.
+    """Annotations of the verdicts: at most ten lines, failures first; the last line has the number of further ones.
 
-    Paths are relative to GITHUB_WORKSPACE, or to this folder.
+    Paths are relative to GITHUB_WORKSPACE, by default to this folder.
     """
     lines = chain.from_iterable(map(_annotated, result.budgets))
     return _at_most_ten(sorted(lines, key=lambda line: not line.startswith("::error")))
 
 
 def refusal_commands(error: ConvcostError) -> list[str]:
-    """What keeps a check from being done, one line a mistake, each at its place where it has one."""
+    """Annotations of an error that prevents a check, one for each mistake, with its file and line if it has them."""
     if not isinstance(error, TomlError):
         return [_command("error", "", REFUSED, line) for line in error.lines]
     places = (f"{error.source}:{one.place.line}:{one.place.column}" for one in error.mistakes)
@@ -62,10 +52,10 @@ def refusal_commands(error: ConvcostError) -> list[str]:
 
 
 def _at_most_ten(lines: list[str]) -> list[str]:
-    if len(lines) <= MOST:
+    if len(lines) <= MAX_ANNOTATIONS:
         return lines
-    head = lines[MOST - 1].split("::")[1]
-    return [*lines[: MOST - 1], f"::{head}::and {len(lines) - MOST + 1} more: see the log of this step"]
+    shown, last = lines[: MAX_ANNOTATIONS - 1], lines[MAX_ANNOTATIONS - 1]
+    return [*shown, f"::{last.split('::')[1]}::and {len(lines) - len(shown)} more: see the log of this step"]
 
 
 def _annotated(one: BudgetResult) -> Iterator[str]:
@@ -78,7 +68,7 @@ def _annotated(one: BudgetResult) -> Iterator[str]:
 
 
 def _text(one: BudgetResult, judged: Judgement) -> str:
-    """The reason, the largest changes and what would help, one a line."""
+    """The reason, the largest changes and the remedy, one per line."""
     parts = [judged.reason]
     if one.failures:
         parts += [*(one.budget.message or "").splitlines(), *one.change_lines(3)]
@@ -115,7 +105,7 @@ def write_summary(markdown: str) -> str | None:
     """Add a document to the job's summary, where there is one, within GitHub's limit.
 
     Returns:
-        Why it could not be written; None when it was, or when nobody asked.
+        Why it could not be written; None if it was, or if the environment names no summary.
     """
     name = os.environ.get(SUMMARY_VARIABLE)
     if not name:
@@ -124,7 +114,7 @@ def write_summary(markdown: str) -> str | None:
     try:
         held = path.stat().st_size if path.exists() else 0
         with path.open("a", encoding="utf-8") as file:
-            file.write(cut(markdown, max(0, SUMMARY_BYTES - held)))
+            file.write(cut(markdown, max(0, MAX_SUMMARY_BYTES - held)))
     except OSError as error:
         return f"{SUMMARY_VARIABLE} (={name}) could not be written ({error.strerror}); the verdicts above are complete."
     return None
@@ -135,7 +125,10 @@ ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ff
 
 
 def junit_xml(result: CheckResult) -> str:
-    """The verdicts: fail is a failure; skipped and inconclusive are skipped, with --strict the latter is an error."""
+    """The verdicts as JUnit XML.
+
+    `fail` is a failure, `skipped` is skipped, and `inconclusive` is skipped too, but an error in a strict check.
+    """
     root = ET.Element("testsuites", name="convcost")
     for one in result.budgets:
         suite = ET.SubElement(root, "testsuite", name=_legal(one.budget.name))
@@ -143,13 +136,13 @@ def junit_xml(result: CheckResult) -> str:
             suite.append(case)
         _sum_up(suite)
     _sum_up(root)
-    del root.attrib["skipped"]  # which Jenkins' junit-10.xsd knows of a suite alone
+    del root.attrib["skipped"]  # Jenkins' junit-10.xsd allows it for a suite only
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def write_junit(path: Path, result: CheckResult) -> None:
-    """Write the XML; the caller makes it whole or not at all."""
+    """Write the XML; the caller sees to it that the file is written whole or not at all."""
     path.write_text(junit_xml(result), encoding="utf-8")
 
 
@@ -179,7 +172,7 @@ def _case(one: BudgetResult, name: str, source: str) -> ET.Element:
 
 
 def _sum_up(element: ET.Element) -> None:
-    """How many cases there are below, and how they ended."""
+    """Set the numbers of cases, failures, errors and skipped cases of an element."""
     element.set("tests", str(len(list(element.iter("testcase")))))
     for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         element.set(plural, str(len(list(element.iter(tag)))))
@@ -190,22 +183,22 @@ def _legal(text: str) -> str:
 
 
 ICONS: Final = {"pass": "✅", "warn": "⚠️", "fail": "❌", "inconclusive": "❔", "skipped": "➖"}
-MOST_CHANGES: Final = 50
-"""Rows of a budget's table of layers; more are summed up in a line."""
+MAX_CHANGES: Final = 50
+"""Rows of a budget's table of layers; the number of further ones stands in a line below."""
 
 
 def check_markdown(result: CheckResult) -> str:
-    """The verdicts as a table, then for each budget what changed and what would help."""
+    """The verdicts as a table, then the changes and the remedy of each budget."""
     return "\n".join(_lines(result)) + "\n"
 
 
 def refusal_markdown(lines: Sequence[str]) -> str:
-    """Why nothing was checked, one line a mistake."""
-    return "\n".join(["### convcost: not checked", "", *(f"- {_escaped(line)}" for line in lines)]) + "\n"
+    """Why nothing was checked, one line for each mistake."""
+    return "\n".join(["### convcost: not checked", "", *(f"- {escaped(line)}" for line in lines)]) + "\n"
 
 
 def cut(text: str, most: int) -> str:
-    """A document of at most so many bytes of UTF-8, cut between lines; the last line says that it was."""
+    """A document cut between lines to so many bytes of UTF-8, with a last line that says so."""
     if len(text.encode()) <= most:
         return text
     kept, note = [], "\n… cut here: the whole is in the job's log and in the JSON.\n"
@@ -228,57 +221,41 @@ def _lines(result: CheckResult) -> Iterator[str]:
             [*(column.text(row) for column in columns), f"{ICONS[row.judged.verdict]} {row.verdict_text}"]
             for row in result.rows
         ]
-        yield from _table(heads, body, left=2)
+        yield markdown_table(heads, (map(escaped, row) for row in body), right=range(2, len(heads)))
     for one in result.budgets:
         yield from _budget(one)
     for note in result.warnings:
-        yield f"> {_escaped(note)}"
+        yield f"> {escaped(note)}"
 
 
 def _budget(one: BudgetResult) -> Iterator[str]:
-    name = _escaped(one.budget.name)
+    name = escaped(one.budget.name)
     if one.error is not None:
-        yield f"- **{name}** could not be {'checked' if one.entry is None else 'timed'}: {_escaped(one.error)}"
+        yield f"- **{name}** could not be {'checked' if one.entry is None else 'timed'}: {escaped(one.error)}"
     for judged in one.judged:
         if judged.verdict != "pass":
-            where = f" ({_escaped(judged.source)})" if judged.source else ""
-            yield f"- **{name}** {judged.limit.metric}: {_escaped(judged.reason)}{where}"
+            where = f" ({escaped(judged.source)})" if judged.source else ""
+            yield f"- **{name}** {judged.limit.metric}: {escaped(judged.reason)}{where}"
     if one.failures and one.budget.message:
-        yield f"- {_escaped(one.budget.message)}"
+        yield f"- {escaped(one.budget.message)}"
     if one.remedy is not None:
-        yield f"- back under budget: {_escaped(remedy_text(one.remedy))}"
+        yield f"- back under budget: {escaped(remedy_text(one.remedy))}"
     yield ""
     real = [change for change in one.changes if change.kind != "renamed"]
     if one.changes:
-        against = f"{name} against {_escaped(one.compared_with)}"
+        against = f"{name} against {escaped(one.compared_with)}"
         yield f"<details{' open' if one.failures else ''}><summary>{against}</summary>"
         yield ""
         if real:
             heads = ("layer", "change", "params_delta", "macs_delta")
             body = [
                 (change.layer, change.text, f"{change.params_delta:+,}", f"{change.macs_delta:+,}")
-                for change in real[:MOST_CHANGES]
+                for change in real[:MAX_CHANGES]
             ]
-            yield from _table(heads, body, left=2)
-        if len(real) > MOST_CHANGES:
-            yield f"and {len(real) - MOST_CHANGES} more layers"
-        yield from (_escaped(line) for line in one.change_lines(0))  # those that only have another name
+            yield markdown_table(heads, (map(escaped, row) for row in body), right={2, 3})
+        if len(real) > MAX_CHANGES:
+            yield f"and {len(real) - MAX_CHANGES} more layers"
+        yield from (escaped(line) for line in one.change_lines(0))  # those that only have another name
         yield ""
         yield "</details>"
         yield ""
-
-
-def _table(heads: Sequence[str], body: Sequence[Sequence[str]], left: int) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'|'.join(':--' if index < left else '--:' for index in range(len(heads)))}|"
-    for row in body:
-        yield f"| {' | '.join(map(_escaped, row))} |"
-    yield ""
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is, in a table too."""
-    line = " ".join(one_line(text).split())
-    for sign in "\\`*_|[]":
-        line = line.replace(sign, f"\\{sign}")
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,18 +1,18 @@
-"""A network as data: the text of a TOML file becomes a tree of catalogue blocks, with nothing of the user's to run."""
+"""A network as data: a TOML file that becomes a tree of the catalogue's blocks, without any of the user's code."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from convcost.convolution.cost import cost
 from convcost.convolution.shape import Shape
 from convcost.convolution.tree import place
-from convcost.models.network_layers import NETWORK_KEYS, Reader
+from convcost.models.network_layers import ARGUMENTS, LayerReader, NetworkFile
 from convcost.text.errors import ConvcostError, did_you_mean
-from convcost.text.toml import Table
+from convcost.text.toml import parse_toml
+from convcost.text.toml_tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,30 +23,16 @@ if TYPE_CHECKING:
     from convcost.convolution.tree import Node
 
 
-__all__ = [
-    "ARGUMENTS",
-    "Network",
-    "config_folder",
-    "list_networks",
-    "parse_network",
-    "read_network",
-    "read_packaged_network",
-]
-
-ARGUMENTS: Final = ("alpha", "resolution")
-"""What a caller may override: the width multiplier and the input's size."""
-
-
 @dataclass(frozen=True, slots=True)
 class Network:
     """A network and the input it is for.
 
     Attributes:
-        name: of the network.
-        paper: where it comes from.
-        alpha: the width multiplier that was applied.
-        input: (1, C, height, width).
-        tree: of named parts; `place` puts it on the input and `convcost.nn.build.tree_module` makes the module.
+        name: Name of the network.
+        paper: Paper that describes it.
+        alpha: Width multiplier, applied already.
+        input: Shape of the input: (1, C, height, width).
+        tree: Named parts; `place` puts them on the input, and `convcost.nn.build.tree_module` makes the module.
     """
 
     name: str
@@ -66,50 +52,47 @@ class Network:
         return cost(self.layers)
 
 
-def parse_network(text: str, source: str, args: Mapping[str, object] | None = None) -> Network:
-    """Read a network from the text of its TOML file.
+def parse_network(data: bytes, source: str, args: Mapping[str, object] | None = None) -> Network:
+    """The network of a TOML file.
 
     Args:
-        text: the file's text.
-        source: the file's name, for messages.
-        args: `alpha` and `resolution` in place of the file's own.
+        data: Content of the file.
+        source: Name of the file, for messages.
+        args: `alpha` and `resolution`, in place of the file's own.
 
     Raises:
-        ConvcostError: no TOML, a key or a value that the format does not have, layers that do not fit each other; the
-            message names the file and the key.
+        ConvcostError: the file is not TOML, a key or a value is not one of the format, or layers do not fit each other;
+            with the line.
     """
     given = dict(args or {})
     for name, value in given.items():
         if name not in ARGUMENTS:
-            msg = f"{source}: argument {name} (={value}) is none of a network; {did_you_mean(name, ARGUMENTS)}"
-            raise ConvcostError(msg)
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{source}: the file must be TOML: {error}; mend the text there."
-        raise ConvcostError(msg) from error
-    table = Table(source, {**values, **given})
-    table.refuse_unknown(NETWORK_KEYS)
-    if "resolution" not in table.values:
-        table.refuse("resolution", "must be there; write resolution = 224.")
-    inputs = Shape(1, table.integer("in_channels", 3), table.pair("resolution", 224))
-    reader = Reader(table)
-    tree = reader.tree(inputs)
-    return Network(table.text("name", source), table.text("paper", ""), reader.alpha, inputs, tree)
+            raise ConvcostError(
+                f"{source}: argument {name} (={value}) is none of a network; {did_you_mean(name, ARGUMENTS)}"
+            )
+        try:
+            ARGUMENTS[name](value)
+        except ConvcostError as error:
+            raise ConvcostError(f"{source}: argument {name} {error}") from None
+    file = parse_toml(data, source)
+    file = replace(file, values={**file.values, **given})
+    read = read_table(file, NetworkFile, next_steps={"resolution": "write resolution = 224"})
+    inputs = Shape(1, read.in_channels, read.resolution)
+    tree = LayerReader(file, read).tree(inputs)
+    return Network(read.name or source, read.paper, read.alpha, inputs, tree)
 
 
 def config_folder() -> Path:
-    """The package's TOML files: in the installed package, else in the source checkout around it.
+    """The folder of the package's TOML files: in the installed package, else in the source checkout around it.
 
     Raises:
-        ConvcostError: neither is there.
+        ConvcostError: there is no such folder.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "configs", package.parent / "configs"):
         if folder.is_dir():
             return folder
-    msg = f"the folder of networks (={package / 'configs'}) must be there; install convcost again."
-    raise ConvcostError(msg)
+    raise ConvcostError(f"the folder of networks (={package / 'configs'}) must be there; install convcost again.")
 
 
 def list_networks() -> tuple[str, ...]:
@@ -121,19 +104,19 @@ def read_network(path: Path, args: Mapping[str, object] | None = None) -> Networ
     """Read a network's file.
 
     Args:
-        path: of the TOML file.
-        args: `alpha` and `resolution` in place of the file's own.
+        path: The TOML file.
+        args: `alpha` and `resolution`, in place of the file's own.
 
     Raises:
-        ConvcostError: the file cannot be read, or is no network.
+        ConvcostError: the file cannot be read, or is not a network.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        msg = f"network (={path}) must be a TOML file that can be read: {why}; give the path of one."
-        raise ConvcostError(msg) from error
-    return parse_network(text, str(path), args)
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConvcostError(
+            f"network (={path}) must be a TOML file that can be read: {error.strerror}; give the path of one."
+        ) from error
+    return parse_network(data, str(path), args)
 
 
 def read_packaged_network(name: str, args: Mapping[str, object] | None = None) -> Network:
@@ -144,6 +127,5 @@ def read_packaged_network(name: str, args: Mapping[str, object] | None = None) -
     """
     known = list_networks()
     if name not in known:
-        msg = f"network (={name}) must be one of the package; {did_you_mean(name, known)}"
-        raise ConvcostError(msg)
+        raise ConvcostError(f"network (={name}) must be one of the package; {did_you_mean(name, known)}")
     return read_network(config_folder() / "networks" / f"{name}.toml", args)

@@ -1,57 +1,153 @@
-"""The list of layers of a network's TOML file as a tree: each entry sees the shape that the one before puts out."""
+"""The keys of a network's TOML file, and its layers as a tree: each layer's output is the input of the next."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, field, make_dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from convcost.convolution.blocks import BLOCKS, PARAMETERS
+from convcost.convolution.blocks import BLOCKS, PARAMETERS, find_block
 from convcost.convolution.conv import Conv
 from convcost.convolution.layer import ACTIVATIONS, Activation, GlobalPool, MaxPool, Norm
 from convcost.convolution.spec import Spec
 from convcost.convolution.tree import Chain, Concat, Residual, Scope, Split, Stage, Step, chain, place
-from convcost.text.errors import ShapeError, did_you_mean
+from convcost.text.errors import ShapeError, as_text
+from convcost.text.toml_tables import Read, is_number, number, read_table, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from convcost.convolution.layer import Kind
     from convcost.convolution.shape import Shape
     from convcost.convolution.tree import Node
-    from convcost.text.toml import Table
+    from convcost.text.toml import Key, TomlFile
 
 
-__all__ = ["NETWORK_KEYS", "Reader", "Style", "dress", "scale_channels", "with_shortcut"]
+_WORDS: Final = ("half", "same", "valid")
+"""Paddings by name: `half` is (k - 1)·dilation / 2 on both sides as in torch, `same` is TensorFlow's SAME."""
+_SHARE: Final = r"\d{1,9}(/0{0,8}[1-9]\d{0,8}|\.\d{1,17})?"
+"""A number without an exponent, or a fraction whose denominator is not 0."""
 
-NETWORK_KEYS: Final = (
-    *("name", "paper", "in_channels", "resolution", "alpha", "divisor"),
-    *("norm", "activation", "bias", "padding", "layers"),
+
+def _is_share(value: object) -> bool:
+    text = as_text(value)
+    return not isinstance(value, bool) and bool(re.fullmatch(_SHARE, text, re.ASCII)) and Fraction(text) > 0
+
+
+def _sizes(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a value of a file, of any type
+    return tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+
+
+def _is_pair(value: object, least: int = 1) -> bool:
+    return [is_number(size, least) for size in _sizes(value)] == [True, True]
+
+
+_share: Final = require('must be a number above 0; write 0.5 or "1/2".', _is_share, lambda value: Fraction(str(value)))
+_pair: Final = require("must be a whole number of at least 1, or [height, width]; write 1.", _is_pair, _sizes)
+_padding: Final = require(
+    "must be half, same, valid, a whole number of at least 0, or [height, width]; write one of them.",
+    lambda value: value in _WORDS if isinstance(value, str) else _is_pair(value, 0),
+    lambda value: value if isinstance(value, str) else _sizes(value),
 )
-"""The keys of a network's file; the list of layers comes last."""
-_KINDS: Final = ("block", "blocks", "pool", "classifier")
-_BLOCK_KEYS: Final = (
-    *("name", "out_channels", "kernel_size", "stride", "dilation", "padding"),
-    *("repeat", "shortcut", "linear", "widen_only"),
+_block: Final = require(
+    'must be a name of the catalogue; write "standard".',
+    lambda value: isinstance(value, str),
+    lambda name: find_block(name).name,
 )
-_MOST_REPEATS: Final = 1000
+Flag: TypeAlias = Annotated[
+    bool, Read(require("must be true or false; write true.", lambda value: isinstance(value, bool)))
+]
+AtLeastOne: TypeAlias = Annotated[int, Read(number(1))]
+Share: TypeAlias = Annotated[Fraction, Read(_share)]
+Pair: TypeAlias = Annotated[tuple[int, int], Read(_pair)]
+Padding: TypeAlias = Annotated[tuple[int, int] | Literal["half", "same", "valid"], Read(_padding)]
+BlockName: TypeAlias = Annotated[str, Read(_block)]
+
+ARGUMENTS: Final[dict[str, Callable[[object], object]]] = {"alpha": _share, "resolution": _pair}
+"""The keys that a caller may override, each with its reader: the width multiplier and the size of the input."""
 
 
-class Reader:
-    """Walks the list of layers.
+@dataclass(frozen=True, slots=True)
+class NetworkFile:
+    """The keys of the file."""
+
+    resolution: Pair
+    name: str = ""
+    paper: str = ""
+    in_channels: AtLeastOne = 3
+    alpha: Share = Fraction(1)
+    divisor: AtLeastOne = 1
+    norm: Literal["batch", "none"] = "batch"
+    activation: Literal["relu", "relu6", "silu", "hardswish", "gelu", "none"] = "relu"
+    bias: Flag = False
+    padding: Padding = "half"
+    layers: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The keys of a pooling; those of the window are for `max` alone."""
+
+    pool: Literal["global-average", "max"]
+    name: str = ""
+    kernel_size: AtLeastOne = 2
+    stride: AtLeastOne = 2
+    padding: Annotated[int, Read(number(0))] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Classifier:
+    """The keys of a fully connected layer."""
+
+    classifier: AtLeastOne
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """The keys of blocks of the catalogue, one after the other; their own parameters are added in `_LAYERS`."""
+
+    block: BlockName | None = None
+    blocks: tuple[BlockName, ...] = ()
+    name: str = ""
+    out_channels: AtLeastOne | None = None
+    kernel_size: Pair = (3, 3)
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    padding: Padding | None = None
+    repeat: Annotated[int, Read(number(1, 1000))] = 1
+    shortcut: Literal["none", "projection"] = "none"
+    linear: Flag = False
+    widen_only: Flag = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the blocks, in order."""
+        return self.blocks if self.block is None else (self.block,)
+
+
+_OWN: Final = [
+    (name, Share if own.kind == "share" else Annotated[int, Read(number(own.least))], field(default=None))
+    for name, own in PARAMETERS.items()
+]
+_ALL: Final = make_dataclass("_All", _OWN, bases=(_Blocks,), namespace={"__module__": __name__}, frozen=True)
+_LAYERS: Final[dict[str, Any]] = {"block": _ALL, "blocks": _ALL, "pool": _Pool, "classifier": _Classifier}
+"""The keys of which each layer has exactly one, with the dataclass of all its keys."""
+
+
+class LayerReader:
+    """Reads the list of layers.
 
     Args:
-        table: the whole file.
+        file: The network's file.
+        network: Its keys.
     """
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.alpha = table.share("alpha", Fraction(1))
-        self.divisor = table.integer("divisor", 1)
-        self.bias = table.flag("bias")
-        norm = table.choice("norm", "batch", ("batch", "none"))
-        choices: tuple[Kind | Literal["none"], ...] = (*ACTIVATIONS, "none")
-        activation = table.choice("activation", "relu", choices)
-        self.style = Style(norm == "batch", None if activation == "none" else activation)
-        self.padding = _padding(table, "half")
+    def __init__(self, file: TomlFile, network: NetworkFile) -> None:
+        self.file, self.network = file, network
+        activation = next((kind for kind in ACTIVATIONS if kind == network.activation), None)
+        self.style = Style(network.norm == "batch", activation)
 
     def tree(self, shape: Shape) -> Node:
         """The named parts for an input of this shape.
@@ -60,127 +156,111 @@ class Reader:
             ConvcostError: a key or a value that the format does not have.
             ShapeError: layers that do not fit each other.
         """
+        if not self.network.layers:
+            self.file.refuse(("layers",), "must be a list of tables; write layers = [{ ... }, { ... }].")
         parts: dict[str, Node] = {}
-        for position, entry in enumerate(self.table.tables("layers"), start=1):
-            kind = _kind(entry)
-            name = entry.text("name", "classifier" if kind == "classifier" else f"{kind.rstrip('s')}{position}")
+        for index, values in enumerate(self.network.layers):
+            path: Key = ("layers", index)
+            kind, layer = self._layer(values, path)
+            name = layer.name or ("classifier" if kind == "classifier" else f"{kind.rstrip('s')}{index + 1}")
             if name in parts or "." in name:
-                entry.refuse("name", "must be unique and without a dot; write another name.")
+                self.file.refuse((*path, "name"), "must be unique and without a dot; write another name.")
             try:
-                parts[name] = self._part(kind, name, entry, shape)
+                parts[name] = self._part(layer, name, shape, path)
                 shape = place(parts[name], shape)[1]
             except ShapeError as error:
-                msg = f"{entry.where}: {error}"
-                raise ShapeError(msg) from error
+                raise ShapeError(f"{self.file.at(path)}: {error}") from error
         return chain(*parts.values())
 
-    def _part(self, kind: str, name: str, entry: Table, shape: Shape) -> Node:
-        if kind == "pool":
-            return Step(name, _pool(entry))
-        if kind == "classifier":
-            entry.refuse_unknown(("name", "classifier"))
-            if shape.spatial != (1, 1):
-                entry.refuse("classifier", 'must follow a map of 1x1; put { pool = "global-average" } before it.')
-            return Stage(name, Conv(shape.channels, entry.integer("classifier", 1000), (1, 1), bias=True))
-        return Scope(name, self._repeated(entry, shape))
+    def _layer(self, values: dict[str, Any], path: Key) -> tuple[str, _Pool | _Classifier | _Blocks]:
+        """The key that says what the layer is, and the layer's keys."""
+        kinds = [key for key in _LAYERS if key in values]
+        if len(kinds) != 1:
+            rule = f"must have exactly one of the keys {', '.join(_LAYERS)}; name one kind of layer."
+            self.file.refuse((*path, *kinds[1:2]), rule)
+        (kind,) = kinds
+        layer = read_table(self.file, _LAYERS[kind], path)
+        if kind == "blocks" and not layer.blocks:
+            self.file.refuse((*path, kind), 'must not be empty; write blocks = ["standard", "standard"].')
+        foreign = {"kernel_size", "stride", "padding"} if values[kind] == "global-average" else set()
+        if isinstance(layer, _Blocks):
+            foreign = PARAMETERS.keys() - {key for name in layer.names for key in BLOCKS[name].defaults}
+        for key in sorted(foreign & values.keys()):
+            self.file.refuse(
+                (*path, key), f"must not be there, for {as_text(values[kind])} has no such key; delete it."
+            )
+        return kind, layer
 
-    def _repeated(self, entry: Table, shape: Shape) -> Node:
-        """The blocks of one entry; as in the papers, only the first repetition has the stride."""
-        names = _block_names(entry)
-        entry.refuse_unknown((*_KINDS, *_BLOCK_KEYS, *(key for name in names for key in BLOCKS[name].defaults)))
-        repeat = entry.integer("repeat", 1, most=_MOST_REPEATS)
+    def _part(self, layer: _Pool | _Classifier | _Blocks, name: str, shape: Shape, path: Key) -> Node:
+        match layer:
+            case _Pool(pool="max"):
+                return Step(name, MaxPool(layer.kernel_size, layer.stride, layer.padding))
+            case _Pool():
+                return Step(name, GlobalPool())
+            case _Blocks():
+                return Scope(name, self._repeated(layer, shape))
+        if shape.spatial != (1, 1):
+            rule = 'must follow a map of 1x1; put { pool = "global-average" } before it.'
+            self.file.refuse((*path, "classifier"), rule)
+        return Stage(name, Conv(shape.channels, layer.classifier, (1, 1), bias=True))
+
+    def _repeated(self, layer: _Blocks, shape: Shape) -> Node:
+        """The blocks of one layer; as in the papers, only the first repetition has the stride."""
         parts = []
-        for i in range(repeat):
-            part = self._blocks(names, entry, shape, first=i == 0)
-            shape = place(part, shape)[1]
-            parts.append(part)
-        return parts[0] if repeat == 1 else chain(*(Scope(str(i), part) for i, part in enumerate(parts)))
+        for i in range(layer.repeat):
+            parts.append(self._blocks(layer, shape, first=i == 0))
+            shape = place(parts[-1], shape)[1]
+        return _numbered(parts)
 
-    def _blocks(self, names: tuple[str, ...], entry: Table, shape: Shape, *, first: bool) -> Node:
+    def _blocks(self, layer: _Blocks, shape: Shape, *, first: bool) -> Node:
         """Blocks one after the other, the first with the stride, and the shortcut around them all."""
-        stride = entry.pair("stride", 1) if first else (1, 1)
-        out_channels, before = self._out_channels(entry, shape), shape
+        stride = layer.stride if first else (1, 1)
+        out_channels, before = self._out_channels(layer, shape), shape
         parts = []
-        for i, name in enumerate(names):
-            node = self._block(name, entry, shape, out_channels, (1, 1) if i else stride)
-            shape = place(node, shape)[1]
-            parts.append(node)
-        body = parts[0] if len(parts) == 1 else chain(*(Scope(str(i), part) for i, part in enumerate(parts)))
-        if entry.choice("shortcut", "none", ("none", "projection")) == "projection":
-            body = with_shortcut(body, before, stride, bias=self.bias)
-        return dress(body, self.style, linear=entry.flag("linear"))
+        for i, name in enumerate(layer.names):
+            parts.append(self._block(name, layer, shape, out_channels, (1, 1) if i else stride))
+            shape = place(parts[-1], shape)[1]
+        body = _numbered(parts)
+        if layer.shortcut == "projection":
+            body = with_shortcut(body, before, stride, bias=self.network.bias)
+        return dress(body, self.style, linear=layer.linear)
 
-    def _block(self, name: str, entry: Table, shape: Shape, out_channels: int, stride: tuple[int, int]) -> Node:
-        kernel, dilation = entry.pair("kernel_size", 3), entry.pair("dilation", 1)
-        padding = _padding(entry, self.padding) if "padding" in entry.values else self.padding
+    def _block(self, name: str, layer: _Blocks, shape: Shape, out_channels: int, stride: tuple[int, int]) -> Node:
+        kernel, dilation = layer.kernel_size, layer.dilation
+        padding = self.network.padding if layer.padding is None else layer.padding
         if padding == "half":
             padding = (dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2)
         height, width = shape.spatial
         spec = Spec(
             *(shape.channels, out_channels, kernel, height, width, shape.batch),
-            *(stride, dilation, padding, self.bias),
+            *(stride, dilation, padding, self.network.bias),
         )
         block = BLOCKS[name]
-        given = {key: self._parameter(entry, key) for key in block.defaults if key in entry.values}
+        given = {key: value for key in block.defaults if (value := getattr(layer, key)) is not None}
+        for key, value in given.items():
+            if PARAMETERS[key].kind == "channels":
+                given[key] = scale_channels(value, self.network.alpha, self.network.divisor)
         return block.make(spec, **block.parameters(spec, given))
 
-    def _parameter(self, entry: Table, key: str) -> int | Fraction:
-        kind = PARAMETERS[key].kind
-        if kind == "share":
-            return entry.share(key, Fraction(1))
-        value = entry.integer(key, 1)
-        return scale_channels(value, self.alpha, self.divisor) if kind == "channels" else value
-
-    def _out_channels(self, entry: Table, shape: Shape) -> int:
-        if "out_channels" not in entry.values:
+    def _out_channels(self, layer: _Blocks, shape: Shape) -> int:
+        if layer.out_channels is None:
             return shape.channels
-        alpha = max(self.alpha, Fraction(1)) if entry.flag("widen_only") else self.alpha
-        return scale_channels(entry.integer("out_channels", 1), alpha, self.divisor)
+        alpha = max(self.network.alpha, Fraction(1)) if layer.widen_only else self.network.alpha
+        return scale_channels(layer.out_channels, alpha, self.network.divisor)
 
 
-def _kind(entry: Table) -> str:
-    kinds = [kind for kind in _KINDS if kind in entry.values]
-    if len(kinds) != 1:
-        entry.refuse(
-            kinds[1] if kinds else "block", f"must be the one key that says what the layer is: {', '.join(_KINDS)}."
-        )
-    return kinds[0]
-
-
-def _block_names(entry: Table) -> tuple[str, ...]:
-    key = "block" if "block" in entry.values else "blocks"
-    names = entry.values[key] if key == "blocks" else [entry.values[key]]
-    if not isinstance(names, list) or not names:
-        entry.refuse(key, 'must be a list of names; write blocks = ["standard", "standard"].')
-    for name in names:
-        if not isinstance(name, str) or name not in BLOCKS:
-            entry.refuse(key, f"must be of the catalogue; {did_you_mean(str(name), BLOCKS)}")
-    return tuple(names)
-
-
-def _padding(table: Table, default: object) -> tuple[int, int] | Literal["half", "same", "valid"]:
-    """`half` is (k - 1)·dilation / 2 on both sides, torch's habit; `same` is TensorFlow's SAME."""
-    if isinstance(table.values.get("padding", default), str):
-        return table.choice("padding", "half", ("half", "same", "valid"))
-    return table.pair("padding", 0, least=0)
-
-
-def _pool(entry: Table) -> MaxPool | GlobalPool:
-    kind = entry.choice("pool", "global-average", ("global-average", "max"))
-    if kind == "global-average":
-        entry.refuse_unknown(("name", "pool"))
-        return GlobalPool()
-    entry.refuse_unknown(("name", "pool", "kernel_size", "stride", "padding"))
-    return MaxPool(entry.integer("kernel_size", 2), entry.integer("stride", 2), entry.integer("padding", 0, least=0))
+def _numbered(parts: list[Node]) -> Node:
+    """The parts one after the other, named by their numbers; one part alone as it is."""
+    return parts[0] if len(parts) == 1 else chain(*(Scope(str(i), part) for i, part in enumerate(parts)))
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a network puts after each of its convolutions.
+    """What follows each convolution of a network.
 
     Attributes:
-        norm: whether batch normalisation.
-        activation: which, or None.
+        norm: Whether batch normalisation follows.
+        activation: Activation after that; None for none.
     """
 
     norm: bool
@@ -206,9 +286,9 @@ def dress(node: Node, style: Style, *, linear: bool) -> Node:
     Inside a residual the last convolution has no activation: it follows the addition.
 
     Args:
-        node: the block's stages.
-        style: what to put there.
-        linear: whether the block ends without an activation (a linear bottleneck).
+        node: Stages of the block.
+        style: What follows each convolution.
+        linear: Whether the block ends without an activation (a linear bottleneck).
     """
     match node:
         case Stage(name, conv):

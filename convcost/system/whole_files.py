@@ -72,6 +72,11 @@ def write_whole(path: Path, write: Callable[[Path], object], what: str = "export
         raise ConvcostError(msg) from error
 
 
+def write_text(path: Path, text: str, what: str) -> None:
+    """Write a text with `write_whole`, as UTF-8 and with line feeds on every platform."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), what)
+
+
 def _mode(path: Path) -> int:
     """The permissions of the old file, or those of a new one under the user's umask."""
     if path.exists():

@@ -1,4 +1,4 @@
-"""Dates as users type and read them; stored ones are UTC, as in 2026-07-01T12:30:00Z."""
+"""Dates as users write and read them. Stored dates are in UTC, as 2026-07-01T12:30:00Z."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from convcost.text.errors import ConvcostError
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["as_stored_date", "now", "parse_moment", "show_date"]
-
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def now() -> str:
-    """This second, as it is stored."""
+    """The current time as a stored date."""
     from datetime import UTC, datetime
 
     return as_stored_date(datetime.now(UTC))
 
 
 def as_stored_date(moment: datetime) -> str:
-    """A date with a time zone, as it is stored; such texts sort by time."""
+    """A date with a time zone as a stored date; stored dates sort by time."""
     from datetime import UTC
 
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -33,10 +31,10 @@ def parse_moment(name: str, text: str) -> str:
     """`2026-07-01`, `2026-07-01T12:30` (local time, or with a zone), or an age: `90m`, `12h`, `7d`, `2w`.
 
     Returns:
-        The moment as it is stored.
+        A stored date.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     from datetime import UTC, datetime, timedelta
 
@@ -46,12 +44,13 @@ def parse_moment(name: str, text: str) -> str:
             return as_stored_date(datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}))
         return as_stored_date(datetime.fromisoformat(text.strip()).astimezone())
     except (OverflowError, ValueError, OSError):
-        msg = f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
-        raise ConvcostError(msg) from None
+        raise ConvcostError(
+            f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
+        ) from None
 
 
 def show_date(stored: str) -> str:
-    """A stored date in local time, as in `2026-07-01 14:30`; what is none as it is."""
+    """A stored date in local time, as `2026-07-01 14:30`; a text that is no date stays as it is."""
     from datetime import datetime
 
     try:

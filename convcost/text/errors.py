@@ -1,4 +1,4 @@
-"""The errors a user can mend: each message holds the value, the rule and the next step on one line."""
+"""Errors that the user can correct: each message has the value, the rule and the next step on one line."""
 
 from __future__ import annotations
 
@@ -8,39 +8,29 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = [
-    "ConvcostError",
-    "MissingPackageError",
-    "NeedsValuesError",
-    "ShapeError",
-    "as_text",
-    "did_you_mean",
-    "one_line",
-]
-
 _BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class ConvcostError(ValueError):
-    """Something the caller can mend. The command line prints the message and exits with 2."""
+    """An error that the caller can correct. The command line prints the message and exits with 2."""
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The message, one line a mistake."""
+        """The message, with one line for each mistake."""
         return (str(self),)
 
 
 class ShapeError(ConvcostError):
-    """A hyper-parameter or a size that breaks a rule of the convolution or of the block."""
+    """A hyper-parameter or a size breaks a rule of the convolution or of the block."""
 
 
 class NeedsValuesError(ConvcostError):
-    """A model that looks at the values of its tensors, which meta tensors do not have."""
+    """A model reads the values of its tensors, which meta tensors do not have."""
 
 
 class MissingPackageError(ConvcostError):
-    """An optional package that was asked for by name and is not installed."""
+    """An optional package that the user named is not installed."""
 
 
 def one_line(text: str) -> str:
@@ -53,7 +43,7 @@ def one_line(text: str) -> str:
 
 
 def as_text(value: object) -> str:
-    """A value as TOML has it, short enough for one line of a message."""
+    """A value as in TOML, short enough for one line of a message."""
     if value is None:
         return "missing"
     try:
@@ -69,7 +59,7 @@ def as_text(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Collection[str], otherwise: str | None = None) -> str:
-    """The next step for an unknown word: the nearest known one, else all of them or what `otherwise` says."""
+    """The next step for an unknown word: the nearest known word, else `otherwise`, by default all known words."""
     from difflib import get_close_matches
 
     near = get_close_matches(word, known, n=1)

@@ -1,7 +1,7 @@
 """Every machine-readable output: CSV, JSON, Markdown, LaTeX, Parquet and XLSX, from columns and rows.
 
-pandas writes them all but JSON. Raw base units; an integer beyond what a kind can hold becomes text or a decimal, never
-a rounded number.
+pandas writes CSV, LaTeX, Parquet and XLSX. Raw base units; an integer beyond what a kind can hold becomes text or a
+decimal, never a rounded number.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from convcost.text.markdown import escaped, markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,8 +66,8 @@ def _csv(table: pd.DataFrame) -> str:
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    text = _each(_each(table, _neutral), _blank).map(lambda cell: cell.replace("|", "\\|").replace("\n", " "))
-    return str(text.to_markdown(index=False, disable_numparse=True)) + "\n"
+    text = _each(_each(table, _neutral), _blank).map(escaped)
+    return markdown_table(list(map(str, text)), zip(*(text[name] for name in text), strict=True))
 
 
 def _latex(table: pd.DataFrame) -> str:
@@ -89,7 +91,7 @@ TEXT_FORMATS: Final[Mapping[str, Callable[[pd.DataFrame], str]]] = {
     "markdown": _markdown,
     "latex": _latex,
 }
-"""The formats of `--format` that pandas writes, by name."""
+"""The formats of `--format` that are tables of text, by name."""
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Quantities with units as users type them: `580 M`, `1.9 GMACs`, `47 MB`, `45 MiB`, `60 ms`, `1 %`."""
+"""Quantities with units, as users write them: `580 M`, `1.9 GMACs`, `47 MB`, `45 MiB`, `60 ms`, `1 %`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import Final
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.units import BINARY_PREFIXES, DECIMAL_PREFIXES, TIMES, human_count
 
-__all__ = ["BYTES", "EXACT", "FLOPS", "MACS", "PARAMS", "SECONDS", "Kind", "generous", "parse_percent", "quantity"]
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a quantity is of.
+    """A kind of quantity.
 
     Attributes:
-        noun: in messages.
-        words: that may stand after the prefix, in any case; the empty one where the unit may be left out.
-        example: of the same kind, for the next step.
+        noun: The kind in messages.
+        words: Units that may follow the prefix, in any case; an empty one if the unit may be left out.
+        example: A quantity of this kind, for the next step of a message.
     """
 
     noun: str
@@ -38,11 +36,11 @@ MEANS_ANOTHER: Final = {
     "b": "b means bits, B bytes",
     "FLOPS": "FLOPS means a rate, FLOPs a number",
 }
-"""Spellings of a word that mean something else."""
+"""Spellings of a unit that mean something else."""
 
 _TEXT: Final = re.compile(r"(\d[\d_]{0,39}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?)\s*([^\d.]*)", re.ASCII)
 EXACT: Final = Context(prec=200)
-"""Holds every digit of a quantity: at most 80 of the text, and 19 of a power of two."""
+"""Arithmetic without rounding: a text has at most 80 digits, a power of two 19."""
 _PREFIXES: Final[dict[str, int]] = {
     **{prefix: 1000**power for power, prefix in enumerate(DECIMAL_PREFIXES)},
     **{prefix: 1024**power for power, prefix in enumerate(BINARY_PREFIXES, start=1)},
@@ -54,12 +52,12 @@ def quantity(text: str | int, kind: Kind) -> Decimal:
     """The number in base units, exactly: MACs, FLOPs, bytes or seconds.
 
     Args:
-        text: a number, a prefix (k M G T … are powers of ten, Ki Mi Gi … of two) and a unit; a bare integer is in base
-            units, and only a time may not be one.
-        kind: what it must be of.
+        text: A number, a prefix (k M G T … are powers of ten, Ki Mi Gi … of two) and a unit. A bare integer is in base
+            units; a time must have a unit.
+        kind: Kind of the quantity.
 
     Raises:
-        ConvcostError: anything else; a quantity of another kind is told what it is.
+        ConvcostError: the text is no quantity, or one of another kind.
 
     >>> quantity("1.9 GMACs", MACS), quantity("45 MiB", BYTES), quantity("60 ms", SECONDS)
     (Decimal('1900000000.0'), Decimal('47185920'), Decimal('0.060'))
@@ -68,10 +66,9 @@ def quantity(text: str | int, kind: Kind) -> Decimal:
         return Decimal(text)
     match = _TEXT.fullmatch(text.strip() if isinstance(text, str) else as_text(text))
     if match is None:
-        msg = (
+        raise ConvcostError(
             f'(={as_text(text)}) must be {kind.noun} of at least 0 and at most 40 digits; write it as "{kind.example}".'
         )
-        raise ConvcostError(msg)
     number, unit = Decimal(match[1]), "".join(match[2].split())
     if kind is SECONDS:
         sizes = {**dict(TIMES), "us": 1e-6, "μs": 1e-6}
@@ -83,7 +80,7 @@ def quantity(text: str | int, kind: Kind) -> Decimal:
 
 
 def generous(value: int, kind: Kind) -> str:
-    """The value plus 10 %, rounded up to three digits, as a quantity that `quantity` reads.
+    """The value plus 10 %, rounded up to three digits, as a text for `quantity`.
 
     >>> generous(4_231_976, PARAMS), generous(999, MACS), generous(16_927_904, BYTES)
     ('4.66 M', '1.1 k', '18.7 MB')
@@ -100,17 +97,16 @@ def parse_percent(text: str) -> float:
     """`1 %` as 0.01.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text is no percentage.
     """
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,20})?)\s*%", text.strip(), re.ASCII)
     if match is None:
-        msg = f'(={as_text(text)}) must be a percentage of at least 0; write it as "1 %".'
-        raise ConvcostError(msg)
+        raise ConvcostError(f'(={as_text(text)}) must be a percentage of at least 0; write it as "1 %".')
     return float(Decimal(match[1]) / 100)
 
 
 def _size(unit: str, kind: Kind) -> int | None:
-    """What one of this unit is in base units; None where the unit is not of this kind."""
+    """The size of a unit in base units; None for a unit of another kind."""
     for word in kind.words:
         prefix, written = unit[: len(unit) - len(word)], unit[len(unit) - len(word) :]
         if written.lower() == word and written not in MEANS_ANOTHER and prefix in _PREFIXES:
@@ -119,16 +115,16 @@ def _size(unit: str, kind: Kind) -> int | None:
 
 
 def _mix_up(text: str | int, number: Decimal, unit: str, kind: Kind) -> str:
-    """Why a number with this unit is none of this kind, and what to write."""
-    said = f"(={as_text(text)}) must be {kind.noun}"
+    """The message for a number whose unit is of another kind."""
+    rule = f"(={as_text(text)}) must be {kind.noun}"
     if kind is MACS and (size := _size(unit, FLOPS)) is not None:
         half = human_count(float(number) * size / 2)
-        return f'{said}, and 1 MAC = 2 FLOPs; write "{half}", or limit flops instead.'
+        return f'{rule}, and 1 MAC = 2 FLOPs; write "{half}", or limit flops instead.'
     if kind is FLOPS and (size := _size(unit, MACS)) is not None:
         double = human_count(float(number) * size * 2)
-        return f'{said}, and 1 MAC = 2 FLOPs; write "{double}", or limit macs instead.'
+        return f'{rule}, and 1 MAC = 2 FLOPs; write "{double}", or limit macs instead.'
     another = next(
-        (said for word, said in MEANS_ANOTHER.items() if word.lower() in kind.words and unit.endswith(word)), ""
+        (why for word, why in MEANS_ANOTHER.items() if word.lower() in kind.words and unit.endswith(word)), ""
     )
     unit_is = another or (f"{unit} is no unit of it" if unit else "has no unit")
-    return f'{said}, and {unit_is}; write it as "{kind.example}".'
+    return f'{rule}, and {unit_is}; write it as "{kind.example}".'

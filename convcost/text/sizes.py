@@ -1,4 +1,4 @@
-"""Sizes, targets, inputs and arguments as users type them: `3x5`, `same`, `1/4`, `name=1x16:int64`, `key=value`."""
+"""Sizes, targets, inputs and arguments, as users write them: `3x5`, `same`, `1/4`, `name=1x16:int64`, `key=value`."""
 
 from __future__ import annotations
 
@@ -16,34 +16,16 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 
-__all__ = [
-    "DTYPES",
-    "TARGET_RULE",
-    "Input",
-    "format_sizes",
-    "is_target",
-    "pair",
-    "parse_arg",
-    "parse_input",
-    "parse_padding",
-    "parse_share",
-    "parse_sizes",
-    "parse_threads",
-    "plain",
-]
-
-
 def parse_threads(text: str) -> int | Literal["all"]:
     """`4` or `all`.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     if text == "all":
         return "all"
     if not text.isascii() or not text.isdigit():
-        msg = f"threads (={text}) must be 1 or more, or all."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"threads (={text}) must be 1 or more, or all.")
     return int(text)
 
 
@@ -51,7 +33,7 @@ TARGET_RULE: Final = (
     "must be package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
     "FILE.pt2; give one that is there."
 )
-"""What a target must be."""
+"""The rule for a target, for messages."""
 DTYPES: Final = (
     *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
     *("int64", "int32", "int16", "int8", "uint8", "bool"),
@@ -66,9 +48,9 @@ class Input:
     """One input of a model.
 
     Attributes:
-        sizes: in torch's order, such as (1, 3, 224, 224); empty for a single number (`scalar`).
-        dtype: one of `DTYPES`.
-        name: of the keyword argument; None for a positional one.
+        sizes: Sizes in torch's order, such as (1, 3, 224, 224); empty for a single number (`scalar`).
+        dtype: Data type, one of `DTYPES`.
+        name: Name of the keyword argument; None for a positional one.
     """
 
     sizes: tuple[int, ...]
@@ -76,7 +58,7 @@ class Input:
     name: str | None = None
 
     def __str__(self) -> str:
-        """As the user types it.
+        """The text of the input, as users write it.
 
         >>> print(Input((1, 16), "int64", "tokens"))
         tokens=1x16:int64
@@ -87,7 +69,7 @@ class Input:
 
 
 def is_target(text: str) -> bool:
-    """Whether a text has the form of a target, whatever there is of that name.
+    """Whether a text has the form of a target; the target need not exist.
 
     >>> is_target("models.py:net"), is_target("net.pt2"), is_target("net"), is_target("network:")
     (True, True, False, False)
@@ -100,24 +82,24 @@ def parse_input(text: str) -> Input:
     """`1x3x224x224`, `1x16:int64`, `tokens=1x16:int64`, or `scalar` for a number without axes.
 
     Raises:
-        ConvcostError: anything else, a size of 0, an unknown dtype.
+        ConvcostError: the text has another form, a size of 0 or an unknown dtype.
     """
     match = re.fullmatch(_INPUT, text.strip())
     sizes = match["sizes"] if match else ""
     if match is None or not (sizes == "scalar" or re.fullmatch(_SIZES, sizes, re.ASCII)):
-        msg = f"input (={text}) must be sizes with x between them; write it as 1x3x224x224 or name=1x16:int64."
-        raise ConvcostError(msg)
+        raise ConvcostError(
+            f"input (={text}) must be sizes with x between them; write it as 1x3x224x224 or name=1x16:int64."
+        )
     name, dtype = match["name"], match["dtype"]
     if name is not None and not name.isidentifier():
-        msg = f"input (={text}) must name a keyword argument before =; write it as name=1x16:int64."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"input (={text}) must name a keyword argument before =; write it as name=1x16:int64.")
     if dtype is not None and dtype not in DTYPES:
-        msg = f"input (={text}) must have a dtype of torch after the colon; {did_you_mean(dtype, DTYPES)}"
-        raise ConvcostError(msg)
+        raise ConvcostError(
+            f"input (={text}) must have a dtype of torch after the colon; {did_you_mean(dtype, DTYPES)}"
+        )
     numbers = () if sizes == "scalar" else tuple(int(size) for size in sizes.split("x"))
     if 0 in numbers:
-        msg = f"input (={text}) must have sizes of at least 1; give larger numbers."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"input (={text}) must have sizes of at least 1; give larger numbers.")
     return Input(numbers, dtype or "float32", name)
 
 
@@ -128,12 +110,11 @@ def parse_arg(text: str) -> tuple[str, object]:
     (('alpha', 0.5), ('layers', [3, 4]), ('act', 'relu'))
 
     Raises:
-        ConvcostError: there is no `=`, or the key is no name of an argument.
+        ConvcostError: the text has no `=`, or the key cannot be the name of an argument.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
-        msg = f"arg (={text}) must be KEY=VALUE with the name of an argument; write it as width=1.0."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"arg (={text}) must be KEY=VALUE with the name of an argument; write it as width=1.0.")
     try:
         return key.strip(), ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -144,11 +125,10 @@ def parse_sizes(name: str, text: str) -> tuple[int, int]:
     """`3` as (3, 3), `3x5` as (3, 5).
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     if not re.fullmatch(r"\d{1,4000}(x\d{1,4000})?", text.strip(), re.ASCII):
-        msg = f"{name} (={text}) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{name} (={text}) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5.")
     return pair([int(size) for size in text.strip().split("x")])
 
 
@@ -173,8 +153,7 @@ def pair(sizes: int | Sequence[int]) -> tuple[int, int]:
     if len(values) == 1:
         values *= 2
     if len(values) != 2:  # noqa: PLR2004 - height and width
-        msg = f"sizes (={values}) must be one number or (height, width)."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"sizes (={values}) must be one number or (height, width).")
     return values[0], values[1]
 
 
@@ -182,7 +161,7 @@ def parse_padding(name: str, text: str) -> tuple[int, int] | Literal["same", "va
     """`same`, `valid`, `1` or `1x2`.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     if text == "same":
         return "same"
@@ -191,19 +170,19 @@ def parse_padding(name: str, text: str) -> tuple[int, int] | Literal["same", "va
     try:
         return parse_sizes(name, text)
     except ConvcostError:
-        msg = f"{name} (={text}) must be same, valid, a whole number or HEIGHTxWIDTH; write it as same, 1 or 1x2."
-        raise ConvcostError(msg) from None
+        raise ConvcostError(
+            f"{name} (={text}) must be same, valid, a whole number or HEIGHTxWIDTH; write it as same, 1 or 1x2."
+        ) from None
 
 
 def parse_share(name: str, text: str) -> Fraction:
     """A share such as `1/4` or `0.25`.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: the text has another form.
     """
     if not re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{1,9})?", text, re.ASCII) or re.fullmatch(r"\d+/0+", text):
-        msg = f"{name} (={text}) must be a share; write it as 1/4 or 0.25."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{name} (={text}) must be a share; write it as 1/4 or 0.25.")
     from fractions import Fraction
 
     return Fraction(text)

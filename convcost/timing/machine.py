@@ -6,10 +6,21 @@ Pure: plain values in, plain values out. Measuring is in `nn.measure.machine`, f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
+from convcost.text.toml_tables import Read, number
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
 
-__all__ = ["Identity", "Level", "Machine", "Noise", "Overhead", "Peak", "misfits"]
+# The figures of a machine file. Each may be from what every machine that runs torch reaches to what none reaches.
+Cores: TypeAlias = Annotated[int, Read(number(0, 2**16))]
+Threads: TypeAlias = Annotated[int, Read(number(1, 2**16))]
+Processes: TypeAlias = Annotated[int, Read(number(2, 2**16))]
+Capacity: TypeAlias = Annotated[int | None, Read(number(2**10, 2**40), default=None)]
+FlopRate: TypeAlias = Annotated[float, Read(number(1e6, 1e18, float))]
+ByteRate: TypeAlias = Annotated[float, Read(number(1e6, 1e16, float))]
+CallTime: TypeAlias = Annotated[float, Read(number(1e-10, 1, float))]
+Spread: TypeAlias = Annotated[float, Read(number(0, 1e6, float))]
+RunToRun: TypeAlias = Annotated[float, Read(number(0, 1, float))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +38,7 @@ class Identity:
 
     name: str
     device: str
-    cores: int
+    cores: Cores
     isa: str
     torch_version: str
     onednn_version: str
@@ -47,10 +58,10 @@ class Peak:
     """
 
     dtype: str
-    threads: int
-    gemm_flop_per_s: float
-    flop_per_s: float
-    spread: float
+    threads: Threads
+    gemm_flop_per_s: FlopRate
+    flop_per_s: FlopRate
+    spread: Spread
     how: str
 
 
@@ -68,10 +79,10 @@ class Level:
     """
 
     name: str
-    threads: int
-    capacity_bytes: int | None
-    byte_per_s: float
-    spread: float
+    threads: Threads
+    capacity_bytes: Capacity
+    byte_per_s: ByteRate
+    spread: Spread
     how: str
 
 
@@ -86,9 +97,9 @@ class Overhead:
         how: it was obtained.
     """
 
-    empty_call_s: float
-    convolution_call_s: float
-    spread: float
+    empty_call_s: CallTime
+    convolution_call_s: CallTime
+    spread: Spread
     how: str
 
 
@@ -102,8 +113,8 @@ class Noise:
         how: it was obtained.
     """
 
-    run_to_run: float
-    processes: int
+    run_to_run: RunToRun
+    processes: Processes
     how: str
 
 

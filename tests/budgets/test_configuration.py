@@ -61,7 +61,7 @@ def test_a_pyproject_has_the_same_below_tool_convcost() -> None:
     text = "[tool.other]\nx = 1\n" + EXAMPLE.replace("[budget", "[tool.convcost.budget")
     assert [budget.name for budget in read(text, ("tool", "convcost")).budgets] == ["mobilenet"]
     assert mistakes("[tool.convcost]\nx = 1\n", ("tool", "convcost")) == (
-        "convcost.toml:1:7: there must be a budget; write [tool.convcost.budget.NAME] with a target and a limit.",
+        "convcost.toml:1:7: budget (=missing) must be there; write [tool.convcost.budget.NAME] with a target and a limit.",
         "convcost.toml:2:1: x is no key of this table; known: budget.",
     )
 
@@ -168,7 +168,7 @@ def test_what_is_no_table_is_refused_as_such(text: str) -> None:
 
 def test_an_empty_file_has_no_budget() -> None:
     assert mistakes("") == (
-        "convcost.toml:1:1: there must be a budget; write [budget.NAME] with a target and a limit.",
+        "convcost.toml:1:1: budget (=missing) must be there; write [budget.NAME] with a target and a limit.",
     )
 
 

@@ -83,47 +83,56 @@ TEXT = lock_text({"b": ENTRIES["b"]})
         (TEXT.replace("params = 344", "params = 345"), "params (=345) is not the sum of its layers (344), as after a"),
         (
             TEXT.replace("counter = 1\n", ""),
-            "convcost.lock:5:9: the lock of b is damaged: counter is missing; write it anew with convcost check --update, or delete the entry [budget.b], or the lock.",
+            "convcost.lock:5:9: the lock of b is damaged: counter (=missing) must be there; write it anew with convcost check --update, or delete the entry [budget.b], or the lock.",
         ),
         (
             TEXT.replace("macs = 22016", 'macs = "x"'),
-            "the lock of b is damaged: macs (=x) must be a whole number of at least 0; write",
+            "the lock of b is damaged: macs (=x) must be a whole number from 0 to 1e+40; write",
         ),
         (
             TEXT.replace("macs = 22016", "macs = -1"),
-            "the lock of b is damaged: macs (=-1) must be a whole number of at least 0; write",
+            "the lock of b is damaged: macs (=-1) must be a whole number from 0 to 1e+40; write",
         ),
         (
             TEXT.replace("macs = 22016", f"macs = 0x{'f' * 5000}"),
-            "the lock of b is damaged: macs (=a number of 20000 bits) must be a whole number of at least 0; write",
+            "the lock of b is damaged: macs (=a number of 20000 bits) must be a whole number from 0 to 1e+40; write",
         ),
-        (TEXT.replace('op = "ReLU"', 'opp = "ReLU"'), "the lock of b is damaged: act: opp is no field of a layer"),
-        (TEXT.replace('op = "ReLU", ', ""), "the lock of b is damaged: act.op is missing"),
+        (
+            TEXT.replace('op = "ReLU"', 'opp = "ReLU"'),
+            "the lock of b is damaged: layers.act.opp is no key of this table",
+        ),
+        (TEXT.replace('op = "ReLU", ', ""), "the lock of b is damaged: layers.act.op (=missing) must be there"),
         (
             TEXT.replace("groups = 1", "groups = true"),
-            "the lock of b is damaged: stem.groups (=true) must be a whole number of at least 0",
+            "the lock of b is damaged: layers.stem.groups (=true) must be a whole number from 0 to 1e+40",
         ),
-        (TEXT.replace('"3>8"', '"3-8"'), "the lock of b is damaged: stem.channels (=3-8) must be of the form 3>8"),
+        (
+            TEXT.replace('"3>8"', '"3-8"'),
+            "the lock of b is damaged: layers.stem.channels (=3-8) must be a text of the form 3>8",
+        ),
         (
             TEXT.replace('"1x3x8x8", output', '"1x3x8x?", output'),
-            "stem.input (=1x3x8x?) must be of the form 1x3x8x8, 1x16:int64",
+            "layers.stem.input (=1x3x8x?) must be a text of the form 1x3x8x8, 1x16:int64",
         ),
-        (TEXT.replace('"1x8x8x8", params', '"8,8", params'), "stem.output (=8,8) must be of the form 3x3"),
+        (
+            TEXT.replace('"1x8x8x8", params', '"8,8", params'),
+            "layers.stem.output (=8,8) must be a text of the form 3x3",
+        ),
         (
             TEXT.replace('input = ["1x3x8x8"]', 'input = "1x3x8x8"'),
-            "the lock of b is damaged: input (=1x3x8x8) must be a list of texts",
+            "the lock of b is damaged: input (=1x3x8x8) must be a list",
         ),
-        (TEXT.replace('input = ["1x3x8x8"]', "input = [3]"), "the lock of b is damaged: input (=3) must be a text"),
+        (TEXT.replace('input = ["1x3x8x8"]', "input = [3]"), "the lock of b is damaged: input.0 (=3) must be a text"),
         (
             TEXT.partition("\n[budget.b.layers]")[0] + "layers = 3\n",
             "the lock of b is damaged: layers (=3) must be a table",
         ),
-        (TEXT.partition('"stem"')[0] + '"stem" = 3\n', "the lock of b is damaged: stem (=3) must be a table"),
+        (TEXT.partition('"stem"')[0] + '"stem" = 3\n', "the lock of b is damaged: layers.stem (=3) must be a table"),
         (
             "lock_version = 2\nbudget.b = 3\n",
-            "convcost.lock:2:8: the lock of b is damaged: the entry (=3) must be a table",
+            "convcost.lock:2:12: the lock of b is damaged: b (=3) must be a table",
         ),
-        ("lock_version = 2\nbudget = 3\n", "convcost.lock:2:10: budget must be tables"),
+        ("lock_version = 2\nbudget = 3\n", "convcost.lock:2:10: budget (=3) must be a table"),
     ],
 )
 def test_a_damaged_lock_is_told_with_its_line_and_what_to_do(text: str, said: str) -> None:

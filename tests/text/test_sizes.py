@@ -66,11 +66,11 @@ def test_an_argument_without_a_name_is_one_line() -> None:
 )
 def test_an_illegal_network_names_the_file_and_the_key(text: str, words: list[str]) -> None:
     with pytest.raises(ConvcostError) as caught:
-        parse_network(text, "net.toml")
+        parse_network(text.encode(), "net.toml")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words)
 
 
 def test_an_argument_that_no_network_has_is_refused() -> None:
     with pytest.raises(ConvcostError, match="depth"):
-        parse_network(NETWORK, "net.toml", {"depth": 3})
+        parse_network(NETWORK.encode(), "net.toml", {"depth": 3})

@@ -51,18 +51,22 @@ def test_the_file_can_be_read_by_a_person() -> None:
     ("old", "new", "said"),
     [
         ("machine_version = 1", "machine_version = 0", "m.toml:3:"),
-        ("machine_version = 1\n", "", "machine_version (=None) must be 1"),
-        ("flop_per_s = 100000000000.0", "flop_per_s = -1.0", "peak.0.flop_per_s (=-1.0) must be from"),
-        ("flop_per_s = 100000000000.0", "flop_per_s = 1e30", "peak.0.flop_per_s (=1e+30) must be from"),
-        ("flop_per_s = 100000000000.0", f"flop_per_s = {'9' * 400}", "must be from 1e+06 to 1e+18; measure"),
-        ("flop_per_s = 100000000000.0", "flop_per_s = nan", "peak.0.flop_per_s (=nan) must be a number"),
+        ("machine_version = 1\n", "", "machine_version (=missing) must be 1"),
+        ("flop_per_s = 100000000000.0", "flop_per_s = -1.0", "peak.0.flop_per_s (=-1.0) must be a number from"),
+        ("flop_per_s = 100000000000.0", "flop_per_s = 1e30", "peak.0.flop_per_s (=1e+30) must be a number from"),
+        ("flop_per_s = 100000000000.0", f"flop_per_s = {'9' * 400}", "must be a number from 1e+06 to 1e+18; measure"),
+        ("flop_per_s = 100000000000.0", "flop_per_s = nan", "peak.0.flop_per_s (=nan) must be a number from"),
         ("flop_per_s = 100000000000.0", 'flop_per_s = "fast"', "peak.0.flop_per_s (=fast) must be a number"),
-        ("flop_per_s = 100000000000.0\n", "\n", "peak.0.flop_per_s (=missing) must be a number"),
-        ("threads = 1", "threads = true", "peak.0.threads (=True) must be a whole number"),
+        ("flop_per_s = 100000000000.0\n", "\n", "peak.0.flop_per_s (=missing) must be there; measure"),
+        ("threads = 1", "threads = true", "peak.0.threads (=true) must be a whole number"),
         ("threads = 1", "threads = 1.5", "peak.0.threads (=1.5) must be a whole number"),
-        ("[overhead]", "[overhead_]", "overhead_ is no table of a machine file"),
-        ("convolution_call_s", "call_s", "call_s is no key of [overhead]"),
-        ("convolution_call_s = 1e-05", "convolution_call_s = 60", "overhead.convolution_call_s (=60) must be from"),
+        ("[overhead]", "[overhead_]", "overhead_ is no key of this table; measure"),
+        ("convolution_call_s", "call_s", "overhead.call_s is no key of this table; measure"),
+        (
+            "convolution_call_s = 1e-05",
+            "convolution_call_s = 60",
+            "overhead.convolution_call_s (=60) must be a number from",
+        ),
         ('name = "made up"', "name = 3", "machine.name (=3) must be a text"),
         ('date = "2026-11-24"', 'date = "2026-13-24"', "date (=2026-13-24)"),
         ('date = "2026-11-24"', "date = 2026", "date (=2026)"),
@@ -80,9 +84,9 @@ def test_a_damaged_value_is_refused_with_its_rule_and_its_place(old: str, new: s
 
 def test_a_missing_table_is_named() -> None:
     without = TEXT[: TEXT.index("[overhead]")]
-    assert "overhead.empty_call_s (=missing)" in refused(without)
+    assert "overhead (=missing) must be there; measure" in refused(without)
     levels = TEXT.index("[[level]]")
-    assert "there must be [[level]] tables" in refused(TEXT[:levels] + TEXT[TEXT.index("[overhead]") :])
+    assert "level (=missing) must be there; measure" in refused(TEXT[:levels] + TEXT[TEXT.index("[overhead]") :])
 
 
 def test_without_noise_the_file_holds() -> None:
