@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import torch
-
 from convcost.budgets.limits import Limit
 from convcost.budgets.verdict import judge, timed_reading
-from convcost.nn.measure.models import measured_series
-from convcost.system.processor import cpu_name, pin_allocator
+from convcost.nn.measure.models import forward_call
+from convcost.nn.measure.session import conditions_for, open_session
 from convcost.text.sizes import Input
 from convcost.timing import statistics as timing
 from convcost.timing.measured import summed_up
+from convcost.timing.options import TimingOptions
 from convcost.timing.statistics import RUN_TO_RUN, Sample, Series
 from convcost.workflows.model import load_forward
 
@@ -35,18 +34,26 @@ SLOWER = 1.3
 
 def record() -> None:
     """Time the same model twice, interleaved, as often as there are pairs."""
-    pinned = pin_allocator()
+    conditions = conditions_for(TimingOptions(("cpu",)))
     recorded = []
     for number in range(PAIRS):
         models = {
             name: load_forward("network:mobilenet_v1", (Input((1, 3, 96, 96)),), {"resolution": 96})
             for name in ("base", "head")
         }
-        series, probes = measured_series(models, torch.device("cpu"), 1, SECONDS)
+        with open_session(conditions, SECONDS) as session:
+            calls = {name: forward_call(*model, session.device) for name, model in models.items()}
+            series, probes = session.run(calls)
         rows = {name: [[s.round, s.seconds, s.calls, s.clean] for s in one.samples] for name, one in series.items()}
         recorded.append({"probes": list(probes.items()), "dropped": {n: s.dropped for n, s in series.items()}, **rows})
         print(f"pair {number + 1} of {PAIRS}", end="\r", file=sys.stderr, flush=True)
-    about = {"cpu": cpu_name(), "torch": torch.__version__, "pinned": pinned, "seconds": SECONDS, "threads": 1}
+    about = {
+        "cpu": conditions.cpu,
+        "torch": conditions.torch_version,
+        "pinned": conditions.allocator == "pinned",
+        "seconds": SECONDS,
+        "threads": conditions.threads,
+    }
     PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(json.dumps({**about, "pairs": recorded}, separators=(",", ":")) + "\n", encoding="utf-8")
 

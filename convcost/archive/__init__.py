@@ -1,1 +1,1 @@
-"""The history of timings: an SQLite database, written whole or not at all, and found again."""
+"""The history of timings, in an SQLite database."""

@@ -1,43 +1,39 @@
-"""The history in SQLite: its file, and runs written whole or not at all by any number of processes."""
+"""The history in SQLite: runs are written whole or not at all, by any number of processes."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import time
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.archive import rows as schema
 from convcost.archive.rows import NoTimingError, as_columns, as_stored, setting_columns
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from convcost.archive.rows import Entry, Session, Stored
 
 
-__all__ = ["DatabaseError", "add", "database_path", "matching_session", "reading", "stored_rows", "told", "writing"]
-
-
 def add(path: Path, session: Session, entries: Sequence[Entry]) -> int:
-    """Store a run; once this returns, neither a kill nor a loss of power takes it back.
+    """Store a run; once this returns, neither a kill nor a power failure loses it.
 
     Args:
-        path: of the database; it and its folder are made where they are missing.
-        session: the run.
-        entries: its layers.
+        path: Database file; it and its folder are made where they are missing.
+        session: The run.
+        entries: Layers of the run.
 
     Returns:
         The run's id.
 
     Raises:
-        DatabaseError: locked, read-only, damaged, of a newer schema or another program, or no room. Nothing of the
-            run is stored then, and nothing that was there is changed.
+        DatabaseError: The database is locked, read-only, damaged, of a newer schema or of another program, or the disk
+            is full. Nothing of the run is stored then, and nothing stored before is changed.
     """
-    with told(path), writing(path) as connection:
+    with _named_errors(path), writing(path) as connection:
         row = as_columns(session)
         number = connection.execute(_insert("session", row), row).lastrowid
         if number is None:  # sqlite3 types it so for statements that insert nothing
@@ -49,38 +45,38 @@ def add(path: Path, session: Session, entries: Sequence[Entry]) -> int:
         return number
 
 
-def matching_session(path: Path, asked: Session, layers: Sequence[str]) -> list[Stored]:
-    """The newest run that holds all these layers, under the conditions, machine and versions of the one that is asked.
+def matching_session(path: Path, wanted: Session, layers: Sequence[str]) -> list[Stored]:
+    """The newest run that holds all these layers, under equal conditions, machine and versions.
 
     Args:
-        path: of the database.
-        asked: everything but its date must be equal; the time budget must not be larger than that of the run.
-        layers: as `Entry.layer`.
+        path: Database file.
+        wanted: All but its date must be equal; its time budget must not be larger than that of the run.
+        layers: Layers as in `Entry.layer`.
 
     Returns:
         The rows of these layers; empty where there is no such run.
 
     Raises:
-        DatabaseError: the database cannot be read.
+        DatabaseError: The database cannot be read.
     """
-    equal = setting_columns(asked)
+    equal = setting_columns(wanted)
     conditions = " AND ".join(f"session.{name} IS :{name}" for name in equal)
-    wanted = {f"layer{index}": layer for index, layer in enumerate(dict.fromkeys(layers))}
-    places = ", ".join(f":{name}" for name in wanted)
+    named = {f"layer{index}": layer for index, layer in enumerate(dict.fromkeys(layers))}
+    places = ", ".join(f":{name}" for name in named)
     query = f"""
         SELECT session.id FROM session JOIN entry ON entry.session_id = session.id
         WHERE {conditions} AND session.time_budget_s >= :time_budget_s AND entry.layer IN ({places})
-        GROUP BY session.id HAVING COUNT(DISTINCT entry.layer) = {len(wanted)}
+        GROUP BY session.id HAVING COUNT(DISTINCT entry.layer) = {len(named)}
         ORDER BY session.measured_at DESC, session.id DESC LIMIT 1
     """  # noqa: S608 - names of our own fields; every value is bound
-    values = {**equal, **wanted, "time_budget_s": asked.time_budget_s}
-    with told(path), reading(path) as connection:
+    values = {**equal, **named, "time_budget_s": wanted.time_budget_s}
+    with _named_errors(path), reading(path) as connection:
         if connection is None:
             return []
-        found = connection.execute(query, values).fetchone()
-        if found is None:
+        run = connection.execute(query, values).fetchone()
+        if run is None:
             return []
-        rows = _select(connection, "session.id = :session_id", {"session_id": found["id"]}, None)
+        rows = _select(connection, "session.id = :session_id", {"session_id": run["id"]}, None)
         return [row for row in rows if row.entry.layer in set(layers)]
 
 
@@ -88,15 +84,15 @@ def stored_rows(path: Path, where: str, values: dict[str, object], limit: int | 
     """The newest rows, and how many there are in all.
 
     Args:
-        path: of the database; one that is not there is an empty one, and is not made.
-        where: an SQL condition on the tables `session` and `entry`, its values named with a colon.
-        values: by name.
-        limit: the most rows; None for all.
+        path: Database file; a missing one counts as empty and is not made.
+        where: SQL condition on the tables `session` and `entry`; `:name` stands for a value.
+        values: Values by name.
+        limit: Maximum number of rows; None for all.
 
     Raises:
-        DatabaseError: the database cannot be read.
+        DatabaseError: The database cannot be read.
     """
-    with told(path), reading(path) as connection:
+    with _named_errors(path), reading(path) as connection:
         if connection is None:
             return [], 0
         query = f"SELECT COUNT(*) FROM entry JOIN session ON session.id = entry.session_id WHERE {where}"  # noqa: S608 - our own text; every value is bound
@@ -118,15 +114,13 @@ def _insert(table: str, row: dict[str, object]) -> str:
     return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"  # noqa: S608 - names of our own fields
 
 
-T = TypeVar("T")
 VARIABLE: Final = "CONVCOST_DB"
 busy_s: float = 5.0
-"""How long another program may hold the database before it counts as locked; tests are less patient."""
-LOOK_S: Final = 0.002
+"""Seconds that another program may hold the database before it counts as locked; tests are less patient."""
 _REASONS: Final = {
     "SQLITE_BUSY": ("is locked by another program", "end that program"),
     "SQLITE_LOCKED": ("is locked by another program", "end that program"),
-    "SQLITE_READONLY": ("is read-only", "make it and the files beside it, -wal and -shm, writable"),
+    "SQLITE_READONLY": ("is read-only", "make it and its folder writable"),
     "SQLITE_CANTOPEN": ("cannot be opened", "make its folder writable"),
     "SQLITE_CORRUPT": ("is damaged", "move it away or mend it with `sqlite3 FILE .recover`"),
     "SQLITE_NOTADB": ("is no SQLite database", "move it away"),
@@ -136,7 +130,7 @@ _REASONS: Final = {
 
 
 class DatabaseError(ConvcostError):
-    """The database refuses. What was committed before is still there."""
+    """The database cannot be used. What was committed before is still there."""
 
 
 def database_path() -> Path:
@@ -157,126 +151,82 @@ def database_path() -> Path:
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
     """One transaction on the database of today's schema."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(_connect(path, "mode=rwc")) as connection:
-        _patiently(lambda: _prepare(connection, path))
+    with closing(_connect(path, "rwc")) as connection:
+        _migrate(connection, path)
+        connection.execute("PRAGMA synchronous = EXTRA")  # a commit is on the disk, also when the power goes
+        connection.execute("PRAGMA foreign_keys = ON")
         with _transaction(connection, "IMMEDIATE"):
             yield connection
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """The database as it is, brought to today's schema where it is older; None where there is none yet."""
+    """The database at one moment, brought to today's schema where it is older; None where there is none yet."""
     if not path.exists():
         yield None
         return
-    with closing(_connect_to_read(path)) as connection:
-        version = _patiently(lambda: _version(connection, path))
-        if 0 < version < len(schema.MIGRATIONS):
-            _patiently(lambda: _prepare(connection, path))
+    with closing(_connect(path, "rw")) as connection:
+        version = _version(connection, path)
+        if version:
+            _migrate(connection, path)
         with _transaction(connection, "DEFERRED"):
-            _patiently(lambda: _is_empty(connection))  # the first look fixes the moment that all others see
             yield connection if version else None
 
 
-def _connect(path: Path, options: str) -> sqlite3.Connection:
-    """A connection without implicit transactions, and without SQLite's own way to wait (see `_patiently`)."""
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection without implicit transactions; where the file cannot be written, it can still be read."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise _refusal(path, "is a device or a pipe", "name a file")
-    address = f"{path.absolute().as_uri()}?{options}"
-    connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)
+    address = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None)
     connection.row_factory = sqlite3.Row
     return connection
 
 
-def _connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that may be unable to write: a journal written ahead needs that, a database at rest does not."""
-    connection = _connect(path, "mode=rw")
-    try:
-        _patiently(lambda: _is_empty(connection))
-    except sqlite3.Error:
-        connection.close()
-        if not _rests(path):
-            raise
-        return _connect(path, "mode=ro&immutable=1")
-    return connection
-
-
-def _rests(path: Path) -> bool:
-    """Whether the file is all there is, and nobody can be writing: the folder refuses and no journal waits."""
-    journal = path.with_name(f"{path.name}-wal")
-    return path.is_file() and not os.access(path.parent, os.W_OK) and not (journal.exists() and journal.stat().st_size)
-
-
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema of a database that is ours, or of an empty one, read at one moment: another process may be making it.
+    """The schema of a database of convcost; 0 for an empty one.
 
     Raises:
-        DatabaseError: another program's, a newer schema, or one that never was.
+        DatabaseError: Another program's database, a newer schema, or one that never was.
     """
-    with _transaction(connection, "DEFERRED") if not connection.in_transaction else nullcontext():
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        owner = connection.execute("PRAGMA application_id").fetchone()[0]
-        nobodys = owner == version == 0 and _is_empty(connection)
+    query = """
+        SELECT user_version, application_id, (SELECT COUNT(*) FROM sqlite_master)
+        FROM pragma_user_version, pragma_application_id
+    """  # one statement, one moment: another process may be making the tables
+    version, owner, tables = connection.execute(query).fetchone()
     if owner == schema.APPLICATION_ID and version < 1:
         raise _refusal(path, f"is damaged: it has schema {version}", "move it away")
-    if owner != schema.APPLICATION_ID and not nobodys:
+    if owner != schema.APPLICATION_ID and (owner or version or tables):
         raise _refusal(path, "belongs to another program", "take another file")
     if version > len(schema.MIGRATIONS):
         rule = f"has schema {version} of a newer convcost, and this one knows {len(schema.MIGRATIONS)}"
         raise _refusal(path, rule, "update convcost")
-    return version
+    return int(version)
 
 
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables, or bring them to today's schema, in one transaction; whoever comes second finds it done."""
-    if _version(connection, path) < len(schema.MIGRATIONS):
-        connection.execute("PRAGMA journal_mode = WAL")  # a file system without shared memory keeps its own journal
-        with _transaction(connection, "IMMEDIATE"):
-            for number in range(_version(connection, path), len(schema.MIGRATIONS)):
-                for statement in schema.MIGRATIONS[number]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number + 1}")
-            connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-    connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, also when the power goes
-    connection.execute("PRAGMA foreign_keys = ON")
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables, or bring them to today's schema, in one transaction; a second process then has nothing to do."""
+    if _version(connection, path) == len(schema.MIGRATIONS):
+        return
+    with _transaction(connection, "IMMEDIATE"):
+        for number in range(_version(connection, path), len(schema.MIGRATIONS)):
+            for statement in schema.MIGRATIONS[number]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number + 1}")
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
 
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
-    """All or nothing. To write is asked for at once, so that nobody has to give up half-way."""
-    _patiently(lambda: connection.execute(f"BEGIN {kind}"))
-    try:
+    """All or nothing; IMMEDIATE waits for other writers at the start, so that none has to give up half-way."""
+    connection.execute(f"BEGIN {kind}")
+    with connection:
         yield
-        _patiently(lambda: connection.execute("COMMIT"))
-    except BaseException:
-        if connection.in_transaction:  # a full disk ends it by itself
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _patiently(step: Callable[[], T]) -> T:
-    """Try again while another process has the database.
-
-    SQLite's own waiting backs off to ten looks a second: beside a process that commits all the time it starves. And it
-    does not wait at all for the switch to WAL.
-    """
-    deadline = time.monotonic() + busy_s
-    while True:
-        try:
-            return step()
-        except sqlite3.OperationalError as error:
-            if not _name(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                raise
-            time.sleep(LOOK_S)
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """SQLite's and the file system's refusals as one line."""
+def _named_errors(path: Path) -> Iterator[None]:
+    """Errors of SQLite and of the file system as one line that names the database."""
     try:
         yield
     except sqlite3.Error as error:

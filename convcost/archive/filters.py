@@ -1,4 +1,4 @@
-"""Which stored timings are wanted."""
+"""The filters of `convcost history`, as a condition of SQL."""
 
 from __future__ import annotations
 
@@ -18,31 +18,29 @@ from convcost.timing.options import MEMORY_FORMATS, require_one_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Filters"]
-
 COMMANDS = ("check", "compare", "kernel", "model")
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which rows are wanted; all filters that are set must hold.
+    """Filters on stored timings; all that are set must hold.
 
     Attributes:
-        blocks: any of these names of the catalogue.
-        targets: any of these models.
+        blocks: Names of blocks, any of which may match.
+        targets: Models, any of which may match.
         command: check, compare, kernel or model.
-        devices: any of these; `cuda` stands for each of its devices.
-        dtype: of the elements.
+        devices: Devices, any of which may match; `cuda` stands for each of its devices.
+        dtype: Data type of the elements.
         memory_format: contiguous or channels_last.
-        threads: of torch.
-        in_channels: C, as asked for.
-        out_channels: O, as asked for.
-        kernel_size: K, as asked for.
-        since: a date or an age; no older.
-        until: a date or an age; no newer.
+        threads: Threads of torch.
+        in_channels: Requested input channels.
+        out_channels: Requested output channels.
+        kernel_size: Requested kernel size.
+        since: Date or age of the oldest timing.
+        until: Date or age of the newest timing.
 
     Raises:
-        ConvcostError: no such block, command, device, dtype or memory format, a number below 1, or a date that is none.
+        ConvcostError: No such block, command, device, dtype or memory format, a number below 1, or a date that is none.
     """
 
     blocks: tuple[str, ...] = ()
@@ -96,30 +94,30 @@ class Filters:
         for name in ("command", "dtype", "memory_format", "threads"):
             chosen.equal(f"session.{name} = {{}}", getattr(self, name))
         for name in ("in_channels", "out_channels", "kernel_size"):
-            chosen.asked(name, getattr(self, name))
+            chosen.requested(name, getattr(self, name))
         chosen.equal("session.measured_at >= {}", since)
         chosen.equal("session.measured_at <= {}", until)
         return " AND ".join(chosen.tests), chosen.values
 
 
 class _Condition:
-    """SQL that grows; values are bound, never written into it."""
+    """A condition of SQL, test by test; values are bound, never written into the text."""
 
     def __init__(self) -> None:
         self.tests = ["1"]
         self.values: dict[str, object] = {}
 
     def any_of(self, test: str, wanted: Sequence[object]) -> None:
-        """One of these values passes the test; no values ask for nothing."""
+        """Require that one of these values passes the test; nothing for no values."""
         if wanted:
             self.tests.append(f"({' OR '.join(f'({test.format(self._bound(value))})' for value in wanted)})")
 
     def equal(self, test: str, wanted: object) -> None:
-        """The value passes the test; None asks for nothing."""
+        """Require that the value passes the test; nothing for None."""
         self.any_of(test, () if wanted is None else (wanted,))
 
-    def asked(self, name: str, value: int | tuple[int, int] | None) -> None:
-        """A size as it was asked for: of a block, which may use another itself, or of a model's convolution."""
+    def requested(self, name: str, value: int | tuple[int, int] | None) -> None:
+        """Require a size: the requested one of a block, which may use another itself; the real one of other layers."""
         if value is not None:
             text = self._bound(f'"{name}": {json.dumps(value)},')
             own = self._bound(format_sizes(value) if isinstance(value, tuple) else value)

@@ -121,11 +121,11 @@ def list_history(filters: Filters, limit: int | None = None) -> History:
     """The stored timings that pass the filters, newest first.
 
     Args:
-        filters: all that are set must hold.
-        limit: the most rows; None for all.
+        filters: Filters, all of which must hold.
+        limit: Maximum number of rows; None for all.
 
     Raises:
-        ConvcostError: a filter that could never match, a limit below 1, a database that cannot be read.
+        ConvcostError: A filter that could never match, a limit below 1, a database that cannot be read.
     """
     if limit is not None:
         require_at_least(1, limit=limit)

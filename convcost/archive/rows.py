@@ -1,4 +1,4 @@
-"""What the history keeps, its tables, and values as columns of the database and back."""
+"""The values that the history keeps, its tables, and the conversion between both."""
 
 from __future__ import annotations
 
@@ -15,32 +15,20 @@ if TYPE_CHECKING:
 
     Sizes: TypeAlias = tuple[int, ...]
 
-__all__ = [
-    "APPLICATION_ID",
-    "MIGRATIONS",
-    "Entry",
-    "NoTimingError",
-    "Session",
-    "Stored",
-    "as_columns",
-    "as_stored",
-    "setting_columns",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """One timing run: its layers were timed in turn in one process, so their pairs give speed-ups.
 
     Attributes:
-        measured_at: the end of the run, UTC, as in 2026-07-01T12:30:00Z.
+        measured_at: End of the run, UTC, as in 2026-07-01T12:30:00Z.
         command: check, compare, kernel or model.
-        target: of a model; None of a comparison.
-        baseline: the block that speed-ups are relative to; None where there are none.
-        time_budget_s: that the run was allowed on this device.
-        conditions: that were asked for.
-        setup: the machine, the versions and the switches.
-        notes: what was to be said of the machine, such as that it was busy.
+        target: Target of a model; None of a comparison.
+        baseline: Name of what speed-ups are relative to; None without speed-ups.
+        time_budget_s: Seconds that the run was allowed on this device.
+        conditions: Conditions of all its timings.
+        setup: Machine, versions and switches.
+        notes: Remarks about the machine, such as that it was busy.
     """
 
     measured_at: str
@@ -58,17 +46,17 @@ class Entry:
     """One timed layer of a session.
 
     Attributes:
-        name: of the block; of a model's layer, its path; `(forward)` for the whole.
-        layer: everything that says which layer it is, as a JSON object with sorted keys.
-        params: weights and biases.
-        macs: multiply-accumulates of the batch.
+        name: Name of the block or the kernel; path of a model's layer; `(forward)` for the whole model.
+        layer: Identity of the layer, as a JSON object with sorted keys: equal for equal layers.
+        params: Weights and biases.
+        macs: Multiply-accumulates of the batch.
         input_shape: (N, C, height, width), or as the layer has it.
-        in_channels: of a convolution.
-        out_channels: that really come out.
-        kernel_size: of a convolution.
-        stride: of a convolution.
-        groups: of a convolution.
-        timing: the timed view.
+        in_channels: Input channels of a convolution.
+        out_channels: Output channels of a convolution.
+        kernel_size: Kernel size of a convolution.
+        stride: Stride of a convolution.
+        groups: Groups of a convolution.
+        timing: Timing of the layer.
     """
 
     name: str
@@ -89,9 +77,9 @@ class Stored:
     """A row of the history.
 
     Attributes:
-        session_id: equal for the layers that were timed in turn.
-        session: of the layer.
-        entry: the layer.
+        session_id: Number of the run; equal for layers that were timed in turn.
+        session: Run of the layer.
+        entry: The layer.
     """
 
     session_id: int
@@ -100,7 +88,7 @@ class Stored:
 
 
 APPLICATION_ID: Final = 0x436F6E76
-"""`Conv`, in SQLite's header: another program's database is never written to."""
+"""`Conv` in SQLite's header, so that no other program's database is written to."""
 _FIRST: Final = (
     """
     CREATE TABLE session (
@@ -163,13 +151,13 @@ _FIRST: Final = (
     "CREATE INDEX entry_by_layer ON entry (layer)",
 )
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
-"""Statements that lead from schema n to n + 1, at index n. A released one is never changed: a new one is added.
+"""At index n, the statements that lead from schema n to n + 1. A released one is never changed: a new one is added.
 
-`PRAGMA user_version` holds the schema of a database, and 0 is an empty one.
+`PRAGMA user_version` holds the schema of a database; 0 is an empty one.
 """
 T = TypeVar("T")
 NESTED = (Conditions, Setup, Timing)
-"""Their fields are columns of their own."""
+"""Parts of a run or an entry whose fields become columns."""
 SIZES = frozenset({"input_shape", "kernel_size", "stride"})
 TEXTS = frozenset({"notes", "warnings"})
 NUMBERS = {
@@ -178,16 +166,16 @@ NUMBERS = {
     for field in fields(kind)
     if str(field.type).removesuffix(" | None") in {"int", "float"}
 }
-"""The fields of a stored layer that are numbers, with their types."""
-NOT_A_SETTING = frozenset({"measured_at", "time_budget_s", "notes"})
+"""Types of the numeric fields of an entry, by name."""
+NOT_COMPARED = frozenset({"measured_at", "time_budget_s", "notes"})
 
 
 class NoTimingError(Exception):
-    """A row that convcost cannot have written."""
+    """A stored row that convcost cannot have written."""
 
 
 def as_columns(value: Session | Entry | Conditions | Setup | Timing) -> dict[str, Any]:
-    """Fields by name, nested ones beside the others; sizes as `3x3`, texts as a JSON list."""
+    """Columns by name, nested fields among the others; sizes as `3x3`, texts as a JSON list."""
     columns: dict[str, Any] = {}
     for field in fields(value):
         content = getattr(value, field.name)
@@ -201,15 +189,15 @@ def as_columns(value: Session | Entry | Conditions | Setup | Timing) -> dict[str
 
 
 def setting_columns(session: Session) -> dict[str, Any]:
-    """What must be equal for one run's timings to stand for another's."""
-    return {name: value for name, value in as_columns(session).items() if name not in NOT_A_SETTING}
+    """The columns that must be equal for one run's timings to stand for another's."""
+    return {name: value for name, value in as_columns(session).items() if name not in NOT_COMPARED}
 
 
 def as_stored(names: Sequence[str], values: Sequence[Any]) -> Stored:
-    """A row of the two tables, the session's columns first and each with an `id`.
+    """A stored row from the columns of both tables, those of the session first; each table has an `id`.
 
     Raises:
-        NoTimingError: a value that nothing here could have written.
+        NoTimingError: A value that convcost cannot have written.
     """
     second = names.index("id", 1)
     of_session = dict(zip(names[:second], values[:second], strict=True))

@@ -1,6 +1,6 @@
-"""The bridge between timings and their history: a run is kept, and a run that was kept is found again.
+"""Timings go into the history: each run as a session with one entry a layer.
 
-A history that cannot be used never stops a timing: it is a note.
+A history that cannot be written never stops a timing: the reason becomes a note.
 """
 
 from __future__ import annotations
@@ -24,21 +24,19 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Timing
 
 
-__all__ = ["FORWARD", "keep", "keep_check", "keep_kernel", "keep_model"]
-
 FORWARD: Final = "(forward)"
-"""The name of a model's whole forward pass."""
+"""Name of a model's whole forward pass."""
 
 
 def keep(blocks: Sequence[Placed], measured: Measured, baseline: str, budget_s: float, setup: Setup) -> tuple[str, ...]:
     """Store the timings of one device as one run.
 
     Args:
-        blocks: that were to be timed; those without a timing are left out.
-        measured: their timings.
-        baseline: block that speed-ups are relative to.
-        budget_s: seconds on this device.
-        setup: the machine and versions that measured.
+        blocks: Blocks that were to be timed; those without a timing are left out.
+        measured: Their timings.
+        baseline: Name of the block that speed-ups are relative to.
+        budget_s: Seconds on this device.
+        setup: Machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
@@ -47,8 +45,8 @@ def keep(blocks: Sequence[Placed], measured: Measured, baseline: str, budget_s: 
 
     def run() -> tuple[Session, list[Entry]]:
         entries = [_entry(placed[name], timing) for name, timing in measured.timings.items()]
-        conditions, notes = measured.conditions, measured.notes
-        return Session(now(), "compare", None, baseline, budget_s, conditions, setup, notes), entries
+        session = Session(now(), "compare", None, baseline, budget_s, measured.conditions, setup, measured.notes)
+        return session, entries
 
     return _store(run)
 
@@ -59,32 +57,29 @@ def keep_model(
     """Store the timings of a model as one run: the whole forward, and each distinct layer once.
 
     Args:
-        counted: its rows.
-        timed: the timings of these rows.
-        budget_s: seconds that the timing was allowed.
-        arguments: that the model was made with.
-        setup: the machine and versions that measured.
+        counted: Rows of the model.
+        timed: Timings of these rows.
+        budget_s: Seconds for the whole timing.
+        arguments: Arguments that the model was made with.
+        setup: Machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
     """
-    return _store(lambda: _run_of_model(counted, timed, budget_s, arguments, setup))
+
+    def run() -> tuple[Session, list[Entry]]:
+        session = Session(now(), "model", counted.target, None, budget_s, timed.conditions, setup, timed.notes)
+        distinct: dict[str, Call] = {}
+        for call in counted.layers:
+            if call.name in timed.layers:
+                distinct.setdefault(timed.kinds[call.name].text, call)
+        layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
+        return session, [_entry_of_forward(counted, arguments, timed.whole), *layers]
+
+    return _store(run)
 
 
-def _run_of_model(
-    counted: ModelReport, timed: ModelTiming, budget_s: float, arguments: Mapping[str, Any], setup: Setup
-) -> tuple[Session, list[Entry]]:
-    session = Session(now(), "model", counted.target, None, budget_s, timed.conditions, setup, timed.notes)
-    forward = _entry_of_forward(counted, arguments, timed.whole)
-    distinct: dict[str, Call] = {}
-    for call in counted.layers:
-        if call.name in timed.layers:
-            distinct.setdefault(timed.kinds[call.name].text, call)
-    layers = [_entry_of_call(kind, call, timed.layers[call.name]) for kind, call in distinct.items()]
-    return session, [forward, *layers]
-
-
-def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
+def keep_check(  # noqa: PLR0913, PLR0917 - a run is known by all of these
     counted: ModelReport,
     timing: Timing,
     conditions: Conditions,
@@ -96,13 +91,13 @@ def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
     """Store the forward pass of a budget that limits latency.
 
     Args:
-        counted: the model.
-        timing: of its forward pass.
-        conditions: of the timing.
-        budget_s: seconds that the timing was allowed.
-        arguments: that the model was made with.
-        base: the revision that the speed-up is relative to; None without one.
-        setup: the machine and versions that measured.
+        counted: Counted model.
+        timing: Timing of its forward pass.
+        conditions: Conditions of the timing.
+        budget_s: Seconds for the timing.
+        arguments: Arguments that the model was made with.
+        base: Revision that the speed-up is relative to; None without one.
+        setup: Machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
@@ -116,12 +111,8 @@ def keep_check(  # noqa: PLR0913, PLR0917 - what a run is known by
 
 
 def _entry_of_forward(counted: ModelReport, arguments: Mapping[str, Any], timing: Timing) -> Entry:
-    """A whole forward pass."""
-    whole = {
-        "target": counted.target,
-        "inputs": counted.inputs,
-        "arguments": {k: repr(v) for k, v in arguments.items()},
-    }
+    written = {name: repr(value) for name, value in arguments.items()}
+    whole = {"target": counted.target, "inputs": counted.inputs, "arguments": written}
     first = counted.layers[0].input_shape if counted.layers else ()
     totals = counted.totals
     return Entry(FORWARD, _text(whole), totals.params, totals.macs, first, None, None, None, None, None, timing)
@@ -131,10 +122,10 @@ def keep_kernel(row: KernelRow, budget_s: float, notes: tuple[str, ...], setup: 
     """Store the timings of a kernel and of its factors as one run.
 
     Args:
-        row: that was timed; nothing is stored of one that was refused.
-        budget_s: seconds for this kernel.
-        notes: what there was to say of the machine.
-        setup: the machine and versions that measured.
+        row: Timed row; nothing is stored of one that was refused.
+        budget_s: Seconds for this kernel.
+        notes: Remarks about the machine.
+        setup: Machine and versions that measured.
 
     Returns:
         Why nothing was stored; empty when it was.
@@ -164,25 +155,22 @@ def _entry_of_kernel(row: KernelRow, candidate: Candidate, timing: Timing, suffi
 
 
 def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:
-    """Store a run; whatever goes wrong is said and costs no timing, which took seconds."""
+    """Store a run; whatever goes wrong is reported and does not cost the timings, which took seconds."""
     try:
-        from convcost.archive.database import (
-            add,
-            database_path,
-        )
+        from convcost.archive.database import add, database_path
 
         session, entries = run()
         if entries:
             add(database_path(), session, entries)
     except ConvcostError as error:
         return (f"these timings are not stored: {error}",)
-    except Exception as error:  # noqa: BLE001 - said, and the timings are shown
+    except Exception as error:  # noqa: BLE001 - reported, and the timings are still shown
         return (f"these timings are not stored: {type(error).__name__}: {error}; turn store off to do without.",)
     return ()
 
 
 def layer_identity(placed: Placed) -> str:
-    """Which layer a placed block is: what was asked for, and what the block made of it."""
+    """Which layer a placed block is: the requested shape, and the cost of what the block made of it."""
     spec, cost = placed.spec, placed.cost
     return _text(
         {
@@ -224,17 +212,7 @@ def _entry(placed: Placed, timing: Timing) -> Entry:
 
 
 def _entry_of_call(kind: str, call: Call, timing: Timing) -> Entry:
-    conv = call.conv
-    return Entry(
-        call.name,
-        _text({"op": call.op, "module": kind, "input_shape": call.input_shape}),
-        call.params,
-        call.macs,
-        call.input_shape,
-        None if conv is None else conv.in_channels,
-        None if conv is None else conv.out_channels,
-        None if conv is None else conv.kernel_size,
-        None if conv is None else conv.stride,
-        None if conv is None else conv.groups,
-        timing,
-    )
+    layer = _text({"op": call.op, "module": kind, "input_shape": call.input_shape})
+    names = ("in_channels", "out_channels", "kernel_size", "stride", "groups")
+    of_conv: dict[str, Any] = {name: getattr(call.conv, name, None) for name in names}
+    return Entry(call.name, layer, call.params, call.macs, call.input_shape, **of_conv, timing=timing)

@@ -1,11 +1,12 @@
-"""Exact linear algebra: the rank of integer matrices, many at a time, and a product of columns and rows of one."""
+"""Exact linear algebra: the rank of an integer matrix, and its sum of products of a column and a row."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, lcm, sqrt
-from typing import TYPE_CHECKING, Any, Final
+from operator import floordiv
+from typing import TYPE_CHECKING, Final
 
 from convcost.kernels.matrix import DOUBLE_EPS, Entry
 
@@ -18,79 +19,46 @@ if TYPE_CHECKING:
     from convcost.kernels.matrix import Matrix
 
 
-INT64_BITS: Final = 62
-"""A difference of two products stays below 2**63 when each product is below 2**62."""
 PRIME: Final = 2**31 - 1
-"""Products of two remainders are below 2**62."""
 
 
-def exact_ranks(stack: Any) -> NDArray[np.int64]:  # noqa: ANN401 - an array-like of ints, which NumPy may hold as objects
-    """The rank of every integer matrix of a stack, exact.
+def exact_rank(rows: Sequence[Sequence[int]]) -> int:
+    """The rank of a matrix of integers, exact.
 
-    Fraction-free elimination (Bareiss 1968, Sylvester's Identity and Multistep Integer-Preserving Gaussian
-    Elimination) with full pivoting, on all matrices at once. Every intermediate number is a minor of its matrix, so
-    Hadamard's bound tells whether int64 holds the products; else the same lines run on Python ints, but for matrices
-    of full rank modulo a prime: a minor that is not 0 there is not 0.
+    A minor that is not 0 modulo a prime is not 0: most matrices of full rank are decided so, in small numbers. All
+    others are decided by fraction-free elimination (Bareiss 1968, Sylvester's Identity and Multistep
+    Integer-Preserving Gaussian Elimination), in which every number is a minor of the matrix.
 
     Args:
-        stack: integers of shape (n, height, width), n may be 0.
+        rows: Python integers, (height, width).
 
-    Returns:
-        n ranks.
-
-    >>> exact_ranks([[[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]]).tolist()
-    [1, 2]
+    >>> exact_rank([[1, 0, -1], [2, 0, -2], [1, 0, -1]]), exact_rank([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    (1, 2)
     """
-    import numpy as np
-
-    work = stack if isinstance(stack, np.ndarray) else np.array(stack, dtype=object)  # NumPy may round a list's ints
-    least = min(work.shape[1:])
-    largest = max((abs(int(work.min())), abs(int(work.max()))), default=0) if work.size else 0
-    norm_bits = largest.bit_length() + (least.bit_length() + 1) / 2  # log2 of the longest row of a minor
-    work = work.astype(np.int64 if 2 * least * norm_bits <= INT64_BITS else object)  # a copy, which is worked on
-    if work.dtype != object:
-        return _pivots(work, np.floor_divide)
-    ranks = _pivots((work % PRIME).astype(np.int64), lambda below, _: below % PRIME)
-    unsure = ranks < least
-    if unsure.any():
-        ranks[unsure] = _pivots(work[unsure], np.floor_divide)
-    return ranks
+    rank = _count_pivots([[entry % PRIME for entry in row] for row in rows], lambda entry, _: entry % PRIME)
+    return rank if rank == min(len(rows), len(rows[0])) else _count_pivots(list(map(list, rows)), floordiv)
 
 
-def _pivots(work: NDArray[Any], lessen: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> NDArray[np.int64]:
-    """How many pivots the elimination of each matrix finds.
+def _count_pivots(work: list[list[int]], lessen: Callable[[int, int], int]) -> int:
+    """How many pivots elimination finds.
 
     Args:
-        work: of shape (n, height, width); is overwritten.
-        lessen: makes the numbers of a step smaller, given the pivots of the step before, which divide them.
+        work: Rows of the matrix; they are overwritten.
+        lessen: Makes an entry of a step smaller, given the pivot of the step before, which divides it.
     """
-    import numpy as np
-
-    count, height, width = work.shape
-    previous = np.ones((count, 1, 1), dtype=work.dtype)
-    ranks = np.zeros(count, dtype=np.int64)
-    each = np.arange(count)
-    for step in range(min(height, width)):
-        rest = (work[:, step:, step:] != 0).reshape(count, (height - step) * (width - step))
-        alive = rest.any(axis=1)
-        if not alive.any():
-            break
-        row, column = np.divmod(rest.argmax(axis=1), width - step)
-        _swap(work, each, step, row + step)
-        _swap(work.swapaxes(1, 2), each, step, column + step)
-        pivot = np.where(alive, work[:, step, step], 1)[:, None, None]
-        outer = work[:, step + 1 :, step, None] * work[:, None, step, step + 1 :]
-        work[:, step + 1 :, step + 1 :] = lessen(pivot * work[:, step + 1 :, step + 1 :] - outer, previous)
-        previous = pivot
-        ranks += alive
-    return ranks
-
-
-def _swap(work: NDArray[Any], each: NDArray[np.int64], step: int, other: NDArray[np.int64]) -> None:
-    """Exchange row `step` of every matrix with its row `other`."""
-    kept = work[:, step].copy()
-    work[:, step] = work[each, other]
-    work[each, other] = kept
+    rank, previous = 0, 1
+    for column in range(len(work[0])):
+        found = next((i for i in range(rank, len(work)) if work[i][column]), None)
+        if found is None:
+            continue
+        work[rank], work[found] = work[found], work[rank]
+        top = work[rank]
+        pivot = top[column]
+        for row in work[rank + 1 :]:
+            head = row[column]
+            row[:] = [lessen(pivot * entry - head * above, previous) for entry, above in zip(row, top, strict=True)]
+        rank, previous = rank + 1, pivot
+    return rank
 
 
 def column_row_terms(rows: Sequence[Sequence[Entry]]) -> list[tuple[tuple[Fraction, ...], tuple[Fraction, ...]]]:

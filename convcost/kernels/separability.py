@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from convcost.kernels.factors import exact_ranks, readable_terms, singular_terms, whole_numbers
+from convcost.kernels.factors import exact_rank, readable_terms, singular_terms, whole_numbers
 from convcost.kernels.matrix import Matrix, matrix_of
 from convcost.text.units import number_of
 
@@ -170,7 +170,7 @@ def separate_matrix(matrix: Matrix, tolerance: float | None = None) -> Separatio
     exact = matrix.exact if tolerance is None else matrix.whole
     if exact:
         share = 0.0
-        rank = int(exact_ranks([whole_numbers(matrix.entries)])[0])
+        rank = exact_rank(whole_numbers(matrix.entries))
         values[rank:] = 0.0
     else:
         share = rank_tolerance(matrix.height, matrix.width, matrix.eps) if tolerance is None else tolerance

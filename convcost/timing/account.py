@@ -1,8 +1,8 @@
-"""Where the time of a call goes: the measured median split into parts that sum to it. Pure arithmetic.
+"""The account of a time: the measured median of a call, split into parts that sum to it.
 
-Each part is a share of a plain call's time, taken beside it, times the median. What no instrument saw is `unexplained`;
-it is negative where the instruments saw more than there was. A median that is far from the plain call is of another
-call, or of another machine: the parts stay as they were seen, and the difference is unexplained.
+Each part is measured as a share of a plain call, next to which it ran, and scaled to the median. The rest is
+`unexplained`; it is negative where the instruments measured more than the median. A median that is far from the plain
+call belongs to another call: the parts then keep their measured seconds, and the difference is unexplained.
 """
 
 from __future__ import annotations
@@ -21,19 +21,6 @@ if TYPE_CHECKING:
     from convcost.timing.onednn import Primitive
 
 
-__all__ = [
-    "MOST_CHANGE",
-    "PARTS",
-    "Account",
-    "Observed",
-    "Part",
-    "account",
-    "cpu_kernels",
-    "flat_text",
-    "gpu_kernels",
-    "hidden_launches",
-]
-
 PARTS: Final = (
     "convolution",
     "reorder_input",
@@ -44,10 +31,10 @@ PARTS: Final = (
     "page_faults",
     "unexplained",
 )
-MOST_CHANGE: Final = 1.5
-"""By so much a phase of the machine slows the same call down; one that differs by more is another call."""
-MOST_UNEXPLAINED: Final = 0.5
-"""Of the median, in either direction; beyond it the instruments did not see the row's call."""
+MAX_CHANGE: Final = 1.5
+"""Ratios beyond this cannot be machine noise: treat as a different call."""
+MAX_UNEXPLAINED: Final = 0.5
+"""Share of the median; an account with more unexplained time, of either sign, does not add up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +42,8 @@ class Part:
     """One part of a call's time.
 
     Attributes:
-        part: one of `PARTS`.
-        seconds: negative only for `unexplained`.
+        part: One of `PARTS`.
+        seconds: Seconds of this part; negative only for `unexplained`.
         kernel: oneDNN's implementation or the ATen operator; None where no kernel runs.
     """
 
@@ -67,12 +54,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the instruments saw of one block's call, all beside each other.
+    """What the instruments measured of one block's call, next to each other.
 
     Attributes:
-        plain_s: seconds of a call that nothing looked into.
-        overhead_s: seconds around the kernels, from calls with next to no arithmetic in them.
-        kernels: what ran, in order.
+        plain_s: Seconds of a call without instruments.
+        overhead_s: Seconds around the kernels, from calls with next to no arithmetic.
+        kernels: Kernels in the order they ran.
     """
 
     plain_s: float
@@ -85,8 +72,8 @@ class Account:
     """The parts of a row's time.
 
     Attributes:
-        parts: that sum to the row's median.
-        agreement: whether the convolutions that oneDNN ran are the stages we mean.
+        parts: Parts that sum to the row's median.
+        agreement: Whether the convolutions that oneDNN ran are the stages of the block.
     """
 
     parts: tuple[Part, ...]
@@ -94,7 +81,7 @@ class Account:
 
     @property
     def time_s(self) -> float:
-        """The sum of the parts: the median."""
+        """Sum of the parts: the median."""
         return sum(part.seconds for part in self.parts)
 
     @property
@@ -104,27 +91,27 @@ class Account:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why not to trust it: the parts that were seen are far from the median."""
+        """Reason not to trust it: the measured parts are far from the median."""
         left = self.share("unexplained")
-        if abs(left) <= MOST_UNEXPLAINED:
+        if abs(left) <= MAX_UNEXPLAINED:
             return ()
         return (f"the account does not add up, {human_share(left)} unexplained: close other programs and run it again",)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know before trusting it: its doubts, and what oneDNN convolved in place of the layer."""
+        """Its doubts, and how the convolution that oneDNN ran differs from the layer."""
         return (*self.doubts, *(f"oneDNN convolved another layer, {one}" for one in self.agreement.differences))
 
     def seconds(self, *parts: str) -> float:
-        """Of these parts together."""
+        """Seconds of these parts together."""
         return sum(one.seconds for one in self.parts if one.part in parts)
 
     def share(self, *parts: str) -> float:
-        """Of these parts together, of the median."""
+        """Share of the median that these parts take together."""
         return self.seconds(*parts) / self.time_s
 
     def __str__(self) -> str:
-        """One line a part: its name, its time, its share, its kernel."""
+        """One line per part: name, time, share of the median and kernel."""
         cells = [
             (
                 p.part,
@@ -151,20 +138,19 @@ def flat_text(records: Iterable[Mapping[str, Any]]) -> str:
 
 
 def account(time_s: float, seen: Observed, fault_s: float = 0.0) -> tuple[Part, ...]:
-    """The parts of a median time; they sum to it.
+    """The parts of a median time, which sum to it.
 
-    What was seen is taken as shares of the plain call. With page faults in the median, or where the median is further
-    from the plain call than a slow phase of the machine explains, the two are no longer the same call, and the seconds
-    are taken as they are.
+    Measured parts count as shares of the plain call. With page faults in the median, or where the median is further
+    from the plain call than machine noise explains, they are not the same call, and the seconds stay as measured.
 
     Args:
-        time_s: the median, seconds.
-        seen: beside it, without page faults.
-        fault_s: seconds of the page faults in the median.
+        time_s: Median, seconds.
+        seen: Measurements next to it, without page faults.
+        fault_s: Seconds of the page faults in the median.
     """
     parts = [*_merged(seen.kernels), Part("overhead", max(0.0, seen.overhead_s))]
     scale = time_s / seen.plain_s
-    if fault_s or not 1 / MOST_CHANGE <= scale <= MOST_CHANGE:
+    if fault_s or not 1 / MAX_CHANGE <= scale <= MAX_CHANGE:
         scale = 1.0
     scaled = [replace(part, seconds=part.seconds * scale) for part in parts]
     scaled += [Part("page_faults", fault_s)] if fault_s else []
@@ -172,7 +158,7 @@ def account(time_s: float, seen: Observed, fault_s: float = 0.0) -> tuple[Part, 
 
 
 def _merged(parts: Iterable[Part]) -> list[Part]:
-    """One entry for each part and kernel, in the order of `PARTS`."""
+    """One part for each name and kernel, in the order of `PARTS`."""
     seconds: defaultdict[tuple[str, str | None], float] = defaultdict(float)
     for part in parts:
         seconds[part.part, part.kernel] += part.seconds
@@ -181,39 +167,39 @@ def _merged(parts: Iterable[Part]) -> list[Part]:
 
 
 ONEDNN_OPERATOR: Final = "mkldnn"
-"""In the name of the ATen operators in which oneDNN's primitives run."""
+"""Part of the names of ATen operators that run oneDNN's primitives."""
 TRANSPOSED_OPERATOR: Final = "aten::_convolution"
-"""In which those of a transposed convolution run, without an operator of their own; it does nothing else."""
+"""Operator in which the primitives of a transposed convolution run; it does nothing else."""
 GPU_ROLES: Final = (
     ("reorder_input", re.compile(r"nchwToNhwc|nchw2nhwc", re.IGNORECASE)),
     ("reorder_output", re.compile(r"nhwcToNchw|nhwc2nchw", re.IGNORECASE)),
     ("convolution", re.compile(r"conv|fprop|winograd|xmma|cutlass|gemm|implicit|cudnn", re.IGNORECASE)),
 )
-"""What cuDNN's and ATen's kernel names begin or contain, the first that fits; anything else is native."""
+"""Parts by patterns in the names of cuDNN's and ATen's kernels, the first match; all others are native."""
 
 
-def cpu_kernels(primitives: Sequence[Primitive], operators: Mapping[str, float], least_s: float) -> tuple[Part, ...]:
-    """OneDNN's primitives by what they are for, and the operators outside oneDNN.
+def cpu_kernels(primitives: Sequence[Primitive], operators: Mapping[str, float], min_s: float) -> tuple[Part, ...]:
+    """The primitives of oneDNN by their purpose, and the operators outside oneDNN.
 
     Args:
-        primitives: of one call, in order.
-        operators: seconds of each ATen operator itself.
-        least_s: an operator below this is no part of its own.
+        primitives: Primitives of one call, in order.
+        operators: Seconds of each ATen operator itself.
+        min_s: Seconds below which an operator is no part of its own.
     """
     ran = [Part(role, one.seconds, one.kernel) for role, one in zip(roles(primitives), primitives, strict=True)]
     inside = {name for name in operators if ONEDNN_OPERATOR in name} or {TRANSPOSED_OPERATOR}
     outside = {name: s for name, s in operators.items() if not (primitives and name in inside)}
     largest_first = sorted(outside.items(), key=lambda item: -item[1])
-    return (*ran, *(Part(_cpu_role(name), s, name) for name, s in largest_first if s >= least_s))
+    return (*ran, *(Part(_cpu_role(name), s, name) for name, s in largest_first if s >= min_s))
 
 
 def _cpu_role(operator: str) -> str:
-    """An operator of oneDNN whose primitives nobody could read is no native one."""
+    """The part of an operator; one of oneDNN counts as convolution where its primitives could not be read."""
     return "convolution" if ONEDNN_OPERATOR in operator else "native"
 
 
 def gpu_kernels(kernels: Iterable[tuple[str, float]]) -> tuple[Part, ...]:
-    """A GPU's kernels by their names: name and seconds of each, in order."""
+    """The kernels of a GPU, given as name and seconds, by the purpose that their names tell."""
     return tuple(Part(_gpu_role(name), seconds, name) for name, seconds in kernels)
 
 
@@ -222,10 +208,10 @@ def _gpu_role(name: str) -> str:
 
 
 def hidden_launches(empty_s: float, kernels: Iterable[Part]) -> float:
-    """What is left of the launches as overhead: a GPU works on one call while the next is being launched.
+    """The launch time that remains as overhead: a GPU works on one call while the next is being launched.
 
     Args:
-        empty_s: seconds of a call with next to no arithmetic, one after the other: the time of its launches.
-        kernels: of the real call.
+        empty_s: Mean seconds of queued calls with next to no arithmetic: the time of their launches.
+        kernels: Kernels of the real call.
     """
     return max(0.0, empty_s - sum(part.seconds for part in kernels))

@@ -1,4 +1,4 @@
-"""The time that no layer can beat on a machine: of compute, memory or overhead, whichever is longest."""
+"""The time that no layer can beat on a machine: that of compute, memory or overhead, whichever is longest."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ if TYPE_CHECKING:
     from convcost.timing.machine import Level, Machine
 
 
-__all__ = ["MOST_SPREAD", "Bound", "Roof", "Work", "bound_of", "least_work", "memory_seconds", "seen_inside"]
-
 Roof: TypeAlias = Literal["compute", "memory", "overhead"]
-MOST_SPREAD: Final = 0.25
-"""More than this a figure does not excuse: whoever is faster by more has shown that it is wrong."""
+MAX_SPREAD: Final = 0.25
+"""Cap on the calibration's spread; beating the bound by more means a stale calibration."""
 ROOFS: Final[tuple[Roof, ...]] = ("compute", "memory", "overhead")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one call must do.
+    """The least work of one call.
 
     Attributes:
-        flops: of its arithmetic.
-        moved_bytes: inputs, weights and outputs, each once.
-        convolution: whether it costs at least what a convolution of nothing does, and not only an empty call.
+        flops: Floating point operations.
+        moved_bytes: Bytes of inputs, weights and outputs, each counted once.
+        convolution: Whether it has at least the overhead of a convolution, and not only that of an empty call.
     """
 
     flops: int
@@ -43,10 +41,10 @@ class Bound:
     """A time that cannot be beaten on a machine.
 
     Attributes:
-        seconds: of all the work.
-        roof: that takes most of them.
-        level: of the memory hierarchy that decides, where memory does; else None.
-        spread: of the calibration's figures for that roof, as a share.
+        seconds: Least seconds of all the work.
+        roof: Roof that accounts for most of the seconds.
+        level: Level of the memory hierarchy that accounts for most of them, where the roof is memory; else None.
+        spread: Spread of the calibration's figures for that roof, as a share.
     """
 
     seconds: float
@@ -55,11 +53,11 @@ class Bound:
     spread: float
 
     def is_beaten(self, attained: float) -> bool:
-        """Whether a share of more than 1 cannot be the spread: the calibration is wrong, or no longer right."""
-        return attained > 1 + min(self.spread, MOST_SPREAD)
+        """Whether a row beats its bound by more than the spread: the calibration is wrong or stale."""
+        return attained > 1 + min(self.spread, MAX_SPREAD)
 
     def doubts(self, attained: float | None) -> tuple[str, ...]:
-        """What to say of a row that attained this share: nothing, or that it beats its bound."""
+        """A warning if the time beats its bound."""
         beaten = attained is not None and self.is_beaten(attained)
         return ("faster than its bound: calibrate again, on a quiet machine",) if beaten else ()
 
@@ -68,16 +66,16 @@ def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) 
     """The least time for calls that run one after the other.
 
     Each call takes at least its arithmetic at the peak, its traffic at the speed of the caches that could hold it, and
-    the overhead of a call; what is repeated is warm, so each level is taken to hold as much of the traffic as fits.
+    the overhead of a call. Repeated calls find their data in the caches, so each level holds as much as fits.
 
     Args:
-        works: one a call.
-        machine: with its roofs.
-        dtype: of the elements.
-        threads: that run.
+        works: Work of each call.
+        machine: Calibrated machine.
+        dtype: Data type of the elements.
+        threads: Threads of torch.
 
     Returns:
-        None where the machine was not measured with this dtype or these threads, or where there is no work.
+        The bound; None where the machine was not measured with this dtype or these threads, or without any work.
     """
     peak, levels = machine.peak(dtype, threads), machine.hierarchy(threads)
     if peak is None or not levels:
@@ -107,22 +105,22 @@ def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) 
 
 
 def memory_seconds(moved_bytes: int, levels: Sequence[Level]) -> dict[str, float]:
-    """Seconds in each level for traffic of which every level holds as much as fits, the fastest first."""
-    left, said, inside = moved_bytes, {}, 0
+    """Seconds by level for traffic of which every level, the fastest first, holds as much as fits."""
+    left, seconds, inside = moved_bytes, {}, 0
     for level in levels:
         room = left if level.capacity_bytes is None else min(left, max(0, level.capacity_bytes - inside))
-        said[level.name] = room / level.byte_per_s
+        seconds[level.name] = room / level.byte_per_s
         left -= room
         inside += room
-    return said
+    return seconds
 
 
 def least_work(layer: Layer, dtype: str) -> Work:
-    """The arithmetic on real pixels, and the elements that it needs.
+    """The arithmetic on real pixels, without padding, and the bytes that it needs.
 
     Args:
-        layer: placed, with plain sizes.
-        dtype: of the elements.
+        layer: Placed layer with plain sizes.
+        dtype: Data type of the elements.
     """
     conv, elements = layer.op, traffic_elements(layer).value
     if not isinstance(conv, Conv):
@@ -144,14 +142,14 @@ def least_work(layer: Layer, dtype: str) -> Work:
 
 
 def seen_inside(count: int, stride: int, offsets: range, limit: int) -> int:
-    """Of an axis of `limit` pixels, those that a tap of `count` windows lies on; see `_inside`."""
+    """How many of `limit` pixels on an axis a tap of `count` windows lies on; see `_inside`."""
     return _inside(count, stride, offsets, limit)[1]
 
 
 def _inside(count: int, stride: int, offsets: range, limit: int) -> tuple[int, int, int]:
-    """Of `count` windows along an axis of `limit` pixels: products on pixels, pixels that are used, taps that are used.
+    """For `count` windows along an axis of `limit` pixels: products on real pixels, used pixels, used taps.
 
-    Window o puts a tap on pixel o · stride + its offset, which is padding outside 0 … limit - 1.
+    Window o puts a tap on pixel o · stride + its offset; outside 0 … limit - 1 that is padding.
     """
     pairs = taps = 0
     used = bytearray(limit)

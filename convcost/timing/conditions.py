@@ -1,4 +1,4 @@
-"""What a timing was made under: the conditions that were requested, and the machine that ran it."""
+"""What decides a time: the requested conditions, and the machine that runs."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from dataclasses import dataclass
 
 from convcost.text.units import number_of
 
-__all__ = ["Conditions", "Setup"]
-
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What decides a time beside the conditions that were asked for: the machine, the versions, the switches.
+    """What decides a time beside the requested conditions: the machine, the versions, the switches.
 
     Attributes:
-        processors: that the process may use.
-        isa: the vector instructions that torch's CPU kernels take, such as AVX2.
-        system: operating system and architecture.
-        accelerator: name of the device that is not the CPU; None on the CPU.
-        runtime: versions of what runs the accelerator, such as CUDA and cuDNN; None on the CPU.
-        settings: torch's switches and environment variables that are not at their defaults; empty for none.
-        convcost_version: that measured.
-        python_version: that ran.
+        processors: Number of processors that the process may use.
+        isa: Vector instructions of torch's CPU kernels, such as AVX2.
+        system: Operating system and architecture.
+        accelerator: Name of the device that is not the CPU; None on the CPU.
+        runtime: Versions of the accelerator's libraries, such as CUDA and cuDNN; None on the CPU.
+        settings: Torch's switches and environment variables that are not at their defaults; empty for none.
+        convcost_version: Version of convcost.
+        python_version: Version of Python.
     """
 
     processors: int
@@ -36,17 +34,17 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What a timing was made under.
+    """The conditions of a timing.
 
     Attributes:
-        device: such as cpu or cuda:0.
-        dtype: of every element.
-        threads: of torch, on the CPU.
+        device: Device, such as cpu or cuda:0.
+        dtype: Data type of every element.
+        threads: Threads of torch, on the CPU.
         memory_format: contiguous or channels_last.
-        compiled: whether torch.compile was used.
+        compiled: Whether torch.compile was used.
         allocator: pinned (freed memory stays with the process) or default.
-        torch_version: that ran.
-        cpu: name of the processor.
+        torch_version: Version of torch.
+        cpu: Name of the processor.
     """
 
     device: str

@@ -1,7 +1,8 @@
-"""What would make a layer faster, in one line: rules that fire on its account, said only when a trial bears them out.
+"""Hints: what would make a layer faster, in one line.
 
-A rule looks at facts that were measured, claims something, and names the alternative whose trial decides. A claim that
-a trial refutes is dropped; one that could not be tried says so.
+1. A rule reads the account of a row, makes a claim, and names an alternative.
+2. The alternative is timed next to the row. A claim that the trial refutes is dropped.
+3. A claim whose alternative could not be timed is printed as "not verified".
 """
 
 from __future__ import annotations
@@ -20,34 +21,33 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Layer
     from convcost.timing.account import Account
 
-__all__ = ["PINNED", "Facts", "Hint", "Suggestion", "Trial", "suggest", "unverified", "word"]
-
 WORTH_A_LINE: Final = 0.1
-"""A part below this share of the time gets no hint."""
+"""Share of the time below which a part gets no hint."""
 MOSTLY: Final = 0.5
-FEW_CHANNELS: Final = 8
-"""Up to so many input channels a pointwise stage does less than 4 FLOPs for each byte that it writes."""
-AS_A_COPY: Final = 2.0
-"""A stage that takes at most so many times a copy of its output is bound by memory."""
+"""Share of the time above which overhead dominates a call."""
+MAX_FEW_CHANNELS: Final = 8
+"""Input channels up to which a pointwise stage does at most 4 FLOPs for each byte that it writes."""
+MAX_COPIES: Final = 2.0
+"""Time of a memory-bound stage, as a multiple of a copy of its output."""
 PINNED: Final = "pinned"
 BATCH: Final = "twice_the_batch"
 NATIVE_CONVOLUTION: Final = "conv"
-"""In the name of the ATen operators that convolve."""
+"""Part of the names of ATen operators that convolve."""
 FAST_DEPTHWISE: Final = ("jit_dw", "brdgmm_dw", "jit_uni_dw")
-"""oneDNN's own depthwise kernels, by the beginning of their names."""
+"""First parts of the names of oneDNN's depthwise kernels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules look at.
+    """Measured facts that the rules read.
 
     Attributes:
-        account: of the row.
-        layers: of the block.
+        account: Account of the row.
+        layers: Layers of the block.
         memory_format: contiguous or channels_last.
-        threads: of torch.
-        cores: that this process may use.
-        on_cpu: whether the device is the CPU.
+        threads: Threads of torch.
+        cores: Number of processors that this process may use.
+        on_cpu: Whether the device is the CPU.
     """
 
     account: Account
@@ -60,13 +60,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An alternative, timed next to what it is an alternative to.
+    """An alternative, timed next to the call or stage that it would replace.
 
     Attributes:
-        before_s: seconds of the row's call, or of the stage in question.
-        after_s: of the alternative.
-        faster: the lower end of the 5-95 % interval of before ÷ after.
-        kernels: that the alternative ran.
+        before_s: Seconds of the row's call, or of the stage.
+        after_s: Seconds of the alternative.
+        faster: Lower end of the 5-95 % interval of before ÷ after.
+        kernels: Kernels that the alternative ran.
     """
 
     before_s: float
@@ -76,19 +76,19 @@ class Trial:
 
     @property
     def gains(self) -> bool:
-        """Whether the alternative is faster, by the medians and beyond the noise of the pairs."""
+        """Whether the alternative is faster, by the medians and beyond the noise."""
         return self.after_s < self.before_s and self.faster > 1
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What a rule claims.
+    """The claim of a rule.
 
     Attributes:
-        claim: a sentence without its end.
-        alternative: what to time: a key of `RESULTS`.
-        stage: that the alternative is about; None for the whole block.
-        kernels: of the convolutions that the row ran in oneDNN, where the alternative must run another.
+        claim: Beginning of the sentence, to which the trial adds its result.
+        alternative: Alternative to time, a key of `RESULTS`.
+        stage: Stage that the alternative would replace; None for the whole block.
+        kernels: oneDNN kernels that the row ran, where the alternative must run another.
     """
 
     claim: str
@@ -99,11 +99,11 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """One line for the row.
+    """One line on what would make a row faster.
 
     Attributes:
-        text: the sentence.
-        verified: whether the alternative was timed.
+        text: The sentence.
+        verified: Whether the alternative was timed.
     """
 
     text: str
@@ -111,18 +111,18 @@ class Hint:
 
 
 def suggest(facts: Facts) -> tuple[Suggestion, ...]:
-    """What the rules claim of a row, the most telling first; nothing where the account itself does not add up."""
+    """The claims of the rules, in their order of weight; none where the account does not add up."""
     if facts.account.doubts:
         return ()
     return tuple(filter(None, (rule(facts) for rule in RULES)))
 
 
 def word(suggestion: Suggestion, trial: Trial | None) -> Hint | None:
-    """The line of a suggestion; None when its trial refutes it.
+    """The hint of a suggestion; None when its trial refutes it.
 
     Args:
-        suggestion: of a rule.
-        trial: of its alternative; None when there was none.
+        suggestion: Suggestion of a rule.
+        trial: Trial of its alternative; None without one.
     """
     if trial is None:
         return unverified(suggestion)
@@ -131,7 +131,7 @@ def word(suggestion: Suggestion, trial: Trial | None) -> Hint | None:
 
 
 def unverified(suggestion: Suggestion) -> Hint:
-    """The line of a suggestion that no trial has decided."""
+    """The hint of a suggestion without a decisive trial."""
     return Hint(f"{suggestion.claim} (not verified).", verified=False)
 
 
@@ -168,8 +168,8 @@ def _reorders(facts: Facts) -> Suggestion | None:
     images = all(len(layer.input.spatial) == 2 for layer in facts.layers)  # noqa: PLR2004 - height and width
     if not images or facts.memory_format != "contiguous" or share < WORTH_A_LINE:
         return None
-    said = _share(facts, "reorder_input", "reorder_output")
-    return Suggestion(f"channels_last would do without layout reorders, {said} here", "channels_last")
+    taken = _share(facts, "reorder_input", "reorder_output")
+    return Suggestion(f"channels_last would do without layout reorders, {taken} here", "channels_last")
 
 
 def _copies(facts: Facts) -> Suggestion | None:
@@ -194,14 +194,14 @@ def _memory_bound(facts: Facts) -> Suggestion | None:
         conv = layer.op
         if isinstance(conv, Conv) and set(conv.kernel_size) == {1} and conv.groups == 1 and not conv.transposed:
             c = conv.in_channels
-            if c <= FEW_CHANNELS:
+            if c <= MAX_FEW_CHANNELS:
                 claim = f"with {number_of('input channel', c)} the pointwise stage writes more than it computes"
                 return Suggestion(claim, "copy", layer)
     return None
 
 
 def _threads(facts: Facts) -> Suggestion | None:
-    if not facts.on_cpu or facts.threads != 1 or facts.cores < 2:  # noqa: PLR2004 - the alternative's threads
+    if not facts.on_cpu or facts.threads != 1 or facts.cores == 1:
         return None
     native = [one for one in facts.account.parts if one.part == "native" and NATIVE_CONVOLUTION in (one.kernel or "")]
     if not native or sum(one.seconds for one in native) < WORTH_A_LINE * facts.account.time_s:
@@ -221,11 +221,11 @@ RULES: Final[tuple[Callable[[Facts], Suggestion | None], ...]] = (
     _memory_bound,
     _threads,
 )
-"""In this order: the first that its trial bears out is printed."""
+"""In order of weight: the first whose trial confirms it is printed."""
 
 
 def _share(facts: Facts, *parts: str) -> str:
-    """Of the time, as text; the shares of an account that holds too much end at the whole."""
+    """Share of the time as text, at most 100 % although the parts of an account may exceed the time."""
     return human_share(min(1.0, facts.account.share(*parts)))
 
 
@@ -238,7 +238,7 @@ def _if_faster(trial: Trial, _: Suggestion) -> str | None:
 
 
 def _a_sample(trial: Trial, _: Suggestion) -> str | None:
-    """Twice the batch, by the time for as many samples as before."""
+    """Twice the batch, compared by the time for as many samples as before."""
     half = Trial(trial.before_s, trial.after_s / 2, trial.faster * 2)
     ratio = human_ratio(trial.after_s / trial.before_s)
     return f"twice the batch takes {ratio} the time, {_change(half)} for as many samples" if half.gains else None
@@ -257,7 +257,7 @@ def _multiplier(trial: Trial, _: Suggestion) -> str | None:
 
 
 def _copy(trial: Trial, _: Suggestion) -> str | None:
-    if trial.before_s > AS_A_COPY * trial.after_s:
+    if trial.before_s > MAX_COPIES * trial.after_s:
         return None
     return f"it takes {human_time(trial.before_s)}, a plain copy of its output {human_time(trial.after_s)}"
 
@@ -278,4 +278,4 @@ RESULTS: Final[dict[str, Callable[[Trial, Suggestion], str | None]]] = {
     "copy": _copy,
     "two_threads": _other_kernel,
 }
-"""What a trial says of each alternative; None refutes the claim."""
+"""Result of a trial as text, by alternative; None refutes the claim."""

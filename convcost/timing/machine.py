@@ -1,6 +1,6 @@
-"""A machine's speeds, and whether they hold here.
+"""The speeds of a calibrated machine, and whether they hold on this one.
 
-Pure: plain values in, plain values out. Measuring is in `nn.measure.machine`, files in `timing.machine_file`.
+Plain values: they are measured in `nn.measure.machine`, and read and written in `timing.machine_file`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Identity:
     """What tells one machine from another.
 
     Attributes:
-        name: of the processor or the accelerator.
+        name: Name of the processor or the accelerator.
         device: cpu, cuda or mps.
-        cores: processors that the process may use; 0 for an accelerator.
-        isa: vector instructions that torch uses; empty where it does not say.
-        torch_version: that was measured, without the build.
-        onednn_version: of the convolution library; empty where there is none.
+        cores: Number of processors that the process may use; 0 for an accelerator.
+        isa: Vector instructions of torch's CPU kernels; empty where unknown.
+        torch_version: Version of torch, without the build.
+        onednn_version: Version of oneDNN; empty where there is none.
     """
 
     name: str
@@ -46,15 +46,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The fastest arithmetic seen.
+    """The fastest measured arithmetic.
 
     Attributes:
-        dtype: of the elements.
-        threads: that ran.
-        gemm_flop_per_s: of a square matrix product.
-        flop_per_s: of the fastest of the matrix products and the convolutions; the roof.
-        spread: of the fastest runs of that, as a share.
-        how: it was obtained.
+        dtype: Data type of the elements.
+        threads: Threads of torch.
+        gemm_flop_per_s: FLOP/s of the fastest square matrix product.
+        flop_per_s: FLOP/s of the fastest matrix product or convolution: the roof.
+        spread: Spread of its fastest runs, as a share.
+        how: How the figure was obtained.
     """
 
     dtype: str
@@ -71,11 +71,11 @@ class Level:
 
     Attributes:
         name: L1, L2, L3 or memory.
-        threads: that ran.
-        capacity_bytes: that these threads can hold in it together; None for the last, which holds everything.
-        byte_per_s: fastest traffic seen at sizes that fit this level and not the one before.
-        spread: of the fastest runs, as a share.
-        how: it was obtained.
+        threads: Threads of torch.
+        capacity_bytes: Bytes that these threads can hold in it together; None for memory, which holds everything.
+        byte_per_s: Fastest measured traffic at sizes that fit this level and not the one before.
+        spread: Spread of the fastest runs, as a share.
+        how: How the figure was obtained.
     """
 
     name: str
@@ -88,13 +88,13 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What a call costs without any arithmetic to speak of.
+    """Time of a call with next to no arithmetic.
 
     Attributes:
-        empty_call_s: a module that does nothing.
-        convolution_call_s: the fastest convolution of next to nothing.
-        spread: of the latter, as a share.
-        how: it was obtained.
+        empty_call_s: Seconds of a module that does nothing.
+        convolution_call_s: Seconds of the fastest convolution of one pixel.
+        spread: Spread of the fastest runs of that convolution, as a share.
+        how: How the figures were obtained.
     """
 
     empty_call_s: CallTime
@@ -108,9 +108,9 @@ class Noise:
     """How much a speed-up differs between fresh processes.
 
     Attributes:
-        run_to_run: standard deviation as a share of the speed-up.
-        processes: that were compared.
-        how: it was obtained.
+        run_to_run: Standard deviation as a share of the speed-up.
+        processes: Number of processes that were compared.
+        how: How the figure was obtained.
     """
 
     run_to_run: RunToRun
@@ -123,13 +123,13 @@ class Machine:
     """A calibrated machine.
 
     Attributes:
-        identity: whose figures these are.
-        date: of the calibration, YYYY-MM-DD.
-        peaks: by dtype and threads.
-        levels: by threads, the fastest first.
-        overhead: of a call.
-        noise: between processes; None where it was not measured.
-        source: the file, for messages.
+        identity: Machine and versions of the calibration.
+        date: Date of the calibration, YYYY-MM-DD.
+        peaks: Compute roofs, by dtype and threads.
+        levels: Memory roofs, by threads, the fastest first.
+        overhead: Overhead of a call.
+        noise: Noise between processes; None where it was not measured.
+        source: File it was read from, for messages.
     """
 
     identity: Identity
@@ -142,7 +142,7 @@ class Machine:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What a person reads: one line a figure, with its spread."""
+        """The figures as text, one a line, with their spread."""
         own = self.identity
         head = ", ".join(
             filter(None, (own.name, f"{own.cores} cores" if own.cores else "", own.isa, f"torch {own.torch_version}"))
@@ -169,7 +169,7 @@ class Machine:
 
     @property
     def note(self) -> str:
-        """What it is used for, and where it lies."""
+        """Remark below a table: what the calibration was used for, and its file."""
         if self.noise is None:
             return f"bounds from the calibration of {self.date} ({self.source})."
         term = f"run-to-run term {human_share(self.noise.run_to_run)}"
@@ -184,14 +184,14 @@ class Machine:
         return tuple(level for level in self.levels if self._holds(level.threads, threads))
 
     def _holds(self, measured: int, threads: int) -> bool:
-        """Whether a figure is for these threads of the CPU; an accelerator does not care."""
+        """Whether a figure is for these threads of the CPU; on an accelerator every figure is."""
         return self.identity.device != "cpu" or measured == threads
 
 
 def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[str]:
-    """Why a calibration does not hold here, each as `what was measured, what is here`; empty when it does."""
+    """Reasons why a calibration does not hold on this machine; empty when it does."""
     there = machine.identity
-    said = [
+    reasons = [
         f"{word} {getattr(there, field) or 'unknown'} there, {getattr(here, field) or 'unknown'} here"
         for word, field in (
             ("machine", "name"),
@@ -203,8 +203,8 @@ def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[
         )
         if getattr(there, field) != getattr(here, field)
     ]
-    if not said and not machine.hierarchy(threads):
-        said.append(f"not measured with {threads} threads")
-    if not said and machine.peak(dtype, threads) is None:
-        said.append(f"not measured with {dtype}")
-    return said
+    if not reasons and not machine.hierarchy(threads):
+        reasons.append(f"not measured with {threads} threads")
+    if not reasons and machine.peak(dtype, threads) is None:
+        reasons.append(f"not measured with {dtype}")
+    return reasons

@@ -1,11 +1,11 @@
-"""What one timing run gives: of blocks, of a model and its layers, of whole forward passes."""
+"""Results of one timing run: of blocks, of a model and its layers, of whole forward passes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from convcost.timing.statistics import LEAST, count_pairs, median_interval, summarise, used_samples
+from convcost.timing.statistics import MIN_BLOCKS, count_pairs, median_interval, summarise, used_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,18 +14,15 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Series, Timing
 
 
-__all__ = ["BASE", "HEAD", "ForwardTiming", "Kind", "Measured", "ModelTiming", "summed_up"]
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was timed on one device.
+    """The timings of blocks on one device.
 
     Attributes:
-        conditions: of all timings.
-        timings: by block.
-        refused: blocks that were not timed, with the reason.
-        notes: about the machine.
+        conditions: Conditions of all timings.
+        timings: Timings by block.
+        refused: Reasons by block, of those that were not timed.
+        notes: Remarks about the machine.
     """
 
     conditions: Conditions
@@ -42,13 +39,13 @@ class Kind:
     """What layers that share a timing have in common.
 
     Attributes:
-        text: module, inputs and parameters, with sizes, dtypes and memory formats.
-        dtypes: of its floating point inputs and parameters; one, unless it mixes them.
-        memory_format: of its inputs and parameters as torch's convolutions see it, channels_last where either is;
-            strided where it is none that has a name; None without tensors.
-        input_format: of its inputs alone.
-        has_images: whether a tensor has height and width, so that its format chooses a kernel.
-        obstacle: why no fresh convolution stands for it; None where one does.
+        text: Module, inputs and parameters, with sizes, dtypes and memory formats.
+        dtypes: Data types of its floating point inputs and parameters; one, unless it mixes them.
+        memory_format: Memory format of its inputs and parameters as torch's convolutions see it, channels_last where
+            either is; strided where it has no name; None without tensors.
+        input_format: Memory format of its inputs alone.
+        has_images: Whether a tensor has height and width, so that its format chooses a kernel.
+        obstacle: Reason why a fresh convolution cannot stand for it; None where one can.
     """
 
     text: str
@@ -61,14 +58,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class ModelTiming:
-    """What was timed of a model.
+    """The timings of a model and its layers.
 
     Attributes:
-        conditions: of all timings; dtype and memory format are "mixed" where the layers' own differ.
-        whole: the forward pass.
-        layers: of each module call, by the name of its row; calls of one kind on one shape share a timing.
-        notes: about the machine.
-        kinds: of each row, which layer it is: equal for those that share a timing.
+        conditions: Conditions of all timings; dtype and memory format are "mixed" where those of the layers differ.
+        whole: Timing of the forward pass.
+        layers: Timings of module calls, by row name; calls of one kind on one shape share a timing.
+        notes: Remarks about the machine.
+        kinds: Kinds of layers, by row name; equal for rows that share a timing.
     """
 
     conditions: Conditions
@@ -84,17 +81,17 @@ BASE: Final = "base"
 
 @dataclass(frozen=True, slots=True)
 class ForwardTiming:
-    """A model's forward pass, and how it compares with what it was.
+    """A model's forward pass, next to that of an earlier version.
 
     Attributes:
-        head: of the model.
-        low: lower end of the median's 5-95 % interval, seconds, run-to-run term included.
-        high: upper end.
-        base: of the model as it was; None where it was not timed.
-        machine: that ran it.
-        notes: about the machine and the timing.
-        doubt: why the time decides nothing, with the next step; None where it may.
-        growth_doubt: likewise, of the comparison.
+        head: Timing of the model.
+        low: Lower end of the 5-95 % interval of its median, seconds, run-to-run term included.
+        high: Upper end of that interval, seconds.
+        base: Timing of the earlier version; None where it was not timed.
+        machine: Name of the machine.
+        notes: Remarks about the machine and the timing.
+        doubt: Reason why no verdict can rest on the time, with the next step; None where one can.
+        growth_doubt: Reason why no verdict can rest on the comparison, with the next step; None where one can.
     """
 
     head: Timing
@@ -107,7 +104,7 @@ class ForwardTiming:
     growth_doubt: str | None = None
 
 
-def summed_up(  # noqa: PLR0913 - what a verdict depends on
+def summed_up(  # noqa: PLR0913 - the series and all that a verdict says of the machine
     series: Mapping[str, Series],
     probes: Mapping[int, float],
     machine: str,
@@ -116,15 +113,15 @@ def summed_up(  # noqa: PLR0913 - what a verdict depends on
     pinned: bool,
     untrusted: str | None = None,
 ) -> ForwardTiming:
-    """What was timed of `head` and `base` becomes a comparison; pure, so that recorded series can be judged again.
+    """The comparison of `head` and `base`; a pure function, so that recorded series can be judged again.
 
     Args:
-        series: of `head`, and of `base` where it was timed.
-        probes: seconds of the reference probe, by round.
-        machine: that ran them.
-        notes: about the machine.
-        pinned: whether the allocator was pinned.
-        untrusted: why the machine's times are not to be trusted; None where they are.
+        series: Series of `head`, and of `base` where it was timed.
+        probes: Seconds of the reference probe, by round.
+        machine: Name of the machine.
+        notes: Remarks about the machine.
+        pinned: Whether the allocator was pinned.
+        untrusted: Reason not to trust any time of the machine; None on a quiet one.
     """
     timings = summarise(series, probes, BASE, pinned=pinned)
     _, low, high = median_interval([sample.seconds for sample in used_samples(series[HEAD])])
@@ -144,8 +141,8 @@ def summed_up(  # noqa: PLR0913 - what a verdict depends on
 
 
 def _too_few(number: int, what: str) -> str | None:
-    """Why so many undisturbed ones decide nothing."""
-    if number >= LEAST:
+    """Why no verdict can rest on so few undisturbed ones; None where there are enough."""
+    if number >= MIN_BLOCKS:
         return None
     step = "raise time_budget, or close other programs"
-    return f"too few undisturbed {what} ({number}, {LEAST} are needed): {step}"
+    return f"too few undisturbed {what} ({number}, {MIN_BLOCKS} are needed): {step}"

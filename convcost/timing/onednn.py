@@ -1,4 +1,4 @@
-"""oneDNN's verbose lines as values: primitives, the sizes they convolved, and what each one is for."""
+"""oneDNN's verbose lines as values: primitives, the sizes of their convolutions, and the purpose of each."""
 
 from __future__ import annotations
 
@@ -16,25 +16,11 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Layer
 
 
-__all__ = [
-    "CONVOLUTIONS",
-    "Agreement",
-    "Primitive",
-    "Problem",
-    "agreement",
-    "parse_lines",
-    "parse_problem",
-    "problem_of",
-    "reorder_sizes",
-    "roles",
-    "separate",
-]
-
 CONVOLUTIONS: Final = ("convolution", "deconvolution")
 LINE: Final = re.compile(r"(?:onednn|dnnl)_verbose,[^\n]*(?:\n|$)")
-LATEST_EXEC: Final = 5
-"""How many fields may stand before the word exec: marker, version, timestamp, primitive, and one to come."""
-FIELDS_AFTER_EXEC: Final = 9
+MAX_EXEC_FIELD: Final = 5
+"""Last field that may be the word exec: after marker, version, timestamp, primitive, and one that may be added."""
+MIN_FIELDS_AFTER_EXEC: Final = 9
 """engine, primitive, implementation, propagation, memory descriptors, attributes, auxiliary, problem, milliseconds."""
 
 
@@ -44,10 +30,10 @@ class Primitive:
 
     Attributes:
         kind: convolution, deconvolution, reorder, matmul ...
-        implementation: the kernel, such as jit:avx2 or jit_dw:avx512_core.
-        problem: the sizes, in oneDNN's own notation.
-        seconds: of this run, to about a microsecond.
-        layouts: format tag of each memory (src, wei, bia, dst) that has one, such as aBcd8b.
+        implementation: Name of the kernel, such as jit:avx2 or jit_dw:avx512_core.
+        problem: Sizes, in oneDNN's own notation.
+        seconds: Seconds of this run, to about a microsecond.
+        layouts: Format tag, such as aBcd8b, of each memory (src, wei, bia, dst) that has one.
     """
 
     kind: str
@@ -68,7 +54,7 @@ class Primitive:
 
 
 def separate(text: str) -> tuple[str, str]:
-    r"""What oneDNN wrote in a text, and what others did; a line of theirs may be cut by one of oneDNN's.
+    r"""The lines of oneDNN in a text, and the rest; another program's line may be cut by one of oneDNN's.
 
     >>> separate("half onednn_verbose,v1,info\nof a line\n")
     ('onednn_verbose,v1,info\n', 'half of a line\n')
@@ -77,7 +63,7 @@ def separate(text: str) -> tuple[str, str]:
 
 
 def parse_lines(lines: Iterable[str]) -> tuple[Primitive, ...]:
-    """The primitives that ran, in order; every line that is no execution of a primitive is ignored.
+    """The primitives that ran, in order; lines of anything else are ignored.
 
     >>> line = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,src:f32::blocked:abcd::f0,,,1x64x56x56,0.02"
     >>> parse_lines([line, "Hello"])[0].problem
@@ -88,10 +74,10 @@ def parse_lines(lines: Iterable[str]) -> tuple[Primitive, ...]:
 
 def _parse(line: str) -> Primitive | None:
     fields = line.strip().split(",")
-    if not LINE.match(line) or "exec" not in fields[1 : LATEST_EXEC + 1]:
+    if not LINE.match(line) or "exec" not in fields[1 : MAX_EXEC_FIELD + 1]:
         return None
     after = fields[fields.index("exec") + 1 :]
-    if len(after) < FIELDS_AFTER_EXEC:
+    if len(after) < MIN_FIELDS_AFTER_EXEC:
         return None
     seconds = _seconds(after[-1])
     if seconds is None:
@@ -100,7 +86,7 @@ def _parse(line: str) -> Primitive | None:
 
 
 def _seconds(text: str) -> float | None:
-    """Milliseconds as seconds; None for what is no time."""
+    """Milliseconds as seconds; None for text that is no time."""
     try:
         milliseconds = float(text)
     except ValueError:
@@ -124,19 +110,19 @@ AXES: Final = ("d", "h", "w")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The sizes of one convolution, on three axes (depth, height, width); an axis that is not there has size 1.
+    """The sizes of one convolution, on three axes (depth, height, width); a missing axis has size 1.
 
     Attributes:
-        groups: g.
-        batch: N.
-        in_channels: C, all groups together.
-        out_channels: O, all groups together.
-        in_size: of the input, zeros that were put around it before the convolution included.
-        out_size: of the output.
-        kernel_size: without dilation.
-        stride: of the kernel.
-        dilation: 1 for a dense kernel.
-        padding: before each axis.
+        groups: Number of groups.
+        batch: Batch size.
+        in_channels: Input channels, all groups together.
+        out_channels: Output channels, all groups together.
+        in_size: Size of the input, with the zeros that torch puts around it before the convolution.
+        out_size: Size of the output.
+        kernel_size: Kernel size without dilation.
+        stride: Stride of the kernel.
+        dilation: Dilation; 1 for a dense kernel.
+        padding: Padding before each axis.
     """
 
     groups: int
@@ -151,7 +137,7 @@ class Problem:
     padding: tuple[int, ...]
 
     def differences(self, other: Problem) -> tuple[str, ...]:
-        """What differs, such as `groups 64 here, 1 for oneDNN`; nothing when all agrees."""
+        """Each difference as `groups 64 here, 1 for oneDNN`; none when all agrees."""
         return tuple(
             f"{f.name} {_text(getattr(self, f.name))} here, {_text(getattr(other, f.name))} for oneDNN"
             for f in fields(self)
@@ -161,13 +147,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Whether oneDNN convolved the layers that we mean.
+    """Whether the convolutions that oneDNN ran are those of the block.
 
     Attributes:
-        agrees: None where oneDNN ran no convolution.
-        differences: each with the stage it is in.
-        ran: how many convolutions oneDNN ran.
-        stages: how many the block has; those that oneDNN did not run are ATen's own.
+        agrees: Whether all agree; None where oneDNN ran no convolution.
+        differences: Differences, each with its stage.
+        ran: Number of convolutions that oneDNN ran.
+        stages: Number of convolutions of the block; those that oneDNN did not run are ATen's own.
     """
 
     agrees: bool | None
@@ -176,7 +162,7 @@ class Agreement:
     stages: int = 0
 
     def __str__(self) -> str:
-        """What the witness says, in one line; empty where it saw nothing."""
+        """One line on the comparison; empty where oneDNN ran no convolution."""
         if self.agrees is None:
             return ""
         if not self.agrees:
@@ -186,7 +172,7 @@ class Agreement:
 
 
 def parse_problem(text: str) -> Problem | None:
-    """The sizes in oneDNN's text; None for a text that is no convolution's.
+    """The sizes in oneDNN's text; None for a text that describes no convolution.
 
     >>> parse_problem("g4mb2_ic32oc64_ih56oh28kh3sh2dh1ph2_iw40ow40kw5sw1dw0pw2").dilation
     (1, 2, 1)
@@ -205,15 +191,15 @@ def parse_problem(text: str) -> Problem | None:
 
 def _axis(text: str, axis: str) -> tuple[int, ...] | None:
     names = "".join(rf"{name}{axis}(\d+)" for name in "ioksdp")
-    found = re.search(f"_{names}", text)
-    return None if found is None else tuple(map(int, found.groups()))
+    match = re.search(f"_{names}", text)
+    return None if match is None else tuple(map(int, match.groups()))
 
 
 def problem_of(layer: Layer) -> Problem:
-    """The sizes of a placed convolution as torch hands them over: padding that differs before and after is put first.
+    """The sizes of a placed convolution as torch passes them on: uneven padding is applied to the input beforehand.
 
     Raises:
-        TypeError: the layer is no convolution.
+        TypeError: The layer is no convolution.
     """
     conv = layer.op
     if not isinstance(conv, Conv):
@@ -239,37 +225,37 @@ def problem_of(layer: Layer) -> Problem:
 
 
 def agreement(layers: Sequence[Layer], texts: Sequence[str]) -> Agreement:
-    """Check the convolutions that oneDNN ran against the stages, both in the order they ran.
+    """Compare the convolutions that oneDNN ran with the stages, both in order.
 
-    Some stages may have run outside oneDNN: each text must be one of the stages that are left, in order.
+    Stages may have run outside oneDNN, so each problem must equal one of the stages that follow the last match.
 
     Args:
-        layers: of the block; what is no convolution is passed over.
-        texts: the problem of each convolution that oneDNN ran.
+        layers: Layers of the block; all but convolutions are skipped.
+        texts: Problem of each convolution that oneDNN ran.
     """
     stages = [(layer.name, problem_of(layer)) for layer in layers if isinstance(layer.op, Conv)]
     if not texts:
         return Agreement(None, stages=len(stages))
-    said: list[str] = []
+    differences: list[str] = []
     position = 0
     for number, text in enumerate(texts):
         theirs = parse_problem(text)
         left = stages[position:]
         if theirs is None:
-            said.append(f"oneDNN's problem {text} cannot be read")
+            differences.append(f"oneDNN's problem {text} cannot be read")
         elif not left:
-            said.append(f"oneDNN ran {text}, which is no stage of this block")
+            differences.append(f"oneDNN ran {text}, which is no stage of this block")
         elif len(stages) == len(texts):
             name, ours = stages[number]
-            said += [f"{name}: {difference}" for difference in ours.differences(theirs)]
+            differences += [f"{name}: {difference}" for difference in ours.differences(theirs)]
         else:
             match = next((index for index, (_, ours) in enumerate(left) if ours == theirs), None)
             if match is None:
                 nearest, ours = min(left, key=lambda stage: len(stage[1].differences(theirs)))
-                said += [f"{nearest}: {difference}" for difference in ours.differences(theirs)]
+                differences += [f"{nearest}: {difference}" for difference in ours.differences(theirs)]
             else:
                 position += match + 1
-    return Agreement(not said, tuple(said), len(texts), len(stages))
+    return Agreement(not differences, tuple(differences), len(texts), len(stages))
 
 
 def _three(sizes: tuple[int, ...], missing: int) -> tuple[int, ...]:
@@ -281,7 +267,7 @@ def _text(value: int | tuple[int, ...]) -> str:
 
 
 def reorder_sizes(text: str) -> tuple[int, ...]:
-    """The sizes of a reorder, `1x64x56x56`; none where the text is something else."""
+    """The sizes in the text of a reorder, `1x64x56x56`; none for any other text."""
     words = text.split("x")
     return tuple(map(int, words)) if all(word.isdecimal() for word in words) else ()
 
@@ -289,30 +275,32 @@ def reorder_sizes(text: str) -> tuple[int, ...]:
 def roles(primitives: Sequence[Primitive]) -> tuple[str, ...]:
     """The part of a call's time that each primitive belongs to.
 
-    A reorder that begins in the layout and the shape of the output of the convolution before it belongs to that one;
-    else it is the input or the weights of the one after it, by the layout and the shape that it ends in. What is none
-    of these is native.
+    1. A convolution is `convolution`.
+    2. A reorder from the layout and shape of the previous convolution's output is `reorder_output`.
+    3. A reorder to the layout and shape of the next convolution's input or weights is `reorder_input` or
+       `reorder_weights`.
+    4. All others are `native`.
 
     Args:
-        primitives: of one call, in the order they ran.
+        primitives: Primitives of one call, in the order they ran.
     """
-    found: list[str] = []
+    assigned: list[str] = []
     since: list[str] = []
     before: Primitive | None = None
     for index, one in enumerate(primitives):
         if one.is_convolution:
-            found.append("convolution")
+            assigned.append("convolution")
             before, since = one, []
             continue
         after = next((later for later in primitives[index + 1 :] if later.is_convolution), None)
         role = _role(one, before if not since else None, after, since)
-        found.append(role)
+        assigned.append(role)
         since.append(role)
-    return tuple(found)
+    return tuple(assigned)
 
 
 def _role(one: Primitive, before: Primitive | None, after: Primitive | None, since: Sequence[str]) -> str:
-    """Of one primitive between two convolutions, knowing the roles that were given between them already."""
+    """The role of a primitive between two convolutions, given the roles that others between them have already."""
     if one.kind != "reorder":
         return "native"
     sizes = reorder_sizes(one.problem)
@@ -331,13 +319,13 @@ def _role(one: Primitive, before: Primitive | None, after: Primitive | None, sin
 
 
 def _activation_sizes(problem: Problem, rank: int, *, output: bool) -> tuple[int, ...]:
-    """N x C and as many spatial axes as the rank has room for; those left out have size 1."""
+    """N x C and as many spatial axes as the rank leaves room for; the others have size 1."""
     channels, spatial = (problem.out_channels, problem.out_size) if output else (problem.in_channels, problem.in_size)
     return (problem.batch, channels, *spatial[len(spatial) - max(0, rank - 2) :])
 
 
 def _weight_sizes(problem: Problem, rank: int) -> tuple[int, ...]:
-    """O x C x kernel of a group, with the groups in front where there are any."""
+    """O x C x kernel of a group, after the number of groups where there are several."""
     o, c = problem.out_channels // problem.groups, problem.in_channels // problem.groups
     front = (problem.groups, o, c) if problem.groups > 1 else (o, c)
     return (*front, *problem.kernel_size[len(problem.kernel_size) - max(0, rank - len(front)) :])

@@ -1,4 +1,4 @@
-"""A roofline as text: attained arithmetic against arithmetic intensity, both logarithmic, under the machine's roofs."""
+"""A roofline plot as text: FLOP/s against arithmetic intensity, both logarithmic, under the roofs of the machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ if TYPE_CHECKING:
 
     from convcost.timing.machine import Level, Peak
 
-__all__ = ["roofline"]
-
 HEIGHT: Final = 14
 LEFT: Final = 9
-"""Characters of the scale on the left."""
+"""Width of the scale on the left, characters."""
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -24,13 +22,13 @@ def roofline(points: Sequence[tuple[str, float, float]], peak: Peak, levels: Seq
     """Draw rows under the compute roof and the slanted roofs of memory.
 
     Args:
-        points: name, FLOP a byte, FLOP/s of each row.
-        peak: the flat roof.
-        levels: of memory, the fastest first; the first and the last are drawn.
-        width: of the text, characters.
+        points: Name, FLOP per byte and FLOP/s of each row.
+        peak: Compute roof.
+        levels: Memory roofs, the fastest first; the first and the last are drawn.
+        width: Width of the text, characters.
 
     Returns:
-        The plot with its legend; lines end without spaces.
+        The plot with its legend, without spaces at the ends of lines.
     """
     columns = max(20, width - LEFT - 1)
     low_x, high_x = _around([x for _, x, _ in points], [peak.flop_per_s / level.byte_per_s for level in levels])
@@ -69,7 +67,7 @@ def roofline(points: Sequence[tuple[str, float, float]], peak: Peak, levels: Seq
 
 
 def _around(*series: Sequence[float]) -> tuple[float, float]:
-    """Decimal logarithms of the figures 1, 2 or 5 times a power of ten that the values lie between."""
+    """Decimal logarithms of the two numbers 1, 2 or 5 times a power of ten that enclose the values."""
     values = [value for one in series for value in one if value > 0]
     least, most = math.log10(min(values)), math.log10(max(values))
     low = max(step for step in _steps(least) if step <= least)
@@ -78,12 +76,12 @@ def _around(*series: Sequence[float]) -> tuple[float, float]:
 
 
 def _steps(exponent: float) -> list[float]:
-    """The logarithms of 1, 2 and 5 in this decade and those beside it."""
+    """Logarithms of 1, 2 and 5 in this decade and the ones next to it."""
     decade = math.floor(exponent)
     return [power + math.log10(figure) for power in (decade - 1, decade, decade + 1) for figure in (1, 2, 5)]
 
 
 def _scale(low: float, high: float, index: int) -> str:
-    """The label of a line: its figure at the top and at the bottom."""
+    """The label of a line: a number on the top and the bottom line."""
     label = f"{human_count(10**high)}" if index == 0 else f"{human_count(10**low)}" if index == HEIGHT - 1 else ""
     return f"{label.rjust(LEFT - 2)} |"

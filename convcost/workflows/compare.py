@@ -142,16 +142,16 @@ def _time(
 
 def _account(result: Comparison, watch: Watch) -> Comparison:
     """The timed rows with where their time goes."""
-    from convcost.nn.explain.answer import Asker
+    from convcost.nn.explain.answer import Explainer
 
     rows = list(result.rows)
-    askers: dict[str, Asker] = {}
+    explainers: dict[str, Explainer] = {}
     for index, row in enumerate(rows):
         if row.timing is None or row.conditions is None:
             continue
         watch(result, (), f"looking into {row.placed.block.name} ...")
-        asker = askers.setdefault(row.conditions.device, Asker(row.conditions))
-        answer = asker.ask(row.placed.tree, row.placed.spec.input, row.timing)
+        explainer = explainers.setdefault(row.conditions.device, Explainer(row.conditions))
+        answer = explainer.explain(row.placed.tree, row.placed.spec.input, row.timing)
         if isinstance(answer, str):
             rows[index] = replace(row, notes=(*row.notes, answer))
         else:

@@ -46,9 +46,9 @@ def recall(blocks: Sequence[Placed], baseline: str, options: TimingOptions) -> R
     Rows of different runs are never put side by side: speed-ups need pairs that ran next to each other.
 
     Args:
-        blocks: to be timed, the baseline too.
-        baseline: Block that speed-ups are relative to.
-        options: One device, and the seconds on it; a run with less does not stand for it.
+        blocks: Blocks to be timed, the baseline too.
+        baseline: Name of the block that speed-ups are relative to.
+        options: Conditions on the first device, and the time budget that the run must have had at least.
 
     Raises:
         ConvcostError: a device or a number of threads that this machine does not have.
@@ -57,7 +57,7 @@ def recall(blocks: Sequence[Placed], baseline: str, options: TimingOptions) -> R
     from convcost.nn.measure.this_machine import fingerprint
     from convcost.timing.measured import Measured
 
-    conditions, _ = conditions_for(options, options.devices[0])
+    conditions = conditions_for(options)
     names = {layer_identity(one): one.block.name for one in blocks}
     try:
         from convcost.archive.database import database_path, matching_session

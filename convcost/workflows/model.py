@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from convcost.models.report import Call, ModelReport
-    from convcost.nn.explain.answer import Answer, Asker
+    from convcost.nn.explain.answer import Answer, Explainer
     from convcost.nn.load.target import Loaded
     from convcost.nn.measure.models import Forward
     from convcost.text.sizes import Input
@@ -137,7 +137,7 @@ def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
 
 def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> Iterator[tuple[Call, ...]]:
     """The rows of convolutions with where their time goes, after each; those that share a timing share the answer."""
-    askers: dict[tuple[Conditions, bool], Asker] = {}
+    explainers: dict[tuple[Conditions, bool], Explainer] = {}
     answers: dict[str, Answer | str] = {}
     rows = list(layers)
     for index, row in enumerate(layers):
@@ -147,7 +147,7 @@ def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str
         kind = timed.kinds[row.name]
         if kind.text not in answers:
             tell(f"looking into {row.name} ...")
-            answers[kind.text] = _answer(row, kind, timed.layers[row.name], conditions, askers)
+            answers[kind.text] = _answer(row, kind, timed.layers[row.name], conditions, explainers)
         answer = answers[kind.text]
         if isinstance(answer, str):
             rows[index] = replace(row, note=answer)
@@ -157,10 +157,10 @@ def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str
 
 
 def _answer(
-    row: Call, kind: Kind, timing: Timing, conditions: Conditions, askers: dict[tuple[Conditions, bool], Asker]
+    row: Call, kind: Kind, timing: Timing, conditions: Conditions, explainers: dict[tuple[Conditions, bool], Explainer]
 ) -> Answer | str:
     """The account of a fresh convolution, or why none stands for the row's."""
-    from convcost.nn.explain.answer import Asker
+    from convcost.nn.explain.answer import Explainer
 
     layer = row.layer
     if kind.obstacle is not None or layer is None or row.conv is None:
@@ -171,9 +171,9 @@ def _answer(
     if kind.memory_format not in known:
         return f"no account: its tensors are {kind.memory_format}"
     contiguous = kind.input_format == MEMORY_FORMATS[0]
-    if (conditions, contiguous) not in askers:
-        askers[conditions, contiguous] = Asker(conditions, contiguous_input=contiguous)
-    return askers[conditions, contiguous].ask(Stage(row.name, row.conv), layer.input, timing)
+    if (conditions, contiguous) not in explainers:
+        explainers[conditions, contiguous] = Explainer(conditions, contiguous_input=contiguous)
+    return explainers[conditions, contiguous].explain(Stage(row.name, row.conv), layer.input, timing)
 
 
 def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, object]) -> Forward:

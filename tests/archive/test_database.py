@@ -126,7 +126,7 @@ def test_the_header_names_the_schema_and_its_owner(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
         assert connection.execute("PRAGMA application_id").fetchone() == (0x436F6E76,)
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 SECOND = ("ALTER TABLE entry ADD COLUMN bound_s REAL", "UPDATE entry SET bound_s = time_s / 2")

@@ -28,7 +28,7 @@ from convcost.archive import database as database_file
 from convcost.archive.database import add, stored_rows
 from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.cli import main
-from convcost.nn.measure import blocks as measure_home
+from convcost.nn.measure import session as session_home
 from convcost.nn.measure.this_machine import identity
 from convcost.timing.machine_file import save_machine
 
@@ -114,7 +114,7 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     def interleave(*_: object, **__: object) -> None:
         pytest.fail("something was measured")
 
-    monkeypatch.setattr(measure_home, "interleave", interleave)
+    monkeypatch.setattr(session_home, "interleave", interleave)
 
 
 @pytest.mark.timing
@@ -181,7 +181,7 @@ def test_what_was_said_of_the_machine_is_said_again(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("convcost.nn.measure.session.other_load", lambda _: 1.9)
+    monkeypatch.setattr(session_home, "other_load", lambda _: 1.9)
     run(capsys, *TIMED, *PAIR, "--threads", "1")
     err = run(capsys, *TIMED, *PAIR, "--threads", "1", "--reuse")[2]
     assert "note: when it was measured: other programs keep 1.9 of " in err
@@ -484,9 +484,7 @@ def test_a_read_only_database_is_listed_but_never_written() -> None:
         assert " kept " in lines[2]
         assert lines[-2] == "0"
         assert lines[-1].startswith(f"database (={path}) is read-only (")
-        assert lines[-1].endswith(
-            "; make it and the files beside it, -wal and -shm, writable, or let CONVCOST_DB name another."
-        )
+        assert lines[-1].endswith("; make it and its folder writable, or let CONVCOST_DB name another.")
         assert path.read_bytes() == before
         assert [file.name for file in folder.iterdir()] == ["history.sqlite3"]
     finally:

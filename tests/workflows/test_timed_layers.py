@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from convcost.cli import main
-from convcost.nn.explain.answer import Asker
+from convcost.nn.explain.answer import Explainer
 from convcost.timing.onednn import Agreement
 
 if TYPE_CHECKING:
@@ -110,14 +110,14 @@ def test_a_layer_that_may_do_more_than_convolve_has_no_account_and_says_so(why: 
 
 
 def test_a_layer_that_is_another_for_onednn_fails_the_command(why: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = Asker.ask
+    explain = Explainer.explain
 
-    def of_another(self: Asker, *args: Any) -> Any:
-        answer = ask(self, *args)
+    def of_another(self: Explainer, *args: Any) -> Any:
+        answer = explain(self, *args)
         other = Agreement(False, ("0: groups 1 here, 2 for oneDNN",), 1, 1)
         return replace(answer, account=replace(answer.account, agreement=other))
 
-    monkeypatch.setattr(Asker, "ask", of_another)
+    monkeypatch.setattr(Explainer, "explain", of_another)
     code, result, _ = why("two")
     assert code == 1
     assert layers(result)["0"]["onednn_agrees"] is False
@@ -126,15 +126,15 @@ def test_a_layer_that_is_another_for_onednn_fails_the_command(why: Any, monkeypa
 def test_an_interrupt_keeps_every_time_and_the_accounts_that_are_done(
     why: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, asked = Asker.ask, []
+    explain, calls = Explainer.explain, []
 
-    def until_the_second(self: Asker, *args: Any) -> Any:
-        asked.append(args)
-        if len(asked) == 2:
+    def until_the_second(self: Explainer, *args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
             raise KeyboardInterrupt
-        return ask(self, *args)
+        return explain(self, *args)
 
-    monkeypatch.setattr(Asker, "ask", until_the_second)
+    monkeypatch.setattr(Explainer, "explain", until_the_second)
     code, result, err = why("two")
     rows = layers(result)
     assert code == 130

@@ -1,8 +1,9 @@
-"""Fresh modules and inputs under the conditions of a timing, as calls without arguments."""
+"""Fresh modules and inputs under the conditions of a timing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from convcost.nn.build.conv_module import build_conv
 from convcost.nn.build.tree_module import build
 from convcost.nn.measure.device import resolve_device
+from convcost.nn.measure.layouts import LAYOUTS, laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,34 +22,28 @@ if TYPE_CHECKING:
     from convcost.convolution.tree import Node
     from convcost.timing.conditions import Conditions
 
-__all__ = ["Setting"]
-
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What modules are built for.
+class FreshCalls:
+    """Builds fresh modules and inputs, as calls without arguments.
 
     Attributes:
-        device: of parameters and input.
-        dtype: of every element.
-        channels_last: the memory format of both; else contiguous.
-        contiguous_input: whether the input is contiguous all the same, as the first of a channels_last model may be.
+        device: Device of parameters and input.
+        dtype: Data type of every element.
+        layout: Memory format of parameters and input.
+        contiguous_input: Whether the input is contiguous all the same, as the first of a channels_last model may be.
     """
 
     device: torch.device
     dtype: torch.dtype
-    channels_last: bool
+    layout: torch.memory_format
     contiguous_input: bool = False
 
     @classmethod
-    def of(cls, conditions: Conditions) -> Setting:
-        """The setting of a timing."""
-        dtype = getattr(torch, conditions.dtype)
-        return cls(resolve_device(conditions.device), dtype, conditions.memory_format == "channels_last")
-
-    def in_format(self, *, channels_last: bool) -> Setting:
-        """The same in the other memory format."""
-        return replace(self, channels_last=channels_last, contiguous_input=False)
+    def under(cls, conditions: Conditions) -> FreshCalls:
+        """Calls under the conditions of a timing."""
+        dtype, layout = getattr(torch, conditions.dtype), LAYOUTS[conditions.memory_format]
+        return cls(resolve_device(conditions.device), dtype, layout)
 
     def tree_call(self, tree: Node, shape: Shape) -> Callable[[], object]:
         """A call of the module of a tree on random input of this shape."""
@@ -61,7 +57,7 @@ class Setting:
         """A call of one convolution whose weights oneDNN has laid out once, as torch.compile does when it freezes.
 
         Raises:
-            RuntimeError: this torch cannot, or the convolution is no plain one on height and width.
+            RuntimeError: This torch cannot, or the convolution is not a plain one on height and width.
         """
         module = build_conv(conv, device=self.device, dtype=self.dtype)
         if type(module) is not nn.Conv2d:
@@ -79,13 +75,7 @@ class Setting:
     def random(self, shape: Shape) -> torch.Tensor:
         """Random values of this shape."""
         data = torch.randn(*shape.sizes, device=self.device, dtype=self.dtype)
-        return data if self.contiguous_input else data.to(memory_format=self._layout)
-
-    @property
-    def _layout(self) -> torch.memory_format:
-        return torch.channels_last if self.channels_last else torch.contiguous_format
+        return data if self.contiguous_input else data.to(memory_format=self.layout)
 
     def _call(self, module: nn.Module, shape: Shape) -> Callable[[], object]:
-        laid_out = module.to(memory_format=self._layout)  # type: ignore[call-overload]  # torch's stub lacks this keyword
-        data = self.random(shape)
-        return lambda: laid_out(data)
+        return partial(laid_out(module, self.layout), self.random(shape))

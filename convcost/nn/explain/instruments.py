@@ -1,4 +1,4 @@
-"""One block on a CUDA device under torch's profiler: the kernels that ran, and how long. Experimental."""
+"""What runs inside one call: oneDNN's primitives, ATen's operators, and on CUDA the kernels (experimental)."""
 
 from __future__ import annotations
 
@@ -27,30 +27,28 @@ if TYPE_CHECKING:
 
     from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Node
-    from convcost.nn.explain.fresh_calls import Setting
+    from convcost.nn.explain.fresh_calls import FreshCalls
     from convcost.nn.measure.clock import Clock
     from convcost.timing.onednn import Agreement, Primitive, Problem
 
-
-__all__ = ["LEAST_CALLS", "empty_call", "kernel_seconds", "observe", "observe_gpu", "operator_seconds", "primitives_of"]
 
 CALLS: Final = 20
 GPU_CAPTURES: Final = 5
 
 
-def observe_gpu(tree: Node, shape: Shape, setting: Setting) -> Observed:
-    """Look at a block on a CUDA device; the caller has set inference mode.
+def observe_gpu(tree: Node, shape: Shape, fresh: FreshCalls) -> Observed:
+    """Look into a block on a CUDA device with torch's profiler; the caller has set inference mode.
 
     Args:
-        tree: of the block.
-        shape: of its input.
-        setting: its conditions.
+        tree: Tree of the block.
+        shape: Shape of its input.
+        fresh: Source of its module and input.
     """
     layers, _ = place(tree, shape)
-    call, clock = setting.tree_call(tree, shape), clock_for(setting.device, 1)
+    call, clock = fresh.tree_call(tree, shape), clock_for(fresh.device, 1)
     names = {layer.name for layer in layers if isinstance(layer.op, Conv)}
-    empty = empty_call(layers, names, setting)
-    plain_s, empty_s = _a_call(call, clock), _a_call(empty, clock)
+    empty = empty_call(layers, names, fresh)
+    plain_s, empty_s = _mean_seconds(call, clock), _mean_seconds(empty, clock)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
         for _ in range(GPU_CAPTURES):
             call()
@@ -60,11 +58,11 @@ def observe_gpu(tree: Node, shape: Shape, setting: Setting) -> Observed:
 
 
 def kernel_seconds(events: Iterable[Any], calls: int) -> list[tuple[str, float]]:
-    """Name and mean seconds a call of every kernel on the device, in the order of their first run.
+    """Name and mean seconds per call of every kernel on the device, in the order of their first run.
 
     Args:
-        events: of torch's profiler.
-        calls: that were looked at.
+        events: Events of torch's profiler.
+        calls: Number of calls that were profiled.
     """
     seconds: dict[str, float] = {}
     for event in events:
@@ -73,8 +71,8 @@ def kernel_seconds(events: Iterable[Any], calls: int) -> list[tuple[str, float]]
     return list(seconds.items())
 
 
-def _a_call(call: Callable[[], object], clock: Clock) -> float:
-    """Seconds of one of many calls that are queued one after the other."""
+def _mean_seconds(call: Callable[[], object], clock: Clock) -> float:
+    """Mean seconds of calls that are queued one after the other."""
     call()
     before = clock.read().wall_s
     for _ in range(CALLS):
@@ -84,23 +82,25 @@ def _a_call(call: Callable[[], object], clock: Clock) -> float:
 
 CAPTURES: Final = 5
 ROUNDS: Final = 3
-LEAST_CALLS: Final = 6
-"""Of the block, however slow it is: to warm up, for the sizes, for a first time, and one for each instrument."""
+MIN_CALLS: Final = 6
+"""Calls of the block, however slow it is: a warm-up, the sizes, a first time, and one for each instrument."""
 LONG_CALL_S: Final = 0.02
-"""A longer call is looked at only once a round by each instrument."""
+"""Seconds beyond which each instrument looks at a call only once a round."""
 WORTH_NAMING: Final = 0.01
-"""An operator below this share of the call is no part of its own: its time is within `unexplained`."""
+"""Share of the call below which an operator is no part of its own: its time stays within `unexplained`."""
 EMPTY_SIZE: Final = 4
-MOST_CHANNELS: Final = {True: 256, False: 16}
-"""Of a group in an empty call. Inside oneDNN the channels choose the kernel and the layouts, and the primitives are
-taken off; outside it the arithmetic stays in."""
+MAX_CHANNELS: Final = {True: 256, False: 16}
+"""Channels per group of an empty call, inside oneDNN and outside it.
+
+Inside oneDNN the channels choose the kernel and the layouts, and the primitives' time is subtracted; outside it the
+arithmetic remains in the time."""
 LARGE_BATCH: Final = 16
-"""From this batch torch gives every 1x1 convolution to oneDNN; from 2 it gives it small inputs of larger kernels."""
+"""Batch from which torch gives every 1x1 convolution to oneDNN; small inputs of larger kernels it gives from 2."""
 
 
 @dataclass(slots=True)
 class _Best:
-    """The fastest of everything, over the rounds."""
+    """The fastest result of each instrument, over the rounds."""
 
     plain_s: float = float("inf")
     empty_s: float = float("inf")
@@ -111,24 +111,24 @@ class _Best:
     empty_operators: dict[str, float] = field(default_factory=dict)
 
 
-def observe(tree: Node, shape: Shape, setting: Setting, threads: int, budget_s: float) -> tuple[Observed, Agreement]:
-    """Look at a block on the CPU; the caller has set threads and inference mode, and pinned the allocator.
+def observe(tree: Node, shape: Shape, fresh: FreshCalls, threads: int, budget_s: float) -> tuple[Observed, Agreement]:
+    """Look into a block on the CPU; the caller has set threads and inference mode, and pinned the allocator.
 
     Args:
-        tree: of the block.
-        shape: of its input.
-        setting: its conditions.
-        threads: of torch.
-        budget_s: no round begins later.
+        tree: Tree of the block.
+        shape: Shape of its input.
+        fresh: Source of its module and input.
+        threads: Threads of torch.
+        budget_s: Seconds after which no round begins.
     """
     layers, _ = place(tree, shape)
-    call, clock = setting.tree_call(tree, shape), clock_for(setting.device, threads)
+    call, clock = fresh.tree_call(tree, shape), clock_for(fresh.device, threads)
     call()
     texts = [one.problem for one in _first(primitives_of(call, 1)) if one.is_convolution]
     ran = Counter(map(parse_problem, texts))
     convs = [layer for layer in layers if isinstance(layer.op, Conv)]
     inside = {layer.name for layer in convs if _take(ran, layer)}
-    empty = empty_call(layers, inside, setting)
+    empty = empty_call(layers, inside, fresh)
     empty()
     empty()
     best, start, number = _Best(), clock.read().wall_s, 0
@@ -146,7 +146,7 @@ def _first(captures: Sequence[tuple[Primitive, ...]]) -> tuple[Primitive, ...]:
 
 
 def _take(ran: Counter[Problem | None], layer: Layer) -> bool:
-    """Whether oneDNN ran a convolution of these sizes that no stage before has taken."""
+    """Whether oneDNN ran a convolution of these sizes that no earlier stage accounts for."""
     problem = problem_of(layer)
     if not ran[problem]:
         return False
@@ -155,7 +155,7 @@ def _take(ran: Counter[Problem | None], layer: Layer) -> bool:
 
 
 def _round(best: _Best, call: Callable[[], object], empty: Callable[[], object], times: int, clock: Clock) -> None:
-    """Each instrument once; what was seen fastest stays."""
+    """Each instrument once; the fastest results are kept."""
     for captured in primitives_of(call, times):
         seconds = sum(one.seconds for one in captured)
         if seconds < best.primitives_s:
@@ -176,14 +176,14 @@ def _keep(best: dict[str, float], seen: Mapping[str, float]) -> None:
         best[name] = min(seconds, best.get(name, seconds))
 
 
-def empty_call(layers: Sequence[Layer], inside: set[str], setting: Setting) -> Callable[[], object]:
-    """The stages one after the other, each on a few pixels of its own."""
+def empty_call(layers: Sequence[Layer], inside: set[str], fresh: FreshCalls) -> Callable[[], object]:
+    """A call of all stages in order, each on a few pixels of its own: the overhead without the arithmetic."""
     calls: list[Callable[[], object]] = []
     for layer in layers:
         if isinstance(layer.op, Conv):
-            calls.append(setting.conv_call(*_emptied(layer, layer.op, onednn=layer.name in inside)))
+            calls.append(fresh.conv_call(*_emptied(layer, layer.op, onednn=layer.name in inside)))
         elif isinstance(layer.op, Add):
-            one = setting.random(Shape(1, 1, (EMPTY_SIZE, EMPTY_SIZE)))
+            one = fresh.random(Shape(1, 1, (EMPTY_SIZE, EMPTY_SIZE)))
             calls.append(partial(torch.add, one, one))
 
     def call() -> None:
@@ -196,9 +196,9 @@ def empty_call(layers: Sequence[Layer], inside: set[str], setting: Setting) -> C
 def _emptied(layer: Layer, conv: Conv, *, onednn: bool) -> tuple[Conv, Shape]:
     """The same convolution on a few pixels and channels, which torch hands to the same library.
 
-    Torch decides by groups, kernel, stride and dilation, which stay, and by the batch and the size of the input.
+    Torch chooses by groups, kernel, stride and dilation, which are kept, and by batch and size of the input.
     """
-    most = MOST_CHANNELS[onednn]
+    most = MAX_CHANNELS[onednn]
     into, out = (min(channels // conv.groups, most) for channels in (conv.in_channels, conv.out_channels))
     small = replace(conv, in_channels=conv.groups * into, out_channels=conv.groups * out)
     sizes = tuple(max(EMPTY_SIZE, d * (k - 1) + 1) for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
@@ -207,14 +207,14 @@ def _emptied(layer: Layer, conv: Conv, *, onednn: bool) -> tuple[Conv, Shape]:
 
 
 def primitives_of(call: Callable[[], object], times: int = 5) -> list[tuple[Primitive, ...]]:
-    """What oneDNN ran in each of some calls made one after the other.
+    """What oneDNN ran in each of several calls.
 
     Args:
-        call: that ran before, so that no primitive is created in what is seen.
-        times: how many calls are looked at.
+        call: Call that ran before, so that no primitive is created while it is observed.
+        times: Number of calls.
 
     Returns:
-        The primitives of each call. Where the calls differ, no line can be given to one of them: an empty list.
+        The primitives of each call; an empty list where the calls differ, since then no line belongs to a known call.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return [()] * times
@@ -236,9 +236,9 @@ def _verbose(call: Callable[[], object], times: int) -> None:
 
 
 def _users_level() -> int:
-    """How much the user's environment asks oneDNN to say; 0 for nothing."""
-    said = os.environ.get("ONEDNN_VERBOSE") or os.environ.get("DNNL_VERBOSE") or "0"
-    return int(said) if said in {"1", "2"} else 0
+    """The verbosity of oneDNN in the user's environment; 0 for none."""
+    level = os.environ.get("ONEDNN_VERBOSE") or os.environ.get("DNNL_VERBOSE") or "0"
+    return int(level) if level in {"1", "2"} else 0
 
 
 PROFILERS_OWN: Final = re.compile(r"USDT:[^\n]*(?:\n|$)")
@@ -246,11 +246,11 @@ PROFILERS_OWN: Final = re.compile(r"USDT:[^\n]*(?:\n|$)")
 
 
 def operator_seconds(call: Callable[[], object], times: int = 5) -> dict[str, float]:
-    """Seconds of each ATen operator itself, without those that it calls: the fastest of some calls.
+    """Seconds of each ATen operator itself, without those that it calls: the fastest of several calls.
 
     Args:
-        call: to look at.
-        times: how often it is made.
+        call: Call to profile.
+        times: Number of calls.
     """
     seen = profiler.profile(use_kineto=False)
 
@@ -268,7 +268,7 @@ def operator_seconds(call: Callable[[], object], times: int = 5) -> dict[str, fl
 
 
 def _fastest(each: list[float], times: int) -> float:
-    """Of the sums of each call; the mean where the calls differ."""
+    """The smallest sum of a call; the mean where the calls differ in their operators."""
     count, rest = divmod(len(each), times)
     if rest:
         return sum(each) / times

@@ -1,4 +1,4 @@
-"""The alternatives that hints propose, each timed next to what it is an alternative to."""
+"""The alternatives that hints propose, each timed next to the row or stage that it would replace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
 from convcost.nn.explain.instruments import primitives_of
-from convcost.nn.measure.clock import clock_for, interleave
 from convcost.timing.hints import PINNED, Trial
 from convcost.timing.statistics import summarise
 
@@ -19,52 +18,49 @@ if TYPE_CHECKING:
 
     from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Node
-    from convcost.nn.explain.fresh_calls import Setting
+    from convcost.nn.explain.fresh_calls import FreshCalls
+    from convcost.nn.measure.session import TimingSession
     from convcost.timing.hints import Suggestion
     from convcost.timing.statistics import Timing
 
     Pair = tuple[Callable[[], object], Callable[[], object]]
-
-__all__ = ["Subject", "attempt"]
 
 BEFORE, AFTER = "before", "after"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an alternative is tried on.
+    """The block for which alternatives are tried.
 
     Attributes:
-        tree: of the block.
-        shape: of its input.
-        setting: its conditions.
-        probe: the clock's fixed piece of work.
+        tree: Tree of the block.
+        shape: Shape of its input.
+        fresh: Source of fresh modules and inputs under the conditions of its timing.
+        session: Open session; its budget is that of one trial.
     """
 
     tree: Node
     shape: Shape
-    setting: Setting
-    probe: Callable[[], object]
+    fresh: FreshCalls
+    session: TimingSession
 
 
-def attempt(subject: Subject, suggestion: Suggestion, budget_s: float, timing: Timing) -> Trial | None:
+def attempt(subject: Subject, suggestion: Suggestion, timing: Timing) -> Trial | None:
     """Time an alternative; None where torch cannot run it.
 
     Args:
-        subject: what it is an alternative to; the caller has set one thread or more, and inference mode.
-        suggestion: names the alternative.
-        budget_s: seconds.
-        timing: of the row, which stands for a call before the allocator was pinned.
+        subject: Block that the suggestion is about.
+        suggestion: Names the alternative.
+        timing: Timing of the row, which stands for a call before the allocator was pinned.
     """
     threads = torch.get_num_threads()
     if suggestion.alternative == PINNED:
-        return _pinned(subject, budget_s, timing)
+        return _pinned(subject, timing)
     try:
         before, after = PAIRS[suggestion.alternative](subject, suggestion.stage)
-        clock = clock_for(subject.setting.device, threads)
-        series, probes = interleave({BEFORE: before, AFTER: after}, subject.probe, clock, budget_s)
+        series, probes = subject.session.run({BEFORE: before, AFTER: after})
         kernels = _kernels(after) if suggestion.alternative == "two_threads" else ()
-    except RuntimeError:  # too little memory, or no kernel: the claim stays untried
+    except RuntimeError:  # too little memory, or no kernel: the suggestion stays unverified
         return None
     finally:
         torch.set_num_threads(threads)
@@ -72,10 +68,9 @@ def attempt(subject: Subject, suggestion: Suggestion, budget_s: float, timing: T
     return Trial(timings[BEFORE].time_s, timings[AFTER].time_s, timings[AFTER].speedup_low or 0.0, kernels)
 
 
-def _pinned(subject: Subject, budget_s: float, timing: Timing) -> Trial:
-    """The row's call with the allocator pinned, which nothing undoes: its quartiles stand against those of the row."""
-    clock = clock_for(subject.setting.device, torch.get_num_threads())
-    series, probes = interleave({AFTER: _row(subject)}, subject.probe, clock, budget_s)
+def _pinned(subject: Subject, timing: Timing) -> Trial:
+    """Re-time the row with a pinned allocator and compare with its quartiles; pinning cannot be undone for a pair."""
+    series, probes = subject.session.run({AFTER: _row(subject)})
     now = summarise(series, probes, None, pinned=False)[AFTER]
     return Trial(timing.time_s, now.time_s, timing.time_q25_s / now.time_q75_s)
 
@@ -86,18 +81,18 @@ def _kernels(call: Callable[[], object]) -> tuple[str, ...]:
 
 
 def _row(subject: Subject) -> Callable[[], object]:
-    return subject.setting.tree_call(subject.tree, subject.shape)
+    return subject.fresh.tree_call(subject.tree, subject.shape)
 
 
-def _in_format(subject: Subject, *, channels_last: bool) -> Pair:
-    other = replace(subject, setting=subject.setting.in_format(channels_last=channels_last))
-    return _row(subject), _row(other)
+def _laid_out(subject: Subject, layout: torch.memory_format) -> Pair:
+    other = replace(subject.fresh, layout=layout, contiguous_input=False)
+    return _row(subject), other.tree_call(subject.tree, subject.shape)
 
 
 def _twice_the_batch(subject: Subject, _: Layer | None) -> Pair:
     shape = subject.shape
     twice = Shape(2 * shape.batch, shape.channels, shape.spatial)
-    return _row(subject), subject.setting.tree_call(subject.tree, twice)
+    return _row(subject), subject.fresh.tree_call(subject.tree, twice)
 
 
 def _two_threads(subject: Subject, _: Layer | None) -> Pair:
@@ -114,40 +109,31 @@ def _two_threads(subject: Subject, _: Layer | None) -> Pair:
 
 
 def _multiplier_1(subject: Subject, stage: Layer | None) -> Pair:
-    """As many MACs in a depthwise stage of m·C channels."""
+    """The stage, and one of as many MACs with m·C channels and depth multiplier 1."""
     conv, shape = _convolution(stage)
     m = conv.out_channels // conv.in_channels
-    wide = Conv(
-        conv.out_channels,
-        conv.out_channels,
-        conv.kernel_size,
-        conv.stride,
-        conv.padding,
-        conv.dilation,
-        conv.out_channels,
-        conv.bias,
-    )
+    wide = replace(conv, in_channels=conv.out_channels, groups=conv.out_channels)
     wide_shape = Shape(shape.batch, m * shape.channels, shape.spatial)
-    return subject.setting.conv_call(conv, shape), subject.setting.conv_call(wide, wide_shape)
+    return subject.fresh.conv_call(conv, shape), subject.fresh.conv_call(wide, wide_shape)
 
 
 def _packed(subject: Subject, stage: Layer | None) -> Pair:
-    """The stage with weights that oneDNN has laid out once; zeros that torch puts around the input first are there."""
+    """The stage, and with weights that oneDNN has laid out once; uneven padding is applied to the input beforehand."""
     conv, shape = _convolution(stage)
     pairs = conv.explicit_padding(shape.spatial)
     if any(before != after for before, after in pairs):
         conv = replace(conv, padding=((0, 0),) * len(pairs))
         padded = (size + before + after for size, (before, after) in zip(shape.spatial, pairs, strict=True))
         shape = Shape(shape.batch, shape.channels, tuple(padded))
-    return subject.setting.conv_call(conv, shape), subject.setting.packed_call(conv, shape)
+    return subject.fresh.conv_call(conv, shape), subject.fresh.packed_call(conv, shape)
 
 
 def _copy(subject: Subject, stage: Layer | None) -> Pair:
-    """A copy of as many bytes as the stage writes."""
+    """The stage, and a copy of as many bytes as it writes."""
     conv, shape = _convolution(stage)
-    source = subject.setting.random(conv.output_shape(shape))
+    source = subject.fresh.random(conv.output_shape(shape))
     target = torch.empty_like(source)
-    return subject.setting.conv_call(conv, shape), lambda: target.copy_(source)
+    return subject.fresh.conv_call(conv, shape), lambda: target.copy_(source)
 
 
 def _convolution(stage: Layer | None) -> tuple[Conv, Shape]:
@@ -158,12 +144,12 @@ def _convolution(stage: Layer | None) -> tuple[Conv, Shape]:
 
 
 PAIRS: Final[dict[str, Callable[[Subject, Layer | None], Pair]]] = {
-    "channels_last": lambda subject, _: _in_format(subject, channels_last=True),
-    "contiguous": lambda subject, _: _in_format(subject, channels_last=False),
+    "channels_last": lambda subject, _: _laid_out(subject, torch.channels_last),
+    "contiguous": lambda subject, _: _laid_out(subject, torch.contiguous_format),
     "twice_the_batch": _twice_the_batch,
     "two_threads": _two_threads,
     "packed_weights": _packed,
     "multiplier_1": _multiplier_1,
     "copy": _copy,
 }
-"""Before and after of each alternative."""
+"""Calls before and after, by alternative."""

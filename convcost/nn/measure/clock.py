@@ -1,9 +1,10 @@
-"""The clock: candidates timed next to each other, in blocks, with a probe that sees the machine's own slow phases.
+"""The clock: candidates timed next to each other, in blocks of calls.
 
-The protocol, and why: freed memory stays with the process (page faults can cost ten times the arithmetic); all
-candidates run in turn, A B C, C B A, so that slow phases hit all alike; a block lasts 20 ms after one untimed call,
-since the caches belong to the candidate before; a block in which someone else took the processor is run again; a fixed
-matrix product beside each round tells a slow phase from a slow layer.
+1. Freed memory stays with the process, since page faults can cost ten times the arithmetic.
+2. All candidates run in turn, A B C, C B A, so that a slow phase of the machine affects all alike.
+3. A block lasts 20 ms, after one untimed call, since the caches hold the data of the previous candidate.
+4. A block during which another program took the processor is run again.
+5. A fixed matrix product, the probe, runs before each round and tells a slow phase from a slow layer.
 """
 
 from __future__ import annotations
@@ -20,42 +21,30 @@ from convcost.timing.statistics import Sample, Series
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = [
-    "AcceleratorClock",
-    "Clock",
-    "CpuClock",
-    "Reading",
-    "Watcher",
-    "clock_for",
-    "interleave",
-    "probe_seconds",
-    "seconds_of",
-]
-
 BLOCK_S: Final = 0.020
-LEAST_CALLS: Final = 6
+MIN_CALLS: Final = 6
 LONG_CALL_S: Final = 0.005
-LEAST_CALLS_LONG: Final = 2
+MIN_LONG_CALLS: Final = 2
 WARM_UP_S: Final = 0.050
 WARM_UP_CALLS: Final = 3
 RETRIES: Final = 3
-STOLEN: Final = 0.03
-"""With one thread, a larger share of the wall time without processor time means that someone else had it."""
-TELL_S: Final = 0.5
-"""The watcher is told no more often: drawing takes time from the timing."""
+MAX_STOLEN: Final = 0.03
+"""Share of the wall time without processor time beyond which, with one thread, another program had the processor."""
+WATCH_S: Final = 0.5
+"""Seconds between two calls of the watcher, since drawing takes time from the timing."""
 PROBE_CALLS: Final = 3
 WANTED_ROUNDS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the clock shows at one moment.
+    """One reading of the clock.
 
     Attributes:
-        wall_s: seconds from an arbitrary start.
-        cpu_s: processor time of this process; None where it says nothing about preemption.
-        preemptions: how often this process lost the processor against its will; None where unknown.
-        faults: minor page faults so far; None where unknown.
+        wall_s: Seconds since an arbitrary start.
+        cpu_s: Processor time of this process, seconds; None where it does not show preemption.
+        preemptions: Number of involuntary context switches so far; None where unknown.
+        faults: Number of minor page faults so far; None where unknown.
     """
 
     wall_s: float
@@ -65,17 +54,17 @@ class Reading:
 
 
 class Clock(Protocol):
-    """Reads the time once everything that was started has finished."""
+    """Reads the time after all started work has finished."""
 
     def read(self) -> Reading:
         """Wait for the device, then read."""
 
 
 class CpuClock:
-    """The CPU's clock: torch's CPU functions have finished when they return.
+    """The clock of the CPU, on which torch's functions have finished when they return.
 
     Args:
-        threads: that run; only with one does processor time tell about preemption.
+        threads: Threads of torch; only with one does processor time show preemption.
     """
 
     def __init__(self, threads: int) -> None:
@@ -87,23 +76,23 @@ class CpuClock:
         else:
 
             def usage() -> tuple[int, int]:
-                told = resource.getrusage(resource.RUSAGE_SELF)
-                return told.ru_nivcsw, told.ru_minflt
+                used = resource.getrusage(resource.RUSAGE_SELF)
+                return used.ru_nivcsw, used.ru_minflt
 
             self._usage = usage
 
     def read(self) -> Reading:
-        """Read the wall clock last, so that it holds as little as possible of the reading itself."""
+        """Read the wall clock last, so that little of the reading itself is timed."""
         preemptions, faults = self._usage() if self._usage else (None, None)
         cpu = time.process_time() if self._single else None
         return Reading(time.perf_counter(), cpu, preemptions, faults)
 
 
 class AcceleratorClock:
-    """The wall clock of an accelerator: read after the device has finished what was queued.
+    """The clock of an accelerator: it waits for the queued work before it reads.
 
     Args:
-        device: cuda or mps.
+        device: A cuda or mps device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -119,15 +108,15 @@ class AcceleratorClock:
 
 
 def clock_for(device: torch.device, threads: int) -> Clock:
-    """The clock that waits for this device."""
+    """The clock of this device."""
     return CpuClock(threads) if device.type == "cpu" else AcceleratorClock(device)
 
 
 class Watcher(Protocol):
-    """Is told how far the timing is."""
+    """Called while a timing runs."""
 
     def __call__(self, series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:
-        """Take everything measured so far and a line of progress."""
+        """Take all results so far and a line of progress."""
 
 
 @dataclass(slots=True)
@@ -144,7 +133,7 @@ class _Candidate:
         return Series(self.first_s, tuple(self.samples), self.dropped)
 
 
-def interleave(  # noqa: PLR0913 - the parts of a timing
+def interleave(  # noqa: PLR0913 - `TimingSession.run` passes all but the candidates
     candidates: Mapping[str, Callable[[], object]],
     probe: Callable[[], object],
     clock: Clock,
@@ -156,53 +145,53 @@ def interleave(  # noqa: PLR0913 - the parts of a timing
     """Time candidates next to each other until the budget is spent, warm-up included.
 
     Args:
-        candidates: a call of each, by name; the caller has set threads and inference mode.
-        probe: a fixed piece of work of 1 to 2 ms.
-        clock: that waits for the device.
-        budget_s: seconds.
-        watch: is told after each step.
-        compiles: whether first calls compile: they may take a minute, and are not part of the budget.
+        candidates: Calls by name; the caller has set threads and inference mode.
+        probe: Fixed work of 1 to 2 ms.
+        clock: Clock of the device.
+        budget_s: Seconds for all candidates together.
+        watch: Called after each step.
+        compiles: Whether first calls compile; they may take a minute and are not part of the budget.
 
     Returns:
-        The series of each candidate, and the probe's seconds of each round. Every candidate has at least one sample,
+        The series of each candidate, and the seconds of the probe by round. Every candidate has at least one sample,
         even if the budget allows only its first call.
     """
-    known = [_Candidate(name, call) for name, call in candidates.items()]
+    timed = [_Candidate(name, call) for name, call in candidates.items()]
     probes: dict[int, float] = {}
-    for one in known if compiles else ():
+    for one in timed if compiles else ():
         if watch is not None:
             watch({}, probes, f"compiling {one.name} ...")
         one.first_s = seconds_of(one.call, clock)
     start = clock.read().wall_s
     deadline = start + budget_s
-    told = -TELL_S
+    watched = -WATCH_S
 
     def tell(what: str, *, now: bool = False) -> None:
-        nonlocal told
+        nonlocal watched
         moment = clock.read().wall_s
-        if watch is not None and (now or moment - told >= TELL_S):
-            told = moment
+        if watch is not None and (now or moment - watched >= WATCH_S):
+            watched = moment
             left = max(0.0, deadline - moment)
-            watch({one.name: one.series() for one in known if one.samples}, probes, f"{what}, {left:.0f} s left")
+            watch({one.name: one.series() for one in timed if one.samples}, probes, f"{what}, {left:.0f} s left")
 
-    for one in known:
+    for one in timed:
         tell(f"warming up {one.name}", now=True)
         _warm_up(one, clock, start + budget_s / 2)
-    _plan(known, deadline - clock.read().wall_s)
+    _plan(timed, deadline - clock.read().wall_s)
     number = 0
-    while _fits(known, number, deadline - clock.read().wall_s):
+    while _fits(timed, number, deadline - clock.read().wall_s):
         probes[number] = probe_seconds(probe, clock)
-        for one in known if number % 2 == 0 else reversed(known):
+        for one in timed if number % 2 == 0 else reversed(timed):
             _block(one, number, clock, deadline)
         number += 1
         tell(f"timed {number} rounds")
     if not probes:
         probes[0] = probe_seconds(probe, clock)
-    return {one.name: one.series() for one in known}, probes
+    return {one.name: one.series() for one in timed}, probes
 
 
 def _warm_up(one: _Candidate, clock: Clock, latest: float) -> None:
-    """At least one call; then 3 calls or 50 ms after the first, unless the time is needed for the others."""
+    """Make 3 calls; fewer once those after the first took 50 ms, or where other candidates need the time."""
     spent = 0.0
     for number in range(WARM_UP_CALLS):
         one.call_s = seconds_of(one.call, clock)
@@ -219,19 +208,19 @@ def seconds_of(call: Callable[[], object], clock: Clock) -> float:
     return clock.read().wall_s - before
 
 
-def _plan(known: list[_Candidate], left_s: float) -> None:
-    """How many calls a block has: 20 ms of them, fewer when the budget would not hold enough rounds."""
-    share = left_s / (WANTED_ROUNDS * max(1, len(known)))
-    for one in known:
+def _plan(timed: list[_Candidate], left_s: float) -> None:
+    """Set the number of calls in a block: 20 ms of them, fewer where the budget would not hold enough rounds."""
+    share = left_s / (WANTED_ROUNDS * max(1, len(timed)))
+    for one in timed:
         seconds = max(one.call_s, 1e-7)
-        least = LEAST_CALLS if seconds <= LONG_CALL_S else LEAST_CALLS_LONG
-        wanted = max(least, ceil(BLOCK_S / seconds))
+        few = MIN_CALLS if seconds <= LONG_CALL_S else MIN_LONG_CALLS
+        wanted = max(few, ceil(BLOCK_S / seconds))
         one.calls = max(1, min(wanted, int(share / seconds) - 1))
 
 
-def _fits(known: list[_Candidate], number: int, left_s: float) -> bool:
-    """Whether one more round ends in time. The first round is begun in any case."""
-    return number == 0 or left_s >= sum((one.calls + 1) * one.call_s for one in known)
+def _fits(timed: list[_Candidate], number: int, left_s: float) -> bool:
+    """Whether one more round ends in time; the first round is run in any case."""
+    return number == 0 or left_s >= sum((one.calls + 1) * one.call_s for one in timed)
 
 
 def probe_seconds(probe: Callable[[], object], clock: Clock) -> float:
@@ -241,7 +230,7 @@ def probe_seconds(probe: Callable[[], object], clock: Clock) -> float:
 
 
 def _block(one: _Candidate, number: int, clock: Clock, deadline: float) -> None:
-    """One clean block of calls after an untimed call, or after 3 retries a dirty one."""
+    """Time one block of calls after an untimed call; after 3 retries a disturbed block is kept."""
     for attempt in range(1 + RETRIES):
         now = clock.read().wall_s
         if one.samples and now + (one.calls + 1) * one.call_s > deadline:
@@ -267,6 +256,6 @@ def _timed(call: Callable[[], object], calls: int, number: int, clock: Clock) ->
     wall = after.wall_s - before.wall_s
     stolen = False
     if before.cpu_s is not None and after.cpu_s is not None:
-        stolen = wall - (after.cpu_s - before.cpu_s) > STOLEN * wall
+        stolen = wall - (after.cpu_s - before.cpu_s) > MAX_STOLEN * wall
     faults = None if before.faults is None or after.faults is None else (after.faults - before.faults) / calls
     return Sample(number, wall / calls, calls, not stolen and before.preemptions == after.preemptions, faults)

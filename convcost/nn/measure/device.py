@@ -1,4 +1,4 @@
-"""The device that is timed: which, how fast its memory is handed out, and whether a layer fits."""
+"""The device that is timed: its name, its threads, and whether a layer fits its memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes
 from convcost.timing.options import DEVICE_RULE, is_device
 
-__all__ = ["free_memory", "resolve_device", "resolve_threads"]
-
 
 def resolve_device(name: str) -> torch.device:
     """The device of this name; `auto` is the accelerator if there is one that can be timed, else the CPU.
 
     Raises:
-        ConvcostError: a name that is none, or a device that this machine does not have.
+        ConvcostError: No name of a device, or a device that this machine does not have.
     """
     if name == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -41,10 +39,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_threads(threads: int | Literal["all"]) -> int:
-    """The number of threads; `all` is as many as this process may use processors.
+    """The number of threads; `all` is one for each processor that this process may use.
 
     Raises:
-        ConvcostError: more than the machine could ever run.
+        ConvcostError: More threads than are sensible on this machine.
     """
     cores = usable_cores()
     if threads == "all":
@@ -57,7 +55,7 @@ def resolve_threads(threads: int | Literal["all"]) -> int:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be allocated on the device; None where the system does not tell."""
+    """Bytes that can still be allocated on the device; None where unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
@@ -66,10 +64,10 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def refusal(needed: int, device: torch.device) -> str | None:
-    """Why something of this many bytes is not put on the device; None when it fits."""
+    """Why so many bytes are not put on the device; None when they fit."""
     free = free_memory(device)
     if free is None or needed <= free:
         return None
     where = "this machine" if device.type == "cpu" else str(device)
-    found = f"it needs {human_bytes(needed)} and {where} has {human_bytes(free)} free"
-    return f"not timed: {found}; take a smaller input or batch"
+    lack = f"it needs {human_bytes(needed)} and {where} has {human_bytes(free)} free"
+    return f"not timed: {lack}; take a smaller input or batch"

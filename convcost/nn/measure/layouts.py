@@ -1,4 +1,4 @@
-"""How tensors lie in memory and what their elements are: with the sizes, all that chooses a layer's kernel."""
+"""Memory formats and dtypes of tensors, which choose a layer's kernel together with the sizes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CHANNELS_LAST", "CONTIGUOUS", "dtypes_of", "format_of"]
+    from torch import nn
 
 CONTIGUOUS, CHANNELS_LAST, STRIDED = "contiguous", "channels_last", "strided"
+LAYOUTS: Final = {CONTIGUOUS: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
+"""Memory formats of torch, by the names of `--memory-format`."""
 _IMAGE_AXES: Final = (4, 5)
-"""Axes of a batch of images or volumes: only with height and width there is a channels_last."""
+"""Numbers of axes of batches of images and volumes; channels_last needs height and width."""
+
+
+def laid_out(module: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """The module with its parameters in this memory format."""
+    laid: nn.Module = module.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks this keyword
+    return laid
 
 
 def _is_channels_last(tensor: torch.Tensor) -> bool:
-    """Whether torch's convolutions take the tensor for channels_last.
+    """Whether torch's convolutions treat the tensor as channels_last.
 
-    They go by the strides alone (c10's is_channels_last_strides_2d), so that depthwise weights, whose one channel makes
-    them contiguous in both formats, count too.
+    They go by the strides alone (c10's is_channels_last_strides_2d), so that depthwise weights, which are contiguous in
+    both formats with their one channel, count too.
     """
     if tensor.layout != torch.strided or tensor.is_nested or tensor.dim() not in _IMAGE_AXES:
         return False
@@ -34,17 +42,17 @@ def _is_channels_last(tensor: torch.Tensor) -> bool:
 
 
 def format_of(tensors: Iterable[torch.Tensor]) -> str | None:
-    """The memory format that torch sees in tensors: channels_last where one of them is; None for no tensors.
+    """The memory format that torch takes tensors for: channels_last where one of them is.
 
     Returns:
-        "contiguous", "channels_last", or "strided" where neither tells how a tensor lies in memory.
+        "contiguous", "channels_last", or "strided" for a tensor that is neither; None for no tensors.
     """
-    known = list(tensors)
-    if any(map(_is_channels_last, known)):
+    tensors = list(tensors)
+    if any(map(_is_channels_last, tensors)):
         return CHANNELS_LAST
-    if any(_is_strided(tensor) for tensor in known):
+    if any(_is_strided(tensor) for tensor in tensors):
         return STRIDED
-    return CONTIGUOUS if known else None
+    return CONTIGUOUS if tensors else None
 
 
 def _is_strided(tensor: torch.Tensor) -> bool:
@@ -52,7 +60,7 @@ def _is_strided(tensor: torch.Tensor) -> bool:
 
 
 def dtypes_of(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
-    """What is computed in: the dtypes of floating point tensors; of all where there are none."""
-    known = list(tensors)
-    floating = [tensor for tensor in known if tensor.is_floating_point() or tensor.is_complex()]
-    return tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in floating or known}))
+    """The dtypes of floating point tensors; those of all tensors where none is."""
+    tensors = list(tensors)
+    floating = [tensor for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()]
+    return tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in floating or tensors}))

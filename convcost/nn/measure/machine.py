@@ -1,4 +1,4 @@
-"""Measure a machine: the roofs of arithmetic and memory, the overhead of a call, the noise between processes."""
+"""Calibrate a machine: the roofs of compute and memory, the overhead of a call, the noise between processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from math import sqrt
 from pathlib import Path
 from statistics import stdev
@@ -18,12 +19,13 @@ from torch import nn
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.measure.clock import clock_for
 from convcost.nn.measure.device import free_memory, resolve_device, resolve_threads
-from convcost.nn.measure.session import LOOK_S, MOST_LOAD, timing_settings
+from convcost.nn.measure.layouts import laid_out
+from convcost.nn.measure.session import LOOK_S, MAX_LOAD, timing_settings
 from convcost.nn.measure.this_machine import cache_sizes, identity
 from convcost.system.processor import other_load, pin_allocator
 from convcost.text.errors import ConvcostError
 from convcost.text.units import number_of
-from convcost.timing.bound import MOST_SPREAD
+from convcost.timing.bound import MAX_SPREAD
 from convcost.timing.machine import Level, Machine, Noise, Overhead, Peak
 
 if TYPE_CHECKING:
@@ -33,31 +35,34 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str, float], None]
 
-__all__ = ["Fastest", "at_most", "calibrate", "fastest", "monotone", "print_speedup", "with_more_threads"]
-
 DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
 GEMMS: Final = (128, 512, 1024, 2048)
 CONVOLUTIONS: Final = ((16, 3, 14), (64, 3, 56), (256, 3, 28), (512, 3, 14), (256, 1, 28))
-"""Channels (in and out), kernel and image of convolutions that reach the peak where a matrix product does not."""
+"""Channels (in and out), kernel size and image size of convolutions, which may be faster than matrix products."""
 SAMPLE_S: Final = 0.004
 NOISE_SHARE: Final = 0.45
 NOISE_PROCESS_S: Final = 4.0
-"""What a fresh process takes, until one has run: importing torch, and the timing."""
+"""Seconds of a fresh process before one has run: importing torch, and the timing."""
 NOISE_TIMING_S: Final = 1.5
-LEAST_PROCESSES: Final = 4
+MIN_PROCESSES: Final = 4
 Z_10: Final = 1.2816
 """Standard deviations below the mean of a normal distribution at its 10 % quantile."""
-SLOW: Final = 4
-"""A kernel that would take longer than so many times its share is left out."""
+MAX_SLOW: Final = 4
+"""Time of a kernel as a multiple of its share of the budget; a slower one is left out."""
 TOP: Final = 5
-"""Fastest samples whose difference is the spread."""
+"""Number of fastest samples whose range is the spread."""
 MEMORY_BYTES: Final = (1 << 26, 1 << 28)
 FOOTPRINTS: Final = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
 class Fastest:
-    """Seconds of the fastest sample, and how much slower the next few were, as a share."""
+    """The fastest sample of a call.
+
+    Attributes:
+        seconds: Seconds of that sample.
+        spread: How much slower the next few samples were, as a share.
+    """
 
     seconds: float
     spread: float
@@ -67,15 +72,15 @@ def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[s
     """Measure a device.
 
     Args:
-        device: as the user names it.
-        seconds: for everything together.
-        tell: is called with what is measured and the share that is done.
+        device: Name of the device, as for `--device`.
+        seconds: Seconds for the whole calibration.
+        tell: Called with the name of a step and the share that is done.
 
     Returns:
-        The machine, and why not to trust it.
+        The machine, and reasons not to trust it.
 
     Raises:
-        ConvcostError: a device that is not there, or a process for the noise that fails.
+        ConvcostError: A device that is not there, or a process for the noise that fails.
     """
     start = time.perf_counter()
     where = resolve_device(device)
@@ -87,15 +92,15 @@ def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[s
     steps = list(_steps(where, counts))
     noise_s = seconds * NOISE_SHARE if where.type == "cpu" else 0.0
     each = max(0.02, (seconds - noise_s) / max(1, sum(step.parts for step in steps)))
-    found: list[object] = []
+    results: list[object] = []
     for step in steps:
         tell(step.name, (time.perf_counter() - start) / seconds)
         with timing_settings(step.threads):
             clock = clock_for(where, step.threads)
             result = step.run(where, clock, each)
-            if isinstance(result, Peak) and _is_beaten(result, found):  # other programs: once more
+            if isinstance(result, Peak) and _is_beaten(result, results):  # other programs: once more
                 result = max(result, step.run(where, clock, each) or result, key=_rate)
-        found += [] if result is None else [result]
+        results += [] if result is None else [result]
     left = seconds - (time.perf_counter() - start) - LOOK_S
     noise = None
     if where.type == "cpu":
@@ -105,41 +110,48 @@ def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[s
     machine = Machine(
         identity(where),
         datetime.now(tz=UTC).astimezone().date().isoformat(),
-        tuple(with_more_threads([one for one in found if isinstance(one, Peak)])),
-        tuple(monotone([one for one in found if isinstance(one, Level)])),
-        next(one for one in found if isinstance(one, Overhead)),
+        tuple(with_more_threads([one for one in results if isinstance(one, Peak)])),
+        tuple(monotone([one for one in results if isinstance(one, Level)])),
+        next(one for one in results if isinstance(one, Overhead)),
         noise,
     )
     return machine, (*dict.fromkeys(filter(None, busy)), *_shaky(machine))
 
 
 def _shaky(machine: Machine) -> tuple[str, ...]:
-    """Figures whose fastest samples differ so much that the next calibration will find others."""
-    names = [f"{one.dtype} of {number_of('thread', one.threads)}" for one in machine.peaks if one.spread > MOST_SPREAD]
-    names += [f"{one.name} of {number_of('thread', one.threads)}" for one in machine.levels if one.spread > MOST_SPREAD]
-    return (f"the fastest samples differ by over {MOST_SPREAD:.0%}: {', '.join(names)}.",) if names else ()
+    """A warning of figures that another calibration may not confirm: their fastest samples differ too much."""
+    names = [f"{one.dtype} of {number_of('thread', one.threads)}" for one in machine.peaks if one.spread > MAX_SPREAD]
+    names += [f"{one.name} of {number_of('thread', one.threads)}" for one in machine.levels if one.spread > MAX_SPREAD]
+    return (f"the fastest samples differ by over {MAX_SPREAD:.0%}: {', '.join(names)}.",) if names else ()
 
 
 def _rate(one: object) -> float:
     return one.flop_per_s if isinstance(one, Peak) else 0.0
 
 
-def _is_beaten(peak: Peak, found: Sequence[object]) -> bool:
-    """Whether fewer threads have reached more."""
-    return any(one.dtype == peak.dtype and one.flop_per_s > peak.flop_per_s for one in found if isinstance(one, Peak))
+def _is_beaten(peak: Peak, results: Sequence[object]) -> bool:
+    """Whether fewer threads were faster."""
+    return any(one.dtype == peak.dtype and one.flop_per_s > peak.flop_per_s for one in results if isinstance(one, Peak))
 
 
 def _busy() -> str | None:
-    """Whether other programs take so much of the machine that its figures are too low."""
+    """A warning if other programs keep the machine so busy that its figures are too low."""
     load = other_load(LOOK_S)
-    if load is None or load <= MOST_LOAD:
+    if load is None or load <= MAX_LOAD:
         return None
     return "other programs keep processors busy: figures may be too low; close them and calibrate again."
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One figure: its name, how many parts of the time it takes, and how it is measured."""
+    """The measurement of one figure.
+
+    Attributes:
+        name: Name for the progress.
+        parts: Number of equal parts of the time that it takes.
+        threads: Threads of torch.
+        run: Measures it, given the device, the clock and the seconds of a part.
+    """
 
     name: str
     parts: int
@@ -162,9 +174,9 @@ def _steps(device: torch.device, counts: Sequence[int]) -> Iterator[_Step]:
 
 
 def fastest(call: Callable[[], object], clock: Clock, seconds: float) -> Fastest:
-    """The fastest sample of a call that is repeated for a while; samples last a few milliseconds.
+    """The fastest sample of a repeated call; a sample lasts a few milliseconds.
 
-    At least five samples are taken, since other programs slow down single ones; of a call that lasts longer, two.
+    At least five samples are taken, since other programs may disturb some; of a call that outlasts its time, two.
     """
     call()
     once = max(_sample(call, clock, 1), 1e-7)
@@ -192,7 +204,9 @@ def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float],
         for family in (_gemms(kind, device), _convolutions(kind, device)):
             rate = 0.0
             for name, flops, call in family:
-                if rate and flops / rate > SLOW * each_s:  # without units for this dtype a large kernel takes seconds
+                if (
+                    rate and flops / rate > MAX_SLOW * each_s
+                ):  # without units for this dtype a large kernel takes seconds
                     break
                 try:
                     one = fastest(call, clock, each_s)
@@ -215,18 +229,17 @@ def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float],
 def _gemms(kind: torch.dtype, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
     for size in GEMMS:
         a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
-        yield f"matrix product {size}", FLOPS_PER_MAC * size**3, lambda a=a, b=b: a @ b  # type: ignore[misc]  # bound now
+        yield f"matrix product {size}", FLOPS_PER_MAC * size**3, partial(torch.matmul, a, b)
 
 
 def _convolutions(kind: torch.dtype, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
     for channels, kernel, size in CONVOLUTIONS:
         conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False, device=device, dtype=kind)
-        conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this keyword
         data = torch.randn(1, channels, size, size, device=device).to(kind)
         data = data.contiguous(memory_format=torch.channels_last)
         flops = FLOPS_PER_MAC * channels**2 * kernel**2 * size**2
         name = f"convolution {channels}→{channels} {kernel}×{kernel} @{size}"
-        yield name, flops, lambda conv=conv, data=data: conv(data)  # type: ignore[misc]  # bound now
+        yield name, flops, partial(laid_out(conv, torch.channels_last), data)
 
 
 def _level_of(
@@ -249,7 +262,7 @@ def _level_of(
 
 
 def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
-    """Kernels over arrays of so many bytes together, with the bytes that each reads and writes."""
+    """Kernels on arrays of so many bytes in all: name, bytes read and written, and call."""
     count = max(64, footprint // 4)
     whole, half, other = (torch.zeros(n, device=device) for n in (count, count // 2, count // 2))
     repeats = max(1, (1 << 22) // count)
@@ -262,7 +275,7 @@ def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, C
 
 
 def with_more_threads(peaks: Sequence[Peak]) -> Iterator[Peak]:
-    """More threads reach at least what one does: it may run alone. The first of a dtype is that of one thread."""
+    """The peaks, each at least that of one thread, the first of its dtype: the others may stay idle."""
     for peak in peaks:
         alone = next(one for one in peaks if one.dtype == peak.dtype)
         if alone.flop_per_s > peak.flop_per_s:
@@ -274,7 +287,7 @@ def with_more_threads(peaks: Sequence[Peak]) -> Iterator[Peak]:
 
 
 def monotone(levels: list[Level]) -> Iterator[Level]:
-    """A level is at least as fast as every one behind it, and as with fewer threads: what those reach, it could too."""
+    """The levels, each at least as fast as slower levels and as with fewer threads: it could reach what those do."""
     names = list(dict.fromkeys(level.name for level in levels))
     for level in levels:
         within = names[names.index(level.name) :]
@@ -292,16 +305,16 @@ def _overhead(device: torch.device, clock: Clock, each_s: float) -> Overhead:
     data = torch.randn(1, 1, 1, 1, device=device)
     tiny = [nn.Conv2d(channels, channels, 1, bias=False, device=device) for channels in (1, 16)]
     inputs = [torch.randn(1, conv.in_channels, 1, 1, device=device) for conv in tiny]
-    nothing = fastest(lambda: empty(data), clock, each_s)
-    calls = [fastest(lambda c=c, x=x: c(x), clock, each_s) for c, x in zip(tiny, inputs, strict=True)]  # type: ignore[misc]  # bound now
+    nothing = fastest(partial(empty, data), clock, each_s)
+    calls = [fastest(partial(c, x), clock, each_s) for c, x in zip(tiny, inputs, strict=True)]
     best = min(calls, key=lambda one: one.seconds)
     how = "Identity, and the faster of two 1×1 convolutions of one pixel; fastest samples"
     return Overhead(nothing.seconds, best.seconds, best.spread, how)
 
 
 def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
-    """The standard deviation of a speed-up over fresh processes; None when there is no time for enough of them."""
-    if seconds < LEAST_PROCESSES * NOISE_PROCESS_S:
+    """The standard deviation of a speed-up over fresh processes; None without the time for enough of them."""
+    if seconds < MIN_PROCESSES * NOISE_PROCESS_S:
         return None
     ratios: list[float] = []
     start, longest = time.perf_counter(), 0.0
@@ -309,7 +322,7 @@ def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
         tell(begun / seconds)
         ratios.append(_speedup_of_a_fresh_process())
         longest = max(longest, time.perf_counter() - start - begun)
-    if len(ratios) < LEAST_PROCESSES:
+    if len(ratios) < MIN_PROCESSES:
         return None
     share = at_most(stdev(ratios), len(ratios)) / (sum(ratios) / len(ratios))
     how = (
@@ -320,7 +333,7 @@ def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
 
 
 def at_most(deviation: float, count: int) -> float:
-    """What a standard deviation seen in so many values is at most, with 90 % confidence.
+    """Upper limit, with 90 % confidence, of a standard deviation that so many values estimate.
 
     By the 10 % quantile of the chi-squared distribution (approximated after Wilson, Hilferty 1931).
     """
@@ -342,13 +355,13 @@ def _speedup_of_a_fresh_process() -> float:
 
 
 def print_speedup(budget_s: float) -> None:
-    """The speed-up of one layer, as a fresh process measures it."""
+    """Print the speed-up of one layer; run in a fresh process."""
     from convcost.comparison.rows import place_block
     from convcost.convolution.spec import Spec
     from convcost.nn.measure.blocks import measure
     from convcost.timing.options import TimingOptions
 
-    spec = Spec(64, 64, (3, 3), 56, 56)
-    blocks = [place_block(name, spec, {}) for name in ("standard", "depthwise-separable")]
-    timings = measure(blocks, "standard", TimingOptions(("cpu",), time_budget=budget_s), lambda *_: None).timings
+    blocks = [place_block(name, Spec(64, 64, (3, 3), 56, 56), {}) for name in ("standard", "depthwise-separable")]
+    options = TimingOptions(("cpu",), time_budget=budget_s)
+    timings = measure(blocks, "standard", options, lambda *_: None).timings
     sys.stdout.write(f"{timings['depthwise-separable'].speedup}\n")

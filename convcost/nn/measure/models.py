@@ -1,4 +1,4 @@
-"""Whole forward passes of several models, timed next to each other: a model and what it was before."""
+"""Models timed: the forward pass with each distinct layer, and the forward pass next to an earlier version."""
 
 from __future__ import annotations
 
@@ -11,18 +11,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convcost.nn.build.conv_module import is_plain
 from convcost.nn.count.trace import is_one_row, tensor_text
 from convcost.nn.load.user_code import mended, raised, running_users_code
-from convcost.nn.measure.clock import clock_for, interleave
-from convcost.nn.measure.device import refusal, resolve_device, resolve_threads
+from convcost.nn.measure.device import refusal, resolve_device
 from convcost.nn.measure.layouts import CHANNELS_LAST, CONTIGUOUS, dtypes_of, format_of
-from convcost.nn.measure.session import (
-    LOOK_S,
-    conditions_for,
-    look_at_machine,
-    machine_notes,
-    reference_probe,
-    timing_settings,
-)
-from convcost.system.processor import cpu_name
+from convcost.nn.measure.session import timing_session
+from convcost.nn.measure.this_machine import machine_name
 from convcost.text.errors import ConvcostError
 from convcost.timing.measured import BASE, HEAD, WHOLE, ForwardTiming, Kind, ModelTiming, summed_up
 from convcost.timing.statistics import summarise
@@ -34,141 +26,99 @@ if TYPE_CHECKING:
 
     from convcost.timing.conditions import Conditions
     from convcost.timing.options import TimingOptions
-    from convcost.timing.statistics import Series
 
     Forward: TypeAlias = tuple[nn.Module, Sequence[Any], Mapping[str, Any]]
     """A module with its positional and keyword inputs."""
 
-__all__ = [
-    "Forward",
-    "does_not_run",
-    "forward_call",
-    "machine_here",
-    "measure_forwards",
-    "measure_model",
-    "measured_series",
-    "this_machine",
-]
 
-
-def measure_forwards(head: Forward, base: Forward | None, request: TimingOptions) -> ForwardTiming:
-    """Time a model, interleaved with what it was.
+def measure_forwards(head: Forward, base: Forward | None, options: TimingOptions) -> ForwardTiming:
+    """Time a model's forward pass next to that of its earlier version.
 
     Args:
-        head: module with real weights on the CPU, positional and keyword inputs.
-        base: likewise; None to time the model alone.
-        request: device, threads, allocator and time budget.
+        head: Module with real weights on the CPU, positional and keyword inputs.
+        base: The earlier version, likewise; None to time the model alone.
+        options: Device, threads, allocator and time budget.
 
     Raises:
-        ConvcostError: a device that is not there, too little memory, or a model that does not run.
+        ConvcostError: A device that is not there, too little memory, or a model that does not run.
     """
-    where = resolve_device(request.devices[0])
     models = {HEAD: head} if base is None else {BASE: base, HEAD: head}
-    held = sum(p.numel() * p.element_size() for module, _, _ in models.values() for p in module.parameters())
-    if reason := refusal(2 * held, where):
-        msg = f"{reason}; or leave out the latency."
+    _require_memory([module for module, _, _ in models.values()], options, "leave out the latency")
+    with timing_session(options) as session:
+        calls = {name: forward_call(*model, session.device) for name, model in models.items()}
+        with running_users_code(_failure):
+            series, probes = session.run(calls)
+    machine = machine_name(session.device)
+    return summed_up(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
+
+
+def _require_memory(models: Iterable[nn.Module], options: TimingOptions, step: str) -> None:
+    """Refuse models that do not fit the device with as much room again for their activations."""
+    held = sum(p.numel() * p.element_size() for model in models for p in model.parameters())
+    if reason := refusal(2 * held, resolve_device(options.devices[0])):
+        msg = f"{reason}; or {step}."
         raise ConvcostError(msg)
-    conditions, pinned = conditions_for(request, request.devices[0])
-    look = look_at_machine(request, where, conditions.threads, pinned=pinned)
-    series, probes = measured_series(models, where, conditions.threads, request.time_budget - LOOK_S)
-    return summed_up(series, probes, this_machine(where), look.notes, pinned=pinned, untrusted=look.untrusted)
-
-
-def measured_series(
-    models: Mapping[str, Forward], device: torch.device, threads: int, budget_s: float
-) -> tuple[dict[str, Series], dict[int, float]]:
-    """The interleaved blocks of each model, and the reference probe of each round."""
-    with timing_settings(threads):
-        calls = {name: forward_call(*model, device) for name, model in models.items()}
-        probe, _ = reference_probe(device)
-        with running_users_code(does_not_run):
-            return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
-
-
-def machine_here(name: str) -> str:
-    """What `this_machine` says of a device as the user named it, one that is not there too."""
-    try:
-        return this_machine(resolve_device(name))
-    except ConvcostError:
-        return f"{this_machine(torch.device('cpu'))}, without {name}"
-
-
-def this_machine(device: torch.device) -> str:
-    """What tells one machine's times from another's: the processor and how many cores, or the accelerator."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{cpu_name()}, {resolve_threads('all')} cores" + ("" if device.type == "cpu" else f", {device.type}")
 
 
 MIXED: Final = "mixed"
-"""In place of a condition that differs between the layers of a model."""
+"""Stands for a condition that differs between the layers of a model."""
 
 
 def measure_model(
     model: nn.Module,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    request: TimingOptions,
+    options: TimingOptions,
     tell: Callable[[str], None] = lambda _: None,
 ) -> ModelTiming:
-    """Time a model on one device.
+    """Time a model and each of its distinct layers on one device.
 
     Args:
-        model: with real weights on the CPU; it is moved to the device.
-        args: positional inputs; of tensors only sizes and dtypes are used, and indices.
-        kwargs: keyword inputs, likewise.
-        request: device, threads, allocator and time budget.
-        tell: is called with lines of progress.
+        model: Module with real weights on the CPU; it is moved to the device.
+        args: Positional inputs; tensors give sizes, dtypes and indices, their floating point values are random.
+        kwargs: Keyword inputs, likewise.
+        options: Device, threads, allocator and time budget.
+        tell: Called with lines of progress.
 
     Raises:
-        ConvcostError: a device that is not there, too little memory, or a model that does not run.
+        ConvcostError: A device that is not there, too little memory, or a model that does not run.
     """
-    conditions, pinned = conditions_for(request, request.devices[0])
-    where = resolve_device(request.devices[0])
-    held = sum(p.numel() * p.element_size() for p in model.parameters())
-    if reason := refusal(2 * held, where):
-        msg = f"{reason}; or turn time off."
-        raise ConvcostError(msg)
-    tell("looking at the machine ...")
-    notes = machine_notes(request, where, conditions.threads, pinned=pinned)
-    with timing_settings(conditions.threads):
-        model = model.to(where).eval()
-        placed = tree_map(lambda value: _filled(value, where), (args, kwargs))
+    _require_memory([model], options, "turn time off")
+    with timing_session(options, tell) as session:
+        model = model.to(session.device).eval()
+        placed = tree_map(lambda value: _filled(value, session.device), (args, kwargs))
         kinds, calls = _distinct_calls(model, placed)
-        conditions = _of_all(conditions, set(kinds.values()), [*model.parameters(), *_tensors(placed)])
-        probe, _ = reference_probe(where)
+        conditions = _of_all(session.conditions, set(kinds.values()), [*model.parameters(), *_tensors(placed)])
         candidates = {WHOLE: lambda: model(*placed[0], **placed[1])}
         candidates |= {kind.text: call for kind, call in calls.items()}
-        budget = max(0.01, request.time_budget - LOOK_S)
-        clock = clock_for(where, conditions.threads)
-        with running_users_code(does_not_run):
-            series, probes = interleave(candidates, probe, clock, budget, lambda _, __, line: tell(line))
-    timings = summarise(series, probes, None, pinned=pinned)
+        with running_users_code(_failure):
+            series, probes = session.run(candidates, lambda _, __, line: tell(line))
+    timings = summarise(series, probes, None, pinned=session.pinned)
     layers = {name: timings[kind.text] for name, kind in kinds.items()}
-    return ModelTiming(conditions, timings[WHOLE], layers, notes, kinds)
+    return ModelTiming(conditions, timings[WHOLE], layers, session.notes, kinds)
 
 
 def _of_all(conditions: Conditions, kinds: Iterable[Kind], tensors: Iterable[torch.Tensor]) -> Conditions:
     """The conditions of a whole model: what all its layers have in common.
 
     Args:
-        conditions: with what was asked for.
-        kinds: of its layers.
-        tensors: of the model, for one without layers.
+        conditions: Requested conditions.
+        kinds: Kinds of its layers.
+        tensors: Tensors of the model, for one without layers.
     """
     dtypes = {name for kind in kinds for name in kind.dtypes} or set(dtypes_of(tensors)) or {conditions.dtype}
     formats = {kind.memory_format or CONTIGUOUS for kind in kinds if kind.has_images} or {CONTIGUOUS}
-    dtype, memory_format = (next(iter(said)) if len(said) == 1 else MIXED for said in (dtypes, formats))
+    dtype, memory_format = (next(iter(each)) if len(each) == 1 else MIXED for each in (dtypes, formats))
     return replace(conditions, dtype=dtype, memory_format=memory_format)
 
 
 def forward_call(
     model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device
 ) -> Callable[[], object]:
-    """One forward pass on a device, after the model has shown that it runs.
+    """One forward pass on a device, made once to see that the model runs.
 
     Raises:
-        ConvcostError: it does not run.
+        ConvcostError: The model does not run.
     """
     model = model.to(device).eval()
     placed = tree_map(lambda value: _filled(value, device), (tuple(args), dict(kwargs)))
@@ -176,20 +126,20 @@ def forward_call(
     def call() -> object:
         return model(*placed[0], **placed[1])
 
-    with running_users_code(does_not_run):
+    with running_users_code(_failure):
         call()
     return call
 
 
-def does_not_run(error: BaseException) -> ConvcostError:
-    """What to say of a forward pass that raises when it is timed."""
+def _failure(error: BaseException) -> ConvcostError:
+    """The error of a forward pass that raises while it is timed."""
     return ConvcostError(f"the model could not run: {raised(error)}; {mended(error)}.")
 
 
 def _distinct_calls(
     model: nn.Module, placed: tuple[Sequence[Any], Mapping[str, Any]]
 ) -> tuple[dict[str, Kind], dict[Kind, Callable[[], object]]]:
-    """Run once and remember each call of a module without parts: of each row its kind, and one call of each kind."""
+    """Run the model once; by row, the kind of each call of a module without parts, and one call of each kind."""
     kinds: dict[str, Kind] = {}
     calls: dict[Kind, Callable[[], object]] = {}
     seen: dict[str, int] = {}
@@ -208,7 +158,7 @@ def _distinct_calls(
 
     hooks = [p.register_forward_hook(remember, with_kwargs=True) for p in model.modules() if is_one_row(p)]
     try:
-        with running_users_code(does_not_run):
+        with running_users_code(_failure):
             model(*placed[0], **placed[1])
     finally:
         for hook in hooks:
@@ -217,7 +167,7 @@ def _distinct_calls(
 
 
 def _kind(module: nn.Module, inputs: list[torch.Tensor], *, hooked: bool) -> Kind:
-    """What a call of a module is, by all that decides its time."""
+    """Everything that decides the time of a module's call."""
     weights = list(module.parameters())
     name = type(module).__name__
     obstacle = None if is_plain(module) and not hooked else f"this {name} may do more than convolve"
@@ -227,13 +177,13 @@ def _kind(module: nn.Module, inputs: list[torch.Tensor], *, hooked: bool) -> Kin
         dtypes_of([*inputs, *weights]),
         format_of([*inputs, *weights]),
         format_of(inputs),
-        any(tensor.dim() > 3 for tensor in (*inputs, *weights)),  # noqa: PLR2004 - samples, channels, height, width
+        any(tensor.shape[3:] for tensor in (*inputs, *weights)),  # samples, channels, height, width
         obstacle,
     )
 
 
 def _described(tensor: torch.Tensor) -> str:
-    """Sizes, dtype and, where it is not plain, how it lies in memory."""
+    """Sizes and dtype; the memory format or the strides where a tensor is not contiguous."""
     known = format_of([tensor])
     layout = "" if known == CONTIGUOUS else f" {known}" if known == CHANNELS_LAST else f" {tuple(tensor.stride())}"
     return f"{tensor_text(tensor)}{layout}"
@@ -244,12 +194,12 @@ def _tensors(values: Any) -> list[torch.Tensor]:
 
 
 def _filled(value: Any, device: torch.device) -> Any:
-    """A tensor on the device, with random values where it can have them; zeros are legal indices everywhere."""
+    """A tensor on the device: random where it is floating point; else as it is, since indices must stay legal."""
     if not isinstance(value, torch.Tensor):
         return value
     return torch.randn_like(value, device=device) if value.is_floating_point() else value.to(device)
 
 
 def _own_copy(value: Any) -> Any:
-    """A tensor of its own with the same layout, so that a layer that works in place changes nobody else's."""
+    """A copy with the same layout, so that a layer that works in place changes no other layer's input."""
     return value.clone(memory_format=torch.preserve_format) if isinstance(value, torch.Tensor) else value

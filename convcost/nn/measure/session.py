@@ -1,67 +1,129 @@
-"""One timing session: what every timing sets, looks at and puts back."""
+"""One timing session: conditions, a look at the machine, the settings of torch, the probe and the clock."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.nn.measure.clock import clock_for, probe_seconds
+from convcost.nn.measure.clock import clock_for, interleave, probe_seconds
 from convcost.nn.measure.device import resolve_device, resolve_threads
 from convcost.system.processor import cpu_name, other_load, pin_allocator
 from convcost.timing.conditions import Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from convcost.nn.measure.clock import Clock, Watcher
     from convcost.timing.options import TimingOptions
-
-
-__all__ = [
-    "LOOK_S",
-    "MOST_LOAD",
-    "Look",
-    "conditions_for",
-    "look_at_machine",
-    "machine_notes",
-    "reference_probe",
-    "timing_settings",
-]
+    from convcost.timing.statistics import Series
 
 LOOK_S: Final = 0.5
-MOST_LOAD: Final = 0.25
+"""Seconds for which the load of the machine is observed before a timing on the CPU."""
+MAX_LOAD: Final = 0.25
+"""Processors that other programs may keep busy without a remark."""
+MIN_BUDGET_S: Final = 0.01
 SEED: Final = 0
 PROBE_SIZES: Final = (256, 384, 512, 768, 1024, 2048, 4096)
-PROBE_S: Final = 1e-3
+MIN_PROBE_S: Final = 1e-3
 
 
-def conditions_for(request: TimingOptions, device: str) -> tuple[Conditions, bool]:
-    """What a timing on this device is made under, and whether the allocator is pinned; pins it if it can be.
+@dataclass(frozen=True, slots=True)
+class TimingSession:
+    """What one timing needs; while it is open, torch has its threads, a fixed seed and inference mode.
+
+    Attributes:
+        conditions: Conditions of all timings of the session.
+        device: Device that is timed.
+        budget_s: Seconds that one run of candidates may take.
+        clock: Clock that waits for the device.
+        probe: Reference work, a matrix product of 1 ms or more.
+        flop_per_s: Arithmetic that the probe reaches.
+        notes: Remarks about the machine, each with the next step.
+        doubt: Reason not to trust any timing, with the next step; None on a quiet machine.
+    """
+
+    conditions: Conditions
+    device: torch.device
+    budget_s: float
+    clock: Clock
+    probe: Callable[[], object]
+    flop_per_s: float
+    notes: tuple[str, ...] = ()
+    doubt: str | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether freed memory stays with the process, so that calls should not fault pages in."""
+        return self.conditions.allocator == "pinned"
+
+    def run(
+        self, calls: Mapping[str, Callable[[], object]], watch: Watcher | None = None
+    ) -> tuple[dict[str, Series], dict[int, float]]:
+        """Time candidates next to each other within the budget, as `interleave`."""
+        compiles = self.conditions.compiled
+        return interleave(calls, self.probe, self.clock, self.budget_s, watch, compiles=compiles)
+
+
+@contextmanager
+def timing_session(options: TimingOptions, tell: Callable[[str], object] = lambda _: None) -> Iterator[TimingSession]:
+    """A session on the first device of the options, after a look at how busy other programs keep the machine.
+
+    Args:
+        options: Conditions and time budget. The look is part of the budget where it is taken: on the CPU.
+        tell: Called with a line of progress.
 
     Raises:
-        ConvcostError: a device or a number of threads that this machine does not have.
+        ConvcostError: A device or a number of threads that this machine does not have.
     """
-    where = resolve_device(device)
-    pinned = request.allocator == "pinned" and where.type == "cpu" and pin_allocator()
-    conditions = Conditions(
-        str(where),
-        request.dtype,
-        resolve_threads(request.threads),
-        request.memory_format,
-        request.compiled,
+    conditions = conditions_for(options)
+    tell("looking at the machine ...")
+    on_cpu = conditions.device == "cpu"
+    notes, doubt = _look_at_cpu(options, conditions) if on_cpu else (_accelerator_notes(conditions.device), None)
+    with open_session(conditions, options.time_budget - (LOOK_S if on_cpu else 0.0)) as session:
+        yield replace(session, notes=notes, doubt=doubt)
+
+
+@contextmanager
+def open_session(conditions: Conditions, budget_s: float) -> Iterator[TimingSession]:
+    """A session without a look at the machine.
+
+    Args:
+        conditions: Conditions of its timings.
+        budget_s: Seconds that one run of candidates may take.
+    """
+    device = resolve_device(conditions.device)
+    with timing_settings(conditions.threads):
+        clock = clock_for(device, conditions.threads)
+        yield TimingSession(conditions, device, max(MIN_BUDGET_S, budget_s), clock, *_reference_probe(device))
+
+
+def conditions_for(options: TimingOptions) -> Conditions:
+    """Conditions of a timing on the first device of the options; pins the allocator where requested and possible.
+
+    Raises:
+        ConvcostError: A device or a number of threads that this machine does not have.
+    """
+    device = resolve_device(options.devices[0])
+    pinned = options.allocator == "pinned" and device.type == "cpu" and pin_allocator()
+    return Conditions(
+        str(device),
+        options.dtype,
+        resolve_threads(options.threads),
+        options.memory_format,
+        options.compiled,
         "pinned" if pinned else "default",
         str(torch.__version__),
         cpu_name(),
     )
-    return conditions, pinned
 
 
 @contextmanager
 def timing_settings(threads: int) -> Iterator[None]:
-    """Threads and inference mode while timing; the caller's threads and random state come back."""
+    """Threads, a fixed seed and inference mode for a timing; the caller's threads and random state come back."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -72,46 +134,32 @@ def timing_settings(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a look at the machine showed.
-
-    Attributes:
-        notes: what to know about it, each with the next step.
-        untrusted: why its times are not to be trusted, with the next step; None where they are.
-    """
-
-    notes: tuple[str, ...]
-    untrusted: str | None = None
-
-
-def machine_notes(request: TimingOptions, device: torch.device, threads: int, *, pinned: bool) -> tuple[str, ...]:
-    """What to know about the machine, each with the next step."""
-    return look_at_machine(request, device, threads, pinned=pinned).notes
+def _look_at_cpu(options: TimingOptions, conditions: Conditions) -> tuple[tuple[str, ...], str | None]:
+    """Remarks about the CPU after half a second, and why its times are not to be trusted, if they are not."""
+    notes: list[str] = []
+    if options.allocator != conditions.allocator:
+        notes.append("this platform cannot pin the allocator: page faults are part of the times.")
+    load, cores, threads = other_load(LOOK_S), resolve_threads("all"), conditions.threads
+    if load is None or load <= MAX_LOAD:
+        return tuple(notes), None
+    busy = f"other programs keep {load:.1f} of {cores} processors busy"
+    if load <= max(0, cores - threads) + MAX_LOAD:
+        return (*notes, f"{busy}: close them for a quieter timing."), None
+    busy += f" and {threads} {'is' if threads == 1 else 'are'} wanted here"
+    notes.append(f"{busy}: these timings are not to be trusted; close them, or use fewer threads.")
+    return tuple(notes), f"{busy}: close them"
 
 
-def look_at_machine(request: TimingOptions, device: torch.device, threads: int, *, pinned: bool) -> Look:
-    """Look for half a second how busy others keep the machine."""
-    said, untrusted = [], None
-    if device.type == "cpu":
-        if request.allocator == "pinned" and not pinned:
-            said.append("this platform cannot pin the allocator: page faults are part of the times.")
-        load, cores = other_load(LOOK_S), resolve_threads("all")
-        if load is not None and load > max(0.0, cores - threads) + MOST_LOAD:
-            wanted = f"{threads} {'is' if threads == 1 else 'are'} wanted here"
-            busy = f"other programs keep {load:.1f} of {cores} processors busy and {wanted}"
-            said.append(f"{busy}: these timings are not to be trusted; close them, or use fewer threads.")
-            untrusted = f"{busy}: close them"
-        elif load is not None and load > MOST_LOAD:
-            said.append(f"other programs keep {load:.1f} of {cores} processors busy: close them for a quieter timing.")
-    if device.type == "cuda":
-        tf32 = f"TF32 {'on' if torch.backends.cudnn.allow_tf32 else 'off'}"
-        search = f"cudnn.benchmark {'on' if torch.backends.cudnn.benchmark else 'off'}"
-        said.append(f"{device}: {tf32}, {search}; the L2 cache is not flushed between calls.")
-    return Look(tuple(said), untrusted)
+def _accelerator_notes(device: str) -> tuple[str, ...]:
+    """Settings of CUDA that decide its times."""
+    if not device.startswith("cuda"):
+        return ()
+    tf32 = f"TF32 {'on' if torch.backends.cudnn.allow_tf32 else 'off'}"
+    search = f"cudnn.benchmark {'on' if torch.backends.cudnn.benchmark else 'off'}"
+    return (f"{device}: {tf32}, {search}; the L2 cache is not flushed between calls.",)
 
 
-def reference_probe(device: torch.device) -> tuple[Callable[[], object], float]:
+def _reference_probe(device: torch.device) -> tuple[Callable[[], object], float]:
     """A square matrix product of 1 ms or more, and the FLOP/s that it reaches."""
     clock = clock_for(device, 2)
     for size in PROBE_SIZES:
@@ -121,6 +169,6 @@ def reference_probe(device: torch.device) -> tuple[Callable[[], object], float]:
             return a @ b
 
         seconds = probe_seconds(product, clock)
-        if seconds >= PROBE_S:
+        if seconds >= MIN_PROBE_S:
             break
     return product, FLOPS_PER_MAC * size**3 / seconds

@@ -1,4 +1,4 @@
-"""What decides a time beside the conditions that were asked for: machine, versions and switches."""
+"""What decides a time beside the requested conditions: the machine, versions and switches."""
 
 from __future__ import annotations
 
@@ -23,25 +23,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-__all__ = ["cache_sizes", "calibration_for", "fingerprint", "identity"]
-
 PREFIXES: Final = (
     "ATEN_CPU_CAPABILITY", "CUBLAS_", "CUDNN_", "DNNL_", "GLIBC_TUNABLES", "GOMP_", "KMP_", "LD_PRELOAD", "MALLOC_",
     "MKL_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "PYTORCH_", "TORCHINDUCTOR_",
 )  # fmt: skip
-"""Environment variables that choose kernels, threads or the allocator."""
+"""First parts of the names of environment variables that choose kernels, threads or the allocator."""
 NO_SWITCH: Final = ("_DIR", "_PATH", "_FILE")
-"""Ends of variables that only say where something lies."""
+"""Last parts of the names of variables that only name a place."""
 
 
 def fingerprint(device: str) -> Setup:
-    """What a timing made now on this device depends on.
+    """What a timing on this device depends on beside its conditions.
 
     Args:
-        device: as the user named it.
+        device: Name of the device, as for `--device`.
 
     Raises:
-        ConvcostError: a device that is not there.
+        ConvcostError: A device that is not there.
     """
     where = resolve_device(device)
     return Setup(
@@ -54,6 +52,21 @@ def fingerprint(device: str) -> Setup:
         convcost_version=__version__,
         python_version=platform.python_version(),
     )
+
+
+def machine_here(name: str) -> str:
+    """`machine_name` of a device as the user named it; also of one that is not there."""
+    try:
+        return machine_name(resolve_device(name))
+    except ConvcostError:
+        return f"{machine_name(torch.device('cpu'))}, without {name}"
+
+
+def machine_name(device: torch.device) -> str:
+    """What tells one machine's times from another's: the processor and its cores, or the accelerator."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_name()}, {resolve_threads('all')} cores" + ("" if device.type == "cpu" else f", {device.type}")
 
 
 def _accelerator(device: torch.device) -> str | None:
@@ -70,7 +83,7 @@ def _runtime(device: torch.device) -> str | None:
 
 
 def _switches(device: torch.device) -> Iterator[str]:
-    """Torch's own switches that are not at their defaults; on CUDA all that choose a convolution."""
+    """Torch's switches that are not at their defaults; on CUDA, all that choose a convolution's kernel."""
     precision = torch.get_float32_matmul_precision()
     if precision != "highest":
         yield f"float32_matmul_precision={precision}"
@@ -96,7 +109,7 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def identity(device: torch.device) -> Identity:
-    """The machine's name and what else its speeds depend on."""
+    """The machine's name, and all else that its speeds depend on."""
     version = torch.__version__.partition("+")[0]
     if device.type != "cpu":
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{cpu_name()} GPU"
@@ -106,22 +119,22 @@ def identity(device: torch.device) -> Identity:
 
 
 def _onednn_version() -> str:
-    """Of the library in this build of torch; empty for a build without it."""
-    found = re.search(r"MKL-DNN v([\d.]+)|oneDNN v([\d.]+)", torch.__config__.show())
-    return next(filter(None, found.groups()), "") if found else ""
+    """Version of the library in this build of torch; empty for a build without it."""
+    match = re.search(r"MKL-DNN v([\d.]+)|oneDNN v([\d.]+)", torch.__config__.show())
+    return next(filter(None, match.groups()), "") if match else ""
 
 
 def cache_sizes(device: torch.device, threads: int) -> tuple[tuple[str, int], ...]:
-    """The data caches, the fastest first, with the bytes that so many threads hold in them together.
+    """The data caches, the fastest first, with the bytes that so many threads can hold in them together.
 
-    Empty where the system does not tell: then memory is the only level.
+    Empty where the system does not report them; memory is then the only level.
     """
     if device.type == "cuda":
         size = getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 0)
         return (("L2", int(size)),) if size else ()
     if device.type != "cpu" or not sys.platform.startswith("linux"):
         return ()
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         kind, level, size, shared = (
             (folder / name).read_text(encoding="ascii").strip() for name in ("type", "level", "size", "shared_cpu_list")
@@ -129,24 +142,24 @@ def cache_sizes(device: torch.device, threads: int) -> tuple[tuple[str, int], ..
         match = re.fullmatch(r"(\d+)([KMG]?)", size)
         if kind in {"Data", "Unified"} and match:
             copies = -(-threads // _members(shared))
-            found[f"L{level}"] = int(match[1]) * UNITS[match[2]] * copies
-    return tuple(sorted(found.items()))
+            sizes[f"L{level}"] = int(match[1]) * UNITS[match[2]] * copies
+    return tuple(sorted(sizes.items()))
 
 
 def _members(listed: str) -> int:
-    """How many processors a list such as `0-3,8` names."""
+    """Number of processors in a list such as `0-3,8`."""
     ranges = (part.partition("-") for part in listed.split(","))
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
 
 
 def calibration_for(device: torch.device, dtype: str, threads: int) -> tuple[Machine | None, str]:
-    """The calibration that holds for a timing, and what the reader should know about it.
+    """The calibration that holds for a timing, and a remark about it.
 
     Returns:
-        None where there is none, or where it is stale; the text then says why, and how to get one.
+        The calibration; None where there is none or it is stale, with a remark that says why and how to get one.
 
     Raises:
-        ConvcostError: the file is damaged, or CONVCOST_MACHINE names one that is not there or is of another machine.
+        ConvcostError: The file is damaged, or CONVCOST_MACHINE names a missing one or that of another machine.
     """
     path, named = default_path(device.type), os.environ.get(MACHINE_VARIABLE)
     if not path.exists() and not named:
@@ -154,12 +167,12 @@ def calibration_for(device: torch.device, dtype: str, threads: int) -> tuple[Mac
     machine = read_machine(path)
     here = identity(device)
     if reasons := misfits(machine, here, dtype, threads):
-        said = "; ".join(reasons)
+        why = "; ".join(reasons)
         if named and machine.identity.device == here.device and machine.identity.name != here.name:
-            msg = f"{MACHINE_VARIABLE} (={named}) must be of this machine: {said}; measure it: convcost calibrate."
+            msg = f"{MACHINE_VARIABLE} (={named}) must be of this machine: {why}; measure it: convcost calibrate."
             raise ConvcostError(msg)
         return (
             None,
-            f"no bound is shown: the calibration of {machine.date} is not of this: {said}; run convcost calibrate.",
+            f"no bound is shown: the calibration of {machine.date} is not of this: {why}; run convcost calibrate.",
         )
     return machine, machine.note

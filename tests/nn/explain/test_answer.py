@@ -17,9 +17,10 @@ from convcost.cli import main
 from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
 from convcost.nn.explain import answer as home
-from convcost.nn.explain.fresh_calls import Setting
+from convcost.nn.explain.fresh_calls import FreshCalls
 from convcost.nn.explain.instruments import kernel_seconds, operator_seconds, primitives_of
-from convcost.nn.explain.trials import Subject, attempt
+from convcost.nn.explain.trials import PAIRS, Subject, attempt
+from convcost.nn.measure.session import open_session
 from convcost.system.processor import fault_seconds
 from convcost.text.errors import ConvcostError
 from convcost.timing import onednn as onednn_problem
@@ -110,14 +111,12 @@ def test_a_disagreement_is_in_the_warning(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_alternative_that_torch_cannot_run_leaves_the_claim_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convcost.timing.hints import Suggestion  # noqa: PLC0415 - beside its one use
-
     monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("convcost.nn.explain.trials.interleave", broken)
+    monkeypatch.setitem(PAIRS, "channels_last", broken)
     (row,) = rows("standard")
     assert (row.hint.text, row.hint.verified) == ("It pays (not verified).", False)
 
@@ -126,10 +125,8 @@ def test_an_alternative_that_torch_cannot_run_leaves_the_claim_unverified(monkey
 def test_every_alternative_of_a_block_can_be_tried_and_leaves_the_threads(
     alternative: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convcost.timing.hints import Suggestion  # noqa: PLC0415 - beside its one use
-
     seen = []
-    monkeypatch.setattr(home, "MOST_CHANGE", float("inf"))  # a busy machine is no matter here
+    monkeypatch.setattr(home, "MAX_CHANGE", float("inf"))  # a busy machine is no matter here
     monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", alternative),))
     monkeypatch.setattr(home, "word", lambda _, trial: seen.append(trial))
     threads = torch.get_num_threads()
@@ -150,22 +147,23 @@ def test_a_trial_of_a_call_that_takes_another_time_than_the_row_verifies_nothing
 
 def test_a_stage_with_a_depth_multiplier_and_one_of_three_channels_can_be_tried() -> None:
     (row,) = rows("depthwise-separable", depth_multiplier=2, why=False)
-    subject = Subject(row.placed.tree, row.placed.spec.input, Setting.of(row.conditions), lambda: None)
     depthwise, pointwise = row.placed.layers
     tried = (("multiplier_1", depthwise), ("copy", pointwise), ("packed_weights", pointwise), ("pinned", None))
-    for alternative, stage in tried:
-        trial = attempt(subject, Suggestion("It pays", alternative, stage), 0.05, row.timing)
-        assert trial.before_s > 0
-        assert trial.after_s > 0
+    with open_session(row.conditions, 0.05) as session:
+        subject = Subject(row.placed.tree, row.placed.spec.input, FreshCalls.under(row.conditions), session)
+        for alternative, stage in tried:
+            trial = attempt(subject, Suggestion("It pays", alternative, stage), row.timing)
+            assert trial.before_s > 0
+            assert trial.after_s > 0
 
 
 def test_packed_weights_give_the_same_result_and_what_cannot_be_packed_stays_untried() -> None:
-    setting = Setting(torch.device("cpu"), torch.float32, channels_last=False)
+    fresh = FreshCalls(torch.device("cpu"), torch.float32, torch.contiguous_format)
     conv, shape = Conv(8, 16, 3, stride=2, padding=1, groups=2, bias=True), Shape(1, 8, (9, 9))
     torch.manual_seed(1)
-    packed = setting.packed_call(conv, shape)()
+    packed = fresh.packed_call(conv, shape)()
     torch.manual_seed(1)
-    plain = setting.conv_call(conv, shape)()
+    plain = fresh.conv_call(conv, shape)()
     torch.testing.assert_close(packed, plain)
     for other in (
         Conv(8, 8, 3, transposed=True),
@@ -173,7 +171,7 @@ def test_packed_weights_give_the_same_result_and_what_cannot_be_packed_stays_unt
         Conv(8, 8, 3, groups=8, tied=True),
     ):
         with pytest.raises(RuntimeError, match=r"only a plain nn\.Conv2d is packed"):
-            setting.packed_call(replace(other, padding=other.explicit_padding((8, 8))), Shape(1, 8, (8, 8)))
+            fresh.packed_call(replace(other, padding=other.explicit_padding((8, 8))), Shape(1, 8, (8, 8)))
 
 
 def test_a_trial_that_refutes_a_claim_drops_it_whatever_the_row_took(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,14 +182,14 @@ def test_a_trial_that_refutes_a_claim_drops_it_whatever_the_row_took(monkeypatch
 
 
 def test_a_row_whose_calls_take_long_gets_no_account_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "MOST_LOOK_S", 1e-9)
+    monkeypatch.setattr(home, "MAX_CALLS_S", 1e-9)
     (row,) = rows("standard")
     assert row.account is None
     assert "no account: it takes 6 calls of " in row.warning
 
 
 def test_a_slow_rows_hint_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "MOST_TRIED_S", 0.0)
+    monkeypatch.setattr(home, "MAX_TRIED_CALL_S", 0.0)
     monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
     monkeypatch.setattr(home, "attempt", lambda *_: pytest.fail("it was tried"))
     (row,) = rows("standard")

@@ -8,28 +8,27 @@ import pytest
 import torch
 
 import convcost
-from convcost.comparison.request import Request, make_spec, predict
+from convcost.comparison.rows import place_block
+from convcost.convolution.spec import Spec
 from convcost.nn.measure import blocks as home
 from convcost.nn.measure import device as device_home
-from convcost.nn.measure import session
+from convcost.nn.measure import session as session_home
 from convcost.text.errors import ConvcostError
 from convcost.timing.options import TimingOptions
 
 pytestmark = pytest.mark.timing
 
 
-def request(*blocks: str, size: int = 16, **options: object) -> Request:
-    timing = TimingOptions(("cpu",), **options)
-    return Request(make_spec(8, 8, 3, height=size), {}, blocks or ("standard", "depthwise-separable"), timing=timing)
+SPEC = Spec(8, 8, (3, 3), 16, 16)
 
 
-def measured(wanted: Request, budget: float = 0.6) -> home.Measured:
-    placed = [row.placed for row in predict(wanted).rows]
-    return home.measure(placed, wanted.baseline, replace(wanted.timing, time_budget=budget), lambda *_: None)
+def measured(*blocks: str, spec: Spec = SPEC, budget: float = 0.6, **options: object) -> home.Measured:
+    placed = [place_block(name, spec, {}) for name in blocks or ("standard", "depthwise-separable")]
+    return home.measure(placed, "standard", TimingOptions(("cpu",), time_budget=budget, **options), lambda *_: None)
 
 
 def test_a_timing_carries_its_conditions_and_its_spread() -> None:
-    result = measured(request())
+    result = measured()
     conditions = result.conditions
     assert (conditions.device, conditions.threads, conditions.dtype) == ("cpu", 1, "float32")
     assert conditions.torch_version == str(torch.__version__)
@@ -47,7 +46,7 @@ def test_a_timing_carries_its_conditions_and_its_spread() -> None:
 def test_threads_grad_mode_and_random_state_are_put_back() -> None:
     torch.manual_seed(3)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    measured(request(threads=1))
+    measured(threads=1)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
     assert torch.is_grad_enabled()
@@ -58,10 +57,10 @@ def test_an_interrupt_puts_the_threads_back(monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(home, "interleave", interrupted)
+    monkeypatch.setattr(session_home, "interleave", interrupted)
     threads = torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
-        measured(request(threads=1))
+        measured(threads=1)
     assert torch.get_num_threads() == threads
 
 
@@ -77,9 +76,8 @@ def test_modules_and_input_have_the_memory_format_that_was_asked_for(memory_form
             seen.append(module.weight.is_contiguous(memory_format=layout))
 
     with torch.nn.modules.module.register_module_forward_hook(look):
-        assert (
-            measured(request("standard", memory_format=memory_format), 0.55).conditions.memory_format == memory_format
-        )
+        conditions = measured("standard", budget=0.55, memory_format=memory_format).conditions
+    assert conditions.memory_format == memory_format
     assert seen
     assert all(seen)
 
@@ -88,13 +86,13 @@ def test_the_allocator_can_be_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     def touched() -> bool:
         raise AssertionError
 
-    monkeypatch.setattr(session, "pin_allocator", touched)
-    assert measured(request(allocator="default")).conditions.allocator == "default"
+    monkeypatch.setattr(session_home, "pin_allocator", touched)
+    assert measured(allocator="default").conditions.allocator == "default"
 
 
 def test_where_the_allocator_cannot_be_pinned_the_result_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "pin_allocator", lambda: False)
-    result = measured(request())
+    monkeypatch.setattr(session_home, "pin_allocator", lambda: False)
+    result = measured()
     assert result.conditions.allocator == "default"
     assert "this platform cannot pin the allocator: page faults are part of the times." in result.notes
 
@@ -103,7 +101,7 @@ def test_what_does_not_fit_the_memory_is_refused_before_it_is_built(monkeypatch:
     monkeypatch.setattr(device_home, "free_memory", lambda _: 10)
     built = []
     monkeypatch.setattr(home, "build", lambda *_, **__: built.append(1))
-    result = measured(request())
+    result = measured()
     assert built == []
     assert result.timings == {}
     assert set(result.refused) == {"standard", "depthwise-separable"}
@@ -111,10 +109,7 @@ def test_what_does_not_fit_the_memory_is_refused_before_it_is_built(monkeypatch:
 
 
 def test_a_layer_whose_call_outlasts_the_budget_is_not_begun() -> None:
-    wanted = request("standard")
-    huge = replace(wanted.spec, in_channels=4096, out_channels=4096, height=2000, width=100)
-    placed = [row.placed for row in predict(replace(wanted, spec=huge)).rows]
-    result = home.measure(placed, wanted.baseline, replace(wanted.timing, time_budget=0.6), lambda *_: None)
+    result = measured("standard", spec=replace(SPEC, in_channels=4096, out_channels=4096, height=2000, width=100))
     assert (
         "; raise time_budget" in result.refused["standard"]
         or "; take a smaller input or batch" in result.refused["standard"]
@@ -122,8 +117,8 @@ def test_a_layer_whose_call_outlasts_the_budget_is_not_begun() -> None:
 
 
 def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "other_load", lambda _: 1.9)
-    assert any("processors busy" in note and "not to be trusted" in note for note in measured(request()).notes)
+    monkeypatch.setattr(session_home, "other_load", lambda _: 1.9)
+    assert any("processors busy" in note and "not to be trusted" in note for note in measured().notes)
 
 
 def test_a_module_that_torch_cannot_run_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +128,7 @@ def test_a_module_that_torch_cannot_run_is_one_line(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(home, "build", lambda *_, **__: Broken())
     with pytest.raises(ConvcostError, match=r"^standard could not run on cpu in float32: no kernel for Half; change"):
-        measured(request("standard"))
+        measured("standard")
 
 
 def test_one_row_a_block_and_device() -> None:
@@ -150,16 +145,3 @@ def test_blocks_are_timed_on_a_real_gpu() -> None:
         pytest.skip("no CUDA device")
     result = convcost.compare(64, 64, 3, height=56, device="cuda", time_budget=3)
     assert all(row.timing is not None for row in result.rows)
-
-
-def test_a_machine_that_others_keep_busy_is_not_to_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convcost.nn.measure.session.resolve_threads", lambda _: 2)
-    looks = {}
-    for load in (0.1, 0.9, 1.9):
-        monkeypatch.setattr("convcost.nn.measure.session.other_load", lambda _, load=load: load)
-        looks[load] = session.look_at_machine(TimingOptions(("cpu",)), torch.device("cpu"), 1, pinned=True)
-    assert looks[0.1] == session.Look(())
-    assert looks[0.9].untrusted is None  # one of two processors is still free
-    busy = "other programs keep 1.9 of 2 processors busy and 1 is wanted here"
-    assert looks[1.9].untrusted == f"{busy}: close them"
-    assert looks[1.9].notes[0].startswith(f"{busy}: these timings are not to be trusted")

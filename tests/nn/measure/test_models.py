@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convcost.cli import main
-from convcost.nn.measure import models as measure_model_home
+from convcost.nn.measure import session as session_home
 from convcost.nn.measure.models import measure_forwards, measure_model
 from convcost.text.errors import ConvcostError
 from convcost.timing.options import TimingOptions
@@ -109,7 +109,7 @@ def test_ctrl_c_while_timing_keeps_what_was_counted(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measure_model_home, "interleave", interrupted)
+    monkeypatch.setattr(session_home, "interleave", interrupted)
     out = tmp_path / "model.json"
     words = ["model", "network:mobilenet_v1", "--arg", "alpha=0.25", "--no-cross-check", "--time"]
     assert main([*words, "--time-budget", "1", "--export", str(out)]) == 130
