@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from convcost.system.git_revision import Checkout
 
 
-__all__ = ["Base", "Baseline", "based", "count_budget", "load_budget", "locked", "read_base"]
+__all__ = ["BaseRevision", "Baseline", "baseline_at", "baseline_from_lock", "count_budget", "load_budget", "read_base"]
 
 QUESTION: Final = {"target": "target", "args": "args", "inputs": "input"}
 """What a budget asks for, beside its limits, and the key in the configuration."""
@@ -56,7 +56,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseRevision:
     """Another revision.
 
     Attributes:
@@ -76,7 +76,7 @@ class Base:
         return str(text).replace(f"{self.checkout.folder}{os.sep}", "")
 
 
-def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
+def baseline_from_lock(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     """The model as the lock has it."""
     entry, untimed = lock.get(budget.name), "a lock holds no times; compare two revisions here with base"
     if entry is None:
@@ -85,12 +85,12 @@ def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     return Baseline(entry, "convcost.lock", locked=True, untimed=untimed)
 
 
-def read_base(checkout: Checkout, configuration: Configuration) -> Base:
+def read_base(checkout: Checkout, configuration: Configuration) -> BaseRevision:
     """A revision with the budgets of the configuration file that it has in the same place."""
     if not configuration.source:
-        return Base(checkout, configured=False)
+        return BaseRevision(checkout, configured=False)
     path = checkout.counterpart(configuration.folder) / Path(configuration.source).name
-    base = Base(checkout, configured=True)
+    base = BaseRevision(checkout, configured=True)
     if not path.is_file() or (path.name == PYPROJECT and not has_table(path)):
         return base
     try:
@@ -99,12 +99,12 @@ def read_base(checkout: Checkout, configuration: Configuration) -> Base:
         return replace(base, damage=base.own(error.lines[0]).rstrip("."))
 
 
-def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
+def baseline_at(budget: Budget, base: BaseRevision, *, timed: bool) -> Baseline:
     """The model at another revision, as its own configuration names it.
 
     A budget that is new has no baseline where its model is not there; that of a budget which was there is lost then.
     """
-    from convcost.nn.count.operator_formulas import formulas_kept
+    from convcost.nn.count.operator_formulas import saved_formulas
     from convcost.nn.load.user_code import (
         import_path,
         other_checkout,
@@ -114,7 +114,7 @@ def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
     there = own or replace(budget, folder=checkout.counterpart(budget.folder))
     here = checkout.counterpart(Path.cwd())
     try:
-        with other_checkout(checkout.project, checkout.folder), import_path(there.folder, here), formulas_kept():
+        with other_checkout(checkout.project, checkout.folder), import_path(there.folder, here), saved_formulas():
             entry = entry_of(count_budget(there))
             forward = load_budget(there) if timed else None
     except ConvcostError as error:
@@ -125,7 +125,7 @@ def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
     return Baseline(entry, checkout.revision, forward=forward, notes=tuple(_questions(budget, base)))
 
 
-def _questions(budget: Budget, base: Base) -> list[str]:
+def _questions(budget: Budget, base: BaseRevision) -> list[str]:
     """What was asked of the model at the revision, where that is not what is asked today."""
     own, revision = base.budgets.get(budget.name), base.checkout.revision
     if own is None and base.configured:

@@ -16,7 +16,15 @@ from convcost.system.git_revision import checked_out
 from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.units import number_of
 from convcost.timing.options import TimingOptions, require_time_budget
-from convcost.workflows.baseline import Base, Baseline, based, count_budget, load_budget, locked, read_base
+from convcost.workflows.baseline import (
+    Baseline,
+    BaseRevision,
+    baseline_at,
+    baseline_from_lock,
+    count_budget,
+    load_budget,
+    read_base,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -145,7 +153,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     Raises:
         ConvcostError: no such base revision; a model that does not load is told in its budget's result.
     """
-    from convcost.nn.load.user_code import kept_apart
+    from convcost.nn.load.user_code import isolated_imports
 
     results: list[BudgetResult] = []
     try:
@@ -154,10 +162,10 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
             if options.base is not None:
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))
                 base = read_base(checkout, configuration)
-            forget_strangers = stack.enter_context(kept_apart(_homes(configuration)))
+            drop_stale_modules = stack.enter_context(isolated_imports(_homes(configuration)))
             for budget in configuration.budgets:
-                with _own_imports(budget, forget_strangers):
-                    results.append(_check_one(budget, base or locked(budget, lock), options))
+                with _own_imports(budget, drop_stale_modules):
+                    results.append(_check_one(budget, base or baseline_from_lock(budget, lock), options))
     except KeyboardInterrupt:
         left = configuration.budgets[len(results) :]
         results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in left)
@@ -172,14 +180,14 @@ def _homes(configuration: Configuration) -> set[Path]:
 
 
 @contextmanager
-def _own_imports(budget: Budget, forget_strangers: Callable[[], None]) -> Iterator[None]:
+def _own_imports(budget: Budget, drop_stale_modules: Callable[[], None]) -> Iterator[None]:
     """A budget's folders come first on the import path, also while its model runs, and no other budget's modules."""
     from convcost.nn.load.user_code import import_folders, import_path
 
     with chdir(budget.folder if budget.folder.is_dir() else Path.cwd()):
         folders = import_folders(budget.target)
     with import_path(*folders):
-        forget_strangers()
+        drop_stale_modules()
         yield
 
 
@@ -197,14 +205,14 @@ def updated_lock(lock: Mapping[str, Entry], result: CheckResult) -> tuple[dict[s
     return new, tuple(moved)
 
 
-def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions) -> BudgetResult:
+def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: CheckOptions) -> BudgetResult:
     try:
         report = count_budget(budget)
     except ConvcostError as error:
         return _unchecked(budget, f"{f'{budget.source}: ' if budget.source else ''}{budget.name}: {error}")
     latency = next((limit for limit in budget.limits if limit.metric == "latency"), None)
-    if isinstance(baseline, Base):
-        baseline = based(budget, baseline, timed=latency is not None and latency.grow is not None)
+    if isinstance(baseline, BaseRevision):
+        baseline = baseline_at(budget, baseline, timed=latency is not None and latency.grow is not None)
     if latency is None:
         return judge_report(budget, report, baseline, options)
     try:

@@ -48,12 +48,12 @@ def count_target(
     """
     from convcost.nn.count.model_report import report
     from convcost.nn.load.target import load_target, tensors_for
-    from convcost.nn.load.user_code import users_code
+    from convcost.nn.load.user_code import user_code_context
 
     if device not in {"meta", "cpu"}:
         msg = f"device (={device}) must be meta or cpu for counting; time_device says where to time."
         raise ConvcostError(msg)
-    with users_code(target):
+    with user_code_context(target):
         loaded = load_target(target, args, device)
         given, named = tensors_for(_wanted(target, inputs, loaded), device)
         notes = () if loaded.note is None else (loaded.note,)
@@ -80,12 +80,12 @@ def time_target(
         ConvcostError: a device that is not there, too little memory, or a model that does not run.
     """
     from convcost.nn.load.target import load_real, tensors_for
-    from convcost.nn.load.user_code import users_code
+    from convcost.nn.load.user_code import user_code_context
     from convcost.nn.measure.device import resolve_device, resolve_threads
     from convcost.nn.measure.models import measure_model
     from convcost.nn.measure.this_machine import calibration_for, fingerprint
 
-    with users_code(counted.target):
+    with user_code_context(counted.target):
         loaded = load_real(counted.target, args)
         options = replace(options, dtype=_weights_dtype(loaded))
         where = resolve_device(options.devices[0])

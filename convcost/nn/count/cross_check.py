@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.models.report import CrossCheck, Discrepancy
 from convcost.nn.count.counters import fvcore_operators, torch_operators
-from convcost.nn.count.size_limit import MOST_BYTES, MOST_EFFORT
+from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
 from convcost.text.units import human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _verdict(macs: int, differences: tuple[Discrepancy, ...]) -> CrossCheck:
 def check_with_fvcore(model: nn.Module, inputs: tuple[Any, Any], rows: Iterable[Row], totals: Totals) -> CrossCheck:
     """Run fvcore on small real tensors; explain what it leaves out by the operators that it says it does not know."""
     held = totals.weight_bytes + totals.peak_activation_bytes
-    if totals.macs > MOST_EFFORT or held > MOST_BYTES:
+    if totals.macs > MAX_EFFORT or held > MAX_BYTES:
         need = f"{human_count(totals.macs, 'MACs')} and {human_bytes(held)}"
         return CrossCheck("unavailable", None, f"it computes for real, and {need} are too much")
     if inputs[1]:

@@ -16,7 +16,7 @@ from convcost.models.report import NOT_ASKED, Call, ModelReport, Totals, Uncount
 from convcost.nn.count.borrowed import borrowed, on_device
 from convcost.nn.count.cross_check import check_with_fvcore, check_with_torch
 from convcost.nn.count.trace import Recorder, dtype_text, tensor_text
-from convcost.nn.load.user_code import mended, raised, running_users_code, users_line
+from convcost.nn.load.user_code import error_summary, next_step, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, NeedsValuesError
 
@@ -102,7 +102,7 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], dev
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     recorder = Recorder(model, tensors, device)
     told = partial(_refusal, model, recorder, args)
-    with running_users_code(told), warnings.catch_warnings(), _eager(), recorder:
+    with running_user_code(told), warnings.catch_warnings(), _eager(), recorder:
         warnings.simplefilter("ignore")  # the model's own warnings come when it is run, not when it is counted
         model(*args, **kwargs)
     return recorder
@@ -118,7 +118,7 @@ def _eager() -> Any:
 def _refusal(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:
     if any(sign in str(error) for sign in NEEDS_VALUES):
         reason = str(error).strip().partition("\n")[0]
-        where = users_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
+        where = user_line(error) or (recorder.path[-1] if recorder.path else type(model).__name__)
         lacks = f"needs the values of a tensor, which a meta tensor does not have ({reason})"
         return NeedsValuesError(f"{where} {lacks}; run it with device cpu.")
     path = recorder.path[-1] if recorder.path else ""
@@ -131,7 +131,7 @@ def _refusal(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error:
     seen = recorder.failed_shape or next((tuple(a.shape) for a in args if isinstance(a, torch.Tensor)), None)
     got = f"got input {'x'.join(map(str, seen))}" if seen else "could not run"
     name = f"{path or 'the model'} ({type(part).__name__})"
-    return ConvcostError(f"{name} {expected}{got}: {raised(error)}; {mended(error)}.")
+    return ConvcostError(f"{name} {expected}{got}: {error_summary(error)}; {next_step(error)}.")
 
 
 def _texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:

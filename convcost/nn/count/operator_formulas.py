@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Formula = Callable[..., int]
 
-__all__ = ["FORMULAS", "formulas_kept", "has_formula", "is_convolution", "is_free", "macs_of", "register"]
+__all__ = ["FORMULAS", "has_formula", "is_convolution", "is_free", "macs_of", "register", "saved_formulas"]
 
 aten = torch.ops.aten
 FORMULAS: Final[dict[Any, Formula]] = {}
@@ -90,7 +90,7 @@ def _is_of_a_forgotten_module(formula: Formula) -> bool:
 
 
 @contextmanager
-def formulas_kept() -> Iterator[None]:
+def saved_formulas() -> Iterator[None]:
     """Afterwards every operator has the formula that it had before."""
     before = dict(FORMULAS)
     try:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Allowed", "allow", "effort", "memory_bytes", "smaller_shapes"]
 
-MOST_EFFORT: Final = 20 * 10**9
+MAX_EFFORT: Final = 20 * 10**9
 """Of all blocks that are counted together: 20 GMACs of plain convolution, a second or two on one core."""
-MOST_BYTES: Final = 2 * 2**30
+MAX_BYTES: Final = 2 * 2**30
 """Of all blocks that are counted together: 2 GiB of weights, activations and their copies."""
-SMALL_EFFORT: Final = MOST_EFFORT // 80
-SMALL_BYTES: Final = MOST_BYTES // 32
+SMALL_EFFORT: Final = MAX_EFFORT // 80
+SMALL_BYTES: Final = MAX_BYTES // 32
 
 HUGE_KERNEL: Final = 32
 """A kernel over this on an axis leaves oneDNN's fast kernels: 0.5 where a plain convolution does 20 GMACs a second."""
@@ -90,7 +90,7 @@ def allow(blocks: Mapping[str, tuple[Node, Shape]]) -> dict[str, Allowed]:
     """
     sizes = {name: _size(node, shape) for name, (node, shape) in blocks.items()}
     allowed: dict[str, Allowed] = {}
-    left = _Left(MOST_EFFORT, MOST_BYTES)
+    left = _Left(MAX_EFFORT, MAX_BYTES)
     for name in sorted(blocks, key=sizes.__getitem__):
         node, shape = blocks[name]
         allowed[name] = Allowed(shape) if left.take(*sizes[name]) else _reduced(node, shape, left)

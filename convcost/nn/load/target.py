@@ -16,7 +16,7 @@ from torch import nn
 from convcost.convolution.tree import place
 from convcost.models.network import read_network, read_packaged_network
 from convcost.nn.build.tree_module import build
-from convcost.nn.load.user_code import CALLERS_OWN, attribute, import_user_module, refuse_raised, users_code
+from convcost.nn.load.user_code import PASSED_THROUGH, attribute, import_user_module, refuse_raised, user_code_context
 from convcost.text.errors import ConvcostError, MissingPackageError, did_you_mean
 from convcost.text.sizes import DTYPES, TARGET_RULE, Input
 
@@ -161,7 +161,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
     if scheme == "network" and colon:
         return _from_network(read_packaged_network(name, given), device)
     if scheme in {"torchvision", "timm"} and colon:
-        with users_code(target):
+        with user_code_context(target):
             return _called(target, zoo_factory(scheme, name), given, device)
     path = Path(target)
     if path.suffix == ".toml":
@@ -172,7 +172,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
     if not colon or not where or not dotted:
         msg = f"target (={target}) {TARGET_RULE}"
         raise ConvcostError(msg)
-    with users_code(target):
+    with user_code_context(target):
         made = attribute(target, import_user_module(target, where), dotted)
         if isinstance(made, nn.Module):
             _refuse_args(target, given, "it is a module already")
@@ -209,7 +209,7 @@ def _called(target: str, factory: object, args: Mapping[str, object], device: st
     try:
         with torch.device(device):
             module, note = _module(target, factory(**args)), None
-    except CALLERS_OWN:
+    except PASSED_THROUGH:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever it raises, the CPU is the judge
         if device != "meta":
@@ -224,7 +224,7 @@ def _called_on_cpu(
     try:
         with torch.device("cpu"):
             module = _module(target, factory(**args))
-    except CALLERS_OWN:
+    except PASSED_THROUGH:
         raise
     except BaseException as error:  # noqa: BLE001 - the user's own failure is told with its place
         refuse_raised(target, "being called", error)

@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "CALLERS_OWN",
-    "FOREIGN",
-    "RENAMED",
+    "LIBRARY_FOLDERS",
+    "MODULE_PREFIX",
+    "PASSED_THROUGH",
     "attribute",
+    "error_summary",
     "import_folders",
     "import_path",
     "import_user_module",
-    "kept_apart",
-    "mended",
+    "isolated_imports",
+    "next_step",
     "other_checkout",
-    "raised",
     "refuse_raised",
-    "running_users_code",
-    "users_code",
-    "users_line",
+    "running_user_code",
+    "user_code_context",
+    "user_line",
 ]
 
-MOST: Final = 400
+MAX_LENGTH: Final = 400
 """Characters of what was raised: torch quotes whole graphs."""
-CALLERS_OWN: Final = (ConvcostError, KeyboardInterrupt, GeneratorExit)
+PASSED_THROUGH: Final = (ConvcostError, KeyboardInterrupt, GeneratorExit)
 """What passes through the user's code: a finding of ours, Ctrl-C, and Python's way to close a generator."""
 
 
@@ -62,7 +62,7 @@ def import_path(*folders: Path) -> Iterator[None]:
 
 
 @contextmanager
-def users_code(target: str) -> Iterator[None]:
+def user_code_context(target: str) -> Iterator[None]:
     """Inside, the code of a target may run: to be loaded, counted and timed, for all of these can import and print.
 
     The folder of its file and the current one come first on the import path, and what it writes to stdout goes to
@@ -76,7 +76,7 @@ def users_code(target: str) -> Iterator[None]:
 
 
 @contextmanager
-def running_users_code(told: Callable[[BaseException], ConvcostError]) -> Iterator[None]:
+def running_user_code(told: Callable[[BaseException], ConvcostError]) -> Iterator[None]:
     """Inside, what the user's code prints goes to stderr, and whatever it raises becomes an error; sys.exit too.
 
     Args:
@@ -88,7 +88,7 @@ def running_users_code(told: Callable[[BaseException], ConvcostError]) -> Iterat
     try:
         with quiet_stdout():
             yield
-    except CALLERS_OWN:
+    except PASSED_THROUGH:
         raise
     except BaseException as error:
         raise told(error) from error
@@ -126,13 +126,13 @@ def import_user_module(target: str, where: str) -> ModuleType:
 
 def _import_file(path: Path) -> ModuleType:
     """Run a file as a module of its own name, or of a longer one when that name is taken."""
-    for name in (path.stem, f"{RENAMED}{path.stem}"):
+    for name in (path.stem, f"{MODULE_PREFIX}{path.stem}"):
         present = sys.modules.get(name)
         if present is not None and getattr(present, "__file__", None) == str(path):
             return present
     name = path.stem
     if name in sys.modules or name in sys.stdlib_module_names:
-        name = f"{RENAMED}{path.stem}"
+        name = f"{MODULE_PREFIX}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         msg = f"target (={path}) must be a Python file; give one that ends in .py."
@@ -172,45 +172,45 @@ def refuse_raised(target: str, doing: str, error: BaseException) -> NoReturn:
     step = (
         'put what runs a script under if __name__ == "__main__"' if isinstance(error, SystemExit) else "mend it there"
     )
-    msg = f"target (={target}) must not raise while {doing}: {raised(error)}; {step}, or see the whole traceback."
+    msg = f"target (={target}) must not raise while {doing}: {error_summary(error)}; {step}, or see the whole with --debug."
     raise ConvcostError(msg) from error
 
 
-def raised(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """What was raised, and where in the user's code: `ValueError: too wide at /home/me/net.py:12`."""
     kind, text = type(error).__name__, " ".join(str(error).split())
-    text = text if len(text) <= MOST else f"{text[: MOST - 3]}..."
-    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else users_line(error)
+    text = text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
+    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else user_line(error)
     return (f"{kind}: {text}" if text else kind) + (f" at {place}" if place else "")
 
 
-def users_line(error: BaseException) -> str | None:
+def user_line(error: BaseException) -> str | None:
     """The innermost frame in a file of the user's, as FILE:LINE."""
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(("<frozen", *FOREIGN))
+        if not frame.filename.startswith(("<frozen", *LIBRARY_FOLDERS))
     ]
     return f"{own[-1].filename}:{own[-1].lineno}" if own else None
 
 
-def mended(error: BaseException) -> str:
+def next_step(error: BaseException) -> str:
     """The next step for a forward pass that raised, in words that fit a configuration and a command line."""
-    return "mend it there, or change the input" if users_line(error) else "change the input"
+    return "mend it there, or change the input" if user_line(error) else "change the input"
 
 
-FOREIGN: Final = tuple(
+LIBRARY_FOLDERS: Final = tuple(
     {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[2])}
 )
 """Folders whose code is not the user's: Python's library, installed packages, convcost."""
-RENAMED: Final = "convcost_target_"
+MODULE_PREFIX: Final = "convcost_target_"
 """Begins the name of a target's module whose own name is taken: no import gives it."""
-_BROUGHT: Final[dict[str, str]] = {}
+_IMPORTED: Final[dict[str, str]] = {}
 """Modules that targets imported in this process, by name, each with its file."""
 
 
 @contextmanager
-def kept_apart(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
+def isolated_imports(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
     """Targets that are loaded one after the other do not get each other's modules; afterwards the caller's are back.
 
     Args:
@@ -224,11 +224,11 @@ def kept_apart(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
     before = _lying_in(folders)
 
     def note_brought() -> None:
-        _BROUGHT.update((name, _file(module)) for name, module in _lying_in(folders).items() if name not in before)
+        _IMPORTED.update((name, _file(module)) for name, module in _lying_in(folders).items() if name not in before)
 
-    def forget_strangers() -> None:
+    def drop_stale_modules() -> None:
         note_brought()
-        brought = {name: sys.modules[name] for name, file in _BROUGHT.items() if _is_loaded(name, file)}
+        brought = {name: sys.modules[name] for name, file in _IMPORTED.items() if _is_loaded(name, file)}
         loaded = {**_lying_in(folders), **brought}
         if any(_is_strange(name, module, name in brought) for name, module in loaded.items()):
             for name in loaded:
@@ -236,7 +236,7 @@ def kept_apart(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
             importlib.invalidate_caches()
 
     try:
-        yield forget_strangers
+        yield drop_stale_modules
     finally:
         note_brought()
         sys.modules.update(before)
@@ -284,7 +284,10 @@ def _lying_in(folders: Collection[Path]) -> dict[str, ModuleType]:
     return {
         name: module
         for name, module in list(sys.modules.items())
-        if name != "__main__" and (file := _file(module)) and not file.startswith(FOREIGN) and _is_below(file, folders)
+        if name != "__main__"
+        and (file := _file(module))
+        and not file.startswith(LIBRARY_FOLDERS)
+        and _is_below(file, folders)
     }
 
 
@@ -300,7 +303,7 @@ def _is_below(file: str, folders: Collection[Path]) -> bool:
 def _is_strange(name: str, module: ModuleType, brought: bool) -> bool:  # noqa: FBT001 - a fact, not a switch
     """Whether an import gives another file; or none, of a module that a target brought from where it alone looked."""
     top, nested, _ = name.partition(".")
-    if top.startswith(RENAMED):
+    if top.startswith(MODULE_PREFIX):
         return False
     found = (finder.find_spec(top, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
     spec = next((one for one in found if one is not None), None)
@@ -314,5 +317,5 @@ def _is_strange(name: str, module: ModuleType, brought: bool) -> bool:  # noqa: 
 
 def _moved(entry: str, here: Path, there: Path) -> str:
     """An entry of the import path, in the other checkout where it lies in this one; installed packages stay."""
-    inside = Path(entry).is_absolute() and Path(entry).is_relative_to(here) and not entry.startswith(FOREIGN)
+    inside = Path(entry).is_absolute() and Path(entry).is_relative_to(here) and not entry.startswith(LIBRARY_FOLDERS)
     return str(there / Path(entry).relative_to(here)) if inside else entry
