@@ -13,9 +13,9 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.models.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
-from convcost.nn.count.borrowed import borrowed, on_device
 from convcost.nn.count.cross_check import check_with_fvcore, check_with_torch
 from convcost.nn.count.trace import Recorder, dtype_text, tensor_text
+from convcost.nn.load.meta_device import on_device, restored_after
 from convcost.nn.load.user_code import error_summary, next_step, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, NeedsValuesError
@@ -88,7 +88,7 @@ def _counted(  # noqa: PLR0913 - what a report is made of
     cross_check: bool,
 ) -> ModelReport:
     placed = tree_map(lambda value: on_device(value, device), inputs)
-    with quiet_stdout(), torch.random.fork_rng(devices=[]), torch.no_grad(), borrowed(model, device):
+    with quiet_stdout(), torch.random.fork_rng(devices=[]), torch.no_grad(), restored_after(model, device):
         recorder = _run(model, placed[0], placed[1], device)
         weights = list(model.parameters())
         made = _report(recorder, weights, target, _texts(*inputs), device, notes)
