@@ -57,7 +57,8 @@ def count_target(
         loaded = load_target(target, args, device)
         given, named = tensors_for(_wanted(target, inputs, loaded), device)
         notes = () if loaded.note is None else (loaded.note,)
-        return report(loaded.module, given, named, device=device, cross_check=cross_check, target=target, notes=notes)
+        counted = report(loaded.module, given, named, device=device, cross_check=cross_check)
+    return replace(counted, target=target, notes=(*notes, *counted.notes))
 
 
 def time_target(

@@ -14,11 +14,11 @@ from convcost.convolution.conv import Conv
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from convcost.convolution.conv import Pairs
 
-__all__ = ["Pad", "TiedConv", "build_conv", "conv_of", "is_plain"]
+__all__ = ["Pad", "TiedConv", "build_conv", "conv_of", "is_plain", "per_axis"]
 
 _Key: TypeAlias = tuple[int, bool]
 """Number of spatial axes, and whether the convolution is transposed."""
@@ -38,6 +38,12 @@ _FUNCTIONS: Final[dict[_Key, Callable[..., torch.Tensor]]] = {
     (2, True): torch.conv_transpose2d,
     (3, True): torch.conv_transpose3d,
 }
+
+
+def per_axis(sizes: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """Torch's sizes of a window, one for all axes or one for each, as one for each."""
+    given = (sizes,) if isinstance(sizes, int) else tuple(map(int, sizes))
+    return given if len(given) == axes else given[:1] * axes
 
 
 def is_plain(module: nn.Module) -> bool:

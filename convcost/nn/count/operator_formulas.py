@@ -1,7 +1,8 @@
 """MACs of torch's operators: by a formula, 0 by convention, or unknown.
 
 A formula takes the arguments and the output of an ATen operator, into which torch's dispatcher splits a model.
-Convolutions have none here: they become a `Layer` (see `convcost.nn.count.trace`).
+Convolutions have none here: they become a `Layer` (see `convcost.nn.count.trace`). On meta tensors, the outputs of
+common operators are made here too, much faster than by torch's meta kernels.
 """
 
 from __future__ import annotations
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 
     Formula = Callable[..., int]
 
-__all__ = ["FORMULAS", "has_formula", "is_convolution", "is_free", "macs_of", "register", "saved_formulas"]
+__all__ = [
+    "FORMULAS",
+    "has_formula",
+    "is_convolution",
+    "is_free",
+    "macs_of",
+    "meta_output",
+    "register",
+    "saved_formulas",
+]
 
 aten = torch.ops.aten
 FORMULAS: Final[dict[Any, Formula]] = {}
@@ -102,6 +112,7 @@ def saved_formulas() -> Iterator[None]:
         FORMULAS.update(before)
 
 
+@cache
 def is_convolution(packet: Any) -> bool:
     """Whether the operator takes torch's arguments of a convolution: input, weight, bias, stride, ..."""
     library, _, name = str(packet).partition(".")
@@ -188,3 +199,41 @@ def _fused_encoder_layer(src: torch.Tensor, embed: int, *rest: Any, **_: Any) ->
     matrices = [w for w in rest if isinstance(w, torch.Tensor) and w.dim() == MATRIX_AXES]
     weights = sum(w.numel() for w in matrices if embed in w.shape and w.is_floating_point())
     return batch * length * weights + batch * length * length * 2 * embed
+
+
+_ELEMENTWISE: Final = ("relu", "sigmoid", "tanh", "silu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu")
+_LIKE_INPUT: Final = {getattr(aten, name).default for name in (*_ELEMENTWISE, "gelu")}
+_IN_PLACE: Final = {getattr(aten, f"{name}_").default for name in _ELEMENTWISE}
+_BINARY: Final = {aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor}
+_NORMS: Final = {getattr(aten, name).default for name in ("native_batch_norm", "_native_batch_norm_legit_no_training")}
+
+
+def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The output of an operator on meta tensors.
+
+    NotImplemented wherever the output may not be like the input, or torch may refuse the arguments.
+    """
+    data = args[0] if args else None
+    if not isinstance(data, torch.Tensor) or data.device.type != "meta" or not data.is_floating_point():
+        return NotImplemented
+    if func in _LIKE_INPUT:
+        return torch.empty_like(data)
+    if func in _IN_PLACE:
+        return data
+    if func in _BINARY and not kwargs and _are_alike(data, args[1]):
+        return torch.empty_like(data)
+    if func in _NORMS and (func is not aten.native_batch_norm.default or args[5] is False):
+        channels = data.shape[1] if data.dim() > 1 else None
+        if all(tensor is None or tuple(tensor.shape) == (channels,) for tensor in args[1:5]):
+            return torch.empty_like(data), data.new_empty(0), data.new_empty(0)
+    return NotImplemented
+
+
+def _are_alike(data: torch.Tensor, other: object) -> bool:
+    return (
+        isinstance(other, torch.Tensor)
+        and other.device.type == "meta"
+        and other.shape == data.shape
+        and other.dtype == data.dtype
+        and other.stride() == data.stride()
+    )

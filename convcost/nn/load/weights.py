@@ -14,7 +14,7 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd
 
 from convcost.convolution.conv import Conv
-from convcost.nn.build.conv_module import TiedConv, conv_of
+from convcost.nn.build.conv_module import TiedConv, conv_of, per_axis
 from convcost.nn.load.spectrum import ConvWeights
 from convcost.nn.load.target import kind_of, load_real
 from convcost.text.errors import ConvcostError, MissingPackageError, first_line
@@ -242,10 +242,10 @@ def _of_graph(module: fx.GraphModule) -> list[ConvWeights]:
         if not _is_image_kernel(tensor.shape):
             continue
         transposed = bool(call.get("transposed", "transpose" in schema.name))
-        groups, stride = int(call["groups"]), tuple(call["stride"])
+        groups = int(call["groups"])
         first, second = int(tensor.shape[0]), int(tensor.shape[1]) * groups
         inputs, outputs = (first, second) if transposed else (second, first)
-        stride = stride * IMAGE_AXES if len(stride) == 1 else stride
+        stride = per_axis(call["stride"], IMAGE_AXES)
         conv = Conv(inputs, outputs, tuple(tensor.shape[2:]), stride, groups=groups, transposed=transposed)
         op = schema.name.removeprefix("aten::")
         layers.append(ConvWeights(path.removesuffix(".weight"), op, conv, tensor.detach))
