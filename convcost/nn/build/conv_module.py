@@ -81,14 +81,8 @@ class TiedConv(nn.Module):
     def __init__(self, conv: Conv, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.conv = conv
-        one_group = Conv(
-            conv.in_channels // conv.groups,
-            conv.out_channels // conv.groups,
-            conv.kernel_size,
-            bias=conv.bias,
-            transposed=conv.transposed,
-        )
-        bank = _plain(one_group, device, dtype)
+        sizes = {name: getattr(conv, name) // conv.groups for name in ("in_channels", "out_channels", "groups")}
+        bank = _plain(replace(conv, **sizes, tied=False), device, dtype)
         self.weight, self.bias = bank.weight, bank.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from convcost.convolution.tree import Node
     from convcost.nn.count.counters import Counter, Tally
 
-__all__ = ["count", "count_each"]
+__all__ = ["count_each"]
 
 
-def count(blocks: Mapping[str, tuple[Node, Shape]], counters: Mapping[str, Counter] = COUNTERS) -> dict[str, Counts]:
+def count_each(
+    blocks: Mapping[str, tuple[Node, Shape]], counters: Mapping[str, Counter] = COUNTERS
+) -> Iterator[tuple[str, Counts]]:
     """Count blocks as real torch modules on the CPU in float32 and compare each stage with the formula, exactly.
 
     All blocks together stay within the limits of `nn.count.size_limit`; a block that is too large for them is counted
@@ -38,19 +40,12 @@ def count(blocks: Mapping[str, tuple[Node, Shape]], counters: Mapping[str, Count
         blocks: Trees and their input shapes, by name.
         counters: The counters by name; "fvcore" and "torch" fill the fields of that name.
 
-    Returns:
-        One entry per block, in the order of `blocks`.
+    Yields:
+        Name and counts of each block, in the order of `blocks`.
 
     Raises:
         ShapeError: A tree does not fit its shape.
     """
-    return dict(count_each(blocks, counters))
-
-
-def count_each(
-    blocks: Mapping[str, tuple[Node, Shape]], counters: Mapping[str, Counter] = COUNTERS
-) -> Iterator[tuple[str, Counts]]:
-    """As `count`, but yields each block when it is counted."""
     allowed = allow(blocks)
     for name, (node, shape) in blocks.items():
         size = allowed[name]

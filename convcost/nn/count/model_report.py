@@ -18,7 +18,7 @@ from convcost.nn.count.cross_check import check_with_fvcore, check_with_torch
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.trace import Recorder, dtype_text, tensor_text
 from convcost.nn.load.meta_device import on_device, restored_after
-from convcost.nn.load.user_code import error_summary, next_step, running_user_code, user_line
+from convcost.nn.load.user_code import forward_failure, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, NeedsValuesError
 
@@ -117,7 +117,7 @@ def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], 
     shape = recorder.failed_shape or next((tuple(a.shape) for a in args if isinstance(a, torch.Tensor)), None)
     outcome = f"got input {'x'.join(map(str, shape))}" if shape else "could not run"
     name = f"{path or 'the model'} ({type(part).__name__})"
-    return ConvcostError(f"{name} {expected}{outcome}: {error_summary(error)}; {next_step(error)}.")
+    return ConvcostError(f"{name} {expected}{outcome}: {forward_failure(error)}")
 
 
 def _input_texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:

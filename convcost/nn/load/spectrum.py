@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -79,21 +79,8 @@ def layer_row(layer: ConvWeights, tolerance: float | None = None) -> LayerRow:
         weight = weight.cpu()
         tall, wide = weight.shape[2:]
         share = rank_tolerance(tall, wide, torch.finfo(weight.dtype).eps) if tolerance is None else tolerance
-        kernels = _kernels(weight, largest, share)  # its arrays are freed before the next line allocates
-        pairs = _pair_energies(_in_groups(weight, layer.conv), largest)
-    spectrum = Spectrum(
-        kernels=kernels.number,
-        zero_kernels=kernels.zeros,
-        rank1_kernels=kernels.rank1,
-        tolerance=share,
-        energy_q25=kernels.quartiles[0],
-        energy_median=kernels.quartiles[1],
-        energy_q75=kernels.quartiles[2],
-        histogram=kernels.histogram,
-        pair_rank=pair_rank(pairs, kernels.energy),
-        pair_full_rank=len(pairs),
-    )
-    return replace(layer.row, spectrum=spectrum)
+        pairs = _pair_energies(_in_groups(weight, layer.conv), largest)  # frees its arrays before the next line
+        return replace(layer.row, spectrum=_spectrum(weight, largest, share, pairs))
 
 
 def _largest(name: str, weight: Tensor) -> float:
@@ -113,19 +100,15 @@ def _largest(name: str, weight: Tensor) -> float:
     return largest or 1.0
 
 
-class _Kernels(NamedTuple):
-    """Figures of all kernels of a layer; `energy` is the sum of the squared weights, each at most 1."""
+def _spectrum(weight: Tensor, largest: float, share: float, pairs: list[float]) -> Spectrum:
+    """Rank and cumulative energy of each kernel's singular values, in float64, chunk by chunk.
 
-    number: int
-    zeros: int
-    rank1: int
-    quartiles: list[tuple[float, ...]]
-    histogram: tuple[int, ...]
-    energy: float
-
-
-def _kernels(weight: Tensor, largest: float, share: float) -> _Kernels:
-    """Rank and cumulative energy of the singular values of each kernel, in float64, chunk by chunk."""
+    Args:
+        weight: The weight of one layer.
+        largest: Its largest absolute value.
+        share: Singular values up to this share of a kernel's largest count as 0.
+        pairs: The layer's `_pair_energies`.
+    """
     kernels = weight.reshape(-1, *weight.shape[2:])
     energies = torch.empty(len(kernels), min(kernels.shape[1:]), dtype=torch.float32)
     zeros, rank1, total = 0, 0, 0.0
@@ -138,7 +121,19 @@ def _kernels(weight: Tensor, largest: float, share: float) -> _Kernels:
         zeros += int((ranks == 0).sum())
         rank1 += int((ranks == 1).sum())
         total += float(sums[:, -1].sum())
-    return _Kernels(len(kernels), zeros, rank1, *_spread(energies), total)
+    (q25, median, q75), histogram = _spread(energies)
+    return Spectrum(
+        kernels=len(kernels),
+        zero_kernels=zeros,
+        rank1_kernels=rank1,
+        tolerance=share,
+        energy_q25=q25,
+        energy_median=median,
+        energy_q75=q75,
+        histogram=histogram,
+        pair_rank=pair_rank(pairs, total),
+        pair_full_rank=len(pairs),
+    )
 
 
 def _spread(energies: Tensor) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
-    "error_summary",
+    "forward_failure",
     "import_folders",
     "import_object",
     "import_path",
     "isolated_imports",
-    "next_step",
     "other_checkout",
     "running_user_code",
     "user_code_context",
@@ -45,10 +44,10 @@ _IMPORTED: Final[dict[str, str]] = {}
 """File of each module that targets imported in this process, by module name."""
 
 
-def import_folders(target: str) -> tuple[Path, ...]:
-    """The folders that come first on a target's import path: that of its file, and the current one."""
-    where = target.rpartition(":")[0]
-    return (Path(where).resolve().parent, Path.cwd()) if where.endswith(".py") else (Path.cwd(),)
+def import_folders(target: str, folder: Path) -> tuple[Path, ...]:
+    """The folders that come first on the import path of a target of a folder: that of its file, and the folder."""
+    where, folder = target.rpartition(":")[0], folder.resolve()
+    return ((folder / where).resolve().parent, folder) if where.endswith(".py") else (folder,)
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def user_code_context(target: str) -> Iterator[None]:
 
     A target may import and print while it is loaded, counted and timed; all of that belongs inside.
     """
-    with import_path(*import_folders(target)), quiet_stdout():
+    with import_path(*import_folders(target, Path.cwd())), quiet_stdout():
         yield
 
 
@@ -177,9 +176,10 @@ def user_line(error: BaseException) -> str | None:
     return None
 
 
-def next_step(error: BaseException) -> str:
-    """What the user can do about a forward pass that raised."""
-    return "mend it there, or change the input" if user_line(error) else "change the input"
+def forward_failure(error: BaseException) -> str:
+    """What a forward pass raised, and what the user can do about it."""
+    step = "mend it there, or change the input" if user_line(error) else "change the input"
+    return f"{error_summary(error)}; {step}."
 
 
 @contextmanager

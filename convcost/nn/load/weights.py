@@ -256,11 +256,5 @@ def _one_bank(part: nn.Module) -> Conv:
     """A module's convolution without bias; of a tied one, a single group, since all share one filter bank."""
     conv = conv_of(part)
     shared = conv.groups if conv.tied else 1
-    return Conv(
-        conv.in_channels // shared,
-        conv.out_channels // shared,
-        conv.kernel_size,
-        conv.stride,
-        groups=conv.groups // shared,
-        transposed=conv.transposed,
-    )
+    sizes = (conv.in_channels // shared, conv.out_channels // shared, conv.kernel_size, conv.stride)
+    return Conv(*sizes, groups=conv.groups // shared, transposed=conv.transposed)

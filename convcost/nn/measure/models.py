@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.nn.build.conv_module import is_plain
 from convcost.nn.count.trace import is_one_row, tensor_text
-from convcost.nn.load.user_code import error_summary, next_step, running_user_code
+from convcost.nn.load.user_code import forward_failure, running_user_code
 from convcost.nn.measure.clock import clock_for, interleave
 from convcost.nn.measure.device import refusal, resolve_device, resolve_threads
 from convcost.nn.measure.layouts import CHANNELS_LAST, CONTIGUOUS, dtypes_of, format_of
@@ -166,7 +166,7 @@ def forward_call(
 
 def does_not_run(error: BaseException) -> ConvcostError:
     """What to say of a forward pass that raises when it is timed."""
-    return ConvcostError(f"the model could not run: {error_summary(error)}; {next_step(error)}.")
+    return ConvcostError(f"the model could not run: {forward_failure(error)}")
 
 
 def _distinct_calls(
