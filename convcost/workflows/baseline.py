@@ -170,6 +170,5 @@ def load_budget(budget: Budget) -> Forward:
 def _working_in(folder: Path) -> chdir[Path]:
     """Make the folder to which a budget's target is relative the current one."""
     if not folder.is_dir():
-        msg = f"folder (={folder}) must be there; the revision may be older than it."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"folder (={folder}) must be there; the revision may be older than it.")
     return chdir(folder)

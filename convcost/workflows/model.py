@@ -52,8 +52,7 @@ def count_target(
     from convcost.nn.load.user_code import user_code_context
 
     if device not in {"meta", "cpu"}:
-        msg = f"device (={device}) must be meta or cpu for counting; time_device says where to time."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"device (={device}) must be meta or cpu for counting; --time-device says where to time.")
     with user_code_context(target):
         loaded = load_target(target, args, device)
         positional, named = tensors_for(_inputs(target, inputs, loaded), device)
@@ -193,6 +192,5 @@ def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, obje
 def _inputs(target: str, inputs: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:
     """The user's inputs, else the target's own."""
     if not inputs and not loaded.default_input:
-        msg = f"target (={target}) must be given an input; write one such as 1x3x224x224."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={target}) must be given an input; write one such as 1x3x224x224.")
     return inputs or loaded.default_input

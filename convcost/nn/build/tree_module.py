@@ -104,8 +104,7 @@ def stage_paths(node: Node, prefix: str = "") -> dict[str, str]:
     for key, part in _children(node):
         below = stage_paths(part, f"{prefix}.{key}" if prefix else key)
         if twice := paths.keys() & below.keys():
-            msg = f"stage name (={min(twice)}) must be unique in its block; rename one of the two."
-            raise ConvcostError(msg)
+            raise ConvcostError(f"stage name (={min(twice)}) must be unique in its block; rename one of the two.")
         paths |= below
     return paths
 

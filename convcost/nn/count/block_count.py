@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from convcost.comparison.rows import Counts, Difference
 from convcost.convolution.conv import Conv
@@ -16,7 +15,7 @@ from convcost.nn.count.counters import COUNTERS, CounterError, counter_errors
 from convcost.nn.count.size_limit import allow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import nn
 
@@ -52,7 +51,9 @@ def count_each(
         if size.shape is None:
             yield name, Counts(None, None, None, None, (), size.note)
             continue
-        tallies, reasons = _tallies(counters, _build_uninitialised(node, size.shape), size.shape)
+        module = build(node, size.shape, device="meta", dtype=torch.float32)
+        module = module.to_empty(device="cpu")  # random weights take time and change no count
+        tallies, reasons = _tallies(counters, module, size.shape)
         differences = tuple(
             difference for who, tally in tallies.items() for difference in _compare(who, tally, node, size.shape)
         )
@@ -103,26 +104,3 @@ def _differences(who: str, tally: Tally, predictions: Sequence[tuple[str, str, t
         for quantity, predicted, counts in zip(("MACs", "parameters"), pair, (tally.macs, tally.params), strict=True)
         if counts.get(path, 0) != predicted
     ]
-
-
-def _build_uninitialised(node: Node, shape: Shape) -> nn.Module:
-    """`build` on the CPU in float32 without random weights, which take time and change no count."""
-    with _NoInit():
-        return build(node, shape, device="cpu", dtype=torch.float32)
-
-
-class _NoInit(TorchFunctionMode):
-    """Makes the functions of torch.nn.init leave their tensor as it is."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        del types
-        named = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return named["tensor"] if "tensor" in named else args[0]
-        return func(*args, **named)

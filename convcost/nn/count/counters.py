@@ -80,8 +80,7 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
 
     by_path = analysis.by_module_and_operator()
     if skipped := sorted(name for name in analysis.unsupported_ops() if "conv" in name):
-        msg = f"it does not know the operator {skipped[0]} and would count it 0"
-        raise CounterError(msg)
+        raise CounterError(f"it does not know the operator {skipped[0]} and would count it 0")
     macs = {path: int(operators.get("conv", 0)) for path, operators in by_path.items()}
     return Tally(macs, {path: int(size) for path, size in parameter_count(module).items()}, macs[""])
 

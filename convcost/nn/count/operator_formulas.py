@@ -82,13 +82,11 @@ def register(op: Any) -> Callable[[Formula], Formula]:
     """
     packet = getattr(op, "overloadpacket", op)
     if not isinstance(packet, OpOverloadPacket):
-        msg = f"op (={op}) must be an operator of torch.ops; give torch.ops.library.name."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"op (={op}) must be an operator of torch.ops; give torch.ops.library.name.")
 
     def remember(formula: Formula) -> Formula:
         if packet in FORMULAS and not _is_stale(FORMULAS[packet]):
-            msg = f"op (={packet}) has a formula; register each operator once."
-            raise ConvcostError(msg)
+            raise ConvcostError(f"op (={packet}) has a formula; register each operator once.")
         FORMULAS[packet] = formula
         return formula
 

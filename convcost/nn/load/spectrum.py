@@ -90,8 +90,7 @@ def _largest(name: str, weight: Tensor) -> float:
         raise ConvcostError(msg)
     if not weight.is_floating_point() or weight.layout is not torch.strided:
         kind = weight.dtype if weight.layout is torch.strided else weight.layout
-        msg = f"layer (={name}) must have real weights in floating point, not {kind}; convert it."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"layer (={name}) must have real weights in floating point, not {kind}; convert it.")
     low, high = (float(end) for end in torch.aminmax(weight if weight.dtype.itemsize > 1 else weight.float()))
     largest = max(abs(low), abs(high))
     if not isfinite(largest):

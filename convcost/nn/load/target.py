@@ -90,8 +90,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
         return _from_file(target, path, args)
     where, _, dotted = target.rpartition(":")
     if not where or not dotted:
-        msg = f"target (={target}) {TARGET_RULE}"
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={target}) {TARGET_RULE}")
     with user_code_context(target):
         value = import_object(target, where, dotted)
         if not isinstance(value, nn.Module):
@@ -136,8 +135,7 @@ def _in_eval_mode(module: nn.Module) -> nn.Module:
 
 def _refuse_args(target: str, args: Mapping[str, object], why: str) -> None:
     for name, value in args.items():
-        msg = f"arg {name} (={value}) goes nowhere: {target} is not called, {why}; leave the arg out."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"arg {name} (={value}) goes nowhere: {target} is not called, {why}; leave the arg out.")
 
 
 def _from_network(network: Network, device: str) -> Loaded:
@@ -199,8 +197,7 @@ def _require_fitting_args(target: str, factory: Callable[..., object], args: Map
         known = [name for name, p in signature.parameters.items() if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
         unknown = [name for name in args if name not in known]
         hint = did_you_mean(unknown[0], known) if unknown and known else "give each with --arg KEY=VALUE."
-        msg = f"target (={target}) must be called with its own arguments: {error}; {hint}"
-        raise ConvcostError(msg) from error
+        raise ConvcostError(f"target (={target}) must be called with its own arguments: {error}; {hint}") from error
 
 
 def _zoo_factory(package: str, name: str) -> Callable[..., object]:
@@ -223,8 +220,7 @@ def _zoo_factory(package: str, name: str) -> Callable[..., object]:
         raise MissingPackageError(msg) from error
     known = zoo.list_models()
     if name not in known:
-        msg = f"target (={package}:{name}) must be a model of {package}; {did_you_mean(name, known)}"
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={package}:{name}) must be a model of {package}; {did_you_mean(name, known)}")
     if package == "timm":
         return partial(zoo.create_model, name, pretrained=False)
     return partial(zoo.get_model, name, weights=None)
@@ -267,18 +263,16 @@ def _from_file(target: str, path: Path, args: Mapping[str, object]) -> Loaded:
     """
     kind = kind_of(path)
     if kind != "pt2":
-        msg = f"target (={path}) {_REFUSALS[kind]}"
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={path}) {_REFUSALS[kind]}")
     _refuse_args(target, args, "an exported program is fixed")
     try:
         program = torch.export.load(path)
         module = program.module()
     except Exception as error:  # torch raises any exception for a file of another version
-        msg = (
+        raise ConvcostError(
             f"target (={path}) must be a program of this torch's export: {first_line(error)}; "
             "export it again with torch.export."
-        )
-        raise ConvcostError(msg) from error
+        ) from error
     note = "an exported program: its weights are in memory, its mode is that of its export"
     return Loaded(module, note, _exported_inputs(program))
 

@@ -16,7 +16,7 @@ from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from types import ModuleType
 
 __all__ = [
@@ -111,8 +111,7 @@ def import_object(target: str, where: str, dotted: str) -> object:
 def _import(target: str, where: str) -> ModuleType:
     is_file = where.endswith(".py")
     if is_file and not Path(where).is_file():
-        msg = f"target (={target}) must name a file that is there: {where} is not; give the path of one."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={target}) must name a file that is there: {where} is not; give the path of one.")
     try:
         return _import_file(Path(where).resolve()) if is_file else importlib.import_module(where)
     except (KeyboardInterrupt, GeneratorExit):
@@ -120,11 +119,10 @@ def _import(target: str, where: str) -> ModuleType:
     except BaseException as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) and not is_file else None
         if missing and f"{where}.".startswith(f"{missing}."):
-            msg = (
+            raise ConvcostError(
                 f"target (={target}) must name a module that can be imported: there is no {missing}; "
                 "give another name, or the path of a file as file.py:callable."
-            )
-            raise ConvcostError(msg) from error
+            ) from error
         raise user_error(target, "being imported", error) from error
 
 
@@ -137,8 +135,7 @@ def _import_file(path: Path) -> ModuleType:
     name = prefixed if path.stem in sys.modules or path.stem in sys.stdlib_module_names else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        msg = f"target (={path}) must be a Python file; give one that ends in .py."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={path}) must be a Python file; give one that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up here
     try:
@@ -208,9 +205,7 @@ def isolated_imports(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
         }
         loaded = _modules_in(folders) | imported
         if any(_is_stale(name, module, imported=name in imported) for name, module in loaded.items()):
-            for name in loaded:
-                del sys.modules[name]
-            importlib.invalidate_caches()
+            _forget(loaded)
 
     try:
         yield drop_stale_modules
@@ -242,24 +237,26 @@ def other_checkout(project: Path, checkout: Path) -> Iterator[None]:
         ConvcostError: At the end, if a module still came from the project, since nothing would be compared.
     """
     own = _modules_in([project])
-    for name in own:
-        del sys.modules[name]
-    before = sys.path[:]
-    sys.path[:] = [str(checkout / "src"), *(_redirected(entry, project, checkout) for entry in before)]
-    importlib.invalidate_caches()
+    _forget(own)
     leaked: list[str] = []
     try:
-        yield
-        leaked = sorted(_modules_in([project]))
+        with import_path():
+            sys.path[:] = [str(checkout / "src"), *(_redirected(entry, project, checkout) for entry in sys.path)]
+            yield
+            leaked = sorted(_modules_in([project]))
     finally:
-        for name in _modules_in([project, checkout]):
-            del sys.modules[name]
+        _forget(_modules_in([project, checkout]))
         sys.modules.update(own)
-        sys.path[:] = before
-        importlib.invalidate_caches()
     if leaked:
         msg = f"{leaked[0]} is imported from {project} whatever the revision; name the target as file.py:callable."
         raise ConvcostError(msg)
+
+
+def _forget(names: Iterable[str]) -> None:
+    """Let the next import find these modules anew."""
+    for name in names:
+        del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 def _redirected(entry: str, project: Path, checkout: Path) -> str:

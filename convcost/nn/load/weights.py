@@ -82,15 +82,13 @@ def _is_weight_file(target: str) -> bool:
     path = Path(target)
     if not path.is_file():
         if path.suffix in SUFFIXES and ":" not in target:
-            msg = f"target (={target}) must be a file that is there; check the path."
-            raise ConvcostError(msg)
+            raise ConvcostError(f"target (={target}) must be a file that is there; check the path.")
         return False
     if path.suffix in {".toml", ".py"}:
         return False
     kind = kind_of(path)
     if kind == "pickle" and not zipfile.is_zipfile(path):
-        msg = f"target (={target}) must be no pickle, which could run any code when opened; save {_HOW}"
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={target}) must be no pickle, which could run any code when opened; save {_HOW}")
     if kind == "unknown" and path.suffix in SUFFIXES:
         msg = f"target (={target}) must hold weights, and this file holds something else, or is cut off; save {_HOW}"
         raise ConvcostError(msg)
