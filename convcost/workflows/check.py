@@ -97,12 +97,13 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     result = replace(result, notes=(*result.notes, *lock.notes))
     if not options.accept or result.interrupted:
         return result, ()
-    new, moved = _updated_lock(lock.entries, result)
-    if moved:
-        save_lock(path, new, lock.kept)
+    entries = {one.budget.name: one.entry for one in result.budgets if one.entry is not None}
+    changed = {name: entry for name, entry in entries.items() if entry != lock.entries.get(name)}
+    if changed:
+        save_lock(path, {**lock.entries, **changed}, lock.kept)
     unchecked = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
     notes = (f"convcost.lock: left as it was for {unchecked}, which could not be checked.",) if unchecked else ()
-    return replace(result, notes=(*result.notes, *notes)), moved
+    return replace(result, notes=(*result.notes, *notes)), tuple(changed)
 
 
 def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *, strict: bool = False) -> CheckResult:
@@ -170,21 +171,6 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
         rest = configuration.budgets[len(results) :]
         results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in rest)
     return CheckResult(configuration.source, tuple(results), options.strict, interrupted=interrupted)
-
-
-def _updated_lock(lock: Mapping[str, Entry], result: CheckResult) -> tuple[dict[str, Entry], tuple[str, ...]]:
-    """The lock with today's figures, and the names of the budgets whose entries changed.
-
-    An entry that another version of the counter wrote changes too, since a difference between counters must not excuse
-    later growth.
-    """
-    new, moved = dict(lock), []
-    for one in result.budgets:
-        before = lock.get(one.budget.name)
-        if one.entry is not None and before != one.entry:
-            new[one.budget.name] = one.entry
-            moved.append(one.budget.name)
-    return new, tuple(moved)
 
 
 def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: CheckOptions) -> BudgetResult:

@@ -55,7 +55,9 @@ def count_each(
         module = module.to_empty(device="cpu")  # random weights take time and change no count
         tallies, reasons = _tallies(counters, module, size.shape)
         differences = tuple(
-            difference for who, tally in tallies.items() for difference in _compare(who, tally, node, size.shape)
+            difference
+            for counter, tally in tallies.items()
+            for difference in _compare(counter, tally, node, size.shape)
         )
         fvcore, torch_ = tallies.get("fvcore"), tallies.get("torch")
         full_size = size.shape == shape
@@ -74,16 +76,16 @@ def _tallies(counters: Mapping[str, Counter], module: nn.Module, shape: Shape) -
     """The tallies of the counters that ran, and why the others did not."""
     tallies, reasons = {}, []
     inputs = (torch.zeros(*shape.sizes, device="cpu", dtype=torch.float32),)
-    for who, counter in counters.items():
+    for name, counter in counters.items():
         try:
             with torch.no_grad(), counter_errors():
-                tallies[who] = counter(module, inputs)
+                tallies[name] = counter(module, inputs)
         except CounterError as error:
-            reasons.append(f"{who} unavailable: {error}")
+            reasons.append(f"{name} unavailable: {error}")
     return tallies, reasons
 
 
-def _compare(who: str, tally: Tally, node: Node, shape: Shape) -> list[Difference]:
+def _compare(name: str, tally: Tally, node: Node, shape: Shape) -> list[Difference]:
     """Where a counter and the formula differ: in stages, else in the block's total."""
     paths, layers = stage_paths(node), place(node, shape)[0]
     stages = [
@@ -93,13 +95,13 @@ def _compare(who: str, tally: Tally, node: Node, shape: Shape) -> list[Differenc
     ]
     whole = cost(layers)  # the layers between convolutions have parameters too
     total = [("all stages", "", (whole.macs, whole.params))]
-    return _differences(who, tally, stages) or _differences(who, tally, total)
+    return _differences(name, tally, stages) or _differences(name, tally, total)
 
 
-def _differences(who: str, tally: Tally, predictions: Sequence[tuple[str, str, tuple[int, int]]]) -> list[Difference]:
+def _differences(name: str, tally: Tally, predictions: Sequence[tuple[str, str, tuple[int, int]]]) -> list[Difference]:
     """The differences among (stage, its path, its predicted MACs and parameters)."""
     return [
-        Difference(who, stage, quantity, predicted, counts.get(path, 0))
+        Difference(name, stage, quantity, predicted, counts.get(path, 0))
         for stage, path, pair in predictions
         for quantity, predicted, counts in zip(("MACs", "parameters"), pair, (tally.macs, tally.params), strict=True)
         if counts.get(path, 0) != predicted
