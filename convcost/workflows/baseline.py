@@ -78,7 +78,7 @@ class BaseRevision:
 
 def baseline_from_lock(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     """The baseline of the lock."""
-    entry, untimed = lock.get(budget.name), "a lock holds no times; compare two revisions here with --base REV"
+    entry, untimed = lock.get(budget.name), "a lock holds no times; compare two revisions here with base"
     if entry is None:
         why = "convcost.lock has no entry of it; write one with convcost check --update"
         return Baseline(why=why, untimed=untimed)

@@ -195,13 +195,12 @@ def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: Check
     from convcost.nn.measure.session import conditions_for
     from convcost.nn.measure.this_machine import fingerprint
 
-    request = _timing_options(latency, options)
-    conditions, _ = conditions_for(request, latency.device)
+    conditions, _ = conditions_for(_timing_options(latency, options), latency.device)
     base = None if timing.base is None else baseline.source
     notes: tuple[str, ...] = ()
     if options.store:
         setup = fingerprint(conditions.device)
-        notes = keep_check(report, timing.head, conditions, request, budget.args, base, setup)
+        notes = keep_check(report, timing.head, conditions, options.time_budget, budget.args, base, setup)
     return replace(result, timed=conditions, notes=(*result.notes, *notes))
 
 

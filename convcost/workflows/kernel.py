@@ -79,7 +79,7 @@ def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[
         budget_s = options.time_budget / len(rows)
         timing, new = measure_kernel(row, options, budget_s, watch)
         rows[i] = replace(row, timing=timing)
-        kept = keep_kernel(rows[i], options, budget_s, new, fingerprint(str(where))) if options.store else ()
+        kept = keep_kernel(rows[i], budget_s, new, fingerprint(str(where))) if options.store else ()
         notes = tuple(dict.fromkeys((*notes, *new, *kept)))
         yield replace(report, rows=tuple(rows), notes=notes)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["count_target", "load_forward", "time_target"]
 
 IMAGE_AXES: Final = 2
-_NO_ACCOUNT: Final = ("--why looks into convolutions, each built anew and alone; other layers have no account.",)
+_NO_ACCOUNT: Final = ("why looks into convolutions, each built anew and alone; other layers have no account.",)
 
 
 def count_target(
@@ -52,7 +52,7 @@ def count_target(
     from convcost.nn.load.user_code import user_code_context
 
     if device not in {"meta", "cpu"}:
-        raise ConvcostError(f"device (={device}) must be meta or cpu for counting; --time-device says where to time.")
+        raise ConvcostError(f"device (={device}) must be meta or cpu for counting; time_device says where to time.")
     with user_code_context(target):
         loaded = load_target(target, args, device)
         positional, named = tensors_for(_inputs(target, inputs, loaded), device)

@@ -109,7 +109,7 @@ def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], 
         where = user_line(error) or path or type(model).__name__
         return NeedsValuesError(
             f"{where} needs the values of a tensor, which a meta tensor does not have ({reason}); "
-            "run it with --device cpu."
+            "run it with device cpu."
         )
     part = dict(model.named_modules()).get(path, model)
     channels = (name for name in ("in_channels", "in_features") if hasattr(part, name))
