@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from convcost.nn.measure.models import Forward
     from convcost.system.git_revision import Checkout
 
-
-__all__ = ["BaseRevision", "Baseline", "baseline_at", "baseline_from_lock", "count_budget", "load_budget", "read_base"]
-
 MODEL_KEYS: Final = {"target": "target", "args": "args", "inputs": "input"}
 """The fields of a budget that say what to count, with their keys in the configuration."""
 

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from convcost.timing.machine import Machine
 
 
-__all__ = ["calibrate"]
-
-
 def calibrate(
     out: Path | str | None = None,
     seconds: float = 60.0,

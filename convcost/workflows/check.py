@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from convcost.timing.measured import ForwardTiming
 
 
-__all__ = ["CheckOptions", "check_configuration", "check_report", "choose_budgets"]
-
-
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
     """Options of a check.

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from convcost.timing.options import TimingOptions
 
-__all__ = ["separate_kernels", "separate_model", "time_kernels"]
-
 
 def separate_kernels(
     words: Sequence[str],

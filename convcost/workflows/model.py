@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from convcost.timing.options import TimingOptions
     from convcost.timing.statistics import Timing
 
-__all__ = ["count_target", "load_forward", "time_target"]
-
 IMAGE_AXES: Final = 2
 _NO_ACCOUNT: Final = ("why looks into convolutions, each built anew and alone; other layers have no account.",)
 

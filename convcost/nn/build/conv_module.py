@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from convcost.convolution.conv import Pairs
 
-__all__ = ["Pad", "TiedConv", "build_conv", "conv_of", "is_plain", "per_axis"]
-
 _Key: TypeAlias = tuple[int, bool]
 """Number of spatial axes, and whether the convolution is transposed."""
 _CONVS: Final[dict[_Key, Callable[..., _ConvNd]]] = {

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from convcost.convolution.shape import Shape
     from convcost.convolution.tree import Node
 
-__all__ = ["Branches", "Sum", "build", "stage_paths"]
-
 _Named = Stage | Step | Scope
 
 _ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from convcost.convolution.tree import Node
     from convcost.nn.count.counters import Counter, Tally
 
-__all__ = ["count_each"]
-
 
 def count_each(
     blocks: Mapping[str, tuple[Node, Shape]], counters: Mapping[str, Counter] = COUNTERS

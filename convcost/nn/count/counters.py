@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
     Counter: TypeAlias = Callable[[nn.Module, tuple[Tensor, ...]], "Tally"]
 
-__all__ = [
-    "COUNTERS",
-    "Counter",
-    "CounterError",
-    "Tally",
-    "count_with_fvcore",
-    "count_with_torch",
-    "counter_errors",
-    "fvcore_operators",
-    "torch_operators",
-]
-
 _MODE: Final = "_FlopCounterMode"
 """Name of the private dispatch mode of torch's counter."""
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from convcost.models.report import Totals
     from convcost.nn.count.trace import Event, Row
 
-__all__ = ["check_with_fvcore", "check_with_torch"]
-
 FVCORE_PRODUCTS: Final = frozenset({"conv", "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"})
 """fvcore's operators that are multiply-accumulates; its others (norms, pooling, upsampling) are elementwise."""
 FVCORE_UNSUPPORTED: Final = (

@@ -21,8 +21,6 @@ from convcost.timing.bound import seen_inside
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Memory", "has_storage", "least_bytes", "numel", "storage_key", "total_bytes"]
-
 READS_ALL: Final = {f"torch.nn.modules.{name}" for name in ("activation", "batchnorm", "instancenorm", "normalization")}
 """Modules of torch whose classes read every element of their inputs and parameters."""
 ENLARGES: Final = {"torch.nn.modules.padding", "torch.nn.modules.upsampling"}

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from convcost.nn.count.trace import Row
 
-__all__ = ["report"]
-
 NEEDS_VALUES = ("meta tensor", "item()", "data-dependent", "no data", "Could not guard", "bool value of Tensor")
 """Parts of torch's messages for code that needs the values of a tensor."""
 

@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 
     Formula = Callable[..., int]
 
-__all__ = [
-    "FORMULAS",
-    "has_formula",
-    "is_convolution",
-    "is_free",
-    "macs_of",
-    "meta_output",
-    "register",
-    "saved_formulas",
-]
-
 aten = torch.ops.aten
 FORMULAS: Final[dict[Any, Formula]] = {}
 """Formulas by overload packet; each returns MACs from the operator's arguments and the keyword `out`."""

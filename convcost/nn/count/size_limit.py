@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Node
 
-__all__ = ["Allowed", "allow", "effort", "memory_bytes", "smaller_shapes"]
-
 MAX_EFFORT: Final = 20 * 10**9
 """Effort of all blocks together: 20 GMACs of plain convolution, a second or two on one core."""
 MAX_BYTES: Final = 2 * 2**30

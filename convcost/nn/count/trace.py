@@ -31,8 +31,6 @@ from convcost.text.sizes import Input
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Event", "Recorder", "Row", "dtype_text", "is_one_row", "tensor_text"]
-
 ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
 """Modules whose call is one row although they, or their subclasses, have submodules."""
 NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})

@@ -12,8 +12,6 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_l
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["move", "on_device", "restored_after"]
-
 
 def on_device(value: Any, device: str) -> Any:
     """For the meta device, a tensor of the same sizes, strides and dtype; for other devices, the value itself."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from convcost.convolution.conv import Conv
 
-__all__ = ["ConvWeights", "layer_row", "one_thread"]
-
 CHUNK: Final = 4096
 """Kernels in one batched SVD: 0.3 MB of float64 at 3×3."""
 QUARTILES: Final = (0.25, 0.5, 0.75)

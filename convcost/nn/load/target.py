@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from convcost.models.network import Network
 
-__all__ = ["Loaded", "kind_of", "load_real", "load_target", "tensors_for"]
-
 _ZIP: Final = b"PK\x03\x04"
 _PICKLE: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _REFUSALS: Final = {

@@ -19,19 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from types import ModuleType
 
-__all__ = [
-    "forward_failure",
-    "import_folders",
-    "import_object",
-    "import_path",
-    "isolated_imports",
-    "other_checkout",
-    "running_user_code",
-    "user_code_context",
-    "user_error",
-    "user_line",
-]
-
 MAX_LENGTH: Final = 400
 """Characters of an exception's text in a message: torch quotes whole graphs."""
 LIBRARY_FOLDERS: Final = tuple(

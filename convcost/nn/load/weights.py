@@ -23,8 +23,6 @@ from convcost.text.units import number_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["convolutions_of"]
-
 SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 _HOW: Final = "the weights with torch.save(model.state_dict(), ...) of torch 1.6 or later, or as safetensors."
 _ASSUMED: Final = (
