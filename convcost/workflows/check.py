@@ -192,7 +192,7 @@ def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: Check
     from convcost.nn.measure.session import conditions_for
     from convcost.nn.measure.this_machine import fingerprint
 
-    conditions, _ = conditions_for(_timing_options(latency, options), latency.device)
+    conditions = conditions_for(_timing_options(latency, options))
     base = None if timing.base is None else baseline.source
     notes: tuple[str, ...] = ()
     if options.store:
@@ -260,7 +260,7 @@ def _judge_report(
 
 def _elsewhere(limit: Limit, baseline: Baseline) -> str | None:
     """The name of this machine, if a limit is for another one and no growth needs timing here."""
-    from convcost.nn.measure.models import machine_here
+    from convcost.nn.measure.this_machine import machine_here
 
     if limit.max is None or limit.machine is None or (limit.grow is not None and baseline.forward is not None):
         return None

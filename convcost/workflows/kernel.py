@@ -72,12 +72,12 @@ def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[
     from convcost.nn.measure.this_machine import fingerprint
 
     where = resolve_device(options.devices[0])
+    options = replace(options, time_budget=options.time_budget / len(report.rows))
     rows, notes = list(report.rows), report.notes
     for i, row in enumerate(rows):
-        budget_s = options.time_budget / len(rows)
-        timing, new = measure_kernel(row, options, budget_s, watch)
+        timing, new = measure_kernel(row, options, watch)
         rows[i] = replace(row, timing=timing)
-        kept = keep_kernel(rows[i], budget_s, new, fingerprint(str(where))) if options.store else ()
+        kept = keep_kernel(rows[i], options.time_budget, new, fingerprint(str(where))) if options.store else ()
         notes = tuple(dict.fromkeys((*notes, *new, *kept)))
         yield replace(report, rows=tuple(rows), notes=notes)
 

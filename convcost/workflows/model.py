@@ -136,7 +136,7 @@ def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
 
 def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> Iterator[tuple[Call, ...]]:
     """The rows after each convolution's account; layers of one kind share one account."""
-    askers: dict[tuple[Conditions, bool], Asker] = {}
+    explainers: dict[tuple[Conditions, bool], Explainer] = {}
     answers: dict[str, Answer | str] = {}
     rows = list(layers)
     for index, row in enumerate(layers):
@@ -159,7 +159,7 @@ def _answer(
     row: Call, kind: Kind, timing: Timing, conditions: Conditions, explainers: dict[tuple[Conditions, bool], Explainer]
 ) -> Answer | str:
     """The account of a newly built convolution, or why it would not hold for the row."""
-    from convcost.nn.explain.answer import Asker
+    from convcost.nn.explain.answer import Explainer
 
     layer = row.layer
     if kind.obstacle is not None or layer is None or row.conv is None:

@@ -11,8 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convcost.nn.build.conv_module import is_plain
 from convcost.nn.count.trace import is_one_row, tensor_text
 from convcost.nn.load.user_code import forward_failure, running_user_code
-from convcost.nn.measure.clock import clock_for, interleave
-from convcost.nn.measure.device import refusal, resolve_device, resolve_threads
+from convcost.nn.measure.device import refusal, resolve_device
 from convcost.nn.measure.layouts import CHANNELS_LAST, CONTIGUOUS, dtypes_of, format_of
 from convcost.nn.measure.session import timing_session
 from convcost.nn.measure.this_machine import machine_name
@@ -47,7 +46,7 @@ def measure_forwards(head: Forward, base: Forward | None, options: TimingOptions
     _require_memory([module for module, _, _ in models.values()], options, "leave out the latency")
     with timing_session(options) as session:
         calls = {name: forward_call(*model, session.device) for name, model in models.items()}
-        with running_users_code(_failure):
+        with running_user_code(_failure):
             series, probes = session.run(calls)
     machine = machine_name(session.device)
     return summed_up(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
@@ -59,36 +58,6 @@ def _require_memory(models: Iterable[nn.Module], options: TimingOptions, step: s
     if reason := refusal(2 * held, resolve_device(options.devices[0])):
         msg = f"{reason}; or {step}."
         raise ConvcostError(msg)
-    conditions, pinned = conditions_for(request, request.devices[0])
-    look = look_at_machine(request, where, conditions.threads, pinned=pinned)
-    series, probes = measured_series(models, where, conditions.threads, request.time_budget - LOOK_S)
-    return summed_up(series, probes, this_machine(where), look.notes, pinned=pinned, untrusted=look.untrusted)
-
-
-def measured_series(
-    models: Mapping[str, Forward], device: torch.device, threads: int, budget_s: float
-) -> tuple[dict[str, Series], dict[int, float]]:
-    """The interleaved blocks of each model, and the reference probe of each round."""
-    with timing_settings(threads):
-        calls = {name: forward_call(*model, device) for name, model in models.items()}
-        probe, _ = reference_probe(device)
-        with running_user_code(does_not_run):
-            return interleave(calls, probe, clock_for(device, threads), max(0.01, budget_s))
-
-
-def machine_here(name: str) -> str:
-    """What `this_machine` says of a device as the user named it, one that is not there too."""
-    try:
-        return this_machine(resolve_device(name))
-    except ConvcostError:
-        return f"{this_machine(torch.device('cpu'))}, without {name}"
-
-
-def this_machine(device: torch.device) -> str:
-    """What tells one machine's times from another's: the processor and how many cores, or the accelerator."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{cpu_name()}, {resolve_threads('all')} cores" + ("" if device.type == "cpu" else f", {device.type}")
 
 
 MIXED: Final = "mixed"
@@ -122,11 +91,9 @@ def measure_model(
         conditions = _of_all(session.conditions, set(kinds.values()), [*model.parameters(), *_tensors(placed)])
         candidates = {WHOLE: lambda: model(*placed[0], **placed[1])}
         candidates |= {kind.text: call for kind, call in calls.items()}
-        budget = max(0.01, request.time_budget - LOOK_S)
-        clock = clock_for(where, conditions.threads)
-        with running_user_code(does_not_run):
-            series, probes = interleave(candidates, probe, clock, budget, lambda _, __, line: tell(line))
-    timings = summarise(series, probes, None, pinned=pinned)
+        with running_user_code(_failure):
+            series, probes = session.run(candidates, lambda _, __, line: tell(line))
+    timings = summarise(series, probes, None, pinned=session.pinned)
     layers = {name: timings[kind.text] for name, kind in kinds.items()}
     return ModelTiming(conditions, timings[WHOLE], layers, session.notes, kinds)
 
@@ -159,13 +126,13 @@ def forward_call(
     def call() -> object:
         return model(*placed[0], **placed[1])
 
-    with running_user_code(does_not_run):
+    with running_user_code(_failure):
         call()
     return call
 
 
-def does_not_run(error: BaseException) -> ConvcostError:
-    """What to say of a forward pass that raises when it is timed."""
+def _failure(error: BaseException) -> ConvcostError:
+    """The error of a forward pass that raises while it is timed."""
     return ConvcostError(f"the model could not run: {forward_failure(error)}")
 
 
@@ -191,7 +158,7 @@ def _distinct_calls(
 
     hooks = [p.register_forward_hook(remember, with_kwargs=True) for p in model.modules() if is_one_row(p)]
     try:
-        with running_user_code(does_not_run):
+        with running_user_code(_failure):
             model(*placed[0], **placed[1])
     finally:
         for hook in hooks:
