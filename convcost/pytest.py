@@ -1,6 +1,6 @@
-"""A model's budget as an assertion: the message of a failure is the table of its layers.
+"""A model's budget as an assertion, whose failure shows the table of layers.
 
-Installed with convcost, the plugin `convcost.pytest_plugin` gives the same as a fixture and a marker.
+The plugin `convcost.pytest_plugin`, installed with convcost, offers it as a fixture and a marker.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["assert_cost"]
 
-SHOWN = 30
-"""Layers in the message, the largest first when there are more."""
+MAX_LAYERS = 30
+"""Layers in the message; if there are more, the largest are shown."""
 
 
-def assert_cost(  # noqa: PLR0913 - a model, its inputs and its limits
+def assert_cost(  # noqa: PLR0913 - each limit has its own name and type
     model: nn.Module,
     inputs: Sequence[Any] | Tensor,
     kwargs: Mapping[str, Any] | None = None,
@@ -39,23 +39,23 @@ def assert_cost(  # noqa: PLR0913 - a model, its inputs and its limits
     """Assert that a model stays within its budget; nothing is allocated and nothing computed.
 
     Args:
-        model: any module.
-        inputs: its positional arguments, real or meta tensors.
-        kwargs: its keyword arguments.
-        max_params: a number of parameters, such as "4.3 M".
-        max_macs: a number of MACs.
-        max_flops: a number of FLOPs, 2 a MAC.
-        max_weight_bytes: such as "17 MB".
-        max_peak_activation_bytes: such as "10 MB".
-        strict: operations without a formula fail the assertion: the MACs are then a lower bound.
-        device: "cpu" for a model that looks at the values of its tensors.
+        model: Any module.
+        inputs: Positional arguments of the model, real or meta tensors.
+        kwargs: Keyword arguments of the model.
+        max_params: Maximum of parameters, such as "4.3 M".
+        max_macs: Maximum of MACs.
+        max_flops: Maximum of FLOPs, 2 a MAC.
+        max_weight_bytes: Maximum of weights, such as "17 MB".
+        max_peak_activation_bytes: Maximum of activations at their peak, such as "10 MB".
+        strict: Whether operations without a formula fail the assertion, since the MACs are then a lower bound.
+        device: "cpu" for a model that depends on the values of its tensors.
 
     Returns:
         The count, for further assertions.
 
     Raises:
-        AssertionError: over budget, with the reasons and the table of layers.
-        ConvcostError: a quantity of another kind, no limit, or a module that refuses its input.
+        AssertionError: A limit is exceeded; with the reasons and the table of layers.
+        ConvcostError: A quantity of another kind, no limit, or a module that refuses its input.
 
     >>> import torch
     >>> assert_cost(torch.nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 8, 8), max_params=224).totals.macs
@@ -79,13 +79,12 @@ def assert_cost(  # noqa: PLR0913 - a model, its inputs and its limits
 
 
 def _layers(report: ModelReport) -> tuple[str, ...]:
-    """The table of the layers, the largest alone when there are many, and the totals."""
+    """The table of the layers, or of the largest ones, and the totals."""
     from convcost.text.table import plain_table
 
     rows = report.layers
-    if len(rows) > SHOWN:
-        rows = tuple(sorted(rows, key=lambda row: (row.macs, row.params), reverse=True)[:SHOWN])
-    left = len(report.layers) - len(rows)
-    shown = replace(report, layers=rows)
-    more = (f"and {left} smaller layers",) if left else ()
-    return (report.head, plain_table(shown.columns, shown.layers), *more, *report.verdicts)
+    if len(rows) > MAX_LAYERS:
+        rows = tuple(sorted(rows, key=lambda row: (row.macs, row.params), reverse=True)[:MAX_LAYERS])
+    hidden = len(report.layers) - len(rows)
+    more = (f"and {hidden} smaller layers",) if hidden else ()
+    return (report.head, plain_table(replace(report, layers=rows).columns, rows), *more, *report.verdicts)

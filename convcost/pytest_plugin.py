@@ -1,6 +1,6 @@
-"""The pytest plugin: a fixture `assert_cost`, and a marker `cost` that holds the limits of a test.
+"""The pytest plugin: a fixture `assert_cost`, and a marker `cost` with the limits of a test.
 
-Loading it loads neither torch nor anything else of convcost.
+Loading it imports neither torch nor the rest of convcost.
 """
 
 from __future__ import annotations
@@ -19,38 +19,39 @@ __all__ = ["assert_cost", "pytest_collection_modifyitems", "pytest_configure", "
 MARKER = "cost(max_params=..., max_macs=..., ...): limits of the models that this test gives to assert_cost"
 
 CHECKED = pytest.StashKey[bool]()
-"""Of a test with limits: whether it has called assert_cost."""
+"""Whether a test with limits has called assert_cost."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", MARKER)
 
 
 @pytest.fixture
 def assert_cost(request: pytest.FixtureRequest) -> Callable[..., ModelReport]:
-    """`convcost.pytest.assert_cost` with the limits of the test's marker; a call's own limits win.
+    """`convcost.pytest.assert_cost` with the limits of the test's marker, which a call's own limits override.
 
-    A test with limits that passes and never called it fails: its models were not checked.
+    A test with limits that passes without calling it fails, since its models were not checked.
     """
-    from convcost.pytest import assert_cost as check
+    from convcost import pytest as helper
 
+    check: Callable[..., ModelReport] = helper.assert_cost
     limits: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("cost"))):
         limits |= marker.kwargs
     request.node.stash[CHECKED] = not limits
 
-    def bound(model: Any, inputs: Any, kwargs: Any = None, **own: Any) -> ModelReport:  # noqa: ANN401 - as the function
+    def check_with_limits(*args: object, **kwargs: object) -> ModelReport:
         __tracebackhide__ = True
         request.node.stash[CHECKED] = True
-        return check(model, inputs, kwargs, **{**limits, **own})
+        return check(*args, **{**limits, **kwargs})
 
-    return bound
+    return check_with_limits
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Fail a test that passed and checked nothing; one that was skipped or raised has said what there is to say."""
+    """Fail a test with limits that passed without a check."""
     yield
     if not item.stash.get(CHECKED, True):
         msg = "the test has limits (@pytest.mark.cost) and never called assert_cost: nothing was checked."
@@ -59,7 +60,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A marker that limits nothing, or without the fixture, checks nothing: say so before anything runs."""
+    """Refuse, before any test runs, a marker without limits, and one on a test without the fixture."""
     for item in items:
         markers = list(item.iter_markers("cost"))
         if any(marker.args or not marker.kwargs for marker in markers):

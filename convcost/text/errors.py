@@ -42,6 +42,12 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else _CONTROLS.sub("\ufffd", _BREAKS.sub(" ", text))
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, at most 200 characters; its class where it has no text."""
+    line = str(error).strip().partition("\n")[0]
+    return " ".join(line.split())[:200] or type(error).__name__
+
+
 def as_text(value: object) -> str:
     """A value as in TOML, short enough for one line of a message."""
     if value is None:

@@ -1,4 +1,4 @@
-"""What a budget's model was: of the lock, or counted at another revision by that revision's own configuration."""
+"""Baselines: the earlier cost of a budget's model, from the lock or counted at another revision."""
 
 from __future__ import annotations
 
@@ -23,26 +23,23 @@ if TYPE_CHECKING:
     from convcost.nn.measure.models import Forward
     from convcost.system.git_revision import Checkout
 
-
-__all__ = ["Base", "Baseline", "based", "count_budget", "load_budget", "locked", "read_base"]
-
-QUESTION: Final = {"target": "target", "args": "args", "inputs": "input"}
-"""What a budget asks for, beside its limits, and the key in the configuration."""
+MODEL_KEYS: Final = {"target": "target", "args": "args", "inputs": "input"}
+"""The fields of a budget that say what to count, with their keys in the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a model was.
+    """The earlier cost of a model.
 
     Attributes:
-        entry: its costs; None where there are none, and `why` says so.
-        source: where they come from, such as `convcost.lock`.
-        locked: they come from the lock, which `convcost check --update` renews.
-        why: there are no costs to compare with.
-        untimed: there is no time to compare with.
-        lost: there should be costs, and they could not be obtained.
-        forward: the model, ready to be timed.
-        notes: that change no verdict.
+        entry: The costs; None where there are none.
+        source: Where they come from, such as `convcost.lock`.
+        locked: Whether they come from the lock, which `convcost check --update` rewrites.
+        why: The reason why there are no costs to compare with.
+        untimed: The reason why there is no time to compare with.
+        lost: Whether there should be costs that could not be obtained.
+        forward: The model, ready to be timed.
+        notes: Notes that change no verdict.
     """
 
     entry: Entry | None = None
@@ -56,14 +53,14 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """Another revision.
+class BaseRevision:
+    """Another revision with its configuration.
 
     Attributes:
-        checkout: its files.
-        configured: whether there is a configuration today, so that the revision may have one too.
-        budgets: of its own configuration, by name; empty where it has none.
-        damage: why its configuration cannot be read; empty where it can, or where there is none.
+        checkout: The revision's files.
+        configured: Whether there is a configuration today, so that the revision may have one too.
+        budgets: The budgets of the revision's own configuration, by name.
+        damage: Why that configuration cannot be read; empty if it can, or does not exist.
     """
 
     checkout: Checkout
@@ -71,13 +68,13 @@ class Base:
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     damage: str = ""
 
-    def own(self, text: object) -> str:
-        """A text without the temporary folder in which the revision lies."""
+    def without_folder(self, text: object) -> str:
+        """A text without the path of the checkout's temporary folder."""
         return str(text).replace(f"{self.checkout.folder}{os.sep}", "")
 
 
-def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
-    """The model as the lock has it."""
+def baseline_from_lock(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
+    """The baseline of the lock."""
     entry, untimed = lock.get(budget.name), "a lock holds no times; compare two revisions here with base"
     if entry is None:
         why = "convcost.lock has no entry of it; write one with convcost check --update"
@@ -85,55 +82,56 @@ def locked(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     return Baseline(entry, "convcost.lock", locked=True, untimed=untimed)
 
 
-def read_base(checkout: Checkout, configuration: Configuration) -> Base:
-    """A revision with the budgets of the configuration file that it has in the same place."""
+def read_base(checkout: Checkout, configuration: Configuration) -> BaseRevision:
+    """A revision with the budgets of its own configuration, which is the file of the same path."""
     if not configuration.source:
-        return Base(checkout, configured=False)
+        return BaseRevision(checkout, configured=False)
     path = checkout.counterpart(configuration.folder) / Path(configuration.source).name
-    base = Base(checkout, configured=True)
+    base = BaseRevision(checkout, configured=True)
     if not path.is_file() or (path.name == PYPROJECT and not has_table(path)):
         return base
     try:
         return replace(base, budgets={budget.name: budget for budget in load_configuration(path).budgets})
     except ConvcostError as error:
-        return replace(base, damage=base.own(error.lines[0]).rstrip("."))
+        return replace(base, damage=base.without_folder(error.lines[0]).rstrip("."))
 
 
-def based(budget: Budget, base: Base, *, timed: bool) -> Baseline:
-    """The model at another revision, as its own configuration names it.
+def baseline_at(budget: Budget, base: BaseRevision, *, timed: bool) -> Baseline:
+    """The baseline at another revision, counted as that revision's own configuration says.
 
-    A budget that is new has no baseline where its model is not there; that of a budget which was there is lost then.
+    If the model cannot be counted there, the baseline is lost, unless the budget is new.
     """
-    from convcost.nn.count.operator_formulas import formulas_kept
+    from convcost.nn.count.operator_formulas import saved_formulas
     from convcost.nn.load.user_code import (
         import_path,
         other_checkout,
     )
 
     checkout, own = base.checkout, base.budgets.get(budget.name)
-    there = own or replace(budget, folder=checkout.counterpart(budget.folder))
-    here = checkout.counterpart(Path.cwd())
+    earlier = own or replace(budget, folder=checkout.counterpart(budget.folder))
+    current = checkout.counterpart(Path.cwd())
     try:
-        with other_checkout(checkout.project, checkout.folder), import_path(there.folder, here), formulas_kept():
-            entry = entry_of(count_budget(there))
-            forward = load_budget(there) if timed else None
+        with other_checkout(checkout.project, checkout.folder), import_path(earlier.folder, current), saved_formulas():
+            entry = entry_of(count_budget(earlier))
+            forward = load_budget(earlier) if timed else None
     except ConvcostError as error:
-        said = base.own(error).rstrip(".")
+        reason = base.without_folder(error).rstrip(".")
         lacking = "".join(f"; submodule {path} is not here at that commit, fetch it" for path in checkout.lacking)
-        why = f"it could not be counted at {checkout.revision}: {said}{lacking}"
+        why = f"it could not be counted at {checkout.revision}: {reason}{lacking}"
         return Baseline(why=why, untimed=why, lost=own is not None or bool(base.damage))
-    return Baseline(entry, checkout.revision, forward=forward, notes=tuple(_questions(budget, base)))
+    return Baseline(entry, checkout.revision, forward=forward, notes=_key_notes(budget, base))
 
 
-def _questions(budget: Budget, base: Base) -> list[str]:
-    """What was asked of the model at the revision, where that is not what is asked today."""
+def _key_notes(budget: Budget, base: BaseRevision) -> tuple[str, ...]:
+    """A note if the model was counted at the revision with another target, arguments or inputs than today."""
     own, revision = base.budgets.get(budget.name), base.checkout.revision
     if own is None and base.configured:
-        lacks = f"the configuration of {revision} cannot be read ({base.damage})"
-        lacks = lacks if base.damage else f"{revision} has no such budget"
-        return [f"{lacks}: the model was counted there with today's {_and(QUESTION.values())}."]
-    other = [key for name, key in QUESTION.items() if own is not None and getattr(own, name) != getattr(budget, name)]
-    return [f"{revision} has its own {_and(other)}, used to count the model there."] if other else []
+        problem = f"{revision} has no such budget"
+        if base.damage:
+            problem = f"the configuration of {revision} cannot be read ({base.damage})"
+        return (f"{problem}: the model was counted there with today's {_and(MODEL_KEYS.values())}.",)
+    other = [key for name, key in MODEL_KEYS.items() if own is not None and getattr(own, name) != getattr(budget, name)]
+    return (f"{revision} has its own {_and(other)}, used to count the model there.",) if other else ()
 
 
 def _and(words: Iterable[str]) -> str:
@@ -145,9 +143,9 @@ def count_budget(budget: Budget) -> ModelReport:
     """Count the model of a budget.
 
     Raises:
-        ConvcostError: as `convcost model`.
+        ConvcostError: As `convcost model`.
     """
-    with _standing_in(budget.folder):
+    with _working_in(budget.folder):
         try:
             return count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="meta")
         except NeedsValuesError:
@@ -157,18 +155,17 @@ def count_budget(budget: Budget) -> ModelReport:
 
 
 def load_budget(budget: Budget) -> Forward:
-    """The model of a budget with weights and its inputs, ready to be timed.
+    """The model of a budget with weights and inputs, ready to be timed.
 
     Raises:
-        ConvcostError: as `count_budget`.
+        ConvcostError: As `count_budget`.
     """
-    with _standing_in(budget.folder):
+    with _working_in(budget.folder):
         return load_forward(budget.target, budget.inputs, budget.args)
 
 
-def _standing_in(folder: Path) -> chdir[Path]:
-    """The folder that a target is relative to as the current one."""
+def _working_in(folder: Path) -> chdir[Path]:
+    """Make the folder to which a budget's target is relative the current one."""
     if not folder.is_dir():
-        msg = f"folder (={folder}) must be there; the revision may be older than it."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"folder (={folder}) must be there; the revision may be older than it.")
     return chdir(folder)

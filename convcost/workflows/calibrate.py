@@ -11,35 +11,32 @@ if TYPE_CHECKING:
     from convcost.timing.machine import Machine
 
 
-__all__ = ["calibrate"]
-
-
 def calibrate(
     out: Path | str | None = None,
     seconds: float = 60.0,
     device: str = "auto",
     *,
-    tell: Callable[[str, float], None] = lambda name, share: None,  # noqa: ARG005 - nobody watches
+    tell: Callable[[str, float], None] = lambda _, __: None,
     show: Callable[[Machine], None] = lambda _: None,
 ) -> tuple[Path, Machine, tuple[str, ...]]:
-    """Measure this machine and write its file, which timings then use for bounds and for their noise.
+    """Measure this machine and write its file, from which timings take their bounds and their noise.
 
     Args:
-        out: the file; None for CONVCOST_MACHINE, else the user's cache folder.
-        seconds: for everything together; the noise between processes needs 30 or more.
+        out: The file; None for CONVCOST_MACHINE, else the user's cache folder.
+        seconds: Time for the whole calibration; the noise between processes needs 30 or more.
         device: cpu, cuda, cuda:1, mps or auto.
-        tell: is called with what is being measured and the share of the time that is spent.
-        show: is called with the machine before its file is written.
+        tell: Called with the measurement that runs and the share of the time that is spent.
+        show: Called with the machine before its file is written.
 
     Returns:
-        The path that was written, the machine, and why not to trust it.
+        The file's path, the machine, and reasons not to trust it.
 
     Raises:
-        ConvcostError: a device that is not there, or a folder that cannot be written; before anything is measured.
+        ConvcostError: An unknown device, or a folder that cannot be written; raised before anything is measured.
     """
     import time
 
-    start = time.perf_counter()  # importing torch is part of the time
+    start = time.perf_counter()  # the time includes the import of torch
     from convcost.nn.measure.device import resolve_device
     from convcost.nn.measure.machine import calibrate as measure_machine
     from convcost.system.whole_files import require_writable
@@ -48,7 +45,7 @@ def calibrate(
     path = Path(out) if out is not None else default_path(resolve_device(device).type)
     require_writable(path, what="machine", make_folder=out is None)
     machine, doubts = measure_machine(device, seconds - (time.perf_counter() - start), tell)
-    machine = parse_machine(machine_text(machine).encode(), str(path))  # as who reads the file will have it
+    machine = parse_machine(machine_text(machine).encode(), str(path))  # exactly what a reader of the file gets
     try:
         show(machine)
     finally:

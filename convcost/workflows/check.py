@@ -1,9 +1,10 @@
-"""`convcost check`, step by step: count what the budgets name, find the baselines, judge, and keep the lock."""
+"""`convcost check`: count the budgets' models, find their baselines, judge the limits, and update the lock."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, chdir, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,22 @@ from convcost.budgets.remedy import REMEDIED, find_remedy
 from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, counted_reading, judge, timed_reading
 from convcost.system.git_revision import checked_out
+from convcost.system.whole_files import require_writable
 from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.units import number_of
 from convcost.timing.options import TimingOptions, require_time_budget
-from convcost.workflows.baseline import Base, Baseline, based, count_budget, load_budget, locked, read_base
+from convcost.workflows.baseline import (
+    Baseline,
+    BaseRevision,
+    baseline_at,
+    baseline_from_lock,
+    count_budget,
+    load_budget,
+    read_base,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from convcost.budgets.changes import Change
     from convcost.budgets.configuration import Configuration
@@ -30,26 +40,49 @@ if TYPE_CHECKING:
     from convcost.timing.measured import ForwardTiming
 
 
-__all__ = [
-    "CheckOptions",
-    "check_budgets",
-    "check_configuration",
-    "check_report",
-    "choose_budgets",
-    "judge_report",
-    "updated_lock",
-]
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """Options of a check.
+
+    Attributes:
+        base: The git revision that is the baseline; None for the lock.
+        strict: Whether an inconclusive limit, or an improvement that the lock lacks, fails.
+        accept: Whether growth is accepted, because today's figures are about to become the lock.
+        time_budget: Seconds for the timing of each budget that limits latency.
+        tell: Called with a line of progress.
+        store: Whether timings go into the history.
+    """
+
+    base: str | None = None
+    strict: bool = False
+    accept: bool = False
+    time_budget: float = 8.0
+    tell: Callable[[str], None] = lambda _: None
+    store: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse options that no budget could be checked with, before any is counted.
+
+        Raises:
+            ConvcostError: A time budget below its minimum, or both `base` and `accept`.
+        """
+        require_time_budget(self.time_budget)
+        if self.base is not None and self.accept:
+            msg = f"base (={self.base}) and update exclude each other: the lock holds today's figures; leave one out."
+            raise ConvcostError(msg)
 
 
 def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:
-    """Check budgets that were read; the names of those whose lock was written, too.
+    """Check all budgets of a configuration, and write the lock if growth is accepted.
+
+    Returns:
+        The result, and the names of the budgets whose entries in the lock changed.
 
     Raises:
-        ConvcostError: as `check`.
+        ConvcostError: As `check`.
     """
     from convcost.budgets.config_files import load_lock, lock_path, save_lock
     from convcost.budgets.lock import Lock
-    from convcost.system.whole_files import require_writable
 
     path = lock_path(configuration)
     names = [budget.name for budget in configuration.budgets]
@@ -61,69 +94,37 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     result = replace(result, notes=(*result.notes, *lock.notes))
     if not options.accept or result.interrupted:
         return result, ()
-    new, moved = updated_lock(lock.entries, result)
-    if moved:
-        save_lock(path, new, lock.kept)
-    left = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
-    notes = (f"convcost.lock: left as it was for {left}, which could not be checked.",) if left else ()
-    return replace(result, notes=(*result.notes, *notes)), moved
+    entries = {one.budget.name: one.entry for one in result.budgets if one.entry is not None}
+    changed = {name: entry for name, entry in entries.items() if entry != lock.entries.get(name)}
+    if changed:
+        save_lock(path, {**lock.entries, **changed}, lock.kept)
+    unchecked = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
+    notes = (f"convcost.lock: left as it was for {unchecked}, which could not be checked.",) if unchecked else ()
+    return replace(result, notes=(*result.notes, *notes)), tuple(changed)
 
 
 def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *, strict: bool = False) -> CheckResult:
-    """Check a counted model against limits that are maxima, as the pytest helper does.
+    """Check a counted model against maxima, as the pytest helper does.
 
     Args:
-        report: of `count`.
-        maxima: by metric, each a quantity with its unit.
-        strict: a lower bound does not pass.
+        report: The result of `count`.
+        maxima: Quantities with their units, by metric.
+        strict: Whether a lower bound is inconclusive.
 
     Raises:
-        ConvcostError: a quantity of another kind, or no limit.
+        ConvcostError: A quantity of another kind, or no limit.
     """
     from convcost.budgets.limits import Budget, limits_from
-    from convcost.budgets.result import CheckResult
 
     budget = Budget(report.target, report.target, Path.cwd(), limits=limits_from(maxima))
-    return CheckResult("", (judge_report(budget, report, options=CheckOptions(strict=strict)),), strict)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """How to check.
-
-    Attributes:
-        base: the revision that is the baseline; None for the lock.
-        strict: what could not be decided, and an improvement that the lock does not know, fail.
-        accept: growth is accepted: the figures of today are about to become the lock.
-        time_budget: seconds for the timing of each budget that limits latency.
-        tell: is called with a line of progress.
-        store: whether timings go into the history.
-    """
-
-    base: str | None = None
-    strict: bool = False
-    accept: bool = False
-    time_budget: float = 8.0
-    tell: Callable[[str], None] = lambda line: None  # noqa: ARG005 - nobody listens
-    store: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse what would be refused for each budget after it was counted, and what contradicts itself.
-
-        Raises:
-            ConvcostError: a time budget below its least, or both a base and growth that is accepted.
-        """
-        require_time_budget(self.time_budget)
-        if self.base is not None and self.accept:
-            msg = f"base (={self.base}) and update exclude each other: the lock holds today's figures; leave one out."
-            raise ConvcostError(msg)
+    return CheckResult("", (_judge_report(budget, report, Baseline(), CheckOptions(strict=strict)),), strict)
 
 
 def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configuration:
-    """The configuration with these budgets alone, each once; with all for no names.
+    """The configuration with only the budgets of these names, each once; all of them if there are no names.
 
     Raises:
-        ConvcostError: no such budget.
+        ConvcostError: An unknown name.
     """
     known = {budget.name: budget for budget in configuration.budgets}
     for name in only:
@@ -135,84 +136,56 @@ def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configu
 
 
 def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], options: CheckOptions) -> CheckResult:
-    """Check every budget of a configuration.
+    """Check every budget of a configuration; a model that does not load is an error in its budget's result.
 
     Args:
-        configuration: of which to check all budgets.
-        lock: what the models cost before, by budget.
-        options: how.
+        configuration: The configuration.
+        lock: Earlier costs of the models, by budget.
+        options: Options of the check.
 
     Raises:
-        ConvcostError: no such base revision; a model that does not load is told in its budget's result.
+        ConvcostError: An unknown base revision.
     """
-    from convcost.nn.load.user_code import kept_apart
+    from convcost.nn.load.user_code import import_folders, import_path, isolated_imports
 
+    folders = {budget.name: import_folders(budget.target, budget.folder) for budget in configuration.budgets}
+    module_folders = {configuration.folder.resolve(), *chain.from_iterable(folders.values())}
     results: list[BudgetResult] = []
+    interrupted = False
     try:
         with ExitStack() as stack:
             base = None
             if options.base is not None:
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))
                 base = read_base(checkout, configuration)
-            forget_strangers = stack.enter_context(kept_apart(_homes(configuration)))
+            drop_stale_modules = stack.enter_context(isolated_imports(module_folders))
             for budget in configuration.budgets:
-                with _own_imports(budget, forget_strangers):
-                    results.append(_check_one(budget, base or locked(budget, lock), options))
+                with import_path(*folders[budget.name]):  # also while the model runs
+                    drop_stale_modules()
+                    results.append(_check_one(budget, base or baseline_from_lock(budget, lock), options))
     except KeyboardInterrupt:
-        left = configuration.budgets[len(results) :]
-        results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in left)
-        return CheckResult(configuration.source, tuple(results), options.strict, interrupted=True)
-    return CheckResult(configuration.source, tuple(results), options.strict)
+        interrupted = True
+        rest = configuration.budgets[len(results) :]
+        results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in rest)
+    return CheckResult(configuration.source, tuple(results), options.strict, interrupted=interrupted)
 
 
-def _homes(configuration: Configuration) -> set[Path]:
-    """The folders in which the modules of the budgets' models lie."""
-    files = ((budget.folder / budget.target.rpartition(":")[0]).resolve() for budget in configuration.budgets)
-    return {configuration.folder.resolve(), *(file.parent for file in files)}
-
-
-@contextmanager
-def _own_imports(budget: Budget, forget_strangers: Callable[[], None]) -> Iterator[None]:
-    """A budget's folders come first on the import path, also while its model runs, and no other budget's modules."""
-    from convcost.nn.load.user_code import import_folders, import_path
-
-    with chdir(budget.folder if budget.folder.is_dir() else Path.cwd()):
-        folders = import_folders(budget.target)
-    with import_path(*folders):
-        forget_strangers()
-        yield
-
-
-def updated_lock(lock: Mapping[str, Entry], result: CheckResult) -> tuple[dict[str, Entry], tuple[str, ...]]:
-    """The lock with the figures of today, and the names of the budgets whose entries moved; others stay as they are.
-
-    An entry with the versions of another counter moves too: what it excuses as counted differently must not stay open.
-    """
-    new, moved = dict(lock), []
-    for one in result.budgets:
-        before = lock.get(one.budget.name)
-        if one.entry is not None and before != one.entry:
-            new[one.budget.name] = one.entry
-            moved.append(one.budget.name)
-    return new, tuple(moved)
-
-
-def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions) -> BudgetResult:
+def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: CheckOptions) -> BudgetResult:
     try:
         report = count_budget(budget)
     except ConvcostError as error:
-        return _unchecked(budget, f"{f'{budget.source}: ' if budget.source else ''}{budget.name}: {error}")
+        return _unchecked(budget, f"{_prefix(budget.source)}{budget.name}: {error}")
     latency = next((limit for limit in budget.limits if limit.metric == "latency"), None)
-    if isinstance(baseline, Base):
-        baseline = based(budget, baseline, timed=latency is not None and latency.grow is not None)
+    if isinstance(baseline, BaseRevision):
+        baseline = baseline_at(budget, baseline, timed=latency is not None and latency.grow is not None)
     if latency is None:
-        return judge_report(budget, report, baseline, options)
+        return _judge_report(budget, report, baseline, options)
     try:
         timing = _elsewhere(latency, baseline) or _timed(budget, latency, baseline, options)
-    except ConvcostError as error:  # what was counted is judged all the same
-        told = f"{f'{latency.source}: ' if latency.source else ''}{budget.name} latency: {error}"
-        return replace(judge_report(budget, report, baseline, options), error=told)
-    result = judge_report(budget, report, baseline, options, timing)
+    except ConvcostError as error:  # the counted limits are judged all the same
+        message = f"{_prefix(latency.source)}{budget.name} latency: {error}"
+        return replace(_judge_report(budget, report, baseline, options), error=message)
+    result = _judge_report(budget, report, baseline, options, timing)
     if isinstance(timing, str):
         return result
     from convcost.archive.storing import keep_check
@@ -221,11 +194,15 @@ def _check_one(budget: Budget, baseline: Baseline | Base, options: CheckOptions)
 
     conditions = conditions_for(_timing_options(latency, options))
     base = None if timing.base is None else baseline.source
-    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if options.store:
         setup = fingerprint(conditions.device)
-        kept = keep_check(report, timing.head, conditions, options.time_budget, budget.args, base, setup)
-    return replace(result, timed=conditions, notes=(*result.notes, *kept))
+        notes = keep_check(report, timing.head, conditions, options.time_budget, budget.args, base, setup)
+    return replace(result, timed=conditions, notes=(*result.notes, *notes))
+
+
+def _prefix(source: str) -> str:
+    return f"{source}: " if source else ""
 
 
 def _timing_options(limit: Limit, options: CheckOptions) -> TimingOptions:
@@ -237,23 +214,22 @@ def _unchecked(budget: Budget, error: str) -> BudgetResult:
     return BudgetResult(budget, judged, error=error)
 
 
-def judge_report(
+def _judge_report(
     budget: Budget,
     report: ModelReport,
-    baseline: Baseline | None = None,
-    options: CheckOptions | None = None,
+    baseline: Baseline,
+    options: CheckOptions,
     timing: ForwardTiming | str | None = None,
 ) -> BudgetResult:
     """The verdicts on a counted model.
 
     Args:
-        budget: with its limits.
-        report: of the model.
-        baseline: what it was; None for no baseline.
-        options: how to judge.
-        timing: of a budget that limits latency; the name of this machine where the limit is for another one.
+        budget: The budget with its limits.
+        report: The model's count.
+        baseline: The model's earlier cost.
+        options: Options of the check.
+        timing: Timing for a limit on latency; the name of this machine if the limit is for another one.
     """
-    baseline, options = baseline or Baseline(why="there is no baseline"), options or CheckOptions()
     entry = entry_of(report)
     before = entry if options.accept else baseline.entry
     changes = () if baseline.entry is None else what_changed(baseline.entry, entry)
@@ -283,7 +259,7 @@ def judge_report(
 
 
 def _elsewhere(limit: Limit, baseline: Baseline) -> str | None:
-    """The name of this machine, where a limit is for another one and no growth is to be timed here."""
+    """The name of this machine, if a limit is for another one and no growth needs timing here."""
     from convcost.nn.measure.this_machine import machine_here
 
     if limit.max is None or limit.machine is None or (limit.grow is not None and baseline.forward is not None):
@@ -301,12 +277,13 @@ def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptio
 
 
 def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:
-    """The limits that failed and that another block could mend, by metric."""
+    """The failed limits that another block could meet, by metric."""
     passed: dict[str, float] = {}
     for one in judged:
         limit, reading = one.limit, one.reading
         if one.verdict == "fail" and limit.metric in REMEDIED and reading.actual is not None:
-            allowed = [most] if (most := limit.bound("max")) is not None else []
+            maximum = limit.bound("max")
+            allowed = [] if maximum is None else [maximum]
             if limit.grow is not None and reading.baseline is not None:
                 allowed.append(reading.baseline + limit.allowance(reading.baseline) + reading.recounted)
             if allowed and reading.actual > min(allowed):
@@ -315,14 +292,13 @@ def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:
 
 
 def _baseline_notes(baseline: Baseline, entry: Entry, changes: Sequence[Change], options: CheckOptions) -> list[str]:
-    """What the comparison leaves open."""
+    """Notes on changes of the counter or of the input since the baseline."""
     notes = list(baseline.notes)
     before = baseline.entry
     if before is None:
         return notes
-    again = [change for change in changes if change.kind == "recounted"]
-    if again:
-        layers = f"{number_of('layer', len(again))} of the same structure {'is' if len(again) == 1 else 'are'}"
+    if recounted := sum(change.kind == "recounted" for change in changes):
+        layers = f"{number_of('layer', recounted)} of the same structure {'is' if recounted == 1 else 'are'}"
         notes.append(
             f"the counter changed, not the model: {layers} counted differently "
             f"({before.versions} then; {entry.versions} now); accept that with convcost check --update."

@@ -1,4 +1,4 @@
-"""What `convcost kernel` names becomes a report: kernels with their factors, or the convolutions of a network."""
+"""`convcost kernel`: kernels with their factors, or the spectra of a network's convolutions."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from convcost.timing.options import TimingOptions
 
-__all__ = ["separate_kernels", "separate_model", "time_kernels"]
-
 
 def separate_kernels(
     words: Sequence[str],
@@ -30,16 +28,16 @@ def separate_kernels(
     tolerance: float | None,
     input_size: tuple[int, int, int],
 ) -> KernelReport:
-    """Rank, factors and costs of kernels, and that the factors do the same; NumPy only.
+    """Rank, factors and costs of kernels, with a check that the factors give the same output; NumPy only.
 
     Args:
-        words: a name, a file or a matrix each.
-        parameters: size, sigma, theta, wavelength and gamma of named kernels.
-        tolerance: of floating point kernels; that of their precision by default.
-        input_size: channels, height and width of the input of the layers.
+        words: Names, files or matrices.
+        parameters: Size, sigma, theta, wavelength and gamma of named kernels.
+        tolerance: Tolerance of floating-point kernels; that of their precision by default.
+        input_size: Channels, height and width of the layers' input.
 
     Raises:
-        ConvcostError: a word that is no kernel, or a value outside its range.
+        ConvcostError: A word that is no kernel, or a value outside its range.
     """
     _require_tolerance(tolerance)
     require_at_least(1, in_channels=input_size[0])
@@ -48,25 +46,25 @@ def separate_kernels(
     rows = []
     for matrix in matrices:
         spec = Spec(channels, channels, (matrix.height, matrix.width), height, width)
-        found = separate_matrix(matrix, tolerance)
-        rows.append(KernelRow(matrix, found, *as_layers(found, spec), agreement(matrix, found, height, width)))
-    whole = [matrix.name for matrix in matrices if matrix.whole] if tolerance is not None else []
-    notes = [f"{name} holds integers: its rank is exact, whatever the tolerance." for name in whole]
+        parts = separate_matrix(matrix, tolerance)
+        rows.append(KernelRow(matrix, parts, *as_layers(parts, spec), agreement(matrix, parts, height, width)))
+    integers = [matrix.name for matrix in matrices if matrix.whole] if tolerance is not None else []
+    notes = [f"{name} holds integers: its rank is exact, whatever the tolerance." for name in integers]
     zeros = [row.matrix.name for row in rows if row.separation.rank == 0]
     notes += [f"{name} is all zeros and needs no products; the layers are still built, as of rank 1." for name in zeros]
     return KernelReport(tuple(rows), tuple(notes))
 
 
 def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[str], None]) -> Iterator[KernelReport]:
-    """The report with times, after each kernel that was timed; the kernels share the budget.
+    """The report after each kernel that was timed; the kernels share the time budget.
 
     Args:
-        report: from `separate_kernels`.
-        options: where and how long to time.
-        watch: is called with a line of progress.
+        report: The report of `separate_kernels`.
+        options: Device, threads and time budget.
+        watch: Called with a line of progress.
 
     Raises:
-        ConvcostError: a device or a number of threads that this machine does not have.
+        ConvcostError: A device or a number of threads that this machine does not have.
     """
     watch("importing torch ...")
     from convcost.nn.measure.device import resolve_device
@@ -75,28 +73,28 @@ def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[
 
     where = resolve_device(options.devices[0])
     options = replace(options, time_budget=options.time_budget / len(report.rows))
-    rows, said = list(report.rows), report.notes
+    rows, notes = list(report.rows), report.notes
     for i, row in enumerate(rows):
-        timing, notes = measure_kernel(row, options, watch)
+        timing, new = measure_kernel(row, options, watch)
         rows[i] = replace(row, timing=timing)
-        kept = keep_kernel(rows[i], options.time_budget, notes, fingerprint(str(where))) if options.store else ()
-        said = tuple(dict.fromkeys((*said, *notes, *kept)))
-        yield replace(report, rows=tuple(rows), notes=said)
+        kept = keep_kernel(rows[i], options.time_budget, new, fingerprint(str(where))) if options.store else ()
+        notes = tuple(dict.fromkeys((*notes, *new, *kept)))
+        yield replace(report, rows=tuple(rows), notes=notes)
 
 
 def separate_model(
     target: str, args: Sequence[str], tolerance: float | None, watch: Callable[[str], None]
 ) -> Iterator[WeightsReport]:
-    """The convolutions of a network with K > 1: once they are known, and after each that was decomposed.
+    """The report of a network's convolutions with K > 1: without spectra, then after each spectrum.
 
     Args:
-        target: as for `convcost model`, or a file of weights.
-        args: key=value, for the callable.
-        tolerance: singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
-        watch: is called with a line of progress.
+        target: As for `convcost model`, or a file of weights.
+        args: Arguments of the callable as key=value.
+        tolerance: Singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
+        watch: Called with a line of progress.
 
     Raises:
-        ConvcostError: a target that does not load, or one without a convolution with K > 1.
+        ConvcostError: A target that does not load, or one without a convolution with K > 1.
     """
     _require_tolerance(tolerance)
     arguments = dict(map(parse_arg, args))
@@ -106,11 +104,11 @@ def separate_model(
     from convcost.system.processor import return_freed_memory
 
     return_freed_memory()
-    found, notes = convolutions_of(target, arguments)
-    rows = [layer.row for layer in found]
+    layers, notes = convolutions_of(target, arguments)
+    rows = [layer.row for layer in layers]
     yield WeightsReport(target, tuple(rows), notes)
-    for index, layer in enumerate(found):
-        watch(f"singular values of {layer.name} ({index + 1} of {len(found)}) ...")
+    for index, layer in enumerate(layers):
+        watch(f"singular values of {layer.name} ({index + 1} of {len(layers)}) ...")
         rows[index] = layer_row(layer, tolerance)
         yield WeightsReport(target, tuple(rows), notes)
 

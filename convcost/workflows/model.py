@@ -1,4 +1,4 @@
-"""A target, as `convcost model` names it, becomes a report: loaded and counted, then timed; or two forward passes."""
+"""`convcost model`: a target loaded and counted, then timed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from convcost.timing.options import TimingOptions
     from convcost.timing.statistics import Timing
 
-__all__ = ["count_target", "load_forward", "time_target"]
-
+IMAGE_AXES: Final = 2
 _NO_ACCOUNT: Final = ("why looks into convolutions, each built anew and alone; other layers have no account.",)
 
 
@@ -37,27 +36,27 @@ def count_target(
     """Load a target and count it, as `convcost model` does.
 
     Args:
-        target: as the user names it.
-        inputs: of the model; empty for its own.
-        args: for the callable.
-        cross_check: ask torch's FlopCounterMode and fvcore too.
+        target: The target as the user names it.
+        inputs: The model's inputs; empty for its own.
+        args: Arguments of the callable.
+        cross_check: Whether to run torch's FlopCounterMode and fvcore too.
         device: meta, or cpu.
 
     Raises:
-        ConvcostError: the target does not load, has no input, or refuses it.
+        ConvcostError: The target does not load, has no input, or refuses it.
     """
     from convcost.nn.count.model_report import report
     from convcost.nn.load.target import load_target, tensors_for
-    from convcost.nn.load.user_code import users_code
+    from convcost.nn.load.user_code import user_code_context
 
     if device not in {"meta", "cpu"}:
-        msg = f"device (={device}) must be meta or cpu for counting; time_device says where to time."
-        raise ConvcostError(msg)
-    with users_code(target):
+        raise ConvcostError(f"device (={device}) must be meta or cpu for counting; time_device says where to time.")
+    with user_code_context(target):
         loaded = load_target(target, args, device)
-        given, named = tensors_for(_wanted(target, inputs, loaded), device)
+        positional, named = tensors_for(_inputs(target, inputs, loaded), device)
         notes = () if loaded.note is None else (loaded.note,)
-        return report(loaded.module, given, named, device=device, cross_check=cross_check, target=target, notes=notes)
+        counted = report(loaded.module, positional, named, device=device, cross_check=cross_check)
+    return replace(counted, target=target, notes=(*notes, *counted.notes))
 
 
 def time_target(
@@ -67,30 +66,30 @@ def time_target(
     options: TimingOptions,
     tell: Callable[[str], None],
 ) -> Iterator[ModelReport]:
-    """A report with times, then after each account: the target is loaded once more, with weights.
+    """The report with times, then after each account; loads the target again, with weights.
 
     Args:
-        counted: from `count_target` with the same inputs and args.
-        inputs: of the model; empty for its own.
-        args: for the callable.
-        options: where and how long to time.
-        tell: is called with lines of progress.
+        counted: The report of `count_target` with the same inputs and args.
+        inputs: The model's inputs; empty for its own.
+        args: Arguments of the callable.
+        options: Device, threads and time budget.
+        tell: Called with lines of progress.
 
     Raises:
-        ConvcostError: a device that is not there, too little memory, or a model that does not run.
+        ConvcostError: An unknown device, too little memory, or a model that does not run.
     """
     from convcost.nn.load.target import load_real, tensors_for
-    from convcost.nn.load.user_code import users_code
+    from convcost.nn.load.user_code import user_code_context
     from convcost.nn.measure.device import resolve_device, resolve_threads
     from convcost.nn.measure.models import measure_model
     from convcost.nn.measure.this_machine import calibration_for, fingerprint
 
-    with users_code(counted.target):
+    with user_code_context(counted.target):
         loaded = load_real(counted.target, args)
         options = replace(options, dtype=_weights_dtype(loaded))
         where = resolve_device(options.devices[0])
-        machine, said = calibration_for(where, options.dtype, resolve_threads(options.threads))
-        tensors = tensors_for(_wanted(counted.target, inputs, loaded), "cpu")
+        machine, machine_note = calibration_for(where, options.dtype, resolve_threads(options.threads))
+        tensors = tensors_for(_inputs(counted.target, inputs, loaded), "cpu")
         timed = measure_model(loaded.module, *tensors, options, tell)
     setup = fingerprint(timed.conditions.device)
     kept = keep_model(counted, timed, options.time_budget, args, setup) if options.store else ()
@@ -103,7 +102,7 @@ def time_target(
         explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s,
         notes=(
             *counted.notes,
-            said,
+            machine_note,
             *(_NO_ACCOUNT if options.why else ()),
             *timed.notes,
             *(f"forward: {text}" for text in timed.whole.warnings),
@@ -117,13 +116,13 @@ def time_target(
 
 
 def _weights_dtype(loaded: Loaded) -> str:
-    """The dtype of the weights, the narrowest where they differ: the one with the highest roof."""
+    """The dtype of the weights; the narrowest if they differ, since it has the highest roof."""
     kinds = {p.dtype for p in loaded.module.parameters() if p.is_floating_point()}
     return "float32" if not kinds else str(min(kinds, key=lambda kind: kind.itemsize)).removeprefix("torch.")
 
 
 def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
-    """A row with its time, under its own dtype and memory format, and its bound where one is known."""
+    """A row with its time, its own dtype and memory format, and its bound where one is known."""
     if row.name not in timed.layers:
         return replace(row, time_s=None)
     kind = timed.kinds[row.name]
@@ -136,7 +135,7 @@ def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
 
 
 def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> Iterator[tuple[Call, ...]]:
-    """The rows of convolutions with where their time goes, after each; those that share a timing share the answer."""
+    """The rows after each convolution's account; layers of one kind share one account."""
     explainers: dict[tuple[Conditions, bool], Explainer] = {}
     answers: dict[str, Answer | str] = {}
     rows = list(layers)
@@ -159,7 +158,7 @@ def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str
 def _answer(
     row: Call, kind: Kind, timing: Timing, conditions: Conditions, explainers: dict[tuple[Conditions, bool], Explainer]
 ) -> Answer | str:
-    """The account of a fresh convolution, or why none stands for the row's."""
+    """The account of a newly built convolution, or why it would not hold for the row."""
     from convcost.nn.explain.answer import Explainer
 
     layer = row.layer
@@ -167,8 +166,8 @@ def _answer(
         return f"no account: {kind.obstacle or f'this {row.op} may do more than convolve'}"
     if conditions.dtype not in ITEMSIZE:
         return f"no account: it computes in {' and '.join(kind.dtypes)}"
-    known = MEMORY_FORMATS if len(layer.input.spatial) == 2 else MEMORY_FORMATS[:1]  # noqa: PLR2004 - height and width
-    if kind.memory_format not in known:
+    is_image = len(layer.input.spatial) == IMAGE_AXES
+    if kind.memory_format not in (MEMORY_FORMATS if is_image else MEMORY_FORMATS[:1]):
         return f"no account: its tensors are {kind.memory_format}"
     contiguous = kind.input_format == MEMORY_FORMATS[0]
     if (conditions, contiguous) not in explainers:
@@ -177,21 +176,19 @@ def _answer(
 
 
 def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, object]) -> Forward:
-    """A target with weights and its inputs, ready to be timed.
+    """A target with weights and inputs, ready to be timed.
 
     Raises:
-        ConvcostError: as `count_target`.
+        ConvcostError: As `count_target`.
     """
     from convcost.nn.load.target import load_real, tensors_for
 
     loaded = load_real(target, args)
-    return (loaded.module, *tensors_for(_wanted(target, inputs, loaded), "cpu"))
+    return (loaded.module, *tensors_for(_inputs(target, inputs, loaded), "cpu"))
 
 
-def _wanted(target: str, given: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:
-    """The inputs that were given, else the target's own."""
-    wanted = given or loaded.default_input
-    if not wanted:
-        msg = f"target (={target}) must be given an input; write one such as 1x3x224x224."
-        raise ConvcostError(msg)
-    return wanted
+def _inputs(target: str, inputs: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:
+    """The user's inputs, else the target's own."""
+    if not inputs and not loaded.default_input:
+        raise ConvcostError(f"target (={target}) must be given an input; write one such as 1x3x224x224.")
+    return inputs or loaded.default_input

@@ -1,43 +1,56 @@
-"""One convolution as a torch module, and a torch convolution as a `Conv`: each direction undoes the other."""
+"""One convolution as a torch module, and a torch module as a `Conv`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain as flattened
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from convcost.convolution.conv import Conv
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from convcost.convolution.conv import Pairs
 
-__all__ = ["Pad", "TiedConv", "build_conv", "conv_of", "is_plain"]
+_Key: TypeAlias = tuple[int, bool]
+"""Number of spatial axes, and whether the convolution is transposed."""
+_CONVS: Final[dict[_Key, Callable[..., _ConvNd]]] = {
+    (1, False): nn.Conv1d,
+    (2, False): nn.Conv2d,
+    (3, False): nn.Conv3d,
+    (1, True): nn.ConvTranspose1d,
+    (2, True): nn.ConvTranspose2d,
+    (3, True): nn.ConvTranspose3d,
+}
+_FUNCTIONS: Final[dict[_Key, Callable[..., torch.Tensor]]] = {
+    (1, False): torch.conv1d,
+    (2, False): torch.conv2d,
+    (3, False): torch.conv3d,
+    (1, True): torch.conv_transpose1d,
+    (2, True): torch.conv_transpose2d,
+    (3, True): torch.conv_transpose3d,
+}
 
-_CONVS: Final[dict[bool, dict[int, Callable[..., nn.modules.conv._ConvNd]]]] = {
-    False: {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d},
-    True: {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d},
-}
-_FUNCTIONS: Final[dict[bool, dict[int, Callable[..., torch.Tensor]]]] = {
-    False: {1: F.conv1d, 2: F.conv2d, 3: F.conv3d},
-    True: {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d},
-}
+
+def per_axis(sizes: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """Torch's sizes of a window, one for all axes or one for each, as one for each."""
+    given = (sizes,) if isinstance(sizes, int) else tuple(map(int, sizes))
+    return given if len(given) == axes else given[:1] * axes
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether a module is one convolution and nothing else: no class of a user's, no other padding than zeros."""
-    own = {TiedConv, *(kind for kinds in _CONVS.values() for kind in kinds.values())}
-    return type(module) in own and getattr(module, "padding_mode", "zeros") == "zeros"
+    """Whether a module is exactly one convolution, padded with zeros; a user's subclass may do more."""
+    return type(module) in {TiedConv, *_CONVS.values()} and getattr(module, "padding_mode", "zeros") == "zeros"
 
 
 class Pad(nn.Module):
-    """Zeros before and after each spatial axis: what nn.ConvNd cannot do when the two sides differ.
+    """Zeros before and after each spatial axis, for a convolution whose two sides differ.
 
     Args:
         pairs: (before, after) of each spatial axis, in torch's order (depth, height, width).
@@ -49,7 +62,7 @@ class Pad(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pad (N, C, *spatial); F.pad wants the last axis first."""
-        return F.pad(x, tuple(flattened.from_iterable(reversed(self.pairs))))
+        return nn.functional.pad(x, tuple(flattened.from_iterable(reversed(self.pairs))))
 
 
 class TiedConv(nn.Module):
@@ -58,22 +71,16 @@ class TiedConv(nn.Module):
     The weight is (O / g, C / g, *kernel), of a transposed convolution (C / g, O / g, *kernel); the bias O / g values.
 
     Args:
-        conv: with `tied` set and explicit padding, the same before and after.
-        device: of the parameters.
-        dtype: of the parameters.
+        conv: A tied convolution with explicit padding, the same before and after.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
     """
 
     def __init__(self, conv: Conv, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.conv = conv
-        one_group = Conv(
-            conv.in_channels // conv.groups,
-            conv.out_channels // conv.groups,
-            conv.kernel_size,
-            bias=conv.bias,
-            transposed=conv.transposed,
-        )
-        bank = _plain(one_group, device, dtype)
+        sizes = {name: getattr(conv, name) // conv.groups for name in ("in_channels", "out_channels", "groups")}
+        bank = _plain(replace(conv, **sizes, tied=False), device, dtype)
         self.weight, self.bias = bank.weight, bank.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -81,7 +88,7 @@ class TiedConv(nn.Module):
         conv, groups = self.conv, self.conv.groups
         weight = self.weight.repeat(groups, *(1,) * (self.weight.ndim - 1))
         bias = None if self.bias is None else self.bias.repeat(groups)
-        function = _FUNCTIONS[conv.transposed][len(conv.kernel_size)]
+        function = _FUNCTIONS[len(conv.kernel_size), conv.transposed]
         sizes = (conv.stride, tuple(before for before, _ in _explicit(conv)))
         if conv.transposed:
             return function(x, weight, bias, *sizes, conv.output_padding, groups, conv.dilation)
@@ -92,7 +99,7 @@ def build_conv(conv: Conv, *, device: torch.device | str | None = None, dtype: t
     """The torch module of one convolution: nn.ConvNd or `TiedConv`, after a `Pad` when the two sides differ.
 
     Raises:
-        ConvcostError: padding "same", which only an input size makes definite.
+        ConvcostError: Padding "same", whose sizes depend on the input.
     """
     pairs = _explicit(conv)
     if any(before != after for before, after in pairs):
@@ -102,32 +109,32 @@ def build_conv(conv: Conv, *, device: torch.device | str | None = None, dtype: t
 
 
 def conv_of(module: nn.Module) -> Conv:
-    """The convolution that a module is: the inverse of `build_conv`, and of every nn.ConvNd.
+    """The plain value of a convolution module: the inverse of `build_conv`.
 
     Args:
         module: nn.Conv1d to nn.ConvTranspose3d or a subclass, a `TiedConv`, or one of them after a `Pad`.
 
     Raises:
-        ConvcostError: the module is none of these.
+        ConvcostError: The module is none of these.
     """
-    match module:
-        case TiedConv():
-            return module.conv
-        case nn.modules.conv._ConvNd():  # noqa: SLF001 - the only class that all six have in common
-            return _mirror(module)
-        case nn.Sequential() if len(module) == 2 and isinstance(module[0], Pad):  # noqa: PLR2004 - the pad and its conv
-            inner = conv_of(module[1])
-            pairs = zip(module[0].pairs, _explicit(inner), strict=True)
+    match [*module] if isinstance(module, nn.Sequential) else module:
+        case TiedConv(conv=conv):
+            return conv
+        case _ConvNd() as convolution:
+            return _value(convolution)
+        case [Pad(pairs=outer), padded]:
+            inner = conv_of(padded)
+            pairs = zip(outer, _explicit(inner), strict=True)
             return replace(inner, padding=tuple((a + before, b + after) for (a, b), (before, after) in pairs))
     msg = f"module (={type(module).__name__}) must be a convolution of torch.nn; give nn.Conv1d to nn.ConvTranspose3d."
     raise ConvcostError(msg)
 
 
-def _mirror(module: nn.modules.conv._ConvNd) -> Conv:
+def _value(module: _ConvNd) -> Conv:
     kernel, dilation = module.kernel_size, module.dilation
     if isinstance(module.padding, tuple):
         padding = tuple((size, size) for size in module.padding)
-    else:  # torch's own "same": stride 1, the odd pixel at the end; and "valid"
+    else:  # torch's "same" has stride 1 and puts the odd pixel at the end; "valid" pads nothing
         reach = [d * (k - 1) * (module.padding == "same") for k, d in zip(kernel, dilation, strict=True)]
         padding = tuple((total // 2, total - total // 2) for total in reach)
     return Conv(
@@ -151,8 +158,8 @@ def _explicit(conv: Conv) -> Pairs:
     return conv.padding
 
 
-def _plain(conv: Conv, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.modules.conv._ConvNd:
-    sizes: dict[str, Any] = {  # torch's own keyword arguments, of several types
+def _plain(conv: Conv, device: torch.device | str | None, dtype: torch.dtype | None) -> _ConvNd:
+    sizes: dict[str, Any] = {
         "kernel_size": conv.kernel_size,
         "stride": conv.stride,
         "padding": tuple(before for before, _ in _explicit(conv)),
@@ -161,5 +168,5 @@ def _plain(conv: Conv, device: torch.device | str | None, dtype: torch.dtype | N
         "bias": conv.bias,
         **({"output_padding": conv.output_padding} if conv.transposed else {}),
     }
-    module = _CONVS[conv.transposed][len(conv.kernel_size)]
+    module = _CONVS[len(conv.kernel_size), conv.transposed]
     return module(conv.in_channels, conv.out_channels, **sizes, device=device, dtype=dtype)

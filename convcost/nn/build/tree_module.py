@@ -1,4 +1,4 @@
-"""A tree of stages as a torch module: the same walk that places the layers."""
+"""A tree of stages as a torch module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convcost.convolution.conv import Conv
-from convcost.convolution.layer import Activation, GlobalPool, MaxPool, Norm
+from convcost.convolution.layer import Activation, Add, GlobalPool, MaxPool, Norm
 from convcost.convolution.tree import Chain, Concat, Residual, Scope, Split, Stage, Step, place
 from convcost.nn.build.conv_module import build_conv
 from convcost.text.errors import ConvcostError
@@ -17,11 +17,9 @@ from convcost.text.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from convcost.convolution.layer import Between, Layer
+    from convcost.convolution.layer import Layer
     from convcost.convolution.shape import Shape
     from convcost.convolution.tree import Node
-
-__all__ = ["Branches", "Sum", "build", "stage_paths"]
 
 _Named = Stage | Step | Scope
 
@@ -35,11 +33,11 @@ _ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
 
 
 class Branches(nn.Module):
-    """Modules that read one input each, or all the same; their outputs are joined along the channels.
+    """Parallel modules whose outputs are concatenated along the channels.
 
     Args:
-        branches: by name, in order.
-        sizes: the channels that each branch reads; None gives all channels to every branch.
+        branches: The modules by name, in order.
+        sizes: Channels that each branch reads; None gives all channels to every branch.
     """
 
     def __init__(self, branches: dict[str, nn.Module], sizes: tuple[int, ...] | None = None) -> None:
@@ -49,7 +47,7 @@ class Branches(nn.Module):
         self.sizes = sizes
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Cut (N, C, *spatial) if sizes were given, run the branches, join what they give."""
+        """Split (N, C, *spatial) by the sizes, if any; run the branches; concatenate their outputs."""
         branches = list(self.children())
         pieces = [x] * len(branches) if self.sizes is None else torch.split(x, list(self.sizes), dim=1)
         return torch.cat([branch(piece) for branch, piece in zip(branches, pieces, strict=True)], dim=1)
@@ -74,25 +72,25 @@ def build(
     """The torch module of a tree placed on an input shape, in eval mode.
 
     Convolutions are nn.ConvNd (after a `Pad` when (before, after) differ) or `TiedConv`; "same" padding is worked out
-    for the shape, so the module is for inputs of this spatial size. `stage_paths` says where each stage is.
+    for the shape, so the module is for inputs of this spatial size. `stage_paths` gives the path of each stage.
 
     Args:
-        node: the tree.
+        node: The tree.
         shape: (N, C, *spatial) of the input.
-        device: of the parameters; None is torch's default.
-        dtype: of the parameters; None is torch's default.
+        device: Device of the parameters; None is torch's default.
+        dtype: Dtype of the parameters; None is torch's default.
 
     Raises:
-        ShapeError: the tree does not fit the shape.
+        ShapeError: The tree does not fit the shape.
     """
     return _module(node, iter(place(node, shape)[0]), device, dtype).eval()
 
 
 def stage_paths(node: Node, prefix: str = "") -> dict[str, str]:
-    """Where `build` puts each stage: submodule paths by stage name, "" for a tree that is one stage.
+    """Submodule path that `build` gives each stage, by stage name; "" for a tree of one stage.
 
     Raises:
-        ConvcostError: two stages have one name.
+        ConvcostError: Two stages have the same name.
     """
     if isinstance(node, Stage):
         return {node.name: prefix}
@@ -104,14 +102,13 @@ def stage_paths(node: Node, prefix: str = "") -> dict[str, str]:
     for key, part in _children(node):
         below = stage_paths(part, f"{prefix}.{key}" if prefix else key)
         if twice := paths.keys() & below.keys():
-            msg = f"stage name (={min(twice)}) must be unique in its block; rename one of the two."
-            raise ConvcostError(msg)
+            raise ConvcostError(f"stage name (={min(twice)}) must be unique in its block; rename one of the two.")
         paths |= below
     return paths
 
 
 def _children(node: Chain | Concat | Split | Residual) -> list[tuple[str, Node]]:
-    """The parts of a node with the names of their modules: their own, else the position."""
+    """The parts of a node by module name: the part's own name, else its position."""
     if isinstance(node, Residual):
         return [("body", node.body), ("shortcut", node.shortcut)]
     return [(part.name if isinstance(part, _Named) else f"{i}", part) for i, part in enumerate(node.parts)]
@@ -120,19 +117,16 @@ def _children(node: Chain | Concat | Split | Residual) -> list[tuple[str, Node]]
 def _module(
     node: Node, layers: Iterator[Layer], device: torch.device | str | None, dtype: torch.dtype | None
 ) -> nn.Module:
-    """Build in the order in which `place` put the layers, which hold the padding that fits."""
-    if isinstance(node, Stage):
-        conv = next(layers).op
-        assert isinstance(conv, Conv)  # noqa: S101 - `place` makes exactly this of a stage
-        return build_conv(conv, device=device, dtype=dtype)
-    if isinstance(node, Step):
-        return _between(node.op, len(next(layers).input.spatial), device, dtype)
-    if isinstance(node, Scope):
-        return _module(node.body, layers, device, dtype)
+    """The module of a node; takes its layers, in the order of `place`, for the padding that fits the shape."""
+    match node:
+        case Stage() | Step():
+            return _layer_module(next(layers), device, dtype)
+        case Scope():
+            return _module(node.body, layers, device, dtype)
     children = {name: _module(part, layers, device, dtype) for name, part in _children(node)}
     match node:
         case Residual():
-            next(layers)  # the addition itself: it has no parameters
+            next(layers)  # the addition, which `Sum` does itself
             return Sum(children["body"], children["shortcut"])
         case Chain():
             return nn.Sequential(OrderedDict(children)) if children else nn.Identity()
@@ -140,10 +134,11 @@ def _module(
             return Branches(children, node.sizes if isinstance(node, Split) else None)
 
 
-def _between(op: Between, rank: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
-    """The module of what lies between convolutions, for activations with this many spatial axes."""
-    axis = rank - 1
-    match op:
+def _layer_module(layer: Layer, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    axis = len(layer.input.spatial) - 1
+    match layer.op:
+        case Conv() as conv:
+            return build_conv(conv, device=device, dtype=dtype)
         case Norm(channels):
             return (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[axis](channels, device=device, dtype=dtype)
         case Activation(kind):
@@ -152,3 +147,5 @@ def _between(op: Between, rank: int, device: torch.device | str | None, dtype: t
             return (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[axis](kernel_size, stride, padding)
         case GlobalPool():
             return (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[axis](1)
+        case Add():  # only in a Residual, which `Sum` builds
+            return nn.Identity()

@@ -1,4 +1,4 @@
-"""How large a block may be to be run for real when it is counted, and at which smaller size it is counted if not."""
+"""The limit on blocks that are run in order to be counted, and the smaller input at which a larger block is counted."""
 
 from __future__ import annotations
 
@@ -18,30 +18,28 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Node
 
-__all__ = ["Allowed", "allow", "effort", "memory_bytes", "smaller_shapes"]
-
-MOST_EFFORT: Final = 20 * 10**9
-"""Of all blocks that are counted together: 20 GMACs of plain convolution, a second or two on one core."""
-MOST_BYTES: Final = 2 * 2**30
-"""Of all blocks that are counted together: 2 GiB of weights, activations and their copies."""
-SMALL_EFFORT: Final = MOST_EFFORT // 80
-SMALL_BYTES: Final = MOST_BYTES // 32
-
+MAX_EFFORT: Final = 20 * 10**9
+"""Effort of all blocks together: 20 GMACs of plain convolution, a second or two on one core."""
+MAX_BYTES: Final = 2 * 2**30
+"""Memory of all blocks together: 2 GiB of weights, activations and their copies."""
+SMALL_EFFORT: Final = MAX_EFFORT // 80
+SMALL_BYTES: Final = MAX_BYTES // 32
+"""With `SMALL_EFFORT`, a size at which a block may be counted even when the others have used the limit up."""
 HUGE_KERNEL: Final = 32
-"""A kernel over this on an axis leaves oneDNN's fast kernels: 0.5 where a plain convolution does 20 GMACs a second."""
+"""Kernel size above which oneDNN uses slow code: 0.5 GMACs a second, where a plain convolution reaches 20."""
 FEW_CHANNELS: Final = 4
-"""Fewer input channels a group than this fill no vector: about 2 GMACs a second."""
+"""Input channels per group below which vectors are not full: about 2 GMACs a second."""
 CHANNEL_BLOCK: Final = 16
-"""oneDNN's blocked layouts round the channels up to a multiple of this."""
+"""Multiple to which oneDNN's blocked layouts round the channels up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """At which input shape a block may be counted.
+    """The input shape at which a block may be counted.
 
     Attributes:
-        shape: the block's own, a smaller one, or None when none is small enough.
-        note: what to tell the user when it is not the block's own.
+        shape: The block's own shape, a smaller one, or None when none is small enough.
+        note: Note for the user when it is not the block's own.
     """
 
     shape: Shape | None
@@ -49,19 +47,19 @@ class Allowed:
 
 
 def effort(layer: Layer) -> int:
-    """MACs, weighted by how slowly torch works them off on a CPU; plain convolutions weigh 1."""
+    """MACs, weighted by torch's time per MAC on a CPU relative to a plain convolution."""
     if not isinstance(layer.op, Conv):
         return 0
-    slow = 40 if max(layer.op.kernel_size) > HUGE_KERNEL else 1
-    thin = 8 if layer.op.in_channels // layer.op.groups < FEW_CHANNELS else 1
-    return macs(layer).value * max(slow, thin)
+    if max(layer.op.kernel_size) > HUGE_KERNEL:
+        return macs(layer).value * 40
+    return macs(layer).value * (8 if layer.op.in_channels // layer.op.groups < FEW_CHANNELS else 1)
 
 
 def memory_bytes(layer: Layer) -> int:
-    """float32 bytes of input, weights and output, with the copies that running the layer makes.
+    """float32 bytes of input, weights and output, with their copies when the layer runs.
 
-    oneDNN copies input and output into a layout of its own, with the channels in blocks; two-sided padding copies the
-    input, and a tied bank is expanded to all groups.
+    oneDNN copies input and output into its own layout, with the channels in blocks; a `Pad` copies the input, and a
+    tied bank is expanded to all groups.
     """
     elements = traffic_elements(layer).value
     if isinstance(layer.op, Conv):
@@ -80,46 +78,48 @@ def memory_bytes(layer: Layer) -> int:
 def allow(blocks: Mapping[str, tuple[Node, Shape]]) -> dict[str, Allowed]:
     """The shape at which each block may be counted, so that all together stay within the limits.
 
-    The blocks with the least work come first: as many as possible are counted at their real size.
+    Blocks with the least work take their share first, so that as many as possible are counted at their real size.
 
     Args:
-        blocks: trees and input shapes by name.
+        blocks: Trees and input shapes by name.
 
     Returns:
-        One entry a block, in the order of `blocks`.
+        One entry per block, in the order of `blocks`.
     """
     sizes = {name: _size(node, shape) for name, (node, shape) in blocks.items()}
     allowed: dict[str, Allowed] = {}
-    left = _Left(MOST_EFFORT, MOST_BYTES)
+    budget = _Budget(MAX_EFFORT, MAX_BYTES)
     for name in sorted(blocks, key=sizes.__getitem__):
         node, shape = blocks[name]
-        allowed[name] = Allowed(shape) if left.take(*sizes[name]) else _reduced(node, shape, left)
+        allowed[name] = Allowed(shape) if budget.take(*sizes[name]) else _reduced(node, shape, budget)
     return {name: allowed[name] for name in blocks}
 
 
 @dataclass(slots=True)
-class _Left:
-    """What may still be spent."""
+class _Budget:
+    """What remains of the limits."""
 
     effort: int
     memory: int
 
     def take(self, effort: int, memory: int) -> bool:
-        """Spend it if it is there."""
+        """Subtract these if they remain."""
         fits = effort <= self.effort and memory <= self.memory
         if fits:
             self.effort, self.memory = self.effort - effort, self.memory - memory
         return fits
 
 
-def _reduced(node: Node, shape: Shape, left: _Left) -> Allowed:
-    smallest, size = shape, _size(node, shape)
+def _reduced(node: Node, shape: Shape, budget: _Budget) -> Allowed:
+    """The first smaller shape that is small, else the smallest if the budget allows it."""
+    smallest, size, is_small = shape, _size(node, shape), False
     for smallest in smaller_shapes(node, shape):
         size = _size(node, smallest)
-        if size[0] <= SMALL_EFFORT and size[1] <= SMALL_BYTES:
+        is_small = size[0] <= SMALL_EFFORT and size[1] <= SMALL_BYTES
+        if is_small:
             break
     text = "x".join(str(n) for n in smallest.sizes)
-    if smallest != shape and (left.take(*size) or (size[0] <= SMALL_EFFORT and size[1] <= SMALL_BYTES)):
+    if smallest != shape and (budget.take(*size) or is_small):
         return Allowed(smallest, f"counted at {text}")
     work = sum(macs(layer).value for layer in place(node, smallest)[0])
     need = f"{_in_units(work, 10**9)} GMACs and {_in_units(size[1], 2**30)} GiB"
@@ -127,15 +127,15 @@ def _reduced(node: Node, shape: Shape, left: _Left) -> Allowed:
 
 
 def _in_units(amount: int, unit: int) -> str:
-    """Three digits; a count may be too large even for a float."""
+    """Three digits; the amount may be too large even for a float."""
     return f"{min(amount, 10**300) / unit:.3g}"
 
 
 def smaller_shapes(node: Node, shape: Shape) -> Iterator[Shape]:
-    """Ever smaller input shapes on which the tree is the very same convolutions, "same" padding included.
+    """Smaller and smaller input shapes that leave the tree's convolutions as they are, with their "same" padding.
 
-    First one sample, then the largest axis halved again and again; channels stay. The sizes keep their remainder by
-    the strides, which decides how much "same" padding goes where.
+    First a single sample, then the largest axis halved repeatedly; channels stay. Sizes keep their remainder modulo the
+    product of the strides, on which the (before, after) of "same" padding depends.
     """
     strides = [layer.op.stride for layer in place(node, shape)[0] if isinstance(layer.op, Conv)]
     spatial, least = list(shape.spatial), [0] * len(shape.spatial)

@@ -1,7 +1,7 @@
-"""A forward pass watched from three sides: modules, functions and operators.
+"""The trace of one forward pass: a row for each call of a module or function, with the operators it ran.
 
-Modules and functions say whose call a row is, operators say what it costs. Every operator belongs to one row, so the
-rows add up to the total.
+Modules and functions name a row, operators give its cost. Every operator belongs to one row, so the rows add up to the
+total.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
 from torch import nn
+from torch._ops import HigherOrderOperator
+from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,30 +23,29 @@ from convcost.convolution.conv import Conv
 from convcost.convolution.cost import macs
 from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
-from convcost.nn.count.memory import Memory, least_bytes, storage_key
-from convcost.nn.count.operator_formulas import has_formula, is_convolution, is_free, macs_of
-from convcost.nn.count.shortcuts import shortcut
+from convcost.nn.build.conv_module import per_axis
+from convcost.nn.count.memory import Memory, has_storage, least_bytes, storage_key, total_bytes
+from convcost.nn.count.operator_formulas import has_formula, is_convolution, is_free, macs_of, meta_output
 from convcost.text.sizes import Input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Event", "Recorder", "Row", "dtype_text", "is_one_row", "tensor_text"]
-
-WHOLE: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear)  # noqa: SLF001 - the base of all convolutions
-"""Modules whose call is one row although they, or their subclasses, have parts."""
-UNSEEN: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
+ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
+"""Modules whose call is one row although they, or their subclasses, have submodules."""
+NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
+"""Functions that compute nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One operator that has a formula.
+    """One call of an operator that has a formula.
 
     Attributes:
-        op: torch's name of the operator.
-        kind: what a person calls it.
-        macs: of this call.
-        conv: the convolution, if it is one.
+        op: Torch's name of the operator.
+        kind: The kind of operation, in the field's words.
+        macs: MACs of this call.
+        conv: The convolution, if it is one.
     """
 
     op: str
@@ -55,7 +56,26 @@ class Event:
 
 @dataclass(slots=True)
 class Row:
-    """A call while it runs: of a module, or a function."""
+    """A call of a module or a function, while it runs and after.
+
+    Attributes:
+        path: Path of the module that was called, or that called the function.
+        function: Name of the function; empty for a module.
+        op: Class of the module, or name of the function.
+        owner: The module that was called.
+        inputs: Its input tensors, until it ends.
+        text_padding: Whether an argument is text, as a convolution's padding may be.
+        events: Calls of operators that have a formula.
+        new_storages: Bytes of each storage that appeared during the call, by key.
+        uncounted: Number of calls of each operator that has no formula and is not free.
+        input_shape: Shape of the first input.
+        input_texts: Shape and dtype of each input.
+        output_shape: Shape of the first output.
+        weights: Parameters that the call used.
+        traffic_bytes: Compulsory traffic, every tensor once.
+        least_bytes: Bytes that any implementation must move.
+        activation_bytes: Bytes of the outputs' new storages.
+    """
 
     path: str
     function: str
@@ -64,7 +84,7 @@ class Row:
     inputs: list[torch.Tensor]
     text_padding: bool = False
     events: list[Event] = field(default_factory=list)
-    new: dict[int, int] = field(default_factory=dict)
+    new_storages: dict[int, int] = field(default_factory=dict)
     uncounted: Counter[str] = field(default_factory=Counter)
     input_shape: tuple[int, ...] = ()
     input_texts: tuple[str, ...] = ()
@@ -75,8 +95,8 @@ class Row:
     activation_bytes: int = 0
 
     @property
-    def base(self) -> str:
-        """Its name before it is told apart from other calls: `path`, or `path.function`."""
+    def name(self) -> str:
+        """`path`, or `path.function`; not unique."""
         return f"{self.path}.{self.function}".strip(".") if self.function else self.path or self.op
 
 
@@ -84,32 +104,41 @@ class Recorder(TorchDispatchMode):
     """Records the rows of one forward pass; enter it around the call of the module.
 
     Args:
-        module: that will be called.
-        inputs: tensors that go in, for the memory that is alive.
-        device: where tensors are made that name no device of their own.
+        module: The module that will be called.
+        inputs: Its input tensors, which are alive during the pass.
+        device: Device of new tensors for which the model names none.
     """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """False spares the import of torch's dynamo, 800 modules."""
+        """False avoids the import of torch's dynamo, 800 modules."""
         return False
 
     def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor], device: str) -> None:
         super().__init__()
         self.rows: list[Row] = []
-        self.path: list[str] = []
+        self.failed_shape: tuple[int, ...] | None = None
+        self.memory = Memory([*module.parameters(), *module.buffers()])
+        self.memory.add(inputs)
         self._names = {id(part): name for name, part in reversed(list(module.named_modules()))}
         self._parameters = {id(p) for p in module.parameters()}
-        self.memory = Memory([*module.parameters(), *module.buffers()])
-        self.memory.see(inputs)
+        self._paths: list[str] = []
         self._open: Row | None = None
         self._functions = _Functions(self, device)
-        self._is_deaf = False
+        self._functions_paused = False
         self._hooks: list[Any] = []
-        self.failed_shape: tuple[int, ...] | None = None
+
+    @property
+    def path(self) -> str:
+        """Path of the module that is running."""
+        return self._paths[-1] if self._paths else ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a row is open."""
+        return self._open is not None
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
         register = nn.modules.module
         self._hooks = [
             register.register_module_forward_pre_hook(self._enter_module),
@@ -120,64 +149,59 @@ class Recorder(TorchDispatchMode):
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Watch no more, and leave nothing behind."""
-        if not self._is_deaf:
+        if not self._functions_paused:
             self._functions.__exit__(*error)
         super().__exit__(*error)
         for hook in self._hooks:
             hook.remove()
 
     def _enter_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        path = self._names.get(id(module), type(module).__name__)
-        self.path.append(path)
-        shapes = [tuple(tensor.shape) for tensor in _tensors(inputs)[:1]]
-        self.failed_shape = shapes[0] if shapes else None
+        self._paths.append(self._names.get(id(module), type(module).__name__))
+        tensors = _tensors(inputs)
+        self.failed_shape = tuple(tensors[0].shape) if tensors else None
         if self._open is None and is_one_row(module):
-            self.begin(Row(path, "", type(module).__name__, module, _tensors(inputs)))
-            if type(module).__module__.startswith("torch."):  # its functions are all in this row: spare them the detour
+            self.open(Row(self.path, "", type(module).__name__, module, tensors))
+            if type(module).__module__.startswith("torch."):  # its functions are all in this row: run them faster
                 self._functions.__exit__(None, None, None)
-                self._is_deaf = True
+                self._functions_paused = True
 
     def _leave_module(self, module: nn.Module, _: object, output: Any) -> None:
         if self._open is not None and self._open.owner is module:
-            if self._is_deaf:
+            if self._functions_paused:
                 self._functions.__enter__()
-                self._is_deaf = False
-            self.end(output)
-        self.path.pop()
+                self._functions_paused = False
+            self.close(output)
+        self._paths.pop()
 
-    def begin(self, row: Row) -> None:
-        """Let every operator from here on belong to this row."""
+    def open(self, row: Row) -> Row:
+        """Open a row, to which every operator belongs until it is closed."""
         row.input_shape = tuple(row.inputs[0].shape) if row.inputs else ()
         row.input_texts = tuple(map(tensor_text, row.inputs))
         self._open = row
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a row is under way."""
-        return self._open is not None
+        return row
 
     def drop(self) -> None:
-        """Close the row of a call that failed."""
+        """Forget the open row, whose call failed."""
         self._open = None
 
-    def end(self, output: Any) -> None:
-        """Close the row; one in which nothing was computed (a view, a question) is forgotten."""
+    def close(self, output: Any) -> None:
+        """Close the open row; forget it if it computed nothing, as a view does."""
         row, self._open = self._open, None
-        if row is None or not (row.events or row.uncounted or row.new or row.owner is not None):
+        if row is None or not (row.events or row.uncounted or row.new_storages or row.owner is not None):
             return
         outputs = _tensors((output,))
         row.output_shape = tuple(outputs[0].shape) if outputs else ()
-        used: list[torch.Tensor] = list(row.owner.parameters()) if row.owner is not None else []
+        used: list[torch.Tensor] = [] if row.owner is None else list(row.owner.parameters())
         used += [tensor for tensor in row.inputs if id(tensor) in self._parameters]
         row.weights = list({id(tensor): tensor for tensor in used}.values())
-        moved = {id(tensor): tensor for tensor in (*row.inputs, *row.weights)}
-        row.traffic_bytes = sum(map(_bytes, moved.values())) + sum(map(_bytes, outputs))
-        keys = {storage_key(tensor) for tensor in outputs if tensor.layout == torch.strided and not tensor.is_nested}
-        row.activation_bytes = sum(size for key, size in row.new.items() if key in keys)
+        row.traffic_bytes = total_bytes((*row.inputs, *row.weights)) + total_bytes(outputs)
+        keys = {storage_key(tensor.untyped_storage()) for tensor in outputs if has_storage(tensor)}
+        row.activation_bytes = sum(size for key, size in row.new_storages.items() if key in keys)
         if row.owner is not None:
-            made, computes = row.activation_bytes, any(event.macs for event in row.events)
-            row.least_bytes = least_bytes(row.owner, row.inputs, outputs, made=made, computes=computes)
+            computes = any(event.macs for event in row.events)
+            row.least_bytes = least_bytes(
+                row.owner, row.inputs, outputs, allocated=row.activation_bytes, computes=computes
+            )
         row.inputs = []
         self.rows.append(row)
 
@@ -188,55 +212,39 @@ class Recorder(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Run the operator and write down what it costs."""
+        """Run an operator and record its cost."""
         del types
         named = kwargs or {}
-        if isinstance(func, torch._ops.HigherOrderOperator):  # noqa: SLF001 - the type has no public name
+        if isinstance(func, HigherOrderOperator):
             return func(*args, **named)
-        known = is_convolution(func.overloadpacket) or has_formula(func.overloadpacket)
-        if not known and not is_free(func):
-            super().__enter__()  # watch what it is made of, as a mode does that enters itself
+        packet = func.overloadpacket
+        has_macs = is_convolution(packet) or has_formula(packet)
+        if not has_macs and not is_free(func):
+            super().__enter__()  # a mode is off while it handles an operator: the parts must be recorded too
             try:
-                taken_apart = func.decompose(*args, **named)
+                out = func.decompose(*args, **named)
             finally:
                 super().__exit__(None, None, None)
-            if taken_apart is not NotImplemented:
-                return taken_apart
-        out = shortcut(func, args, named)
+            if out is not NotImplemented:
+                return out
+        out = meta_output(func, args, named)
         if out is NotImplemented:
             out = func(*args, **named)
-        alone = self._open is None
-        if alone:
-            self.begin(
-                Row(
-                    self.path[-1] if self.path else "",
-                    func.overloadpacket.__name__,
-                    func.overloadpacket.__name__,
-                    None,
-                    _tensors(args),
-                )
-            )
-        self._record(func, args, named, out, known=known)
-        if alone:
-            self.end(out)
-        return out
-
-    def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, *, known: bool) -> None:
-        row = self._open
-        assert row is not None  # noqa: S101 - a row was opened for this operator
-        if torch.Tag.inplace_view not in func.tags and not _is_view(func):
-            row.new.update(self.memory.see(_tensors((out,))))
-        name = func.overloadpacket.__name__
-        if is_convolution(func.overloadpacket):
-            row.events.append(_convolution(name, args))
-        elif known:
-            row.events.append(Event(name, _kind(row, name), macs_of(func.overloadpacket, args, kwargs, out)))
+        outermost = self._open is None
+        row = self._open or self.open(Row(self.path, packet.__name__, packet.__name__, None, _tensors(args)))
+        if torch.Tag.inplace_view not in func.tags and not func.is_view:
+            row.new_storages.update(self.memory.add(_tensors((out,))))
+        if has_macs:
+            row.events.append(_event(row, packet, args, named, out))
         elif not is_free(func):
-            row.uncounted[str(func.overloadpacket)] += 1
+            row.uncounted[str(packet)] += 1
+        if outermost:
+            self.close(out)
+        return out
 
 
 class _Functions(TorchFunctionMode):
-    """Opens a row for each outermost function that is called outside a module's own row."""
+    """Opens a row for each function that is called outside any row."""
 
     def __init__(self, recorder: Recorder, device: str) -> None:
         super().__init__()
@@ -251,64 +259,62 @@ class _Functions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Run the function, in a row of its own if there is none."""
+        """Run a function, in a row of its own if none is open."""
         del types
         named, recorder = kwargs or {}, self._recorder
         if func in self._constructors and named.get("device") is None:
             named = {**named, "device": self._device}
         name = getattr(func, "__name__", str(func))
-        if name in UNSEEN or recorder.is_open:
+        if name in NO_ROW or recorder.is_open:
             return func(*args, **named)
-        path = recorder.path[-1] if recorder.path else ""
-        recorder.begin(
-            Row(path, name.strip("_"), name.strip("_"), None, _tensors((args, named)), _has_text(args, named))
-        )
+        has_text = any(isinstance(value, str) for value in (*args, *named.values()))
+        op = name.strip("_")
+        recorder.open(Row(recorder.path, op, op, None, _tensors((args, named)), has_text))
         try:
             out = func(*args, **named)
         except BaseException:
             recorder.drop()
             raise
-        recorder.end(out)
+        recorder.close(out)
         return out
 
 
 def tensor_text(tensor: torch.Tensor) -> str:
-    """Shape and dtype as a user types an input: `1x16:int64`."""
+    """Shape and dtype as a user writes an input: `1x16:int64`."""
     return "nested" if tensor.is_nested else str(Input(tuple(tensor.shape), dtype_text(tensor)))
 
 
 def dtype_text(tensor: torch.Tensor) -> str:
-    """`float32`."""
+    """The dtype's name, such as `float32`."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
 def is_one_row(module: nn.Module) -> bool:
-    """Whether a call of the module is one row: torch's own modules without parts, and a few with parts."""
-    if isinstance(module, (torch.jit.ScriptModule, *WHOLE)):
+    """Whether a call of the module is one row: torch's modules without submodules, and those of `ONE_ROW`."""
+    if isinstance(module, (torch.jit.ScriptModule, *ONE_ROW)):
         return True
-    own = [kind for kind in type(module).__mro__ if kind not in {nn.Module, object}]
-    return next(module.children(), None) is None and any(kind.__module__.startswith("torch.") for kind in own)
+    bases = [kind for kind in type(module).__mro__ if kind not in {nn.Module, object}]
+    return next(module.children(), None) is None and any(kind.__module__.startswith("torch.") for kind in bases)
 
 
-def _convolution(name: str, args: tuple[Any, ...]) -> Event:
+def _event(row: Row, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Event:
+    """The call of an operator that is a convolution or has a formula."""
+    name = packet.__name__
+    if not is_convolution(packet):
+        return Event(name, _kind(row, name), macs_of(packet, args, kwargs, out))
     data, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args[:9]
     kernel = tuple(weight.shape[2:])
-    many = len(kernel)
-
-    def each(sizes: list[int]) -> tuple[int, ...]:
-        return tuple(sizes) if len(sizes) == many else tuple(sizes) * many
-
     conv = Conv(
         int(data.shape[1]),
         int(weight.shape[1] * groups if transposed else weight.shape[0]),
         kernel,
-        each(stride),
-        each(padding),
-        each(dilation),
+        per_axis(stride, len(kernel)),
+        per_axis(padding, len(kernel)),
+        per_axis(dilation, len(kernel)),
         int(groups),
         bias is not None,
         transposed=bool(transposed),
-        output_padding=each(output_padding) if transposed else 0,
+        output_padding=per_axis(output_padding, len(kernel)) if transposed else 0,
     )
     if 0 in data.shape:
         return Event(name, "convolution", 0, conv)
@@ -317,14 +323,9 @@ def _convolution(name: str, args: tuple[Any, ...]) -> Event:
 
 
 def _kind(row: Row, op: str) -> str:
-    """Matrix products inside attention are attention; the rest goes by what it is."""
-    products = {"bmm", "baddbmm"}
-    if (
-        row.op in {"scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"}
-        and op in products
-    ):
-        return "attention"
-    if "attention" in op:
+    """The kind of a matrix product: by the row it is in, else by its operator."""
+    is_attention = row.op in {"scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"}
+    if "attention" in op or (is_attention and op in {"bmm", "baddbmm"}):
         return "attention"
     if isinstance(row.owner, nn.RNNBase | nn.RNNCellBase) or row.op in {"lstm", "gru", "rnn_tanh", "rnn_relu"}:
         return "recurrent"
@@ -333,18 +334,5 @@ def _kind(row: Row, op: str) -> str:
     return "bilinear" if op == "_trilinear" else "matmul"
 
 
-def _is_view(func: Any) -> bool:
-    """Whether the output is only another look at the input."""
-    return any(a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments)  # noqa: SLF001 - torch's own way to ask
-
-
-def _has_text(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return any(isinstance(value, str) for value in (*args, *kwargs.values()))
-
-
 def _tensors(values: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
-
-
-def _bytes(tensor: torch.Tensor) -> int:
-    return 0 if nn.parameter.is_lazy(tensor) else tensor.numel() * tensor.element_size()

@@ -1,1 +1,1 @@
-"""A model as the user names it, loaded: Python, networks as data, exported programs, files of weights."""
+"""Models as the user names them, loaded: Python, networks as data, exported programs, files of weights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
     from convcost.convolution.conv import Conv
 
-__all__ = ["ConvWeights", "layer_row", "one_thread"]
-
 CHUNK: Final = 4096
-"""Kernels of one batched SVD: 0.3 MB of float64 at 3×3."""
+"""Kernels in one batched SVD: 0.3 MB of float64 at 3×3."""
 QUARTILES: Final = (0.25, 0.5, 0.75)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """LAPACK on small matrices with one thread: two can be thirty times slower. No gradients are kept."""
+    """Run LAPACK with one thread, without gradients: on small matrices, two threads can be thirty times slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -41,14 +39,14 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class ConvWeights:
-    """One convolution over two axes, and what reads its weight.
+    """One convolution over two axes, and a function that reads its weight.
 
     Attributes:
-        name: of the layer.
-        op: class of the module; None in a file of weights, which tells neither groups nor stride.
-        conv: the convolution, without bias.
-        read: gives (O, C / g, k_h, k_w), of a transposed convolution (C, O / g, k_h, k_w).
-        shares_weight: whether the weight is that of a layer before.
+        name: The layer's name.
+        op: The module's class; None in a file of weights, which tells neither groups nor stride.
+        conv: The convolution, without bias.
+        read: Returns the weight as (O, C / g, k_h, k_w), of a transposed convolution as (C, O / g, k_h, k_w).
+        shares_weight: Whether an earlier layer has the same weight.
     """
 
     name: str
@@ -59,56 +57,38 @@ class ConvWeights:
 
     @property
     def row(self) -> LayerRow:
-        """What is known of it before its weight was looked at."""
+        """The layer's row, still without a spectrum."""
         return LayerRow(self.name, self.op, self.conv, shares_weight=self.shares_weight)
 
 
 def layer_row(layer: ConvWeights, tolerance: float | None = None) -> LayerRow:
-    """What the singular values say of one convolution; with one thread, without gradients.
+    """The row of one convolution, with its spectrum.
 
     Args:
-        layer: its weight is read here, and let go.
-        tolerance: singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
+        layer: The convolution; its weight is read here and released again.
+        tolerance: Singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
 
     Raises:
-        ConvcostError: weights that are no finite real numbers, or not there.
+        ConvcostError: Weights that are not finite real numbers, or that the meta device does not have.
     """
     with one_thread():
         weight = layer.read().detach()
-        largest = _require_finite(layer.name, weight)
+        largest = _largest(layer.name, weight)
         weight = weight.cpu()
         tall, wide = weight.shape[2:]
         share = rank_tolerance(tall, wide, torch.finfo(weight.dtype).eps) if tolerance is None else tolerance
-        kernels = _kernels(weight, largest, share)  # lets go of its arrays before the next line takes memory
-        pairs = _pair_energies(_in_groups(weight, layer.conv), largest)
-    spectrum = Spectrum(
-        kernels=kernels.number,
-        zero_kernels=kernels.zeros,
-        rank1_kernels=kernels.rank1,
-        tolerance=share,
-        energy_q25=kernels.quartiles[0],
-        energy_median=kernels.quartiles[1],
-        energy_q75=kernels.quartiles[2],
-        histogram=kernels.histogram,
-        pair_rank=pair_rank(pairs, kernels.energy),
-        pair_full_rank=len(pairs),
-    )
-    return replace(layer.row, spectrum=spectrum)
+        pairs = _pair_energies(_in_groups(weight, layer.conv), largest)  # frees its arrays before the next line
+        return replace(layer.row, spectrum=_spectrum(weight, largest, share, pairs))
 
 
-def _require_finite(name: str, weight: Tensor) -> float:
-    """The largest size of a weight that can be looked at; 1 for zeros. Energies are shares of its square.
-
-    Raises:
-        ConvcostError: weights that are no finite real numbers, or not there.
-    """
+def _largest(name: str, weight: Tensor) -> float:
+    """The largest absolute value of a weight, 1 if all are zeros; energies are in units of its square."""
     if weight.is_meta:
         msg = f"layer (={name}) must have weights, not the meta device's; load them, or name a file of weights."
         raise ConvcostError(msg)
     if not weight.is_floating_point() or weight.layout is not torch.strided:
         kind = weight.dtype if weight.layout is torch.strided else weight.layout
-        msg = f"layer (={name}) must have real weights in floating point, not {kind}; convert it."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"layer (={name}) must have real weights in floating point, not {kind}; convert it.")
     low, high = (float(end) for end in torch.aminmax(weight if weight.dtype.itemsize > 1 else weight.float()))
     largest = max(abs(low), abs(high))
     if not isfinite(largest):
@@ -117,19 +97,15 @@ def _require_finite(name: str, weight: Tensor) -> float:
     return largest or 1.0
 
 
-class _Kernels(NamedTuple):
-    """What the kernels of a layer have in common; `energy` is the sum of the squared weights, of 1 at most."""
+def _spectrum(weight: Tensor, largest: float, share: float, pairs: list[float]) -> Spectrum:
+    """Rank and cumulative energy of each kernel's singular values, in float64, chunk by chunk.
 
-    number: int
-    zeros: int
-    rank1: int
-    quartiles: list[tuple[float, ...]]
-    histogram: tuple[int, ...]
-    energy: float
-
-
-def _kernels(weight: Tensor, largest: float, share: float) -> _Kernels:
-    """Ranks, and the share of a kernel's energy in its first 1, 2, ... singular values, in float64, chunk by chunk."""
+    Args:
+        weight: The weight of one layer.
+        largest: Its largest absolute value.
+        share: Singular values up to this share of a kernel's largest count as 0.
+        pairs: The layer's `_pair_energies`.
+    """
     kernels = weight.reshape(-1, *weight.shape[2:])
     energies = torch.empty(len(kernels), min(kernels.shape[1:]), dtype=torch.float32)
     zeros, rank1, total = 0, 0, 0.0
@@ -142,11 +118,23 @@ def _kernels(weight: Tensor, largest: float, share: float) -> _Kernels:
         zeros += int((ranks == 0).sum())
         rank1 += int((ranks == 1).sum())
         total += float(sums[:, -1].sum())
-    return _Kernels(len(kernels), zeros, rank1, *_spread(energies), total)
+    (q25, median, q75), histogram = _spread(energies)
+    return Spectrum(
+        kernels=len(kernels),
+        zero_kernels=zeros,
+        rank1_kernels=rank1,
+        tolerance=share,
+        energy_q25=q25,
+        energy_median=median,
+        energy_q75=q75,
+        histogram=histogram,
+        pair_rank=pair_rank(pairs, total),
+        pair_full_rank=len(pairs),
+    )
 
 
 def _spread(energies: Tensor) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:
-    """Quartiles for each number of singular values, and the histogram of the first; nothing where all are zeros."""
+    """Quartiles of each cumulative energy, and the histogram of the first; empty where all kernels are zeros."""
     import numpy as np
 
     alive = ~energies[:, 0].isnan()
@@ -164,15 +152,15 @@ def _in_groups(weight: Tensor, conv: Conv) -> Tensor:
 
 
 def _pair_energies(weight: Tensor, largest: float) -> list[float]:
-    """Squared singular values of the layer as a (C·k_h) × (O·k_w) matrix, falling; of groups those of one rank added.
+    """Squared singular values of the layer as a (C·k_h) × (O·k_w) matrix, in descending order, added over the groups.
 
     A k_h×1 convolution to r channels and a 1×k_w convolution from them are exactly a product of rank r of this matrix
-    (Jaderberg, Vedaldi, Zisserman 2014, scheme 2). Energies need no more than the eigenvalues of the Gram matrix of
-    its smaller side, which is added up slice by slice, so that nothing as large as the layer is copied.
+    (Jaderberg, Vedaldi, Zisserman 2014, scheme 2). They are the eigenvalues of the Gram matrix of its smaller side,
+    which is added up slice by slice, so that nothing as large as the layer is copied.
 
     Args:
-        weight: (g, O / g, C / g, k_h, k_w).
-        largest: size of an entry; squares of very large or small weights would leave the range of float32.
+        weight: The weight as (g, O / g, C / g, k_h, k_w).
+        largest: Largest absolute value, the unit of the squares, which could otherwise leave the range of float32.
     """
     groups, outputs, inputs, tall, wide = weight.shape
     dtype = weight.dtype if weight.dtype is torch.float64 else torch.float32

@@ -1,4 +1,4 @@
-"""The user's own Python: where it is imported from, how it is run, and what to say when it raises."""
+"""The user's own Python: import it, run it, report what it raises, and isolate the imports of several targets."""
 
 from __future__ import annotations
 
@@ -10,49 +10,36 @@ import sysconfig
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from types import ModuleType
 
-
-__all__ = [
-    "CALLERS_OWN",
-    "FOREIGN",
-    "RENAMED",
-    "attribute",
-    "import_folders",
-    "import_path",
-    "import_user_module",
-    "kept_apart",
-    "mended",
-    "other_checkout",
-    "raised",
-    "refuse_raised",
-    "running_users_code",
-    "users_code",
-    "users_line",
-]
-
-MOST: Final = 400
-"""Characters of what was raised: torch quotes whole graphs."""
-CALLERS_OWN: Final = (ConvcostError, KeyboardInterrupt, GeneratorExit)
-"""What passes through the user's code: a finding of ours, Ctrl-C, and Python's way to close a generator."""
+MAX_LENGTH: Final = 400
+"""Characters of an exception's text in a message: torch quotes whole graphs."""
+LIBRARY_FOLDERS: Final = tuple(
+    {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[2])}
+)
+"""Folders whose code is not the user's: Python's library, installed packages, convcost."""
+MODULE_PREFIX: Final = "convcost_target_"
+"""Prefix for the module of a target's file whose own name is taken; no import statement uses it."""
+_IMPORTED: Final[dict[str, str]] = {}
+"""File of each module that targets imported in this process, by module name."""
 
 
-def import_folders(target: str) -> tuple[Path, ...]:
-    """Where a target's modules are looked for first: beside its file, and in the current folder."""
-    where = target.rpartition(":")[0]
-    return (Path(where).resolve().parent, Path.cwd()) if where.endswith(".py") else (Path.cwd(),)
+def import_folders(target: str, folder: Path) -> tuple[Path, ...]:
+    """The folders that come first on the import path of a target of a folder: that of its file, and the folder."""
+    where, folder = target.rpartition(":")[0], folder.resolve()
+    return ((folder / where).resolve().parent, folder) if where.endswith(".py") else (folder,)
 
 
 @contextmanager
 def import_path(*folders: Path) -> Iterator[None]:
-    """These folders come first on the import path inside; afterwards it is what it was."""
+    """Put folders first on the import path; restore the path afterwards."""
     before = sys.path[:]
     sys.path[:0] = [str(folder) for folder in folders]
     try:
@@ -62,81 +49,80 @@ def import_path(*folders: Path) -> Iterator[None]:
 
 
 @contextmanager
-def users_code(target: str) -> Iterator[None]:
-    """Inside, the code of a target may run: to be loaded, counted and timed, for all of these can import and print.
+def user_code_context(target: str) -> Iterator[None]:
+    """The import path for a target, and its output to stdout sent to stderr, since stdout holds the data.
 
-    The folder of its file and the current one come first on the import path, and what it writes to stdout goes to
-    stderr, for stdout holds the data.
-
-    Args:
-        target: as the user typed it.
+    A target may import and print while it is loaded, counted and timed; all of that belongs inside.
     """
-    with import_path(*import_folders(target)), quiet_stdout():
+    with import_path(*import_folders(target, Path.cwd())), quiet_stdout():
         yield
 
 
 @contextmanager
-def running_users_code(told: Callable[[BaseException], ConvcostError]) -> Iterator[None]:
-    """Inside, what the user's code prints goes to stderr, and whatever it raises becomes an error; sys.exit too.
+def running_user_code(describe: Callable[[BaseException], ConvcostError]) -> Iterator[None]:
+    """Turn whatever the user's code raises into an error of convcost, SystemExit included; stdout goes to stderr.
 
     Args:
-        told: what to say of it.
-
-    Raises:
-        ConvcostError: what was told of what it raised.
+        describe: Makes the error for an exception. ConvcostError, Ctrl-C and GeneratorExit pass unchanged.
     """
     try:
         with quiet_stdout():
             yield
-    except CALLERS_OWN:
+    except (ConvcostError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        raise told(error) from error
+        raise describe(error) from error
 
 
-def import_user_module(target: str, where: str) -> ModuleType:
-    """Import `package.module`, or the file whose path `where` is.
+def import_object(target: str, where: str, dotted: str) -> object:
+    """Import `where`, a module's dotted name or the path of a file, and return the object `dotted` in it.
 
     Args:
-        target: as the user typed it, for messages.
-        where: the part before the colon.
+        target: The whole target, for messages.
+        where: The part before the colon.
+        dotted: The part after it.
 
     Raises:
-        ConvcostError: there is no such module or file, or importing it raises.
+        ConvcostError: No such module, file or object, or the import raises.
     """
+    value: object = _import(target, where)
+    for name in dotted.split("."):
+        if not hasattr(value, name):
+            known = [key for key in vars(value) if not key.startswith("_")] if hasattr(value, "__dict__") else []
+            msg = f"target (={target}) must name something that is there: no {name}; {did_you_mean(name, known)}"
+            raise ConvcostError(msg)
+        value = getattr(value, name)
+    return value
+
+
+def _import(target: str, where: str) -> ModuleType:
     is_file = where.endswith(".py")
     if is_file and not Path(where).is_file():
-        msg = f"target (={target}) must name a file that is there: {where} is not; give the path of one."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={target}) must name a file that is there: {where} is not; give the path of one.")
     try:
         return _import_file(Path(where).resolve()) if is_file else importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        if not is_file and error.name and (where == error.name or where.startswith(f"{error.name}.")):
-            msg = (
-                f"target (={target}) must name a module that can be imported: there is no {error.name}; "
-                "give another name, or the path of a file as file.py:callable."
-            )
-            raise ConvcostError(msg) from error
-        refuse_raised(target, "being imported", error)
     except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is told, not swallowed
-        refuse_raised(target, "being imported", error)
+    except BaseException as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) and not is_file else None
+        if missing and f"{where}.".startswith(f"{missing}."):
+            raise ConvcostError(
+                f"target (={target}) must name a module that can be imported: there is no {missing}; "
+                "give another name, or the path of a file as file.py:callable."
+            ) from error
+        raise user_error(target, "being imported", error) from error
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Run a file as a module of its own name, or of a longer one when that name is taken."""
-    for name in (path.stem, f"{RENAMED}{path.stem}"):
-        present = sys.modules.get(name)
-        if present is not None and getattr(present, "__file__", None) == str(path):
-            return present
-    name = path.stem
-    if name in sys.modules or name in sys.stdlib_module_names:
-        name = f"{RENAMED}{path.stem}"
+    """Import a file under its own name, or with `MODULE_PREFIX` when that name is taken."""
+    prefixed = f"{MODULE_PREFIX}{path.stem}"
+    for name in (path.stem, prefixed):
+        if name in sys.modules and _file(sys.modules[name]) == str(path):
+            return sys.modules[name]
+    name = prefixed if path.stem in sys.modules or path.stem in sys.stdlib_module_names else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        msg = f"target (={path}) must be a Python file; give one that ends in .py."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"target (={path}) must be a Python file; give one that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up here
     try:
@@ -147,145 +133,129 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def attribute(target: str, module: ModuleType, dotted: str) -> object:
-    """The object of this dotted name in a module.
-
-    Raises:
-        ConvcostError: there is none, with the nearest name that is there.
-    """
-    value: object = module
-    for name in dotted.split("."):
-        if not hasattr(value, name):
-            known = [key for key in vars(value) if not key.startswith("_")] if hasattr(value, "__dict__") else []
-            msg = f"target (={target}) must name something that is there: no {name}; {did_you_mean(name, known)}"
-            raise ConvcostError(msg)
-        value = getattr(value, name)
-    return value
-
-
-def refuse_raised(target: str, doing: str, error: BaseException) -> NoReturn:
-    """Say on one line what the user's code raised and where, with the original chained.
-
-    Raises:
-        ConvcostError: always.
-    """
-    step = (
-        'put what runs a script under if __name__ == "__main__"' if isinstance(error, SystemExit) else "mend it there"
+def user_error(target: str, action: str, error: BaseException) -> ConvcostError:
+    """The error that reports, on one line, what the user's code raised during an action, and where."""
+    step = "mend it there"
+    if isinstance(error, SystemExit):
+        step = 'put what runs a script under if __name__ == "__main__"'
+    return ConvcostError(
+        f"target (={target}) must not raise while {action}: {error_summary(error)}; {step}, or see the whole traceback."
     )
-    msg = f"target (={target}) must not raise while {doing}: {raised(error)}; {step}, or see the whole traceback."
-    raise ConvcostError(msg) from error
 
 
-def raised(error: BaseException) -> str:
-    """What was raised, and where in the user's code: `ValueError: too wide at /home/me/net.py:12`."""
+def error_summary(error: BaseException) -> str:
+    """An exception and its place in the user's code: `ValueError: too wide at /home/me/net.py:12`."""
     kind, text = type(error).__name__, " ".join(str(error).split())
-    text = text if len(text) <= MOST else f"{text[: MOST - 3]}..."
-    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else users_line(error)
+    text = text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
+    place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else user_line(error)
     return (f"{kind}: {text}" if text else kind) + (f" at {place}" if place else "")
 
 
-def users_line(error: BaseException) -> str | None:
-    """The innermost frame in a file of the user's, as FILE:LINE."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(("<frozen", *FOREIGN))
-    ]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+def user_line(error: BaseException) -> str | None:
+    """The innermost frame of the traceback in a file of the user's, as FILE:LINE."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(("<frozen", *LIBRARY_FOLDERS)):
+            return f"{frame.filename}:{frame.lineno}"
+    return None
 
 
-def mended(error: BaseException) -> str:
-    """The next step for a forward pass that raised, in words that fit a configuration and a command line."""
-    return "mend it there, or change the input" if users_line(error) else "change the input"
-
-
-FOREIGN: Final = tuple(
-    {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[2])}
-)
-"""Folders whose code is not the user's: Python's library, installed packages, convcost."""
-RENAMED: Final = "convcost_target_"
-"""Begins the name of a target's module whose own name is taken: no import gives it."""
-_BROUGHT: Final[dict[str, str]] = {}
-"""Modules that targets imported in this process, by name, each with its file."""
+def forward_failure(error: BaseException) -> str:
+    """What a forward pass raised, and what the user can do about it."""
+    step = "mend it there, or change the input" if user_line(error) else "change the input"
+    return f"{error_summary(error)}; {step}."
 
 
 @contextmanager
-def kept_apart(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
-    """Targets that are loaded one after the other do not get each other's modules; afterwards the caller's are back.
+def isolated_imports(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
+    """Isolate each target's imports; restore the caller's entries of sys.modules afterwards.
 
     Args:
-        folders: in which the targets' modules lie.
+        folders: The folders that hold the targets' modules.
 
     Yields:
-        What to call before each target, once its folders are on the import path. When a module is not what an import
-        gives there, all are forgotten, since they hold on to each other; else they stay, for not every module can be
-        imported twice.
+        A function to call before each target, with the target's folders on the import path. If some module is not the
+        one that an import would give now, it drops all modules of targets, since they refer to each other. Otherwise
+        it keeps all, since not every module can be imported twice.
     """
-    before = _lying_in(folders)
+    before = _modules_in(folders)
 
-    def note_brought() -> None:
-        _BROUGHT.update((name, _file(module)) for name, module in _lying_in(folders).items() if name not in before)
+    def record_imports() -> None:
+        _IMPORTED.update((name, _file(module)) for name, module in _modules_in(folders).items() if name not in before)
 
-    def forget_strangers() -> None:
-        note_brought()
-        brought = {name: sys.modules[name] for name, file in _BROUGHT.items() if _is_loaded(name, file)}
-        loaded = {**_lying_in(folders), **brought}
-        if any(_is_strange(name, module, name in brought) for name, module in loaded.items()):
-            for name in loaded:
-                del sys.modules[name]
-            importlib.invalidate_caches()
+    def drop_stale_modules() -> None:
+        record_imports()
+        imported = {
+            name: module
+            for name, file in _IMPORTED.items()
+            if (module := sys.modules.get(name)) is not None and _file(module) == file
+        }
+        loaded = _modules_in(folders) | imported
+        if any(_is_stale(name, module, imported=name in imported) for name, module in loaded.items()):
+            _forget(loaded)
 
     try:
-        yield forget_strangers
+        yield drop_stale_modules
     finally:
-        note_brought()
+        record_imports()
         sys.modules.update(before)
 
 
-def _is_loaded(name: str, file: str) -> bool:
-    module = sys.modules.get(name)
-    return module is not None and _file(module) == file
+def _is_stale(name: str, module: ModuleType, *, imported: bool) -> bool:
+    """Whether an import would give another file, or, for a module that a target `imported`, none."""
+    top, nested, _ = name.partition(".")
+    if top.startswith(MODULE_PREFIX):
+        return False
+    specs = (finder.find_spec(top, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+    spec = next((spec for spec in specs if spec is not None), None)
+    if spec is None:
+        return imported
+    file = os.path.realpath(_file(module))
+    if nested:
+        return not _is_below(file, [Path(place).resolve() for place in spec.submodule_search_locations or ()])
+    return spec.origin is None or os.path.realpath(spec.origin) != file
 
 
 @contextmanager
-def other_checkout(here: Path, there: Path) -> Iterator[None]:
-    """Inside, what would be imported from `here` comes from another checkout of the same project.
-
-    Args:
-        here: the project, its absolute path.
-        there: the other checkout, its absolute path.
+def other_checkout(project: Path, checkout: Path) -> Iterator[None]:
+    """Import from another checkout of a project whatever would be imported from the project; both paths are absolute.
 
     Raises:
-        ConvcostError: at the end, a module came from `here` all the same, so that nothing would be compared.
+        ConvcostError: At the end, if a module still came from the project, since nothing would be compared.
     """
-    ours = _lying_in([here])
-    for name in ours:
-        del sys.modules[name]
-    before = sys.path[:]
-    sys.path[:] = [str(there / "src"), *(_moved(entry, here, there) for entry in before)]
-    importlib.invalidate_caches()
+    own = _modules_in([project])
+    _forget(own)
     leaked: list[str] = []
     try:
-        yield
-        leaked = sorted(_lying_in([here]))
+        with import_path():
+            sys.path[:] = [str(checkout / "src"), *(_redirected(entry, project, checkout) for entry in sys.path)]
+            yield
+            leaked = sorted(_modules_in([project]))
     finally:
-        for name in _lying_in([here, there]):
-            del sys.modules[name]
-        sys.modules.update(ours)
-        sys.path[:] = before
-        importlib.invalidate_caches()
+        _forget(_modules_in([project, checkout]))
+        sys.modules.update(own)
     if leaked:
-        msg = f"{leaked[0]} is imported from {here} whatever the revision; name the target as file.py:callable."
+        msg = f"{leaked[0]} is imported from {project} whatever the revision; name the target as file.py:callable."
         raise ConvcostError(msg)
 
 
-def _lying_in(folders: Collection[Path]) -> dict[str, ModuleType]:
-    """The user's own modules that come from these folders, by name."""
-    return {
-        name: module
-        for name, module in list(sys.modules.items())
-        if name != "__main__" and (file := _file(module)) and not file.startswith(FOREIGN) and _is_below(file, folders)
-    }
+def _forget(names: Iterable[str]) -> None:
+    """Let the next import find these modules anew."""
+    for name in names:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _redirected(entry: str, project: Path, checkout: Path) -> str:
+    """An entry of the import path, moved from the project to the checkout; installed packages stay."""
+    path = Path(entry)
+    inside = path.is_absolute() and path.is_relative_to(project) and not entry.startswith(LIBRARY_FOLDERS)
+    return str(checkout / path.relative_to(project)) if inside else entry
+
+
+def _modules_in(folders: Collection[Path]) -> dict[str, ModuleType]:
+    """The user's loaded modules whose files lie in these folders, by name; never `__main__`."""
+    own = {name: module for name, module in list(sys.modules.items()) if not _file(module).startswith(LIBRARY_FOLDERS)}
+    return {name: module for name, module in own.items() if name != "__main__" and _is_below(_file(module), folders)}
 
 
 def _file(module: ModuleType) -> str:
@@ -295,24 +265,3 @@ def _file(module: ModuleType) -> str:
 
 def _is_below(file: str, folders: Collection[Path]) -> bool:
     return any(file.startswith(f"{folder}{os.sep}") for folder in folders)
-
-
-def _is_strange(name: str, module: ModuleType, brought: bool) -> bool:  # noqa: FBT001 - a fact, not a switch
-    """Whether an import gives another file; or none, of a module that a target brought from where it alone looked."""
-    top, nested, _ = name.partition(".")
-    if top.startswith(RENAMED):
-        return False
-    found = (finder.find_spec(top, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-    spec = next((one for one in found if one is not None), None)
-    if spec is None:
-        return brought
-    file = os.path.realpath(_file(module))
-    if nested:
-        return not _is_below(file, [Path(place).resolve() for place in spec.submodule_search_locations or ()])
-    return spec.origin is None or os.path.realpath(spec.origin) != file
-
-
-def _moved(entry: str, here: Path, there: Path) -> str:
-    """An entry of the import path, in the other checkout where it lies in this one; installed packages stay."""
-    inside = Path(entry).is_absolute() and Path(entry).is_relative_to(here) and not entry.startswith(FOREIGN)
-    return str(there / Path(entry).relative_to(here)) if inside else entry

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.nn.build.conv_module import is_plain
 from convcost.nn.count.trace import is_one_row, tensor_text
-from convcost.nn.load.user_code import mended, raised, running_users_code
+from convcost.nn.load.user_code import forward_failure, running_user_code
 from convcost.nn.measure.device import refusal, resolve_device
 from convcost.nn.measure.layouts import CHANNELS_LAST, CONTIGUOUS, dtypes_of, format_of
 from convcost.nn.measure.session import timing_session
@@ -46,7 +46,7 @@ def measure_forwards(head: Forward, base: Forward | None, options: TimingOptions
     _require_memory([module for module, _, _ in models.values()], options, "leave out the latency")
     with timing_session(options) as session:
         calls = {name: forward_call(*model, session.device) for name, model in models.items()}
-        with running_users_code(_failure):
+        with running_user_code(_failure):
             series, probes = session.run(calls)
     machine = machine_name(session.device)
     return summed_up(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
@@ -91,7 +91,7 @@ def measure_model(
         conditions = _of_all(session.conditions, set(kinds.values()), [*model.parameters(), *_tensors(placed)])
         candidates = {WHOLE: lambda: model(*placed[0], **placed[1])}
         candidates |= {kind.text: call for kind, call in calls.items()}
-        with running_users_code(_failure):
+        with running_user_code(_failure):
             series, probes = session.run(candidates, lambda _, __, line: tell(line))
     timings = summarise(series, probes, None, pinned=session.pinned)
     layers = {name: timings[kind.text] for name, kind in kinds.items()}
@@ -126,14 +126,14 @@ def forward_call(
     def call() -> object:
         return model(*placed[0], **placed[1])
 
-    with running_users_code(_failure):
+    with running_user_code(_failure):
         call()
     return call
 
 
 def _failure(error: BaseException) -> ConvcostError:
     """The error of a forward pass that raises while it is timed."""
-    return ConvcostError(f"the model could not run: {raised(error)}; {mended(error)}.")
+    return ConvcostError(f"the model could not run: {forward_failure(error)}")
 
 
 def _distinct_calls(
@@ -158,7 +158,7 @@ def _distinct_calls(
 
     hooks = [p.register_forward_hook(remember, with_kwargs=True) for p in model.modules() if is_one_row(p)]
     try:
-        with running_users_code(_failure):
+        with running_user_code(_failure):
             model(*placed[0], **placed[1])
     finally:
         for hook in hooks:

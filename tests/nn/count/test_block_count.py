@@ -13,8 +13,12 @@ from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
 from convcost.convolution.spec import Spec
 from convcost.convolution.tree import Stage, chain
-from convcost.nn.count.block_count import count, count_each
+from convcost.nn.count.block_count import count_each
 from convcost.nn.count.counters import COUNTERS, CounterError, count_with_fvcore, count_with_torch
+
+
+def count(*args):
+    return dict(count_each(*args))
 
 
 def node_of(name, spec):

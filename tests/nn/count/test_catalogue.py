@@ -7,8 +7,13 @@ from convcost.convolution.cost import cost
 from convcost.convolution.spec import Spec
 from convcost.convolution.tree import place
 from convcost.nn.build.tree_module import build
-from convcost.nn.count.block_count import count
+from convcost.nn.count.block_count import count_each
 from convcost.text.errors import ShapeError
+
+
+def count(*args):
+    return dict(count_each(*args))
+
 
 SPECS = {
     "plain": Spec(8, 16, (3, 3), 12, 12),

@@ -16,7 +16,7 @@ from convcost.convolution.spec import Spec
 from convcost.convolution.tree import Stage, place
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.build.tree_module import build, stage_paths
-from convcost.nn.count.block_count import count
+from convcost.nn.count.block_count import count_each
 from convcost.text.errors import ShapeError
 
 pytestmark = pytest.mark.slow
@@ -27,6 +27,10 @@ half_a_thousand = settings(
     deadline=None,  # no test judges the clock
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],  # most random shapes are legal, not all
 )
+
+
+def count(*args):
+    return dict(count_each(*args))
 
 
 def sizes(rank, least, most):

@@ -94,7 +94,7 @@ def test_a_transposed_convolution_has_the_pair_of_its_convolution(groups: int) -
     backward = nn.ConvTranspose2d(12, 6, (3, 5), groups=groups, bias=False)
     backward.weight = forward.weight  # the same tensor: (12, 6 / g, 3, 5) in both
     there, back = row_of(forward), row_of(backward)
-    assert (back.in_channels, back.out_channels) == (12, 6)
+    assert (back.conv.in_channels, back.conv.out_channels) == (12, 6)
     assert (there.spectrum.kernels, there.spectrum.energy_median) == (
         back.spectrum.kernels,
         back.spectrum.energy_median,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from convcost.nn.load.target import load_target, tensors_for
+from convcost.nn.load.target import load_real, load_target, tensors_for
 from convcost.text.errors import ConvcostError, MissingPackageError
 from convcost.text.sizes import Input
 
@@ -37,6 +37,9 @@ def looks_at_values():
     net = Net()
     net.scale = float(net.a.weight.sum().item())
     return net
+
+def without_weights():
+    return nn.Linear(3, 4, device="meta")
 
 def raises():
     raise RuntimeError("no weights here")
@@ -70,6 +73,12 @@ def test_the_import_path_is_put_back(file: str) -> None:
     before = list(sys.path)
     load_target(f"{file}:make")
     assert sys.path == before
+
+
+def test_a_model_that_makes_no_weights_itself_gets_zeros_for_timing(file: str) -> None:
+    module = load_real(f"{file}:without_weights").module
+    assert module.weight.device.type == "cpu"
+    assert not module.weight.any()
 
 
 def test_an_instance_is_used_as_it_is(file: str) -> None:
@@ -111,7 +120,7 @@ def test_a_target_of_no_known_form_is_one_line(file: str, target: str) -> None:
 def test_a_network_as_data_brings_its_input() -> None:
     loaded = load_target("network:mobilenet_v1", {"resolution": 160})
     assert loaded.default_input == (Input((1, 3, 160, 160)),)
-    assert loaded.network is not None
+    assert loaded.note is None
 
 
 def test_an_unknown_network_names_the_nearest() -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from convcost.cli import main
+from convcost.kernels.columns import LAYER_COLUMNS
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.load.spectrum import ConvWeights, layer_row
 from convcost.nn.load.weights import convolutions_of
@@ -127,7 +128,8 @@ def test_a_state_dict_is_read_tensor_by_tensor(folder: Path) -> None:
     layers, notes = convolutions_of("w.pt", {})
     assert torch.equal(layers[0].read(), module[0].weight)
     assert notes[0].startswith("weights alone tell neither groups nor stride")
-    assert layer_row(layers[0]).stride is None
+    row = layer_row(layers[0])
+    assert [column.value(row) for column in LAYER_COLUMNS if column.name == "stride"] == [None]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
