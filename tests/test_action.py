@@ -14,7 +14,7 @@ import pytest
 import yaml
 from budgeted_project import CONFIG, MODEL, commit, edit, git
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"]}
 
