@@ -32,9 +32,6 @@ from types import ModuleType
 from typing import NoReturn
 
 IMPORTED = ("fvcore.nn", "numpy", "pandas", "pydantic", "pytest", "rich.console", "rich.table", "sqlite3", "torch")
-NOT_IMPORTED = ("convcost.__main__", "convcost.pytest", "convcost.pytest_plugin")
-"""Run as the main module, or rewritten by a pytest that has not started yet."""
-
 Request = tuple[list[str], str, dict[str, str], list[int]]
 """Words, folder, environment, and which of the three standard streams are open."""
 
@@ -140,6 +137,9 @@ def run(words: list[str]) -> None:
     if words[0] == "-m":
         sys.argv[:] = words[1:]
         sys.path.insert(0, os.getcwd())
+        if words[1] == "pytest":  # it rewrites the assertions of the packages with plugins, and warns where it cannot
+            for name in [name for name in sys.modules if name.partition(".")[0] == "convcost"]:
+                del sys.modules[name]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     elif words[0] == "-c":
         sys.argv[:] = ["-c", *words[2:]]
@@ -184,7 +184,7 @@ def main(number: str) -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(convcost.__path__, "convcost."):
-        if module.name not in NOT_IMPORTED:
+        if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # a fork's collections copy none of it

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from fork_server import fast_python
 from made_machine import machine
 
 from convcost.cli import main
@@ -60,7 +61,7 @@ def test_every_file_and_command_of_the_guide_to_budgets_runs(tmp_path: Path, mon
         assert main(shlex.split(command)) == 0, command
     for path in (tmp_path / ".github/workflows/convcost.yml", tmp_path / ".pre-commit-config.yaml"):
         assert yaml.safe_load(path.read_text(encoding="utf-8"))
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], capture_output=True, text=True, check=False)
+    done = subprocess.run([fast_python(), "-m", "pytest", "-q"], capture_output=True, text=True, check=False)
     assert "2 passed" in done.stdout
 
 

@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 import torch
 from budgeted_project import CONFIG, MODEL, commit, edit, git
+from fork_server import fast_python
 
 import convcost
 from convcost.budgets.config_files import load_configuration
@@ -640,7 +641,7 @@ class TestAgainstAnotherRevision:
         edit(project / "convcost.toml", "models.py:Net", "slow.py:Net")
         commit(project)
         (project / "slow.py").write_text("from models import Net\n")
-        command = [sys.executable, "-m", "convcost", "check", "--base", "HEAD", "--export", "out.csv"]
+        command = [fast_python(), "-m", "convcost", "check", "--base", "HEAD", "--export", "out.csv"]
         with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as done:  # noqa: S603 - our own command
             assert done.stderr is not None
             while "here" not in done.stderr.readline():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from fork_server import fast_python
 
 import convcost
 from convcost.cli import main
@@ -222,7 +222,7 @@ with torch.no_grad():
     conv(data); primitives_of(lambda: conv(data), 2); print("mine", flush=True); conv(data)
 """
     environment = os.environ | {"ONEDNN_VERBOSE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
+    done = subprocess.run([fast_python(), "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
     after = done.stdout.partition("mine")[2]
     assert ",exec,cpu,convolution," in after
 

@@ -6,10 +6,10 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from fork_server import fast_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "convcost", *words]
+    command = [fast_python(), "-m", "convcost", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)  # noqa: S603 - our own command
 
 
