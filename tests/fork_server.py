@@ -38,7 +38,7 @@ Request = tuple[list[str], str, dict[str, str], list[int]]
 
 @cache
 def fast_python() -> str:
-    """A program to call in place of `sys.executable`; that itself where processes do not fork well."""
+    """A program named `python` to call in place of `sys.executable`; that itself where processes do not fork well."""
     if sys.platform != "linux":
         return sys.executable
     folder = tempfile.TemporaryDirectory(prefix="convcost-forks-")

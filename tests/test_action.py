@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from budgeted_project import CONFIG, MODEL, commit, edit, git
+from fork_server import fast_python
 
 ROOT = Path(__file__).parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -66,7 +67,7 @@ def run_step(name: str, folder: Path, inputs: dict[str, str]) -> subprocess.Comp
         return known.get(match[1], "")
 
     given = {key: re.sub(r"\$\{\{ *([\w.-]+) *\}\}", value, str(text)) for key, text in step["env"].items()}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{Path(fast_python()).parent}{os.pathsep}{os.environ['PATH']}"
     variables = os.environ | given | {"PATH": path, "GITHUB_WORKSPACE": str(folder)}
     variables |= {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "PIP_NO_INDEX": "1", "GITHUB_OUTPUT": str(output)}
     command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]

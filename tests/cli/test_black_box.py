@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from fork_server import fast_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +21,9 @@ SHAPE = ["--c", "3", "--o", "64", "--k", "3"]
 PREDICTED = ["compare", *SHAPE, "--no-count", "--no-time"]
 
 
-def convcost(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def convcost(*words: str, python: str = sys.executable, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "convcost", *words],
+        [python, "-m", "convcost", *words],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -205,7 +206,7 @@ QUICK_WHY = ["compare", "--c", "8", "--o", "16", "--k", "3", "--h", "20", "--no-
 
 
 def test_why_accounts_for_each_row_under_the_table() -> None:
-    done = convcost(*QUICK_WHY)
+    done = convcost(*QUICK_WHY, python=fast_python())
     assert done.returncode == 0
     _, _, account = done.stdout.partition("\nstandard: where ")
     parts = [line.split()[0] for line in account.splitlines()[1:]]
@@ -216,10 +217,11 @@ def test_why_accounts_for_each_row_under_the_table() -> None:
 
 
 def test_why_in_json_is_a_list_that_sums_to_the_median_and_in_csv_one_cell() -> None:
-    row = json.loads(convcost(*QUICK_WHY, "--format", "json").stdout)["rows"][0]
+    row = json.loads(convcost(*QUICK_WHY, "--format", "json", python=fast_python()).stdout)["rows"][0]
     assert {key for part in row["account"] for key in part} == {"part", "seconds", "kernel"}
     assert sum(part["seconds"] for part in row["account"]) == pytest.approx(row["time_s"])
-    head, cells = convcost(*QUICK_WHY, "--format", "csv", "--columns", "block,account").stdout.splitlines()
+    words = [*QUICK_WHY, "--format", "csv", "--columns", "block,account"]
+    head, cells = convcost(*words, python=fast_python()).stdout.splitlines()
     assert head == "block,account"
     assert re.fullmatch(r"standard,.*overhead [0-9.e-]+ s; unexplained [0-9.e-]+ s", cells)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
+from fork_server import fast_python
 from made_machine import machine as made_machine
 
 from convcost.nn.measure import machine as home
@@ -170,6 +172,7 @@ def test_a_fresh_process_measures_a_speedup_and_one_that_fails_is_said_in_one_li
     monkeypatch.setattr(home, "NOISE_TIMING_S", 0.2)
     assert home._speedup_of_a_fresh_process() > 0  # noqa: SLF001 - a minute by the public way
     monkeypatch.setattr(home, "NOISE_TIMING_S", "nothing")
+    monkeypatch.setattr(sys, "executable", fast_python())
     with pytest.raises(ConvcostError, match=r"NameError.*; 10 seconds do without the noise\.$") as caught:
         home._speedup_of_a_fresh_process()  # noqa: SLF001 - the same
     assert "\n" not in str(caught.value)
