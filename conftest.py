@@ -16,6 +16,8 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="convcost-tests-", ignore_cleanup_e
 os.environ["CONVCOST_DB"] = str(Path(_FOLDER.name) / "history.sqlite3")  # subprocesses inherit it
 os.environ["XDG_CACHE_HOME"] = _FOLDER.name  # no calibration of this machine, wherever the tests run
 os.environ.pop("CONVCOST_MACHINE", None)
+if "PYTEST_XDIST_WORKER" in os.environ:  # torch in each of several workers would use every core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

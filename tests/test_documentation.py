@@ -26,6 +26,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for line in re.findall(r"^\$ convcost .*$", README, re.MULTILINE)]
 
 
+@pytest.mark.usefixtures("small_calibration")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_readme_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -355,7 +355,7 @@ def test_a_timing_goes_on_without_a_database_and_says_so(
 
 
 @pytest.mark.timing
-@pytest.mark.timing
+@pytest.mark.usefixtures("database")
 def test_a_forward_that_check_timed_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +374,7 @@ def test_a_forward_that_check_timed_is_kept(
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("database")
 def test_a_timed_kernel_and_its_factors_are_kept_as_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["kernel", "sobel", "--h", "24", "--time-budget", "0.8", "--device", "cpu", "--format", "json"]
     (shown,) = json.loads(run(capsys, *words)[1])["kernels"]

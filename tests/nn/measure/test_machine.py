@@ -98,6 +98,7 @@ def short_calibration(seconds: float = 0.5) -> tuple[Machine, tuple[str, ...], l
 
 @pytest.mark.slow
 @pytest.mark.timing
+@pytest.mark.usefixtures("small_calibration")
 def test_a_short_calibration_of_this_machine_is_a_whole_machine_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "other_load", lambda _: 0.0)
     machine, doubts, shares = short_calibration()
