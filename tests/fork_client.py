@@ -49,8 +49,9 @@ def is_open(number: int) -> bool:
     return True
 
 
-status = main(sys.argv[1], sys.argv[2:])
-if os.WIFSIGNALED(status):
-    _signal.signal(os.WTERMSIG(status), _signal.SIG_DFL)
-    os.kill(os.getpid(), os.WTERMSIG(status))
-os._exit(os.waitstatus_to_exitcode(status))
+if __name__ == "__main__":
+    status = main(sys.argv[1], sys.argv[2:])
+    if os.WIFSIGNALED(status):
+        _signal.signal(os.WTERMSIG(status), _signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status))
