@@ -20,6 +20,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # torch in each of several workers woul
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden files are written on request alone."""
+    parser.addoption("--overwrite", action="store_true", help="write the files of tests/golden anew")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _history_of_the_tests() -> Iterator[None]:
     yield
