@@ -131,6 +131,7 @@ def test_a_base_that_is_nowhere_ends_the_step(clone: Path) -> None:
     assert "nowhere" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_pre_commit_hook_runs_the_check(clone: Path) -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     assert {"id", "name", "entry", "language", "files", "pass_filenames"} <= set(hook)

@@ -26,6 +26,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for line in re.findall(r"^\$ convcost .*$", README, re.MULTILINE)]
 
 
+@pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.usefixtures("small_calibration")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_readme_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +48,8 @@ def test_every_python_block_of_the_readme_runs() -> None:
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own documentation
 
 
+@pytest.mark.slow
+@pytest.mark.timing
 def test_every_file_and_command_of_the_guide_to_budgets_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = (ROOT / "docs/check.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -91,6 +91,7 @@ def test_the_plugin_gives_a_fixture_and_a_marker(test: str, code: int, said: str
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_failure_points_at_the_users_line_and_at_no_line_of_ours(tmp_path: Path) -> None:
     test = "@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n"
     (tmp_path / "test_net.py").write_text(HEAD + test)

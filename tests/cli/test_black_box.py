@@ -223,6 +223,7 @@ QUICK_WHY = ["compare", "--c", "8", "--o", "16", "--k", "3", "--h", "20", "--no-
              "--block", "standard"]  # fmt: skip
 
 
+@pytest.mark.timing
 def test_why_accounts_for_each_row_under_the_table() -> None:
     done = convcost(*QUICK_WHY, python=fast_python())
     assert done.returncode == 0
@@ -234,6 +235,7 @@ def test_why_accounts_for_each_row_under_the_table() -> None:
     assert "USDT" not in done.stderr
 
 
+@pytest.mark.timing
 def test_why_in_json_is_a_list_that_sums_to_the_median_and_in_csv_one_cell() -> None:
     row = json.loads(convcost(*QUICK_WHY, "--format", "json", python=fast_python()).stdout)["rows"][0]
     assert {key for part in row["account"] for key in part} == {"part", "seconds", "kernel"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,9 +12,6 @@ import convcost
 import convcost.nn.count.counters
 from convcost.cli import main
 from convcost.convolution.blocks import BLOCKS
-
-if TYPE_CHECKING:
-    import pytest
 
 SIZES = st.one_of(
     st.integers(-3, 40).map(str), st.sampled_from(["3x5", "3x", "x", "1e3", "", "∞", "99999999999999999999", "-0"])
@@ -58,6 +55,7 @@ def words(draw: st.DrawFn) -> list[str]:
     return [command, *fast, *legal, *options, *flags]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words())
 def test_random_words_never_crash_the_command(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
