@@ -47,7 +47,7 @@ def test_whatever_is_raised_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a pipe that closes early looks different on Windows")
-@pytest.mark.parametrize("form", ["table", "json", "markdown", "github"])
+@pytest.mark.parametrize("form", [pytest.param("table", marks=pytest.mark.slow), "json", "markdown", "github"])
 def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files(form: str, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -457,8 +457,35 @@ def test_a_timing_goes_on_beside_a_locked_database(
     assert count(database) == 1
 
 
+LIST_AND_ADD = """
+import os, sys
+from pathlib import Path
+import history_writer as made
+from convcost.archive.database import add
+from convcost.cli import main
+
+def use(path):
+    os.environ["CONVCOST_DB"] = path
+    print(main(["history"]))
+    try:
+        add(Path(path), made.session(), [made.entry()])
+    except ValueError as error:
+        print(error)
+
+Path(sys.argv[1]).write_text("no database")
+use(sys.argv[1])  # imports all that is needed: others may not read the folder that the package lies in
+Path(sys.argv[1]).unlink()
+use(sys.argv[1])
+use(sys.argv[1])
+if os.geteuid() == 0:
+    os.setuid(65534)
+print("nobody")
+use(sys.argv[2])
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="permissions are POSIX's")
-def test_a_read_only_database_is_listed_but_never_written() -> None:
+def test_a_read_only_database_is_listed_but_never_written(database: Path) -> None:
     """Root may write everywhere, so the child becomes somebody else first."""
     folder = Path(tempfile.mkdtemp(prefix="convcost-read-only-"))
     path = folder / "history.sqlite3"
@@ -467,20 +494,11 @@ def test_a_read_only_database_is_listed_but_never_written() -> None:
         path.chmod(0o444)
         folder.chmod(0o555)
         before = path.read_bytes()
-        code = (
-            "import os, sys\nfrom pathlib import Path\nimport convcost.cli.history_command\n"
-            "import history_writer as made\nfrom convcost.cli import main\nfrom convcost.archive.database import add\n"
-            "import convcost.archive.listing, convcost.archive.filters, convcost.text.table\n"
-            "if os.geteuid() == 0:\n    os.setuid(65534)\n"
-            "print(main(['history']))\n"
-            "try:\n    add(Path(os.environ['CONVCOST_DB']), made.session(), [made.entry()])\n"
-            "except ValueError as error:\n    print(error)\n"
-        )
         paths = os.pathsep.join([str(Path(made.__file__).parent), str(Path(__file__).parents[2])])
-        environment = os.environ | {"CONVCOST_DB": str(path), "PYTHONPATH": paths}
-        command = [sys.executable, "-c", code]
+        environment = os.environ | {"PYTHONPATH": paths}
+        command = [sys.executable, "-c", LIST_AND_ADD, str(database), str(path)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
-        lines = done.stdout.splitlines()
+        lines = done.stdout.partition("nobody\n")[2].splitlines()
         assert lines[0] == f"1 timing in {path}"
         assert " kept " in lines[2]
         assert lines[-2] == "0"
