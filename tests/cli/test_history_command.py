@@ -14,6 +14,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import history_writer as made
 import numpy as np
@@ -43,7 +44,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, streams.out, streams.err
 
 
-def rows_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, object]]:
+def rows_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
     code, out, _ = run(capsys, *words, "--format", "json")
     assert code == 0
     return json.loads(out)["rows"]
@@ -111,7 +112,7 @@ def test_a_timed_model_keeps_the_forward_and_each_distinct_layer_once(
 
 @pytest.fixture
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interleave(*_: object, **__: object) -> None:
+    def interleave(*_: object, **__: Any) -> None:
         pytest.fail("something was measured")
 
     monkeypatch.setattr(session_home, "interleave", interleave)
@@ -424,8 +425,9 @@ def test_a_failure_that_nobody_thought_of_costs_no_timing(
 
 @pytest.mark.timing
 def test_sizes_of_numpy_are_sizes() -> None:
-    options = {"height": np.int64(8), "batch": np.int32(1), "bias": np.True_, "blocks": ["standard"], "count": False}
-    result = convcost.compare(np.int64(4), np.int64(4), np.array([3, 1]), time_budget=0.2, **options)
+    sizes: dict[str, Any] = {"height": np.int64(8), "batch": np.int32(1), "bias": np.True_}
+    sizes |= {"in_channels": np.int64(4), "out_channels": np.int64(4), "kernel_size": np.array([3, 1])}
+    result = convcost.compare(**sizes, blocks=["standard"], count=False, time_budget=0.2)
     assert json.loads(json.dumps(result.to_dict()))["rows"][0]["kernel_size"] == [3, 1]
     assert not [note for note in result.notes if "not stored" in note]
 

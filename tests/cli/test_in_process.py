@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -71,7 +72,7 @@ def test_random_words_never_crash_the_command(capsys: pytest.CaptureFixture[str]
 def test_a_counter_that_lies_is_named_and_fails_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lying(module: object, inputs: object) -> convcost.nn.count.counters.Tally:
+    def lying(module: Any, inputs: Any) -> convcost.nn.count.counters.Tally:
         honest = convcost.nn.count.counters.count_with_fvcore(module, inputs)
         macs = {path: count + 5 * (path == "pointwise") for path, count in honest.macs.items()}
         return convcost.nn.count.counters.Tally(macs, honest.params, honest.total + 5)

@@ -12,6 +12,7 @@ import time
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def forget_models() -> None:
     sys.modules.pop("models", None)
 
 
-def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, object]]:
+def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
     forget_models()
     code = main(["check", "--format", "json", *words])
     return code, json.loads(capsys.readouterr().out)

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fork_server import fast_python
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [fast_python(), "-m", "convcost", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)  # noqa: S603 - our own command
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 import torch
@@ -116,7 +117,8 @@ def test_a_short_calibration_of_this_machine_is_a_whole_machine_file(monkeypatch
     assert 0 < machine.overhead.empty_call_s < machine.overhead.convolution_call_s < 0.1
     again = parse_machine(machine_text(machine).encode(), "m.toml")
     assert machine_text(again) == machine_text(machine)
-    assert all(one.how for one in (*again.peaks, *again.levels, again.overhead))
+    figures: tuple[Any, ...] = (*again.peaks, *again.levels, again.overhead)
+    assert all(one.how for one in figures)
     assert len(shares) > 15
     assert shares[-1] == 1.0
     assert torch.get_num_threads() > 0
@@ -152,7 +154,7 @@ def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: p
         return next(speedups)
 
     monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
-    monkeypatch.setattr(home.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
     noise = home._noise(18.0, lambda _: None)  # noqa: SLF001 - a minute by the public way
     assert noise is not None
     assert noise.processes == 4
