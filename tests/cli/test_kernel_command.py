@@ -250,7 +250,8 @@ def test_no_row_of_a_table_is_wider_than_the_terminal(width: int, weights: str) 
     nothing = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
     matrices = separate_kernels(["sobel", "laplacian", "gaussian"], nothing, None, (64, 224, 224))
     *_, network = separate_model(weights, (), None, lambda _: None)
-    for report in (matrices, network):
+    reports: tuple[Any, ...] = (matrices, network)
+    for report in reports:
         lines = plain_table(report.columns, report.rows, width).splitlines()
         assert max(map(len, lines)) <= width
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from convcost.cli import main
+from convcost.kernels.columns import LAYER_COLUMNS
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.load.spectrum import ConvWeights, layer_row
 from convcost.nn.load.weights import convolutions_of
@@ -128,7 +129,8 @@ def test_a_state_dict_is_read_tensor_by_tensor(folder: Path) -> None:
     layers, notes = convolutions_of("w.pt", {})
     assert torch.equal(layers[0].read(), module[0].get_parameter("weight"))
     assert notes[0].startswith("weights alone tell neither groups nor stride")
-    assert layer_row(layers[0]).stride is None
+    (stride,) = [column for column in LAYER_COLUMNS if column.name == "stride"]
+    assert stride.value(layer_row(layers[0])) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
