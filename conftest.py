@@ -43,11 +43,11 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _short_look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How busy others keep the machine is looked at for a moment, not for half a second: no test judges it."""
+def _quiet_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others leave the machine alone: no half second to look at it, and no notes that depend on them."""
     if request.node.get_closest_marker("timing"):
         for home in ("session", "machine"):
-            monkeypatch.setattr(f"convcost.nn.measure.{home}.LOOK_S", 0.02)
+            monkeypatch.setattr(f"convcost.nn.measure.{home}.other_load", lambda _: 0.0)
 
 
 @pytest.fixture

@@ -185,15 +185,15 @@ def test_an_ascii_stdout_gets_the_table_all_the_same() -> None:
 TELLING = """
 import sys
 from convcost.__main__ import run
-from convcost.nn.measure import blocks
+from convcost.nn.measure import session
 
-timed = blocks.interleave
+timed = session.interleave
 
 def interleave(*words, **options):
     print("timing begins", file=sys.stderr, flush=True)
     return timed(*words, **options)
 
-blocks.interleave = interleave
+session.interleave = interleave
 run()
 """
 """The command, with a line on stderr when the clock starts."""
