@@ -5,6 +5,9 @@ VENV ?= .venv
 TORCH_INDEX ?=
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# Tests share the cores; `make test WORKERS=0` runs them in one process.
+WORKERS ?= auto
+IN_PARALLEL = -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
 ifeq ($(OS),Windows_NT)
 BIN = $(VENV)/Scripts
@@ -12,13 +15,17 @@ else
 BIN = $(VENV)/bin
 endif
 
-.PHONY: demo test lint budgets format bench docs clean
+.PHONY: demo test test-fast lint budgets format bench docs clean
 
 demo: $(VENV)/.user
 	$(BIN)/convcost compare --c 3 --o 64 --k 3
 
 test: $(VENV)/.developer
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
+
+# What is neither slow nor measures real time: under a minute.
+test-fast: $(VENV)/.developer
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not timing"
 
 lint: $(VENV)/.developer
 	$(BIN)/ruff format --check .

@@ -19,7 +19,8 @@ from convcost.comparison.rows import Counts
 from convcost.convolution.conv import Conv
 from convcost.kernels.report import KernelReport, WeightsReport
 from convcost.kernels.row import KernelTiming, LayerRow, Spectrum
-from convcost.models.report import Call, CrossCheck, ModelReport, Totals, Uncounted
+from convcost.models.call import Call
+from convcost.models.report import CrossCheck, ModelReport, Totals, Uncounted
 from convcost.timing.account import Account, Part
 from convcost.timing.bound import Bound
 from convcost.timing.conditions import Conditions, Setup

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from fork_server import fast_python
 from made_machine import machine
 
 from convcost.cli import main
@@ -25,6 +26,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for line in re.findall(r"^\$ convcost .*$", README, re.MULTILINE)]
 
 
+@pytest.mark.slow
+@pytest.mark.timing
+@pytest.mark.usefixtures("small_calibration")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_readme_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -44,6 +48,8 @@ def test_every_python_block_of_the_readme_runs() -> None:
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own documentation
 
 
+@pytest.mark.slow
+@pytest.mark.timing
 def test_every_file_and_command_of_the_guide_to_budgets_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = (ROOT / "docs/check.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -60,7 +66,8 @@ def test_every_file_and_command_of_the_guide_to_budgets_runs(tmp_path: Path, mon
         assert main(shlex.split(command)) == 0, command
     for path in (tmp_path / ".github/workflows/convcost.yml", tmp_path / ".pre-commit-config.yaml"):
         assert yaml.safe_load(path.read_text(encoding="utf-8"))
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], capture_output=True, text=True, check=False)
+    tests = [fast_python(), "-m", "pytest", "-q"]
+    done = subprocess.run(tests, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert "2 passed" in done.stdout
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from fork_server import fast_python
 from torch import nn
 
 from convcost.pytest import assert_cost
@@ -59,6 +60,8 @@ def test_a_wrong_quantity_is_no_assertion() -> None:
         assert_cost(NET, INPUT)
 
 
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""Plugins that these runs do without: the second imports for half a second."""
 HEAD = "import pytest, torch\nfrom torch import nn\nNET = nn.Linear(4, 4, bias=False)\nX = torch.zeros(1, 4)\n"
 
 
@@ -83,15 +86,16 @@ HEAD = "import pytest, torch\nfrom torch import nn\nNET = nn.Linear(4, 4, bias=F
 def test_the_plugin_gives_a_fixture_and_a_marker(test: str, code: int, said: str, tmp_path: Path) -> None:
     (tmp_path / "test_net.py").write_text(HEAD + test)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    command = [fast_python(), "-m", "pytest", "-q", *WITHOUT, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_failure_points_at_the_users_line_and_at_no_line_of_ours(tmp_path: Path) -> None:
     test = "@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n"
     (tmp_path / "test_net.py").write_text(HEAD + test)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-q", *WITHOUT, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert "test_net.py:7: AssertionError" in done.stdout
     assert "convcost/pytest" not in done.stdout

@@ -52,10 +52,11 @@ def test_explain_is_light() -> None:
     assert loaded(run(["explain", "ghost", "--c", "3", "--o", "64", "--k", "3"])) == set()
 
 
-@pytest.mark.parametrize("package", ["torch", "pandas"])
+@pytest.mark.parametrize("package", [pytest.param("torch", marks=pytest.mark.slow), "pandas"])
 def test_this_check_can_fail(package: str) -> None:
     assert package in loaded(f"import convcost, {package}")
 
 
+@pytest.mark.slow
 def test_a_count_does_load_torch() -> None:
     assert {"torch", "fvcore"} <= loaded(run([*PREDICTED[:-2], "--no-time", "--block", "pointwise"]))

@@ -11,7 +11,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Net = "tuple[nn.Module, tuple[torch.Tensor, ...]]"
+Net = tuple[nn.Module, tuple[torch.Tensor, ...]]
 
 
 class Lambda(nn.Module):

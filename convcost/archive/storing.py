@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from convcost.comparison.rows import Placed
     from convcost.kernels.demonstration import Candidate
     from convcost.kernels.row import KernelRow
-    from convcost.models.report import Call, ModelReport
+    from convcost.models.call import Call
+    from convcost.models.report import ModelReport
     from convcost.timing.conditions import Conditions, Setup
     from convcost.timing.measured import Measured, ModelTiming
     from convcost.timing.statistics import Timing

@@ -10,7 +10,8 @@ from convcost.text.sizes import format_sizes
 from convcost.text.toml_tables import Read, number, require
 
 if TYPE_CHECKING:
-    from convcost.models.report import Call, ModelReport
+    from convcost.models.call import Call
+    from convcost.models.report import ModelReport
 
 COUNTER: Final = 1
 """Version of the counting conventions; a change that moves any figure of any model raises it."""

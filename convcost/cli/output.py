@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from convcost.comparison.rows import Row
-    from convcost.models.report import Call
+    from convcost.models.call import Call
     from convcost.text.result import Result
     from convcost.timing.account import Account
     from convcost.timing.hints import Hint

@@ -9,7 +9,7 @@ from convcost.text.units import human_bytes, human_count, human_share, human_tim
 from convcost.timing.columns import ACCOUNT_COLUMNS, condition_columns
 
 if TYPE_CHECKING:
-    from convcost.models.report import Call
+    from convcost.models.call import Call
     from convcost.timing.conditions import Conditions
 
 __all__ = ["MODEL_COLUMNS"]

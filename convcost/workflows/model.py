@@ -15,7 +15,8 @@ from convcost.timing.options import MEMORY_FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from convcost.models.report import Call, ModelReport
+    from convcost.models.call import Call
+    from convcost.models.report import ModelReport
     from convcost.nn.explain.answer import Answer, Explainer
     from convcost.nn.load.target import Loaded
     from convcost.nn.measure.models import Forward

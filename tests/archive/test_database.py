@@ -6,7 +6,7 @@ import os
 import sqlite3
 from contextlib import closing
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import history_writer as made
 import pytest
@@ -40,7 +40,13 @@ def test_what_is_stored_comes_back_equal(database: Path) -> None:
 
 
 def test_what_was_not_obtained_comes_back_as_none(database: Path) -> None:
-    conv = {"in_channels": None, "out_channels": None, "kernel_size": None, "stride": None, "groups": None}
+    conv: dict[str, Any] = {
+        "in_channels": None,
+        "out_channels": None,
+        "kernel_size": None,
+        "stride": None,
+        "groups": None,
+    }
     timing = replace(made.timing(), speedup=None, speedup_low=None, speedup_high=None, warnings=("it's “busy”", "b"))
     forward = replace(made.entry("(forward)"), **conv, input_shape=(), timing=timing)
     add(database, replace(made.session(), command="model", target="a.py:net", baseline=None), [forward])
@@ -99,7 +105,8 @@ def changed(run: Session, name: str) -> Session:
         inner = getattr(run, part)
         if hasattr(inner, name):
             return replace(run, **{part: replace(inner, **{name: other_value(getattr(inner, name))})})
-    return replace(run, **{name: other_value(getattr(run, name))})
+    other: dict[str, Any] = {name: other_value(getattr(run, name))}
+    return replace(run, **other)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +276,7 @@ def test_a_full_disk_loses_nothing(database: Path, monkeypatch: pytest.MonkeyPat
     add(database, made.session(), TWO)
     connect = sqlite3.connect
 
-    def small(*args: object, **options: object) -> sqlite3.Connection:
+    def small(*args: Any, **options: Any) -> sqlite3.Connection:
         connection = connect(*args, **options)
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 1}")
@@ -290,7 +297,7 @@ def test_no_room_for_the_first_row_leaves_a_database_that_can_be_used_later(
 ) -> None:
     connect = sqlite3.connect
 
-    def tiny(*args: object, **options: object) -> sqlite3.Connection:
+    def tiny(*args: Any, **options: Any) -> sqlite3.Connection:
         connection = connect(*args, **options)
         connection.execute("PRAGMA max_page_count = 2")
         return connection

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from locks import conv, entry, relu
 
 from convcost.budgets.changes import recounted, renamed_summary, what_changed
-from convcost.budgets.layer_cost import LayerCost
+from convcost.budgets.layer_cost import Entry, LayerCost
 
 
-def told(before: object, after: object) -> list[tuple[str, str, str]]:
+def told(before: Entry, after: Entry) -> list[tuple[str, str, str]]:
     return [(change.kind, change.layer, change.text) for change in what_changed(before, after)]
 
 
@@ -48,7 +49,7 @@ def test_a_change_is_spelled_out_with_its_cost() -> None:
         (relu("c"), replace(relu("c"), input="1x8x8x8:float16"), "input 1x8x8x8→1x8x8x8:float16"),
     ],
 )
-def test_each_field_that_differs_is_named(old: object, new: object, text: str) -> None:
+def test_each_field_that_differs_is_named(old: LayerCost, new: LayerCost, text: str) -> None:
     assert told(entry(old), entry(new)) == [("changed", "c", text)]
 
 
@@ -165,7 +166,7 @@ def test_the_same_layer_counted_by_another_version_is_no_growth() -> None:
 
 
 @pytest.mark.parametrize("field", [{"input": "1x3x8x8, 1x3x9x9"}, {"dtype": "float16"}, {"output": "1x8x4x4"}])
-def test_another_version_excuses_no_layer_that_is_another(field: dict[str, str]) -> None:
+def test_another_version_excuses_no_layer_that_is_another(field: dict[str, Any]) -> None:
     old = conv("a", "3>8")
     new = replace(old, macs=2 * old.macs, **field)
     (change,) = what_changed(entry(old), entry(new, torch="2.14.0"))

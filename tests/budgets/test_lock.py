@@ -194,6 +194,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this platform cannot kill a process outright")
 def test_killed_at_any_moment_the_lock_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "convcost.lock"

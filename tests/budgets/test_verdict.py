@@ -13,7 +13,9 @@ from convcost.text.errors import ConvcostError
 
 
 def verdict(limit: dict[str, Any], found: dict[str, Any], *, metric: str = "macs", strict: bool = False) -> Judgement:
-    given = {key: Decimal(str(value)) if key in {"max", "min", "floor"} else value for key, value in limit.items()}
+    given: dict[str, Any] = {
+        key: Decimal(str(value)) if key in {"max", "min", "floor"} else value for key, value in limit.items()
+    }
     return judge(Limit(metric, **given), Reading(**found), strict=strict)
 
 

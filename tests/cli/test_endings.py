@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from fork_server import fast_python
 
 from convcost.cli import main
 from convcost.cli.output import fitted
@@ -46,12 +47,13 @@ def test_whatever_is_raised_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a pipe that closes early looks different on Windows")
-@pytest.mark.parametrize("form", ["table", "json", "markdown", "github"])
+@pytest.mark.parametrize("form", [pytest.param("table", marks=pytest.mark.slow), "json", "markdown", "github"])
 def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files(form: str, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     summary, rows = tmp_path / "summary.md", tmp_path / "rows.csv"
-    command = [sys.executable, "-m", "convcost", *OVER, "--format", form, "--export", str(rows)]
+    python = sys.executable if form == "table" else fast_python()
+    command = [python, "-m", "convcost", *OVER, "--format", form, "--export", str(rows)]
     done = subprocess.run(  # noqa: S603 - our own command
         command,
         stdout=writer,
@@ -72,7 +74,7 @@ def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files
 def test_stdout_is_the_data_alone_where_onednn_is_to_talk(name: str) -> None:
     words = ["compare", "--c", "8", "--o", "8", "--k", "3", "--h", "14", "--no-time", "--format", "json"]
     done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "convcost", *words],
+        [fast_python(), "-m", "convcost", *words],
         capture_output=True,
         text=True,
         check=True,

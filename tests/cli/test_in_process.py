@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,9 +13,6 @@ import convcost
 import convcost.nn.count.counters
 from convcost.cli import main
 from convcost.convolution.blocks import BLOCKS
-
-if TYPE_CHECKING:
-    import pytest
 
 SIZES = st.one_of(
     st.integers(-3, 40).map(str), st.sampled_from(["3x5", "3x", "x", "1e3", "", "∞", "99999999999999999999", "-0"])
@@ -58,6 +56,7 @@ def words(draw: st.DrawFn) -> list[str]:
     return [command, *fast, *legal, *options, *flags]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words())
 def test_random_words_never_crash_the_command(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
@@ -73,7 +72,7 @@ def test_random_words_never_crash_the_command(capsys: pytest.CaptureFixture[str]
 def test_a_counter_that_lies_is_named_and_fails_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lying(module: object, inputs: object) -> convcost.nn.count.counters.Tally:
+    def lying(module: Any, inputs: Any) -> convcost.nn.count.counters.Tally:
         honest = convcost.nn.count.counters.count_with_fvcore(module, inputs)
         macs = {path: count + 5 * (path == "pointwise") for path, count in honest.macs.items()}
         return convcost.nn.count.counters.Tally(macs, honest.params, honest.total + 5)

@@ -6,7 +6,7 @@ import json
 import runpy
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -17,7 +17,7 @@ from convcost.convolution.spec import Parameter, block
 from convcost.convolution.tree import chain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from convcost.convolution.spec import Spec
     from convcost.convolution.tree import Node
@@ -66,7 +66,7 @@ def test_explain_writes_the_symbol_of_the_parameter(capsys: pytest.CaptureFixtur
 
 
 def test_the_public_functions_take_the_parameter() -> None:
-    options = {"blocks": ["squeezed"], "count": False, "time": False}
+    options: dict[str, Any] = {"blocks": ["squeezed"], "count": False, "time": False}
     rows = convcost.compare(8, 12, 3, **options, fan_out=3).rows
     assert [row.placed.cost.macs for row in rows] == [MACS]
     assert convcost.compare(8, 12, 3, **options, fan=3).rows == rows
@@ -102,12 +102,12 @@ def test_the_catalogue_and_the_documentation_list_the_block(capsys: pytest.Captu
             lambda: convcost.explain("ghost", 8, 12, 3, ghost_ration=7),
             "explain has no argument ghost_ration; did you mean ghost_ratio?",
         ),
-        (lambda: convcost.history(blok="ghost"), "history has no argument blok; did you mean block?"),
+        (lambda: cast("Any", convcost).history(blok="ghost"), "history has no argument blok; did you mean block?"),
         (lambda: convcost.compare(8, 12, 3, x=1), "compare has no argument x; see help(convcost.compare)."),
     ],
     ids=["compare", "explain", "history", "nothing near"],
 )
-def test_an_argument_that_does_not_exist_is_refused_with_the_nearest(call: object, message: str) -> None:
+def test_an_argument_that_does_not_exist_is_refused_with_the_nearest(call: Callable[[], object], message: str) -> None:
     with pytest.raises(TypeError) as caught:
         call()
     assert str(caught.value) == message

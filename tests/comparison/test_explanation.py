@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,7 @@ from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS
 if TYPE_CHECKING:
     from convcost.comparison.explanation import Explanation
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "plain": {"in_channels": 8, "out_channels": 16, "kernel_size": 3, "height": 12},
     "strided and not square": {
         "in_channels": 8,
@@ -37,7 +37,7 @@ def evaluate(text: str, values: dict[str, int]) -> float:
 
 
 def explained(shape: str, block: str) -> Explanation:
-    options = dict(SHAPES[shape])
+    options = dict[str, Any](SHAPES[shape])
     comparison = convcost.compare(**options, blocks=[block], count=False, time=False)
     return explain_row(comparison.rows[0])
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from convcost.timing.options import TimingOptions
 SMALLER = "take a smaller kernel or more padding."
 
 
-def predicted(*, blocks: tuple[str, ...] = DEFAULT_BLOCKS, **options: object) -> Comparison:
+def predicted(*, blocks: tuple[str, ...] = DEFAULT_BLOCKS, **options: Any) -> Comparison:
     return convcost.compare(
         **{"in_channels": 3, "out_channels": 64, "kernel_size": 3, **options}, blocks=blocks, count=False, time=False
     )
@@ -47,12 +48,14 @@ def test_a_block_that_the_shape_does_not_allow_is_left_out_with_the_reason() -> 
 
 
 def test_the_short_names_of_the_command_line_work_in_python() -> None:
-    short = convcost.compare(c=3, o=64, k=3, h=10, w=12, bs=2, m=2, count=False, time=False)
+    compare: Any = convcost.compare  # their types are those of the long names alone
+    explain: Any = convcost.explain
+    short = compare(c=3, o=64, k=3, h=10, w=12, bs=2, m=2, count=False, time=False)
     options = {"height": 10, "width": 12, "batch": 2, "depth_multiplier": 2}
-    assert short == convcost.compare(3, 64, 3, **options, count=False, time=False)
-    assert convcost.explain("depthwise", c=3, o=64, k=3) == convcost.explain("depthwise", 3, 64, 3)
+    assert short == compare(3, 64, 3, **options, count=False, time=False)
+    assert explain("depthwise", c=3, o=64, k=3) == convcost.explain("depthwise", 3, 64, 3)
     with pytest.raises(TypeError, match="each argument is given once"):
-        convcost.compare(c=3, in_channels=3, o=64, k=3)
+        compare(c=3, in_channels=3, o=64, k=3)
 
 
 def test_no_block_left_is_an_error_with_the_reason() -> None:
@@ -101,7 +104,7 @@ def test_an_option_without_effect_is_said() -> None:
         ({"baseline": "standart"}, "block (=standart) must be a name of the catalogue; did you mean standard?"),
     ],
 )
-def test_each_illegal_value_is_one_line_with_the_value_and_the_rule(options: dict[str, object], message: str) -> None:
+def test_each_illegal_value_is_one_line_with_the_value_and_the_rule(options: dict[str, Any], message: str) -> None:
     with pytest.raises(convcost.ConvcostError) as caught:
         predicted(**options)
     assert str(caught.value) == message
@@ -120,7 +123,7 @@ def test_each_illegal_value_is_one_line_with_the_value_and_the_rule(options: dic
         ("blueprint", {"depth_multiplier": 3}, "out_channels (=64) must be divisible by depth_multiplier (=3)."),
     ],
 )
-def test_each_illegal_parameter_of_a_block_is_one_line(block: str, options: dict[str, object], message: str) -> None:
+def test_each_illegal_parameter_of_a_block_is_one_line(block: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(convcost.ConvcostError) as caught:
         predicted(blocks=(block,), **options)
     assert str(caught.value) == message

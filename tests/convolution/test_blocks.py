@@ -1,6 +1,7 @@
 import re
 from fractions import Fraction
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,8 @@ def test_the_formula_text_evaluated_again_is_the_number(name):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_sweep_of_sizes_is_the_cost_element_by_element(name):
     heights, widths, batches = [5, 6, 7, 12], [9, 4, 8, 12], [1, 2, 3, 1]
-    together = total(name, Spec(8, 16, (3, 4), np.array(heights), np.array(widths), np.array(batches)))
+    sweep: Any = np.array
+    together = total(name, Spec(8, 16, (3, 4), sweep(heights), sweep(widths), sweep(batches)))
     alone = [total(name, Spec(8, 16, (3, 4), h, w, n)) for h, w, n in zip(heights, widths, batches, strict=True)]
     assert together.macs.tolist() == [one.macs for one in alone]
     assert together.params == alone[0].params
@@ -143,7 +145,8 @@ def test_a_sweep_of_sizes_is_the_cost_element_by_element(name):
 @pytest.mark.parametrize("name", DEFAULT_BLOCKS)
 def test_a_sweep_of_channels_is_the_cost_element_by_element(name):
     channels, outputs = [4, 6, 64], [8, 12, 2]
-    together = total(name, Spec(np.array(channels), np.array(outputs), (3, 3)))
+    sweep: Any = np.array
+    together = total(name, Spec(sweep(channels), sweep(outputs), (3, 3)))
     alone = [total(name, Spec(c, o, (3, 3))) for c, o in zip(channels, outputs, strict=True)]
     assert (together.macs + np.zeros(3, int)).tolist() == [one.macs for one in alone]
     assert (together.params + np.zeros(3, int)).tolist() == [one.params for one in alone]

@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -23,9 +24,12 @@ ILLEGAL = [
     (lambda: Conv(4, 4, 3, dilation=0), "dilation (=0) must be at least 1; give a larger number."),
     (lambda: Conv(4, 4, 3, padding=-1), "padding (=-1) must be at least 0; give a larger number."),
     (lambda: Conv(4, 4, 3, groups=0), "groups (=0) must be at least 1; give a larger number."),
-    (lambda: Conv(4.0, 4, 3), "in_channels (=4.0) must be a whole number; give an integer of 1 or more."),
+    (lambda: Conv(cast("Any", 4.0), 4, 3), "in_channels (=4.0) must be a whole number; give an integer of 1 or more."),
     (lambda: Conv(True, 4, 3), "in_channels (=True) must be a whole number; give an integer of 1 or more."),
-    (lambda: Conv(4, None, 3), "out_channels (=None) must be a whole number; give an integer of 1 or more."),
+    (
+        lambda: Conv(4, cast("Any", None), 3),
+        "out_channels (=None) must be a whole number; give an integer of 1 or more.",
+    ),
     (lambda: Conv(6, 8, 3, groups=4), "in_channels (=6) must be divisible by groups (=4)."),
     (lambda: Conv(8, 6, 3, groups=4), "out_channels (=6) must be divisible by groups (=4)."),
     (
@@ -38,7 +42,10 @@ ILLEGAL = [
         lambda: Conv(4, 4, 3, padding=(1, 1, 1)),
         "padding (=(1, 1, 1)) must have 2 sizes, one for each axis of the kernel.",
     ),
-    (lambda: Conv(4, 4, 3, padding="full"), "padding (=full) must be same, valid, a size, or a size for each axis."),
+    (
+        lambda: Conv(4, 4, 3, padding=cast("Any", "full")),
+        "padding (=full) must be same, valid, a size, or a size for each axis.",
+    ),
     (
         lambda: Conv(4, 4, 3, padding="same", transposed=True),
         "padding (=same) is not defined for a transposed convolution; give (before, after) sizes.",

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -46,12 +48,14 @@ def test_ten_to_the_twenty_macs_are_exact():
 
 def test_int32_arrays_do_not_wrap():
     size = np.array([224, 65_536], dtype=np.int32)
-    count = macs(layer(spatial=(size, size))).value
+    count: Any = macs(layer(spatial=(size, size))).value
     assert count.tolist() == [224 * 224 * 64 * 64 * 9, 65_536 * 65_536 * 64 * 64 * 9]  # the second is 1.6e14
 
 
 def test_a_product_of_arrays_of_one_narrow_type_does_not_wrap():
-    assert multiply([np.array([200], dtype=np.uint8), np.array([200], dtype=np.uint8)]).tolist() == [40_000]
+    narrow: Any = np.array([200], dtype=np.uint8)
+    product: Any = multiply([narrow, narrow])
+    assert product.tolist() == [40_000]
 
 
 def test_a_sweep_beyond_int64_is_refused_not_wrapped():
@@ -63,8 +67,9 @@ def test_a_sweep_beyond_int64_is_refused_not_wrapped():
 
 
 def test_a_sum_of_a_sweep_beyond_int64_is_refused_too():
+    half: Any = np.array([2**62])
     with pytest.raises(ConvcostError, match=r"must be below 2\*\*63"):
-        add([np.array([2**62]), np.array([2**62])])
+        add([half, half])
 
 
 def test_the_same_size_as_an_int_is_no_problem():
@@ -73,7 +78,7 @@ def test_the_same_size_as_an_int_is_no_problem():
 
 def test_an_array_count_is_the_count_element_by_element():
     heights, channels, batches = np.array([5, 6, 7, 12]), np.array([4, 6, 64, 8]), np.array([1, 2, 3, 1])
-    together = macs(layer((heights, 9), channels, 5, batches)).value
+    together: Any = macs(layer((heights, 9), channels, 5, batches)).value
     alone = [macs(layer((h, 9), c, 5, n)).value for h, c, n in [(5, 4, 1), (6, 6, 2), (7, 64, 3), (12, 8, 1)]]
     assert together.dtype == np.int64
     assert together.tolist() == alone

@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,9 @@ def test_stages_come_in_the_order_they_run():
 
 
 def test_a_sweep_of_sizes_goes_through_joins_and_residuals():
-    sizes = Shape(1, 8, (np.array([6, 7]), 5))
+    heights: Any = np.array([6, 7])
+    sizes = Shape(1, 8, (heights, 5))
     layers, output = place(Residual("add", Concat((stage("a", 8, 4), stage("b", 8, 4)))), sizes)
     assert [layer.name for layer in layers] == ["a", "b", "add"]
-    assert output.spatial[0].tolist() == [6, 7]
+    swept: Any = output.spatial[0]
+    assert swept.tolist() == [6, 7]

@@ -21,7 +21,7 @@ from convcost.text.errors import ConvcostError
 class Trap:
     """What an attacker pickles: opening it writes a file."""
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
         return Path.touch, (Path("opened"),)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,8 @@ def test_factors_are_readable_where_they_exist(text: str, factors: str, before: 
 
 def test_the_column_and_the_row_of_a_scaled_kernel_multiply_to_it() -> None:
     found = separate_matrix(parse_matrix("0.25 0.5; 0.5 1"))
+    assert found.column is not None
+    assert found.row is not None
     assert np.array_equal(np.outer(found.column, found.row), [[0.25, 0.5], [0.5, 1]])
     assert separate_matrix(parse_matrix("1 2; 3 4")).column is None
     assert separate_matrix(parse_matrix("1 2; 3 4")).row is None
@@ -104,7 +107,7 @@ def test_no_column_and_row_come_closer_than_those_of_separate(kernel: np.ndarray
 def test_products_of_random_profiles_are_separable_in_every_precision(dtype: type, seed: int) -> None:
     rng = np.random.default_rng(seed)
     column, row = rng.standard_normal(5), rng.standard_normal(7)
-    product = np.outer(column, row).astype(dtype)
+    product: Any = np.outer(column, row).astype(dtype)
     assert separate_matrix(matrix_of(product)).rank == 1
     assert separate_matrix(matrix_of(rng.standard_normal((5, 7)).astype(dtype))).rank == 5
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.models.report import Call, ModelReport, Totals
+from convcost.models.call import Call
+from convcost.models.report import ModelReport, Totals
 from convcost.timing.bound import Bound
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ print(len(os.listdir("/proc/self/fd")), file=sys.stderr)
 """
 
 
-def run(**streams: object) -> subprocess.CompletedProcess[bytes]:
+def run(**streams: Any) -> subprocess.CompletedProcess[bytes]:
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     return subprocess.run([sys.executable, "-c", SCRIPT], check=True, **options)  # noqa: S603 - our own code
 

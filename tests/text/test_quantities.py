@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convcost.text.errors import ConvcostError
-from convcost.text.quantities import BYTES, FLOPS, MACS, PARAMS, SECONDS, generous, parse_percent, quantity
+from convcost.text.quantities import BYTES, FLOPS, MACS, PARAMS, SECONDS, Kind, generous, parse_percent, quantity
 
 PREFIXES = {
     "": 1,
@@ -59,7 +59,7 @@ def test_every_prefix_is_its_power(prefix: str, size: int) -> None:
         ("1.5 s", SECONDS, Decimal("1.5")),
     ],
 )
-def test_a_quantity_is_read_exactly(text: str | int, kind: object, value: object) -> None:
+def test_a_quantity_is_read_exactly(text: str | int, kind: Kind, value: object) -> None:
     assert quantity(text, kind) == value
 
 
@@ -85,7 +85,7 @@ def test_a_quantity_is_read_exactly(text: str | int, kind: object, value: object
         ("", BYTES, "must be a number of bytes of at least 0"),
     ],
 )
-def test_a_quantity_of_another_kind_is_refused_with_the_next_step(text: str | int, kind: object, message: str) -> None:
+def test_a_quantity_of_another_kind_is_refused_with_the_next_step(text: str | int, kind: Kind, message: str) -> None:
     with pytest.raises(ConvcostError) as refused:
         quantity(text, kind)
     assert str(refused.value).startswith(f"(={text})")

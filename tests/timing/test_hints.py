@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from convcost.convolution.conv import Conv
@@ -14,12 +16,12 @@ MS = 1e-3
 LAYER = Layer("conv", Conv(64, 64, 3, padding=1), Shape(1, 64, (56, 56)))
 
 
-def facts(*parts: Part, layers: tuple[Layer, ...] = (LAYER,), **conditions: object) -> Facts:
-    usual = {"memory_format": "contiguous", "threads": 1, "cores": 2}
+def facts(*parts: Part, layers: tuple[Layer, ...] = (LAYER,), **conditions: Any) -> Facts:
+    usual: dict[str, Any] = {"memory_format": "contiguous", "threads": 1, "cores": 2}
     return Facts(Account(parts), layers, **usual | conditions)
 
 
-def claims(*parts: Part, layers: tuple[Layer, ...] = (LAYER,), **conditions: object) -> list[str]:
+def claims(*parts: Part, layers: tuple[Layer, ...] = (LAYER,), **conditions: Any) -> list[str]:
     return [one.alternative for one in suggest(facts(*parts, layers=layers, **conditions))]
 
 

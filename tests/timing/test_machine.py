@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -101,7 +102,8 @@ def test_a_bound_is_beaten_only_beyond_its_spread() -> None:
     ],
 )
 def test_a_stale_calibration_says_what_differs(field: str, value: object, word: str) -> None:
-    assert misfits(machine(), replace(IDENTITY, **{field: value}), "float32", 1) == [word]
+    other: dict[str, Any] = {field: value}
+    assert misfits(machine(), replace(IDENTITY, **other), "float32", 1) == [word]
 
 
 def test_a_calibration_that_fits_has_nothing_to_say_and_one_without_the_threads_or_the_dtype_does() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -126,7 +127,8 @@ def test_the_file_lies_where_the_variable_says_or_in_the_cache(monkeypatch: pyte
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_are_machines_and_say_where_each_number_comes_from(path: Path) -> None:
     found = read_machine(path)
-    assert all(one.how for one in (*found.peaks, *found.levels, found.overhead))
+    figures: tuple[Any, ...] = (*found.peaks, *found.levels, found.overhead)
+    assert all(one.how for one in figures)
     assert found.lines
 
 

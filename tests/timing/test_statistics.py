@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def samples(seconds: list[float], *, clean: bool = True, faults: float | None = 
     return tuple(Sample(number, value, 10, clean, faults) for number, value in enumerate(seconds))
 
 
-def one(seconds: list[float], *, dropped: int = 0, pinned: bool = True, **options: object) -> Timing:
+def one(seconds: list[float], *, dropped: int = 0, pinned: bool = True, **options: Any) -> Timing:
     series = {"x": Series(1.0, samples(seconds, **options), dropped)}
     return summarise(series, dict.fromkeys(range(len(seconds)), MS), None, pinned=pinned)["x"]
 

@@ -12,10 +12,12 @@ import time
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from budgeted_project import CONFIG, MODEL, commit, edit, git
+from fork_server import fast_python
 
 import convcost
 from convcost.budgets.config_files import load_configuration
@@ -45,7 +47,7 @@ def forget_models() -> None:
     sys.modules.pop("models", None)
 
 
-def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, object]]:
+def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
     forget_models()
     code = main(["check", "--format", "json", *words])
     return code, json.loads(capsys.readouterr().out)
@@ -640,7 +642,7 @@ class TestAgainstAnotherRevision:
         edit(project / "convcost.toml", "models.py:Net", "slow.py:Net")
         commit(project)
         (project / "slow.py").write_text("from models import Net\n")
-        command = [sys.executable, "-m", "convcost", "check", "--base", "HEAD", "--export", "out.csv"]
+        command = [fast_python(), "-m", "convcost", "check", "--base", "HEAD", "--export", "out.csv"]
         with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as done:  # noqa: S603 - our own command
             assert done.stderr is not None
             while "here" not in done.stderr.readline():

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-from convcost.models.report import NOT_ASKED, Call, ModelReport, Totals, Uncounted
+from convcost.models.call import Call
+from convcost.models.report import NOT_ASKED, ModelReport, Totals, Uncounted
 from convcost.nn.count.cross_check import check_with_fvcore, check_with_torch
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.trace import Recorder, dtype_text, tensor_text

@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_every_padding_that_torch_can_write_is_read_as_sizes(module, expected):
 @pytest.mark.parametrize(("kernel", "dilation"), [((4, 5), 1), ((2, 3), 3)])
 def test_torchs_same_padding_gives_the_output_of_the_convolution_that_is_read(kernel, dilation):
     module = nn.Conv2d(2, 3, kernel, padding="same", dilation=dilation)
-    twin = build_conv(conv_of(module))
+    twin: Any = build_conv(conv_of(module))
     twin[1].load_state_dict(module.state_dict())
     x = torch.randn(2, 2, 9, 8)
     assert torch.allclose(module(x), twin(x), atol=1e-6)
@@ -76,7 +77,7 @@ def test_same_padding_cannot_be_built_without_an_input_size():
 def test_a_tied_bank_does_what_equal_groups_do(transposed, groups):
     conv = Conv(4, 8, (3, 2), 2, 1, groups=groups, bias=True, transposed=transposed, tied=True)
     tied = TiedConv(conv)
-    plain = build_conv(Conv(4, 8, (3, 2), 2, 1, groups=groups, bias=True, transposed=transposed))
+    plain: Any = build_conv(Conv(4, 8, (3, 2), 2, 1, groups=groups, bias=True, transposed=transposed))
     with torch.no_grad():
         for g in range(groups):  # copy the bank into every group
             rows = tied.weight.shape[0]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
@@ -30,7 +32,7 @@ def test_one_stage_is_a_plain_torch_layer():
 
 
 def test_an_even_same_kernel_gets_a_pad_in_front():
-    module = build(B, INPUT)
+    module: Any = build(B, INPUT)
     assert module[0].pairs == ((0, 1), (1, 1))
     assert module(torch.zeros(*INPUT.sizes)).shape == INPUT.sizes
 

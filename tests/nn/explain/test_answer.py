@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from fork_server import fast_python
 
 import convcost
 from convcost.cli import main
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timing
 
 
-def rows(*blocks: str, **options: object) -> list[Row]:
-    usual = {"height": 20, "count": False, "time_budget": 0.7, "why": True, "baseline": blocks[0]}
+def rows(*blocks: str, **options: Any) -> list[Row]:
+    usual: dict[str, Any] = {"height": 20, "count": False, "time_budget": 0.7, "why": True, "baseline": blocks[0]}
     return list(convcost.compare(8, 16, 3, blocks=list(blocks), **usual | options).rows)
 
 
@@ -52,7 +52,7 @@ def test_onednns_problem_is_the_block_on_every_stage_that_it_ran() -> None:
         pytest.skip("this torch has no oneDNN")
     (row,) = rows("spatially-separable", dilation=2, batch=2, threads=2)
     assert row.account.agreement.agrees is True
-    assert row.warning is None or "oneDNN" not in row.warning
+    assert row.warning is None or "oneDNN" not in (row.warning or "")
 
 
 def test_outside_onednn_the_kernel_is_the_aten_operator() -> None:
@@ -99,21 +99,21 @@ def test_a_page_fault_costs_something() -> None:
 
 
 def test_a_disagreement_is_in_the_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = home.observe
+    honest = vars(home)["observe"]
 
-    def lying(*args: object) -> object:
+    def lying(*args: Any) -> object:
         seen, agreement = honest(*args)
         return seen, type(agreement)(agrees=False, differences=("conv: groups 1 here, 8 for oneDNN",))
 
     monkeypatch.setattr(home, "observe", lying)
     (row,) = rows("standard")
-    assert "conv: groups 1 here, 8 for oneDNN" in row.warning
+    assert "conv: groups 1 here, 8 for oneDNN" in (row.warning or "")
 
 
 def test_an_alternative_that_torch_cannot_run_leaves_the_claim_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
 
-    def broken(*_: object, **__: object) -> None:
+    def broken(*_: object, **__: Any) -> None:
         raise RuntimeError
 
     monkeypatch.setitem(PAIRS, "channels_last", broken)
@@ -147,6 +147,8 @@ def test_a_trial_of_a_call_that_takes_another_time_than_the_row_verifies_nothing
 
 def test_a_stage_with_a_depth_multiplier_and_one_of_three_channels_can_be_tried() -> None:
     (row,) = rows("depthwise-separable", depth_multiplier=2, why=False)
+    assert row.conditions is not None
+    assert row.timing is not None
     depthwise, pointwise = row.placed.layers
     tried = (("multiplier_1", depthwise), ("copy", pointwise), ("packed_weights", pointwise), ("pinned", None))
     with open_session(row.conditions, 0.05) as session:
@@ -185,7 +187,7 @@ def test_a_row_whose_calls_take_long_gets_no_account_and_says_so(monkeypatch: py
     monkeypatch.setattr(home, "MAX_CALLS_S", 1e-9)
     (row,) = rows("standard")
     assert row.account is None
-    assert "no account: it takes 6 calls of " in row.warning
+    assert "no account: it takes 6 calls of " in (row.warning or "")
 
 
 def test_a_slow_rows_hint_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +224,7 @@ with torch.no_grad():
     conv(data); primitives_of(lambda: conv(data), 2); print("mine", flush=True); conv(data)
 """
     environment = os.environ | {"ONEDNN_VERBOSE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
+    done = subprocess.run([fast_python(), "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
     after = done.stdout.partition("mine")[2]
     assert ",exec,cpu,convolution," in after
 
@@ -231,7 +233,7 @@ def test_a_block_that_is_too_large_to_look_into_gets_a_note(monkeypatch: pytest.
     monkeypatch.setattr(home, "refusal", lambda *_: "no room")
     (row,) = rows("standard")
     assert row.account is None
-    assert "no account" in row.warning
+    assert "no account" in (row.warning or "")
 
 
 @pytest.mark.parametrize(("option", "value"), [("time", False), ("compile", True)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -156,7 +156,8 @@ def test_torchscript_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_torchvision_is_asked_when_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    package, models = types.ModuleType("torchvision"), types.ModuleType("torchvision.models")
+    package: Any = types.ModuleType("torchvision")
+    models: Any = types.ModuleType("torchvision.models")
     models.get_model = lambda _, **options: nn.Linear(3, options.get("num_classes", 4))
     models.list_models = lambda: ["small"]
     models.small = lambda **options: nn.Linear(3, options.get("num_classes", 4))

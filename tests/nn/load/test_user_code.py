@@ -6,10 +6,10 @@ import csv
 import json
 import os
 import subprocess
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from fork_server import fast_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,11 +58,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "convcost", *words]
+def run(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [fast_python(), "-m", "convcost", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)  # noqa: S603 - our own command
 
 
+@pytest.mark.timing
 def test_what_a_budgets_model_prints_goes_to_stderr_whenever_it_prints(folder: Path) -> None:
     done = run(folder, "check", "--config", "inner/convcost.toml", "--time-budget", "0.5", "--format", "json")
     metrics = {one["metric"]: one["actual"] for one in json.loads(done.stdout)["budgets"][0]["metrics"]}
@@ -71,6 +72,7 @@ def test_what_a_budgets_model_prints_goes_to_stderr_whenever_it_prints(folder: P
     assert set(done.stderr.splitlines()) >= SAID
 
 
+@pytest.mark.timing
 def test_the_same_of_convcost_model(folder: Path) -> None:
     words = ("--input", "1x3x8x8", "--time", "--time-budget", "0.5", "--no-store", "--format", "csv")
     done = run(folder, "model", "inner/net.py:Net", *words)
@@ -107,6 +109,7 @@ class Net(nn.Module):
 """
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("late", ["false", "true"])  # when it is counted, or not before it is timed
 def test_what_a_forward_raises_is_told_in_full_with_the_users_line_and_a_step_that_fits(
     late: str, folder: Path

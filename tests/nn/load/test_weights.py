@@ -8,6 +8,7 @@ import sys
 import zipfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def partly_functional():
 class Trap:
     """What an attacker pickles: opening it writes a file."""
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
         return Path.touch, (Path("opened"),)
 
 
@@ -81,7 +82,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def found(target: str, **args: object) -> dict[str, tuple[object, ...]]:
+def found(target: str, **args: Any) -> dict[str, tuple[object, ...]]:
     layers, _ = convolutions_of(target, args)
     return {
         one.name: (one.op, one.conv.in_channels, one.conv.out_channels, one.conv.kernel_size, one.conv.groups)
@@ -126,10 +127,10 @@ def test_a_state_dict_is_read_tensor_by_tensor(folder: Path) -> None:
     expected = {"state_dict.0": (None, 3, 4, (3, 3), 1), "state_dict.2": (None, 4, 4, (3, 3), 4)}
     assert found("w.pt") == expected
     layers, notes = convolutions_of("w.pt", {})
-    assert torch.equal(layers[0].read(), module[0].weight)
+    assert torch.equal(layers[0].read(), module[0].get_parameter("weight"))
     assert notes[0].startswith("weights alone tell neither groups nor stride")
-    row = layer_row(layers[0])
-    assert [column.value(row) for column in LAYER_COLUMNS if column.name == "stride"] == [None]
+    (stride,) = [column for column in LAYER_COLUMNS if column.name == "stride"]
+    assert stride.value(layer_row(layers[0])) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

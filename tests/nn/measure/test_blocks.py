@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -16,13 +17,16 @@ from convcost.nn.measure import session as session_home
 from convcost.text.errors import ConvcostError
 from convcost.timing.options import TimingOptions
 
+if TYPE_CHECKING:
+    from convcost.timing.measured import Measured
+
 pytestmark = pytest.mark.timing
 
 
 SPEC = Spec(8, 8, (3, 3), 16, 16)
 
 
-def measured(*blocks: str, spec: Spec = SPEC, budget: float = 0.6, **options: object) -> home.Measured:
+def measured(*blocks: str, spec: Spec = SPEC, budget: float = 0.6, **options: Any) -> Measured:
     placed = [place_block(name, spec, {}) for name in blocks or ("standard", "depthwise-separable")]
     return home.measure(placed, "standard", TimingOptions(("cpu",), time_budget=budget, **options), lambda *_: None)
 
@@ -38,6 +42,7 @@ def test_a_timing_carries_its_conditions_and_its_spread() -> None:
         assert timing.first_call_s > 0
         assert timing.time_runs > 0
     separable = result.timings["depthwise-separable"]
+    assert separable.speedup is not None
     assert separable.speedup_low is not None
     assert separable.speedup_high is not None
     assert separable.speedup_low < separable.speedup < separable.speedup_high
@@ -54,7 +59,7 @@ def test_threads_grad_mode_and_random_state_are_put_back() -> None:
 
 
 def test_an_interrupt_puts_the_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> None:
+    def interrupted(*_: object, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session_home, "interleave", interrupted)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 import torch
+from fork_server import fast_python
 from made_machine import machine as made_machine
 
 from convcost.nn.measure import machine as home
@@ -96,6 +99,7 @@ def short_calibration(seconds: float = 0.5) -> tuple[Machine, tuple[str, ...], l
 
 @pytest.mark.slow
 @pytest.mark.timing
+@pytest.mark.usefixtures("small_calibration")
 def test_a_short_calibration_of_this_machine_is_a_whole_machine_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "other_load", lambda _: 0.0)
     machine, doubts, shares = short_calibration()
@@ -113,7 +117,8 @@ def test_a_short_calibration_of_this_machine_is_a_whole_machine_file(monkeypatch
     assert 0 < machine.overhead.empty_call_s < machine.overhead.convolution_call_s < 0.1
     again = parse_machine(machine_text(machine).encode(), "m.toml")
     assert machine_text(again) == machine_text(machine)
-    assert all(one.how for one in (*again.peaks, *again.levels, again.overhead))
+    figures: tuple[Any, ...] = (*again.peaks, *again.levels, again.overhead)
+    assert all(one.how for one in figures)
     assert len(shares) > 15
     assert shares[-1] == 1.0
     assert torch.get_num_threads() > 0
@@ -149,7 +154,7 @@ def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: p
         return next(speedups)
 
     monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
-    monkeypatch.setattr(home.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
     noise = home._noise(18.0, lambda _: None)  # noqa: SLF001 - a minute by the public way
     assert noise is not None
     assert noise.processes == 4
@@ -170,6 +175,7 @@ def test_a_fresh_process_measures_a_speedup_and_one_that_fails_is_said_in_one_li
     monkeypatch.setattr(home, "NOISE_TIMING_S", 0.2)
     assert home._speedup_of_a_fresh_process() > 0  # noqa: SLF001 - a minute by the public way
     monkeypatch.setattr(home, "NOISE_TIMING_S", "nothing")
+    monkeypatch.setattr(sys, "executable", fast_python())
     with pytest.raises(ConvcostError, match=r"NameError.*; 10 seconds do without the noise\.$") as caught:
         home._speedup_of_a_fresh_process()  # noqa: SLF001 - the same
     assert "\n" not in str(caught.value)

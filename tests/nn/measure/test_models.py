@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_whatever_a_timed_forward_raises_is_one_line(raised: BaseException) -> N
     said = (
         rf"^the model could not run: {type(raised).__name__}: '?no'? at {where}; mend it there, or change the input\.$"
     )
-    forward = (Ends(), (torch.zeros(2, 7),), {})
+    forward: tuple[nn.Module, tuple[Any, ...], dict[str, Any]] = (Ends(), (torch.zeros(2, 7),), {})
     with pytest.raises(ConvcostError, match=said):
         measure_model(*forward, OPTIONS)
     with pytest.raises(ConvcostError, match=said):
@@ -106,7 +106,7 @@ def test_illegal_timing_options_are_refused_before_anything_is_counted(
 def test_ctrl_c_while_timing_keeps_what_was_counted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def interrupted(*_: object, **__: object) -> None:
+    def interrupted(*_: object, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session_home, "interleave", interrupted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ from convcost.workflows.kernel import separate_kernels
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FORWARD = (nn.Sequential(nn.Linear(8, 8)), (torch.zeros(2, 8),), {})
+FORWARD: tuple[Any, Any, Any] = (nn.Sequential(nn.Linear(8, 8)), (torch.zeros(2, 8),), {})
 
 
 def time_blocks(options: TimingOptions) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -76,7 +76,8 @@ def test_without_one_the_reader_is_told_how_to_get_it() -> None:
 def test_a_stale_calibration_is_not_used_and_says_what_is_stale(
     field: str, value: str, dtype: str, threads: int, said: str
 ) -> None:
-    calibrated(replace(identity(CPU), **{field: value}))
+    other: dict[str, Any] = {field: value}
+    calibrated(replace(identity(CPU), **other))
     found, note = calibration_for(CPU, dtype, threads)
     assert found is None
     assert note.startswith("no bound is shown: the calibration of 2026-11-24 is not of this: ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from made_machine import machine
@@ -11,6 +13,9 @@ import convcost
 from convcost.cli import main
 from convcost.nn.measure.this_machine import identity
 from convcost.timing.machine_file import save_machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IMAGE = 2 * 4 * 9 * 9 * 4  # bytes of 2 samples, 4 channels, 9 x 9 pixels, float32
 A_PIXEL = 2 * 4 * 4  # of every sample and channel
@@ -69,7 +74,7 @@ def test_a_sample_without_a_batch_has_the_bound_of_a_batch_of_one() -> None:
 
 @pytest.mark.timing
 def test_rows_without_macs_have_a_bound_and_views_have_none(
-    tmp_path: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_machine(tmp_path / "machine.toml", machine(identity(torch.device("cpu"))))
     monkeypatch.setenv("CONVCOST_MACHINE", str(tmp_path / "machine.toml"))

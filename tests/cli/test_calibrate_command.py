@@ -31,6 +31,7 @@ def calibrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_calibration")
 def test_a_calibration_is_written_where_asked_for_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "here.toml"
     assert main(["calibrate", "--seconds", "2", "--device", "cpu", "--out", str(path)]) == 0

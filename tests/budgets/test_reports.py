@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -27,7 +28,9 @@ from convcost.text.errors import ConvcostError
 from convcost.text.toml import Mistake, Place, TomlError
 
 
-def failing(name: str = "net", line: int = 7, level: str = "error", found: Reading | None = None) -> BudgetResult:
+def failing(
+    name: str = "net", line: int = 7, level: Literal["error", "warn"] = "error", found: Reading | None = None
+) -> BudgetResult:
     before, after = entry(conv("stem", "3>8"), conv("body", "8>16")), entry(conv("stem", "3>8"), conv("body", "8>64"))
     limit = Limit("macs", max=Decimal(100_000), level=level, source=f"dir/convcost.toml:{line}")
     judged = judge(limit, found or Reading(after.macs, baseline=before.macs))

@@ -113,7 +113,7 @@ def test_a_layer_that_is_another_for_onednn_fails_the_command(why: Any, monkeypa
     explain = Explainer.explain
 
     def of_another(self: Explainer, *args: Any) -> Any:
-        answer = explain(self, *args)
+        answer: Any = explain(self, *args)
         other = Agreement(False, ("0: groups 1 here, 2 for oneDNN",), 1, 1)
         return replace(answer, account=replace(answer.account, agreement=other))
 

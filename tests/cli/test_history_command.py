@@ -14,6 +14,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import history_writer as made
 import numpy as np
@@ -43,7 +44,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, streams.out, streams.err
 
 
-def rows_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, object]]:
+def rows_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
     code, out, _ = run(capsys, *words, "--format", "json")
     assert code == 0
     return json.loads(out)["rows"]
@@ -111,7 +112,7 @@ def test_a_timed_model_keeps_the_forward_and_each_distinct_layer_once(
 
 @pytest.fixture
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interleave(*_: object, **__: object) -> None:
+    def interleave(*_: object, **__: Any) -> None:
         pytest.fail("something was measured")
 
     monkeypatch.setattr(session_home, "interleave", interleave)
@@ -355,7 +356,7 @@ def test_a_timing_goes_on_without_a_database_and_says_so(
 
 
 @pytest.mark.timing
-@pytest.mark.timing
+@pytest.mark.usefixtures("database")
 def test_a_forward_that_check_timed_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +375,7 @@ def test_a_forward_that_check_timed_is_kept(
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("database")
 def test_a_timed_kernel_and_its_factors_are_kept_as_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["kernel", "sobel", "--h", "24", "--time-budget", "0.8", "--device", "cpu", "--format", "json"]
     (shown,) = json.loads(run(capsys, *words)[1])["kernels"]
@@ -423,8 +425,9 @@ def test_a_failure_that_nobody_thought_of_costs_no_timing(
 
 @pytest.mark.timing
 def test_sizes_of_numpy_are_sizes() -> None:
-    options = {"height": np.int64(8), "batch": np.int32(1), "bias": np.True_, "blocks": ["standard"], "count": False}
-    result = convcost.compare(np.int64(4), np.int64(4), np.array([3, 1]), time_budget=0.2, **options)
+    sizes: dict[str, Any] = {"height": np.int64(8), "batch": np.int32(1), "bias": np.True_}
+    sizes |= {"in_channels": np.int64(4), "out_channels": np.int64(4), "kernel_size": np.array([3, 1])}
+    result = convcost.compare(**sizes, blocks=["standard"], count=False, time_budget=0.2)
     assert json.loads(json.dumps(result.to_dict()))["rows"][0]["kernel_size"] == [3, 1]
     assert not [note for note in result.notes if "not stored" in note]
 
@@ -456,8 +459,35 @@ def test_a_timing_goes_on_beside_a_locked_database(
     assert count(database) == 1
 
 
+LIST_AND_ADD = """
+import os, sys
+from pathlib import Path
+import history_writer as made
+from convcost.archive.database import add
+from convcost.cli import main
+
+def use(path):
+    os.environ["CONVCOST_DB"] = path
+    print(main(["history"]))
+    try:
+        add(Path(path), made.session(), [made.entry()])
+    except ValueError as error:
+        print(error)
+
+Path(sys.argv[1]).write_text("no database")
+use(sys.argv[1])  # imports all that is needed: others may not read the folder that the package lies in
+Path(sys.argv[1]).unlink()
+use(sys.argv[1])
+use(sys.argv[1])
+if os.geteuid() == 0:
+    os.setuid(65534)
+print("nobody")
+use(sys.argv[2])
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="permissions are POSIX's")
-def test_a_read_only_database_is_listed_but_never_written() -> None:
+def test_a_read_only_database_is_listed_but_never_written(database: Path) -> None:
     """Root may write everywhere, so the child becomes somebody else first."""
     folder = Path(tempfile.mkdtemp(prefix="convcost-read-only-"))
     path = folder / "history.sqlite3"
@@ -466,20 +496,11 @@ def test_a_read_only_database_is_listed_but_never_written() -> None:
         path.chmod(0o444)
         folder.chmod(0o555)
         before = path.read_bytes()
-        code = (
-            "import os, sys\nfrom pathlib import Path\nimport convcost.cli.history_command\n"
-            "import history_writer as made\nfrom convcost.cli import main\nfrom convcost.archive.database import add\n"
-            "import convcost.archive.listing, convcost.archive.filters, convcost.text.table\n"
-            "if os.geteuid() == 0:\n    os.setuid(65534)\n"
-            "print(main(['history']))\n"
-            "try:\n    add(Path(os.environ['CONVCOST_DB']), made.session(), [made.entry()])\n"
-            "except ValueError as error:\n    print(error)\n"
-        )
         paths = os.pathsep.join([str(Path(made.__file__).parent), str(Path(__file__).parents[2])])
-        environment = os.environ | {"CONVCOST_DB": str(path), "PYTHONPATH": paths}
-        command = [sys.executable, "-c", code]
+        environment = os.environ | {"PYTHONPATH": paths}
+        command = [sys.executable, "-c", LIST_AND_ADD, str(database), str(path)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
-        lines = done.stdout.splitlines()
+        lines = done.stdout.partition("nobody\n")[2].splitlines()
         assert lines[0] == f"1 timing in {path}"
         assert " kept " in lines[2]
         assert lines[-2] == "0"

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from budgeted_project import CONFIG, MODEL, commit, edit, git
+from fork_server import fast_python
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"]}
 
@@ -66,7 +67,7 @@ def run_step(name: str, folder: Path, inputs: dict[str, str]) -> subprocess.Comp
         return known.get(match[1], "")
 
     given = {key: re.sub(r"\$\{\{ *([\w.-]+) *\}\}", value, str(text)) for key, text in step["env"].items()}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{Path(fast_python()).parent}{os.pathsep}{os.environ['PATH']}"
     variables = os.environ | given | {"PATH": path, "GITHUB_WORKSPACE": str(folder)}
     variables |= {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "PIP_NO_INDEX": "1", "GITHUB_OUTPUT": str(output)}
     command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
@@ -130,6 +131,7 @@ def test_a_base_that_is_nowhere_ends_the_step(clone: Path) -> None:
     assert "nowhere" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_pre_commit_hook_runs_the_check(clone: Path) -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     assert {"id", "name", "entry", "language", "files", "pass_filenames"} <= set(hook)

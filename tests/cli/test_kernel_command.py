@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openpyxl
@@ -40,7 +40,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, streams.out, streams.err
 
 
-def kernels(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, object]]:
+def kernels(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
     code, out, _ = run(capsys, *words, "--no-time", "--format", "json")
     payload = json.loads(out)
     assert code == 0
@@ -61,7 +61,7 @@ def test_a_leading_minus_is_no_option(capsys: pytest.CaptureFixture[str], text: 
 
 
 def test_a_leading_minus_is_no_option_after_any_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    command = typer.main.get_command(full_app()).commands["kernel"]
+    command = vars(typer.main.get_command(full_app()))["commands"]["kernel"]
     flags = {
         word for each in command.params if getattr(each, "is_flag", False) for word in each.opts + each.secondary_opts
     }
@@ -188,7 +188,7 @@ def test_an_interrupted_network_has_all_its_rows_with_nulls_for_what_is_missing(
 ) -> None:
     calls = iter([spectrum.layer_row])
 
-    def once(*args: object) -> object:
+    def once(*args: Any) -> object:
         real = next(calls, None)
         if real is None:
             raise KeyboardInterrupt
@@ -250,7 +250,8 @@ def test_no_row_of_a_table_is_wider_than_the_terminal(width: int, weights: str) 
     nothing = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
     matrices = separate_kernels(["sobel", "laplacian", "gaussian"], nothing, None, (64, 224, 224))
     *_, network = separate_model(weights, (), None, lambda _: None)
-    for report in (matrices, network):
+    reports: tuple[Any, ...] = (matrices, network)
+    for report in reports:
         lines = plain_table(report.columns, report.rows, width).splitlines()
         assert max(map(len, lines)) <= width
 
@@ -281,10 +282,11 @@ def test_a_machines_format_holds_nothing_but_data(capsys: pytest.CaptureFixture[
 @pytest.fixture
 def weights(tmp_path: Path) -> str:
     """A network with one convolution of rank 1 kernels, one of zeros, and one 1×1."""
-    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, (3, 5)), nn.Conv2d(4, 5, 1))
+    first, second = nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, (3, 5))
     with torch.no_grad():
-        network[0].weight.copy_(torch.randn(3, 2, 3, 1) * torch.randn(3, 2, 1, 3))
-        network[1].weight.zero_()
+        first.weight.copy_(torch.randn(3, 2, 3, 1) * torch.randn(3, 2, 1, 3))
+        second.weight.zero_()
+    network = nn.Sequential(first, second, nn.Conv2d(4, 5, 1))
     torch.save(network.state_dict(), tmp_path / "w.pt")
     return str(tmp_path / "w.pt")
 
