@@ -53,8 +53,7 @@ def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
         for name in named:
             if name not in known:
                 hint = did_you_mean(name, known, f"see help(convcost.{function.__name__}).")
-                msg = f"{function.__name__} has no argument {name}; {hint}"
-                raise TypeError(msg)
+                raise TypeError(f"{function.__name__} has no argument {name}; {hint}")
         return function(*args, **named)
 
     return call

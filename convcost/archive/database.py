@@ -140,8 +140,7 @@ def database_path() -> Path:
         try:
             return Path(named).expanduser()
         except RuntimeError as error:  # ~somebody who is not there
-            msg = f"{VARIABLE} (={named}) must be a path: {error} Write it out."
-            raise DatabaseError(msg) from error
+            raise DatabaseError(f"{VARIABLE} (={named}) must be a path: {error} Write it out.") from error
     from platformdirs import user_data_path
 
     return user_data_path("convcost", appauthor=False) / "history.sqlite3"

@@ -65,8 +65,7 @@ class Filters:
             raise ConvcostError(msg)
         for name in self.devices:
             if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name, re.ASCII):
-                msg = f"device (={name}) must be cpu, cuda, cuda:1 or mps."
-                raise ConvcostError(msg)
+                raise ConvcostError(f"device (={name}) must be cpu, cuda, cuda:1 or mps.")
         for field, allowed in (("dtype", tuple(ITEMSIZE)), ("memory_format", MEMORY_FORMATS)):
             value = getattr(self, field)
             if value is not None:
@@ -85,8 +84,7 @@ class Filters:
             self.until and parse_moment("until", self.until),
         )
         if since and until and since > until:
-            msg = f"since (={self.since}) must be before until (={self.until}); exchange them."
-            raise ConvcostError(msg)
+            raise ConvcostError(f"since (={self.since}) must be before until (={self.until}); exchange them.")
         chosen = _Condition()
         chosen.any_of("session.command = 'compare' AND entry.name = {}", self.blocks)
         chosen.any_of("session.target = {}", self.targets)

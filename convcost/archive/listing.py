@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Timing
 
 
-__all__ = ["HISTORY_COLUMNS", "History", "list_history"]
-
-
 def _conditions(row: Stored) -> Conditions:
     return row.session.conditions
 

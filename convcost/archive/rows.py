@@ -205,8 +205,7 @@ def as_stored(names: Sequence[str], values: Sequence[Any]) -> Stored:
     try:
         session, entry = _session(of_session), _entry(of_entry)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        msg = f"entry {of_entry['id']}: {error}"
-        raise NoTimingError(msg) from error
+        raise NoTimingError(f"entry {of_entry['id']}: {error}") from error
     return Stored(of_session["id"], session, entry)
 
 
@@ -231,8 +230,7 @@ def _require_number(name: str, hint: str, value: object) -> None:
     if not isinstance(value, int if hint.startswith("int") else (int, float)) and not (
         value is None and "None" in hint
     ):
-        msg = f"{name} (={value!r}) is no number"
-        raise TypeError(msg)
+        raise TypeError(f"{name} (={value!r}) is no number")
 
 
 def _made(kind: type[T], columns: Mapping[str, Any]) -> T:

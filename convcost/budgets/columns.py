@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import Conditions
 
 
-__all__ = ["CHECK_COLUMNS", "METRIC_FIELDS", "MetricRow"]
-
-
 @dataclass(frozen=True, slots=True)
 class MetricRow:
     """One metric of one budget.

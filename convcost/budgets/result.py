@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
     from convcost.timing.conditions import Conditions
 
-__all__ = ["BudgetResult", "CheckResult", "remedy_text"]
-
 SUMMED: Final = {
     "params": "params",
     "macs": "MACs",

@@ -16,8 +16,6 @@ from convcost.workflows.calibrate import calibrate
 if TYPE_CHECKING:
     from convcost.timing.machine import Machine
 
-__all__ = ["calibrate_command"]
-
 LEAST_S = 2.0
 MOST_S = 600.0
 NOISE_S = 30.0
@@ -38,8 +36,7 @@ def calibrate_command(
     Example: convcost calibrate --seconds 60
     """
     if not LEAST_S <= seconds <= MOST_S:
-        msg = f"seconds (={seconds:g}) must be from {LEAST_S:g} to {MOST_S:g}; 60 measures everything."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"seconds (={seconds:g}) must be from {LEAST_S:g} to {MOST_S:g}; 60 measures everything.")
     with progress_bar(shown=is_terminal(sys.stderr)) as tell:
         path, machine, doubts = calibrate(out, seconds, device, tell=tell, show=_print)
     say([f"{path}: written"], "note")

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from convcost.comparison.result import Comparison
 
 
-__all__ = ["draw_rooflines", "list_blocks", "list_kernels"]
-
-
 def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
     """The timed rows of a comparison under the roofs of the machine, as text, one plot a device.
 

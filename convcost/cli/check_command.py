@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from convcost.budgets.result import CheckResult
 
 
-__all__ = ["check_command", "config_command"]
-
 CONFIG = "Configuration and baseline"
 QUICK = "Without a file"
 

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
     from convcost.workflows.compare import Watch
 
-__all__ = ["compare_command", "explain_command"]
-
 
 class ExplainFormat(StrEnum):
     """What `convcost explain` prints."""

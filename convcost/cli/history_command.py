@@ -15,8 +15,6 @@ from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_sizes
 
-__all__ = ["history_command"]
-
 FILTERS = "Filters"
 SHOWN = 20
 """Rows of the table for people, where --limit does not say."""
@@ -114,6 +112,5 @@ def _limit(text: str | None) -> int | None:
     if text is None or text == "all":
         return None
     if not text.isascii() or not text.isdigit() or int(text[:9]) < 1 or len(text) > 9:  # noqa: PLR2004 - no history is longer
-        msg = f"limit (={text}) must be 1 or more, or all."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"limit (={text}) must be 1 or more, or all.")
     return int(text)

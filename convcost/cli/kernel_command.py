@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from convcost.kernels.report import KernelReport, WeightsReport
 
-__all__ = ["kernel_command"]
-
 R = TypeVar("R")
 NAMED = "Parameters of named kernels"
 NETWORK = "A network's weights"
@@ -141,8 +139,7 @@ def _require_kernels(kernels: list[str] | None, arg: list[str] | None) -> None:
         msg = "KERNEL (=nothing) must be given, or --model TARGET; write convcost kernel sobel, for example."
         raise ConvcostError(msg)
     if arg:
-        msg = f"arg (={arg[0]}) must go with --model, whose callable takes it; leave it out."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"arg (={arg[0]}) must go with --model, whose callable takes it; leave it out.")
 
 
 def _refuse_beside_model(kernels: list[str] | None, named: Mapping[str, float | None]) -> None:

@@ -27,8 +27,6 @@ from convcost.timing.options import TimingOptions
 from convcost.workflows.compare import require_devices
 from convcost.workflows.model import count_target, time_target
 
-__all__ = ["model_command"]
-
 
 def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
     target: Annotated[
@@ -79,8 +77,7 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     fields = choose_columns(MODEL_COLUMNS, columns)
     options = None
     if why and not time:
-        msg = "--why must have times to account for; add --time."
-        raise ConvcostError(msg)
+        raise ConvcostError("--why must have times to account for; add --time.")
     if time:
         threads_wanted = parse_threads(threads)
         options = TimingOptions((time_device,), threads_wanted, allocator, time_budget, store=store, why=why)

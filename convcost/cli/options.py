@@ -20,26 +20,6 @@ if TYPE_CHECKING:
 
     from convcost.convolution.spec import Parameter, Spec, Value
 
-__all__ = [
-    "CLOCK",
-    "Allocator",
-    "Baseline",
-    "Columns",
-    "Device",
-    "Export",
-    "Format",
-    "Height",
-    "LayerOptions",
-    "MemoryFormat",
-    "OutputFormat",
-    "Store",
-    "Threads",
-    "TimeBudget",
-    "Width",
-    "flags",
-    "with_layer_options",
-]
-
 R = TypeVar("R")
 SHAPE: Final = "The layer's shape"
 BLOCK: Final = "Parameters of single blocks"

@@ -24,28 +24,6 @@ if TYPE_CHECKING:
     from convcost.timing.hints import Hint
 
 
-__all__ = [
-    "DISAGREES",
-    "INTERRUPTED",
-    "OVER_BUDGET",
-    "UNDECIDED",
-    "WRONG",
-    "close_stdout",
-    "complain",
-    "deliver",
-    "deliver_text",
-    "fitted",
-    "is_terminal",
-    "print_blocks",
-    "refuse_exports",
-    "say",
-    "say_remarks",
-    "terminal_width",
-    "why_layers_text",
-    "why_text",
-    "write_out",
-]
-
 DISAGREES: Final = 1
 """An independent count differs."""
 OVER_BUDGET: Final = 1

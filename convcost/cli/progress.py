@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Tell: TypeAlias = Callable[[str, float], None]
 
-__all__ = ["LiveTable", "ProgressLine", "progress_bar"]
-
 
 class LiveTable:
     """Shows a comparison as it fills in.

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Timing
 
 
-__all__ = ["COMPARE_COLUMNS"]
-
-
 def _counted_macs(row: Row) -> str:
     """MACs with the verdict of the cross-check: ✓ both counters agree, ✗ one does not."""
     agree = None if row.counts is None else row.counts.agree

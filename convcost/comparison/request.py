@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from convcost.convolution.spec import Value
 
 
-__all__ = ["Prediction", "Request", "predict"]
-
-
 def catalogue(names: Sequence[str] | None) -> tuple[str, ...]:
     """The block names with `all` written out, each once; the default ones for none."""
     wanted = [BLOCKS if name == "all" else (name,) for name in names or DEFAULT_BLOCKS]
@@ -94,11 +91,9 @@ class Request:
             PARAMETERS[name].require(value)
         require_one_of("dtype", self.timing.dtype, tuple(ITEMSIZE))
         if self.timing.why and not self.time:
-            msg = "why (=true) must have eager timings to account for; turn time on."
-            raise ConvcostError(msg)
+            raise ConvcostError("why (=true) must have eager timings to account for; turn time on.")
         if self.roofline and not self.time:
-            msg = "roofline (=true) must have timings to draw; turn time on."
-            raise ConvcostError(msg)
+            raise ConvcostError("roofline (=true) must have timings to draw; turn time on.")
 
     @property
     def command(self) -> str:

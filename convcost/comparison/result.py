@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from convcost.timing.machine import Machine
 
 
-__all__ = ["Comparison", "verdict"]
-
-
 @dataclass(frozen=True, slots=True)
 class Comparison(Result[Row]):
     """Blocks on one layer shape, side by side.

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Timing
 
 
-__all__ = ["Counts", "Difference", "Placed", "Row", "place_block"]
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One number on which a counter and the formula differ.

@@ -50,8 +50,7 @@ def require_multiple(divisor_name: str, divisor: Int, **channels: Int) -> None:
     """Refuse channels that are no multiple of the divisor; the message names both."""
     for name, value in channels.items():
         if not holds(value % divisor == 0):
-            msg = f"{name} (={value}) must be divisible by {divisor_name} (={divisor})."
-            raise ShapeError(msg)
+            raise ShapeError(f"{name} (={value}) must be divisible by {divisor_name} (={divisor}).")
 
 
 def residual(s: Spec, body: Node) -> Node:

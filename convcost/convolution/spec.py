@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     Value: TypeAlias = int | Fraction
     Default: TypeAlias = "int | Rule"
 
-__all__ = ["BLOCKS", "PARAMETERS", "Block", "Parameter", "Rule", "Spec", "block", "find_block", "short_names"]
-
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -153,8 +151,7 @@ class Parameter:
         if self.kind != "share":
             require_at_least(self.least, **{self.name: value})
         elif not 0 < value <= 1:
-            msg = f"{self.name} (={value}) must be above 0 and at most 1; give a share such as 1/4."
-            raise ShapeError(msg)
+            raise ShapeError(f"{self.name} (={value}) must be above 0 and at most 1; give a share such as 1/4.")
 
     @property
     def owners(self) -> tuple[Block, ...]:
@@ -240,8 +237,7 @@ def find_block(name: str) -> Block:
     """
     if name not in BLOCKS:
         hint = did_you_mean(name, BLOCKS, "see convcost compare --list-blocks.")
-        msg = f"block (={name}) must be a name of the catalogue; {hint}"
-        raise ConvcostError(msg)
+        raise ConvcostError(f"block (={name}) must be a name of the catalogue; {hint}")
     return BLOCKS[name]
 
 

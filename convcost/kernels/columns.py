@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
 
-__all__ = ["KERNEL_COLUMNS", "LAYER_COLUMNS"]
-
 BARS: Final = "▁▂▃▄▅▆▇█"
 
 

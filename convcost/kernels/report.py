@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
 
 
-__all__ = ["KernelReport", "WeightsReport"]
-
 MAX_RANKS: Final = 8
 """Lines and singular values beyond this are not printed; JSON and CSV have them."""
 

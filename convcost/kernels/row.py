@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Timing
 
 
-__all__ = ["BINS", "ENERGY", "KernelRow", "KernelTiming", "LayerRow", "Spectrum", "pair_rank"]
-
-
 ENERGY: Final = 0.99
 """Share of a layer's energy that its pair of convolutions keeps."""
 BINS: Final = 10

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import Conditions
     from convcost.timing.hints import Hint
 
-__all__ = ["Call"]
-
 
 @dataclass(frozen=True, slots=True)
 class Call:

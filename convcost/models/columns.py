@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from convcost.models.call import Call
     from convcost.timing.conditions import Conditions
 
-__all__ = ["MODEL_COLUMNS"]
-
 
 def _conditions(row: Call) -> Conditions | None:
     return row.conditions

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
 
-__all__ = ["NOT_ASKED", "CrossCheck", "Discrepancy", "ModelReport", "Totals", "Uncounted"]
-
 ORDERS: Final[Mapping[str, Callable[[Call], float]]] = {
     "macs": lambda row: row.macs,
     "params": lambda row: row.params,
@@ -208,12 +206,10 @@ class ModelReport(Result[Call]):
             ConvcostError: an unknown order, a depth or a number of rows below 1.
         """
         if sort is not None and sort not in ORDERS:
-            msg = f"sort (={sort}) must be one of {', '.join(ORDERS)}."
-            raise ConvcostError(msg)
+            raise ConvcostError(f"sort (={sort}) must be one of {', '.join(ORDERS)}.")
         rows = self.layers
         if sort == "time" and all(row.time_s is None for row in rows):
-            msg = "sort (=time) must have times to sort by; turn time on."
-            raise ConvcostError(msg)
+            raise ConvcostError("sort (=time) must have times to sort by; turn time on.")
         if depth is not None:
             require_at_least(1, depth=depth)
             rows = _added_up(rows, depth)

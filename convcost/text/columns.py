@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
-__all__ = ["Column", "choose_columns", "records", "shown_columns"]
-
 R_contra = TypeVar("R_contra", contravariant=True)
 """The kind of row."""
 Q = TypeVar("Q")

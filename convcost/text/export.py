@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from convcost.text.columns import Column
 
-__all__ = ["SUFFIXES", "TEXT_FORMATS", "frame", "json_text", "write"]
-
 R = TypeVar("R")
 INT64_MAX: Final = 2**63 - 1
 XLSX_LONGEST: Final = 32_767

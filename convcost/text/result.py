@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from convcost.text.columns import Column
 
-__all__ = ["Result"]
-
 R = TypeVar("R")
 """The kind of row."""
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
 
 
-__all__ = ["aligned", "plain_table", "rich_table", "terminal", "with_progress", "wrapped"]
-
 R = TypeVar("R")
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
             """What would make it faster; None where nothing is known to."""
 
 
-__all__ = ["ACCOUNT_COLUMNS", "condition_columns", "speedup_text", "timing_columns"]
-
 R = TypeVar("R")
 P = TypeVar("P")
 

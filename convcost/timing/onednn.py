@@ -203,8 +203,7 @@ def problem_of(layer: Layer) -> Problem:
     """
     conv = layer.op
     if not isinstance(conv, Conv):
-        msg = f"layer (={layer.name}) must be a convolution."
-        raise TypeError(msg)
+        raise TypeError(f"layer (={layer.name}) must be a convolution.")
     pairs = conv.explicit_padding(layer.input.spatial)
     sizes, padding = layer.input.spatial, tuple(before for before, _ in pairs)
     if any(before != after for before, after in pairs):

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["DEVICE_RULE", "MEMORY_FORMATS", "TimingOptions", "is_device", "require_one_of", "require_time_budget"]
-
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 ALLOCATORS: Final = ("pinned", "default")
 DEVICE_RULE: Final = "must be cpu, cuda, cuda:1, mps or auto."
@@ -55,12 +53,10 @@ class TimingOptions:
         require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         require_one_of("allocator", self.allocator, ALLOCATORS)
         if self.threads != "all" and (not isinstance(self.threads, int) or self.threads < 1):
-            msg = f"threads (={self.threads}) must be 1 or more, or all."
-            raise ConvcostError(msg)
+            raise ConvcostError(f"threads (={self.threads}) must be 1 or more, or all.")
         require_time_budget(self.time_budget)
         if self.why and self.compiled:
-            msg = "why (=true) must have eager timings to account for; turn compile off."
-            raise ConvcostError(msg)
+            raise ConvcostError("why (=true) must have eager timings to account for; turn compile off.")
 
 
 def require_time_budget(seconds: float) -> None:
@@ -70,8 +66,7 @@ def require_time_budget(seconds: float) -> None:
         ConvcostError: it is not above 0, or without end.
     """
     if not 0 < seconds < float("inf"):
-        msg = f"time_budget (={seconds}) must be a number of seconds above 0; 8 is the default."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"time_budget (={seconds}) must be a number of seconds above 0; 8 is the default.")
 
 
 def is_device(name: str) -> bool:
@@ -86,5 +81,4 @@ def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
         ConvcostError: with all of them.
     """
     if value not in allowed:
-        msg = f"{name} (={value}) must be one of {', '.join(allowed)}."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{name} (={value}) must be one of {', '.join(allowed)}.")

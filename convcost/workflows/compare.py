@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from convcost.timing.measured import Measured
     from convcost.timing.options import TimingOptions
 
-__all__ = ["Watch", "fill", "ignore", "require_devices"]
-
 COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
 TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speedup", "flop_per_s")
 
@@ -57,8 +55,7 @@ def fill(request: Request, watch: Watch) -> Comparison:
         calibrations = {device: _calibration(request.timing, device) for device in request.timing.devices}
         for device, (machine, said) in calibrations.items():
             if request.roofline and machine is None:
-                msg = f"roofline (=true) must have a calibration of {device}: {said}"
-                raise ConvcostError(msg)
+                raise ConvcostError(f"roofline (=true) must have a calibration of {device}: {said}")
     if request.count:
         result = _count(result, watch, timed)
     if request.time:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from convcost.timing.options import TimingOptions
 
 
-__all__ = ["NOTHING", "Recalled", "recall"]
-
-
 @dataclass(frozen=True, slots=True)
 class Recalled:
     """What the history holds of the rows of one device.

@@ -61,13 +61,11 @@ class FreshCalls:
         """
         module = build_conv(conv, device=self.device, dtype=self.dtype)
         if type(module) is not nn.Conv2d:
-            msg = "only a plain nn.Conv2d is packed"
-            raise RuntimeError(msg)
+            raise RuntimeError("only a plain nn.Conv2d is packed")
         pack: Any = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)  # noqa: SLF001 - torch's own compiler calls it
         run: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
         if pack is None or run is None:
-            msg = "this torch has no packed convolution"
-            raise RuntimeError(msg)
+            raise RuntimeError("this torch has no packed convolution")
         sizes = (module.padding, module.stride, module.dilation, module.groups)
         weight, data = pack(module.weight.detach().to_mkldnn(), *sizes), self.random(shape)
         return lambda: run(data, weight, module.bias, *sizes, "none", [], "")

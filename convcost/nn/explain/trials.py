@@ -138,8 +138,7 @@ def _copy(subject: Subject, stage: Layer | None) -> Pair:
 
 def _convolution(stage: Layer | None) -> tuple[Conv, Shape]:
     if stage is None or not isinstance(stage.op, Conv):
-        msg = "this alternative is about a convolution."
-        raise TypeError(msg)
+        raise TypeError("this alternative is about a convolution.")
     return stage.op, stage.input
 
 

@@ -22,19 +22,16 @@ def resolve_device(name: str) -> torch.device:
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return resolve_device(best)
     if not is_device(name):
-        msg = f"device (={name}) {DEVICE_RULE}"
-        raise ConvcostError(msg)
+        raise ConvcostError(f"device (={name}) {DEVICE_RULE}")
     kind, _, index = name.partition(":")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
             seen = f"torch {torch.__version__} sees {count} CUDA devices"
-            msg = f"device (={name}) must be there: {seen}; take cpu."
-            raise ConvcostError(msg)
+            raise ConvcostError(f"device (={name}) must be there: {seen}; take cpu.")
         return torch.device("cuda", int(index or 0))
     if kind == "mps" and not torch.backends.mps.is_available():
-        msg = f"device (=mps) must be there: torch {torch.__version__} sees no Metal device; take cpu."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"device (=mps) must be there: torch {torch.__version__} sees no Metal device; take cpu.")
     return torch.device(kind)
 
 
@@ -49,8 +46,7 @@ def resolve_threads(threads: int | Literal["all"]) -> int:
         return cores
     most = 16 * cores
     if threads > most:
-        msg = f"threads (={threads}) must be at most {most} on this machine; all is {cores}."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"threads (={threads}) must be at most {most} on this machine; all is {cores}.")
     return threads
 
 

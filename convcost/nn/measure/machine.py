@@ -349,8 +349,7 @@ def _speedup_of_a_fresh_process() -> float:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        msg = f"a process that measures the noise must run: {reason}; 10 seconds do without the noise."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"a process that measures the noise must run: {reason}; 10 seconds do without the noise.")
     return float(done.stdout)
 
 

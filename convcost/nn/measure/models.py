@@ -56,8 +56,7 @@ def _require_memory(models: Iterable[nn.Module], options: TimingOptions, step: s
     """Refuse models that do not fit the device with as much room again for their activations."""
     held = sum(p.numel() * p.element_size() for model in models for p in model.parameters())
     if reason := refusal(2 * held, resolve_device(options.devices[0])):
-        msg = f"{reason}; or {step}."
-        raise ConvcostError(msg)
+        raise ConvcostError(f"{reason}; or {step}.")
 
 
 MIXED: Final = "mixed"
