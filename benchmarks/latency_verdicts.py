@@ -21,8 +21,8 @@ from convcost.nn.measure.models import forward_call
 from convcost.nn.measure.session import conditions_for, open_session
 from convcost.text.sizes import Input
 from convcost.timing import statistics as timing
+from convcost.timing.conditions import TimingOptions
 from convcost.timing.measured import summed_up
-from convcost.timing.options import TimingOptions
 from convcost.timing.statistics import RUN_TO_RUN, Sample, Series
 from convcost.workflows.model import load_forward
 

@@ -13,11 +13,11 @@ from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
 from convcost.comparison.columns import COMPARE_COLUMNS
-from convcost.convolution.blocks import PARAMETERS
+from convcost.convolution.spec import PARAMETERS
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels.named import KERNELS
 from convcost.models.columns import MODEL_COLUMNS
-from convcost.text.markdown import markdown_table
+from convcost.text.table import markdown_table
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from convcost.convolution.cost import params
 from convcost.convolution.layer import Norm
 from convcost.models.network import read_packaged_network
-from convcost.text.markdown import markdown_table
+from convcost.text.table import markdown_table
 
 PAGE = Path(__file__).with_name("published.md")
 

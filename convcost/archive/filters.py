@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convcost.convolution.blocks import find_block
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.shape import require_at_least
-from convcost.text.dates import parse_moment
+from convcost.convolution.spec import find_block
 from convcost.text.errors import ConvcostError, did_you_mean
+from convcost.text.quantities import parse_moment
 from convcost.text.sizes import format_sizes
-from convcost.timing.options import MEMORY_FORMATS, require_one_of
+from convcost.timing.conditions import MEMORY_FORMATS, require_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.archive.rows import Entry, Session
-from convcost.text.dates import now
 from convcost.text.errors import ConvcostError
+from convcost.text.quantities import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

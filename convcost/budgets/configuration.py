@@ -15,7 +15,7 @@ from convcost.text.quantities import EXACT, SECONDS, parse_percent, quantity
 from convcost.text.sizes import TARGET_RULE, is_target, parse_input
 from convcost.text.toml import Mistake, TomlError
 from convcost.text.toml_tables import is_number, read_table, require
-from convcost.timing.options import DEVICE_RULE, is_device
+from convcost.timing.conditions import DEVICE_RULE, is_device
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 from convcost.budgets.result import remedy_text
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
-from convcost.text.markdown import escaped, markdown_table
+from convcost.text.table import escaped, markdown_table
 from convcost.text.toml import TomlError, split_source
 
 if TYPE_CHECKING:

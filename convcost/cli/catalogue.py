@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convcost.api import explain
-from convcost.convolution.blocks import BLOCKS
+from convcost.convolution.spec import BLOCKS
 
 if TYPE_CHECKING:
     from convcost.comparison.result import Comparison
@@ -18,7 +18,7 @@ def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
         result: that was timed; a device that is not calibrated gets no plot.
         width: of the text, characters.
     """
-    from convcost.timing.roofline import roofline
+    from convcost.timing.bound import roofline
 
     plots = []
     for device, machine in result.machines.items():

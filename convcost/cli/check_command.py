@@ -220,11 +220,7 @@ def _refusals_told(form: CheckFormat) -> Iterator[None]:
     try:
         yield
     except ConvcostError as error:
-        from convcost.budgets.reports import (
-            refusal_commands,
-            refusal_markdown,
-            write_summary,
-        )
+        from convcost.budgets.reports import refusal_commands, refusal_markdown, write_summary
 
         if problem := write_summary(refusal_markdown(error.lines)):
             say([problem], "warning")
@@ -235,11 +231,7 @@ def _refusals_told(form: CheckFormat) -> Iterator[None]:
 
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
     """Every output of one result: files and the job's summary first, then stdout, then the notes."""
-    from convcost.budgets.reports import (
-        check_markdown,
-        workflow_commands,
-        write_summary,
-    )
+    from convcost.budgets.reports import check_markdown, workflow_commands, write_summary
 
     if junit is not None:
         from convcost.budgets.reports import write_junit
@@ -293,10 +285,7 @@ def config_command(
     Example: convcost config schema
     """
     from convcost.budgets.config_files import load_configuration
-    from convcost.budgets.configuration import (
-        effective,
-        schema,
-    )
+    from convcost.budgets.configuration import effective, schema
     from convcost.text.export import json_text
 
     write_out(json_text(schema() if action is Action.schema else effective(load_configuration(config))))

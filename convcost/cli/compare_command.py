@@ -30,7 +30,7 @@ from convcost.comparison.explanation import explain_row
 from convcost.comparison.request import Request, catalogue, predict
 from convcost.text.columns import choose_columns
 from convcost.text.sizes import parse_threads
-from convcost.timing.options import TimingOptions
+from convcost.timing.conditions import TimingOptions
 from convcost.workflows.compare import fill
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_threads
-from convcost.timing.options import TimingOptions
+from convcost.timing.conditions import TimingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -23,7 +23,7 @@ from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_arg, parse_input, parse_threads
-from convcost.timing.options import TimingOptions
+from convcost.timing.conditions import TimingOptions
 from convcost.workflows.compare import require_devices
 from convcost.workflows.model import count_target, time_target
 

@@ -1,14 +1,66 @@
-"""Quantities with units, as users write them: `580 M`, `1.9 GMACs`, `47 MB`, `45 MiB`, `60 ms`, `1 %`."""
+"""Quantities with units and dates as users type them: `580 M`, `47 MB`, `60 ms`, `1 %`, `2026-07-01`, `7d`."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.units import BINARY_PREFIXES, DECIMAL_PREFIXES, TIMES, human_count
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def now() -> str:
+    """The current time as a stored date."""
+    from datetime import UTC, datetime
+
+    return as_stored_date(datetime.now(UTC))
+
+
+def as_stored_date(moment: datetime) -> str:
+    """A date with a time zone as a stored date; stored dates sort by time."""
+    from datetime import UTC
+
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def parse_moment(name: str, text: str) -> str:
+    """`2026-07-01`, `2026-07-01T12:30` (local time, or with a zone), or an age: `90m`, `12h`, `7d`, `2w`.
+
+    Returns:
+        A stored date.
+
+    Raises:
+        ConvcostError: the text has another form.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    age = re.fullmatch(r"(\d{1,5})([mhdw])", text.strip(), re.ASCII)
+    try:
+        if age:
+            return as_stored_date(datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}))
+        return as_stored_date(datetime.fromisoformat(text.strip()).astimezone())
+    except (OverflowError, ValueError, OSError):
+        raise ConvcostError(
+            f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
+        ) from None
+
+
+def show_date(stored: str) -> str:
+    """A stored date in local time, as `2026-07-01 14:30`; a text that is no date stays as it is."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +83,11 @@ MACS: Final = Kind("a number of MACs", ("", "mac", "macs"), "580 M")
 FLOPS: Final = Kind("a number of FLOPs", ("", "flop", "flops"), "1.2 G")
 BYTES: Final = Kind("a number of bytes", ("b", "byte", "bytes"), "47 MB")
 SECONDS: Final = Kind("a time", tuple(unit for unit, _ in TIMES), "60 ms")
-
 MEANS_ANOTHER: Final = {
     "b": "b means bits, B bytes",
     "FLOPS": "FLOPS means a rate, FLOPs a number",
 }
 """Spellings of a unit that mean something else."""
-
 _TEXT: Final = re.compile(r"(\d[\d_]{0,39}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?)\s*([^\d.]*)", re.ASCII)
 EXACT: Final = Context(prec=200)
 """Arithmetic without rounding: a text has at most 80 digits, a power of two 19."""

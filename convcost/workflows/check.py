@@ -17,7 +17,7 @@ from convcost.system.git_revision import checked_out
 from convcost.system.whole_files import require_writable
 from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.units import number_of
-from convcost.timing.options import TimingOptions, require_time_budget
+from convcost.timing.conditions import TimingOptions, require_time_budget
 from convcost.workflows.baseline import (
     Baseline,
     BaseRevision,

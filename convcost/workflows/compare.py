@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from convcost.comparison.request import Request
     from convcost.comparison.rows import Placed, Row
     from convcost.timing.bound import Bound
+    from convcost.timing.conditions import TimingOptions
     from convcost.timing.machine import Machine
     from convcost.timing.measured import Measured
-    from convcost.timing.options import TimingOptions
 
 COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
 TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speedup", "flop_per_s")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.archive.rows import Session
 from convcost.archive.storing import layer_identity
-from convcost.text.dates import now, show_date
 from convcost.text.errors import ConvcostError
+from convcost.text.quantities import now, show_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from convcost.comparison.rows import Placed
+    from convcost.timing.conditions import TimingOptions
     from convcost.timing.measured import Measured
-    from convcost.timing.options import TimingOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from convcost.text.sizes import parse_arg
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from convcost.timing.options import TimingOptions
+    from convcost.timing.conditions import TimingOptions
 
 
 def separate_kernels(

@@ -10,7 +10,7 @@ from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.tree import Stage
 from convcost.text.errors import ConvcostError
 from convcost.timing.bound import bound_of
-from convcost.timing.options import MEMORY_FORMATS
+from convcost.timing.conditions import MEMORY_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from convcost.nn.load.target import Loaded
     from convcost.nn.measure.models import Forward
     from convcost.text.sizes import Input
-    from convcost.timing.conditions import Conditions
+    from convcost.timing.conditions import Conditions, TimingOptions
     from convcost.timing.machine import Machine
     from convcost.timing.measured import Kind, ModelTiming
-    from convcost.timing.options import TimingOptions
     from convcost.timing.statistics import Timing
 
 IMAGE_AXES: Final = 2

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import convcost
 import convcost.nn.count.counters
 from convcost.cli import main
-from convcost.convolution.blocks import BLOCKS
+from convcost.convolution.spec import BLOCKS
 
 SIZES = st.one_of(
     st.integers(-3, 40).map(str), st.sampled_from(["3x5", "3x", "x", "1e3", "", "∞", "99999999999999999999", "-0"])

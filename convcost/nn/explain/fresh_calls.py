@@ -11,8 +11,7 @@ from torch import nn
 
 from convcost.nn.build.conv_module import build_conv
 from convcost.nn.build.tree_module import build
-from convcost.nn.measure.device import resolve_device
-from convcost.nn.measure.layouts import LAYOUTS, laid_out
+from convcost.nn.measure.device import LAYOUTS, laid_out, resolve_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable

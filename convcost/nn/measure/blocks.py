@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from convcost.nn.build.tree_module import build
-from convcost.nn.measure.device import refusal
-from convcost.nn.measure.layouts import LAYOUTS, laid_out
+from convcost.nn.measure.device import LAYOUTS, laid_out, refusal
 from convcost.nn.measure.session import conditions_for, timing_session
 from convcost.text.errors import ConvcostError
 from convcost.text.units import human_time
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from convcost.comparison.rows import Placed
     from convcost.nn.measure.session import TimingSession
-    from convcost.timing.options import TimingOptions
+    from convcost.timing.conditions import TimingOptions
     from convcost.timing.statistics import Series
 
     Watch = Callable[["Measured", str], None]

@@ -13,8 +13,7 @@ from convcost.kernels.demonstration import column_row_weights
 from convcost.kernels.row import KernelTiming
 from convcost.nn.build.tree_module import build
 from convcost.nn.measure.clock import seconds_of
-from convcost.nn.measure.device import refusal, resolve_device
-from convcost.nn.measure.layouts import LAYOUTS, laid_out
+from convcost.nn.measure.device import LAYOUTS, laid_out, refusal, resolve_device
 from convcost.nn.measure.session import conditions_for, timing_session
 from convcost.text.units import human_time
 from convcost.timing.statistics import summarise
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from convcost.kernels.row import KernelRow
     from convcost.nn.measure.clock import Clock
     from convcost.nn.measure.session import TimingSession
-    from convcost.timing.options import TimingOptions
+    from convcost.timing.conditions import TimingOptions
 
 STRIPS: Final = 16
 """Height of the image as a multiple of the strip on which the layers are tried first."""

@@ -18,8 +18,7 @@ from torch import nn
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.measure.clock import clock_for
-from convcost.nn.measure.device import free_memory, resolve_device, resolve_threads
-from convcost.nn.measure.layouts import laid_out
+from convcost.nn.measure.device import free_memory, laid_out, resolve_device, resolve_threads
 from convcost.nn.measure.session import LOOK_S, MAX_LOAD, timing_settings
 from convcost.nn.measure.this_machine import cache_sizes, identity
 from convcost.system.processor import other_load, pin_allocator
@@ -358,7 +357,7 @@ def print_speedup(budget_s: float) -> None:
     from convcost.comparison.rows import place_block
     from convcost.convolution.spec import Spec
     from convcost.nn.measure.blocks import measure
-    from convcost.timing.options import TimingOptions
+    from convcost.timing.conditions import TimingOptions
 
     blocks = [place_block(name, Spec(64, 64, (3, 3), 56, 56), {}) for name in ("standard", "depthwise-separable")]
     options = TimingOptions(("cpu",), time_budget=budget_s)

@@ -11,8 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convcost.nn.build.conv_module import is_plain
 from convcost.nn.count.trace import is_one_row, tensor_text
 from convcost.nn.load.user_code import forward_failure, running_user_code
-from convcost.nn.measure.device import refusal, resolve_device
-from convcost.nn.measure.layouts import CHANNELS_LAST, CONTIGUOUS, dtypes_of, format_of
+from convcost.nn.measure.device import CHANNELS_LAST, CONTIGUOUS, dtypes_of, format_of, refusal, resolve_device
 from convcost.nn.measure.session import timing_session
 from convcost.nn.measure.this_machine import machine_name
 from convcost.text.errors import ConvcostError
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from convcost.timing.conditions import Conditions
-    from convcost.timing.options import TimingOptions
+    from convcost.timing.conditions import Conditions, TimingOptions
 
     Forward: TypeAlias = tuple[nn.Module, Sequence[Any], Mapping[str, Any]]
     """A module with its positional and keyword inputs."""

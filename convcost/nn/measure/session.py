@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from convcost.nn.measure.clock import Clock, Watcher
-    from convcost.timing.options import TimingOptions
+    from convcost.timing.conditions import TimingOptions
     from convcost.timing.statistics import Series
 
 LOOK_S: Final = 0.5

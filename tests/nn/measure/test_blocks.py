@@ -15,7 +15,7 @@ from convcost.nn.measure import blocks as home
 from convcost.nn.measure import device as device_home
 from convcost.nn.measure import session as session_home
 from convcost.text.errors import ConvcostError
-from convcost.timing.options import TimingOptions
+from convcost.timing.conditions import TimingOptions
 
 if TYPE_CHECKING:
     from convcost.timing.measured import Measured

@@ -7,7 +7,7 @@ import torch
 
 from convcost.nn.measure.kernels import _modules
 from convcost.text.errors import ConvcostError
-from convcost.timing.options import TimingOptions
+from convcost.timing.conditions import TimingOptions
 from convcost.workflows.kernel import separate_kernels, time_kernels
 
 NOTHING = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))

@@ -14,7 +14,7 @@ from convcost.cli import main
 from convcost.nn.measure import session as session_home
 from convcost.nn.measure.models import measure_forwards, measure_model
 from convcost.text.errors import ConvcostError
-from convcost.timing.options import TimingOptions
+from convcost.timing.conditions import TimingOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from convcost.nn.measure.blocks import measure
 from convcost.nn.measure.kernels import measure_kernel
 from convcost.nn.measure.models import measure_forwards, measure_model
 from convcost.nn.measure.session import timing_session
-from convcost.timing.options import TimingOptions
+from convcost.timing.conditions import TimingOptions
 from convcost.timing.statistics import Sample, Series
 from convcost.workflows.kernel import separate_kernels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_machine import machine
 
-from convcost.timing.roofline import roofline
+from convcost.timing.bound import roofline
 
 HERE = machine()
 PEAK, LEVELS = HERE.peaks[0], HERE.levels
