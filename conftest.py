@@ -28,6 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--overwrite", action="store_true", help="write the files of tests/golden anew")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs torch: the room `nn`, and test files that import it; single tests elsewhere carry the mark."""
+    for item in items:
+        imported = vars(item.getparent(pytest.Module).obj) if isinstance(item, pytest.Function) else {}
+        if "nn" in item.path.relative_to(item.config.rootpath).parts or {"torch", "keras"} & imported.keys():
+            item.add_marker("torch")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _history_of_the_tests() -> Iterator[None]:
     yield

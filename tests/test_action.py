@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"]}
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the action's steps are bash")
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.skipif(shutil.which("bash") is None, reason="the action's steps are bash"),
+]
 
 
 def test_the_action_has_what_github_asks_for() -> None:

@@ -137,6 +137,7 @@ def compared_with(golden: str, now: dict[str, Any], config: pytest.Config) -> di
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.usefixtures("small_calibration")

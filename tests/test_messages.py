@@ -35,7 +35,7 @@ def named_flags(source: str) -> list[str]:
 MODULES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py")) if "cli" not in path.parts}
 
 
-@pytest.mark.parametrize("module", MODULES.keys() - EXCEPTIONS.keys())
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - EXCEPTIONS.keys()))
 def test_no_message_below_the_command_line_names_a_flag(module: str) -> None:
     assert named_flags(MODULES[module].read_text(encoding="utf-8")) == []
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import history_writer as made
 import pytest
-from fork_server import fast_python
 
 from convcost.archive.database import add, stored_rows
 
@@ -24,8 +23,8 @@ COMMIT_S = 0.005
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
 
 
-def start(path: Path, who: str, count: int, python: str = sys.executable) -> subprocess.Popen[str]:
-    command = [python, made.__file__, str(path), who, str(count)]
+def start(path: Path, who: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, made.__file__, str(path), who, str(count)]
     folder = str(Path(__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603 - our own program
@@ -82,7 +81,7 @@ def test_a_kill_while_the_database_is_made_loses_nothing(database: Path, delay_s
 @pytest.mark.parametrize("attempt", range(3))
 def test_many_processes_may_make_the_database_at_once(database: Path, attempt: int) -> None:
     del attempt  # the same again: it is a race
-    writers = {who: start(database, who, 10, fast_python()) for who in "abcdef"}
+    writers = {who: start(database, who, 10) for who in "abcdef"}
     for writer in writers.values():
         assert said(writer.communicate()[0]) == set(range(10))
         assert writer.returncode == 0

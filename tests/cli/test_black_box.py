@@ -51,6 +51,7 @@ def test_off_a_terminal_the_table_is_plain_and_complete() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.torch
 def test_the_counted_view_agrees_and_is_marked() -> None:
     done = convcost("compare", *SHAPE, "--no-time")
     assert done.returncode == 0
@@ -61,7 +62,7 @@ def test_the_counted_view_agrees_and_is_marked() -> None:
 
 @pytest.mark.parametrize("form", ["csv", "json", "markdown", "latex"])
 def test_a_machine_format_has_nothing_but_data_on_stdout(form: str) -> None:
-    done = convcost(*PREDICTED, "--format", form, python=fast_python())
+    done = convcost(*PREDICTED, "--format", form)
     starts = {"csv": "block,in_channels,", "json": "{\n", "markdown": "| block", "latex": "\\begin{tabular}"}
     assert done.stdout.startswith(starts[form])
     assert "fewer MACs" not in done.stdout
@@ -199,6 +200,7 @@ run()
 """The command, with a line on stderr when the clock starts."""
 
 
+@pytest.mark.torch
 @pytest.mark.timing
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to one process on Windows")
 def test_ctrl_c_while_timing_keeps_what_was_predicted_and_counted(tmp_path: Path) -> None:
@@ -223,6 +225,7 @@ QUICK_WHY = ["compare", "--c", "8", "--o", "16", "--k", "3", "--h", "20", "--no-
              "--block", "standard"]  # fmt: skip
 
 
+@pytest.mark.torch
 @pytest.mark.timing
 def test_why_accounts_for_each_row_under_the_table() -> None:
     done = convcost(*QUICK_WHY, python=fast_python())
@@ -235,6 +238,7 @@ def test_why_accounts_for_each_row_under_the_table() -> None:
     assert "USDT" not in done.stderr
 
 
+@pytest.mark.torch
 @pytest.mark.timing
 def test_why_in_json_is_a_list_that_sums_to_the_median_and_in_csv_one_cell() -> None:
     row = json.loads(convcost(*QUICK_WHY, "--format", "json", python=fast_python()).stdout)["rows"][0]

@@ -46,6 +46,7 @@ def test_whatever_is_raised_is_one_line_and_exit_code_2(
     assert line.startswith(f"error: {said}")
 
 
+@pytest.mark.torch
 @pytest.mark.skipif(os.name == "nt", reason="a pipe that closes early looks different on Windows")
 @pytest.mark.parametrize("form", [pytest.param("table", marks=pytest.mark.slow), "json", "markdown", "github"])
 def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files(form: str, tmp_path: Path) -> None:
@@ -69,6 +70,7 @@ def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files
     assert rows.read_text(encoding="utf-8").startswith("budget,metric,")
 
 
+@pytest.mark.torch
 @pytest.mark.skipif(os.name == "nt", reason="oneDNN's lines go elsewhere on Windows")
 @pytest.mark.parametrize("name", ["ONEDNN_VERBOSE", "DNNL_VERBOSE"])
 def test_stdout_is_the_data_alone_where_onednn_is_to_talk(name: str) -> None:
@@ -84,6 +86,7 @@ def test_stdout_is_the_data_alone_where_onednn_is_to_talk(name: str) -> None:
     assert "onednn_verbose" in done.stderr
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_an_interrupt_while_results_are_written_waits_for_them(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -101,6 +104,7 @@ def test_an_interrupt_while_results_are_written_waits_for_them(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.torch
 def test_a_second_interrupt_while_results_are_written_does_not_wait(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

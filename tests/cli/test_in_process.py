@@ -14,6 +14,8 @@ import convcost.nn.count.counters
 from convcost.cli import main
 from convcost.convolution.spec import BLOCKS
 
+pytestmark = pytest.mark.torch
+
 SIZES = st.one_of(
     st.integers(-3, 40).map(str), st.sampled_from(["3x5", "3x", "x", "1e3", "", "∞", "99999999999999999999", "-0"])
 )

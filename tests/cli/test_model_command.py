@@ -12,6 +12,8 @@ from convcost.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.torch
+
 NETWORK = """
 import torch
 from torch import nn

@@ -46,7 +46,7 @@ class Cell:
         self.text = text
 
 
-TEXT_COLUMNS = (Column[Cell]("cell_name", lambda cell: cell.text, "a text"),)
+TEXT_COLUMNS: tuple[Column[Cell], ...] = (Column("cell_name", lambda cell: cell.text, "a text"),)
 
 
 def export(tmp_path: Path, suffix: str, words: list[str] = PREDICTED) -> Path:
@@ -246,7 +246,7 @@ def test_columns_can_be_chosen_for_a_table_that_fits_a_page(capsys: pytest.Captu
 
 @pytest.mark.parametrize("form", TEXT_FORMATS)
 def test_an_integer_beside_a_missing_value_stays_an_exact_integer(form: str) -> None:
-    column = Column[Cell]("macs", lambda cell: cell.text, "a number")
+    column: Column[Cell] = Column("macs", lambda cell: cell.text, "a number")
     text = TEXT_FORMATS[form](frame((column,), [Cell(2**60 + 1), Cell(None)]))
     assert str(2**60 + 1) in text
     assert ".0" not in text
