@@ -115,7 +115,7 @@ def _insert(table: str, row: dict[str, object]) -> str:
 
 
 VARIABLE: Final = "CONVCOST_DB"
-busy_s: float = 5.0
+busy_s: float = 15.0
 """Seconds that another program may hold the database before it counts as locked; tests are less patient."""
 _REASONS: Final = {
     "SQLITE_BUSY": ("is locked by another program", "end that program"),
