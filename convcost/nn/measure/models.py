@@ -15,7 +15,7 @@ from convcost.nn.measure.device import CHANNELS_LAST, CONTIGUOUS, dtypes_of, for
 from convcost.nn.measure.session import timing_session
 from convcost.nn.measure.this_machine import machine_name
 from convcost.text.errors import ConvcostError
-from convcost.timing.measured import BASE, HEAD, WHOLE, ForwardTiming, Kind, ModelTiming, summed_up
+from convcost.timing.measured import BASE, HEAD, WHOLE, ForwardTiming, Kind, ModelTiming, summarise_forwards
 from convcost.timing.statistics import summarise
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def measure_forwards(head: Forward, base: Forward | None, options: TimingOptions
         with running_user_code(_failure):
             series, probes = session.run(calls)
     machine = machine_name(session.device)
-    return summed_up(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
+    return summarise_forwards(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
 
 
 def _require_memory(models: Iterable[nn.Module], options: TimingOptions, step: str) -> None:
