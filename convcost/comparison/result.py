@@ -113,10 +113,12 @@ def _bound(row: Row) -> str:
     if bound is None or attained is None:
         return ""
     if bound.is_beaten(attained):
-        return f" It is faster than its bound of {human_time(bound.seconds)}, which is wrong: calibrate again."
+        return (
+            f" It is faster than its bound of {human_time(bound.seconds)}: the calibration is stale; calibrate again."
+        )
     roof = f"traffic with {bound.level}" if bound.roof == "memory" else bound.roof
     least, share = human_time(bound.seconds), human_share(attained)
-    return f" It cannot be faster than {least} on this machine ({roof}); {share} of that is attained."
+    return f" Its bound on this machine is {least} ({roof}); it attains {share} of that."
 
 
 def _speed(row: Row) -> str:
@@ -128,7 +130,7 @@ def _speed(row: Row) -> str:
         return f"{number} faster {interval}"
     if timing.speedup_high < 1:
         return f"{number} the speed {interval}"
-    return f"no difference in speed that can be told from noise ({number}, {interval.strip('()')})"
+    return f"no difference in speed beyond the noise ({number}, {interval.strip('()')})"
 
 
 def _reason(row: Row, ratio: float) -> str:
