@@ -38,7 +38,7 @@ PARAMETERS.update(
         Parameter(
             "depth_multiplier", "m", "output channels per input channel of the (first) depthwise stage", short="m"
         ),
-        Parameter("groups", "g", "number of groups of the grouped convolution"),
+        Parameter("groups", "g", "groups of the grouped convolution"),
         Parameter("expansion", "t", "hidden channels per input channel", sets_mid=True),
         Parameter("mid_channels", "M", "channels between the stages", short="mid", kind="channels", sets_mid=True),
         Parameter("rank", "r", "channels between the K×K stage and the 1×1 stage", kind="channels", sets_mid=True),
