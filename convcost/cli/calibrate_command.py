@@ -37,8 +37,8 @@ def calibrate_command(
     """
     if not LEAST_S <= seconds <= MOST_S:
         raise ConvcostError(f"seconds (={seconds:g}) must be from {LEAST_S:g} to {MOST_S:g}; 60 measures everything.")
-    with progress_bar(shown=is_terminal(sys.stderr)) as tell:
-        path, machine, doubts = calibrate(out, seconds, device, tell=tell, show=_print)
+    with progress_bar(shown=is_terminal(sys.stderr)) as progress:
+        path, machine, doubts = calibrate(out, seconds, device, progress=progress, show=_print)
     say([f"{path}: written"], "note")
     say(doubts, "warning")
     if machine.noise is None:
