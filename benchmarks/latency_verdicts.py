@@ -22,7 +22,7 @@ from convcost.nn.measure.session import conditions_for, open_session
 from convcost.text.sizes import Input
 from convcost.timing import statistics as timing
 from convcost.timing.conditions import TimingOptions
-from convcost.timing.measured import summed_up
+from convcost.timing.measured import summarise_forwards
 from convcost.timing.statistics import RUN_TO_RUN, Sample, Series
 from convcost.workflows.model import load_forward
 
@@ -81,7 +81,9 @@ def failures(pairs: list[dict[str, Any]], grow: float, slower: float, run_to_run
     with mock.patch.object(timing.summarise, "__kwdefaults__", defaults):
         for _ in range(RUNS):
             series, probes = simulated(source.choice(pairs), slower, source)
-            judged = judge(limit, timed_reading(limit, summed_up(series, probes, "here", (), pinned=False), ""))
+            judged = judge(
+                limit, timed_reading(limit, summarise_forwards(series, probes, "here", (), pinned=False), "")
+            )
             said[judged.verdict] += 1
     return said
 

@@ -1,4 +1,4 @@
-"""The public functions; what needs torch is imported when they are called."""
+"""The public functions; torch is imported when a function that needs it is called."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 
 def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function be called with the short names: `compare(c=3, o=64, k=3)`."""
+    """Let a function accept the short names of its arguments too: `compare(c=3, o=64, k=3)`."""
     arguments = signature(function).parameters.values()
     own = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
     takes_more = len(own) < len(arguments)
@@ -79,7 +79,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     dtype: str = "float32",
     memory_format: str = "contiguous",
     threads: int | Literal["all"] = 1,
-    compile: bool = False,  # noqa: A002 - the option's name
+    compile: bool = False,  # noqa: A002 - the argument has the name of the command's option
     allocator: str = "pinned",
     time_budget: float = 8.0,
     why: bool = False,
@@ -89,48 +89,48 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
     watch: Watch = ignore,
     **parameters: Value | None,
 ) -> Comparison:
-    """Blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
+    """Compare blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
 
-    The command line's short names work too: `compare(c=3, o=64, k=3, h=112)`.
+    The short names of the command line work too: `compare(c=3, o=64, k=3, h=112)`.
 
     Timing pins glibc's allocator for the rest of the process (`allocator="default"` leaves it alone) and sets torch's
     thread count only while it runs.
 
     Args:
-        in_channels: C.
-        out_channels: O.
-        kernel_size: K, or (height, width).
-        height: of the input.
-        width: of the input; the height by default.
-        batch: samples.
-        stride: one, or (vertical, horizontal).
-        dilation: one, or (vertical, horizontal).
+        in_channels: C: input channels.
+        out_channels: O: requested output channels.
+        kernel_size: K: one size, or (height, width).
+        height: Input height.
+        width: Input width; the height by default.
+        batch: N: batch size.
+        stride: Stride, one or (vertical, horizontal).
+        dilation: Dilation, one or (vertical, horizontal).
         padding: "same" (output ceil(input / stride), as TensorFlow's SAME), "valid", or sizes.
-        bias: whether every stage has one.
-        blocks: Names, in the order of the rows; None for the six default blocks.
-        baseline: what ratios and speed-ups are relative to.
-        count: cross-check the formula with fvcore and torch's FlopCounterMode.
-        time: time the real modules.
-        device: cpu, cuda, cuda:1, mps or auto; several make one row a block and device.
-        dtype: float32, float64, bfloat16 or float16.
-        memory_format: contiguous or channels_last.
-        threads: of torch on the CPU, or "all".
-        compile: time the modules compiled by torch.compile.
-        allocator: pinned, or default for what the user's own program will feel.
-        time_budget: seconds for all timing together, warm-up included, compiling not.
-        why: split each median into parts that sum to it and look for what would help; it takes half a second a row
-            more, or some ten calls where one is slow, and pins the allocator afterwards.
-        store: keep the timings in the history (`convcost.history`).
-        reuse: show a stored run that matches exactly instead of measuring.
-        roofline: refuse a machine that is not calibrated: its roofs are wanted with the rows (`draw_rooflines`).
-        watch: is called with the result as it fills in.
-        **parameters: that only some blocks have, such as depth_multiplier (m) or groups; docs/blocks.md lists them.
+        bias: Whether every stage has a bias.
+        blocks: Names of blocks, in the order of the rows; None for the six default blocks.
+        baseline: Name of the block that ratios and speed-ups are relative to.
+        count: Whether to cross-check the formula with fvcore and torch's FlopCounterMode.
+        time: Whether to time the real modules.
+        device: Name of a device, "cpu", "cuda", "cuda:1", "mps" or "auto", or several names.
+        dtype: Data type: "float32", "float64", "bfloat16" or "float16".
+        memory_format: Memory format: "contiguous" or "channels_last".
+        threads: Threads of torch on the CPU, or "all".
+        compile: Whether to time modules compiled by torch.compile.
+        allocator: "pinned" (keep freed memory, to avoid page faults) or "default" (leave the allocator alone).
+        time_budget: Seconds for all timings together, including warm-up but not compiling.
+        why: Whether to account for the time of each row and to look for changes that make it faster. It takes half a
+            second more for each row, or about ten calls of a slow one, and leaves the allocator pinned.
+        store: Whether to store the timings in the history (`convcost.history`).
+        reuse: Whether to show a stored run with equal layers, conditions, machine and versions instead of measuring.
+        roofline: Whether to refuse a machine that is not calibrated, since a roofline needs its roofs.
+        watch: Function that is called with each partial result.
+        **parameters: Parameters of single blocks, such as depth_multiplier (m) or groups; docs/blocks.md lists them.
 
     Returns:
-        The rows, with `.to_dict()`, `.to_frame()` and a notebook view.
+        One row for each block and device, with `.to_dict()`, `.to_frame()` and a notebook view.
 
     Raises:
-        ConvcostError: an illegal value, a shape that allows no block, a device that is not there, too little memory.
+        ConvcostError: An illegal value, a shape that allows no block, a missing device, or too little memory.
 
     >>> import convcost
     >>> row = convcost.compare(3, 64, 3, blocks=["depthwise-separable"], count=False, time=False).to_dict()["rows"][0]
@@ -168,25 +168,25 @@ def explain(  # noqa: PLR0913 - the options of the command, one by one
     baseline: str = "standard",
     **parameters: Value | None,
 ) -> Explanation:
-    """The derivation of one block's cost, in symbols and with the numbers put in.
+    """The derivation of one block's cost, in symbols and with numbers.
 
     Args:
-        block: name in the catalogue.
-        in_channels: C.
-        out_channels: O.
-        kernel_size: K, or (height, width).
-        height: of the input.
-        width: of the input; the height by default.
-        batch: samples.
-        stride: one, or (vertical, horizontal).
-        dilation: one, or (vertical, horizontal).
+        block: Name of the block in the catalogue.
+        in_channels: C: input channels.
+        out_channels: O: requested output channels.
+        kernel_size: K: one size, or (height, width).
+        height: Input height.
+        width: Input width; the height by default.
+        batch: N: batch size.
+        stride: Stride, one or (vertical, horizontal).
+        dilation: Dilation, one or (vertical, horizontal).
         padding: "same", "valid", or sizes.
-        bias: whether every stage has one.
-        baseline: what the ratio is relative to.
-        **parameters: of single blocks, as in `compare`.
+        bias: Whether every stage has a bias.
+        baseline: Name of the block that the ratio is relative to.
+        **parameters: Parameters of single blocks, as in `compare`.
 
     Raises:
-        ConvcostError: an illegal value, or a shape that the block does not allow.
+        ConvcostError: An illegal value, or a shape that the block does not allow.
 
     >>> import convcost
     >>> print(convcost.explain("depthwise-separable", 3, 64, 3).ratio_symbols)
@@ -247,20 +247,20 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
     """Check the budgets of a configuration, as `convcost check` does.
 
     Args:
-        config: the file; None for the nearest convcost.toml, else the nearest [tool.convcost].
-        only: name of a budget, or names; all by default.
-        base: a git revision that is the baseline in place of convcost.lock.
-        strict: what could not be decided, and an improvement that the lock does not know, fail.
-        update: write convcost.lock, where a figure moved.
-        time_budget: seconds for the timing of each budget that limits latency.
-        store: keep these timings in the history (`convcost.history`).
+        config: Path of the configuration; None for the nearest convcost.toml, else the nearest [tool.convcost].
+        only: Names of the budgets to check; all by default.
+        base: Git revision to compare with; None for convcost.lock.
+        strict: Whether undecided limits, and improvements that are not in the lock, fail.
+        update: Whether to write the current figures to convcost.lock.
+        time_budget: Seconds for the timing of each budget that limits latency.
+        store: Whether to store the timings in the history (`convcost.history`).
 
     Returns:
         The verdicts, with `.passed`, `.to_dict()`, `.to_frame()` and a notebook view.
 
     Raises:
-        ConvcostError: no configuration, or one with mistakes, each with line and column; no such budget or revision;
-            both base and update.
+        ConvcostError: No configuration, or one with mistakes, each with line and column; an unknown budget or revision;
+            or both `base` and `update`.
     """
     from convcost.budgets.config_files import load_configuration
     from convcost.workflows.check import CheckOptions, check_configuration, choose_budgets
@@ -290,25 +290,25 @@ def history(  # noqa: PLR0913 - the filters of the command, one by one
     """The stored timings, newest first; all filters that are set must hold.
 
     Args:
-        block: any of these names of the catalogue.
-        target: any of these models, as they were named.
-        command: check, compare, kernel or model.
-        device: any of these; `cuda` stands for each of its devices.
-        dtype: of the elements.
-        memory_format: contiguous or channels_last.
-        threads: of torch.
-        in_channels: C, as asked for.
-        out_channels: O, as asked for.
-        kernel_size: K, as asked for.
-        since: a date, as in 2026-07-01 or 2026-07-01T12:30, or an age, as in 12h or 7d.
-        until: the same.
-        limit: the most rows.
+        block: Names of blocks; any of them may match.
+        target: Targets of models; any of them may match.
+        command: "check", "compare", "kernel" or "model".
+        device: Names of devices; any of them may match, and "cuda" matches all of its devices.
+        dtype: Data type of the elements.
+        memory_format: "contiguous" or "channels_last".
+        threads: Threads of torch.
+        in_channels: C: requested input channels.
+        out_channels: O: requested output channels.
+        kernel_size: K: requested kernel size.
+        since: Oldest date, such as 2026-07-01 or 2026-07-01T12:30, or age, such as 12h or 7d.
+        until: Newest date or age, in the same form.
+        limit: Maximum number of rows; None for all.
 
     Returns:
-        The rows, with `.to_dict()`, `.to_frame()` and a notebook view.
+        One row for each timed layer, with `.to_dict()`, `.to_frame()` and a notebook view.
 
     Raises:
-        ConvcostError: a filter that no row could pass, or a database that cannot be read.
+        ConvcostError: A filter that no row could match, or a database that cannot be read.
     """
     from convcost.archive.filters import Filters
     from convcost.archive.listing import list_history
@@ -325,14 +325,14 @@ def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # noqa: ANN401 - operators have no public type
+def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # noqa: ANN401 - torch's operators have no public type
     """Give a custom operator a formula: a decorator for a function of its arguments and `out` that returns MACs.
 
     Args:
-        op: such as `torch.ops.mylib.myop`.
+        op: Operator such as `torch.ops.mylib.myop`.
 
     Raises:
-        ConvcostError: something that is no operator, or one that has a formula.
+        ConvcostError: `op` is no operator, or has a formula already.
     """
     from convcost.nn.count.operator_formulas import register as remember
 
@@ -345,17 +345,17 @@ def separate(kernel: object) -> Factors:
     Needs NumPy only.
 
     Args:
-        kernel: (k_h, k_w) integers of any size, Fractions or floats, not 1×1 and at most 127 a side: an array or
-            nested sequences.
+        kernel: Array or nested sequences of shape (k_h, k_w), not 1×1 and at most 127 on a side, with integers of any
+            size, Fractions or floats.
 
     Returns:
-        column (k_h), row (k_w) and the error ‖kernel - column × row‖ / ‖kernel‖, which is 0.0 for a kernel that is
-        separable exactly. Whole numbers come as int64 where it holds them, anything else as float64. A kernel of floats
-        is separable up to the rounding of its dtype: its error is near 1e-16 in float64, 1e-8 in float32, 1e-4 in
-        float16. The error of the best pair is that of Eckart, Young 1936.
+        The column (k_h), the row (k_w) and the error ‖kernel - column × row‖ / ‖kernel‖, which is 0.0 for a kernel that
+        is separable exactly. Whole numbers that fit are int64, all others float64. A kernel of floats is separable up
+        to the rounding of its dtype: its error is near 1e-16 in float64, 1e-8 in float32, 1e-4 in float16. No other
+        pair has a smaller error (Eckart, Young 1936).
 
     Raises:
-        ConvcostError: ragged rows, an empty matrix, 1×1, more than 127 a side, an entry that is no finite number.
+        ConvcostError: Rows of different lengths, an empty, 1×1 or too large matrix, or an entry that is not finite.
 
     >>> import convcost
     >>> column, row, error = convcost.separate([[1, 0, -1], [2, 0, -2], [1, 0, -1]])

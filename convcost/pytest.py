@@ -1,6 +1,6 @@
-"""A model's budget as an assertion, whose failure shows the table of layers.
+"""The assertion that a model stays within its budget; its failure shows the table of layers.
 
-The plugin `convcost.pytest_plugin`, installed with convcost, offers it as a fixture and a marker.
+The pytest plugin in `convcost.pytest_plugin` provides it as a fixture and a marker.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["assert_cost"]
 
 MAX_LAYERS = 30
-"""Layers in the message; if there are more, the largest are shown."""
+"""Maximum number of layers in the message, the largest ones."""
 
 
-def assert_cost(  # noqa: PLR0913 - each limit has its own name and type
+def assert_cost(  # noqa: PLR0913 - one argument for each metric
     model: nn.Module,
     inputs: Sequence[Any] | Tensor,
     kwargs: Mapping[str, Any] | None = None,
@@ -39,14 +39,14 @@ def assert_cost(  # noqa: PLR0913 - each limit has its own name and type
     """Assert that a model stays within its budget; nothing is allocated and nothing computed.
 
     Args:
-        model: Any module.
+        model: Module to count.
         inputs: Positional arguments of the model, real or meta tensors.
         kwargs: Keyword arguments of the model.
-        max_params: Maximum of parameters, such as "4.3 M".
-        max_macs: Maximum of MACs.
-        max_flops: Maximum of FLOPs, 2 a MAC.
-        max_weight_bytes: Maximum of weights, such as "17 MB".
-        max_peak_activation_bytes: Maximum of activations at their peak, such as "10 MB".
+        max_params: Maximum number of parameters, such as "4.3 M".
+        max_macs: Maximum number of MACs, such as "580 M".
+        max_flops: Maximum number of FLOPs (2 per MAC), such as "1.2 G".
+        max_weight_bytes: Maximum size of the parameters, such as "17 MB".
+        max_peak_activation_bytes: Maximum peak size of the activations, such as "10 MB".
         strict: Whether operations without a formula fail the assertion, since the MACs are then a lower bound.
         device: "cpu" for a model that depends on the values of its tensors.
 
@@ -54,7 +54,7 @@ def assert_cost(  # noqa: PLR0913 - each limit has its own name and type
         The count, for further assertions.
 
     Raises:
-        AssertionError: A limit is exceeded; with the reasons and the table of layers.
+        AssertionError: A limit is exceeded; the message has the reasons and the table of layers.
         ConvcostError: A quantity of another kind, no limit, or a module that refuses its input.
 
     >>> import torch

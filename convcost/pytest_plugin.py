@@ -1,4 +1,4 @@
-"""The pytest plugin: a fixture `assert_cost`, and a marker `cost` with the limits of a test.
+"""The pytest plugin: the fixture `assert_cost`, and the marker `cost` with the limits of a test.
 
 Loading it imports neither torch nor the rest of convcost.
 """
@@ -67,5 +67,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             msg = f"{item.nodeid} is marked with cost and must name its limits; write @pytest.mark.cost(max_macs=...)."
             raise pytest.UsageError(msg)
         if markers and "assert_cost" not in getattr(item, "fixturenames", ()):
-            msg = f"{item.nodeid} is marked with cost and must ask for the fixture assert_cost; add it as an argument."
+            msg = f"{item.nodeid} is marked with cost and must use the fixture assert_cost; add it as an argument."
             raise pytest.UsageError(msg)

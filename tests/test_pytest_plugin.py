@@ -72,7 +72,7 @@ HEAD = "import pytest, torch\nfrom torch import nn\nNET = nn.Linear(4, 4, bias=F
         ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n", 1, "16 is over max 15"),
         ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X, max_params=16)\n", 0, "1 passed"),
         ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    pass\n", 1, "FAILED test_net.py::test_net - Failed: the test has limits"),
-        ("@pytest.mark.cost(max_params=15)\ndef test_net():\n    pass\n", 4, "must ask for the fixture assert_cost"),
+        ("@pytest.mark.cost(max_params=15)\ndef test_net():\n    pass\n", 4, "must use the fixture assert_cost"),
         ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    pytest.skip('no data')\n", 0, "1 skipped"),
         ("@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert 1 == 2\n", 1, "1 failed in"),
         ("@pytest.mark.cost(max_params=15)\n@pytest.mark.xfail\ndef test_net(assert_cost):\n    assert 1 == 2\n", 0, "1 xfailed"),

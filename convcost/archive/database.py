@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def add(path: Path, session: Session, entries: Sequence[Entry]) -> int:
-    """Store a run; once this returns, neither a kill nor a power failure loses it.
+    """Store a run; after the return it survives a kill and a power failure.
 
     Args:
-        path: Database file; it and its folder are made where they are missing.
-        session: The run.
+        path: Path of the database; the file and its folder are created if they are missing.
+        session: Run to store.
         entries: Layers of the run.
 
     Returns:
-        The run's id.
+        The id of the run.
 
     Raises:
         DatabaseError: The database is locked, read-only, damaged, of a newer schema or of another program, or the disk
@@ -36,7 +36,7 @@ def add(path: Path, session: Session, entries: Sequence[Entry]) -> int:
     with _named_errors(path), writing(path) as connection:
         row = as_columns(session)
         number = connection.execute(_insert("session", row), row).lastrowid
-        if number is None:  # sqlite3 types it so for statements that insert nothing
+        if number is None:  # its type for statements that insert nothing
             msg = "an INSERT gave no row"
             raise sqlite3.InternalError(msg)
         lines = [as_columns(entry) | {"session_id": number} for entry in entries]
@@ -49,9 +49,9 @@ def matching_session(path: Path, wanted: Session, layers: Sequence[str]) -> list
     """The newest run that holds all these layers, under equal conditions, machine and versions.
 
     Args:
-        path: Database file.
-        wanted: All but its date must be equal; its time budget must not be larger than that of the run.
-        layers: Layers as in `Entry.layer`.
+        path: Path of the database.
+        wanted: Run that the stored one must equal in all but date and notes, with at least its time budget.
+        layers: Identities of the layers, as in `Entry.layer`.
 
     Returns:
         The rows of these layers; empty where there is no such run.
@@ -68,7 +68,7 @@ def matching_session(path: Path, wanted: Session, layers: Sequence[str]) -> list
         WHERE {conditions} AND session.time_budget_s >= :time_budget_s AND entry.layer IN ({places})
         GROUP BY session.id HAVING COUNT(DISTINCT entry.layer) = {len(named)}
         ORDER BY session.measured_at DESC, session.id DESC LIMIT 1
-    """  # noqa: S608 - names of our own fields; every value is bound
+    """  # noqa: S608 - the texts are names of dataclass fields and bound parameters
     values = {**equal, **named, "time_budget_s": wanted.time_budget_s}
     with _named_errors(path), reading(path) as connection:
         if connection is None:
@@ -84,7 +84,7 @@ def stored_rows(path: Path, where: str, values: dict[str, object], limit: int | 
     """The newest rows, and how many there are in all.
 
     Args:
-        path: Database file; a missing one counts as empty and is not made.
+        path: Path of the database; a missing file counts as empty and is not created.
         where: SQL condition on the tables `session` and `entry`; `:name` stands for a value.
         values: Values by name.
         limit: Maximum number of rows; None for all.
@@ -95,7 +95,7 @@ def stored_rows(path: Path, where: str, values: dict[str, object], limit: int | 
     with _named_errors(path), reading(path) as connection:
         if connection is None:
             return [], 0
-        query = f"SELECT COUNT(*) FROM entry JOIN session ON session.id = entry.session_id WHERE {where}"  # noqa: S608 - our own text; every value is bound
+        query = f"SELECT COUNT(*) FROM entry JOIN session ON session.id = entry.session_id WHERE {where}"  # noqa: S608 - `Filters.condition` binds its values
         total = connection.execute(query, values).fetchone()[0]
         return _select(connection, where, values, limit), total
 
@@ -104,42 +104,42 @@ def _select(connection: sqlite3.Connection, where: str, values: dict[str, object
     query = f"""
         SELECT session.*, entry.* FROM entry JOIN session ON session.id = entry.session_id
         WHERE {where} ORDER BY session.measured_at DESC, session.id DESC, entry.id LIMIT :limit
-    """  # noqa: S608 - our own text; every value is bound
+    """  # noqa: S608 - the condition is written in this room, with bound values
     lines = connection.execute(query, {**values, "limit": -1 if limit is None else limit})
     names = [column[0] for column in lines.description]
     return [as_stored(names, tuple(line)) for line in lines]
 
 
 def _insert(table: str, row: dict[str, object]) -> str:
-    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"  # noqa: S608 - names of our own fields
+    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"  # noqa: S608 - names of tables and fields
 
 
 VARIABLE: Final = "CONVCOST_DB"
 busy_s: float = 15.0
-"""Seconds that another program may hold the database before it counts as locked; tests are less patient."""
+"""Seconds to wait for another program before the database counts as locked; tests set less."""
 _REASONS: Final = {
     "SQLITE_BUSY": ("is locked by another program", "end that program"),
     "SQLITE_LOCKED": ("is locked by another program", "end that program"),
     "SQLITE_READONLY": ("is read-only", "make it and its folder writable"),
     "SQLITE_CANTOPEN": ("cannot be opened", "make its folder writable"),
-    "SQLITE_CORRUPT": ("is damaged", "move it away or mend it with `sqlite3 FILE .recover`"),
+    "SQLITE_CORRUPT": ("is damaged", "move it away or repair it with `sqlite3 FILE .recover`"),
     "SQLITE_NOTADB": ("is no SQLite database", "move it away"),
     "SQLITE_FULL": ("has no room: the disk is full", "make room"),
-    "SQLITE_IOERR": ("cannot be read or written", "make room on the disk and look after it"),
+    "SQLITE_IOERR": ("cannot be read or written", "make room on the disk and check it"),
 }
 
 
 class DatabaseError(ConvcostError):
-    """The database cannot be used. What was committed before is still there."""
+    """The database cannot be used; runs that were stored before are unchanged."""
 
 
 def database_path() -> Path:
-    """`CONVCOST_DB`, else `history.sqlite3` in the user's data directory."""
+    """The path of the database: CONVCOST_DB, else history.sqlite3 in the user's data folder."""
     named = os.environ.get(VARIABLE)
     if named:
         try:
             return Path(named).expanduser()
-        except RuntimeError as error:  # ~somebody who is not there
+        except RuntimeError as error:  # the ~user does not exist
             raise DatabaseError(f"{VARIABLE} (={named}) must be a path: {error} Write it out.") from error
     from platformdirs import user_data_path
 
@@ -148,11 +148,11 @@ def database_path() -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction on the database of today's schema."""
+    """A write transaction on the database, which is created or migrated first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(_connect(path, "rwc")) as connection:
         _migrate(connection, path)
-        connection.execute("PRAGMA synchronous = EXTRA")  # a commit is on the disk, also when the power goes
+        connection.execute("PRAGMA synchronous = EXTRA")  # commits survive a power failure
         connection.execute("PRAGMA foreign_keys = ON")
         with _transaction(connection, "IMMEDIATE"):
             yield connection
@@ -160,7 +160,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """The database at one moment, brought to today's schema where it is older; None where there is none yet."""
+    """A read transaction on the database, which is migrated first if it is older; None if there is no database."""
     if not path.exists():
         yield None
         return
@@ -173,7 +173,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection without implicit transactions; where the file cannot be written, it can still be read."""
+    """A connection without implicit transactions; a file that cannot be written is opened for reading."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise _refusal(path, "is a device or a pipe", "name a file")
     address = f"{path.absolute().as_uri()}?mode={mode}"
@@ -186,12 +186,12 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of a database of convcost; 0 for an empty one.
 
     Raises:
-        DatabaseError: Another program's database, a newer schema, or one that never was.
+        DatabaseError: A database of another program, or a newer or impossible schema.
     """
     query = """
         SELECT user_version, application_id, (SELECT COUNT(*) FROM sqlite_master)
         FROM pragma_user_version, pragma_application_id
-    """  # one statement, one moment: another process may be making the tables
+    """  # one statement, since another process may be creating the tables
     version, owner, tables = connection.execute(query).fetchone()
     if owner == schema.APPLICATION_ID and version < 1:
         raise _refusal(path, f"is damaged: it has schema {version}", "move it away")
@@ -204,7 +204,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables, or bring them to today's schema, in one transaction; a second process then has nothing to do."""
+    """Create the tables, or migrate them to the current schema, in one transaction."""
     if _version(connection, path) == len(schema.MIGRATIONS):
         return
     with _transaction(connection, "IMMEDIATE"):
@@ -217,7 +217,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
-    """All or nothing; IMMEDIATE waits for other writers at the start, so that none has to give up half-way."""
+    """A transaction that is rolled back on an error; IMMEDIATE waits for other writers at its start."""
     connection.execute(f"BEGIN {kind}")
     with connection:
         yield
@@ -225,7 +225,7 @@ def _transaction(connection: sqlite3.Connection, kind: Literal["IMMEDIATE", "DEF
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Errors of SQLite and of the file system as one line that names the database."""
+    """Turn errors of SQLite and of the file system into a DatabaseError that names the database."""
     try:
         yield
     except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""The filters of `convcost history`, as a condition of SQL."""
+"""The filters of `convcost history`, and their SQL condition."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Filters:
     """Filters on stored timings; all that are set must hold.
 
     Attributes:
-        blocks: Names of blocks, any of which may match.
-        targets: Models, any of which may match.
-        command: check, compare, kernel or model.
-        devices: Devices, any of which may match; `cuda` stands for each of its devices.
+        blocks: Names of blocks; any of them may match.
+        targets: Targets of models; any of them may match.
+        command: "check", "compare", "kernel" or "model".
+        devices: Names of devices; any of them may match, and "cuda" matches all of its devices.
         dtype: Data type of the elements.
-        memory_format: contiguous or channels_last.
+        memory_format: "contiguous" or "channels_last".
         threads: Threads of torch.
         in_channels: Requested input channels.
         out_channels: Requested output channels.
@@ -40,7 +40,7 @@ class Filters:
         until: Date or age of the newest timing.
 
     Raises:
-        ConvcostError: No such block, command, device, dtype or memory format, a number below 1, or a date that is none.
+        ConvcostError: An unknown block, command, device, dtype or memory format, or a number below 1.
     """
 
     blocks: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Filters:
     until: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no row could match."""
+        """Refuse filters that no row could match."""
         for name in self.blocks:
             find_block(name)
         if self.command is not None and self.command not in COMMANDS:
@@ -74,10 +74,10 @@ class Filters:
         require_at_least(1, **{name: size for name, size in sizes.items() if size is not None})
 
     def condition(self) -> tuple[str, dict[str, object]]:
-        """The filters as SQL on `session` and `entry`, and the values in it by name.
+        """The SQL condition on the tables `session` and `entry`, and its values by name.
 
         Raises:
-            ConvcostError: a date that is none.
+            ConvcostError: `since` or `until` is no date, or they are in the wrong order.
         """
         since, until = (
             self.since and parse_moment("since", self.since),
@@ -99,23 +99,23 @@ class Filters:
 
 
 class _Condition:
-    """A condition of SQL, test by test; values are bound, never written into the text."""
+    """Builds an SQL condition from tests; values are bound, never written into the text."""
 
     def __init__(self) -> None:
         self.tests = ["1"]
         self.values: dict[str, object] = {}
 
     def any_of(self, test: str, wanted: Sequence[object]) -> None:
-        """Require that one of these values passes the test; nothing for no values."""
+        """Add the test that one of these values passes; nothing without values."""
         if wanted:
             self.tests.append(f"({' OR '.join(f'({test.format(self._bound(value))})' for value in wanted)})")
 
     def equal(self, test: str, wanted: object) -> None:
-        """Require that the value passes the test; nothing for None."""
+        """Add the test that the value passes; nothing for None."""
         self.any_of(test, () if wanted is None else (wanted,))
 
     def requested(self, name: str, value: int | tuple[int, int] | None) -> None:
-        """Require a size: the requested one of a block, which may use another itself; the real one of other layers."""
+        """Add a test of a size: the requested size of a block, the real size of any other layer."""
         if value is not None:
             text = self._bound(f'"{name}": {json.dumps(value)},')
             own = self._bound(format_sizes(value) if isinstance(value, tuple) else value)

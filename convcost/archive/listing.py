@@ -1,4 +1,4 @@
-"""The columns of `convcost history`, in the order of CSV and JSON."""
+"""The result of `convcost history`: stored timings and their columns."""
 
 from __future__ import annotations
 
@@ -32,26 +32,34 @@ HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
     Column(
         "measured_at",
         lambda row: row.session.measured_at,
-        "end of the run, UTC; local time in the table",
+        "date of the end of the run, UTC; in local time in the table",
         "measured",
         show_date,
     ),
-    Column("command", lambda row: row.session.command, "check, compare, kernel or model"),
-    Column("target", lambda row: row.session.target, "of a model", "model", width=140),
+    Column("command", lambda row: row.session.command, "command of the run: check, compare, kernel or model"),
+    Column("target", lambda row: row.session.target, "target of a model", "model", width=140),
     Column(
         "name",
         lambda row: row.entry.name,
-        "of the block, the kernel, or the model's layer; (forward) for the whole",
+        "name of the block, the kernel, or the model's layer; (forward) for a whole model",
         "name",
     ),
-    Column("input_shape", lambda row: row.entry.input_shape, "of the first tensor in", "input", width=60),
-    Column("in_channels", lambda row: row.entry.in_channels, "of a convolution"),
-    Column("out_channels", lambda row: row.entry.out_channels, "of a convolution", "out", width=72),
-    Column("kernel_size", lambda row: row.entry.kernel_size, "of a convolution", "kernel", width=70),
-    Column("stride", lambda row: row.entry.stride, "of a convolution", "stride", width=150),
-    Column("groups", lambda row: row.entry.groups, "of a convolution, the largest of its stages", "groups", width=150),
+    Column("input_shape", lambda row: row.entry.input_shape, "shape of the first input tensor", "input", width=60),
+    Column("in_channels", lambda row: row.entry.in_channels, "input channels of a convolution"),
+    Column("out_channels", lambda row: row.entry.out_channels, "output channels of a convolution", "out", width=72),
+    Column("kernel_size", lambda row: row.entry.kernel_size, "kernel size of a convolution", "kernel", width=70),
+    Column("stride", lambda row: row.entry.stride, "stride of a convolution", "stride", width=150),
+    Column(
+        "groups",
+        lambda row: row.entry.groups,
+        "groups of a convolution; of a block, the largest number of its stages",
+        "groups",
+        width=150,
+    ),
     Column("params", lambda row: row.entry.params, "weights and biases"),
-    Column("macs", lambda row: row.entry.macs, "multiply-accumulates", "MACs", human_count, width=110),
+    Column(
+        "macs", lambda row: row.entry.macs, "multiply-accumulates of the whole batch", "MACs", human_count, width=110
+    ),
     *condition_columns(
         _conditions, device=74, dtype=110, threads=110, memory_format=130, compiled=None, allocator=None
     ),
@@ -59,29 +67,31 @@ HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
         _timing, time_s=0, time_q25_s=150, time_q75_s=150, time_min_s=None, first_call_s=None, time_runs=None
     ),
     *timing_columns(_timing, dropped_share=170, faults_per_call=None),
-    Column("baseline", lambda row: row.session.baseline, "block that the speed-up is relative to"),
+    Column("baseline", lambda row: row.session.baseline, "block, kernel or revision that speed-ups are relative to"),
     *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),
-    Column("time_budget_s", lambda row: row.session.time_budget_s, "seconds that the run was allowed on this device"),
+    Column("time_budget_s", lambda row: row.session.time_budget_s, "time budget of the run on this device, seconds"),
     *condition_columns(_conditions, torch_version=170),
-    Column("convcost_version", lambda row: row.session.setup.convcost_version, "that measured"),
-    Column("python_version", lambda row: row.session.setup.python_version, "that ran"),
+    Column("convcost_version", lambda row: row.session.setup.convcost_version, "version of convcost"),
+    Column("python_version", lambda row: row.session.setup.python_version, "version of Python"),
     *condition_columns(_conditions, cpu=None),
-    Column("processors", lambda row: row.session.setup.processors, "that the process could use"),
+    Column("processors", lambda row: row.session.setup.processors, "number of processors that the process could use"),
     Column("isa", lambda row: row.session.setup.isa, "vector instructions of torch's CPU kernels"),
     Column("system", lambda row: row.session.setup.system, "operating system and architecture"),
-    Column("accelerator", lambda row: row.session.setup.accelerator, "name of a device that is not the CPU"),
-    Column("runtime", lambda row: row.session.setup.runtime, "versions of what runs the accelerator"),
+    Column("accelerator", lambda row: row.session.setup.accelerator, "name of the device, if it is not the CPU"),
+    Column(
+        "runtime",
+        lambda row: row.session.setup.runtime,
+        "versions of the accelerator's libraries, such as CUDA and cuDNN",
+    ),
     Column(
         "settings",
         lambda row: row.session.setup.settings,
-        "torch switches and environment variables not at their defaults",
+        "torch's switches and environment variables that are not at their defaults",
     ),
-    Column("warning", lambda row: "; ".join(row.entry.timing.warnings) or None, "what to know before trusting the row"),
-    Column(
-        "notes", lambda row: "; ".join(row.session.notes) or None, "what was to be said of the machine during the run"
-    ),
-    Column("run", lambda row: row.session_id, "equal for rows that were timed in turn, whose times can be compared"),
-    Column("layer", lambda row: row.entry.layer, "which layer it is, as JSON: equal for equal layers"),
+    Column("warning", lambda row: "; ".join(row.entry.timing.warnings) or None, "reasons not to trust the row"),
+    Column("notes", lambda row: "; ".join(row.session.notes) or None, "remarks on the machine during the run"),
+    Column("run", lambda row: row.session_id, "number of the run; the times of rows of one run can be compared"),
+    Column("layer", lambda row: row.entry.layer, "identity of the layer, as JSON: equal for equal layers"),
 )
 """The fields of a stored timing."""
 
@@ -91,10 +101,10 @@ class History(Result[Stored]):
     """Stored timings, newest first.
 
     Attributes:
-        rows: one a timed layer.
-        total: how many match, shown or not.
-        database: the file.
-        columns: of the table and the frame; the JSON object always has all.
+        rows: One row for each timed layer.
+        total: Number of matching timings, including those that are not shown.
+        database: Path of the database.
+        columns: Columns of the table and the frame; the JSON object always has all.
     """
 
     SCHEMA: ClassVar = "convcost.history/1"
@@ -105,7 +115,7 @@ class History(Result[Stored]):
 
     @property
     def head(self) -> str:
-        """How many rows there are, and where."""
+        """The number of timings and the path of the database, on one line."""
         few = "" if len(self.rows) == self.total else f"{len(self.rows)} of "
         there = "" if Path(self.database).exists() else " (no such file yet)"
         return f"{few}{number_of('timing', self.total)} in {self.database}{there}"
@@ -122,7 +132,7 @@ def list_history(filters: Filters, limit: int | None = None) -> History:
         limit: Maximum number of rows; None for all.
 
     Raises:
-        ConvcostError: A filter that could never match, a limit below 1, a database that cannot be read.
+        ConvcostError: A filter that no row could match, a limit below 1, or a database that cannot be read.
     """
     if limit is not None:
         require_at_least(1, limit=limit)

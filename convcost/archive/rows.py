@@ -1,4 +1,4 @@
-"""The values that the history keeps, its tables, and the conversion between both."""
+"""The rows of the history as values, the tables of the database, and the conversion between them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One timing run: its layers were timed in turn in one process, so their pairs give speed-ups.
+    """One timing run, whose layers were timed in turn in one process.
 
     Attributes:
         measured_at: End of the run, UTC, as in 2026-07-01T12:30:00Z.
-        command: check, compare, kernel or model.
-        target: Target of a model; None of a comparison.
-        baseline: Name of what speed-ups are relative to; None without speed-ups.
-        time_budget_s: Seconds that the run was allowed on this device.
+        command: "check", "compare", "kernel" or "model".
+        target: Target of a model; None for a comparison or a kernel.
+        baseline: Name of the block, kernel or revision that speed-ups are relative to; None without speed-ups.
+        time_budget_s: Time budget of the run on this device, seconds.
         conditions: Conditions of all its timings.
-        setup: Machine, versions and switches.
-        notes: Remarks about the machine, such as that it was busy.
+        setup: Machine, versions and switches of the run.
+        notes: Remarks about the machine during the run.
     """
 
     measured_at: str
@@ -50,7 +50,7 @@ class Entry:
         layer: Identity of the layer, as a JSON object with sorted keys: equal for equal layers.
         params: Weights and biases.
         macs: Multiply-accumulates of the batch.
-        input_shape: (N, C, height, width), or as the layer has it.
+        input_shape: Shape of the first input tensor.
         in_channels: Input channels of a convolution.
         out_channels: Output channels of a convolution.
         kernel_size: Kernel size of a convolution.
@@ -79,7 +79,7 @@ class Stored:
     Attributes:
         session_id: Number of the run; equal for layers that were timed in turn.
         session: Run of the layer.
-        entry: The layer.
+        entry: Timed layer.
     """
 
     session_id: int
@@ -88,7 +88,7 @@ class Stored:
 
 
 APPLICATION_ID: Final = 0x436F6E76
-"""`Conv` in SQLite's header, so that no other program's database is written to."""
+"""The application id in SQLite's header ("Conv"), which shows that a database is convcost's."""
 _FIRST: Final = (
     """
     CREATE TABLE session (
@@ -151,13 +151,13 @@ _FIRST: Final = (
     "CREATE INDEX entry_by_layer ON entry (layer)",
 )
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
-"""At index n, the statements that lead from schema n to n + 1. A released one is never changed: a new one is added.
+"""The statements that migrate schema n to n + 1, at index n; released ones are never changed, only new ones are added.
 
 `PRAGMA user_version` holds the schema of a database; 0 is an empty one.
 """
 T = TypeVar("T")
 NESTED = (Conditions, Setup, Timing)
-"""Parts of a run or an entry whose fields become columns."""
+"""The dataclasses within a run or an entry whose fields become columns."""
 SIZES = frozenset({"input_shape", "kernel_size", "stride"})
 TEXTS = frozenset({"notes", "warnings"})
 NUMBERS = {
@@ -166,16 +166,16 @@ NUMBERS = {
     for field in fields(kind)
     if str(field.type).removesuffix(" | None") in {"int", "float"}
 }
-"""Types of the numeric fields of an entry, by name."""
+"""The types of the numeric fields of an entry, by name."""
 NOT_COMPARED = frozenset({"measured_at", "time_budget_s", "notes"})
 
 
 class NoTimingError(Exception):
-    """A stored row that convcost cannot have written."""
+    """A stored row holds a value that convcost does not write."""
 
 
 def as_columns(value: Session | Entry | Conditions | Setup | Timing) -> dict[str, Any]:
-    """Columns by name, nested fields among the others; sizes as `3x3`, texts as a JSON list."""
+    """The columns of a value by name, nested fields included; sizes as `3x3`, texts as a JSON list."""
     columns: dict[str, Any] = {}
     for field in fields(value):
         content = getattr(value, field.name)
@@ -189,7 +189,7 @@ def as_columns(value: Session | Entry | Conditions | Setup | Timing) -> dict[str
 
 
 def setting_columns(session: Session) -> dict[str, Any]:
-    """The columns that must be equal for one run's timings to stand for another's."""
+    """The columns that must be equal for the timings of one run to replace those of another."""
     return {name: value for name, value in as_columns(session).items() if name not in NOT_COMPARED}
 
 
@@ -197,7 +197,7 @@ def as_stored(names: Sequence[str], values: Sequence[Any]) -> Stored:
     """A stored row from the columns of both tables, those of the session first; each table has an `id`.
 
     Raises:
-        NoTimingError: A value that convcost cannot have written.
+        NoTimingError: A value that convcost does not write.
     """
     second = names.index("id", 1)
     of_session = dict(zip(names[:second], values[:second], strict=True))
@@ -234,7 +234,7 @@ def _require_number(name: str, hint: str, value: object) -> None:
 
 
 def _made(kind: type[T], columns: Mapping[str, Any]) -> T:
-    return kind(**{field.name: columns[field.name] for field in fields(kind)})  # type: ignore[arg-type]  # of a dataclass
+    return kind(**{field.name: columns[field.name] for field in fields(kind)})  # type: ignore[arg-type]  # `kind` is always a dataclass
 
 
 def _texts(text: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Timings go into the history: each run as a session with one entry a layer.
+"""Store timings in the history: each run as a session with one entry for each layer.
 
-A history that cannot be written never stops a timing: the reason becomes a note.
+If the history cannot be written, the timings are still shown, with a note that has the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 FORWARD: Final = "(forward)"
-"""Name of a model's whole forward pass."""
+"""Name of the entry for a model's forward pass."""
 
 
 def keep(blocks: Sequence[Placed], measured: Measured, baseline: str, budget_s: float, setup: Setup) -> tuple[str, ...]:
@@ -36,11 +36,11 @@ def keep(blocks: Sequence[Placed], measured: Measured, baseline: str, budget_s: 
         blocks: Blocks that were to be timed; those without a timing are left out.
         measured: Their timings.
         baseline: Name of the block that speed-ups are relative to.
-        budget_s: Seconds on this device.
-        setup: Machine and versions that measured.
+        budget_s: Time budget on this device, seconds.
+        setup: Machine, versions and switches of the run.
 
     Returns:
-        Why nothing was stored; empty when it was.
+        The reason why nothing was stored; empty if it was.
     """
     placed = {one.block.name: one for one in blocks}
 
@@ -60,12 +60,12 @@ def keep_model(
     Args:
         counted: Rows of the model.
         timed: Timings of these rows.
-        budget_s: Seconds for the whole timing.
+        budget_s: Time budget of the whole timing, seconds.
         arguments: Arguments that the model was made with.
-        setup: Machine and versions that measured.
+        setup: Machine, versions and switches of the run.
 
     Returns:
-        Why nothing was stored; empty when it was.
+        The reason why nothing was stored; empty if it was.
     """
 
     def run() -> tuple[Session, list[Entry]]:
@@ -80,7 +80,7 @@ def keep_model(
     return _store(run)
 
 
-def keep_check(  # noqa: PLR0913, PLR0917 - a run is known by all of these
+def keep_check(  # noqa: PLR0913, PLR0917 - the parts of a stored run
     counted: ModelReport,
     timing: Timing,
     conditions: Conditions,
@@ -95,13 +95,13 @@ def keep_check(  # noqa: PLR0913, PLR0917 - a run is known by all of these
         counted: Counted model.
         timing: Timing of its forward pass.
         conditions: Conditions of the timing.
-        budget_s: Seconds for the timing.
+        budget_s: Time budget of the timing, seconds.
         arguments: Arguments that the model was made with.
         base: Revision that the speed-up is relative to; None without one.
-        setup: Machine and versions that measured.
+        setup: Machine, versions and switches of the run.
 
     Returns:
-        Why nothing was stored; empty when it was.
+        The reason why nothing was stored; empty if it was.
     """
 
     def run() -> tuple[Session, list[Entry]]:
@@ -124,12 +124,12 @@ def keep_kernel(row: KernelRow, budget_s: float, notes: tuple[str, ...], setup: 
 
     Args:
         row: Timed row; nothing is stored of one that was refused.
-        budget_s: Seconds for this kernel.
+        budget_s: Time budget of this kernel, seconds.
         notes: Remarks about the machine.
-        setup: Machine and versions that measured.
+        setup: Machine, versions and switches of the run.
 
     Returns:
-        Why nothing was stored; empty when it was.
+        The reason why nothing was stored; empty if it was.
     """
     timing = row.timing
     if timing is None or timing.kernel is None or timing.factors is None:
@@ -156,7 +156,7 @@ def _entry_of_kernel(row: KernelRow, candidate: Candidate, timing: Timing, suffi
 
 
 def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:
-    """Store a run; whatever goes wrong is reported and does not cost the timings, which took seconds."""
+    """Store a run; an error becomes a note, so that the timings are not lost."""
     try:
         from convcost.archive.database import add, database_path
 
@@ -165,13 +165,13 @@ def _store(run: Callable[[], tuple[Session, list[Entry]]]) -> tuple[str, ...]:
             add(database_path(), session, entries)
     except ConvcostError as error:
         return (f"these timings are not stored: {error}",)
-    except Exception as error:  # noqa: BLE001 - reported, and the timings are still shown
-        return (f"these timings are not stored: {type(error).__name__}: {error}; turn store off to do without.",)
+    except Exception as error:  # noqa: BLE001 - any error is reported in a note, and the timings are still shown
+        return (f"these timings are not stored: {type(error).__name__}: {error}; turn store off to avoid this.",)
     return ()
 
 
 def layer_identity(placed: Placed) -> str:
-    """Which layer a placed block is: the requested shape, and the cost of what the block made of it."""
+    """The identity of a placed block as JSON: the requested shape, the parameters and the cost."""
     spec, cost = placed.spec, placed.cost
     return _text(
         {

@@ -1,1 +1,1 @@
-"""`convcost check`: limits, what a model was, the verdict, and why it grew."""
+"""Budgets as plain values: limits, the lock, verdicts, changes of a model, and their reports."""

@@ -1,4 +1,4 @@
-"""Why a model grew: the layers that were added, removed, renamed or changed between two counts of it."""
+"""The changes of a model between two counts: layers that were added, removed, renamed or changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Pair: TypeAlias = tuple[LayerCost, LayerCost]
 
 MAX_RENAMED: Final = 2
-"""Renamed layers that a summary names."""
+"""Maximum number of renamed layers that a summary names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Change:
     """One layer that differs between two counts.
 
     Attributes:
-        kind: Kind of the change; `recounted` is the same layer counted by another version.
+        kind: Kind of the change; "recounted" is an unchanged layer whose count differs between versions.
         before: Layer in the baseline; None for an added layer.
         after: Layer in the model as it is; None for a removed layer.
     """
@@ -40,17 +40,17 @@ class Change:
 
     @property
     def layer(self) -> str:
-        """The layer's name, the new one where there is one."""
+        """The name of the layer; of a renamed layer, its new name."""
         return self._latest.name
 
     @property
     def params_delta(self) -> int:
-        """Parameters after - before."""
+        """Change of the parameters, after - before."""
         return _of(self.after, "params") - _of(self.before, "params")
 
     @property
     def macs_delta(self) -> int:
-        """MACs after - before."""
+        """Change of the MACs, after - before."""
         return _of(self.after, "macs") - _of(self.before, "macs")
 
     @property
@@ -99,7 +99,7 @@ def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
 
 
 def recounted(changes: Iterable[Change]) -> int:
-    """MACs that a change of the counter added to layers that stayed the same."""
+    """MACs that a change of the counter added to unchanged layers."""
     return sum(change.macs_delta for change in changes if change.kind == "recounted")
 
 
@@ -114,7 +114,7 @@ def renamed_summary(changes: Sequence[Change]) -> str | None:
 
 
 def _described(layer: LayerCost) -> str:
-    """A layer in words: `Conv2d 128→256, 3×3, stride 2, on 1x128x28x28`."""
+    """A description of a layer: `Conv2d 128→256, 3×3, stride 2, on 1x128x28x28`."""
     words = [layer.op]
     if layer.channels:
         words = [f"{layer.op} {layer.channels.replace('>', '→')}", layer.kernel_size.replace("x", "×")]

@@ -1,7 +1,4 @@
-"""The columns of `convcost check`, in the order of CSV and JSON.
-
-Their widths only say which goes first where there is no room: the widest.
-"""
+"""The columns of `convcost check`, in the order of CSV and JSON; those with the largest widths are left out first."""
 
 from __future__ import annotations
 
@@ -25,9 +22,9 @@ class MetricRow:
     """One metric of one budget.
 
     Attributes:
-        budget: The budget.
-        judged: The verdict, with the limit and the figures that it rests on.
-        conditions: What the value was timed under; None for one that was counted.
+        budget: Budget that limits the metric.
+        judged: Verdict with its limit and figures.
+        conditions: Conditions of the timing; None for a counted value.
     """
 
     budget: Budget
@@ -36,13 +33,13 @@ class MetricRow:
 
     @property
     def verdict_text(self) -> str:
-        """The verdict with what it leaves open, in a few words: `pass (≥, 3 operations uncounted)`."""
+        """The verdict, with a short reason where it is not certain: `pass (≥, 3 operations uncounted)`."""
         verdict, (short, colon, _) = self.judged.verdict, self.judged.reason.partition(": ")
-        told = bool(short) if verdict == "pass" else bool(colon) and verdict in {"inconclusive", "skipped"}
-        return f"{verdict} ({short})" if told else verdict
+        is_open = bool(short) if verdict == "pass" else bool(colon) and verdict in {"inconclusive", "skipped"}
+        return f"{verdict} ({short})" if is_open else verdict
 
     def figure(self, value: float | None) -> str:
-        """A figure as people read it; exactly, where a limit was broken and rounding would hide it."""
+        """A figure as text, exact where rounding would hide that a limit is broken."""
         if value is None:
             return "-"
         limit, reading, metric = self.judged.limit, self.judged.reading, self.judged.metric
@@ -76,17 +73,23 @@ def _figure(
 
 CHECK_COLUMNS: Final[tuple[Column[MetricRow], ...]] = (
     Column("budget", lambda row: row.budget.name, "name of the budget", "budget"),
-    Column("metric", lambda row: row.judged.limit.metric, "what is limited", "metric"),
+    Column("metric", lambda row: row.judged.limit.metric, "name of the limited metric", "metric"),
     Column(
         "actual",
         lambda row: row.judged.reading.actual,
-        "figure of the model: a number, bytes or seconds",
+        "value of the metric: a number, bytes or seconds",
         "actual",
         cell=_actual,
     ),
     _figure("max", lambda row: row.judged.limit.bound("max"), "largest value that passes", "max"),
-    _figure("min", lambda row: row.judged.limit.bound("min"), "least value that passes", "min", 50),
-    _figure("baseline", lambda row: row.judged.reading.baseline, "figure of the lock, or of base", "baseline", 30),
+    _figure("min", lambda row: row.judged.limit.bound("min"), "smallest value that passes", "min", 50),
+    _figure(
+        "baseline",
+        lambda row: row.judged.reading.baseline,
+        "value in the lock, or in the base revision",
+        "baseline",
+        30,
+    ),
     Column(
         "growth",
         lambda row: row.judged.growth,
@@ -95,30 +98,39 @@ CHECK_COLUMNS: Final[tuple[Column[MetricRow], ...]] = (
         cell=_growth,
         width=40,
     ),
-    Column("grow", lambda row: row.judged.limit.grow, "largest share that it may grow", show=human_percent),
-    _figure("floor", lambda row: row.judged.limit.bound("floor"), "growth that is always allowed"),
-    _figure("low", lambda row: row.judged.reading.low, "lower end of the 5-95 % interval of a time, seconds"),
-    _figure("high", lambda row: row.judged.reading.high, "upper end of that interval, seconds"),
+    Column(
+        "grow",
+        lambda row: row.judged.limit.grow,
+        "largest allowed growth over the baseline, as a share",
+        show=human_percent,
+    ),
+    _figure(
+        "floor",
+        lambda row: row.judged.limit.bound("floor"),
+        "growth that is always allowed, in the units of the metric",
+    ),
+    _figure("low", lambda row: row.judged.reading.low, "lower end of the 5-95 % interval of a latency, seconds"),
+    _figure("high", lambda row: row.judged.reading.high, "upper end of the 5-95 % interval of a latency, seconds"),
     Column(
         "lower_bound",
         lambda row: row.judged.lower_bound,
-        "whether uncounted operations make the true figure larger than actual",
+        "whether the true value may be larger than actual, because of uncounted operations",
     ),
     Column(
         "verdict",
         lambda row: row.judged.verdict,
-        "pass, warn, fail, inconclusive or skipped",
+        "verdict: pass, warn, fail, inconclusive or skipped",
         "verdict",
         cell=lambda row: row.verdict_text,
     ),
-    Column("level", lambda row: row.judged.limit.level, "error, or warn: breaking it does not fail the check"),
-    Column("reason", lambda row: row.judged.reason or None, "why, in words"),
+    Column("level", lambda row: row.judged.limit.level, "error, or warn for a limit that does not fail the check"),
+    Column("reason", lambda row: row.judged.reason or None, "reason for the verdict"),
     Column("source", lambda row: row.judged.source or None, "FILE:LINE of the limit"),
-    Column("message", lambda row: row.budget.message, "what the budget says beside a failure"),
+    Column("message", lambda row: row.budget.message, "message of the budget for a failure"),
     *condition_columns(_conditions, device=None, threads=None),
-    Column("machine", lambda row: row.judged.reading.machine, "machine that was timed"),
+    Column("machine", lambda row: row.judged.reading.machine, "name of the machine of the timing"),
     *condition_columns(_conditions, torch_version=None),
 )
-"""The fields of a metric; those of the conditions are empty for a value that was counted."""
+"""The fields of a metric; those of the conditions are empty for a counted value."""
 METRIC_FIELDS: Final = tuple(column for column in CHECK_COLUMNS if column.name not in {"budget", "message"})
-"""Within a budget's own object."""
+"""The fields of a metric within the JSON object of its budget."""

@@ -1,4 +1,4 @@
-"""The files of `convcost check`, configuration and lock: where they lie, and reading and writing them."""
+"""The files of `convcost check`: paths, reading and writing of the configuration and the lock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PYPROJECT: Final = "pyproject.toml"
 ROOT: Final = ("tool", "convcost")
 """Keys that lead to the configuration in a pyproject.toml."""
 HINT: Final = """\
-# today's figures + 10 %; add grow against convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }
+# the current figures + 10 %; a limit on growth over convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }
 """
 
 
@@ -39,7 +39,7 @@ def load_configuration(path: Path | None = None) -> Configuration:
     A folder's configuration is its convcost.toml, else [tool.convcost] in its pyproject.toml.
 
     Raises:
-        ConvcostError: there is no configuration, it cannot be read, or it has mistakes, each with line and column.
+        ConvcostError: There is no configuration, it cannot be read, or it has mistakes, each with line and column.
     """
     path = path or _nearest()
     file = parse_toml(_read(path, "config"), _shown(path))
@@ -48,7 +48,7 @@ def load_configuration(path: Path | None = None) -> Configuration:
 
 
 def lock_path(configuration: Configuration) -> Path:
-    """The lock beside a configuration."""
+    """The path of the lock, beside the configuration."""
     return configuration.folder / LOCK_NAME
 
 
@@ -56,12 +56,12 @@ def load_lock(path: Path, wanted: Collection[str], *, rewritten: bool = False) -
     """The lock in a file; an empty one without the file.
 
     Args:
-        path: The file.
+        path: Path of the lock.
         wanted: Budgets whose entries are needed.
-        rewritten: Whether these entries are about to be written anew; then they may be damaged.
+        rewritten: Whether these entries will be replaced, so that they may be damaged.
 
     Raises:
-        ConvcostError: the lock cannot be read, or is damaged.
+        ConvcostError: The lock cannot be read, or is damaged.
     """
     return read_lock(_read(path, "lock"), _shown(path), wanted, rewritten=rewritten) if path.exists() else Lock()
 
@@ -70,21 +70,21 @@ def save_lock(path: Path, entries: Mapping[str, Entry], kept: Mapping[str, str] 
     """Write a lock whole or not at all.
 
     Args:
-        path: The file.
+        path: Path of the lock.
         entries: Entries by budget.
-        kept: Texts of further entries, which stay as they are.
+        kept: Texts of further entries, which are written unchanged.
 
     Raises:
-        ConvcostError: the folder cannot be written.
+        ConvcostError: The folder cannot be written.
     """
     write_text(path, lock_text(entries, kept), "the lock")
 
 
 def first_path(path: Path | None) -> Path:
-    """The file for a first configuration.
+    """The path for a first configuration.
 
     Raises:
-        ConvcostError: the file exists, or its folder cannot be written.
+        ConvcostError: The file exists, or its folder cannot be written.
     """
     wanted = path or Path(CONFIG_NAME)
     if wanted.exists():
@@ -94,7 +94,7 @@ def first_path(path: Path | None) -> Path:
 
 
 def relative_target(target: str, folder: Path) -> str:
-    """A target with its file, if it has one, relative to the folder of the configuration instead of this one."""
+    """A target whose file, if any, is relative to the folder of the configuration instead of the current folder."""
     where, colon, name = target.rpartition(":")
     file, rest = (target, "") if Path(target).is_file() else (where, f"{colon}{name}")
     return f"{Path(os.path.relpath(file, folder)).as_posix()}{rest}" if Path(file).is_file() else target

@@ -51,7 +51,9 @@ class _Table(BaseModel):
 class _Limits(_Table):
     """The keys that all metrics have in common."""
 
-    level: Literal["error", "warn"] = Field("error", description="error fails the check, warn does not")
+    level: Literal["error", "warn"] = Field(
+        "error", description="whether a broken limit fails the check (error) or only warns (warn)"
+    )
 
 
 def _short_form(value: object) -> object:
@@ -94,12 +96,12 @@ _Threads = Annotated[
 ]
 
 
-def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made here has no name to write
+def _limits_model(metric: str) -> Any:  # noqa: ANN401 - the returned type is created at run time
     """The limits of one metric, whose quantities are of its kind."""
     kind = METRICS[metric].kind
     forms = [{"type": "string", "examples": [kind.example]}]
     if kind is not SECONDS:
-        forms.append({"type": "integer", "minimum": 0})  # type: ignore[dict-item]  # a JSON Schema mixes its types
+        forms.append({"type": "integer", "minimum": 0})  # type: ignore[dict-item]  # the values of a JSON Schema have several types
     read = require(
         f'must be a text with a unit; write it as "{kind.example}".',
         lambda value: isinstance(value, str) or is_number(value, -math.inf),
@@ -107,49 +109,52 @@ def _limits_model(metric: str) -> Any:  # noqa: ANN401 - a type that is made her
     )
     number = Annotated[Any, BeforeValidator(read), WithJsonSchema({"anyOf": forms})]
     fields: dict[str, Any] = {
-        "max": (number, Field(None, description=f"{kind.noun} that it may reach")),
-        "grow": (_Share, Field(None, description="share that it may grow over the baseline")),
-        "floor": (number, Field(None, description="growth that is always allowed; grow must be passed too to fail")),
+        "max": (number, Field(None, description=f"largest allowed value, {kind.noun}")),
+        "grow": (_Share, Field(None, description="largest allowed growth over the baseline, as a percentage")),
+        "floor": (
+            number,
+            Field(None, description="growth that is always allowed; a failure exceeds both grow and floor"),
+        ),
     }
     if metric == "latency":
         fields |= {
             "device": (
                 Annotated[str, BeforeValidator(_device)],
-                Field("cpu", description="where to time: cpu, cuda, cuda:1, mps or auto"),
+                Field("cpu", description="device of the timing: cpu, cuda, cuda:1, mps or auto"),
             ),
-            "threads": (_Threads, Field(1, description="of torch on the CPU")),
-            "machine": (str, Field(None, description="that max was set for; elsewhere it is skipped")),
+            "threads": (_Threads, Field(1, description="threads of torch on the CPU, a number or all")),
+            "machine": (str, Field(None, description="machine that max was set for; on other machines max is skipped")),
         }
     else:
-        fields["min"] = (number, Field(None, description=f"{kind.noun} that it must reach"))
+        fields["min"] = (number, Field(None, description=f"smallest allowed value, {kind.noun}"))
     limits: Any = create_model(f"{metric}_limits", __base__=_Limits, **fields)
     short = Annotated[limits, BeforeValidator(_short_form)]
     return Annotated[short, WithJsonSchema({"anyOf": [*forms, limits.model_json_schema()]})]
 
 
 @cache
-def _model() -> Any:  # noqa: ANN401 - the class is made at run time, its fields have no static types
-    """The model of the whole configuration, made when it is first needed."""
+def _model() -> Any:  # noqa: ANN401 - a pydantic class that is created at run time
+    """The pydantic model of the whole configuration, created on first use."""
     fields: dict[str, Any] = {
         "target": (
             Annotated[str, BeforeValidator(_target)],
-            Field(min_length=1, description="as convcost model takes it, relative to this file"),
+            Field(min_length=1, description="the model, as for convcost model, relative to this file"),
         ),
-        "args": (dict[str, Any], Field(default_factory=dict, description="for the callable")),
+        "args": (dict[str, Any], Field(default_factory=dict, description="arguments of the callable")),
         "input": (
             Annotated[
                 list[_Input],
                 BeforeValidator(_inputs),
                 WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
             ],
-            Field(default_factory=list, description="one for each input, such as 1x3x224x224"),
+            Field(default_factory=list, description="the inputs of the model, such as 1x3x224x224"),
         ),
         **{metric: (_limits_model(metric), Field(None, description=METRICS[metric].kind.noun)) for metric in METRICS},
-        "message": (str, Field(None, description="stands beside a failure")),
+        "message": (str, Field(None, description="text that is shown beside a failure")),
     }
     budget: Any = create_model("budget", __base__=_Table, **fields)
     return create_model(
-        "convcost", __base__=_Table, budget=(dict[str, budget], Field(min_length=1, description="by name"))
+        "convcost", __base__=_Table, budget=(dict[str, budget], Field(min_length=1, description="the budgets by name"))
     )
 
 
@@ -163,12 +168,12 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
     """The budgets of a configuration.
 
     Args:
-        file: The parsed file.
+        file: Parsed configuration.
         folder: Folder that targets are relative to.
         root: Path to the table; ("tool", "convcost") in a pyproject.toml.
 
     Raises:
-        ConfigurationError: with every mistake of the file.
+        ConfigurationError: The file has mistakes; the error has all of them.
     """
     mistakes = [Mistake(file.place((*root, *path), of_key=True), rule) for path, rule in broken_rules(file.value(root))]
     header = ".".join(map(str, (*root, "budget", "NAME")))
@@ -186,7 +191,7 @@ def read_budgets(file: TomlFile, folder: Path, root: Key = ()) -> Configuration:
     return Configuration(file.source, folder, budgets)
 
 
-def _budget(name: str, value: Any, file: TomlFile, path: Key, folder: Path) -> Budget:  # noqa: ANN401 - made at run time
+def _budget(name: str, value: Any, file: TomlFile, path: Key, folder: Path) -> Budget:  # noqa: ANN401 - an instance of `_model`
     limits = tuple(
         _limit(metric, getattr(value, metric), file, (*path, metric))
         for metric in METRICS
@@ -196,7 +201,7 @@ def _budget(name: str, value: Any, file: TomlFile, path: Key, folder: Path) -> B
     return Budget(name, value.target, folder, value.args, tuple(value.input), limits, value.message, source)
 
 
-def _limit(metric: str, value: Any, file: TomlFile, path: Key) -> Limit:  # noqa: ANN401 - made at run time
+def _limit(metric: str, value: Any, file: TomlFile, path: Key) -> Limit:  # noqa: ANN401 - an instance of `_limits_model`
     given = {name: getattr(value, name) for name in type(value).model_fields if getattr(value, name) is not None}
     sources = {name: _line(file, (*path, name)) for name in given if (*path, name) in file.keys}
     return Limit(metric, **given, source=_line(file, path), sources=sources)
@@ -207,7 +212,7 @@ def _line(file: TomlFile, path: Key) -> str:
 
 
 MAX_DIGITS: Final = 4299
-"""Digits of a whole number that Python converts to decimal; TOML allows longer ones in hexadecimal."""
+"""Largest number of digits that Python converts to decimal; TOML allows longer numbers in hexadecimal."""
 
 
 def effective(configuration: Configuration) -> dict[str, Any]:
@@ -243,7 +248,7 @@ def _shown_limit(limit: Limit) -> dict[str, Any]:
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """The values that are not None, for TOML has no null."""
+    """The values that are not None, since TOML has no null."""
     return {name: value for name, value in values.items() if value is not None}
 
 

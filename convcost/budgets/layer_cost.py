@@ -1,4 +1,4 @@
-"""The cost of a counted model, layer by layer, as the lock holds it and as two counts are compared."""
+"""The cost of a counted model, layer by layer, as it is stored in the lock and compared between two counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from convcost.models.report import ModelReport
 
 COUNTER: Final = 1
-"""Version of the counting conventions; a change that moves any figure of any model raises it."""
+"""Version of the counting conventions, raised by every change that alters a count of any model."""
 
 
 _SIZES: Final = r"\d+(x\d+)*"
@@ -22,7 +22,7 @@ _TENSOR: Final = rf"({_SIZES}|scalar|nested)(:\w+)?"
 
 
 def _form(pattern: str, example: str) -> Read:
-    """A text of this form; an empty one has nothing to say."""
+    """The reader of a text of this form, which may be empty."""
     form = re.compile(f"({pattern})?", re.ASCII)
     rule = f'must be a text of the form {example}; write "{example}".'
     return Read(require(rule, lambda value: isinstance(value, str) and form.fullmatch(value)), default="")
@@ -43,19 +43,19 @@ class LayerCost:
     Attributes:
         name: Name of the call, as in the rows of `convcost model`.
         op: Class of the module, or name of the function.
-        channels: Channels of a convolution as C>O; empty for any other layer, as are the next four.
-        kernel_size: Kernel, height x width.
+        channels: Channels of a convolution as C>O; empty for any other layer, like the next four fields.
+        kernel_size: Kernel size, height x width.
         stride: Stride, vertical x horizontal.
         padding: Padding, vertical x horizontal.
         dilation: Dilation, vertical x horizontal.
         groups: Groups of a convolution; 0 for any other layer.
-        input: Every input tensor, as `1x4x16x32, 1x16:int64`; float32 is left out.
+        input: Input tensors, as in `1x4x16x32, 1x16:int64`; float32 is left out.
         output: Shape of the first output tensor.
         params: Parameters that no earlier call used.
         macs: Multiply-accumulates.
         dtype: Data type of the parameters; empty for float32.
         uncounted: Number of operations without a formula in this call.
-        shares: Name of the earlier call that has the same parameters; empty if none has.
+        shares: Name of the earlier call with the same parameters; empty without one.
     """
 
     name: Annotated[str, Read(str, default="")]
@@ -76,12 +76,12 @@ class LayerCost:
 
     @property
     def structure(self) -> tuple[object, ...]:
-        """What the layer is: every field but its names and its counts."""
+        """The fields that identify the layer: all but its names and its counts."""
         return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NO_STRUCTURE)
 
     @property
     def itself(self) -> tuple[object, ...]:
-        """What the layer is, whatever the shapes of its tensors."""
+        """The fields that identify the layer for any shapes of its tensors."""
         return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NO_STRUCTURE | _SHAPES)
 
     @property
@@ -162,7 +162,7 @@ def _layer(call: Call) -> LayerCost:
         padding = format_sizes(call.padding or ())
         channels = f"{conv.in_channels}>{conv.out_channels}"
         shown = tuple(format_sizes(size) for size in (conv.kernel_size, conv.stride))
-        sizes = (channels, *shown, padding, format_sizes(conv.dilation), conv.groups)  # type: ignore[assignment]  # two texts
+        sizes = (channels, *shown, padding, format_sizes(conv.dilation), conv.groups)  # type: ignore[assignment]  # `shown` has two texts
     shapes = ", ".join(call.inputs), format_sizes(call.output_shape)
     dtype = "" if call.weights == ("float32",) else "+".join(call.weights)
     counted = call.params, call.macs

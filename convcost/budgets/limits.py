@@ -1,4 +1,4 @@
-"""Budgets: the metrics that can be limited, their limits, and the rules between the limits of a configuration."""
+"""Budgets: the metrics that can be limited, their limits, and the rules that a configuration's limits must follow."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LIMITS: Final = ("max", "min", "grow")
 
 
 def broken_rules(values: object) -> Iterator[tuple[Key, str]]:
-    """The tables that break a rule between their values: the path to each, and the rule with the next step.
+    """The tables whose values contradict each other: the path to each, and the broken rule with the next step.
 
-    The rules are checked whatever else is wrong, so that all mistakes are reported at once.
+    The rules are checked even if other values are wrong, so that all mistakes are reported at once.
 
     Args:
-        values: The configuration, not validated yet.
+        values: Configuration that is not validated yet.
     """
     for name, table in _tables(values.get("budget") if isinstance(values, dict) else None):
         path = ("budget", name)
@@ -60,7 +60,7 @@ def _broken_limits(limits: Mapping[str, Any], kind: Kind) -> Iterator[str]:
 
 
 def _read(value: object, kind: Kind) -> Decimal | None:
-    """A quantity; None for a value that is not one, which is a mistake of its own."""
+    """The quantity of a value; None for a value that is not one, which is reported elsewhere."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     try:
@@ -78,8 +78,8 @@ class Metric:
 
     Attributes:
         name: Key in the configuration, and attribute of a model's totals.
-        kind: Kind of its quantities.
-        show: Formats a value for people.
+        kind: Kind of quantity of its values.
+        show: Function that formats a value.
         counts: Whether an uncounted operation makes the figure a lower bound.
     """
 
@@ -144,7 +144,7 @@ class Limit:
     machine: str | None = None
 
     def bound(self, name: Literal["max", "min", "floor"]) -> float | None:
-        """A limit in base units: seconds, or the whole number that is equivalent to it for whole numbers."""
+        """A limit in base units: seconds, or a whole number for a count."""
         value: Decimal | None = getattr(self, name)
         if value is None or METRICS[self.metric].kind is SECONDS:
             return None if value is None else float(value)
@@ -185,7 +185,7 @@ def limits_from(maxima: Mapping[str, str | int | None]) -> tuple[Limit, ...]:
     """Limits with a `max` alone, from texts such as `{"params": "4.3 M"}`; None stands for no limit.
 
     Raises:
-        ConvcostError: a quantity is of another kind, or there is no limit at all.
+        ConvcostError: A quantity is of another kind, or there is no limit at all.
     """
     limits = []
     for name, text in maxima.items():

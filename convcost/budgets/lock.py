@@ -1,4 +1,4 @@
-"""The lock: the cost of each budgeted model when it was last accepted, as TOML with one layer a line."""
+"""The lock: the accepted cost of each budgeted model, as TOML with one layer on each line."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 2
 HEAD: Final = f"""\
-# What each model cost when that was last accepted: one layer a line, in the order of the forward pass.
+# The accepted cost of each model: one layer on each line, in the order of the forward pass.
 # Written by `convcost check --update`; after a merge conflict keep either side and run it again.
 lock_version = {FORMAT}
 """
 ALWAYS_WRITTEN: Final = {"params", "macs"}
-"""Fields of a layer that are written also where they are 0."""
+"""Fields of a layer that are written even if they are 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Lock:
 
     Attributes:
         entries: Entries of the budgets that are checked.
-        kept: Text of each entry, for those that a new lock takes over as they are.
+        kept: Texts of the entries, by budget, for a new lock that keeps them.
         notes: One line for each damaged entry of a budget that is not checked.
     """
 
@@ -49,7 +49,7 @@ def lock_text(entries: Mapping[str, Entry], kept: Mapping[str, str] | None = Non
 
     Args:
         entries: Entries by budget.
-        kept: Texts of further entries by budget; where a budget is in both, `entries` wins.
+        kept: Texts of further entries by budget; `entries` replaces those of the same name.
     """
     texts = {**(kept or {}), **{name: _entry_text(name, entry) for name, entry in entries.items()}}
     return HEAD + "".join(f"\n{texts[name]}" for name in sorted(texts))
@@ -73,11 +73,11 @@ def read_lock(data: bytes, source: str, wanted: Collection[str], *, rewritten: b
         data: Content of the file.
         source: Name of the file, for messages.
         wanted: Budgets whose entries are needed. Damage of any other entry is only a note.
-        rewritten: Whether the wanted entries are about to be written anew; then they may be damaged.
+        rewritten: Whether the wanted entries will be replaced, so that they may be damaged.
 
     Raises:
-        ConvcostError: the file is not TOML or has another format, a value is missing or wrong, or a total is not the
-            sum over the layers; with the line and what to do.
+        ConvcostError: The file is not TOML or has another format, a value is missing or wrong, or a total is not the
+            sum over the layers; the message has the line and the next step.
     """
     _refuse_conflict(data, source)
     file = parse_toml(data, source)
@@ -114,7 +114,7 @@ def _texts(data: bytes, file: TomlFile, wanted: Collection[str]) -> dict[str, st
     """The text of each entry, from its header to that of the next entry.
 
     Raises:
-        ConvcostError: an entry that is to be kept, and whose tables do not stand together.
+        ConvcostError: The tables of an entry to keep do not stand together.
     """
     tables = file.values.get("budget", {})
     starts = {name: file.place(("budget", name), of_key=True).line - 1 for name in tables}
@@ -152,7 +152,7 @@ def _refuse_sums(entry: Entry, file: TomlFile, path: Key) -> None:
     """Refuse totals that are not the sums over the layers, as after a merge.
 
     Raises:
-        TomlError: the first such total.
+        TomlError: A total is not the sum.
     """
     for total in ("params", "macs"):
         summed = sum(getattr(layer, total) for layer in entry.layers.values())

@@ -1,4 +1,4 @@
-"""What would bring a model back under its budget: the cheapest block of the catalogue in place of its layers."""
+"""The remedy for a broken budget: the cheapest block of the catalogue that could replace layers of the model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from convcost.convolution.cost import Cost
 
     Group: TypeAlias = tuple[LayerCost, ...]
-    """Calls that use the same parameters, and are replaced together."""
+    """Calls that share parameters and are replaced together."""
 
 REMEDIED: Final = ("params", "macs", "flops", "weight_bytes")
-"""The metrics that another block changes by a known amount."""
+"""The metrics whose change by another block is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Remedy:
     Attributes:
         block: Name of the block in the catalogue.
         layers: Names of the layers that it replaces.
-        metric: First of the metrics that it brings back to their limits.
+        metric: First of the metrics that the remedy brings back to their limits.
         before: Cost of these layers together, in that metric's units.
         after: Cost of the blocks in their place, in the same units.
-        totals: Total of the model with the blocks, by metric.
+        totals: Totals of the model with the blocks, by metric.
     """
 
     block: str
@@ -61,7 +61,7 @@ class Work:
         return Work(self.params + other.params, self.macs + other.macs)
 
     def of(self, metric: str) -> int:
-        """The one of the two that a metric is made of."""
+        """The number on which a metric depends: the parameters or the MACs."""
         return self.params if metric in {"params", "weight_bytes"} else self.macs
 
 
@@ -73,12 +73,12 @@ def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, fl
     accuracy is not known here.
 
     Args:
-        entry: Costs of the model as it is.
+        entry: Costs of the current model.
         changes: Changes since the baseline.
-        limits: Broken limits by metric of `REMEDIED`, each in its own units.
+        limits: Broken limits by metric, in the units of each.
 
     Returns:
-        None if no block of the catalogue is enough.
+        The remedy; None if no block of the catalogue is enough.
     """
     first = next(iter(limits))
     changed = {change.after.name for change in changes if change.after is not None}
@@ -111,7 +111,7 @@ def _work(group: Group) -> Work:
 
 
 def _in_place(block: str, group: Group, options: Mapping[tuple[object, ...], Mapping[str, Cost]]) -> Work | None:
-    """The work of a block in the place of a group, its parameters once; None if it cannot replace all of them."""
+    """The work of a block in place of a group, its parameters once; None if it cannot replace all calls."""
     costs = [cost for layer in group if (cost := options[layer.structure].get(block)) is not None]
     return Work(costs[0].params, sum(cost.macs for cost in costs)) if len(costs) == len(group) else None
 
@@ -119,7 +119,7 @@ def _in_place(block: str, group: Group, options: Mapping[tuple[object, ...], Map
 def _with_block(
     block: str, groups: Sequence[tuple[Group, Work | None]], entry: Entry, limits: Mapping[str, float]
 ) -> Remedy | None:
-    """Replace groups by a block, one after the other, until every limit is kept."""
+    """Replace groups by a block, one after the other, until all limits are met."""
     first = next(iter(limits))
     names: list[str] = []
     before, after = Work(), Work()

@@ -1,4 +1,4 @@
-"""A check as Markdown, as GitHub's workflow commands, and as JUnit XML."""
+"""Reports of a check: Markdown, GitHub's workflow commands, and JUnit XML."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 MAX_ANNOTATIONS: Final = 10
-"""Annotations that GitHub shows for a step."""
+"""Maximum number of annotations that GitHub shows for a step."""
 MAX_SUMMARY_BYTES: Final = 1024 * 1024
-"""Size of a step's summary above which GitHub refuses it."""
+"""Maximum size of a step's summary that GitHub accepts."""
 REFUSED: Final = "convcost: not checked"
 KINDS: Final = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
 
@@ -92,12 +92,12 @@ def _relative(path: str) -> str:
 
 
 def _data(text: str) -> str:
-    """Source: github.com/actions/toolkit, packages/core/src/command.ts (escapeData)."""
+    """A text escaped as the data of a command (actions/toolkit, packages/core/src/command.ts, escapeData)."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    """Source: the same file (escapeProperty)."""
+    """A text escaped as a property of a command (escapeProperty in that file)."""
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
@@ -105,7 +105,7 @@ def write_summary(markdown: str) -> str | None:
     """Add a document to the job's summary, where there is one, within GitHub's limit.
 
     Returns:
-        Why it could not be written; None if it was, or if the environment names no summary.
+        The reason why it could not be written; None if it was, or if the environment names no summary.
     """
     name = os.environ.get(SUMMARY_VARIABLE)
     if not name:
@@ -142,7 +142,7 @@ def junit_xml(result: CheckResult) -> str:
 
 
 def write_junit(path: Path, result: CheckResult) -> None:
-    """Write the XML; the caller sees to it that the file is written whole or not at all."""
+    """Write the XML to a file."""
     path.write_text(junit_xml(result), encoding="utf-8")
 
 
@@ -184,7 +184,7 @@ def _legal(text: str) -> str:
 
 ICONS: Final = {"pass": "✅", "warn": "⚠️", "fail": "❌", "inconclusive": "❔", "skipped": "➖"}
 MAX_CHANGES: Final = 50
-"""Rows of a budget's table of layers; the number of further ones stands in a line below."""
+"""Maximum number of rows in a budget's table of layers; a line below it has the number of further ones."""
 
 
 def check_markdown(result: CheckResult) -> str:
@@ -193,15 +193,15 @@ def check_markdown(result: CheckResult) -> str:
 
 
 def refusal_markdown(lines: Sequence[str]) -> str:
-    """Why nothing was checked, one line for each mistake."""
+    """The reasons why nothing was checked, one for each line."""
     return "\n".join(["### convcost: not checked", "", *(f"- {escaped(line)}" for line in lines)]) + "\n"
 
 
 def cut(text: str, most: int) -> str:
-    """A document cut between lines to so many bytes of UTF-8, with a last line that says so."""
+    """A document cut between lines to a maximum number of bytes of UTF-8, with a last line that reports the cut."""
     if len(text.encode()) <= most:
         return text
-    kept, note = [], "\n… cut here: the whole is in the job's log and in the JSON.\n"
+    kept, note = [], "\n… cut here: the log of the job and the JSON have the rest.\n"
     left = most - len(note.encode())
     for line in text.splitlines(keepends=True):
         left -= len(line.encode())
@@ -255,7 +255,7 @@ def _budget(one: BudgetResult) -> Iterator[str]:
             yield markdown_table(heads, (map(escaped, row) for row in body), right={2, 3})
         if len(real) > MAX_CHANGES:
             yield f"and {len(real) - MAX_CHANGES} more layers"
-        yield from (escaped(line) for line in one.change_lines(0))  # those that only have another name
+        yield from (escaped(line) for line in one.change_lines(0))  # the renamed layers alone
         yield ""
         yield "</details>"
         yield ""

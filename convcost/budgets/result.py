@@ -1,4 +1,4 @@
-"""The result of a check: the verdicts of every budget, why a model grew, and what would bring it back."""
+"""The result of `convcost check`: the verdicts of all budgets, with changes and remedies."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ SUMMED: Final = {
     "weight_bytes": "of weights",
     "peak_activation_bytes": "of activations at the peak",
 }
-"""The totals of a model, and how a difference is said."""
+"""The totals of a model, with their units in a sentence about a difference."""
 SHOWN: Final = 10
-"""Changes that people see; the JSON has all."""
+"""Maximum number of changes in the text; the JSON has all."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetResult:
-    """One budget.
+    """The result of one budget.
 
     Attributes:
-        budget: that was checked.
-        judged: one verdict a limit.
-        entry: what the model costs; None where it could not be counted.
-        baseline: what it cost; None without one.
-        compared_with: where the baseline comes from, such as `convcost.lock`.
-        changes: between the two, largest first.
-        uncounted: operations without a formula.
-        remedy: what would bring it back; None where nothing is over, or nothing helps.
-        notes: that change no verdict.
-        error: why it could not be checked, or its latency not be timed; None where all could.
-        mendable: a limit is passed that another block could mend; none does where `remedy` is None.
-        timed: what its latency was timed under; None where it was not.
+        budget: Budget that was checked.
+        judged: One verdict for each limited metric.
+        entry: Current cost of the model; None if it could not be counted.
+        baseline: Earlier cost of the model; None without one.
+        compared_with: Source of the baseline, such as "convcost.lock".
+        changes: Layers that differ from the baseline, largest change first.
+        uncounted: Operations without a formula.
+        remedy: Remedy for the broken limits; None if none is broken, or if no block is enough.
+        notes: Remarks that change no verdict.
+        error: Reason why the model could not be checked, or its latency not timed; None without one.
+        mendable: Whether a limit is broken for which remedies are searched.
+        timed: Conditions of the timing of its latency; None if not timed.
     """
 
     budget: Budget
@@ -70,35 +70,35 @@ class BudgetResult:
 
     @property
     def verdict(self) -> str:
-        """Fail, inconclusive or pass."""
-        said = {one.verdict for one in self.judged}
-        if "fail" in said:
+        """The verdict on the budget: fail, inconclusive or pass."""
+        verdicts = {one.verdict for one in self.judged}
+        if "fail" in verdicts:
             return "fail"
-        return "inconclusive" if self.error is not None or "inconclusive" in said else "pass"
+        return "inconclusive" if self.error is not None or "inconclusive" in verdicts else "pass"
 
     @property
     def rows(self) -> tuple[MetricRow, ...]:
-        """One row a limit."""
+        """One row for each limited metric."""
         return tuple(
             MetricRow(self.budget, one, None if one.reading.machine is None else self.timed) for one in self.judged
         )
 
     @property
     def failures(self) -> tuple[Judgement, ...]:
-        """The limits that were broken, those that only warn too."""
+        """The verdicts of broken limits, including those that only warn."""
         return tuple(one for one in self.judged if one.verdict in {"fail", "warn"})
 
     @property
     def all_notes(self) -> tuple[str, ...]:
-        """Those of the budget, and of each verdict."""
+        """The notes of the budget and of its verdicts."""
         return tuple(dict.fromkeys([*self.notes, *(note for one in self.judged for note in one.notes)]))
 
     @property
     def lines(self) -> Iterator[str]:
-        """What there is to say, one line each, the heading first."""
-        return map(one_line, self._said())
+        """The lines of the report: verdicts other than pass, changes and remedy."""
+        return map(one_line, self._lines())
 
-    def _said(self) -> Iterator[str]:
+    def _lines(self) -> Iterator[str]:
         name = self.budget.name
         for one in self.judged if self.error is None or self.entry is not None else ():
             if one.verdict != "pass":
@@ -111,11 +111,11 @@ class BudgetResult:
         if self.remedy is not None:
             yield f"back under budget: {remedy_text(self.remedy)}"
         elif self.mendable:
-            yield f"back under budget: no block of the catalogue alone brings {name} there"
+            yield f"back under budget: no block of the catalogue is enough for {name}"
 
     @property
     def moved(self) -> bool:
-        """Whether a layer or a total is not what it was."""
+        """Whether a layer or a total differs from the baseline."""
         totals = any(getattr(self.entry, name, None) != getattr(self.baseline, name, None) for name in SUMMED)
         return bool(self.changes) or (self.baseline is not None and totals)
 
@@ -146,7 +146,7 @@ class BudgetResult:
             yield renamed
 
     def to_dict(self) -> dict[str, Any]:
-        """As an object of the JSON."""
+        """The object of the budget in the JSON."""
         return {
             "name": self.budget.name,
             "target": self.budget.target,
@@ -175,15 +175,15 @@ class BudgetResult:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult(Result[MetricRow]):
-    """Every budget of a configuration.
+    """The results of all budgets of a configuration.
 
     Attributes:
-        source: the configuration's file; empty for the quick form.
-        budgets: in the order of the file.
-        strict: whether what could not be decided fails the check.
-        interrupted: whether Ctrl-C ended it: what is missing is left empty.
-        notes: of the whole check.
-        columns: of the table and the frame.
+        source: File of the configuration; empty without one.
+        budgets: Results in the order of the file.
+        strict: Whether inconclusive verdicts fail the check.
+        interrupted: Whether Ctrl-C ended the check, so that some values are missing.
+        notes: Remarks on the whole check.
+        columns: Columns of the table and the frame.
     """
 
     SCHEMA: ClassVar = "convcost.check/1"
@@ -196,35 +196,35 @@ class CheckResult(Result[MetricRow]):
 
     @property
     def verdict(self) -> str:
-        """The gravest of the budgets': fail, inconclusive or pass."""
-        said = {one.verdict for one in self.budgets}
-        return "fail" if "fail" in said else "inconclusive" if "inconclusive" in said else "pass"
+        """The gravest verdict of a budget: fail, inconclusive or pass."""
+        verdicts = {one.verdict for one in self.budgets}
+        return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
 
     @property
     def passed(self) -> bool:
-        """Whether a build may go on."""
+        """Whether the check passes: no limit failed, nothing raised an error, and with `strict` all is decided."""
         if self.errors or self.verdict == "fail":
             return False
         return self.verdict == "pass" or not self.strict
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Why budgets could not be checked, or not be timed."""
+        """The reasons why budgets could not be checked or timed."""
         return tuple(one_line(one.error) for one in self.budgets if one.error is not None)
 
     @property
     def rows(self) -> tuple[MetricRow, ...]:
-        """Every metric of every budget."""
+        """One row for each limited metric of each budget."""
         return tuple(row for one in self.budgets for row in one.rows)
 
     @property
     def head(self) -> str:
-        """One line that says what was checked."""
+        """The configuration or the target, and the verdict, on one line."""
         return one_line(f"{self.source or self.budgets[0].budget.target}: {self.verdict}; 1 MAC = 2 FLOPs")
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """What there is to say of each budget; one line when all is well."""
+        """The lines of all budgets; one line if every limit passed."""
         lines = [line for one in self.budgets for line in one.lines]
         broken = [one for one in self.budgets if one.error is not None]
         untimed = sum(one.entry is not None for one in broken)
@@ -242,7 +242,7 @@ class CheckResult(Result[MetricRow]):
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """What lets a check pass although it is not known to be within its limits; empty where it does not pass."""
+        """The undecided limits of a check that passes all the same; empty if it does not pass."""
         if self.strict or self.verdict != "inconclusive":
             return ()
         left = [(row.budget.name, row.judged) for row in self.rows if row.judged.verdict == "inconclusive"]
@@ -250,13 +250,13 @@ class CheckResult(Result[MetricRow]):
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
-        """What the command prints to stderr: notes, what was not decided, and why budgets could not be checked."""
+        """Lines for stderr with their kinds: notes, undecided limits, and reasons why budgets could not be checked."""
         kinds = {"note": self.warnings, "warning": self.undecided, "error": self.errors}
         return tuple((kind, line) for kind, lines in kinds.items() for line in lines)
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What all figures have in common: what counted them, and the machine where something was timed."""
+        """The versions that counted the models, and the machine of the timings."""
         entry = next((one.entry for one in self.budgets if one.entry is not None), None)
         machines = [one.judged.reading.machine for one in self.rows if one.judged.reading.machine is not None]
         return {
@@ -281,17 +281,17 @@ def remedy_text(remedy: Remedy) -> str:
     """`depthwise-separable in layer3.0.conv1: 1.18 M → 152 k params, the model then 4.10 M params`."""
     metric = METRICS[remedy.metric]
     shown = ", ".join(remedy.layers[:3])
-    more = f" and {len(remedy.layers) - 3} more layers" if len(remedy.layers) > 3 else ""  # noqa: PLR2004 - shown
+    more = f" and {len(remedy.layers) - 3} more layers" if len(remedy.layers) > 3 else ""  # noqa: PLR2004 - as many as `shown` has
     before, after = metric.text(remedy.before), metric.text(remedy.after)
     totals = ", ".join(f"{METRICS[name].text(total)} {name}" for name, total in remedy.totals.items())
     return (
         f"{remedy.block} in place of {shown}{more}: {before} → {after} {remedy.metric}, the model then {totals} "
-        "(what it does to the accuracy is yours to test)"
+        "(test the accuracy: it may fall)"
     )
 
 
 def _layer_dict(layer: LayerCost | None) -> dict[str, Any] | None:
-    """A layer as an object of the JSON, without its empty texts."""
+    """The object of a layer in the JSON, without empty texts."""
     if layer is None:
         return None
     return {name: value for name, value in asdict(layer).items() if value != ""}

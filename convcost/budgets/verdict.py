@@ -1,4 +1,4 @@
-"""The verdict on one metric of a budget: its figures, the rules of its limits, and the gravest ruling."""
+"""The verdict on one metric of a budget, from its figures and its limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ruling: TypeAlias = tuple[Verdict, str]
 SEVERITY: Final[tuple[Verdict, ...]] = get_args(Verdict)
 """The verdicts, from the mildest to the gravest."""
 MAX_NAMED: Final = 3
-"""Uncounted operations that a reason names; the JSON has all."""
+"""Maximum number of uncounted operations that a reason names; the JSON has all."""
 _GIVE_FORMULA: Final = "give each a formula with convcost.register"
 
 
@@ -32,24 +32,24 @@ class Reading:
     """The figures of one metric, counted or timed.
 
     Attributes:
-        actual: Value in base units; None where it could not be obtained.
+        actual: Value in base units; None if it could not be obtained.
         low: Lower end of the 5-95 % interval of a time.
         high: Upper end of the 5-95 % interval of a time.
         baseline: Value in the lock or in the base revision; None without one.
         locked: Whether the baseline comes from the lock, which `convcost check --update` renews.
         recounted: Part of `actual - baseline` that comes from a change of the counter.
-        growth: (share, low, high) of a time over its baseline, from interleaved pairs; None otherwise.
+        growth: Growth of a time over its baseline, as (share, low, high); None for any other metric.
         uncounted: Number of operations without a formula.
         operations: Names of these operations.
         uncounted_calls: Number of calls of these operations.
         uncounted_calls_before: Number of such calls in the baseline.
-        why: Reason why the metric, or its growth, cannot be judged; None where it can.
-        lost: Whether a baseline exists but could not be obtained, so that the growth is not decided.
+        why: Reason why the metric, or its growth, cannot be judged; None if it can.
+        lost: Whether a baseline exists but could not be obtained, so that the growth is inconclusive.
         machine: Machine on which the time was measured.
-        here: This machine, if the limit is for another one and nothing was timed.
-        doubt: Reason why the time decides nothing; None where it may.
-        growth_doubt: Reason why the growth of the time decides nothing; None where it may.
-        notes: Sentences for the reader.
+        here: Name of this machine, if the limit is for another one and nothing was timed; else None.
+        doubt: Reason why the time allows no verdict; None if it allows one.
+        growth_doubt: Reason why the growth of the time allows no verdict; None if it allows one.
+        notes: Remarks on the figures.
     """
 
     actual: float | None
@@ -80,7 +80,7 @@ def counted_reading(limit: Limit, entry: Entry, before: Entry | None, changes: S
         entry: Costs of the model.
         before: Costs in the baseline; None without one.
         changes: Layers that differ between the two.
-        why: Reason why the growth cannot be judged; empty where it can.
+        why: Reason why the growth cannot be judged; empty if it can.
     """
     metric = limit.metric
     baseline = None if before is None else getattr(before, metric)
@@ -111,8 +111,8 @@ def timed_reading(limit: Limit, timing: ForwardTiming | str | None, why: str) ->
 
     Args:
         limit: Limit of the latency.
-        timing: None if nothing was timed; this machine's name if the limit is for another one.
-        why: Reason why the growth cannot be judged; empty where it can.
+        timing: Timing of the model; None if not timed; the name of this machine if the limit is for another one.
+        why: Reason why the growth cannot be judged; empty if it can.
     """
     if timing is None or isinstance(timing, str):
         return Reading(None, why="it was not timed" if timing is None else why or None, here=timing)
@@ -123,7 +123,7 @@ def timed_reading(limit: Limit, timing: ForwardTiming | str | None, why: str) ->
     notes = list(timing.notes)
     if limit.max is not None and limit.machine is None:
         notes.append(
-            f'latency: max is judged on this machine; say for which one it was set: machine = "{timing.machine}"'
+            f'latency: max is judged on this machine; write the machine that it is for: machine = "{timing.machine}"'
         )
     return Reading(
         head.time_s,
@@ -148,8 +148,8 @@ class Judgement:
         reading: Figures of the metric.
         verdict: Gravest ruling of the limits.
         reason: Explanation of the verdict; empty for a plain pass.
-        source: FILE:LINE of the limit that decided.
-        notes: Sentences that change no verdict.
+        source: FILE:LINE of the limit that decides.
+        notes: Remarks that change no verdict.
     """
 
     limit: Limit
@@ -166,7 +166,7 @@ class Judgement:
 
     @property
     def growth(self) -> float | None:
-        """Growth over the baseline as a share, without a change of the counter; None without a baseline."""
+        """Growth over the baseline as a share, less that of a changed counter; None without a baseline."""
         reading = self.reading
         if reading.growth is not None:
             return reading.growth[0]
@@ -176,7 +176,7 @@ class Judgement:
 
     @property
     def lower_bound(self) -> bool:
-        """Whether the true figure may be larger."""
+        """Whether the true value may be larger, because of uncounted operations."""
         return _is_lower_bound(self.metric, self.reading)
 
 
@@ -207,7 +207,7 @@ def judge(limit: Limit, reading: Reading, *, strict: bool = False) -> Judgement:
         notes += _improvement(limit, reading)
     verdict, reason, key = _gravest(rulings)
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
-        verdict = "warn"  # at the level of an error, it would fail the check
+        verdict = "warn"  # level "error" would fail the check
     return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
 
 
@@ -271,12 +271,12 @@ def _judge_growth(limit: Limit, reading: Reading, *, strict: bool) -> Ruling:
             return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_GIVE_FORMULA}{accept}"
         return "fail", f"{change}; it may grow by {allowed}"
     if strict and _fall_below_lock(limit, reading):
-        return "fail", f"{change}, and the lock does not know (strict); run convcost check --update"
+        return "fail", f"{change}, and the lock still has the old value (strict); run convcost check --update"
     return _pass_unless_uncounted(metric, reading, strict=strict)
 
 
 def _judge_slowdown(limit: Limit, reading: Reading) -> Ruling:
-    """Fail a time whose interval of the growth is above what is allowed."""
+    """Fail a latency if the whole interval of its growth is above the allowed growth."""
     if reading.growth_doubt is not None:
         return "inconclusive", reading.growth_doubt
     if reading.growth is None or reading.baseline is None:
@@ -295,10 +295,10 @@ def _without_baseline(reading: Reading) -> Ruling:
 
 
 def _fall_below_lock(limit: Limit, reading: Reading) -> float:
-    """How far a metric fell below the lock by itself, if that is more than it may grow; else 0.
+    """How far a metric fell below the lock, without changes of the counter; 0 unless that exceeds its allowed growth.
 
-    Until the lock is updated, the metric may grow back as far unnoticed. Operations without a formula could hide as
-    much, so there is no fall with them.
+    Until the lock is updated, the metric may grow back as far unnoticed. With uncounted operations there is no fall,
+    since they could hide as much.
     """
     metric, baseline = METRICS[limit.metric], reading.baseline
     hidden = metric.counts and (reading.uncounted or reading.uncounted_calls_before)
@@ -309,7 +309,7 @@ def _fall_below_lock(limit: Limit, reading: Reading) -> float:
 
 
 def _improvement(limit: Limit, reading: Reading) -> list[str]:
-    """A note that asks to update the lock after a fall."""
+    """A note to update the lock after a fall."""
     fall, baseline, name = _fall_below_lock(limit, reading), reading.baseline or 0, limit.metric
     if not fall:
         return []
@@ -322,14 +322,14 @@ def _is_lower_bound(metric: Metric, reading: Reading) -> bool:
 
 
 def _pass_unless_uncounted(metric: Metric, reading: Reading, *, strict: bool) -> Ruling:
-    """Pass, or with `strict` inconclusive where uncounted operations make the total a lower bound."""
+    """Pass, or with `strict` inconclusive when uncounted operations make the total a lower bound."""
     if not _is_lower_bound(metric, reading):
         return "pass", ""
     return ("inconclusive" if strict else "pass"), f"≥, {_uncounted(reading, strict=strict)}"
 
 
 def _uncounted(reading: Reading, *, strict: bool) -> str:
-    """`2 operations uncounted: aten._fft_r2c, mylib.op; ...`, with the next step."""
+    """The uncounted operations with the next step: `2 operations uncounted: aten._fft_r2c, mylib.op; ...`."""
     names = ", ".join(reading.operations[:MAX_NAMED]) + (", ..." if len(reading.operations) > MAX_NAMED else "")
     accept = ", or accept a lower bound by leaving strict out" if strict else ""
     named = f"{names}; " if names else ""

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print, exit code. No arithmetic, and nothing heavy is imported at module level."""
+"""The command line: it parses options, calls a workflow, prints the result and returns an exit code."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ COMMANDS = {
     "config": "check_command",
     "calibrate": "calibrate_command",
 }
-"""Each command and the module of this package that holds it, as a function of the command's name."""
+"""The module of this package that defines each command."""
 
 KERNEL_FLAGS = frozenset({"--", "--time", "--no-time", "--store", "--no-store", "--list-kernels", "--help"})
-"""Options of `convcost kernel` that take no value: a word after them may be a matrix."""
+"""Options of `convcost kernel` without a value; a word after them may be a matrix."""
 
 
 def _register(words: Sequence[str]) -> None:
-    """Add the command that is named, or all for the help and for a word that is none: each costs milliseconds."""
+    """Add the named command, or all commands for the help or an unknown word; each import costs milliseconds."""
     named = next((word for word in words if not word.startswith("-")), "")
     app.registered_commands.clear()
     for name, module in COMMANDS.items():
@@ -57,13 +57,13 @@ def _register(words: Sequence[str]) -> None:
 
 
 def full_app() -> typer.Typer:
-    """The application with every command."""
+    """The application with all commands."""
     _register(())
     return app
 
 
 def _with_minus_signs(words: list[str]) -> list[str]:
-    """A matrix of `convcost kernel` may begin with a minus, as no option does: U+2212 is a minus for it alone."""
+    """Put U+2212 for the minus that begins a matrix of `convcost kernel`, which would look like an option."""
     if words[:1] != ["kernel"]:
         return words
     shown = []
@@ -86,7 +86,7 @@ def _everywhere(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     _debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere among the words of a command.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere in a command.")
     ] = False,
 ) -> None:
     """What a convolution really costs: the formula, the count and the clock, side by side.
@@ -99,17 +99,17 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Args:
-        arguments: the words after `convcost`; `--debug` anywhere shows the traceback of an error.
+        arguments: Words after `convcost`; `--debug` anywhere among them shows the traceback of an error.
 
     Returns:
-        The exit code: 0 done, 1 a count disagrees or a budget is exceeded, 2 wrong usage or a crash, 3 could not
-        be decided, 130 interrupted.
+        The exit code: 0 done, 1 a count disagrees or a budget is exceeded, 2 wrong usage or a crash, 3 not decided,
+        130 interrupted.
     """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # it was closed before we began: what is said goes nowhere
+        if getattr(sys, name) is None:  # it was closed before the start, so output is discarded
             setattr(sys, name, StringIO())
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a narrow encoding prints ? for ×, it does not crash
+        if isinstance(stream, TextIOWrapper):  # a narrow encoding prints ? for ×
             stream.reconfigure(errors="replace")
     words = _with_minus_signs([word for word in arguments if word != "--debug"])
     debug = len(words) != len(arguments)
@@ -119,14 +119,14 @@ def main(arguments: Sequence[str]) -> int:
         _register(words)
         code = int(get_command(app).main(words, prog_name="convcost", standalone_mode=False) or 0)
         write_out("")
-    except BaseException as error:  # noqa: BLE001 - whatever ends a command is an exit code and at most a few lines
+    except BaseException as error:  # noqa: BLE001 - any exception becomes an exit code and at most a few lines
         return _ended_by(error, code, debug=debug)
     return code
 
 
 def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
-    """The exit code of a command that raised, after saying why."""
-    if isinstance(error, BrokenPipeError) or _is_parsers_answer_to_a_closed_pipe(error):  # the reader has seen enough
+    """Report the exception that ended a command, and return the exit code."""
+    if isinstance(error, BrokenPipeError) or _is_closed_pipe_exit(error):
         close_stdout()
         return code
     if isinstance(error, SystemExit) and COMPLETION_VARIABLE in os.environ:
@@ -138,15 +138,15 @@ def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
     if isinstance(error, PARSER_ERROR):
         return _refuse(error, _parser_message(error), debug=debug)
     kind = f"{type(error).__name__}: {error}"
-    if isinstance(error, SystemExit):  # ours return their code: this one is of the model's
-        said = f"the code that was run must not end the program: {kind}; mend it, or see where with --debug."
+    if isinstance(error, SystemExit):  # commands return their code, so it comes from the user's model
+        message = f"the code that was run must not end the program: {kind}; correct it, or see where with --debug."
     else:
-        said = f"convcost crashed: {kind}; run it again with --debug and report it."
-    return _refuse(error, said, debug=debug)
+        message = f"convcost crashed: {kind}; run it again with --debug and report it."
+    return _refuse(error, message, debug=debug)
 
 
-def _is_parsers_answer_to_a_closed_pipe(error: BaseException) -> bool:
-    """Whether the parser turned a BrokenPipeError into its own end."""
+def _is_closed_pipe_exit(error: BaseException) -> bool:
+    """Whether the parser turned a BrokenPipeError into a SystemExit."""
     return isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
 
 
@@ -161,7 +161,7 @@ def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
 
 
 def _parser_message(error: Exception) -> str:
-    """The parser's own complaint with the next step."""
+    """The message of a parser's error, with the next step."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "convcost"

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
-    """The timed rows of a comparison under the roofs of the machine, as text, one plot a device.
+    """Rooflines of the timed rows of a comparison as text, one for each calibrated device.
 
     Args:
-        result: that was timed; a device that is not calibrated gets no plot.
-        width: of the text, characters.
+        result: Comparison with timings.
+        width: Width of the text in characters.
     """
     from convcost.timing.bound import roofline
 
@@ -33,7 +33,7 @@ def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
 
 
 def list_blocks() -> str:
-    """The catalogue as a table: each block with its MACs over those of standard, what it is, and its paper."""
+    """The catalogue as a table: each block with its MACs ÷ those of standard, its description and its paper."""
     from convcost.text.table import aligned
 
     lines = [
@@ -44,7 +44,7 @@ def list_blocks() -> str:
 
 
 def list_kernels() -> str:
-    """The named kernels as a table: each with its parameters and their defaults, what it is, and its source."""
+    """The named kernels as a table: each with its parameters, its description and its source."""
     from convcost.kernels.named import KERNELS
     from convcost.text.table import aligned
 

@@ -1,4 +1,4 @@
-"""`convcost check`."""
+"""The commands `convcost check` and `convcost config`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ QUICK = "Without a file"
 
 
 class CheckFormat(StrEnum):
-    """What goes to stdout."""
+    """Formats of stdout."""
 
     table = "table"
     csv = "csv"
@@ -54,63 +54,81 @@ class CheckFormat(StrEnum):
 
 
 def _maximum(what: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(help=f"Limit of the {what}.", rich_help_panel=QUICK)
+    option: typer.models.OptionInfo = typer.Option(help=f"Limit on the {what}.", rich_help_panel=QUICK)
     return option
 
 
 def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
     target: Annotated[
         str | None,
-        typer.Argument(help="A model to check without a file, as convcost model takes it.", metavar="[TARGET]"),
+        typer.Argument(help="Model to check without a configuration, as for convcost model.", metavar="[TARGET]"),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="The budgets; else the nearest convcost.toml or [tool.convcost].", rich_help_panel=CONFIG),
+        typer.Option(
+            help="Configuration; by default the nearest convcost.toml or [tool.convcost].", rich_help_panel=CONFIG
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Only this budget; may be repeated.", metavar="NAME", rich_help_panel=CONFIG),
+        typer.Option(help="Check only this budget; may be repeated.", metavar="NAME", rich_help_panel=CONFIG),
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(
-            help="Compare with this git revision in place of the lock.", metavar="REV", rich_help_panel=CONFIG
-        ),
+        typer.Option(help="Git revision to compare with instead of the lock.", metavar="REV", rich_help_panel=CONFIG),
     ] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Accept today's figures into convcost.lock.", rich_help_panel=CONFIG)
+        bool,
+        typer.Option(
+            "--update", help="Accept the current figures: write them to convcost.lock.", rich_help_panel=CONFIG
+        ),
     ] = False,
     init: Annotated[
-        bool, typer.Option("--init", help="Write a first configuration for TARGET.", rich_help_panel=CONFIG)
+        bool,
+        typer.Option(
+            "--init",
+            help="Write a configuration with limits 10 % above the current figures of TARGET.",
+            rich_help_panel=CONFIG,
+        ),
     ] = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Fail on what could not be decided, and on improvements the lock does not know."),
+        typer.Option("--strict", help="Fail on undecided limits, and on improvements that are not in the lock."),
     ] = False,
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--input", help="Of TARGET, as 1x3x224x224.", metavar="SHAPE", rich_help_panel=QUICK),
+        typer.Option(
+            "--input",
+            help="Input of TARGET, such as 1x3x224x224; one for each input.",
+            metavar="SHAPE",
+            rich_help_panel=QUICK,
+        ),
     ] = None,
     arg: Annotated[
         list[str] | None,
         typer.Option(
-            "--arg", help="Of TARGET: key=value for the callable.", metavar="KEY=VALUE", rich_help_panel=QUICK
+            "--arg",
+            help="Argument of TARGET's callable, as key=value; may be repeated.",
+            metavar="KEY=VALUE",
+            rich_help_panel=QUICK,
         ),
     ] = None,
-    max_params: Annotated[str | None, _maximum("parameters, as 4.3M")] = None,
-    max_macs: Annotated[str | None, _maximum("multiply-accumulates, as 580M")] = None,
-    max_flops: Annotated[str | None, _maximum("FLOPs, 2 a MAC")] = None,
-    max_weight_bytes: Annotated[str | None, _maximum("parameters' memory, as 17MB")] = None,
-    max_peak_activation_bytes: Annotated[str | None, _maximum("activations' peak memory, as 10MB")] = None,
-    max_latency: Annotated[str | None, _maximum("forward pass on this machine, as 60ms")] = None,
-    time_budget: Annotated[float, typer.Option(help="Seconds for timing, for each budget that limits latency.")] = 8.0,
+    max_params: Annotated[str | None, _maximum("number of parameters, such as 4.3M")] = None,
+    max_macs: Annotated[str | None, _maximum("multiply-accumulates, such as 580M")] = None,
+    max_flops: Annotated[str | None, _maximum("FLOPs (2 per MAC), such as 1.2G")] = None,
+    max_weight_bytes: Annotated[str | None, _maximum("size of the parameters, such as 17MB")] = None,
+    max_peak_activation_bytes: Annotated[str | None, _maximum("peak size of the activations, such as 10MB")] = None,
+    max_latency: Annotated[str | None, _maximum("time of the forward pass on this machine, such as 60ms")] = None,
+    time_budget: Annotated[
+        float, typer.Option(help="Seconds for the timing of each budget that limits latency.")
+    ] = 8.0,
     store: o.Store = True,
-    form: Annotated[CheckFormat, typer.Option("--format", help="What goes to stdout.")] = CheckFormat.table,
+    form: Annotated[CheckFormat, typer.Option("--format", help="Format of stdout.")] = CheckFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
-    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML.", metavar="FILE")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Also write the verdicts as JUnit XML.", metavar="FILE")] = None,
 ) -> int:
-    """Hold models to their budgets of parameters, MACs, memory and latency, and say why they grew.
+    """Check models against their budgets of parameters, MACs, memory and latency, and explain why they grew.
 
     Example: convcost check network:mobilenet_v1 --max-params 4.3M --max-macs 580M
     """
@@ -141,9 +159,9 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         judging=bool(only or strict or columns or export or junit or form is not CheckFormat.table),
         limited=any(text is not None for text in maxima.values()) or bool(target is None and (inputs or arg)),
     )
-    tell = _tell if is_terminal(sys.stderr) else (lambda line: None)  # noqa: ARG005 - nobody looks
-    options = CheckOptions(base, strict, update, time_budget, tell, store)
-    with _refusals_told(form):
+    progress = _note if is_terminal(sys.stderr) else (lambda _: None)
+    options = CheckOptions(base, strict, update, time_budget, progress, store)
+    with _reported_refusals(form):
         if target is not None:
             given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
             budget = Budget(_name(target), target, Path.cwd(), args, given)
@@ -156,18 +174,21 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     with interrupts_held() as interrupts:
         _deliver(replace(result, columns=fields), form, export, junit)
         if update:
-            said = f"{', '.join(moved)} written" if moved else "nothing moved"
-            say([one_line(f"convcost.lock: {said}")], "note")
+            change = f"{', '.join(moved)} written" if moved else "no figure changed"
+            _note(f"convcost.lock: {change}")
     return INTERRUPTED if interrupts else _code(result)
 
 
-def _refuse_mixtures(  # noqa: PLR0913 - each is an option, or some of one kind
+def _refuse_mixtures(  # noqa: PLR0913 - each says whether an option, or one of several, is given
     *, target: bool, filed: bool, update: bool, init: bool, based: bool, judging: bool, limited: bool
 ) -> None:
     """Refuse options that exclude each other."""
     rules = (
         (init and not target, "--init must come with a TARGET to count; write convcost check --init TARGET."),
-        (init and (limited or update or based), "--init takes its limits from today's figures; leave the others out."),
+        (
+            init and (limited or update or based),
+            "--init takes its limits from the current figures; leave the others out.",
+        ),
         (
             init and judging,
             (
@@ -195,7 +216,7 @@ def _refuse_mixtures(  # noqa: PLR0913 - each is an option, or some of one kind
 
 
 def _name(target: str) -> str:
-    """A budget's name for a target: its callable, or its file."""
+    """The name of the budget for a target: its callable, or its file."""
     last = target.rpartition(":")[2]
     return Path(last).stem if last.endswith((".toml", ".pt2")) else last.rpartition(".")[2]
 
@@ -209,14 +230,17 @@ def _init(budget: Budget, config: Path | None) -> int:
     budget = replace(budget, folder=folder, target=relative_target(budget.target, folder))
     report = count_budget(budget)
     write_first(path, replace(budget, inputs=tuple(map(parse_input, report.inputs))), report.totals)
-    say([f"{path}: written with the figures of today + 10 %; convcost check --update writes the lock."], "note")
+    say(
+        [f"{path}: written with limits 10 % above the current figures; convcost check --update writes the lock."],
+        "note",
+    )
     say([f"not counted: {one.op}, {one.calls} calls: MACs are a lower bound" for one in report.uncounted], "note")
     return 0
 
 
 @contextmanager
-def _refusals_told(form: CheckFormat) -> Iterator[None]:
-    """What keeps a check from being done stands in the pull request too: as annotations, and in the job's summary."""
+def _reported_refusals(form: CheckFormat) -> Iterator[None]:
+    """Report an error that prevents the check in the pull request too: as annotations, and in the job's summary."""
     try:
         yield
     except ConvcostError as error:
@@ -230,7 +254,7 @@ def _refusals_told(form: CheckFormat) -> Iterator[None]:
 
 
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
-    """Every output of one result: files and the job's summary first, then stdout, then the notes."""
+    """Write a result: files and the job's summary first, then stdout, then the notes."""
     from convcost.budgets.reports import check_markdown, workflow_commands, write_summary
 
     if junit is not None:
@@ -250,7 +274,7 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
         say([problem], "warning")
 
 
-def _tell(line: str) -> None:
+def _note(line: str) -> None:
     say([one_line(line)], "note")
 
 
@@ -265,7 +289,7 @@ def _code(result: CheckResult) -> int:
 
 
 class Action(StrEnum):
-    """What to print."""
+    """Outputs of `convcost config`."""
 
     schema = "schema"
     show = "show"
@@ -274,13 +298,13 @@ class Action(StrEnum):
 def config_command(
     action: Annotated[
         Action,
-        typer.Argument(help="schema: the JSON Schema of convcost.toml; show: what the configuration means."),
+        typer.Argument(help="schema: the JSON Schema of convcost.toml; show: the configuration with all defaults."),
     ],
     config: Annotated[
-        Path | None, typer.Option(help="The budgets; else the nearest convcost.toml or [tool.convcost].")
+        Path | None, typer.Option(help="Configuration; by default the nearest convcost.toml or [tool.convcost].")
     ] = None,
 ) -> int:
-    """Print the JSON Schema of the configuration, or the configuration with every default written out, as JSON.
+    """Print the JSON Schema of the configuration, or the configuration with all its defaults, as JSON.
 
     Example: convcost config schema
     """

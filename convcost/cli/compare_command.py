@@ -1,4 +1,4 @@
-"""`convcost compare` and `convcost explain`."""
+"""The commands `convcost compare` and `convcost explain`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class ExplainFormat(StrEnum):
-    """What `convcost explain` prints."""
+    """Formats of `convcost explain`."""
 
     table = "table"
     json = "json"
@@ -57,7 +57,11 @@ def _list_blocks(wanted: bool) -> None:
 
 
 class _Latest:
-    """Keeps the newest result, so that an interrupt loses nothing, and passes it on to what shows it."""
+    """Keeps the latest partial result, so that an interrupt loses nothing, and passes it on to a view.
+
+    Args:
+        show: View of partial results; None without one.
+    """
 
     def __init__(self, show: Watch | None) -> None:
         self.result: Comparison | None = None
@@ -73,30 +77,37 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     layer: o.LayerOptions,
     block: Annotated[
         list[str] | None,
-        typer.Option("--block", help="A block of the catalogue; may be repeated; all is every one.", metavar="NAME"),
+        typer.Option("--block", help="Block of the catalogue, or all; may be repeated.", metavar="NAME"),
     ] = None,
     _list: Annotated[
         bool,
         typer.Option(
-            "--list-blocks", callback=_list_blocks, is_eager=True, help="List the catalogue with formulas and papers."
+            "--list-blocks",
+            callback=_list_blocks,
+            is_eager=True,
+            help="List the blocks of the catalogue with formulas and papers.",
         ),
     ] = False,
     baseline: o.Baseline = "standard",
-    count: Annotated[bool, typer.Option(help="Cross-check with fvcore and torch's FlopCounterMode.")] = True,
+    count: Annotated[
+        bool, typer.Option(help="Cross-check the formulas with fvcore and torch's FlopCounterMode.")
+    ] = True,
     time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=o.CLOCK)] = True,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="cpu, cuda, cuda:1, mps or auto; may be repeated.", rich_help_panel=o.CLOCK),
+        typer.Option(
+            help="Device to time on: cpu, cuda, cuda:1, mps or auto; may be repeated.", rich_help_panel=o.CLOCK
+        ),
     ] = None,
     dtype: Annotated[
-        str, typer.Option(help="float32, float64, bfloat16 or float16.", rich_help_panel=o.CLOCK)
+        str, typer.Option(help="Data type: float32, float64, bfloat16 or float16.", rich_help_panel=o.CLOCK)
     ] = "float32",
     memory_format: o.MemoryFormat = "contiguous",
-    compile: Annotated[  # noqa: A002 - the option's name
+    compile: Annotated[  # noqa: A002 - the parameter has the name of its option
         bool,
         typer.Option(
             "--compile",
-            help="Use torch.compile; slow to start, and that is not part of the budget.",
+            help="Time modules compiled by torch.compile; compiling is not part of the time budget.",
             rich_help_panel=o.CLOCK,
         ),
     ] = False,
@@ -108,19 +119,24 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         bool,
         typer.Option(
             "--reuse",
-            help="Show a stored run that matches exactly (layers, conditions, machine, versions) instead of measuring.",
+            help="Show a stored run with equal layers, conditions, machine and versions instead of measuring.",
             rich_help_panel=o.CLOCK,
         ),
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Each block's formula, in symbols and with numbers, under the table.")
+        bool, typer.Option("--explain", help="Print each block's formula under the table, in symbols and with numbers.")
     ] = False,
     why: Annotated[
         bool,
-        typer.Option("--why", help="Where each row's time goes, part by part, and what would help, under the table."),
+        typer.Option(
+            "--why", help="Print under the table where the time of each row goes, and what would make it faster."
+        ),
     ] = False,
     roofline: Annotated[
-        bool, typer.Option("--roofline", help="A roofline of the timed rows under the table; needs convcost calibrate.")
+        bool,
+        typer.Option(
+            "--roofline", help="Draw a roofline of the timed rows under the table; requires convcost calibrate."
+        ),
     ] = False,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
@@ -157,7 +173,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
 
 
 def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why: bool, roofline: bool) -> None:
-    """What was asked for under the table; a machine's format has the account and the roofs in its fields."""
+    """Print the requested texts under the table; machine-readable formats have accounts and roofs in their fields."""
     is_table = form is o.OutputFormat.table
     if explain:
         for row in result.rows:
@@ -170,9 +186,9 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
 
 
 def _live_view(form: o.OutputFormat, fields: Sequence[Column[Row]], *, measures: bool) -> LiveTable | None:
-    """The table that fills in, where a person watches stdout; a line of progress where only stderr is watched.
+    """A live table if stdout is a terminal, a line of progress if only stderr is one; None for neither.
 
-    Without anything to count or to time there is nothing to wait for, and the table is printed once.
+    Without counting and timing there is no view either: the table is printed once.
     """
     on_stdout = form is o.OutputFormat.table and is_terminal(sys.stdout)
     if not measures or not (on_stdout or is_terminal(sys.stderr)):
@@ -183,12 +199,12 @@ def _live_view(form: o.OutputFormat, fields: Sequence[Column[Row]], *, measures:
 
 
 def explain_command(
-    block: Annotated[str, typer.Argument(help="A block of the catalogue.", metavar="BLOCK")],
+    block: Annotated[str, typer.Argument(help="Block of the catalogue.", metavar="BLOCK")],
     layer: o.LayerOptions,
     baseline: o.Baseline = "standard",
-    form: Annotated[ExplainFormat, typer.Option("--format", help="What goes to stdout.")] = ExplainFormat.table,
+    form: Annotated[ExplainFormat, typer.Option("--format", help="Format of stdout.")] = ExplainFormat.table,
 ) -> None:
-    """Print the derivation of a block's cost: its formula in symbols, then with the numbers put in.
+    """Print the derivation of a block's cost: its formula in symbols, then with numbers.
 
     Example: convcost explain depthwise-separable --c 3 --o 64 --k 3
     """

@@ -1,4 +1,4 @@
-"""`convcost history`."""
+"""The command `convcost history`."""
 
 from __future__ import annotations
 
@@ -17,68 +17,77 @@ from convcost.text.sizes import parse_sizes
 
 FILTERS = "Filters"
 SHOWN = 20
-"""Rows of the table for people, where --limit does not say."""
+"""Rows of the table without --limit."""
 
 
 def history_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
     block: Annotated[
         list[str] | None,
-        typer.Option(help="Of this block; may be repeated.", metavar="NAME", rich_help_panel=FILTERS),
+        typer.Option(help="Block of the catalogue; may be repeated.", metavar="NAME", rich_help_panel=FILTERS),
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="Of this model, as it was named; may be repeated.", rich_help_panel=FILTERS),
+        typer.Option(help="Target of a model; may be repeated.", rich_help_panel=FILTERS),
     ] = None,
     command: Annotated[
-        str | None, typer.Option(help="check, compare, kernel or model.", rich_help_panel=FILTERS)
+        str | None, typer.Option(help="Command: check, compare, kernel or model.", rich_help_panel=FILTERS)
     ] = None,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="cpu, cuda (any), cuda:1 or mps; may be repeated.", rich_help_panel=FILTERS),
+        typer.Option(help="Device: cpu, cuda (any), cuda:1 or mps; may be repeated.", rich_help_panel=FILTERS),
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 and so on.", rich_help_panel=FILTERS)] = None,
+    dtype: Annotated[str | None, typer.Option(help="Data type, such as float32.", rich_help_panel=FILTERS)] = None,
     memory_format: Annotated[
-        str | None, typer.Option(help="contiguous or channels_last.", rich_help_panel=FILTERS)
+        str | None, typer.Option(help="Memory format: contiguous or channels_last.", rich_help_panel=FILTERS)
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Of torch.", rich_help_panel=FILTERS)] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of torch.", rich_help_panel=FILTERS)] = None,
     in_channels: Annotated[
-        int | None, typer.Option(*o.flags("in_channels"), help="C, as asked for.", rich_help_panel=FILTERS)
+        int | None, typer.Option(*o.flags("in_channels"), help="C: requested input channels.", rich_help_panel=FILTERS)
     ] = None,
     out_channels: Annotated[
-        int | None, typer.Option(*o.flags("out_channels"), help="O, as asked for.", rich_help_panel=FILTERS)
+        int | None,
+        typer.Option(*o.flags("out_channels"), help="O: requested output channels.", rich_help_panel=FILTERS),
     ] = None,
     kernel_size: Annotated[
         str | None,
         typer.Option(
-            *o.flags("kernel_size"), help="K or KHxKW, as asked for.", metavar="K|KHxKW", rich_help_panel=FILTERS
+            *o.flags("kernel_size"),
+            help="K or KHxKW: requested kernel size.",
+            metavar="K|KHxKW",
+            rich_help_panel=FILTERS,
         ),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            help="2026-07-01, 2026-07-01T12:30, or an age: 90m, 12h, 7d, 2w.", metavar="WHEN", rich_help_panel=FILTERS
+            help="Oldest date, as 2026-07-01 or 2026-07-01T12:30, or age, as 90m, 12h, 7d or 2w.",
+            metavar="WHEN",
+            rich_help_panel=FILTERS,
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="The same.", metavar="WHEN", rich_help_panel=FILTERS)] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Newest date or age, in the same form.", metavar="WHEN", rich_help_panel=FILTERS)
+    ] = None,
     limit: Annotated[
         str | None,
         typer.Option(
-            help=f"The most rows, or all; {SHOWN} in the table, all in other formats and files.", metavar="N|all"
+            help=f"Maximum number of rows, or all; by default {SHOWN} in the table, all in other formats and files.",
+            metavar="N|all",
         ),
     ] = None,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
 ) -> None:
-    """List the timings that compare and model kept, newest first. CONVCOST_DB names the database.
+    """List the stored timings, newest first. The environment variable CONVCOST_DB names the database.
 
     Example: convcost history --block depthwise-separable --since 7d
     """
     refuse_exports(export)
     fields = choose_columns(HISTORY_COLUMNS, columns)
-    for_people = form is o.OutputFormat.table
-    short = limit is None and for_people and not export
-    found = api.history(
+    is_table = form is o.OutputFormat.table
+    short = limit is None and is_table and not export
+    history = api.history(
         block=block or (),
         target=target or (),
         command=command,
@@ -93,11 +102,11 @@ def history_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
         until=until,
         limit=SHOWN if short else _limit(limit),
     )
-    found = replace(found, columns=fields)
+    history = replace(history, columns=fields)
     if export:
-        deliver(found, form, export, table_shown=for_people)
-    if for_people or not export:
-        table = replace(found, rows=found.rows[:SHOWN]) if for_people and limit is None else found
+        deliver(history, form, export, table_shown=is_table)
+    if is_table or not export:
+        table = replace(history, rows=history.rows[:SHOWN]) if is_table and limit is None else history
         deliver(table, form, None)
         if len(table.rows) < table.total and limit is None:
             say([f"{table.total - len(table.rows)} older timings are not shown; add --limit all."], "note")
@@ -107,10 +116,10 @@ def _limit(text: str | None) -> int | None:
     """`20` or `all`.
 
     Raises:
-        ConvcostError: anything else.
+        ConvcostError: The text has another form.
     """
     if text is None or text == "all":
         return None
-    if not text.isascii() or not text.isdigit() or int(text[:9]) < 1 or len(text) > 9:  # noqa: PLR2004 - no history is longer
+    if not text.isascii() or not text.isdigit() or int(text[:9]) < 1 or len(text) > 9:  # noqa: PLR2004 - more digits than any history has rows
         raise ConvcostError(f"limit (={text}) must be 1 or more, or all.")
     return int(text)

@@ -1,4 +1,4 @@
-"""`convcost kernel`."""
+"""The command `convcost kernel`."""
 
 from __future__ import annotations
 
@@ -37,16 +37,24 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     kernels: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Numbers in quotes, rows separated by ; (a leading minus is fine), a .csv or .npy file, or a name.",
+            help="Name of a kernel, a .csv or .npy file, or numbers in quotes with ; between rows.",
             metavar="KERNEL...",
             show_default=False,
         ),
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels of gaussian, box, ...", rich_help_panel=NAMED)] = None,
-    sigma: Annotated[float | None, typer.Option(help="Pixels, of gaussian, log, gabor.", rich_help_panel=NAMED)] = None,
-    theta: Annotated[float | None, typer.Option(help="Degrees, of gabor.", rich_help_panel=NAMED)] = None,
-    wavelength: Annotated[float | None, typer.Option(help="Pixels, of gabor.", rich_help_panel=NAMED)] = None,
-    gamma: Annotated[float | None, typer.Option(help="Height over width, of gabor.", rich_help_panel=NAMED)] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Size of gaussian, box and others, in pixels.", rich_help_panel=NAMED)
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(help="Sigma of gaussian, log and gabor, in pixels.", rich_help_panel=NAMED)
+    ] = None,
+    theta: Annotated[float | None, typer.Option(help="Direction of gabor, in degrees.", rich_help_panel=NAMED)] = None,
+    wavelength: Annotated[
+        float | None, typer.Option(help="Wavelength of gabor, in pixels.", rich_help_panel=NAMED)
+    ] = None,
+    gamma: Annotated[
+        float | None, typer.Option(help="Height of gabor divided by its width.", rich_help_panel=NAMED)
+    ] = None,
     _list: Annotated[
         bool,
         typer.Option(
@@ -56,25 +64,25 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     model: Annotated[
         str | None,
         typer.Option(
-            help="A target as of convcost model, or a file of weights: a state_dict of torch.save, or .safetensors.",
+            help="Target as for convcost model, or file of weights: .safetensors, or a state_dict of torch.save.",
             metavar="TARGET",
             rich_help_panel=NETWORK,
         ),
     ] = None,
     arg: Annotated[
         list[str] | None,
-        typer.Option("--arg", help="key=value for the callable; may be repeated.", rich_help_panel=NETWORK),
+        typer.Option("--arg", help="Argument of the callable, as key=value; may be repeated.", rich_help_panel=NETWORK),
     ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="Singular values up to this share of the largest count as 0; by default 16 max(height, width) times "
-            "the spacing of the numbers next to 1, in half precision half the root of the smaller side times it. "
-            "Integers are always exact; fractions and decimals of up to 12 digits are by default.",
+            help="Singular values up to this share of the largest count as 0. Default: 16 eps * max(height, width); in "
+            "half precision eps * sqrt(min(height, width)) / 2, where eps is the spacing of the numbers next to 1. "
+            "The rank of integers is always exact; by default so is that of fractions and of short decimals.",
             show_default=False,
         ),
     ] = None,
-    channels: Annotated[int, typer.Option(*o.flags("in_channels"), help="Channels that the layers have.")] = 3,
+    channels: Annotated[int, typer.Option(*o.flags("in_channels"), help="Channels of the layers.")] = 3,
     height: o.Height = 224,
     width: o.Width = None,
     time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=o.CLOCK)] = True,
@@ -88,7 +96,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     columns: o.Columns = None,
     export: o.Export = None,
 ) -> int:
-    """Say whether a kernel is spatially separable, with its factors, and what they would save.
+    """Decide whether a kernel is spatially separable, and show its factors and their savings.
 
     Example: convcost kernel "1 0 -1; 2 0 -2; 1 0 -1"
     """
@@ -122,10 +130,10 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
 
 
 def _last(results: Iterable[R], known: R | None) -> tuple[int, R]:
-    """The last of the results; when interrupted, the last that was there, if any."""
+    """The exit code and the last result; if interrupted, the latest one."""
     latest, code = known, 0
     try:
-        for latest in results:  # noqa: B007 - it is returned
+        for latest in results:  # noqa: B007 - the last value is returned below
             pass
     except KeyboardInterrupt:
         code = INTERRUPTED

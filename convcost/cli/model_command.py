@@ -1,4 +1,4 @@
-"""`convcost model`."""
+"""The command `convcost model`."""
 
 from __future__ import annotations
 
@@ -33,28 +33,34 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         str,
         typer.Argument(
             help="package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
-            "FILE.pt2. Naming Python runs its code.",
+            "FILE.pt2. The code of a Python target is run.",
             metavar="TARGET",
         ),
     ],
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--input", help="1x3x224x224, 1x16:int64 or name=1x16; one for each input.", metavar="SHAPE"),
+        typer.Option(
+            "--input", help="Input, as 1x3x224x224, 1x16:int64 or name=1x16; one for each input.", metavar="SHAPE"
+        ),
     ] = None,
     arg: Annotated[
         list[str] | None,
-        typer.Option("--arg", help="key=value for the callable; may be repeated.", metavar="KEY=VALUE"),
+        typer.Option("--arg", help="Argument of the callable, as key=value; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
-    depth: Annotated[int | None, typer.Option(help="Add up the rows of modules deeper than this.")] = None,
-    sort: Annotated[str | None, typer.Option(help="macs, params, traffic or time: largest first.")] = None,
-    top: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
-    cross_check: Annotated[bool, typer.Option(help="Ask torch's FlopCounterMode and fvcore too.")] = True,
+    depth: Annotated[int | None, typer.Option(help="Depth below which the rows of modules are added up.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Order of the rows, largest first: macs, params, traffic or time.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
+    cross_check: Annotated[
+        bool, typer.Option(help="Cross-check the total with torch's FlopCounterMode and fvcore.")
+    ] = True,
     device: Annotated[
-        str, typer.Option(help="meta allocates nothing; cpu runs once for real, for models that look at values.")
+        str, typer.Option(help="Device of the count: meta allocates nothing; cpu runs models that depend on values.")
     ] = "meta",
     time: Annotated[
         bool,
-        typer.Option("--time", help="Time the whole forward, and each distinct layer alone.", rich_help_panel=o.CLOCK),
+        typer.Option("--time", help="Time the forward pass, and each distinct layer alone.", rich_help_panel=o.CLOCK),
     ] = False,
     time_device: o.Device = "auto",
     threads: o.Threads = "1",
@@ -62,14 +68,18 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     time_budget: o.TimeBudget = 8.0,
     why: Annotated[
         bool,
-        typer.Option("--why", help="Where each convolution's time goes, and what would help.", rich_help_panel=o.CLOCK),
+        typer.Option(
+            "--why",
+            help="Print where the time of each convolution goes, and what would make it faster.",
+            rich_help_panel=o.CLOCK,
+        ),
     ] = False,
     store: o.Store = True,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
 ) -> int:
-    """Count a whole torch model, layer by layer, and say what was not counted.
+    """Count a whole torch model, layer by layer, and list the operations that were not counted.
 
     Example: convcost model network:mobilenet_v1
     """

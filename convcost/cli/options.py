@@ -1,4 +1,4 @@
-"""The options that several commands share, as annotated types, and those of a layer as one group."""
+"""Options that several commands share: annotated types, and the group of options of a layer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REQUIRED: Final = inspect.Parameter.empty
 
 
 class OutputFormat(StrEnum):
-    """What goes to stdout."""
+    """Formats of stdout."""
 
     table = "table"
     csv = "csv"
@@ -38,7 +38,7 @@ class OutputFormat(StrEnum):
 
 
 def flags(name: str) -> tuple[str, ...]:
-    """An option's names on the command line, a short one first."""
+    """The names of an option on the command line, the short one first."""
     long, short = f"--{name.replace('_', '-')}", short_names().get(name)
     return (long,) if short is None else (f"--{short}", long)
 
@@ -50,16 +50,18 @@ def _option(panel: str, help_text: str, *names: str, metavar: str | None = None)
 
 Height: TypeAlias = Annotated[int, _option(SHAPE, "Input height.", *flags("height"))]
 Width: TypeAlias = Annotated[int | None, _option(SHAPE, "Input width; the height by default.", *flags("width"))]
-Device: TypeAlias = Annotated[str, _option(CLOCK, "Where to time: cpu, cuda, cuda:1, mps or auto.")]
-MemoryFormat: TypeAlias = Annotated[str, _option(CLOCK, "contiguous or channels_last.")]
-Threads: TypeAlias = Annotated[str, _option(CLOCK, "Threads of torch, a number or all.")]
-Allocator: TypeAlias = Annotated[str, _option(CLOCK, "pinned, or default for what your own program feels.")]
-TimeBudget: TypeAlias = Annotated[float, _option(CLOCK, "Seconds for timing, warm-up included, all rows together.")]
-Store: TypeAlias = Annotated[
-    bool, _option(OUTPUT, "Keep timings in the history (see convcost history).", "--store/--no-store")
+Device: TypeAlias = Annotated[str, _option(CLOCK, "Device to time on: cpu, cuda, cuda:1, mps or auto.")]
+MemoryFormat: TypeAlias = Annotated[str, _option(CLOCK, "Memory format: contiguous or channels_last.")]
+Threads: TypeAlias = Annotated[str, _option(CLOCK, "Threads of torch on the CPU, a number or all.")]
+Allocator: TypeAlias = Annotated[
+    str, _option(CLOCK, "pinned: keep freed memory, to avoid page faults; default: as in your own program.")
 ]
-Baseline: TypeAlias = Annotated[str, _option(OUTPUT, "What ratios and speed-ups are relative to.", "--baseline")]
-Format: TypeAlias = Annotated[OutputFormat, _option(OUTPUT, "What goes to stdout.", "--format")]
+TimeBudget: TypeAlias = Annotated[float, _option(CLOCK, "Seconds for all timings together, warm-up included.")]
+Store: TypeAlias = Annotated[
+    bool, _option(OUTPUT, "Store the timings in the history (see convcost history).", "--store/--no-store")
+]
+Baseline: TypeAlias = Annotated[str, _option(OUTPUT, "Block that ratios and speed-ups are relative to.", "--baseline")]
+Format: TypeAlias = Annotated[OutputFormat, _option(OUTPUT, "Format of stdout.", "--format")]
 Export: TypeAlias = Annotated[
     list[Path] | None,
     _option(
@@ -68,12 +70,17 @@ Export: TypeAlias = Annotated[
 ]
 Columns: TypeAlias = Annotated[
     str | None,
-    _option(OUTPUT, "Only these fields, as in block,macs,speedup; JSON always has all.", "--columns", metavar="NAMES"),
+    _option(
+        OUTPUT,
+        "Fields to show, separated by commas, as block,macs,speedup; JSON always has all.",
+        "--columns",
+        metavar="NAMES",
+    ),
 ]
 
 
 class LayerOptions(NamedTuple):
-    """What the options of a layer say.
+    """The values of the options of a layer.
 
     Attributes:
         spec: Layer shape.
@@ -85,10 +92,10 @@ class LayerOptions(NamedTuple):
 
 
 def with_layer_options(command: Callable[..., R]) -> Callable[..., R]:
-    """The command with an option for each size of a layer and each parameter of a block, in place of its `layer`.
+    """Replace the parameter `layer` of a command by an option for each size of a layer and each parameter of a block.
 
     Args:
-        command: Function that a command calls; without an argument `layer` it is returned as it is.
+        command: Function of a command; one without a parameter `layer` is returned unchanged.
     """
     own = dict(inspect.signature(command, eval_str=True).parameters)
     if own.pop("layer", None) is None:
@@ -99,7 +106,7 @@ def with_layer_options(command: Callable[..., R]) -> Callable[..., R]:
     }
 
     @wraps(command)
-    def call(**values: Any) -> R:  # noqa: ANN401 - what the options of any command hold
+    def call(**values: Any) -> R:  # noqa: ANN401 - the options of a command have many types
         return command(layer=_layer({name: values.pop(name) for name in options}), **values)
 
     rest = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()]
@@ -116,24 +123,24 @@ def _size(kind: object, name: str, help_text: str, metavar: str | None = None) -
 _SIZES: Final[dict[str, tuple[object, object]]] = {
     "in_channels": (_size(int, "in_channels", "C: input channels."), REQUIRED),
     "out_channels": (_size(int, "out_channels", "O: output channels."), REQUIRED),
-    "kernel_size": (_size(str, "kernel_size", "K, or KHxKW (height x width).", "K|KHxKW"), REQUIRED),
+    "kernel_size": (_size(str, "kernel_size", "K: kernel size, one or KHxKW (height x width).", "K|KHxKW"), REQUIRED),
     "height": (Height, 224),
     "width": (Width, None),
-    "batch": (_size(int, "batch", "N: samples of the batch."), 1),
+    "batch": (_size(int, "batch", "N: batch size."), 1),
     "stride": (_size(str, "stride", "Stride, one or vertical x horizontal.", "S|SHxSW"), "1"),
     "dilation": (_size(str, "dilation", "Dilation, one or vertical x horizontal.", "D|DHxDW"), "1"),
     "padding": (
         _size(
             str,
             "padding",
-            "same (output = ceil(input / stride), as TensorFlow's SAME), valid, or sizes.",
+            "Padding: same (output = ceil(input / stride), as TensorFlow's SAME), valid, or sizes.",
             "same|valid|N|NxM",
         ),
         "same",
     ),
     "bias": (Annotated[bool, _option(SHAPE, "Whether every stage has a bias.")], False),
 }
-"""Each size of a layer with its option and default."""
+"""The options of the sizes of a layer, with their defaults."""
 
 
 def _own(parameter: Parameter) -> tuple[object, None]:
@@ -146,7 +153,7 @@ def _own(parameter: Parameter) -> tuple[object, None]:
 
 
 def _layer(values: dict[str, Any]) -> LayerOptions:
-    """The layer that the options describe."""
+    """The values of the layer options, parsed."""
     for name, parse in {
         **dict.fromkeys(("kernel_size", "stride", "dilation"), parse_sizes),
         "padding": parse_padding,

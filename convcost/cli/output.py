@@ -1,4 +1,4 @@
-"""The exit codes of the command line; 0 is done and agreed."""
+"""The output of commands: exit codes, stdout, stderr and exported files."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 DISAGREES: Final = 1
-"""An independent count differs."""
+"""Exit code if an independent count differs."""
 OVER_BUDGET: Final = 1
-"""A limit is exceeded."""
+"""Exit code if a limit is exceeded."""
 WRONG: Final = 2
-"""Wrong usage, or a crash of ours."""
+"""Exit code for wrong usage, or a crash of convcost."""
 UNDECIDED: Final = 3
-"""With --strict, a limit that could not be decided."""
+"""Exit code of a strict check with an undecided limit."""
 INTERRUPTED: Final = 130
-"""Ctrl-C."""
+"""Exit code after Ctrl-C."""
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person sees colours and a live table there."""
+    """Whether a stream is a terminal that may have colours and a live table."""
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
@@ -52,21 +52,21 @@ def refuse_exports(paths: Iterable[Path] | None) -> None:
 
 
 def say(lines: Iterable[str], kind: str) -> None:
-    """Print lines to stderr, each beginning with what it is."""
+    """Print lines to stderr, each after its kind: note, warning or error."""
     for line in lines:
         complain(f"{kind}: {line}")
 
 
 def say_remarks(result: Result[Any]) -> None:
-    """Print to stderr what the reader should know of a result."""
+    """Print the notes, warnings and errors of a result to stderr."""
     for kind, line in result.remarks:
         complain(f"{kind}: {line}")
 
 
 def complain(line: str) -> None:
-    """Print a line to stderr; where nobody can hear it, the exit code stays what it is."""
+    """Print a line to stderr; a stderr that cannot be written is ignored."""
     with contextlib.suppress(OSError):
-        print(fitted(line, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
+        print(fitted(line, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
 
 
 def print_blocks(texts: Iterable[str]) -> None:
@@ -77,12 +77,12 @@ def print_blocks(texts: Iterable[str]) -> None:
 
 
 def fitted(line: str, stream: TextIO) -> str:
-    """The line, broken between words where a person would see it broken within one."""
+    """The line, broken between words if the stream is a terminal."""
     return wrapped(line, terminal_width() if is_terminal(stream) else None)
 
 
 def terminal_width() -> int:
-    """Characters in a line of the terminal; COLUMNS in the environment wins."""
+    """The width of the terminal in characters, or COLUMNS of the environment."""
     import shutil
 
     return shutil.get_terminal_size().columns
@@ -91,13 +91,13 @@ def terminal_width() -> int:
 def deliver(
     result: Result[Any], form: OutputFormat, exports: Iterable[Path] | None, *, table_shown: bool = False
 ) -> None:
-    """Write the files, then stdout. In a machine's format stdout holds the data alone, and verdicts go to stderr.
+    """Write the exported files, then stdout; for machine-readable formats the verdicts go to stderr.
 
     Args:
-        result: to deliver.
-        form: for stdout.
-        exports: files, already known to be writable.
-        table_shown: the table stands on the terminal already; only the lines under it are missing.
+        result: Result to write.
+        form: Format of stdout.
+        exports: Paths of the files to export, already checked.
+        table_shown: Whether the terminal already shows the table, so that only the lines under it are printed.
     """
     with _exported(result, exports):
         if form is not OutputFormat.table:
@@ -113,17 +113,17 @@ def deliver(
 
 
 def deliver_text(text: str, result: Result[Any], exports: Iterable[Path] | None) -> None:
-    """Write the files, then a text that was made of the result; its verdicts go to stderr."""
+    """Write the exported files, then a text to stdout; the verdicts go to stderr."""
     with _exported(result, exports):
         write_out(text)
         say(result.verdicts, "note")
 
 
 def write_out(text: str) -> None:
-    """Write to stdout; a reader that closed the pipe has seen enough, and what is left to say and to return stays.
+    """Write to stdout; a closed pipe is no error.
 
     Raises:
-        ConvcostError: stdout is a file that cannot be written.
+        ConvcostError: Stdout is a file that cannot be written.
     """
     try:
         sys.stdout.write(text)
@@ -137,14 +137,14 @@ def write_out(text: str) -> None:
 
 
 def close_stdout() -> None:
-    """Let whatever is still written to stdout go nowhere, the interpreter's last flush too."""
+    """Discard all further output to stdout, including the interpreter's last flush."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
 def _exported(result: Result[Any], exports: Iterable[Path] | None) -> Iterator[None]:
-    """Write every file that can be written; a refusal is raised after what stdout gets: nothing else is lost."""
+    """Write the exported files; an error is raised only after stdout and the other files are written."""
     refusals: list[ConvcostError] = []
     if exports:
         from convcost.system.whole_files import write_whole
@@ -163,7 +163,7 @@ def _exported(result: Result[Any], exports: Iterable[Path] | None) -> Iterator[N
 
 
 def why_text(row: Row) -> str | None:
-    """A small block of lines; None for a row that nothing looked into."""
+    """The account and hint of a row as lines; None for a row without an account."""
     if row.account is None or row.conditions is None:
         return None
     where = "" if row.conditions.device == "cpu" else f" on {row.conditions.device}"
@@ -171,7 +171,7 @@ def why_text(row: Row) -> str | None:
 
 
 def why_layers_text(calls: Iterable[Call]) -> tuple[str, ...]:
-    """One block of lines for each distinct layer of a model that was looked into, with the names of its calls."""
+    """The account and hint of each distinct layer as lines, with the name of its first call."""
     alike: dict[int, list[Call]] = {}
     for call in calls:
         if call.account is not None:

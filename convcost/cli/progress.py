@@ -1,4 +1,4 @@
-"""Progress for who watches: a table that fills in, one line on stderr, or a bar."""
+"""Progress on a terminal: a live table, a line on stderr, or a bar."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from convcost.comparison.rows import Row
     from convcost.text.columns import Column
 
-    Tell: TypeAlias = Callable[[str, float], None]
+    Report: TypeAlias = Callable[[str, float], None]
 
 
 class LiveTable:
     """Shows a comparison as it fills in.
 
     Args:
-        columns: of the table.
-        on_stdout: whether the table itself is shown; else one line of progress on stderr that vanishes at the end.
+        columns: Columns of the table.
+        on_stdout: Whether to show the table on stdout; else one line of progress on stderr, removed at the end.
     """
 
     def __init__(self, columns: Sequence[Column[Row]], *, on_stdout: bool) -> None:
@@ -43,11 +43,11 @@ class LiveTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Draw no more; what was drawn last stays."""
+        """Stop drawing; the last table stays."""
         self._live.stop()
 
     def __call__(self, comparison: Comparison, waiting: Sequence[str], line: str) -> None:
-        """Draw the result so far."""
+        """Draw a partial result."""
         from rich.text import Text
 
         if self.on_stdout:
@@ -63,17 +63,17 @@ ERASE: Final = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """Shows what is being done. Without rich: a line needs none."""
+    """Shows the current step in one line on stderr, if that is a terminal."""
 
     def __init__(self) -> None:
         self._watched = is_terminal(sys.stderr)
 
     def __enter__(self) -> Self:
-        """Show nothing yet."""
+        """Wait for the first line."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the line away."""
+        """Erase the line."""
         self("")
 
     def __call__(self, line: str) -> None:
@@ -84,10 +84,14 @@ class ProgressLine:
 
 
 @contextmanager
-def progress_bar(*, shown: bool) -> Iterator[Tell]:
-    """A function that takes what is being done and the share that is done; it draws nothing where nobody looks."""
+def progress_bar(*, shown: bool) -> Iterator[Report]:
+    """A progress bar on stderr, as a function of the current step and the finished share.
+
+    Args:
+        shown: Whether to draw the bar; else the function does nothing.
+    """
     if not shown:
-        yield lambda name, share: None  # noqa: ARG005 - nobody looks
+        yield lambda _, __: None
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -36,30 +36,34 @@ def _timing(row: Row) -> Timing | None:
 
 
 COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
-    Column("block", lambda row: row.placed.block.name, "name in the catalogue", "block"),
-    Column("in_channels", lambda row: row.placed.spec.in_channels, "C"),
+    Column("block", lambda row: row.placed.block.name, "name of the block in the catalogue", "block"),
+    Column("in_channels", lambda row: row.placed.spec.in_channels, "C: input channels"),
     Column(
         "out_channels",
         lambda row: row.placed.output.channels,
-        "output channels that the block really gives",
+        "output channels of the block, which may differ from the requested O",
         "out",
         width=110,
     ),
-    Column("kernel_size", lambda row: row.placed.kernel_size, "height x width of the block's largest kernel"),
-    Column("stride", lambda row: row.placed.stride, "vertical x horizontal, from the block's input to its output"),
-    Column("padding", lambda row: row.placed.spec.padding, "of the K-sized stages: same, valid or sizes"),
-    Column("dilation", lambda row: row.placed.dilation, "vertical x horizontal, of the K-sized stages"),
-    Column("groups", lambda row: row.placed.groups, "the largest number of groups of a stage"),
+    Column(
+        "kernel_size", lambda row: row.placed.kernel_size, "largest kernel size of the block's stages, height x width"
+    ),
+    Column(
+        "stride", lambda row: row.placed.stride, "stride from the block's input to its output, vertical x horizontal"
+    ),
+    Column("padding", lambda row: row.placed.spec.padding, "padding of the K-sized stages: same, valid or sizes"),
+    Column("dilation", lambda row: row.placed.dilation, "dilation of the K-sized stages, vertical x horizontal"),
+    Column("groups", lambda row: row.placed.groups, "largest number of groups of the block's stages"),
     Column(
         "depth_multiplier",
         lambda row: row.placed.depth_multiplier,
-        "m: outputs per input channel of the depthwise stage",
+        "m: output channels per input channel of the depthwise stage",
     ),
     Column("expansion", lambda row: row.placed.expansion, "t: hidden channels per input channel"),
     Column(
         "mid_channels",
         lambda row: row.placed.mid_channels,
-        "channels after the first stage, where a parameter of the block sets them",
+        "output channels of the first stage, where a parameter of the block sets them",
     ),
     Column("batch", lambda row: row.placed.spec.batch, "N: samples of the batch"),
     Column("in_height", lambda row: row.placed.spec.height, "input height"),
@@ -67,20 +71,31 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column("out_height", lambda row: row.placed.output.spatial[0], "output height"),
     Column("out_width", lambda row: row.placed.output.spatial[1], "output width"),
     Column(
-        "params", lambda row: row.placed.cost.params, "weights and biases; a shared bank once", "params", human_count
+        "params",
+        lambda row: row.placed.cost.params,
+        "weights and biases; a shared filter bank counts once",
+        "params",
+        human_count,
     ),
     Column(
         "macs",
         lambda row: row.placed.cost.macs,
-        "multiply-accumulates of the batch, by the formula",
+        "multiply-accumulates of the whole batch, by the formula",
         "MACs",
         cell=_counted_macs,
     ),
-    Column("flops", lambda row: row.placed.cost.flops, "2 x MACs", "FLOPs", human_count, width=140),
+    Column(
+        "flops",
+        lambda row: row.placed.cost.flops,
+        "floating-point operations: 2 x MACs",
+        "FLOPs",
+        human_count,
+        width=140,
+    ),
     Column(
         "traffic_bytes",
         lambda row: row.placed.cost.traffic_bytes,
-        "input + weights + output of each stage, bytes",
+        "compulsory memory traffic: input + weights + output of each stage, bytes",
         "traffic",
         human_bytes,
         width=95,
@@ -96,16 +111,16 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column(
         "params_ratio",
         lambda row: row.params_ratio,
-        "parameters of the baseline / of this block",
+        "parameters of the baseline / parameters of this block",
         "params fewer",
         human_ratio,
         width=140,
     ),
-    Column("macs_ratio", lambda row: row.macs_ratio, "MACs of the baseline / of this block", "fewer", human_ratio),
+    Column("macs_ratio", lambda row: row.macs_ratio, "MACs of the baseline / MACs of this block", "fewer", human_ratio),
     Column(
         "fvcore_macs",
         lambda row: row.counts and row.counts.fvcore_macs,
-        "MACs that fvcore counts in the real module",
+        "MACs of the real module, counted by fvcore",
         "fvcore MACs",
         thousands,
         width=170,
@@ -113,12 +128,12 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column(
         "fvcore_params",
         lambda row: row.counts and row.counts.fvcore_params,
-        "parameters that fvcore counts in the real module",
+        "parameters of the real module, counted by fvcore",
     ),
     Column(
         "torch_flops",
         lambda row: row.counts and row.counts.torch_flops,
-        "FLOPs that torch counts in the real module",
+        "FLOPs of the real module, counted by torch",
         "torch FLOPs",
         thousands,
         width=170,
@@ -126,10 +141,10 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column(
         "counts_agree",
         lambda row: row.counts and row.counts.agree,
-        "both counters equal the formula exactly, in every stage",
+        "whether both counters equal the formula exactly in every stage",
     ),
     *condition_columns(_conditions, device=None),
-    Column("dtype", lambda row: row.dtype, "of every element"),
+    Column("dtype", lambda row: row.dtype, "data type of every element"),
     *condition_columns(_conditions, threads=None, memory_format=None, compiled=None, allocator=None),
     *timing_columns(
         _timing, time_s=0, time_q25_s=140, time_q75_s=140, time_min_s=None, first_call_s=None, time_runs=170
@@ -140,17 +155,23 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column(
         "bound_s",
         lambda row: row.bound and row.bound.seconds,
-        "the least time that this machine could need, seconds",
+        "bound: the least time this machine could take, seconds",
         "bound",
         cell=_bound_text,
         width=100,
     ),
-    Column("bound", lambda row: row.bound and row.bound.roof, "what decides it: compute, memory or overhead"),
-    Column("bound_level", lambda row: row.bound and row.bound.level, "of the memory hierarchy, where memory decides"),
+    Column(
+        "bound", lambda row: row.bound and row.bound.roof, "roof that decides the bound: compute, memory or overhead"
+    ),
+    Column(
+        "bound_level",
+        lambda row: row.bound and row.bound.level,
+        "memory level that decides the bound, where the roof is memory",
+    ),
     Column(
         "attained",
         lambda row: row.attained,
-        "bound_s / time_s: 1 is as fast as can be",
+        "bound_s / time_s: 1 is the fastest possible",
         "attained",
         human_share,
         width=105,
@@ -159,11 +180,11 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column(
         "reused_from",
         lambda row: row.reused_from,
-        "when a timing that comes from the history was measured, UTC; empty: measured in this run",
+        "date of a timing from the history, UTC; empty if it was measured in this run",
         "reused from",
         show_date,
     ),
-    Column("warning", lambda row: row.warning, "what to know before trusting the row"),
+    Column("warning", lambda row: row.warning, "reasons not to trust the row"),
     *ACCOUNT_COLUMNS,
 )
 """The fields of `convcost.compare`, in the order of CSV and JSON."""

@@ -127,7 +127,7 @@ def _stage_text(layer: Layer) -> StageText:
 
 
 def _symbols(product: Product) -> str:
-    """The product in symbols, one for each number; a size that is always 1 is written 1."""
+    """The product with a symbol for each factor; a size that is always 1 is written 1."""
     return " × ".join("1" if f.value == 1 and not isinstance(f.value, Symbol) else str(f) for f in product.factors)
 
 

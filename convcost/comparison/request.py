@@ -1,4 +1,4 @@
-"""A comparison as it is requested, and its predictions: all that the first table needs, without torch."""
+"""The request of a comparison, and its predictions, which need no torch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def catalogue(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The block names with `all` written out, each once; the default ones for none."""
+    """The block names, each once, with `all` replaced by the whole catalogue; the default blocks for None."""
     wanted = [BLOCKS if name == "all" else (name,) for name in names or DEFAULT_BLOCKS]
     return tuple(dict.fromkeys(name for group in wanted for name in group))
 
 
-def make_spec(  # noqa: PLR0913 - the sizes of a layer, as commands and public functions take them
+def make_spec(  # noqa: PLR0913 - the layer options of commands and public functions
     in_channels: int,
     out_channels: int,
     kernel_size: int | tuple[int, int],
@@ -38,7 +38,7 @@ def make_spec(  # noqa: PLR0913 - the sizes of a layer, as commands and public f
     padding: int | tuple[int, int] | Literal["same", "valid"] = "same",
     bias: bool = False,
 ) -> Spec:
-    """The layer shape of these sizes, single numbers spread over both axes."""
+    """The layer shape of these sizes; a single number stands for both axes."""
     return Spec(
         plain(in_channels),
         plain(out_channels),
@@ -61,16 +61,16 @@ class Request:
         spec: Layer shape.
         given: Values for parameters that only some blocks have.
         blocks: Names of the blocks, in the order of the rows.
-        baseline: Block that ratios and speed-ups are relative to.
-        timing: How to time, and the dtype of every element, which the predicted memory traffic needs too.
-        count: Whether the real modules are counted.
-        time: Whether they are timed.
-        reuse: Whether a stored run may stand for the timing.
-        roofline: Whether the rows are drawn under the roofs of the machine, which then must be calibrated.
+        baseline: Name of the block that ratios and speed-ups are relative to.
+        timing: Options of the timing; their dtype also decides the predicted memory traffic.
+        count: Whether to count the real modules.
+        time: Whether to time the real modules.
+        reuse: Whether a matching run of the history may replace the timing.
+        roofline: Whether to draw a roofline, for which the machine must be calibrated.
 
     Raises:
-        ConvcostError: an unknown block or dtype, a parameter below its least value, options that need timings
-            without any.
+        ConvcostError: An unknown block or dtype, a parameter below its minimum, or options that need timings while
+            `time` is off.
     """
 
     spec: Spec
@@ -84,7 +84,7 @@ class Request:
     roofline: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no block could make good."""
+        """Refuse names and values that are wrong for every block."""
         for name in (*self.blocks, self.baseline):
             find_block(name)
         for name, value in self.given.items():
@@ -97,7 +97,7 @@ class Request:
 
     @property
     def command(self) -> str:
-        """The command line that makes the same request."""
+        """The command line of this request."""
         always = ("in_channels", "out_channels", "kernel_size", "height", "width")
         changed = _changed(self) | _changed(self.timing)
         options = {
@@ -130,7 +130,7 @@ _OPTIONS: Final = {
     "why": "why", "roofline": "roofline", "devices": "device", "baseline": "baseline", "dtype": "dtype",
     "memory_format": "memory_format", "threads": "threads", "allocator": "allocator", "time_budget": "time_budget",
 }  # fmt: skip
-"""Fields that are options of the command, with the option's name, in the order in which a command names them."""
+"""Fields that are options of the command, with the option's name, in the order of the command line."""
 
 
 def _words(name: str, value: object) -> list[str]:
@@ -169,7 +169,7 @@ def predict(request: Request) -> Prediction:
     """The cost of every block of a request.
 
     Raises:
-        ShapeError: the shape allows none of the blocks.
+        ShapeError: The shape allows none of the blocks.
     """
     notes = list(_options_without_effect(request))
     baseline: Placed | None = None

@@ -1,4 +1,4 @@
-"""The result of `convcost compare`: rows, what they were made under, and what there is to say about them."""
+"""The result of `convcost compare`: rows, conditions, verdicts and warnings."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Comparison(Result[Row]):
     """Blocks on one layer shape, side by side.
 
     Attributes:
-        rows: one a block and device.
-        command: the call that makes it again.
-        settings: the conditions that were asked for.
-        notes: what concerns no single row, such as a block that the shape does not allow.
-        machines: by device, whose roofs the bounds are from; without those that are not calibrated.
-        columns: of the table and the frame; the JSON object always has all.
+        rows: One row for each block and device.
+        command: Command line that repeats the comparison.
+        settings: Requested conditions.
+        notes: Remarks on the whole comparison, such as blocks that the shape does not allow.
+        machines: Calibrated machines, by device, from which the bounds come.
+        columns: Columns of the table and the frame; the JSON object always has all.
     """
 
     SCHEMA: ClassVar = "convcost.compare/1"
@@ -43,20 +43,20 @@ class Comparison(Result[Row]):
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What was asked for, and what the first timed row was really made under."""
+        """The requested conditions, and the real ones of the first timed row."""
         seen = next((row.conditions for row in self.rows if row.conditions is not None), None)
         return {**self.settings, **({} if seen is None else asdict(seen))}
 
     @property
     def agrees(self) -> bool:
-        """Whether no independent witness differs: the counters from the formula, oneDNN from the layer that it ran."""
+        """Whether no counter differs from the formula, and oneDNN convolved the layers of the blocks."""
         counted = (row.counts is None or row.counts.agree is not False for row in self.rows)
-        witnessed = (row.account is None or row.account.agreement.agrees is not False for row in self.rows)
-        return all(counted) and all(witnessed)
+        convolved = (row.account is None or row.account.agreement.agrees is not False for row in self.rows)
+        return all(counted) and all(convolved)
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """One line a block that is not the baseline."""
+        """One line for each block with something to report."""
         return tuple(filter(None, map(verdict, self.rows)))
 
     @property
@@ -66,7 +66,7 @@ class Comparison(Result[Row]):
 
     @property
     def head(self) -> str:
-        """One line that says what was compared, and under which conditions."""
+        """The layer shape, the input and the conditions, on one line."""
         spec = self.rows[0].placed.spec
         layer = f"{spec.in_channels}→{spec.out_channels}, {format_sizes(spec.kernel_size)}"
         shape = format_sizes((spec.batch, spec.in_channels, spec.height, spec.width))
@@ -86,13 +86,13 @@ class Comparison(Result[Row]):
 
 
 FALLS_SHORT: Final = 0.8
-"""Below this share of the MAC ratio a speed-up gets a reason."""
+"""Share of the MAC ratio; a speed-up below it gets an explanation."""
 SAME_TRAFFIC: Final = 1.05
-"""Below this ratio memory traffic did not fall."""
+"""Ratio of memory traffic up to which it counts as unchanged."""
 
 
 def verdict(row: Row) -> str | None:
-    """A line on a block against the baseline and on its bound; None where there is nothing to say."""
+    """A block compared with the baseline and with its bound, on one line; None without either."""
     baseline, ratio = row.baseline, row.macs_ratio
     if baseline is None or ratio is None or baseline.block.name == row.placed.block.name:
         return f"{row.placed.block.name}:{_bound(row)}" if row.bound is not None else None
@@ -108,15 +108,17 @@ def verdict(row: Row) -> str | None:
 
 
 def _bound(row: Row) -> str:
-    """What this machine could do at best, and how much of it was attained; empty where it is not calibrated."""
+    """The bound on this machine and the attained share of it; empty where the machine is not calibrated."""
     bound, attained = row.bound, row.attained
     if bound is None or attained is None:
         return ""
     if bound.is_beaten(attained):
-        return f" It is faster than its bound of {human_time(bound.seconds)}, which is wrong: calibrate again."
+        return (
+            f" It is faster than its bound of {human_time(bound.seconds)}: the calibration is stale; calibrate again."
+        )
     roof = f"traffic with {bound.level}" if bound.roof == "memory" else bound.roof
     least, share = human_time(bound.seconds), human_share(attained)
-    return f" It cannot be faster than {least} on this machine ({roof}); {share} of that is attained."
+    return f" Its bound on this machine is {least} ({roof}); it attains {share} of that."
 
 
 def _speed(row: Row) -> str:
@@ -128,7 +130,7 @@ def _speed(row: Row) -> str:
         return f"{number} faster {interval}"
     if timing.speedup_high < 1:
         return f"{number} the speed {interval}"
-    return f"no difference in speed that can be told from noise ({number}, {interval.strip('()')})"
+    return f"no difference in speed beyond the noise ({number}, {interval.strip('()')})"
 
 
 def _reason(row: Row, ratio: float) -> str:

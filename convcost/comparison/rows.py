@@ -66,7 +66,7 @@ class Counts:
         agree: True if all counters agree with the formula in every stage, at the counted size; False if one differs;
             None if one did not count and none differs.
         differences: Differences from the formula.
-        note: Smaller size that was counted, or the reason why a counter did not count.
+        note: Smaller size that was counted, or reason why a counter did not count; None without either.
     """
 
     fvcore_macs: int | None
@@ -143,12 +143,12 @@ class Placed:
     @property
     def mid_channels(self) -> int | None:
         """The output channels of the first stage; None if no parameter of the block sets them."""
-        set_by_one = any(PARAMETERS[name].sets_mid for name in self.parameters)
-        return self.convs[0].out_channels if set_by_one else None
+        is_set = any(PARAMETERS[name].sets_mid for name in self.parameters)
+        return self.convs[0].out_channels if is_set else None
 
     @property
     def depth_multiplier(self) -> int | None:
-        """Of the first depthwise stage; None for a block without one."""
+        """Output channels per input channel of the first depthwise stage; None for a block without this parameter."""
         return self._own("depth_multiplier")
 
     @property
@@ -195,7 +195,7 @@ class Row:
         account: Account of the time; None if not requested.
         hint: Change that would make it faster; None if not requested, or if nothing helps.
         bound: Least possible time on this machine; None if it is not calibrated.
-        reused_from: Date of a timing from the history; None for one measured now.
+        reused_from: Date of a timing from the history; None for a new one.
     """
 
     placed: Placed
@@ -226,12 +226,12 @@ class Row:
 
     @property
     def flop_per_s(self) -> float | None:
-        """FLOPs by the formula ÷ median time."""
+        """FLOPs by the formula ÷ median time; None without a timing."""
         return None if self.timing is None or not self.timing.time_s else self.placed.cost.flops / self.timing.time_s
 
     @property
     def attained(self) -> float | None:
-        """The bound ÷ median time; 1 is the fastest this machine can be."""
+        """The bound ÷ median time; 1 is the fastest possible; None without either."""
         return None if self.bound is None or self.timing is None else self.bound.seconds / self.timing.time_s
 
     @property

@@ -35,19 +35,21 @@ DEFAULT_BLOCKS: Final = (
 PARAMETERS.update(
     (one.name, one)
     for one in (
-        Parameter("depth_multiplier", "m", "outputs per input channel of the (first) depthwise stage", short="m"),
+        Parameter(
+            "depth_multiplier", "m", "output channels per input channel of the (first) depthwise stage", short="m"
+        ),
         Parameter("groups", "g", "groups of the grouped convolution"),
         Parameter("expansion", "t", "hidden channels per input channel", sets_mid=True),
         Parameter("mid_channels", "M", "channels between the stages", short="mid", kind="channels", sets_mid=True),
-        Parameter("rank", "r", "channels between the K×K and the 1×1 stage", kind="channels", sets_mid=True),
-        Parameter("ghost_ratio", "s", "outputs per primary output channel", least=2, sets_mid=True),
+        Parameter("rank", "r", "channels between the K×K stage and the 1×1 stage", kind="channels", sets_mid=True),
+        Parameter("ghost_ratio", "s", "output channels per primary channel", least=2, sets_mid=True),
         Parameter("partial", "p", "share of the input channels that is convolved", kind="share", sets_mid=True),
     )
 )
 
 
 def require_multiple(divisor_name: str, divisor: Int, **channels: Int) -> None:
-    """Refuse channels that are no multiple of the divisor; the message names both."""
+    """Refuse channels that are not a multiple of the divisor."""
     for name, value in channels.items():
         if not holds(value % divisor == 0):
             raise ShapeError(f"{name} (={value}) must be divisible by {divisor_name} (={divisor}).")
@@ -73,7 +75,7 @@ def standard(s: Spec) -> Node:
 
 @block("depthwise", "Sifre 2014, Rigid-Motion Scattering for Image Classification", depth_multiplier=1)
 def depthwise(s: Spec, depth_multiplier: int) -> Node:
-    """Each input channel alone, m kernels a channel: m·C output channels, whatever O."""
+    """Each input channel convolved alone with m kernels: m·C output channels, not O."""
     return depthwise_stage(s, s.in_channels, depth_multiplier)
 
 
@@ -94,7 +96,7 @@ def depthwise_separable(s: Spec, depth_multiplier: int) -> Node:
     "shared-kernel", "Wang, Ji 2018, Smoothed Dilated Convolutions for Improved Dense Prediction", depth_multiplier=1
 )
 def shared_kernel(s: Spec, depth_multiplier: int) -> Node:
-    """Depthwise with one bank of m kernels for all channels: its arithmetic, C times fewer parameters."""
+    """Depthwise with one bank of m kernels for all channels: as many MACs, C times fewer parameters."""
     return depthwise_stage(s, s.in_channels, depth_multiplier, tied=True)
 
 
@@ -131,7 +133,7 @@ def spatially_separable_depthwise(s: Spec, depth_multiplier: int) -> Node:
     groups=Rule("gcd(C, O, 4)", lambda s: gcd(s.in_channels, s.out_channels, 4)),
 )
 def grouped(s: Spec, groups: int) -> Node:
-    """K×K in g groups of channels that do not see each other."""
+    """K×K in g groups: each output channel reads the input channels of its own group."""
     return s.spatial("conv", s.in_channels, s.out_channels, groups=groups)
 
 
@@ -186,7 +188,7 @@ def low_rank(s: Spec, rank: int) -> Node:
 
 @block("ghost", "Han et al. 2020, GhostNet", ghost_ratio=2)
 def ghost(s: Spec, ghost_ratio: int) -> Node:
-    """K×K to O/s channels; a cheap depthwise K×K of these makes the other O - O/s."""
+    """K×K to O/s primary channels; a depthwise K×K of these makes the other O - O/s."""
     require_multiple("ghost_ratio", ghost_ratio, out_channels=s.out_channels)
     primary = s.out_channels // ghost_ratio
     cheap = s.spatial("cheap", primary, primary * (ghost_ratio - 1), groups=primary, strided=False)

@@ -68,7 +68,7 @@ class Conv:
         padding: Int | Sizes | Pairs | Literal["same", "valid"] = 0,
         dilation: Int | Sizes = 1,
         groups: Int = 1,
-        bias: bool = False,  # noqa: FBT001, FBT002 - torch's own argument
+        bias: bool = False,  # noqa: FBT001, FBT002 - positional in torch too
         *,
         transposed: bool = False,
         output_padding: Int | Sizes = 0,

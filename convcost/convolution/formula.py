@@ -46,7 +46,7 @@ def add(values: Sequence[Int]) -> Int:
     return sum(values)
 
 
-def _refuse_overflow(magnitude: Any) -> None:  # noqa: ANN401 - a float array; its type would need NumPy
+def _refuse_overflow(magnitude: Any) -> None:  # noqa: ANN401 - a NumPy array or a float; the core does not import NumPy
     if not holds(magnitude < INT64_SAFE):
         raise ConvcostError(
             f"a count in this sweep (about {magnitude.max():.3g}) must be below 2**63; "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 ACTIVATIONS: Final[tuple[Kind, ...]] = ("relu", "relu6", "silu", "hardswish", "gelu")
-"""The activations that a network may name."""
+"""The activations that a network may use."""
 
 
 class _Elementwise:

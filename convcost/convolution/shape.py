@@ -1,4 +1,4 @@
-"""The shape of an activation, and the rule that all sizes obey."""
+"""The shape of an activation, and the check of sizes."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Spec:
         bias: Whether every stage has a bias.
 
     Raises:
-        ShapeError: a size below its minimum, or a kernel larger than the padded input.
+        ShapeError: A size below its minimum, or a kernel larger than the padded input.
     """
 
     in_channels: Int
@@ -53,7 +53,7 @@ class Spec:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a shape that allows no convolution with this kernel, whatever the block."""
+        """Refuse a shape that no block could convolve with this kernel."""
         require_at_least(1, out_channels=self.out_channels)
         kernel = Conv(self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.dilation)
         kernel.output_shape(self.input)
@@ -63,7 +63,7 @@ class Spec:
         """The shape of the block's input, (N, C, height, width)."""
         return Shape(self.batch, self.in_channels, (self.height, self.width))
 
-    def spatial(  # noqa: PLR0913 - a convolution has this many hyper-parameters
+    def spatial(  # noqa: PLR0913 - the hyper-parameters of a convolution
         self,
         name: str,
         in_channels: Int,
@@ -82,8 +82,8 @@ class Spec:
             out_channels: Output channels of this stage.
             groups: Groups of this stage.
             tied: Whether all groups share one filter bank.
-            axis: The one axis with the kernel, stride, dilation and padding of the spec (0: K×1, 1: 1×K), or both.
-            strided: Whether stride and padding are those of the spec; else the stage keeps the size of its input.
+            axis: Axis that has the spec's sizes, the other having kernel size 1 (0: K×1, 1: 1×K); None for both axes.
+            strided: Whether the stage has the spec's stride and padding; else its output is as large as its input.
         """
         keep = (axis in {None, 0}, axis in {None, 1})
         kernel, dilation = _where(keep, self.kernel_size), _where(keep, self.dilation)
@@ -116,22 +116,22 @@ SHORT_SIZES: Final = {
 
 
 def short_names() -> dict[str, str]:
-    """Every size and every parameter with a second, shorter name, and that name."""
+    """The short names of sizes and parameters, by their full names."""
     return SHORT_SIZES | {one.name: one.short for one in PARAMETERS.values() if one.short is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter that only some blocks have; commands, public functions and documentation know it from here.
+    """A parameter that only some blocks have: its one declaration for commands, public functions and documentation.
 
     Attributes:
         name: Name of the argument.
         symbol: Letter in formulas.
         help: Meaning, as a noun phrase.
-        short: Second, shorter name of the argument.
+        short: Short name of the argument; None without one.
         least: Smallest legal value of a count or of channels.
-        kind: "count"; "channels", which a network's width multiplier scales; or "share", above 0 and at most 1.
-        sets_mid: Whether it decides how many channels leave the block's first stage.
+        kind: "count", "channels" (scaled by a network's width multiplier), or "share" (above 0 and at most 1).
+        sets_mid: Whether it sets the output channels of the block's first stage.
     """
 
     name: str
@@ -143,10 +143,10 @@ class Parameter:
     sets_mid: bool = False
 
     def require(self, value: Value) -> None:
-        """Refuse a value that no block could take.
+        """Refuse a value that no block allows.
 
         Raises:
-            ShapeError: a value below its minimum, no whole number, or a share outside 0 to 1.
+            ShapeError: A value below its minimum, no whole number, or a share outside 0 to 1.
         """
         if self.kind != "share":
             require_at_least(self.least, **{self.name: value})
@@ -155,12 +155,12 @@ class Parameter:
 
     @property
     def owners(self) -> tuple[Block, ...]:
-        """The blocks that have it."""
+        """The blocks with this parameter."""
         return tuple(block for block in BLOCKS.values() if self.name in block.defaults)
 
     @property
     def defaults(self) -> str:
-        """Each default value, with the blocks that it holds for."""
+        """The default values, each with its blocks, as text."""
         names: dict[str, list[str]] = {}
         for block in self.owners:
             names.setdefault(str(block.defaults[self.name]), []).append(block.name)
@@ -176,15 +176,15 @@ class Rule:
     """A default value that depends on the layer shape.
 
     Attributes:
-        text: The rule as documentation writes it.
-        value: The rule as a function of the layer shape.
+        text: Formula of the rule, for documentation.
+        value: Function that computes the default from a layer shape.
     """
 
     text: str
     value: Callable[[Spec], Value]
 
     def __str__(self) -> str:
-        """The rule as documentation writes it."""
+        """The formula of the rule."""
         return self.text
 
 
@@ -196,7 +196,7 @@ class Block:
         name: Name in the catalogue.
         paper: Paper that describes the block.
         make: Function of a spec and the block's own parameters that returns the tree of stages.
-        defaults: The block's own parameters, each with its default value or the rule for it.
+        defaults: Default values, or the rules for them, of the block's own parameters.
     """
 
     name: str
@@ -213,7 +213,7 @@ class Block:
         """The block's own parameters: the given values, else the defaults for this spec.
 
         Raises:
-            ShapeError: a value below its minimum, or a share outside 0 to 1.
+            ShapeError: A value below its minimum, or a share outside 0 to 1.
         """
         chosen: dict[str, Value] = {}
         for name, default in self.defaults.items():
@@ -233,7 +233,7 @@ def find_block(name: str) -> Block:
     """The block of this name.
 
     Raises:
-        ConvcostError: no such block; the message names the nearest ones.
+        ConvcostError: There is no such block; the message names the nearest one.
     """
     if name not in BLOCKS:
         hint = did_you_mean(name, BLOCKS, "see convcost compare --list-blocks.")

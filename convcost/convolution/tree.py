@@ -1,4 +1,4 @@
-"""How stages make a block or a network: a tree from which layers are placed and modules are built."""
+"""Blocks and networks as trees of stages, from which layers are placed and torch modules are built."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def place(node: Node, shape: Shape) -> tuple[tuple[Layer, ...], Shape]:
 
 
 def _equal(some: Sizes, others: Sizes) -> bool:
-    """Whether all sizes are the same, for arrays in all elements."""
+    """Whether all sizes are equal; arrays must be equal in all elements."""
     return len(some) == len(others) and all(holds(a == b) for a, b in zip(some, others, strict=True))
 
 

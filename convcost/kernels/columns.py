@@ -1,4 +1,4 @@
-"""The columns of `convcost kernel`: of kernels, and of a network's layers."""
+"""The columns of `convcost kernel`, for kernels and for the layers of a network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _times(row: KernelRow) -> str:
 
 
 def _energy(seen: Spectrum) -> str:
-    """The share of the first singular value: median, quartiles and how it is spread."""
+    """The energy of the first singular value: median, quartiles and a histogram."""
     bars = "".join(BARS[round((len(BARS) - 1) * count / max(seen.histogram))] for count in seen.histogram)
     low, middle, high = (human_share(values[0]) for values in (seen.energy_q25, seen.energy_median, seen.energy_q75))
     return f"{middle} ({low.removesuffix(' %')}–{high.removesuffix(' %')}) {bars}"
@@ -65,120 +65,155 @@ def _of_factors(row: KernelRow) -> Timing | None:
 
 
 _SEPARATION: Final[tuple[Column[Separation], ...]] = (
-    Column("name", lambda one: one.name, "of the kernel, its file, or its numbers", "kernel"),
-    Column("height", lambda one: one.height, "k_h", "size", cell=lambda one: format_sizes((one.height, one.width))),
-    Column("width", lambda one: one.width, "k_w"),
-    Column("rank", lambda one: one.rank, "the least number of columns times rows that make the kernel", "rank"),
+    Column("name", lambda one: one.name, "name of the kernel or its file, else its numbers", "kernel"),
+    Column(
+        "height",
+        lambda one: one.height,
+        "k_h: rows of the kernel",
+        "size",
+        cell=lambda one: format_sizes((one.height, one.width)),
+    ),
+    Column("width", lambda one: one.width, "k_w: columns of the kernel"),
+    Column("rank", lambda one: one.rank, "least number of column x row products whose sum is the kernel", "rank"),
     Column(
         "separable",
         lambda one: one.separable,
-        "rank 1, or all zeros: one column times one row is the kernel",
+        "whether one column times one row is the kernel: rank 1, or all zeros",
         "separable",
         cell=lambda one: "yes" if one.separable else "no",
         width=65,
     ),
-    Column("tolerance", lambda one: one.tolerance, "singular values up to this share of the largest are 0"),
-    Column("exact", lambda one: one.exact, "whether the rank was decided by elimination, without a tolerance"),
-    Column("column", lambda one: one.column, "of a separable kernel", flat=_listed),
-    Column("row", lambda one: one.row, "of a separable kernel", flat=_listed),
-    Column("factors", lambda one: one.factors, "the kernel as a sum of columns times rows"),
-    Column("singular_values", lambda one: one.singular_values, "falling", flat=_listed),
+    Column("tolerance", lambda one: one.tolerance, "singular values up to this share of the largest count as 0"),
+    Column("exact", lambda one: one.exact, "whether the rank comes from exact elimination, without a tolerance"),
+    Column("column", lambda one: one.column, "column of a separable kernel", flat=_listed),
+    Column("row", lambda one: one.row, "row of a separable kernel", flat=_listed),
+    Column("factors", lambda one: one.factors, "the kernel as a sum of column x row products"),
+    Column("singular_values", lambda one: one.singular_values, "singular values, largest first", flat=_listed),
     Column(
         "rank1_error",
         lambda one: one.rank1_error,
-        "of the best column times row: Frobenius norm, relative to the kernel's",
+        "error of the best column x row product: Frobenius norm, relative to the kernel's",
         "rank-1 error",
         "{:.3g}".format,
         width=75,
     ),
-    Column("errors", lambda one: one.errors, "of the best approximation of rank 1, 2, ... , likewise", flat=_listed),
-    Column("products_before", lambda one: one.products_before, "products a pixel of the kernel"),
+    Column(
+        "errors",
+        lambda one: one.errors,
+        "errors of the best approximations of rank 1, 2, ...: Frobenius norms, relative to the kernel's",
+        flat=_listed,
+    ),
+    Column("products_before", lambda one: one.products_before, "products per pixel of the kernel"),
     Column(
         "products_after",
         lambda one: one.products_after,
-        "products a pixel of the factors",
+        "products per pixel of the factors",
         "products",
         cell=lambda one: f"{one.products_before} → {one.products_after}",
         width=60,
     ),
-    Column("pays_up_to_rank", lambda one: one.pays_up_to_rank, "the largest rank whose factors take fewer products"),
+    Column(
+        "pays_up_to_rank",
+        lambda one: one.pays_up_to_rank,
+        "largest rank whose factors take fewer products than the kernel",
+    ),
 )
 _SPECTRUM: Final[tuple[Column[Spectrum], ...]] = (
-    Column("kernels", lambda one: one.kernels, "k_h x k_w matrices of the layer: O times C/groups"),
-    Column("zero_kernels", lambda one: one.zero_kernels, "of these, matrices of zeros"),
+    Column("kernels", lambda one: one.kernels, "number of k_h x k_w matrices of the layer: O x C/groups"),
+    Column("zero_kernels", lambda one: one.zero_kernels, "number of these that are all zeros"),
     Column(
         "rank1_kernels",
         lambda one: one.rank1_kernels,
-        "of these, matrices of rank 1 within the tolerance",
+        "number of these with rank 1 within the tolerance",
         "rank 1",
         cell=lambda one: f"{thousands(one.rank1_kernels)} of {thousands(one.kernels)}",
     ),
-    Column("tolerance", lambda one: one.tolerance, "singular values up to this share of a kernel's largest count as 0"),
+    Column(
+        "tolerance", lambda one: one.tolerance, "singular values up to this share of a kernel's largest one count as 0"
+    ),
     Column(
         "energy_q25",
         lambda one: one.energy_q25 or None,
-        "share of a kernel's energy in its first 1, 2, ... singular values: lower quartile over the kernels",
+        "share of a kernel's energy in its first 1, 2, ... singular values, lower quartile over the kernels",
         flat=_listed,
     ),
     Column(
         "energy_median",
         lambda one: one.energy_median or None,
-        "likewise, median",
+        "share of a kernel's energy in its first 1, 2, ... singular values, median over the kernels",
         "energy of rank 1",
         cell=_energy,
         width=60,
         flat=_listed,
     ),
-    Column("energy_q75", lambda one: one.energy_q75 or None, "likewise, upper quartile", flat=_listed),
+    Column(
+        "energy_q75",
+        lambda one: one.energy_q75 or None,
+        "share of a kernel's energy in its first 1, 2, ... singular values, upper quartile over the kernels",
+        flat=_listed,
+    ),
     Column(
         "energy_histogram",
         lambda one: one.histogram,
-        "kernels by the share in the first singular value: 0-10 %, ... 90-100 %",
+        "number of kernels by the energy share of the first singular value: 0-10 %, ... 90-100 %",
         flat=_listed,
     ),
     Column(
         "pair_rank",
         lambda one: one.pair_rank,
-        "channels (in each group) between a k_h x 1 and a 1 x k_w convolution that keep 99 % of the layer's energy",
+        "channels per group between a k_h x 1 and a 1 x k_w convolution that together keep 99 % of the layer's energy",
         "99 % pair",
         cell=lambda one: f"{one.pair_rank} of {one.pair_full_rank}",
         width=70,
     ),
-    Column("pair_full_rank", lambda one: one.pair_full_rank, "channels (in each group) that keep all of it"),
+    Column(
+        "pair_full_rank",
+        lambda one: one.pair_full_rank,
+        "channels per group between the two convolutions that keep all of the energy",
+    ),
 )
 KERNEL_COLUMNS: Final[tuple[Column[KernelRow], ...]] = (
     *(column.of(_separation) for column in _SEPARATION),
-    Column("input_shape", lambda row: row.input_shape, "of the layers: samples, channels, height, width"),
-    Column("macs_before", lambda row: row.kernel.cost.macs, "multiply-accumulates of the kernel's layer"),
+    Column("input_shape", lambda row: row.input_shape, "input shape of the layers: samples, channels, height, width"),
+    Column("macs_before", lambda row: row.kernel.cost.macs, "multiply-accumulates of the kernel as one layer"),
     Column(
         "macs_after",
         lambda row: row.factors.cost.macs,
-        "multiply-accumulates of the factors' layers",
+        "multiply-accumulates of the factors as two layers",
         "MACs",
         cell=_macs,
         width=90,
     ),
     Column(
-        "macs_ratio", lambda row: row.macs_ratio, "MACs of the kernel / of its factors", "fewer", human_ratio, width=72
+        "macs_ratio",
+        lambda row: row.macs_ratio,
+        "MACs of the kernel / MACs of its factors",
+        "fewer",
+        human_ratio,
+        width=72,
     ),
-    Column("difference", lambda row: row.agreement.difference, "largest between both outputs for one image, float64"),
-    Column("largest_output", lambda row: row.agreement.largest, "of the kernel for that image"),
-    Column("image_size", lambda row: row.agreement.size, "height x width of that image"),
+    Column(
+        "difference",
+        lambda row: row.agreement.difference,
+        "largest difference between the outputs of kernel and factors for one image, in float64",
+    ),
+    Column("largest_output", lambda row: row.agreement.largest, "largest output of the kernel for that image"),
+    Column("image_size", lambda row: row.agreement.size, "size of that image, height x width"),
     Column(
         "timed_difference",
         lambda row: row.timing and row.timing.difference,
-        "largest between the outputs of the timed layers",
+        "largest difference between the outputs of the timed layers",
     ),
     *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
     Column(
         "kernel_time_s",
         lambda row: row.timing and row.timing.kernel and row.timing.kernel.time_s,
-        "median time of the kernel's layer, seconds",
+        "median seconds per call of the kernel's layer",
     ),
     Column(
         "time_s",
         lambda row: row.timing and row.timing.factors and row.timing.factors.time_s,
-        "median time of the factors' layers, seconds",
+        "median seconds per call of the factors' layers",
         "time",
         cell=_times,
     ),
@@ -188,33 +223,36 @@ KERNEL_COLUMNS: Final[tuple[Column[KernelRow], ...]] = (
     Column(
         "speedup",
         lambda row: row.timing and row.timing.factors and row.timing.factors.speedup,
-        "time of the kernel / of its factors",
+        "time of the kernel / time of its factors, median over interleaved pairs",
         "speed-up",
         cell=_speedup,
     ),
     *timing_columns(_of_factors, speedup_low=None, speedup_high=None, probe_drift=None),
     *condition_columns(_conditions, torch_version=None, cpu=None),
-    Column("warning", lambda row: row.warning, "what to know before trusting the times"),
+    Column("warning", lambda row: row.warning, "reasons not to trust the times"),
 )
 """The fields of a kernel."""
 
 LAYER_COLUMNS: Final[tuple[Column[LayerRow], ...]] = (
     Column(
-        "name", lambda row: row.name, "path of the module, or the name in a file of weights without .weight", "layer"
+        "name",
+        lambda row: row.name,
+        "path of the module; in a file of weights, name of the weight without .weight",
+        "layer",
     ),
     Column("op", lambda row: row.op, "class of the module; null in a file of weights", "op", width=130),
-    Column("in_channels", lambda row: row.conv.in_channels, "C", "C", width=76),
-    Column("out_channels", lambda row: row.conv.out_channels, "O", "O", width=75),
-    Column("kernel_size", lambda row: row.conv.kernel_size, "height x width", "kernel"),
+    Column("in_channels", lambda row: row.conv.in_channels, "C: input channels", "C", width=76),
+    Column("out_channels", lambda row: row.conv.out_channels, "O: output channels", "O", width=75),
+    Column("kernel_size", lambda row: row.conv.kernel_size, "kernel size, height x width", "kernel"),
     Column(
         "groups",
         lambda row: row.conv.groups,
-        "of the convolution; in a file of weights 1, or C where a filter has one channel",
+        "groups of the convolution; in a file of weights C where a filter has one channel, else 1",
     ),
     Column(
         "stride",
         lambda row: None if row.op is None else row.conv.stride,
-        "vertical x horizontal; null in a file of weights",
+        "stride, vertical x horizontal; null in a file of weights",
     ),
     *(column.of(_spectrum) for column in _SPECTRUM),
     Column("params_before", lambda row: row.params_before, "weights of the layer", "params", human_count, width=92),
@@ -222,7 +260,7 @@ LAYER_COLUMNS: Final[tuple[Column[LayerRow], ...]] = (
     Column(
         "macs_ratio",
         lambda row: row.macs_ratio,
-        "MACs of the layer / of the pair, an output pixel far from the edges",
+        "MACs of the layer / MACs of the pair, per output pixel far from the edges",
         "fewer",
         human_ratio,
     ),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS: Final = 2**22
 MAX_PRODUCTS: Final = 10**9
-"""Pixels of the image, and products of its convolution: a larger image is cut, so that it takes seconds, not hours."""
+"""Largest numbers of pixels of the image and of products of its convolution; a larger image is cut to save time."""
 SEED: Final = 0
 LEVELS: Final = 256
 
@@ -102,7 +102,7 @@ def agreement(matrix: Matrix, separation: Separation, height: int, width: int) -
 
 
 def _convolved(image: NDArray[np.float64], kernel: NDArray[Any]) -> NDArray[np.float64]:
-    """The output at the image's size, as a sum of shifted images, one for each number of the kernel."""
+    """The output, of the image's size, as a sum of shifted images, one for each entry of the kernel."""
     import numpy as np
 
     (height, width), (tall, wide) = image.shape, kernel.shape

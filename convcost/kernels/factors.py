@@ -25,9 +25,10 @@ PRIME: Final = 2**31 - 1
 def exact_rank(rows: Sequence[Sequence[int]]) -> int:
     """The rank of a matrix of integers, exact.
 
-    A minor that is not 0 modulo a prime is not 0: most matrices of full rank are decided so, in small numbers. All
-    others are decided by fraction-free elimination (Bareiss 1968, Sylvester's Identity and Multistep
-    Integer-Preserving Gaussian Elimination), in which every number is a minor of the matrix.
+    1. Elimination modulo a prime gives a lower bound, since a minor that is not 0 modulo the prime is not 0. Most
+       matrices of full rank are decided here, in small numbers.
+    2. All others are decided by fraction-free elimination, whose numbers are minors of the matrix (Bareiss 1968,
+       Sylvester's Identity and Multistep Integer-Preserving Gaussian Elimination).
 
     Args:
         rows: Python integers, (height, width).
@@ -40,18 +41,18 @@ def exact_rank(rows: Sequence[Sequence[int]]) -> int:
 
 
 def _count_pivots(work: list[list[int]], lessen: Callable[[int, int], int]) -> int:
-    """How many pivots elimination finds.
+    """Number of pivots of an elimination.
 
     Args:
-        work: Rows of the matrix; they are overwritten.
-        lessen: Makes an entry of a step smaller, given the pivot of the step before, which divides it.
+        work: Rows of the matrix, which are overwritten.
+        lessen: Function that makes an entry of a step smaller, given the pivot of the previous step, which divides it.
     """
     rank, previous = 0, 1
     for column in range(len(work[0])):
-        found = next((i for i in range(rank, len(work)) if work[i][column]), None)
-        if found is None:
+        chosen = next((i for i in range(rank, len(work)) if work[i][column]), None)
+        if chosen is None:
             continue
-        work[rank], work[found] = work[found], work[rank]
+        work[rank], work[chosen] = work[chosen], work[rank]
         top = work[rank]
         pivot = top[column]
         for row in work[rank + 1 :]:
@@ -99,9 +100,9 @@ def whole_numbers(rows: Sequence[Sequence[Entry]]) -> list[list[int]]:
 
 
 READABLE_DENOMINATOR: Final = 4096
-"""A floating point kernel whose entries are fractions up to this denominator gets the factors of these fractions."""
+"""Largest denominator of the fractions that entries of a floating point kernel are taken for."""
 MAX_EXACT_SIDE: Final = 15
-"""Above this side, exact factors of a rank above 1 have too many digits to read; singular vectors are given instead."""
+"""Largest side of a kernel of rank 2 or more with exact factors; those of larger ones have too many digits to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def readable_terms(matrix: Matrix, rank: int) -> list[Term]:
 
 
 def _fractions(matrix: Matrix) -> tuple[tuple[Fraction, ...], ...] | None:
-    """The entries as simple fractions, up to a few roundings; None if one is no simple fraction."""
+    """The entries as simple fractions, within a few roundings; None if one is not close to any."""
     limit = min(READABLE_DENOMINATOR, int(matrix.eps**-0.5 / 8))  # few other numbers are that close to a fraction
     if max(matrix.height, matrix.width) > MAX_EXACT_SIDE:
         return None
@@ -154,7 +155,7 @@ def _simple(entry: Fraction, limit: int) -> Fraction:
 
 
 def _readable(column: Sequence[Fraction], row: Sequence[Fraction]) -> Term:
-    """The same product as whole numbers without a common divisor, as few of them negative as possible."""
+    """A column and a row as whole numbers without a common divisor, as few of them negative as possible."""
     column_scale, columns = _primitive(column)
     row_scale, rows = _primitive(row)
     scale = column_scale * row_scale

@@ -21,7 +21,7 @@ Entry: TypeAlias = int | Fraction | float
 AXES: Final = 2
 """Height and width."""
 MAX_SIDE: Final = 127
-"""Largest height or width: the rank of an exact matrix takes time in its cube."""
+"""Largest height or width, since the time for an exact rank grows with its cube."""
 DOUBLE_EPS: Final = 2.0**-52
 MIN_ENTRY: Final = 1e-100
 MAX_ENTRY: Final = 1e100

@@ -24,9 +24,9 @@ Rows: TypeAlias = "Sequence[Sequence[Entry]]"
 
 MIN_SIZE: Final = 2
 MIN_SIGMA: Final = 0.05
-"""A narrower gaussian has one entry that is not negligible."""
+"""Smallest sigma; a narrower gaussian has only one entry that is not negligible."""
 NEGLIGIBLE: Final = 1e-99
-"""Entries below 1e-100 are refused, so smaller ones become 0: they are far below the rounding of all others."""
+"""Size up to which an entry becomes 0: `Matrix` refuses entries below 1e-100."""
 
 
 @dataclass(frozen=True, slots=True)

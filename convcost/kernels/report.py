@@ -1,4 +1,4 @@
-"""The result of `convcost kernel` for matrices: rank, factors, what they would save, and that they do the same."""
+"""The results of `convcost kernel`: for kernels, and for the convolutions of a network."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 MAX_RANKS: Final = 8
-"""Lines and singular values beyond this are not printed; JSON and CSV have them."""
+"""Ranks and singular values that are printed; JSON and CSV have all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelReport(Result[KernelRow]):
-    """Kernels, one a row.
+    """Rank, factors and savings of kernels.
 
     Attributes:
-        rows: one a kernel.
-        notes: what concerns no single kernel.
-        columns: of the table and the frame; the JSON object always has all.
+        rows: One row for each kernel.
+        notes: Remarks on all kernels together.
+        columns: Columns of the table and the frame; the JSON object always has all.
     """
 
     SCHEMA: ClassVar = "convcost.kernel/1"
@@ -42,7 +42,7 @@ class KernelReport(Result[KernelRow]):
 
     @property
     def head(self) -> str:
-        """One line that says on what input, and under which conditions."""
+        """The input and the conditions, on one line."""
         parts = [f"each channel of {format_sizes(self.rows[0].input_shape)} alone"]
         timed = next((row.timing.conditions for row in self.rows if row.timing is not None), None)
         if timed is not None:
@@ -51,7 +51,7 @@ class KernelReport(Result[KernelRow]):
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """A paragraph for each kernel."""
+        """The lines of a paragraph for each kernel."""
         return tuple(line for row in self.rows for line in _paragraph(row))
 
     @property
@@ -64,32 +64,32 @@ class KernelReport(Result[KernelRow]):
 
 
 def _paragraph(row: KernelRow) -> list[str]:
-    """What the kernel is, what each rank costs, and what was seen."""
-    found = row.separation
-    kind = "separable" if found.separable else "not separable"
-    how = "exact" if found.exact else f"singular values up to {found.tolerance:.1e} of the largest count as 0"
-    least = found.pays_up_to_rank + 1
-    last = max(1, found.rank)
-    ranks = [_rank_line(found, rank) for rank in range(1, last + 1) if rank <= min(least, MAX_RANKS) or rank == last]
-    stops = f"{products_after(least, *row.size)} products against {found.products_before}"
+    """The kernel's rank and factors, the cost of each rank, and the measured result."""
+    own = row.separation
+    kind = "separable" if own.separable else "not separable"
+    how = "exact" if own.exact else f"singular values up to {own.tolerance:.1e} of the largest count as 0"
+    least = own.pays_up_to_rank + 1
+    last = max(1, own.rank)
+    ranks = [_rank_line(own, rank) for rank in range(1, last + 1) if rank <= min(least, MAX_RANKS) or rank == last]
+    stops = f"{products_after(least, *row.size)} products against {own.products_before}"
     return [
-        f"{found.name}: rank {found.rank} ({how}), spatially {kind}",
-        f"  = {found.short_factors}",
-        f"  singular values {_few(found.singular_values)}",
+        f"{own.name}: rank {own.rank} ({how}), spatially {kind}",
+        f"  = {own.short_factors}",
+        f"  singular values {_few(own.singular_values)}",
         *ranks,
-        f"  from rank {least} on it does not pay: {stops} a pixel",
+        f"  factors of rank {least} or more do not pay: {stops} per pixel",
         f"  {_seen(row)}",
     ]
 
 
-def _rank_line(found: Separation, rank: int) -> str:
-    before, after = found.products_before, products_after(rank, found.height, found.width)
+def _rank_line(kernel: Separation, rank: int) -> str:
+    before, after = kernel.products_before, products_after(rank, kernel.height, kernel.width)
     change = change_of(before, after)
-    return f"  rank {rank}: error {found.errors[rank - 1]:.3g}, products a pixel {before} → {after} ({change})"
+    return f"  rank {rank}: error {kernel.errors[rank - 1]:.3g}, products per pixel {before} → {after} ({change})"
 
 
 def _few(values: Sequence[float]) -> str:
-    """The first of many numbers, and how many there are."""
+    """The first numbers of many, and how many there are."""
     shown = " ".join(f"{value:.6g}" for value in values[:MAX_RANKS])
     return shown if len(values) <= MAX_RANKS else f"{shown} ... ({len(values)} of them)"
 
@@ -114,13 +114,13 @@ def _seen(row: KernelRow) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WeightsReport(Result[LayerRow]):
-    """The convolutions of a network, one a row.
+    """Separability of the weights of a network.
 
     Attributes:
-        target: as the user named it.
-        rows: one a convolution with K > 1.
-        notes: what the reader should know.
-        columns: of the table and the frame; the JSON object always has all.
+        target: Target as the user named it.
+        rows: One row for each convolution with K > 1.
+        notes: Remarks on the whole network.
+        columns: Columns of the table and the frame; the JSON object always has all.
     """
 
     SCHEMA: ClassVar = "convcost.kernel/1"
@@ -131,12 +131,12 @@ class WeightsReport(Result[LayerRow]):
 
     @property
     def head(self) -> str:
-        """One line that says what was looked at."""
+        """The target and the number of its convolutions, on one line."""
         return f"{self.target}: {len(self.rows)} convolutions with K > 1; bars: 0 to 100 % of a kernel's energy"
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """How many kernels are separable, and what the pairs would save."""
+        """The number of separable kernels, and the savings of pairs of convolutions."""
         seen = [row.spectrum for row in self.rows if row.spectrum is not None]
         if not seen:
             return ()

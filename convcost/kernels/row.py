@@ -48,8 +48,8 @@ class Spectrum:
         energy_median: Median of the same shares.
         energy_q75: Upper quartile of the same shares.
         histogram: Kernels by the energy share of their first singular value, in 10 bins from 0 to 1.
-        pair_rank: Channels in each group of the pair that keeps 99 % of the layer's energy.
-        pair_full_rank: Channels in each group of the pair that keeps all of it.
+        pair_rank: Channels per group between a k_h×1 and a 1×k_w convolution that keep 99 % of the layer's energy.
+        pair_full_rank: Channels per group between these two that keep all of the energy.
     """
 
     kernels: int
@@ -146,7 +146,7 @@ class KernelRow:
         separation: Rank and factors of the kernel.
         kernel: Kernel as a layer.
         factors: Factors as two layers.
-        agreement: Difference of both outputs for one image.
+        agreement: Difference between the outputs of kernel and factors for one image.
         timing: Times of both; None if not requested.
     """
 
@@ -159,17 +159,17 @@ class KernelRow:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(k_h, k_w)."""
+        """The size of the kernel, (k_h, k_w)."""
         return (self.separation.height, self.separation.width)
 
     @property
     def input_shape(self) -> tuple[Any, ...]:
-        """(N, C, height, width) of the layers."""
+        """The input shape of the layers, (N, C, height, width)."""
         return self.kernel.layers[0].input.sizes
 
     @property
     def macs_ratio(self) -> float:
-        """MACs of the kernel ÷ of its factors."""
+        """MACs of the kernel ÷ MACs of its factors."""
         return float(self.kernel.cost.macs / self.factors.cost.macs)
 
     @property

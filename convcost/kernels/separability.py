@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from convcost.kernels.matrix import Entry
 
 ROUNDINGS: Final = 16
-"""Factor on NumPy's tolerance for `matrix_rank`, max(k_h, k_w)·eps, for entries that are a few roundings off."""
+"""Tolerance as a multiple of NumPy's for `matrix_rank`, max(k_h, k_w)·eps: entries may be a few roundings off."""
 MAX_TERMS: Final = 5
 MAX_NUMBERS: Final = 15
-"""Factors with more terms, or more numbers on a side, are not printed; JSON and CSV have them."""
+"""Largest numbers of terms, and of entries on a side, of factors that are printed; JSON and CSV have all."""
 COARSE_EPS: Final = 1e-6
-"""Half precision and less have a larger spacing than this."""
+"""Spacing of floating point numbers next to 1 above which they are of half precision or less."""
 INT64_MAX: Final = 2**63 - 1
 
 

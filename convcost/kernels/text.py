@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 EXACT_DIGITS: Final = 12
-"""A decimal with more significant digits is taken as a printed float64."""
+"""Significant digits of an exact decimal; one with more is taken as a printed float64."""
 SEPARATORS: Final = (";", ",", "\t")
 _NUMBER = re.compile(r"[+-]?(?:(\d{1,400})/(\d{1,400})|(?:\d{1,400}\.?\d{0,400}|\.\d{1,400})(?:[eE][+-]?\d{1,3})?)")
 _BETWEEN_BRACKETS = re.compile(r"\]\s*[,;]?\s*\[")

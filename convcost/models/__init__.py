@@ -1,1 +1,1 @@
-"""`convcost model`: a traced model as rows and totals, and how people see them."""
+"""Models as plain values: networks as data, and the rows and totals of a traced model."""

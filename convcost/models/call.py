@@ -1,4 +1,4 @@
-"""One call of a layer in a traced model: what it is, what it costs, how long it took. A plain value."""
+"""One call of a layer in a traced model: its shapes, its cost and its time."""
 
 from __future__ import annotations
 
@@ -24,28 +24,27 @@ class Call:
     """One call of a layer, or one functional call.
 
     Attributes:
-        name: the module's path, `path#2` for a second call, `path.matmul#1` for a functional call.
-        op: the module's class, or the function.
-        input_shape: of the first tensor that goes in.
-        output_shape: of the first tensor that comes out.
-        params: of this call's module that no call before it used.
-        macs: multiply-accumulates.
-        traffic_bytes: tensors and parameters in, tensors out, each moved once.
-        macs_share: of the total; None for a total of 0.
-        conv: the convolution, where the call is exactly one.
-        inputs: each tensor that goes in, as `1x16:int64`.
-        weights: dtypes of its parameters.
-        shares: the first call before it that used one of its parameters; None where there is none.
-        least_bytes: what no kernel can leave unmoved, less than the traffic where a call reads parts or works in place;
-            None where nobody can say, as of a view or of a class of the user's.
-        uncounted: operations without a formula in it; its MACs are then a lower bound.
-        time_s: of the layer alone; None where it was not timed.
-        bound: the time that cannot be beaten on this machine; None where it is not calibrated, or where nothing is
-            known that the call cannot leave out.
-        account: where the time of a convolution goes; None when not asked for.
-        hint: what would make it faster; None when not asked for, or when nothing was found.
-        note: why there is no account.
-        conditions: of its timing, with its own dtype and memory format; None where it was not timed.
+        name: Path of the module; `path#2` for its second call, `path.matmul#1` for a functional call.
+        op: Class of the module, or name of the function.
+        input_shape: Shape of the first input tensor.
+        output_shape: Shape of the first output tensor.
+        params: Parameters of the module that no earlier call used.
+        macs: Multiply-accumulates.
+        traffic_bytes: Bytes of the input tensors, parameters and output tensors, each moved once.
+        macs_share: Share of the model's MACs; None if these are 0.
+        conv: Convolution that the call consists of; None for any other call.
+        inputs: Texts of the input tensors, such as `1x16:int64`.
+        weights: Dtypes of the parameters.
+        shares: Name of the first earlier call with one of these parameters; None without one.
+        least_bytes: Bytes that any kernel must move, fewer than the traffic where a call reads only parts or works in
+            place; None if unknown, as for a view or a user's class.
+        uncounted: Number of operations without a formula; if there are any, the MACs are a lower bound.
+        time_s: Median seconds of the layer alone; None if not timed.
+        bound: Least possible time on this machine; None if it is not calibrated, or if the least work is unknown.
+        account: Account of the time of a convolution; None if not requested.
+        hint: Change that would make it faster; None if not requested, or if nothing helps.
+        note: Reason why there is no account; None with one.
+        conditions: Conditions of the timing, with the layer's own dtype and memory format; None if not timed.
     """
 
     name: str
@@ -71,22 +70,22 @@ class Call:
 
     @property
     def flops(self) -> int:
-        """2 a MAC."""
+        """Floating-point operations, 2 per MAC."""
         return FLOPS_PER_MAC * self.macs
 
     @property
     def flop_per_byte(self) -> float | None:
-        """Arithmetic intensity; None where nothing is moved."""
+        """FLOPs per byte of traffic; None for a call without traffic."""
         return self.flops / self.traffic_bytes if self.traffic_bytes else None
 
     @property
     def layer(self) -> Layer | None:
-        """The convolution on the call's own input, a single sample taken for a batch of one.
+        """The convolution placed on the call's input, where a single sample counts as a batch of one.
 
-        None where the call is no convolution, or not exactly one: a subclass, or a padding other than zeros, may have
-        changed what goes into it.
+        None if the call is not exactly one convolution: a subclass, or a padding other than zeros, may have changed
+        the input.
         """
-        if self.conv is None or not 1 <= len(self.input_shape) - len(self.conv.kernel_size) <= 2:  # noqa: PLR2004 - (N,) C
+        if self.conv is None or not 1 <= len(self.input_shape) - len(self.conv.kernel_size) <= 2:  # noqa: PLR2004 - C, or N and C
             return None
         alone = (1,) * (len(self.conv.kernel_size) + 2 - len(self.input_shape))
         batch, channels, *spatial = *alone, *self.input_shape
@@ -97,7 +96,7 @@ class Call:
         return layer if layer.output.sizes == (*alone, *self.output_shape) else None
 
     def work(self, dtype: str) -> Work | None:
-        """What cannot be left out; None where nothing is known of it."""
+        """The least work of the call; None if unknown."""
         layer = self.layer
         if layer is not None:
             return least_work(layer, dtype)
@@ -107,19 +106,19 @@ class Call:
 
     @property
     def attained(self) -> float | None:
-        """The bound ÷ the time of the layer alone."""
+        """The bound ÷ the time of the layer alone; None without either."""
         return self.bound.seconds / self.time_s if self.bound is not None and self.time_s else None
 
     @property
     def warning(self) -> str | None:
-        """What to know before trusting the row's time."""
+        """Reasons not to trust the row's time; None without any."""
         beaten = () if self.bound is None else self.bound.doubts(self.attained)
         seen = () if self.account is None else self.account.warnings
         return "; ".join(filter(None, (self.note, *beaten, *seen))) or None
 
     @property
     def padding(self) -> tuple[int, ...] | None:
-        """Of the convolution, one size an axis (both sides are equal in torch)."""
+        """The padding of the convolution, one size for each axis; None for any other call."""
         if self.conv is None:
             return None
         return tuple(

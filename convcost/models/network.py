@@ -1,4 +1,4 @@
-"""A network as data: a TOML file that becomes a tree of the catalogue's blocks, without any of the user's code."""
+"""A network as data: a TOML file that becomes a tree of the catalogue's blocks; no user code runs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network and the input it is for.
+    """A network and its input.
 
     Attributes:
         name: Name of the network.
         paper: Paper that describes it.
-        alpha: Width multiplier, applied already.
+        alpha: Width multiplier that the tree was made with.
         input: Shape of the input: (1, C, height, width).
-        tree: Named parts; `place` puts them on the input, and `convcost.nn.build.tree_module` makes the module.
+        tree: Tree of the named parts.
     """
 
     name: str
@@ -58,11 +58,11 @@ def parse_network(data: bytes, source: str, args: Mapping[str, object] | None = 
     Args:
         data: Content of the file.
         source: Name of the file, for messages.
-        args: `alpha` and `resolution`, in place of the file's own.
+        args: Values for `alpha` and `resolution` that replace those of the file.
 
     Raises:
-        ConvcostError: the file is not TOML, a key or a value is not one of the format, or layers do not fit each other;
-            with the line.
+        ConvcostError: The file is not TOML, a key or a value is not one of the format, or layers do not fit each other;
+            the message has the line.
     """
     given = dict(args or {})
     for name, value in given.items():
@@ -83,10 +83,10 @@ def parse_network(data: bytes, source: str, args: Mapping[str, object] | None = 
 
 
 def config_folder() -> Path:
-    """The folder of the package's TOML files: in the installed package, else in the source checkout around it.
+    """The folder of the package's TOML files, in the installed package or in the source checkout around it.
 
     Raises:
-        ConvcostError: there is no such folder.
+        ConvcostError: There is no such folder.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "configs", package.parent / "configs"):
@@ -104,11 +104,11 @@ def read_network(path: Path, args: Mapping[str, object] | None = None) -> Networ
     """Read a network's file.
 
     Args:
-        path: The TOML file.
-        args: `alpha` and `resolution`, in place of the file's own.
+        path: Path of the TOML file.
+        args: Values for `alpha` and `resolution` that replace those of the file.
 
     Raises:
-        ConvcostError: the file cannot be read, or is not a network.
+        ConvcostError: The file cannot be read, or is not a network.
     """
     try:
         data = path.read_bytes()
@@ -123,7 +123,7 @@ def read_packaged_network(name: str, args: Mapping[str, object] | None = None) -
     """Read a network of the package by its name, such as `mobilenet_v1`.
 
     Raises:
-        ConvcostError: no such network, with the nearest name; or as `read_network`.
+        ConvcostError: There is no such network, or as for `read_network`.
     """
     known = list_networks()
     if name not in known:

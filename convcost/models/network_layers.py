@@ -34,7 +34,7 @@ def _is_share(value: object) -> bool:
     return not isinstance(value, bool) and bool(re.fullmatch(_SHARE, text, re.ASCII)) and Fraction(text) > 0
 
 
-def _sizes(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a value of a file, of any type
+def _sizes(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a value of a TOML file has any type
     return tuple(value) if isinstance(value, (list, tuple)) else (value, value)
 
 
@@ -64,7 +64,7 @@ Padding: TypeAlias = Annotated[tuple[int, int] | Literal["half", "same", "valid"
 BlockName: TypeAlias = Annotated[str, Read(_block)]
 
 ARGUMENTS: Final[dict[str, Callable[[object], object]]] = {"alpha": _share, "resolution": _pair}
-"""The keys that a caller may override, each with its reader: the width multiplier and the size of the input."""
+"""The keys that a caller may override, each with the function that reads its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class NetworkFile:
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """The keys of a pooling; those of the window are for `max` alone."""
+    """The keys of a pooling layer; `kernel_size`, `stride` and `padding` are for "max" alone."""
 
     pool: Literal["global-average", "max"]
     name: str = ""
@@ -132,15 +132,15 @@ _OWN: Final = [
 ]
 _ALL: Final = make_dataclass("_All", _OWN, bases=(_Blocks,), namespace={"__module__": __name__}, frozen=True)
 _LAYERS: Final[dict[str, Any]] = {"block": _ALL, "blocks": _ALL, "pool": _Pool, "classifier": _Classifier}
-"""The keys of which each layer has exactly one, with the dataclass of all its keys."""
+"""The keys that say the kind of a layer, which has exactly one of them, each with the dataclass of all its keys."""
 
 
 class LayerReader:
-    """Reads the list of layers.
+    """Makes the tree of a network from its list of layers.
 
     Args:
-        file: The network's file.
-        network: Its keys.
+        file: File of the network.
+        network: Keys of the file.
     """
 
     def __init__(self, file: TomlFile, network: NetworkFile) -> None:
@@ -152,8 +152,8 @@ class LayerReader:
         """The named parts for an input of this shape.
 
         Raises:
-            ConvcostError: a key or a value that the format does not have.
-            ShapeError: layers that do not fit each other.
+            ConvcostError: A key or a value is not one of the format.
+            ShapeError: Layers do not fit each other.
         """
         if not self.network.layers:
             self.file.refuse(("layers",), "must be a list of tables; write layers = [{ ... }, { ... }].")
@@ -172,7 +172,7 @@ class LayerReader:
         return chain(*parts.values())
 
     def _layer(self, values: dict[str, Any], path: Key) -> tuple[str, _Pool | _Classifier | _Blocks]:
-        """The key that says what the layer is, and the layer's keys."""
+        """The kind of a layer, and the values of its keys."""
         kinds = [key for key in _LAYERS if key in values]
         if len(kinds) != 1:
             rule = f"must have exactly one of the keys {', '.join(_LAYERS)}; name one kind of layer."
@@ -249,17 +249,17 @@ class LayerReader:
 
 
 def _numbered(parts: list[Node]) -> Node:
-    """The parts one after the other, named by their numbers; one part alone as it is."""
+    """Parts one after the other, named by their numbers; a single part keeps its name."""
     return parts[0] if len(parts) == 1 else chain(*(Scope(str(i), part) for i, part in enumerate(parts)))
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What follows each convolution of a network.
+    """The operations that follow each convolution of a network.
 
     Attributes:
         norm: Whether batch normalisation follows.
-        activation: Activation after that; None for none.
+        activation: Activation after the normalisation; None without one.
     """
 
     norm: bool
@@ -286,7 +286,7 @@ def dress(node: Node, style: Style, *, linear: bool) -> Node:
 
     Args:
         node: Stages of the block.
-        style: What follows each convolution.
+        style: Operations that follow each convolution.
         linear: Whether the block ends without an activation (a linear bottleneck).
     """
     match node:

@@ -1,4 +1,4 @@
-"""What a traced model costs: one row a call, totals, what was not counted, what other counters say. Plain values."""
+"""The result of `convcost model`: one row for each call, totals, uncounted operations, and the cross-check."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ ORDERS: Final[Mapping[str, Callable[[Call], float]]] = {
     "traffic": lambda row: row.traffic_bytes,
     "time": lambda row: row.time_s or 0,
 }
-"""What rows can be sorted by."""
+"""The orders that rows can be sorted by, largest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of the whole model; parameters that are shared count once.
+    """The totals of a model; shared parameters count once.
 
     Attributes:
-        params: every parameter, trainable or not.
-        trainable_params: those that require a gradient.
-        macs: of one forward pass.
-        weight_bytes: of the parameters.
-        activation_bytes: all outputs, once each.
-        peak_activation_bytes: the largest sum of activations that were alive at one call; inputs in, parameters out.
+        params: Number of parameters, trainable or not.
+        trainable_params: Number of parameters that require a gradient.
+        macs: Multiply-accumulates of one forward pass.
+        weight_bytes: Size of the parameters.
+        activation_bytes: Size of all outputs, each counted once.
+        peak_activation_bytes: Largest total size of the activations alive at one call, with inputs, without parameters.
     """
 
     params: int
@@ -52,7 +52,7 @@ class Totals:
 
     @property
     def flops(self) -> int:
-        """2 a MAC."""
+        """Floating-point operations, 2 per MAC."""
         return FLOPS_PER_MAC * self.macs
 
 
@@ -61,9 +61,9 @@ class Uncounted:
     """An operation with arithmetic for which there is no formula.
 
     Attributes:
-        op: its name.
-        calls: how often it ran.
-        where: names of the calls it ran in.
+        op: Name of the operation.
+        calls: Number of times it ran.
+        where: Names of the layer calls that it ran in.
     """
 
     op: str
@@ -73,7 +73,14 @@ class Uncounted:
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """A difference to another counter; with a reason it is known, and the numbers reconcile."""
+    """A difference from another counter.
+
+    Attributes:
+        op: Name of the operation.
+        ours: MACs by convcost.
+        theirs: MACs by the other counter.
+        reason: Known reason for the difference; None without one.
+    """
 
     op: str
     ours: int
@@ -83,13 +90,13 @@ class Discrepancy:
 
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
-    """What another counter says.
+    """The result of another counter.
 
     Attributes:
-        status: agrees, disagrees or unavailable.
-        macs: in its count, one a multiply-add.
-        reason: why it is unavailable, or what is left over.
-        differences: known ones, and those without a reason.
+        status: "agrees", "disagrees" or "unavailable".
+        macs: Multiply-accumulates by that counter; None if it is unavailable.
+        reason: Reason why it is unavailable, or the difference that is left over; None if it agrees.
+        differences: Differences by operation, with their reasons.
     """
 
     status: str
@@ -98,8 +105,8 @@ class CrossCheck:
     differences: tuple[Discrepancy, ...] = ()
 
 
-NOT_ASKED: Final = CrossCheck("unavailable", None, "not asked for")
-"""Of a counter that did not run because nobody wanted it to."""
+NOT_REQUESTED: Final = CrossCheck("unavailable", None, "not requested")
+"""The result of a counter that was not requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +114,20 @@ class ModelReport(Result[Call]):
     """A traced model.
 
     Attributes:
-        target: as the user named it; the class of a module.
-        inputs: as text.
-        conditions: device and torch version of the trace.
-        totals: of the model.
-        layers: in the order of the forward pass.
-        by_operator: MACs by kind.
-        uncounted: arithmetic without a formula; totals are then "at least".
-        cross_check: by counter.
-        notes: what the reader should know.
-        forward: the timed forward pass; None when not timed.
-        timed: what the timing was made under.
-        explained: the sum of the layers timed alone over the forward pass.
-        columns: of the table and the frame.
-        shown: rows of the table and the frame, where they are not the layers as they are.
+        target: Target as the user named it; for a module, its class.
+        inputs: Texts of the inputs.
+        conditions: Device and torch version of the count.
+        totals: Totals of the model.
+        layers: Calls in the order of the forward pass.
+        by_operator: MACs by kind of operation.
+        uncounted: Operations without a formula; if there are any, the MACs are lower bounds.
+        cross_check: Results of the other counters, by name.
+        notes: Remarks on the whole model.
+        forward: Timing of the forward pass; None if not timed.
+        timed: Conditions of the timing; None if not timed.
+        explained: Times of the layers alone, added up, ÷ the time of the forward pass; None if not timed.
+        columns: Columns of the table and the frame.
+        shown: Rows of the table and the frame; None for all layers in order.
     """
 
     SCHEMA: ClassVar = "convcost.model/1"
@@ -146,18 +153,18 @@ class ModelReport(Result[Call]):
 
     @property
     def agrees(self) -> bool:
-        """Whether no counter differs without a known reason, and oneDNN convolved these layers."""
-        witnessed = all(row.account is None or row.account.agreement.agrees is not False for row in self.layers)
-        return witnessed and all(check.status != "disagrees" for check in self.cross_check.values())
+        """Whether no counter differs without a known reason, and oneDNN convolved the layers of the model."""
+        convolved = all(row.account is None or row.account.agreement.agrees is not False for row in self.layers)
+        return convolved and all(check.status != "disagrees" for check in self.cross_check.values())
 
     @property
     def head(self) -> str:
-        """One line that says what was counted."""
+        """The target and its inputs, on one line."""
         return f"{self.target}, input {', '.join(self.inputs)}; 1 MAC = 2 FLOPs"
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """The totals, what was not counted, and what the other counters say."""
+        """The totals, the uncounted operations, the time, and the results of the other counters."""
         totals, least = self.totals, "at least " if self.uncounted else ""
         trainable = f"{totals.params:,}; {totals.trainable_params:,} trainable"
         macs = f"{least}{human_count(totals.macs)} MACs ({totals.macs:,})"
@@ -175,8 +182,8 @@ class ModelReport(Result[Call]):
                 f"time: forward {human_time(self.forward.time_s)} ({spread}; {where}); "
                 f"the layers alone add up to {human_share(self.explained)} of it"
             )
-        asked = {who: check for who, check in self.cross_check.items() if check != NOT_ASKED}
-        for who, check in asked.items():
+        requested = {who: check for who, check in self.cross_check.items() if check != NOT_REQUESTED}
+        for who, check in requested.items():
             lines.append(f"{who}: {check.status}{'' if check.reason is None else f', {check.reason}'}")
             lines += [
                 f"  {d.op}: {d.ours:,} here, {d.theirs:,} there: {d.reason or 'no known reason'}"
@@ -186,24 +193,24 @@ class ModelReport(Result[Call]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the reader should know, of the model and of single layers."""
+        """Remarks on the model and warnings of its layers."""
         return (*self.notes, *(f"{row.name}: {row.warning}" for row in self.layers if row.warning))
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
-        """What the command prints to stderr; nothing in it keeps a count from being trusted."""
+        """The warnings as notes, since none of them makes a count wrong."""
         return tuple(("note", line) for line in self.warnings)
 
     def arranged(self, *, depth: int | None = None, sort: str | None = None, top: int | None = None) -> ModelReport:
-        """The report with fewer or differently ordered rows; its layers and totals stay.
+        """The report with fewer or differently ordered rows; its layers and totals stay the same.
 
         Args:
-            depth: rows of modules deeper than this are added up.
-            sort: macs, params, traffic or time: largest first.
-            top: the largest number of rows.
+            depth: Depth of the module tree; the rows of deeper modules are added up.
+            sort: Key of `ORDERS`, largest first; None for the order of the forward pass.
+            top: Maximum number of rows.
 
         Raises:
-            ConvcostError: an unknown order, a depth or a number of rows below 1.
+            ConvcostError: An unknown order, a depth or a number of rows below 1.
         """
         if sort is not None and sort not in ORDERS:
             raise ConvcostError(f"sort (={sort}) must be one of {', '.join(ORDERS)}.")
@@ -248,7 +255,7 @@ class ModelReport(Result[Call]):
 
 
 def _added_up(rows: tuple[Call, ...], depth: int) -> tuple[Call, ...]:
-    """One row for each module at this depth, where its first call stands."""
+    """One row for each module at this depth, at the position of its first call."""
     merged: dict[str, Call] = {}
     for row in rows:
         name = ".".join(row.name.split("#")[0].split(".")[:depth])

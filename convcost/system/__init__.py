@@ -1,1 +1,1 @@
-"""Services of the operating system: signals, whole files, streams, the processor, git."""
+"""Services of the operating system: signals, files, streams, the processor, git."""

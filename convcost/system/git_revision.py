@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A checked out revision.
+    """Another revision in a temporary folder.
 
     Attributes:
         revision: Name of the revision as it was given, with its short hash.
         project: Absolute path of the user's working tree.
         folder: Absolute path of the checkout.
-        lacking: Submodules without their commit in the local clones; their folders are empty.
+        lacking: Paths of submodules whose commit is not in the local clones; their folders are empty.
     """
 
     revision: str
@@ -49,8 +49,8 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
     Submodules come from the local clones; nothing is fetched.
 
     Args:
-        revision: Anything that git understands.
-        beside: A folder of the project.
+        revision: Name of the revision, as git takes it.
+        beside: Folder of the project.
 
     Raises:
         ConvcostError: There is no git, no repository or no such revision.
@@ -71,7 +71,7 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
 
 
 def _no_repository(reason: str) -> str:
-    return f"base needs a git repository that git can read here ({reason}); mend that, or leave base out."
+    return f"base needs a git repository that git can read here ({reason}); correct that, or leave base out."
 
 
 def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = None) -> str:
@@ -93,7 +93,7 @@ def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = Non
         raise ConvcostError(msg) from error
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())
-        msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; mend it, or leave base out."
+        msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; correct it, or leave base out."
         raise ConvcostError(msg)
     return done.stdout.strip()
 
@@ -116,7 +116,7 @@ def _fill_submodules(project: Path, folder: Path) -> Iterator[str]:
 
 
 def _copy_clone(clone: Path, wanted: Path) -> bool:
-    """Check out a submodule in the worktree; whether the local clone has its commit."""
+    """Check out a submodule in the worktree; false if the local clone does not have its commit."""
     if not (clone / ".git").exists():
         return False
     try:
@@ -131,9 +131,9 @@ def _copy_clone(clone: Path, wanted: Path) -> bool:
 
 @cache
 def _repository_variables() -> frozenset[str]:
-    """The environment variables that tie git to one repository and index, as in a hook.
+    """The environment variables that bind git to one repository and index, as in a hook.
 
-    Variables that hold settings, such as GIT_CONFIG_COUNT, are not among them: they are the user's.
+    Variables with the user's settings, such as GIT_CONFIG_COUNT, are not among them.
     """
     listed = _run(("rev-parse", "--local-env-vars"), Path.cwd(), dict(os.environ)).stdout.split()
     return frozenset(name for name in listed if not name.startswith("GIT_CONFIG_"))
@@ -141,11 +141,11 @@ def _repository_variables() -> frozenset[str]:
 
 def _run(words: Sequence[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = ["git", "-c", "core.hooksPath=/dev/null", *words]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - the words are our own
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - git, without a shell
 
 
 def _remove(project: Path, folder: Path) -> None:
-    """Remove a worktree, whatever further Ctrl-C or SIGTERM comes."""
+    """Remove a worktree; Ctrl-C and SIGTERM are ignored meanwhile."""
     with handled(signal.SIGINT, signal.SIG_IGN), handled(signal.SIGTERM, signal.SIG_IGN):
         try:
             _git(project, "worktree", "remove", "--force", "--force", str(folder))  # forced twice: it may be locked

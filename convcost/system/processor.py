@@ -1,4 +1,4 @@
-"""The processor and the memory: cores, name, load, allocator, page faults."""
+"""The processor and the memory: cores, name, load, allocator and page faults."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def cpu_name() -> str:
 
 
 def name_in_cpuinfo(cpuinfo: str) -> str:
-    """The name in Linux's /proc/cpuinfo, with family and model if it has no number, as with hypervisors.
+    """The name in Linux's /proc/cpuinfo, with family and model if the name has no number, as under hypervisors.
 
     Two generations of processors that are both called AMD EPYC can differ by more than a factor of two.
     """

@@ -1,4 +1,4 @@
-"""Signals during work that must end well: temporary handlers, and a Ctrl-C that waits."""
+"""Signals: temporary handlers, and work that delays Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def handled(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
-    """Set the handler of a signal for a while; other threads than the main one cannot, and change nothing."""
+    """Set the handler of a signal temporarily; only the main thread can, others change nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -26,7 +26,7 @@ def handled(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
 
 @contextmanager
 def interrupts_held() -> Iterator[list[int]]:
-    """Delay the first Ctrl-C, which is recorded in the list, until the work is done; a second one interrupts."""
+    """Delay the first Ctrl-C until the work is done and record it in the list; a second one interrupts."""
     interrupts: list[int] = []
 
     def hold(number: int, _: object) -> None:

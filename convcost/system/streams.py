@@ -1,4 +1,4 @@
-"""Output to a file descriptor, that of C and C++ libraries too, captured or redirected during a call."""
+"""Output to a file descriptor, including that of C libraries, captured or redirected during a call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def taken_from(descriptor: int, action: Callable[[], object], separate: Callable
     Args:
         descriptor: STDOUT or STDERR; it may be closed.
         action: Function to run.
-        separate: Function that splits the output into the wanted text and the rest, which is then written after all.
+        separate: Function that splits the output into the wanted text and the rest, which is written to the descriptor.
     """
     wanted, rest = "", ""
     try:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and refused before any work is done."""
+"""Files that are written whole or not at all, and paths that are checked before any work is done."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people type and read: errors, units, sizes, TOML, columns, tables, exports and results."""
+"""Text that users type and read: errors, units, quantities, sizes, TOML, columns, tables, exports and results."""

@@ -1,4 +1,4 @@
-"""The columns of every output: one line each makes the table's cell, the CSV and JSON field and the documentation."""
+"""Columns: each defines a cell of the table, a field of CSV and JSON, and a line of the documentation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 R_contra = TypeVar("R_contra", contravariant=True)
-"""The kind of row."""
+"""Type of a row."""
 Q = TypeVar("Q")
 GAP: Final = 2
-"""Spaces between two columns of a table."""
+"""Number of spaces between two columns of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Column(Generic[R_contra]):
     """One field of a row.
 
     Attributes:
-        name: The field in CSV and JSON.
-        value: The raw value in base units, from the row; None where it was not obtained.
-        meaning: One line for the documentation, with the unit.
-        title: The head in the terminal's table; a column without one is not shown there.
-        show: How the terminal's table writes a value; as a file does by default.
-        cell: How the terminal's table writes the whole cell, where that takes more of the row than the value.
-        width: The narrowest terminal that has room for the column.
-        flat: The value in one cell of a file, where it is neither a number, nor a text, nor sizes.
+        name: Name of the field in CSV and JSON.
+        value: Function that takes the raw value, in base units, from a row; None for a value that was not obtained.
+        meaning: Description for the documentation, with the unit.
+        title: Head in the terminal's table; empty for a column that is not shown there.
+        show: Function that formats a value for the terminal's table; None for the text of a file.
+        cell: Function that formats the cell from the whole row; None if the value is enough.
+        width: Minimum terminal width for the column, in characters.
+        flat: Function that formats a value for one cell of a file; None for numbers, texts and sizes.
     """
 
     name: str
@@ -44,7 +44,11 @@ class Column(Generic[R_contra]):
     flat: Callable[[Any], str] | None = None
 
     def of(self, part: Callable[[Q], R_contra | None]) -> Column[Q]:
-        """This column in the table of rows that have such a part; empty where the part is None."""
+        """This column for rows that contain such a part; empty if the part is None.
+
+        Args:
+            part: Function that takes the part from a row.
+        """
 
         def value(row: Q) -> object:
             one = part(row)
@@ -64,7 +68,7 @@ class Column(Generic[R_contra]):
         return format_sizes(value) if isinstance(value, tuple) else value
 
     def text(self, row: R_contra) -> str:
-        """The cell of the terminal's table, on one line; `-` where the value was not obtained."""
+        """The cell of the terminal's table, on one line; `-` for a value that was not obtained."""
         value = self.value(row)
         if value is None:
             return "-"
@@ -74,14 +78,14 @@ class Column(Generic[R_contra]):
 
 
 def choose_columns(columns: Sequence[Column[Q]], names: str | None) -> tuple[Column[Q], ...]:
-    """The columns of these names, in the order given; a column that people do not usually see gets its name as title.
+    """The columns of these names, in this order; a column without a title gets its name as the title.
 
     Args:
-        columns: to choose from.
-        names: separated by commas; None for all.
+        columns: Columns to choose from.
+        names: Names separated by commas; None for all columns.
 
     Raises:
-        ConvcostError: no such column.
+        ConvcostError: There is no such column.
     """
     if names is None:
         return tuple(columns)
@@ -99,15 +103,15 @@ def choose_columns(columns: Sequence[Column[Q]], names: str | None) -> tuple[Col
 def shown_columns(
     columns: Iterable[Column[Q]], rows: Sequence[Q], width: int | None = None, waiting: Sequence[str] = ()
 ) -> list[Column[Q]]:
-    """The columns of a table for people: titled, with something in them, and with room on the terminal.
+    """The columns of a terminal's table: those that have a title, a value, and room on the terminal.
 
-    Where long cells leave no room, the columns that ask for the widest terminal go first.
+    If long cells leave too little room, the columns with the largest minimum width are left out first.
 
     Args:
-        columns: to choose from.
-        rows: of the table.
-        width: of the terminal in characters; None has room for all.
-        waiting: fields that are still to come and keep their place.
+        columns: Columns to choose from.
+        rows: Rows of the table.
+        width: Width of the terminal in characters; None for no limit.
+        waiting: Names of the fields that are still to come, whose columns are shown without values.
     """
     shown = [
         column
@@ -125,7 +129,7 @@ def shown_columns(
 
 
 def records(columns: Iterable[Column[Q]], rows: Iterable[Q]) -> list[dict[str, Any]]:
-    """The rows as JSON objects: raw base units, sizes as lists, None where a value was not obtained."""
+    """The rows as JSON objects: raw base units, sizes as lists, None for values that were not obtained."""
     listed = tuple(columns)
     return [{column.name: _in_json(column.value(row)) for column in listed} for row in rows]
 

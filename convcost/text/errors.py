@@ -1,4 +1,4 @@
-"""Errors that the user can correct: each message has the value, the rule and the next step on one line."""
+"""Errors that the user can correct; each message has the value, the rule and the next step on one line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def as_text(value: object) -> str:
             else "something with a number too long to show"
         )
     line = " ".join(one_line(text).split())
-    return line if len(line) <= 60 else f"{line[:57]}..."  # noqa: PLR2004 - leaves room for the rule
+    return line if len(line) <= 60 else f"{line[:57]}..."  # noqa: PLR2004 - the rule must fit on the line too
 
 
 def did_you_mean(word: str, known: Collection[str], otherwise: str | None = None) -> str:

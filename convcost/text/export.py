@@ -1,7 +1,6 @@
-"""Every machine-readable output: CSV, JSON, Markdown, LaTeX, Parquet and XLSX, from columns and rows.
+"""Machine-readable output: CSV, JSON, Markdown, LaTeX, Parquet and XLSX, from columns and rows.
 
-pandas writes CSV, LaTeX, Parquet and XLSX. Raw base units; an integer beyond what a kind can hold becomes text or a
-decimal, never a rounded number.
+Values are in raw base units. An integer that a kind of file cannot hold exactly becomes text or a decimal.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 INT64_MAX: Final = 2**63 - 1
-XLSX_LONGEST: Final = 32_767
-"""Characters of a cell."""
+XLSX_MAX_CHARACTERS: Final = 32_767
+"""Maximum number of characters in a cell."""
 FLOAT64_EXACT: Final = 2**53
 DECIMAL128_DIGITS: Final = 38
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def frame(columns: Sequence[Column[R]], rows: Sequence[R]) -> pd.DataFrame:
-    """The rows as a DataFrame of Python objects: exact integers, sizes as `3x3`, None where not obtained."""
+    """The rows as a DataFrame of Python objects: exact integers, sizes as `3x3`, None for missing values."""
     import pandas as pd
 
     data = {column.name: [column.in_file(row) for row in rows] for column in columns}
@@ -38,19 +37,19 @@ def frame(columns: Sequence[Column[R]], rows: Sequence[R]) -> pd.DataFrame:
 
 
 def _each(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
-    """Every cell changed; the columns stay Python objects, for pandas would make floats of integers beside a None."""
+    """The table with each cell changed, as columns of objects: pandas would make floats of integers beside a None."""
     import pandas as pd
 
     return pd.DataFrame({name: pd.Series([change(value) for value in table[name]], dtype=object) for name in table})
 
 
-def _neutral(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
-    """A text that a spreadsheet would run as a formula, with a leading apostrophe."""
+def _neutral(value: Any) -> Any:  # noqa: ANN401 - a cell has any type, and keeps it
+    """The value; a text that a spreadsheet would run as a formula gets a leading apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
-def _blank(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
-    """Text for people: six digits of a float, nothing for None."""
+def _blank(value: object) -> str:
+    """The value as text: floats with six digits, None as an empty text."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -69,7 +68,7 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 def _latex(table: pd.DataFrame) -> str:
-    """A booktabs tabular; heads and cells are escaped."""
+    """A tabular with the rules of booktabs; heads and cells are escaped."""
     text = _each(_each(table, _neutral), _blank)
     numbers = ["l" if index == 0 or _is_text(table[name]) else "r" for index, name in enumerate(table)]
     return str(text.to_latex(index=False, escape=True, column_format="".join(numbers)))
@@ -80,7 +79,7 @@ def _is_text(series: pd.Series[Any]) -> bool:
 
 
 def json_text(payload: Mapping[str, Any]) -> str:
-    """One JSON object, indented; exact integers of any size."""
+    """A JSON object as indented text, with exact integers of any size."""
     return json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -89,7 +88,7 @@ TEXT_FORMATS: Final[Mapping[str, Callable[[pd.DataFrame], str]]] = {
     "markdown": _markdown,
     "latex": _latex,
 }
-"""The formats of `--format` that are tables of text, by name."""
+"""The functions that write a table as text, by the name of the format."""
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:
@@ -118,11 +117,11 @@ def _write_xlsx(table: pd.DataFrame, path: Path) -> None:
         _each(_each(table, _neutral), _xlsx_cell).to_excel(writer, index=False, sheet_name="convcost")
 
 
-def _xlsx_cell(value: Any) -> Any:  # noqa: ANN401 - a cell
-    """Exact integers as text, and in place of a text that no cell holds, that it is elsewhere: never a part of it."""
+def _xlsx_cell(value: Any) -> Any:  # noqa: ANN401 - a cell has any type, and keeps it
+    """The value; an integer or a text that no cell can hold as text instead."""
     if isinstance(value, int) and abs(value) > FLOAT64_EXACT:
         return str(value)
-    if isinstance(value, str) and len(value) > XLSX_LONGEST:
+    if isinstance(value, str) and len(value) > XLSX_MAX_CHARACTERS:
         return f"({len(value)} characters, more than a cell holds: see the CSV or the JSON)"
     return value
 
@@ -142,17 +141,17 @@ SUFFIXES: Final = {
     ".parquet": "parquet",
     ".xlsx": "xlsx",
 }
-"""The kind of export that each suffix chooses."""
+"""The kinds of export by suffix."""
 
 
 def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path) -> None:
-    """Write one export; the caller makes it whole or not at all (see `convcost.system.whole_files`).
+    """Write one export.
 
     Args:
-        kind: a value of `SUFFIXES`.
-        table: the rows, from `frame`.
-        payload: the JSON object.
-        path: of the file.
+        kind: Kind of the export, a value of `SUFFIXES`.
+        table: Rows, from `frame`.
+        payload: JSON object.
+        path: Path of the file.
     """
     if kind == "parquet":
         _write_parquet(table, path)

@@ -1,4 +1,4 @@
-"""The result of a command: one table with a head and some lines, as text, as JSON, as a frame and in a notebook."""
+"""The result of a command: a table with a head and lines of text, also as JSON, as a frame and in a notebook."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
 
 R = TypeVar("R")
-"""The kind of row."""
+"""Type of a row."""
 
 
 class Result(Generic[R]):
-    """What every command gives, and what every call of the Python interface returns.
+    """The base class of the results of commands and public functions.
 
-    A subclass has its table's `rows` and `columns` and the line above it, `head`. Only the type checker sees these
-    three here: a dataclass takes a property of its base class for the default of its own field.
+    A subclass defines `columns`, `rows` and `head`, usually as fields. They are declared here for the type checker
+    alone, since a dataclass would take a property of its base class for the default of its own field.
 
     Attributes:
         SCHEMA: Name and version of the JSON object.
@@ -36,11 +36,11 @@ class Result(Generic[R]):
 
         @property
         def columns(self) -> Sequence[Column[R]]:
-            """Columns of the table and the frame; the JSON object always has all."""
+            """The columns of the table and the frame; the JSON object always has all."""
 
         @property
         def rows(self) -> Sequence[R]:
-            """Rows of the table and the frame."""
+            """The rows of the table and the frame."""
 
         @property
         def head(self) -> str:
@@ -48,30 +48,30 @@ class Result(Generic[R]):
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """Lines under the table."""
+        """The lines under the table."""
         return ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the reader should know."""
+        """Remarks for the user."""
         return ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the reader must know before trusting a row."""
+        """Reasons not to trust a row."""
         return ()
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
-        """What the command prints to stderr: each line with its kind, a note, a warning or an error."""
+        """The lines for stderr, each with its kind: note, warning or error."""
         return (*(("note", line) for line in self.notes), *(("warning", line) for line in self.warnings))
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of the command's `--format json`."""
+        """The JSON object of the result."""
         return {"schema": self.SCHEMA, **self._fields()}
 
     def _fields(self) -> dict[str, Any]:
-        """What the JSON object has beside its schema."""
+        """The fields of the JSON object, without its schema."""
         raise NotImplementedError
 
     def to_frame(self) -> pd.DataFrame:
@@ -84,18 +84,18 @@ class Result(Generic[R]):
         """Head, table and verdicts.
 
         Args:
-            width: of the terminal; None for no terminal, where no line is broken.
+            width: Width of the terminal in characters; None for no terminal, so that no line is broken.
         """
         above = f"{wrapped(self.head, width)}\n{plain_table(self.columns, self.rows, width)}\n\n"
         return above + "".join(f"{wrapped(line, width)}\n" for line in self.verdicts)
 
     def __str__(self) -> str:
-        """What the command prints: head, table, verdicts, notes and warnings."""
+        """Head, table, verdicts, notes and warnings."""
         remarks = (f"{kind}: {line}" for kind, line in self.remarks)
         return "\n".join((self.text().rstrip("\n"), *remarks))
 
     def _repr_html_(self) -> str:
-        """The same as a notebook shows it."""
+        """Head, table, verdicts, notes and warnings as HTML, for notebooks."""
         import pandas as pd
 
         shown = shown_columns(self.columns, self.rows)

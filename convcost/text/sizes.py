@@ -1,4 +1,4 @@
-"""Sizes, targets, inputs and arguments, as users write them: `3x5`, `same`, `1/4`, `name=1x16:int64`, `key=value`."""
+"""Sizes, targets, inputs and arguments as users write them: `3x5`, `same`, `1/4`, `name=1x16:int64`, `key=value`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parse_threads(text: str) -> int | Literal["all"]:
     """`4` or `all`.
 
     Raises:
-        ConvcostError: the text has another form.
+        ConvcostError: The text has another form.
     """
     if text == "all":
         return "all"
@@ -82,7 +82,7 @@ def parse_input(text: str) -> Input:
     """`1x3x224x224`, `1x16:int64`, `tokens=1x16:int64`, or `scalar` for a number without axes.
 
     Raises:
-        ConvcostError: the text has another form, a size of 0 or an unknown dtype.
+        ConvcostError: The text has another form, a size of 0 or an unknown dtype.
     """
     match = re.fullmatch(_INPUT, text.strip())
     sizes = match["sizes"] if match else ""
@@ -110,7 +110,7 @@ def parse_arg(text: str) -> tuple[str, object]:
     (('alpha', 0.5), ('layers', [3, 4]), ('act', 'relu'))
 
     Raises:
-        ConvcostError: the text has no `=`, or the key cannot be the name of an argument.
+        ConvcostError: The text has no `=`, or the key cannot be the name of an argument.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
@@ -125,15 +125,15 @@ def parse_sizes(name: str, text: str) -> tuple[int, int]:
     """`3` as (3, 3), `3x5` as (3, 5).
 
     Raises:
-        ConvcostError: the text has another form.
+        ConvcostError: The text has another form.
     """
     if not re.fullmatch(r"\d{1,4000}(x\d{1,4000})?", text.strip(), re.ASCII):
         raise ConvcostError(f"{name} (={text}) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5.")
     return pair([int(size) for size in text.strip().split("x")])
 
 
-def plain(size: Any) -> Any:  # noqa: ANN401 - of any library
-    """A whole number of any library as Python's own; what is none stays as it is, and is refused where it is used.
+def plain(size: Any) -> Any:  # noqa: ANN401 - a number of any library, or a mistake of the caller
+    """An integer of any library as a Python int; any other value is returned unchanged, and is refused later.
 
     >>> import numpy as np
     >>> plain(np.int64(3)), type(plain(np.int64(3))).__name__
@@ -146,13 +146,13 @@ def pair(sizes: int | Sequence[int]) -> tuple[int, int]:
     """One size for both axes, or (height, width).
 
     Raises:
-        ConvcostError: a sequence of any other length.
+        ConvcostError: A sequence of any other length.
     """
     listed: Any = sizes if hasattr(sizes, "__len__") else (sizes, sizes)
     values = tuple(map(plain, listed))
     if len(values) == 1:
         values *= 2
-    if len(values) != 2:  # noqa: PLR2004 - height and width
+    if len(values) != 2:  # noqa: PLR2004 - a pair is a height and a width
         raise ConvcostError(f"sizes (={values}) must be one number or (height, width).")
     return values[0], values[1]
 
@@ -161,7 +161,7 @@ def parse_padding(name: str, text: str) -> tuple[int, int] | Literal["same", "va
     """`same`, `valid`, `1` or `1x2`.
 
     Raises:
-        ConvcostError: the text has another form.
+        ConvcostError: The text has another form.
     """
     if text == "same":
         return "same"
@@ -179,7 +179,7 @@ def parse_share(name: str, text: str) -> Fraction:
     """A share such as `1/4` or `0.25`.
 
     Raises:
-        ConvcostError: the text has another form.
+        ConvcostError: The text has another form.
     """
     if not re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{1,9})?", text, re.ASCII) or re.fullmatch(r"\d+/0+", text):
         raise ConvcostError(f"{name} (={text}) must be a share; write it as 1/4 or 0.25.")

@@ -1,4 +1,4 @@
-"""Tables as text: aligned for a pipe or a file, Markdown, and rich's table on a terminal."""
+"""Tables as text: aligned columns, Markdown, and rich's table for a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[str]], right: Container[int] = ()) -> str:
-    """A table.
+    """A table in Markdown.
 
     Args:
         heads: Heads of the columns.
@@ -42,6 +42,7 @@ def escaped(text: str) -> str:
 
 
 R = TypeVar("R")
+"""Type of a row."""
 
 
 def aligned(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -59,7 +60,7 @@ def aligned(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -
 
 
 def plain_table(columns: Iterable[Column[R]], rows: Sequence[R], width: int | None = None) -> str:
-    """Every column that has a title and a value, as aligned text.
+    """The columns that have a title and a value, as aligned text.
 
     Args:
         columns: Columns to choose from.
@@ -75,17 +76,17 @@ def plain_table(columns: Iterable[Column[R]], rows: Sequence[R], width: int | No
 
 
 def wrapped(line: str, width: int | None) -> str:
-    """The line, broken between words for a terminal of this width; None where there is no terminal."""
+    """The line, broken between words for a terminal of this width; unchanged for None."""
     if width is None:
         return line
     import textwrap
 
-    # a path or a name is copied, never cut
+    # Paths and names stay whole, so that they can be copied.
     return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """The terminal that stdout or stderr is."""
+    """The console of stdout or stderr."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
@@ -94,7 +95,7 @@ def terminal(*, stderr: bool = False) -> Console:
 def rich_table(
     columns: Iterable[Column[R]], rows: Sequence[R], width: int, *, title: str = "", waiting: Sequence[str] = ()
 ) -> Table:
-    """The columns for which a terminal of this width has room.
+    """The table for a terminal, with the columns that fit its width.
 
     Args:
         columns: Columns to choose from.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def key_text(name: str) -> str:
-    """A name as a TOML key: bare where it can be."""
+    """A name as a TOML key, bare if possible."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted(name)
 
 
@@ -34,7 +34,7 @@ def value_text(value: object) -> str:
     { a = [1, true], "b c" = { x = 0.5 } }
 
     Raises:
-        ConvcostError: a value that TOML cannot express, such as None.
+        ConvcostError: A value that TOML cannot express, such as None.
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -60,7 +60,7 @@ def table_text(
     Args:
         path: Keys that lead to the table; empty for the keys above the first header.
         values: Keys and values; a key whose value is None is left out.
-        key: How a key is written.
+        key: Function that writes a key.
         in_list: Whether the table is an entry of a list of tables.
 
     >>> print(table_text(("a", "b c"), {"x": 1, "y": None}), end="")
@@ -74,7 +74,7 @@ def table_text(
 
 
 def file_text(values: Mapping[str, object]) -> str:
-    """A whole TOML file: the plain values first, then each table and each list of tables, a blank line between them."""
+    """A TOML file: first the plain values, then each table and list of tables, separated by blank lines."""
     plain = {key: value for key, value in values.items() if not isinstance(value, (dict, list, tuple))}
     texts = [table_text((), plain)]
     for key, value in values.items():
@@ -104,7 +104,7 @@ class Mistake:
     Attributes:
         place: Position of the key or the value.
         text: The key with its value, the rule, and after the last semicolon the next step.
-        missing: Whether the mistake is that something is not there.
+        missing: Whether the mistake is a missing key.
     """
 
     place: Place
@@ -122,7 +122,7 @@ class TomlError(ConvcostError):
 
     Args:
         source: Name of the file.
-        mistakes: In the order of the file.
+        mistakes: Mistakes in the order of the file.
     """
 
     def __init__(self, source: str, mistakes: tuple[Mistake, ...]) -> None:
@@ -131,7 +131,7 @@ class TomlError(ConvcostError):
 
     @property
     def first(self) -> Mistake:
-        """The mistake to report alone: a wrong key or value before a missing one, for a misspelt key is both."""
+        """The mistake to report alone: a missing key comes last, since a misspelt key is also reported as missing."""
         return min(self.mistakes, key=lambda one: one.missing)
 
     @property
@@ -143,13 +143,13 @@ class TomlError(ConvcostError):
 
 @dataclass(frozen=True, slots=True)
 class TomlFile:
-    """The values of a TOML file, and where each stands.
+    """The values of a TOML file and their positions.
 
     Attributes:
         source: Name of the file, for messages.
         values: Values as tomllib reads them.
-        keys: Position of each key, and of each list entry.
-        starts: Position of each value that is not given by a header.
+        keys: Positions of the keys and the list entries.
+        starts: Positions of the values, except tables with a header.
     """
 
     source: str
@@ -165,13 +165,13 @@ class TomlFile:
         return value
 
     def place(self, key: Key, *, of_key: bool = False) -> Place:
-        """Where a value begins.
+        """The position where a value begins.
 
-        A table of a header begins at its key. A key that is not there is placed where its table begins.
+        A table with a header begins at its key. A missing key has the position of its table.
 
         Args:
-            key: The path to the value.
-            of_key: Whether the position of the key itself is meant.
+            key: Path to the value.
+            of_key: Whether to return the position of the key instead.
         """
         place = (self.keys if of_key else self.starts).get(key)
         while place is None and key:
@@ -187,12 +187,12 @@ class TomlFile:
         """Refuse the value of a key.
 
         Args:
-            key: The path to the value.
-            rule: What the value must be, and the next step.
-            of_key: Whether the position of the key itself is reported.
+            key: Path to the value.
+            rule: Rule for the value, and the next step.
+            of_key: Whether to report the position of the key instead of that of the value.
 
         Raises:
-            TomlError: always.
+            TomlError: Always.
         """
         value = self.value(key) if key in self.keys else None
         text = f"{'.'.join(map(str, key))} (={as_text(value)}) {rule}"
@@ -200,7 +200,7 @@ class TomlFile:
 
 
 def split_source(source: str) -> tuple[str, ...]:
-    """The file, the line and the column of FILE:LINE:COLUMN, of which only the file must be there.
+    """The file, the line and the column of FILE:LINE:COLUMN; line and column may be missing.
 
     >>> split_source("convcost.toml:3:8"), split_source("a:b.toml:3"), split_source("")
     (('convcost.toml', '3', '8'), ('a:b.toml', '3'), ('',))
@@ -217,7 +217,7 @@ def parse_toml(data: bytes, source: str) -> TomlFile:
         source: Name of the file, for messages.
 
     Raises:
-        TomlError: the file is not UTF-8, or not TOML; with line and column.
+        TomlError: The file is not UTF-8, or not TOML; the error has line and column.
     """
     try:
         text = data.decode("utf-8")
@@ -238,9 +238,9 @@ def parse_toml(data: bytes, source: str) -> TomlFile:
 
 
 _MAX_LEVELS: Final = 100
-"""Depth to which tables and lists may nest, so that recursive functions can walk and write what was read."""
+"""Maximum depth of nested tables and lists, so that recursive functions can process them."""
 _TOO_DEEP: Final = "it nests too deeply"
-_MEND: Final = "mend the text there."
+_MEND: Final = "correct the text there."
 
 
 def _syntax_mistake(error: Exception, data: bytes, text: str) -> Mistake:
@@ -271,7 +271,7 @@ def _place(node: Node, lines: Sequence[bytes]) -> Place:
 
 
 def _first_longer_number(data: bytes, digits: int) -> Place:
-    """Where the first decimal number of more than so many digits stands."""
+    """The position of the first decimal number with more than this number of digits."""
     nodes = [_root(data)]
     while nodes:
         node = nodes.pop()
@@ -323,7 +323,7 @@ class _Scanner:
         self._pairs(table, self._reached(path))
 
     def _reached(self, path: Sequence[str]) -> Key:
-        """The path to a header's table; of each list of tables on the path it takes the last entry."""
+        """The path to a header's table, through the last entry of each list of tables."""
         key: Key = ()
         for word in path:
             key = (*key, word)

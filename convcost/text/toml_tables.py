@@ -1,6 +1,6 @@
-"""Tables of a TOML file as dataclasses: each value is validated, each mistake has its line and column.
+"""Tables of a TOML file as validated dataclasses; each mistake has its line and column.
 
-pydantic validates. A field's type says what its value must be; what a plain type cannot say is a function in `Read`.
+pydantic validates the values by the types of the fields; a rule that a type cannot express is a function in `Read`.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Model = TypeVar("Model")
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """How the value of a field is read, as in `Annotated[int, Read(number(1))]`.
+    """The reader of a field's value, as in `Annotated[int, Read(number(1))]`.
 
     Attributes:
-        function: Makes the field's value from the file's; raises a ConvcostError `(=value) rule; next step.`
-        default: Value of a key that is not there; ... for a key that must be there, unless the field has a default.
+        function: Function that converts the value; it raises a ConvcostError `(=value) rule; next step.`
+        default: Value of a missing key; ... for a key that is required unless the field has a default.
     """
 
     function: Callable[[Any], object]
     default: object = ...
 
     def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
-        """What pydantic calls for the validator of a field."""
+        """The schema that pydantic validates the field with."""
         from pydantic_core import core_schema
 
         schema = core_schema.no_info_plain_validator_function(self.function)
@@ -46,12 +46,12 @@ class Read:
 def require(
     rule: str, test: Callable[[Any], object], make: Callable[[Any], Any] = lambda value: value
 ) -> Callable[[Any], Any]:
-    """A function for `Read`: what `make` makes of a value that passes the test.
+    """A function for `Read` that tests a value, then converts it.
 
     Args:
-        rule: What the value must be, and the next step.
-        test: Whether a value of the file, of any type, is right.
-        make: Makes the field's value of a right one.
+        rule: Rule for the value, and the next step.
+        test: Function that is true for a valid value.
+        make: Function that converts a valid value.
     """
 
     def read(value: object) -> object:
@@ -63,14 +63,14 @@ def require(
 
 
 def is_number(value: object, least: float, most: float | None = None, kind: type[int | float] = int) -> bool:
-    """Whether a value is a number from `least` to `most`, and a whole one unless `kind` is float."""
+    """Whether a value is a number from `least` to `most`; it must be whole unless `kind` is float."""
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
         return False
     return least <= value and (most is None or value <= most)
 
 
 def number(least: float, most: float | None = None, kind: type[int | float] = int) -> Callable[[Any], Any]:
-    """A function for `Read`: a number from `least` to `most`, and a whole one unless `kind` is float."""
+    """A function for `Read` that accepts numbers from `least` to `most`; whole ones unless `kind` is float."""
     what = "a whole number" if kind is int else "a number"
     bounds = f"of at least {least:g}" if most is None else f"from {least:g} to {most:g}"
     return require(
@@ -84,13 +84,13 @@ def read_table(
     """A table of a file as an instance of a dataclass or of a pydantic model.
 
     Args:
-        file: The file.
-        model: What the table must hold. Keys that a dataclass has no field for are refused.
-        root: The path to the table; empty for the whole file.
-        next_steps: By key, what to do where it is missing or empty.
+        file: File with the table.
+        model: Dataclass or pydantic model of the table; unknown keys are refused.
+        root: Path to the table; empty for the whole file.
+        next_steps: Next steps for missing or empty keys, by key.
 
     Raises:
-        TomlError: with every mistake of the table.
+        TomlError: The table has mistakes; the error has all of them.
     """
     from pydantic import ValidationError
 
@@ -107,10 +107,10 @@ def read_table(
 
 @cache
 def _adapter(model: object) -> TypeAdapter[list[Any]]:
-    """The validator of a list of the model: only through a list does pydantic pass a configuration to dataclasses."""
+    """The validator of a list of the model; pydantic applies a configuration to dataclasses only within a list."""
     from pydantic import ConfigDict, TypeAdapter
 
-    return TypeAdapter(list[model], config=ConfigDict(extra="forbid"))  # type: ignore[valid-type]  # known at run time
+    return TypeAdapter(list[model], config=ConfigDict(extra="forbid"))  # type: ignore[valid-type]  # the class is a value here
 
 
 _TABLE: Final = "must be a table; write {key} = {{ ... }}"
@@ -126,13 +126,13 @@ _RULES: Final = {
     "missing": "must be there; {step}",
     "literal_error": "must be {expected}; write one of them",
 }
-"""What pydantic's types of errors say here."""
+"""The rules in messages, by pydantic's type of error."""
 
 
 def _mistake(
     error: dict[str, Any], file: TomlFile, model: type[Any], root: Key, next_steps: Mapping[str, str]
 ) -> Mistake:
-    """An error of pydantic with its place, in this package's words."""
+    """The mistake for an error of pydantic, with its position."""
     path, kind = error["loc"][1:], error["type"]
     missing, unknown = kind == "missing", kind in {"extra_forbidden", "unexpected_keyword_argument"}
     while path and not missing and (*root, *path) not in file.keys:
@@ -146,7 +146,7 @@ def _mistake(
         text = str(error["ctx"]["error"])
         return Mistake(place, f"{name} {text}" if text.startswith("(") else f"{name}: {text}")
     key = (path or root or ("the file",))[-1]
-    rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; mend it there")
+    rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:] + "; correct it there")
     if isinstance(key, int):  # an entry of a list has no name to write
         rule = rule.replace("{key} = ", "")
     context = {"key": key, "step": next_steps.get(str(key), f"write {key} = ..."), **error.get("ctx", {})}
@@ -154,7 +154,7 @@ def _mistake(
     return Mistake(place, f"{name} (={as_text(value)}) {rule.format_map(context)}.", missing)
 
 
-def _known_keys(model: Any, path: Key) -> tuple[str, ...]:  # noqa: ANN401 - a class, or a type such as list[Class]
+def _known_keys(model: Any, path: Key) -> tuple[str, ...]:  # noqa: ANN401 - any type expression, such as list[Class]
     """The keys that the table at this path may have."""
     for word in path:
         fields = _fields(model)
@@ -163,7 +163,7 @@ def _known_keys(model: Any, path: Key) -> tuple[str, ...]:  # noqa: ANN401 - a c
     return tuple(_fields(model))
 
 
-def _fields(model: Any) -> dict[str, Any]:  # noqa: ANN401 - a class, or a type such as list[Class]
+def _fields(model: object) -> dict[str, Any]:
     """The fields of a table with their types; none for any other type."""
     if is_dataclass(model):
         return get_type_hints(model)

@@ -1,6 +1,6 @@
-"""Quantities as people read them, with the prefixes M, µ and M of all counts, times and bytes.
+"""Counts, bytes, times and ratios as text, with the prefixes of counts and the units of time.
 
-Counts and bytes are printed with powers of ten (k M G T P E Z Y R Q, MB), times in s, ms, µs and ns.
+Counts and bytes have decimal prefixes (k M G T P E Z Y R Q), times are in s, ms, µs or ns.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 DECIMAL_PREFIXES: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
-"""Prefix of 1000**index."""
+"""The prefix of 1000**n at index n."""
 
 BINARY_PREFIXES: Final = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
-"""Prefix of 1024**(index + 1); read, never printed."""
+"""The prefix of 1024**(n + 1) at index n; accepted in input, never printed."""
 
 TIMES: Final = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 """Units of time and their seconds, largest first."""
@@ -21,7 +21,7 @@ STEP: Final = 1000
 
 
 def _rounded(value: float, decimals: tuple[tuple[float, int], ...]) -> str:
-    """A number with fewer decimals the larger it is: (below, decimals) pairs, else none."""
+    """A number with the decimals of the first (limit, decimals) pair with a larger limit, else without any."""
     return f"{value:.{next((digits for below, digits in decimals if abs(value) < below), 0)}f}"
 
 
@@ -60,7 +60,7 @@ def human_time(seconds: float) -> str:
 
 
 def human_ratio(ratio: float) -> str:
-    """A ratio such as `7.9x`, with the decimals that tell it from 1."""
+    """A ratio such as `7.9x`, with enough decimals to differ from 1."""
     return "1x" if ratio == 1 else f"{_rounded(ratio, ((0.995, 2), (99.95, 1)))}x"
 
 

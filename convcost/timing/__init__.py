@@ -1,1 +1,1 @@
-"""What is known about a time: options, statistics, conditions, the machine, its bound, and where the time goes."""
+"""Timings as plain values: options, conditions, statistics, the machine and its bounds, accounts and hints."""

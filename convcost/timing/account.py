@@ -34,7 +34,7 @@ PARTS: Final = (
 MAX_CHANGE: Final = 1.5
 """Ratios beyond this cannot be machine noise: treat as a different call."""
 MAX_UNEXPLAINED: Final = 0.5
-"""Share of the median; an account with more unexplained time, of either sign, does not add up."""
+"""Maximum share of the median, of either sign, that may be unexplained in an account that adds up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the instruments measured of one block's call, next to each other.
+    """The measurements of one block's call, taken next to each other.
 
     Attributes:
         plain_s: Seconds of a call without instruments.
@@ -91,7 +91,7 @@ class Account:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Reason not to trust it: the measured parts are far from the median."""
+        """Reason not to trust the account: its measured parts are far from the median."""
         left = self.share("unexplained")
         if abs(left) <= MAX_UNEXPLAINED:
             return ()
@@ -99,7 +99,7 @@ class Account:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Its doubts, and how the convolution that oneDNN ran differs from the layer."""
+        """The doubts, and the differences between the layer and the convolution that oneDNN ran."""
         return (*self.doubts, *(f"oneDNN convolved another layer, {one}" for one in self.agreement.differences))
 
     def seconds(self, *parts: str) -> float:
@@ -129,7 +129,7 @@ class Account:
 
 
 def flat_text(records: Iterable[Mapping[str, Any]]) -> str:
-    """The parts in one cell of a table: name, seconds and kernel.
+    """The parts as the text of one cell: name, seconds and kernel.
 
     >>> flat_text([{"part": "convolution", "seconds": 0.00041, "kernel": "jit:avx2"}])
     'convolution 0.00041 s jit:avx2'
@@ -145,7 +145,7 @@ def account(time_s: float, seen: Observed, fault_s: float = 0.0) -> tuple[Part, 
 
     Args:
         time_s: Median, seconds.
-        seen: Measurements next to it, without page faults.
+        seen: Measurements taken afterwards, without page faults.
         fault_s: Seconds of the page faults in the median.
     """
     parts = [*_merged(seen.kernels), Part("overhead", max(0.0, seen.overhead_s))]
@@ -194,12 +194,12 @@ def cpu_kernels(primitives: Sequence[Primitive], operators: Mapping[str, float],
 
 
 def _cpu_role(operator: str) -> str:
-    """The part of an operator; one of oneDNN counts as convolution where its primitives could not be read."""
+    """The part of an operator; an operator of oneDNN counts as convolution if its primitives could not be read."""
     return "convolution" if ONEDNN_OPERATOR in operator else "native"
 
 
 def gpu_kernels(kernels: Iterable[tuple[str, float]]) -> tuple[Part, ...]:
-    """The kernels of a GPU, given as name and seconds, by the purpose that their names tell."""
+    """The parts of a GPU's kernels, given as name and seconds; their names show the purpose."""
     return tuple(Part(_gpu_role(name), seconds, name) for name, seconds in kernels)
 
 

@@ -1,4 +1,7 @@
-"""The time that no layer can beat on a machine, and the roofline that shows it."""
+"""The bound of a layer's time on a machine, from its least work and the machine's roofs, and the roofline plot.
+
+A bound is a time that no implementation of the layer can beat on the machine.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,12 @@ ROOFS: Final[tuple[Roof, ...]] = ("compute", "memory", "overhead")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The least work of one call.
+    """The least work of one call: what no implementation can leave out.
 
     Attributes:
         flops: Floating point operations.
         moved_bytes: Bytes of inputs, weights and outputs, each counted once.
-        convolution: Whether it has at least the overhead of a convolution, and not only that of an empty call.
+        convolution: Whether the call has the overhead of a convolution; else that of an empty call.
     """
 
     flops: int
@@ -40,13 +43,13 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A time that cannot be beaten on a machine.
+    """The bound of a time on one machine.
 
     Attributes:
-        seconds: Least seconds of all the work.
+        seconds: Least seconds for all calls together.
         roof: Roof that accounts for most of the seconds.
-        level: Level of the memory hierarchy that accounts for most of them, where the roof is memory; else None.
-        spread: Spread of the calibration's figures for that roof, as a share.
+        level: Memory level that accounts for most of the seconds; None where the roof is not memory.
+        spread: Spread of the calibrated figure of that roof, as a share.
     """
 
     seconds: float
@@ -55,7 +58,11 @@ class Bound:
     spread: float
 
     def is_beaten(self, attained: float) -> bool:
-        """Whether a row beats its bound by more than the spread: the calibration is wrong or stale."""
+        """Whether a time beats the bound by more than the spread, so that the calibration is wrong or stale.
+
+        Args:
+            attained: Bound ÷ measured time.
+        """
         return attained > 1 + min(self.spread, MAX_SPREAD)
 
     def doubts(self, attained: float | None) -> tuple[str, ...]:
@@ -65,10 +72,10 @@ class Bound:
 
 
 def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) -> Bound | None:
-    """The least time for calls that run one after the other.
+    """The bound for calls that run one after the other.
 
-    Each call takes at least its arithmetic at the peak, its traffic at the speed of the caches that could hold it, and
-    the overhead of a call. Repeated calls find their data in the caches, so each level holds as much as fits.
+    Each call takes at least the largest of three times: its arithmetic at the peak, its traffic at the speed of the
+    caches, and the overhead of a call. Data of repeated calls lie in the caches, each of which holds as much as fits.
 
     Args:
         works: Work of each call.
@@ -107,7 +114,7 @@ def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) 
 
 
 def memory_seconds(moved_bytes: int, levels: Sequence[Level]) -> dict[str, float]:
-    """Seconds by level for traffic of which every level, the fastest first, holds as much as fits."""
+    """Seconds of traffic by memory level; each level, the fastest first, holds as much of it as fits."""
     left, seconds, inside = moved_bytes, {}, 0
     for level in levels:
         room = left if level.capacity_bytes is None else min(left, max(0, level.capacity_bytes - inside))
@@ -118,7 +125,7 @@ def memory_seconds(moved_bytes: int, levels: Sequence[Level]) -> dict[str, float
 
 
 def least_work(layer: Layer, dtype: str) -> Work:
-    """The arithmetic on real pixels, without padding, and the bytes that it needs.
+    """The least work of a layer: the arithmetic on real pixels, without padding, and the bytes that it needs.
 
     Args:
         layer: Placed layer with plain sizes.
@@ -144,14 +151,15 @@ def least_work(layer: Layer, dtype: str) -> Work:
 
 
 def seen_inside(count: int, stride: int, offsets: range, limit: int) -> int:
-    """How many of `limit` pixels on an axis a tap of `count` windows lies on; see `_inside`."""
+    """Number of pixels on an axis that the taps of `count` windows read; see `_inside`."""
     return _inside(count, stride, offsets, limit)[1]
 
 
 def _inside(count: int, stride: int, offsets: range, limit: int) -> tuple[int, int, int]:
-    """For `count` windows along an axis of `limit` pixels: products on real pixels, used pixels, used taps.
+    """Numbers of products on real pixels, of pixels that are read, and of taps that are used, along one axis.
 
-    Window o puts a tap on pixel o · stride + its offset; outside 0 … limit - 1 that is padding.
+    The axis has `limit` pixels and `count` windows. Window o puts the tap of an offset on pixel o · stride + offset;
+    outside 0 … limit - 1 that is padding.
     """
     pairs = taps = 0
     used = bytearray(limit)
@@ -171,7 +179,7 @@ LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def roofline(points: Sequence[tuple[str, float, float]], peak: Peak, levels: Sequence[Level], width: int = 80) -> str:
-    """Draw rows under the compute roof and the slanted roofs of memory.
+    """Draw rows as a text plot under the roofs of compute and memory.
 
     Args:
         points: Name, FLOP per byte and FLOP/s of each row.

@@ -1,4 +1,4 @@
-"""How a timing is requested, and what it was made under."""
+"""The options of a timing, and the conditions under which it was made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What decides a time beside the requested conditions: the machine, the versions, the switches.
+    """What a time depends on beside the requested conditions: the machine, the versions, the switches.
 
     Attributes:
         processors: Number of processors that the process may use.
@@ -43,12 +43,12 @@ class Conditions:
     """The conditions of a timing.
 
     Attributes:
-        device: Device, such as cpu or cuda:0.
+        device: Name of the device, such as "cpu" or "cuda:0".
         dtype: Data type of every element.
         threads: Threads of torch, on the CPU.
-        memory_format: contiguous or channels_last.
+        memory_format: "contiguous" or "channels_last".
         compiled: Whether torch.compile was used.
-        allocator: pinned (freed memory stays with the process) or default.
+        allocator: "pinned" (freed memory stays with the process) or "default".
         torch_version: Version of torch.
         cpu: Name of the processor.
     """
@@ -64,7 +64,7 @@ class Conditions:
 
     @property
     def summary(self) -> str:
-        """All but the dtype in a few words, for the line above a table."""
+        """All conditions but the dtype, for the line above a table."""
         device = f"{self.cpu}, {number_of('thread', self.threads)}" if self.device == "cpu" else self.device
         return f"{self.memory_format}, {device}, allocator {self.allocator}, torch {self.torch_version}"
 
@@ -72,27 +72,27 @@ class Conditions:
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 ALLOCATORS: Final = ("pinned", "default")
 DEVICE_RULE: Final = "must be cpu, cuda, cuda:1, mps or auto."
-"""What the name of a device must be."""
+"""The rule for the name of a device, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimingOptions:
-    """How blocks, kernels or a model are to be timed.
+    """Options of the timing of blocks, kernels or a model.
 
     Attributes:
         devices: Names of the devices to time on.
         threads: Threads of torch on the CPU, a number or "all".
         allocator: "pinned" or "default".
-        time_budget: Seconds for everything together, warm-up included.
-        dtype: Type of every element; of a model that of its weights.
+        time_budget: Seconds for all timings together, warm-up included.
+        dtype: Data type of every element; for a model, of its weights.
         memory_format: "contiguous" or "channels_last".
         compiled: Whether torch.compile is used.
-        store: Whether timings go into the history.
-        why: Whether the times of convolutions are accounted for.
+        store: Whether to keep the timings in the history.
+        why: Whether to account for the times of convolutions.
 
     Raises:
-        ConvcostError: an unknown memory format or allocator, threads or a budget below their least value, an account
-            of compiled modules.
+        ConvcostError: An unknown memory format or allocator, threads or a budget below their minimum, or an account of
+            compiled modules.
     """
 
     devices: tuple[str, ...] = ("auto",)
@@ -106,7 +106,7 @@ class TimingOptions:
     why: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no device could make good."""
+        """Refuse values that are wrong on every device."""
         require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         require_one_of("allocator", self.allocator, ALLOCATORS)
         if self.threads != "all" and (not isinstance(self.threads, int) or self.threads < 1):
@@ -117,25 +117,25 @@ class TimingOptions:
 
 
 def require_time_budget(seconds: float) -> None:
-    """Refuse a time in which nothing can be timed.
+    """Refuse a time budget that is not a positive number of seconds.
 
     Raises:
-        ConvcostError: it is not above 0, or without end.
+        ConvcostError: The budget is not above 0, or infinite.
     """
     if not 0 < seconds < float("inf"):
         raise ConvcostError(f"time_budget (={seconds}) must be a number of seconds above 0; 8 is the default.")
 
 
 def is_device(name: str) -> bool:
-    """Whether a text is the name of a device, be it there or not."""
+    """Whether a text has the form of a device's name; the device need not exist."""
     return re.fullmatch(r"cpu|cuda(:\d+)?|mps|auto", name, re.ASCII) is not None
 
 
 def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Refuse a name that is none of these.
+    """Refuse a value that is not allowed.
 
     Raises:
-        ConvcostError: with all of them.
+        ConvcostError: The value is not allowed; the message lists the allowed ones.
     """
     if value not in allowed:
         raise ConvcostError(f"{name} (={value}) must be one of {', '.join(allowed)}.")

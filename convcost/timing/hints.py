@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Layer
     from convcost.timing.account import Account
 
-WORTH_A_LINE: Final = 0.1
-"""Share of the time below which a part gets no hint."""
-MOSTLY: Final = 0.5
-"""Share of the time above which overhead dominates a call."""
+MIN_SHARE: Final = 0.1
+"""Minimum share of the time for a hint on a part."""
+MIN_DOMINANT_SHARE: Final = 0.5
+"""Minimum share of the time for overhead to dominate a call."""
 MAX_FEW_CHANNELS: Final = 8
-"""Input channels up to which a pointwise stage does at most 4 FLOPs for each byte that it writes."""
+"""Maximum of input channels for a pointwise stage that does at most 4 FLOPs per byte that it writes."""
 MAX_COPIES: Final = 2.0
-"""Time of a memory-bound stage, as a multiple of a copy of its output."""
+"""Maximum time of a memory-bound stage, as a multiple of the time of a copy of its output."""
 PINNED: Final = "pinned"
 BATCH: Final = "twice_the_batch"
 NATIVE_CONVOLUTION: Final = "conv"
 """Part of the names of ATen operators that convolve."""
 FAST_DEPTHWISE: Final = ("jit_dw", "brdgmm_dw", "jit_uni_dw")
-"""First parts of the names of oneDNN's depthwise kernels."""
+"""Prefixes of the names of oneDNN's depthwise kernels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Facts:
     Attributes:
         account: Account of the row.
         layers: Layers of the block.
-        memory_format: contiguous or channels_last.
+        memory_format: "contiguous" or "channels_last".
         threads: Threads of torch.
         cores: Number of processors that this process may use.
         on_cpu: Whether the device is the CPU.
@@ -102,7 +102,7 @@ class Hint:
     """One line on what would make a row faster.
 
     Attributes:
-        text: The sentence.
+        text: Sentence for the reader.
         verified: Whether the alternative was timed.
     """
 
@@ -111,7 +111,7 @@ class Hint:
 
 
 def suggest(facts: Facts) -> tuple[Suggestion, ...]:
-    """The claims of the rules, in their order of weight; none where the account does not add up."""
+    """The claims of the rules, the most important first; none where the account does not add up."""
     if facts.account.doubts:
         return ()
     return tuple(filter(None, (rule(facts) for rule in RULES)))
@@ -137,15 +137,15 @@ def unverified(suggestion: Suggestion) -> Hint:
 
 def _faults(facts: Facts) -> Suggestion | None:
     share = facts.account.share("page_faults")
-    if share < WORTH_A_LINE:
+    if share < MIN_SHARE:
         return None
-    claim = f"page faults take {_share(facts, 'page_faults')} of the time; a pinned allocator does without"
+    claim = f"page faults take {_share(facts, 'page_faults')} of the time; a pinned allocator avoids them"
     return Suggestion(claim, PINNED)
 
 
 def _overhead(facts: Facts) -> Suggestion | None:
     seconds, time_s = facts.account.seconds("overhead"), facts.account.time_s
-    if time_s >= OVERHEAD_S or seconds < MOSTLY * time_s:
+    if time_s >= OVERHEAD_S or seconds < MIN_DOMINANT_SHARE * time_s:
         return None
     return Suggestion(f"{_share(facts, 'overhead')} of the time is dispatch and allocation, not arithmetic", BATCH)
 
@@ -165,24 +165,24 @@ def _depth_multiplier(facts: Facts) -> Suggestion | None:
 
 def _reorders(facts: Facts) -> Suggestion | None:
     share = facts.account.share("reorder_input", "reorder_output")
-    images = all(len(layer.input.spatial) == 2 for layer in facts.layers)  # noqa: PLR2004 - height and width
-    if not images or facts.memory_format != "contiguous" or share < WORTH_A_LINE:
+    images = all(len(layer.input.spatial) == 2 for layer in facts.layers)  # noqa: PLR2004 - images have height and width
+    if not images or facts.memory_format != "contiguous" or share < MIN_SHARE:
         return None
     taken = _share(facts, "reorder_input", "reorder_output")
-    return Suggestion(f"channels_last would do without layout reorders, {taken} here", "channels_last")
+    return Suggestion(f"channels_last would avoid layout reorders, {taken} here", "channels_last")
 
 
 def _copies(facts: Facts) -> Suggestion | None:
     copies = [one.seconds for one in facts.account.parts if one.kernel in {"aten::copy_", "aten::clone", "aten::cat"}]
     share = sum(copies) / facts.account.time_s
-    if facts.memory_format != "channels_last" or share < WORTH_A_LINE:
+    if facts.memory_format != "channels_last" or share < MIN_SHARE:
         return None
-    return Suggestion(f"contiguous would do without copies, {human_share(share)} here", "contiguous")
+    return Suggestion(f"contiguous would avoid copies, {human_share(share)} here", "contiguous")
 
 
 def _weights(facts: Facts) -> Suggestion | None:
     convs = [layer for layer in facts.layers if isinstance(layer.op, Conv)]
-    if not convs or facts.account.share("reorder_weights") < WORTH_A_LINE:
+    if not convs or facts.account.share("reorder_weights") < MIN_SHARE:
         return None
     largest = max(convs, key=lambda layer: params(layer.op).value)
     claim = f"the weights are laid out anew at each call, {_share(facts, 'reorder_weights')} of it"
@@ -204,7 +204,7 @@ def _threads(facts: Facts) -> Suggestion | None:
     if not facts.on_cpu or facts.threads != 1 or facts.cores == 1:
         return None
     native = [one for one in facts.account.parts if one.part == "native" and NATIVE_CONVOLUTION in (one.kernel or "")]
-    if not native or sum(one.seconds for one in native) < WORTH_A_LINE * facts.account.time_s:
+    if not native or sum(one.seconds for one in native) < MIN_SHARE * facts.account.time_s:
         return None
     kernel = max(native, key=lambda one: one.seconds).kernel
     known = tuple(one.kernel or "" for one in facts.account.parts if one.part == "convolution")
@@ -221,11 +221,11 @@ RULES: Final[tuple[Callable[[Facts], Suggestion | None], ...]] = (
     _memory_bound,
     _threads,
 )
-"""In order of weight: the first whose trial confirms it is printed."""
+"""The rules, the most important first; the first claim that a trial confirms is printed."""
 
 
 def _share(facts: Facts, *parts: str) -> str:
-    """Share of the time as text, at most 100 % although the parts of an account may exceed the time."""
+    """Share of the time as text, at most 100 %; the parts of an account may exceed the time."""
     return human_share(min(1.0, facts.account.share(*parts)))
 
 
@@ -278,4 +278,4 @@ RESULTS: Final[dict[str, Callable[[Trial, Suggestion], str | None]]] = {
     "copy": _copy,
     "two_threads": _other_kernel,
 }
-"""Result of a trial as text, by alternative; None refutes the claim."""
+"""Functions that put the result of a trial into words, by alternative; None refutes the claim."""

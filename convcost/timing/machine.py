@@ -1,6 +1,6 @@
-"""The speeds of a calibrated machine, and whether they hold on this one.
+"""A calibrated machine as plain values, and whether its calibration is valid on this machine.
 
-Plain values: they are measured in `nn.measure.machine`, and read and written in `timing.machine_file`.
+The values are measured in `nn.measure.machine`, and read and written in `timing.machine_file`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 from convcost.text.toml_tables import Read, number
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
 
-# The figures of a machine file. Each may be from what every machine that runs torch reaches to what none reaches.
+# The figures of a machine file, each with limits that are wide enough for every machine that runs torch.
 Cores: TypeAlias = Annotated[int, Read(number(0, 2**16))]
 Threads: TypeAlias = Annotated[int, Read(number(1, 2**16))]
 Processes: TypeAlias = Annotated[int, Read(number(2, 2**16))]
@@ -25,15 +25,15 @@ RunToRun: TypeAlias = Annotated[float, Read(number(0, 1, float))]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one machine from another.
+    """The identity of a machine and of the versions that were measured.
 
     Attributes:
         name: Name of the processor or the accelerator.
-        device: cpu, cuda or mps.
+        device: Kind of device: "cpu", "cuda" or "mps".
         cores: Number of processors that the process may use; 0 for an accelerator.
         isa: Vector instructions of torch's CPU kernels; empty where unknown.
-        torch_version: Version of torch, without the build.
-        onednn_version: Version of oneDNN; empty where there is none.
+        torch_version: Version of torch without its build suffix.
+        onednn_version: Version of oneDNN; empty without it.
     """
 
     name: str
@@ -46,15 +46,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The fastest measured arithmetic.
+    """The compute roof of one dtype and number of threads: the fastest measured arithmetic.
 
     Attributes:
         dtype: Data type of the elements.
         threads: Threads of torch.
         gemm_flop_per_s: FLOP/s of the fastest square matrix product.
-        flop_per_s: FLOP/s of the fastest matrix product or convolution: the roof.
-        spread: Spread of its fastest runs, as a share.
-        how: How the figure was obtained.
+        flop_per_s: FLOP/s of the fastest matrix product or convolution, which is the roof.
+        spread: Spread of the fastest samples of that kernel, as a share.
+        how: Kernels and samples that the figures come from.
     """
 
     dtype: str
@@ -70,12 +70,12 @@ class Level:
     """One level of the memory hierarchy.
 
     Attributes:
-        name: L1, L2, L3 or memory.
+        name: Name of the level: "L1", "L2", "L3" or "memory".
         threads: Threads of torch.
-        capacity_bytes: Bytes that these threads can hold in it together; None for memory, which holds everything.
-        byte_per_s: Fastest measured traffic at sizes that fit this level and not the one before.
-        spread: Spread of the fastest runs, as a share.
-        how: How the figure was obtained.
+        capacity_bytes: Bytes that the level holds for these threads together; None for memory, which is not limited.
+        byte_per_s: Fastest measured traffic of data that fit this level but not the faster one before it.
+        spread: Spread of the fastest samples, as a share.
+        how: Kernel and sizes that the figure comes from.
     """
 
     name: str
@@ -88,13 +88,13 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """Time of a call with next to no arithmetic.
+    """The overhead of a call: its time with next to no arithmetic.
 
     Attributes:
-        empty_call_s: Seconds of a module that does nothing.
-        convolution_call_s: Seconds of the fastest convolution of one pixel.
-        spread: Spread of the fastest runs of that convolution, as a share.
-        how: How the figures were obtained.
+        empty_call_s: Seconds per call of a module that does nothing.
+        convolution_call_s: Seconds per call of the fastest convolution of one pixel.
+        spread: Spread of the fastest samples of that convolution, as a share.
+        how: Modules that the figures come from.
     """
 
     empty_call_s: CallTime
@@ -105,12 +105,12 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How much a speed-up differs between fresh processes.
+    """The noise of a speed-up between fresh processes.
 
     Attributes:
-        run_to_run: Standard deviation as a share of the speed-up.
+        run_to_run: Standard deviation of a speed-up between processes, as a share of it.
         processes: Number of processes that were compared.
-        how: How the figure was obtained.
+        how: Layer and estimate that the figure comes from.
     """
 
     run_to_run: RunToRun
@@ -126,10 +126,10 @@ class Machine:
         identity: Machine and versions of the calibration.
         date: Date of the calibration, YYYY-MM-DD.
         peaks: Compute roofs, by dtype and threads.
-        levels: Memory roofs, by threads, the fastest first.
+        levels: Memory roofs, by threads, the fastest level first.
         overhead: Overhead of a call.
         noise: Noise between processes; None where it was not measured.
-        source: File it was read from, for messages.
+        source: Path of the machine file, for messages; empty without one.
     """
 
     identity: Identity
@@ -142,7 +142,7 @@ class Machine:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The figures as text, one a line, with their spread."""
+        """The figures with their spreads as text, one on each line."""
         own = self.identity
         head = ", ".join(
             filter(None, (own.name, f"{own.cores} cores" if own.cores else "", own.isa, f"torch {own.torch_version}"))
@@ -169,7 +169,7 @@ class Machine:
 
     @property
     def note(self) -> str:
-        """Remark below a table: what the calibration was used for, and its file."""
+        """A note for the user: the uses of the calibration, its date and its file."""
         if self.noise is None:
             return f"bounds from the calibration of {self.date} ({self.source})."
         term = f"run-to-run term {human_share(self.noise.run_to_run)}"
@@ -184,12 +184,12 @@ class Machine:
         return tuple(level for level in self.levels if self._holds(level.threads, threads))
 
     def _holds(self, measured: int, threads: int) -> bool:
-        """Whether a figure is for these threads of the CPU; on an accelerator every figure is."""
+        """Whether a figure is for this number of CPU threads; on an accelerator every figure is."""
         return self.identity.device != "cpu" or measured == threads
 
 
 def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[str]:
-    """Reasons why a calibration does not hold on this machine; empty when it does."""
+    """Reasons why a calibration is not valid on this machine; empty if it is."""
     there = machine.identity
     reasons = [
         f"{word} {getattr(there, field) or 'unknown'} there, {getattr(here, field) or 'unknown'} here"

@@ -1,4 +1,4 @@
-"""Machine files: the speeds of a calibrated machine as TOML, read and written, and where the files lie."""
+"""Machine files: the figures of a calibrated machine as TOML, and the default path of the file."""
 
 import datetime as dt
 import math
@@ -17,13 +17,13 @@ FORMAT: Final = 1
 MACHINE_VARIABLE: Final = "CONVCOST_MACHINE"
 AGAIN: Final = "measure the machine again: convcost calibrate."
 HEAD: Final = """\
-# The speeds of one machine, written by `convcost calibrate`. Base units: FLOP/s, byte/s, bytes, seconds; spread is a
-# share. `how` says how each figure was obtained. Delete the file, or run the command again, after a change.
+# The speeds of one machine, written by `convcost calibrate`. Units: FLOP/s, byte/s, bytes and seconds; spread is a
+# share. `how` describes the measurement of each figure. Run the command again after a change of the machine.
 """
 
 
 def default_path(device: str) -> Path:
-    """Where the calibration of this machine's device lies: CONVCOST_MACHINE, else the user's cache folder."""
+    """The path of the machine file of a device: CONVCOST_MACHINE, else a file in the user's cache folder."""
     if named := os.environ.get(MACHINE_VARIABLE):
         return Path(named)
     from platformdirs import user_cache_path
@@ -35,8 +35,8 @@ def read_machine(path: Path) -> Machine:
     """Read a machine file.
 
     Raises:
-        ConvcostError: the file cannot be read, is not TOML or has another format, or a value is missing or impossible;
-            with the line.
+        ConvcostError: The file cannot be read, is not TOML or has another format, or a value is missing or impossible;
+            the message has the line.
     """
     try:
         data = path.read_bytes()
@@ -52,13 +52,13 @@ def save_machine(path: Path, machine: Machine) -> None:
     """Write a machine file whole or not at all.
 
     Raises:
-        ConvcostError: the folder cannot be written.
+        ConvcostError: The folder cannot be written.
     """
     write_text(path, machine_text(machine), "machine")
 
 
 def machine_text(machine: Machine) -> str:
-    """The TOML of a machine, with six digits of each float: no figure is accurate to more."""
+    """The TOML of a machine; floats have six digits, more than any figure is accurate to."""
     figures = (machine.identity, machine.peaks, machine.levels, machine.overhead, machine.noise)
     held = _MachineFile(FORMAT, machine.date, *figures)
     return HEAD + file_text(asdict(held, dict_factory=_rounded))
@@ -70,14 +70,14 @@ def _rounded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _date(value: object) -> str:
     try:
-        return dt.date.fromisoformat(value).isoformat()  # type: ignore[arg-type]  # no text: a TypeError, handled below
+        return dt.date.fromisoformat(value).isoformat()  # type: ignore[arg-type]  # a value that is not a text raises the TypeError below
     except (TypeError, ValueError):
         raise ConvcostError(f'(={as_text(value)}) must be a text such as "2026-11-24"; {AGAIN}') from None
 
 
 @dataclass(frozen=True, slots=True)
 class _MachineFile:
-    """The tables of a machine file, by their keys."""
+    """The keys and tables of a machine file."""
 
     machine_version: int
     date: Annotated[str, Read(_date)]
@@ -92,7 +92,7 @@ def parse_machine(data: bytes, source: str) -> Machine:
     """The machine of a file's text.
 
     Raises:
-        ConvcostError: as `read_machine`.
+        ConvcostError: As for `read_machine`.
     """
     file = parse_toml(data, source)
     if file.values.get("machine_version") != FORMAT:
@@ -110,7 +110,7 @@ def parse_machine(data: bytes, source: str) -> Machine:
 
 
 def _refuse_gaps(machine: Machine, file: TomlFile) -> None:
-    """Refuse a memory hierarchy without a last level, or whose levels do not get larger and slower."""
+    """Refuse memory levels that do not get larger and slower, or whose last one has a capacity."""
     for threads in dict.fromkeys(level.threads for level in machine.levels):
         levels = machine.hierarchy(threads)
         capacities = [math.inf if level.capacity_bytes is None else level.capacity_bytes for level in levels]

@@ -21,7 +21,7 @@ class Measured:
     Attributes:
         conditions: Conditions of all timings.
         timings: Timings by block.
-        refused: Reasons by block, of those that were not timed.
+        refused: Reasons why blocks were not timed, by block.
         notes: Remarks about the machine.
     """
 
@@ -36,16 +36,16 @@ WHOLE: Final = "the whole forward"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What layers that share a timing have in common.
+    """The kind of a layer; layers of one kind share a timing.
 
     Attributes:
-        text: Module, inputs and parameters, with sizes, dtypes and memory formats.
-        dtypes: Data types of its floating point inputs and parameters; one, unless it mixes them.
-        memory_format: Memory format of its inputs and parameters as torch's convolutions see it, channels_last where
-            either is; strided where it has no name; None without tensors.
-        input_format: Memory format of its inputs alone.
-        has_images: Whether a tensor has height and width, so that its format chooses a kernel.
-        obstacle: Reason why a fresh convolution cannot stand for it; None where one can.
+        text: Description of the module, its inputs and its parameters, with sizes, dtypes and memory formats.
+        dtypes: Data types of its floating point inputs and parameters.
+        memory_format: Memory format that torch's convolutions take: "channels_last" where an input or a parameter is;
+            "strided" for a format without a name; None without tensors.
+        input_format: Memory format of the inputs alone.
+        has_images: Whether a tensor has height and width, so that its memory format matters.
+        obstacle: Reason why a fresh convolution cannot replace the layer; None if one can.
     """
 
     text: str
@@ -104,7 +104,7 @@ class ForwardTiming:
     growth_doubt: str | None = None
 
 
-def summed_up(  # noqa: PLR0913 - the series and all that a verdict says of the machine
+def summarise_forwards(  # noqa: PLR0913 - the measurements, and the facts about the machine that a verdict needs
     series: Mapping[str, Series],
     probes: Mapping[int, float],
     machine: str,
@@ -113,7 +113,7 @@ def summed_up(  # noqa: PLR0913 - the series and all that a verdict says of the 
     pinned: bool,
     untrusted: str | None = None,
 ) -> ForwardTiming:
-    """The comparison of `head` and `base`; a pure function, so that recorded series can be judged again.
+    """The forward timing from the series of `head` and `base`, which may be recorded ones.
 
     Args:
         series: Series of `head`, and of `base` where it was timed.
@@ -121,7 +121,7 @@ def summed_up(  # noqa: PLR0913 - the series and all that a verdict says of the 
         machine: Name of the machine.
         notes: Remarks about the machine.
         pinned: Whether the allocator was pinned.
-        untrusted: Reason not to trust any time of the machine; None on a quiet one.
+        untrusted: Reason not to trust any timing of the machine; None on a quiet machine.
     """
     timings = summarise(series, probes, BASE, pinned=pinned)
     _, low, high = median_interval([sample.seconds for sample in used_samples(series[HEAD])])
@@ -141,7 +141,7 @@ def summed_up(  # noqa: PLR0913 - the series and all that a verdict says of the 
 
 
 def _too_few(number: int, what: str) -> str | None:
-    """Why no verdict can rest on so few undisturbed ones; None where there are enough."""
+    """The reason why so few undisturbed blocks or pairs allow no verdict; None if there are enough."""
     if number >= MIN_BLOCKS:
         return None
     step = "raise time_budget, or close other programs"

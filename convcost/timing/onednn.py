@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 CONVOLUTIONS: Final = ("convolution", "deconvolution")
 LINE: Final = re.compile(r"(?:onednn|dnnl)_verbose,[^\n]*(?:\n|$)")
 MAX_EXEC_FIELD: Final = 5
-"""Last field that may be the word exec: after marker, version, timestamp, primitive, and one that may be added."""
+"""Last field that may be the word exec; before it come marker, version, timestamp, primitive and one more at most."""
 MIN_FIELDS_AFTER_EXEC: Final = 9
-"""engine, primitive, implementation, propagation, memory descriptors, attributes, auxiliary, problem, milliseconds."""
+"""Engine, primitive, implementation, propagation, memory descriptors, attributes, auxiliary, problem, milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Primitive:
     """One primitive that ran.
 
     Attributes:
-        kind: convolution, deconvolution, reorder, matmul ...
+        kind: Kind of primitive, such as "convolution", "deconvolution", "reorder" or "matmul".
         implementation: Name of the kernel, such as jit:avx2 or jit_dw:avx512_core.
-        problem: Sizes, in oneDNN's own notation.
-        seconds: Seconds of this run, to about a microsecond.
+        problem: Sizes of the problem in oneDNN's notation.
+        seconds: Seconds of this run, with a resolution of about 1 µs.
         layouts: Format tag, such as aBcd8b, of each memory (src, wei, bia, dst) that has one.
     """
 
@@ -49,12 +49,12 @@ class Primitive:
 
     @property
     def kernel(self) -> str:
-        """The implementation with its kind where that is not a convolution: `jit:avx2`, `matmul brg:avx2`."""
+        """The implementation, with the kind of a primitive that does not convolve: `jit:avx2`, `matmul brg:avx2`."""
         return self.implementation if self.is_convolution else f"{self.kind} {self.implementation}"
 
 
 def separate(text: str) -> tuple[str, str]:
-    r"""The lines of oneDNN in a text, and the rest; another program's line may be cut by one of oneDNN's.
+    r"""The lines of oneDNN in a text, and the rest; a line of oneDNN may stand within another program's line.
 
     >>> separate("half onednn_verbose,v1,info\nof a line\n")
     ('onednn_verbose,v1,info\n', 'half of a line\n')
@@ -63,7 +63,7 @@ def separate(text: str) -> tuple[str, str]:
 
 
 def parse_lines(lines: Iterable[str]) -> tuple[Primitive, ...]:
-    """The primitives that ran, in order; lines of anything else are ignored.
+    """The primitives that ran, in order; all other lines are ignored.
 
     >>> line = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,src:f32::blocked:abcd::f0,,,1x64x56x56,0.02"
     >>> parse_lines([line, "Hello"])[0].problem
@@ -117,7 +117,7 @@ class Problem:
         batch: Batch size.
         in_channels: Input channels, all groups together.
         out_channels: Output channels, all groups together.
-        in_size: Size of the input, with the zeros that torch puts around it before the convolution.
+        in_size: Size of the input, including zeros that torch pads before the convolution.
         out_size: Size of the output.
         kernel_size: Kernel size without dilation.
         stride: Stride of the kernel.
@@ -137,7 +137,7 @@ class Problem:
     padding: tuple[int, ...]
 
     def differences(self, other: Problem) -> tuple[str, ...]:
-        """Each difference as `groups 64 here, 1 for oneDNN`; none when all agrees."""
+        """The differences as texts such as `groups 64 here, 1 for oneDNN`."""
         return tuple(
             f"{f.name} {_text(getattr(self, f.name))} here, {_text(getattr(other, f.name))} for oneDNN"
             for f in fields(self)
@@ -150,10 +150,10 @@ class Agreement:
     """Whether the convolutions that oneDNN ran are those of the block.
 
     Attributes:
-        agrees: Whether all agree; None where oneDNN ran no convolution.
-        differences: Differences, each with its stage.
+        agrees: Whether all convolutions agree; None where oneDNN ran none.
+        differences: Texts of the differences, each with its stage.
         ran: Number of convolutions that oneDNN ran.
-        stages: Number of convolutions of the block; those that oneDNN did not run are ATen's own.
+        stages: Number of convolutions of the block; ATen ran those that oneDNN did not.
     """
 
     agrees: bool | None
@@ -162,7 +162,7 @@ class Agreement:
     stages: int = 0
 
     def __str__(self) -> str:
-        """One line on the comparison; empty where oneDNN ran no convolution."""
+        """The result of the comparison on one line; empty where oneDNN ran no convolution."""
         if self.agrees is None:
             return ""
         if not self.agrees:
@@ -299,7 +299,7 @@ def roles(primitives: Sequence[Primitive]) -> tuple[str, ...]:
 
 
 def _role(one: Primitive, before: Primitive | None, after: Primitive | None, since: Sequence[str]) -> str:
-    """The role of a primitive between two convolutions, given the roles that others between them have already."""
+    """The role of a primitive between two convolutions, given the roles of earlier primitives between them."""
     if one.kind != "reorder":
         return "native"
     sizes = reorder_sizes(one.problem)

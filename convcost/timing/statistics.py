@@ -23,13 +23,13 @@ RUN_TO_RUN: Final = 0.025
 Z_5_95: Final = 1.645
 """Standard deviations from the centre to either end of a 5-95 % interval."""
 MAX_QUIET: Final = 1.08
-"""Probe of a quiet round, as a multiple of the 5 % quantile of all probes."""
+"""Largest probe time of a quiet round, as a multiple of the 5 % quantile of all probe times."""
 MIN_BLOCKS: Final = 5
-"""Clean blocks, or quiet rounds, that a choice needs; of fewer all are used, and no verdict rests on them."""
+"""Minimum of clean blocks or quiet rounds; with fewer, all blocks are used, and no verdict rests on them."""
 MAX_DROPPED, MAX_DRIFT, MAX_WIDTH = 0.5, 0.1, 0.25
-"""Share of dropped blocks, drift of the probe and width of a speed-up's interval without a warning."""
+"""Largest share of dropped blocks, drift of the probe, and width of a speed-up's interval without a warning."""
 OVERHEAD_S: Final = 100e-6
-"""Time of a call below which the overhead around the arithmetic dominates (measured on torch's CPU convolutions)."""
+"""Time of a call below which overhead dominates the arithmetic (measured on torch's CPU convolutions)."""
 BOOTSTRAPS: Final = 1000
 
 
@@ -38,7 +38,7 @@ class Sample:
     """One block of calls.
 
     Attributes:
-        round: Number of its round; blocks of one round ran next to each other.
+        round: Number of the round; blocks of one round ran next to each other.
         seconds: Mean seconds per call.
         calls: Calls in the block.
         clean: Whether no other program took the processor.
@@ -58,8 +58,8 @@ class Series:
 
     Attributes:
         first_call_s: Seconds of the first call.
-        samples: One block per round; a disturbed one only where its retries were disturbed too.
-        dropped: Number of blocks that were dropped as disturbed.
+        samples: One block for each round; disturbed only if its retries were disturbed too.
+        dropped: Number of disturbed blocks that were dropped.
     """
 
     first_call_s: float
@@ -81,10 +81,10 @@ class Timing:
         dropped_share: Share of disturbed blocks.
         faults_per_call: Median of the minor page faults per call; None where the platform does not count them.
         speedup: Time of the baseline ÷ this time, median of the pairs of one round; None without a baseline.
-        speedup_low: Lower end of its 5-95 % interval, run-to-run term included; None for the baseline itself.
-        speedup_high: Upper end of its 5-95 % interval; None for the baseline itself.
+        speedup_low: Lower end of the speed-up's 5-95 % interval, run-to-run term included; None for the baseline.
+        speedup_high: Upper end of that interval; None for the baseline.
         probe_drift: Change of the reference probe from the first rounds to the last, as a share.
-        warnings: Reasons not to trust it, each with the next step.
+        warnings: Reasons not to trust the timing, each with the next step.
     """
 
     time_s: float
@@ -103,7 +103,7 @@ class Timing:
 
     @property
     def is_overhead(self) -> bool:
-        """Whether a call is so short that the overhead around the arithmetic dominates."""
+        """Whether a call is so short that overhead dominates the arithmetic."""
         return self.time_s < OVERHEAD_S
 
 
@@ -117,7 +117,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def quiet_rounds(probes: Mapping[int, float]) -> set[int]:
-    """The rounds in which the machine ran at its usual speed; all of them when these are too few."""
+    """The rounds in which the machine ran at its usual speed; all rounds if these are too few."""
     limit = MAX_QUIET * quantile(list(probes.values()), 0.05)
     quiet = {number for number, seconds in probes.items() if seconds <= limit}
     return quiet if len(quiet) >= MIN_BLOCKS else set(probes)
@@ -204,18 +204,18 @@ def _summarise_one(one: Series, speedup: Speedup, drift: float, *, pinned: bool)
 
 
 def used_samples(one: Series) -> list[Sample]:
-    """The clean samples, or all when these are too few."""
+    """The clean samples; all samples if these are too few."""
     clean = [sample for sample in one.samples if sample.clean]
     return clean if len(clean) >= MIN_BLOCKS else list(one.samples)
 
 
 def count_pairs(one: Series, base: Series, probes: Mapping[int, float]) -> int:
-    """Number of quiet rounds with clean blocks of both."""
+    """Number of quiet rounds in which the blocks of both are clean."""
     return len(_good_pairs(_pairs(one, base), quiet_rounds(probes) if probes else set()))
 
 
 def _speedup(one: Series, base: Series, quiet: set[int], run_to_run: float) -> Speedup:
-    """The speed-up and its interval, from the clean and quiet pairs of one round, or all when these are too few."""
+    """The speed-up and its interval, from pairs of one round: clean and quiet ones, or all if these are too few."""
     pairs = _pairs(one, base)
     good = _good_pairs(pairs, quiet)
     chosen = good if len(good) >= MIN_BLOCKS else pairs

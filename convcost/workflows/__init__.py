@@ -1,1 +1,1 @@
-"""What a command does, from a request to a result: one file a command."""
+"""The steps of each command, from a request to a result: one file for each command."""

@@ -16,20 +16,20 @@ def calibrate(
     seconds: float = 60.0,
     device: str = "auto",
     *,
-    tell: Callable[[str, float], None] = lambda _, __: None,
+    progress: Callable[[str, float], None] = lambda _, __: None,
     show: Callable[[Machine], None] = lambda _: None,
 ) -> tuple[Path, Machine, tuple[str, ...]]:
-    """Measure this machine and write its file, from which timings take their bounds and their noise.
+    """Measure this machine and write its machine file, which gives timings their bounds and run-to-run noise.
 
     Args:
-        out: The file; None for CONVCOST_MACHINE, else the user's cache folder.
-        seconds: Time for the whole calibration; the noise between processes needs 30 or more.
-        device: cpu, cuda, cuda:1, mps or auto.
-        tell: Called with the measurement that runs and the share of the time that is spent.
+        out: Path of the machine file; None for CONVCOST_MACHINE, else the user's cache folder.
+        seconds: Seconds for the whole calibration; the noise between processes needs 30 or more.
+        device: Name of the device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        progress: Called with the name of a step and the share of the time that is spent.
         show: Called with the machine before its file is written.
 
     Returns:
-        The file's path, the machine, and reasons not to trust it.
+        The path of the file, the machine, and reasons not to trust the calibration.
 
     Raises:
         ConvcostError: An unknown device, or a folder that cannot be written; raised before anything is measured.
@@ -44,8 +44,8 @@ def calibrate(
 
     path = Path(out) if out is not None else default_path(resolve_device(device).type)
     require_writable(path, what="machine", make_folder=out is None)
-    machine, doubts = measure_machine(device, seconds - (time.perf_counter() - start), tell)
-    machine = parse_machine(machine_text(machine).encode(), str(path))  # exactly what a reader of the file gets
+    machine, doubts = measure_machine(device, seconds - (time.perf_counter() - start), progress)
+    machine = parse_machine(machine_text(machine).encode(), str(path))  # the rounded values of the file
     try:
         show(machine)
     finally:

@@ -1,4 +1,4 @@
-"""A comparison fills in: predicted at once, then counted block by block, then timed device by device."""
+"""`convcost compare`: blocks predicted, then counted one by one, then timed device by device."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speed
 
 
 class Watch(Protocol):
-    """Is called with the result as it fills in: at once with the predictions, then with counts and timings."""
+    """Function that is called with each partial result: first the predictions, then with counts, then with timings."""
 
     def __call__(self, comparison: Comparison, waiting: Sequence[str], line: str) -> None:
-        """Take the result so far, the fields still to come, and a line of progress."""
+        """Take the partial result, the names of the fields that are missing, and a line of progress."""
 
 
 def ignore(comparison: Comparison, waiting: Sequence[str], line: str) -> None:
-    """Watch nothing."""
+    """Do nothing with a partial result."""
 
 
 def fill(request: Request, watch: Watch) -> Comparison:
-    """Predict a request, then count and time what it asks for.
+    """Predict the blocks of a request, then count and time them as requested.
 
     Args:
-        request: of a comparison.
-        watch: is called with the result as it fills in.
+        request: Request of the comparison.
+        watch: Called with each partial result.
 
     Raises:
-        ConvcostError: a shape that allows no block, a device that is not there, a module that does not run, a roofline
-            without roofs.
+        ConvcostError: A shape that allows no block, a missing device, a module that does not run, or a roofline of a
+            machine that is not calibrated.
     """
     prediction = predict(request)
     result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
@@ -53,9 +53,9 @@ def fill(request: Request, watch: Watch) -> Comparison:
         watch(result, timed, "importing torch ...")
         require_devices(request.timing.devices)
         calibrations = {device: _calibration(request.timing, device) for device in request.timing.devices}
-        for device, (machine, said) in calibrations.items():
+        for device, (machine, note) in calibrations.items():
             if request.roofline and machine is None:
-                raise ConvcostError(f"roofline (=true) must have a calibration of {device}: {said}")
+                raise ConvcostError(f"roofline (=true) must have a calibration of {device}: {note}")
     if request.count:
         result = _count(result, watch, timed)
     if request.time:
@@ -67,7 +67,7 @@ def fill(request: Request, watch: Watch) -> Comparison:
 
 
 def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Comparison:
-    """The rows with their counted view."""
+    """The comparison with the counts of each row."""
     watch(result, (*COUNTED_FIELDS, *waiting), "importing torch and fvcore ...")
     from convcost.nn.count.block_count import count_each
 
@@ -86,7 +86,7 @@ def _time(
     calibrations: Mapping[str, tuple[Machine | None, str]],
     watch: Watch,
 ) -> Comparison:
-    """The rows with their timed view, once for each device; the devices share the budget."""
+    """The comparison with timed rows for each device; the devices share the time budget."""
     from convcost.archive.storing import keep
     from convcost.nn.measure.blocks import measure
     from convcost.nn.measure.this_machine import fingerprint
@@ -99,11 +99,11 @@ def _time(
     devices = request.timing.devices
     for device in devices:
         options = replace(request.timing, devices=(device,), time_budget=request.timing.time_budget / len(devices))
-        machine, said = calibrations[device]
+        machine, note = calibrations[device]
         recalled = recall(blocks, request.baseline, options) if request.reuse else NOTHING
-        if machine is not None and recalled.measured is not None:  # the intervals are those of the stored run
-            said = replace(machine, noise=None).note
-        notes = (*notes, said, *recalled.notes)
+        if machine is not None and recalled.measured is not None:  # the stored run has its own intervals
+            note = replace(machine, noise=None).note
+        notes = (*notes, note, *recalled.notes)
 
         def filled(
             measured: Measured,
@@ -138,7 +138,7 @@ def _time(
 
 
 def _account(result: Comparison, watch: Watch) -> Comparison:
-    """The timed rows with where their time goes."""
+    """The comparison with the accounts of its timed rows."""
     from convcost.nn.explain.answer import Explainer
 
     rows = list(result.rows)
@@ -158,7 +158,7 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
 
 
 def _calibration(options: TimingOptions, device: str) -> tuple[Machine | None, str]:
-    """The machine file that holds for a timing, and what to say about it."""
+    """The calibration that is valid for a timing, if any, and a note about it."""
     from convcost.nn.measure.device import resolve_device, resolve_threads
     from convcost.nn.measure.this_machine import calibration_for
 
@@ -167,7 +167,7 @@ def _calibration(options: TimingOptions, device: str) -> tuple[Machine | None, s
 
 
 def _noise(machine: Machine | None) -> float:
-    """The run-to-run term of the speed-ups: the machine's own, where it was measured."""
+    """The run-to-run term of the speed-ups: that of the machine if it was measured, else the default."""
     from convcost.timing.statistics import RUN_TO_RUN
 
     return RUN_TO_RUN if machine is None or machine.noise is None else machine.noise.run_to_run
@@ -183,7 +183,7 @@ def _bound(row: Row, measured: Measured, machine: Machine | None) -> Bound | Non
 
 
 def require_devices(names: Sequence[str]) -> None:
-    """Refuse a device that is not there before anything is counted."""
+    """Refuse missing devices before anything is counted."""
     from convcost.nn.measure.device import resolve_device
 
     for name in names:

@@ -1,4 +1,4 @@
-"""Timings that the history holds already, and whether they stand for a request."""
+"""Stored timings that can replace a new measurement."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What the history holds of the rows of one device.
+    """Timings of one device from the history.
 
     Attributes:
-        measured: the timings of one run; None where no run holds them all.
-        measured_at: when that was.
-        notes: for the user.
+        measured: Timings of one stored run; None if no run has all of them.
+        measured_at: Date of the run; None without one.
+        notes: Remarks for the user.
     """
 
     measured: Measured | None
@@ -34,21 +34,21 @@ class Recalled:
 
 
 NOTHING: Final = Recalled(None, None, ())
-"""Nobody asked for the history."""
+"""The result without a request to reuse stored timings."""
 
 
 def recall(blocks: Sequence[Placed], baseline: str, options: TimingOptions) -> Recalled:
-    """The newest stored run of one device that holds every block and the baseline, equal in all that decides a time.
+    """The newest stored run of one device with all blocks and the baseline, and equal conditions, machine and versions.
 
-    Rows of different runs are never put side by side: speed-ups need pairs that ran next to each other.
+    Rows of different runs are not combined, since speed-ups need pairs that ran next to each other.
 
     Args:
-        blocks: Blocks to be timed, the baseline too.
+        blocks: Blocks to be timed, including the baseline.
         baseline: Name of the block that speed-ups are relative to.
-        options: Conditions on the first device, and the time budget that the run must have had at least.
+        options: Conditions on the first device, and the minimum time budget of the run.
 
     Raises:
-        ConvcostError: a device or a number of threads that this machine does not have.
+        ConvcostError: A device or a number of threads that this machine does not have.
     """
     from convcost.nn.measure.session import conditions_for
     from convcost.nn.measure.this_machine import fingerprint
@@ -70,5 +70,5 @@ def recall(blocks: Sequence[Placed], baseline: str, options: TimingOptions) -> R
     measured_at = rows[0].session.measured_at
     note = f"timings on {conditions.device} are reused, measured {show_date(measured_at)}; turn reuse off to measure."
     timings = {names[row.entry.layer]: row.entry.timing for row in rows}
-    then = tuple(f"when it was measured: {said}" for said in rows[0].session.notes)
+    then = tuple(f"when it was measured: {note}" for note in rows[0].session.notes)
     return Recalled(Measured(conditions, timings, {}, then), measured_at, (note,))

@@ -28,12 +28,12 @@ def separate_kernels(
     tolerance: float | None,
     input_size: tuple[int, int, int],
 ) -> KernelReport:
-    """Rank, factors and costs of kernels, with a check that the factors give the same output; NumPy only.
+    """Rank, factors and costs of kernels, and the outputs of kernel and factors compared with NumPy.
 
     Args:
-        words: Names, files or matrices.
+        words: Kernels as names, files or matrices.
         parameters: Size, sigma, theta, wavelength and gamma of named kernels.
-        tolerance: Tolerance of floating-point kernels; that of their precision by default.
+        tolerance: Share of the largest singular value up to which others count as 0; None for the default of the dtype.
         input_size: Channels, height and width of the layers' input.
 
     Raises:
@@ -56,10 +56,10 @@ def separate_kernels(
 
 
 def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[str], None]) -> Iterator[KernelReport]:
-    """The report after each kernel that was timed; the kernels share the time budget.
+    """The report after each timed kernel; the kernels share the time budget.
 
     Args:
-        report: The report of `separate_kernels`.
+        report: Report of `separate_kernels`.
         options: Device, threads and time budget.
         watch: Called with a line of progress.
 
@@ -85,12 +85,12 @@ def time_kernels(report: KernelReport, options: TimingOptions, watch: Callable[[
 def separate_model(
     target: str, args: Sequence[str], tolerance: float | None, watch: Callable[[str], None]
 ) -> Iterator[WeightsReport]:
-    """The report of a network's convolutions with K > 1: without spectra, then after each spectrum.
+    """The report on a network's convolutions with K > 1, first without spectra, then after each spectrum.
 
     Args:
-        target: As for `convcost model`, or a file of weights.
-        args: Arguments of the callable as key=value.
-        tolerance: Singular values up to this share of a kernel's largest count as 0; that of the dtype by default.
+        target: Target as for `convcost model`, or a file of weights.
+        args: Arguments of the callable, as key=value.
+        tolerance: Share of the largest singular value up to which others count as 0; None for the default of the dtype.
         watch: Called with a line of progress.
 
     Raises:

@@ -130,7 +130,7 @@ def test_a_summary_stays_under_githubs_limit(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
     assert write_summary(check_markdown(result(*(failing(f"é{i}") for i in range(50))))) is None
     assert path.stat().st_size <= 1024 * 1024
-    assert path.read_text(encoding="utf-8").endswith("… cut here: the whole is in the job's log and in the JSON.\n")
+    assert path.read_text(encoding="utf-8").endswith("… cut here: the log of the job and the JSON have the rest.\n")
 
 
 def test_a_summary_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,5 +39,5 @@ def test_nothing_is_said_of_a_model_that_did_not_move() -> None:
 def test_that_no_block_helps_is_said_only_where_one_was_sought(mendable: bool) -> None:  # noqa: FBT001 - a row of a table
     judged = judge(Limit("macs", max=Decimal(1)), Reading(2))
     one = BudgetResult(Budget("net", "m.py:net", Path()), (judged,), MODEL, mendable=mendable)
-    sought = ["back under budget: no block of the catalogue alone brings net there"]
+    sought = ["back under budget: no block of the catalogue is enough for net"]
     assert list(one.lines)[1:] == (sought if mendable else [])

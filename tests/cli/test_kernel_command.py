@@ -106,9 +106,9 @@ def test_the_table_says_everything_about_each_kernel(capsys: pytest.CaptureFixtu
     assert lines[2].split()[:4] == ["sobel", "3x3", "1", "yes"]
     assert "sobel: rank 1 (exact), spatially separable" in lines
     assert "  = [1 2 1]ᵀ · [-1 0 1]" in lines
-    assert "  rank 1: error 0, products a pixel 9 → 6 (1.5x fewer)" in lines
-    assert "  rank 2: error 0, products a pixel 9 → 12 (1.3x as many)" in lines
-    assert "  from rank 2 on it does not pay: 12 products against 9 a pixel" in lines
+    assert "  rank 1: error 0, products per pixel 9 → 6 (1.5x fewer)" in lines
+    assert "  rank 2: error 0, products per pixel 9 → 12 (1.3x as many)" in lines
+    assert "  factors of rank 2 or more do not pay: 12 products against 9 per pixel" in lines
     assert "on an image of 20x30 kernel and factors differ by at most 0 (outputs reach" in out
     assert "\x1b" not in out
 

@@ -30,7 +30,7 @@ def row(speedup: float, low: float, high: float, block: str = "depthwise-separab
     [
         ((4.5, 4.4, 4.7), "7.9x fewer MACs, 4.5x faster (4.4–4.7) on this CPU, 1 thread."),
         ((0.9, 0.85, 0.95), "7.9x fewer MACs, 0.90x the speed (0.85–0.95) on this CPU, 1 thread."),
-        ((1.05, 0.98, 1.12), "no difference in speed that can be told from noise (1.05x, 0.98–1.12) on this CPU"),
+        ((1.05, 0.98, 1.12), "no difference in speed beyond the noise (1.05x, 0.98–1.12) on this CPU"),
     ],
 )
 def test_the_verdict_follows_the_interval(figures: tuple[float, float, float], text: str) -> None:
@@ -58,15 +58,24 @@ def test_the_baseline_has_no_verdict() -> None:
 @pytest.mark.parametrize(
     ("bound", "text"),
     [
-        (Bound(5e-4, "compute", None, 0.02), "cannot be faster than 500 µs on this machine (compute); 50.0 % of that"),
-        (Bound(8e-4, "memory", "L3", 0.02), "faster than 800 µs on this machine (traffic with L3); 80.0 % of that"),
-        (Bound(1e-5, "overhead", None, 0.02), "faster than 10.0 µs on this machine (overhead); 1.0 % of that"),
+        (
+            Bound(5e-4, "compute", None, 0.02),
+            "Its bound on this machine is 500 µs (compute); it attains 50.0 % of that",
+        ),
+        (
+            Bound(8e-4, "memory", "L3", 0.02),
+            "Its bound on this machine is 800 µs (traffic with L3); it attains 80.0 % of that",
+        ),
+        (
+            Bound(1e-5, "overhead", None, 0.02),
+            "Its bound on this machine is 10.0 µs (overhead); it attains 1.0 % of that",
+        ),
     ],
 )
 def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound: Bound, text: str) -> None:
     assert text in (verdict(replace(row(4.5, 4.4, 4.7), bound=bound)) or "")
     baseline = verdict(replace(row(1.0, 1.0, 1.0, block="standard"), bound=bound)) or ""
-    assert baseline.startswith("standard: It cannot be")
+    assert baseline.startswith("standard: Its bound on this machine is ")
     assert text in baseline
 
 
@@ -74,7 +83,7 @@ def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:
     beaten = replace(row(4.5, 4.4, 4.7), bound=Bound(1.1e-3, "compute", None, 0.02))
     assert "calibrate again" in (beaten.warning or "")
     said = verdict(beaten) or ""
-    assert said.endswith("It is faster than its bound of 1.10 ms, which is wrong: calibrate again.")
+    assert said.endswith("It is faster than its bound of 1.10 ms: the calibration is stale; calibrate again.")
     assert replace(beaten, bound=Bound(1.01e-3, "compute", None, 0.02)).warning is None
 
 

@@ -39,7 +39,7 @@ def refused(text: str, args: dict[str, object] | None = None) -> list[str]:
         ('[[layers]]\nblock = "pointwise"\nlinear = "no"', "5:10: linear (=no) must be true or false; write true."),
         ('[[layers]]\nblock = "grouped"\ngroups = 2', "3:3: in_channels (=3) must be divisible by groups (=2)."),
         ("in_channels = true", "3:15: in_channels (=true) must be a whole number of at least 1; write 1."),
-        (f"divisor = 1{'0' * 5000}", "3:11: a number must have at most 4300 digits; mend"),
+        (f"divisor = 1{'0' * 5000}", "3:11: a number must have at most 4300 digits; correct"),
         (f"alpha = {HUGE}", "3:9: alpha (=a number of 20000 bits) must be a number above 0; write"),
         ("alpha = nan", "3:9: alpha (=nan) must be a number above 0; write"),
         ('alpha = "1/0"', "3:9: alpha (=1/0) must be a number above 0; write"),

@@ -89,15 +89,15 @@ def test_every_key_that_tomllib_reads_has_a_place_where_it_is_written(values: di
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"a = \n", "x.toml:1:5: the file must be TOML: invalid value; mend the text there."),
+        (b"a = \n", "x.toml:1:5: the file must be TOML: invalid value; correct the text there."),
         (b"a = 1\nb = [1,\n", "x.toml:3:1: the file must be TOML: "),
-        (b"a = 1\na = 2\n", "x.toml:2:6: the file must be TOML: cannot overwrite a value; mend the text there."),
+        (b"a = 1\na = 2\n", "x.toml:2:6: the file must be TOML: cannot overwrite a value; correct the text there."),
         (b"a = 'x'\nb = '\xff'\n", "x.toml:2:6: the file must be UTF-8 text; save it with that encoding."),
-        (b"a = 0x%s\nb = {c = [+9_%s]}\n" % (b"f" * 5000, b"9" * 5000), "x.toml:2:11: a number must have at most 4300 digits; mend the text there."),
-        (b"[a]\n" + b".".join([b"b"] * 500) + b" = 1\n", "x.toml:2:199: the file must be TOML: it nests too deeply; mend"),
-        (b"[" + b".".join([b"a"] * 20000) + b"]\n", "x.toml:1:202: the file must be TOML: it nests too deeply; mend"),
-        (b"a = " + b"[" * 150 + b"]" * 150, "x.toml:1:105: the file must be TOML: it nests too deeply; mend"),
-        (b"a = " + b"[" * 5000, "x.toml:1:5005: the file must be TOML: it nests too deeply; mend the text there."),
+        (b"a = 0x%s\nb = {c = [+9_%s]}\n" % (b"f" * 5000, b"9" * 5000), "x.toml:2:11: a number must have at most 4300 digits; correct the text there."),
+        (b"[a]\n" + b".".join([b"b"] * 500) + b" = 1\n", "x.toml:2:199: the file must be TOML: it nests too deeply; correct"),
+        (b"[" + b".".join([b"a"] * 20000) + b"]\n", "x.toml:1:202: the file must be TOML: it nests too deeply; correct"),
+        (b"a = " + b"[" * 150 + b"]" * 150, "x.toml:1:105: the file must be TOML: it nests too deeply; correct"),
+        (b"a = " + b"[" * 5000, "x.toml:1:5005: the file must be TOML: it nests too deeply; correct the text there."),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_toml_is_refused_with_its_place(data: bytes, message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convcost.timing.measured import ForwardTiming, summed_up
+from convcost.timing.measured import ForwardTiming, summarise_forwards
 from convcost.timing.statistics import Sample, Series
 
 MS = 1e-3
@@ -17,7 +17,7 @@ def timed(clean: int, dirty: int, *, untrusted: str | None = None) -> ForwardTim
         name: Series(1.0, tuple(Sample(number, seconds, 10, number < clean, 0.0) for number in range(rounds)))
         for name, seconds in (("base", MS), ("head", 2 * MS))
     }
-    return summed_up(made, dict.fromkeys(range(rounds), MS), "here", (), pinned=True, untrusted=untrusted)
+    return summarise_forwards(made, dict.fromkeys(range(rounds), MS), "here", (), pinned=True, untrusted=untrusted)
 
 
 def test_five_undisturbed_pairs_are_enough() -> None:
@@ -36,7 +36,7 @@ def test_fewer_decide_nothing_and_the_next_step_is_said(clean: int, dirty: int) 
 def test_pairs_in_a_slow_phase_do_not_count() -> None:
     """Of eleven rounds six are quiet, and the last two of those are disturbed: four pairs are left."""
     made = {name: Series(1.0, tuple(Sample(n, MS, 10, n not in {4, 5}, 0.0) for n in range(11))) for name in ("base", "head")}  # fmt: skip
-    timing = summed_up(made, {n: MS if n < 6 else 2 * MS for n in range(11)}, "here", (), pinned=True)
+    timing = summarise_forwards(made, {n: MS if n < 6 else 2 * MS for n in range(11)}, "here", (), pinned=True)
     assert timing.doubt is None
     assert (timing.growth_doubt or "").startswith("too few undisturbed pairs of base and head (4, 5 are needed)")
 

@@ -618,7 +618,7 @@ class TestAgainstAnotherRevision:
         (project / ".git" / "config").write_text("[core\n")
         monkeypatch.setenv("LC_ALL", "C")
         assert main(["check", "--base", "HEAD"]) == 2
-        assert "read here (fatal: bad config line 1 in file .git/config); mend that" in capsys.readouterr().err
+        assert "read here (fatal: bad config line 1 in file .git/config); correct that" in capsys.readouterr().err
 
     def test_the_worktree_is_removed_on_failure(self, project: Path) -> None:
         seen = []

@@ -39,21 +39,21 @@ _FUNCTIONS: Final[dict[_Key, Callable[..., torch.Tensor]]] = {
 
 
 def per_axis(sizes: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    """Torch's sizes of a window, one for all axes or one for each, as one for each."""
+    """The sizes of a window for each axis, from torch's size for all axes or its sizes for each."""
     given = (sizes,) if isinstance(sizes, int) else tuple(map(int, sizes))
     return given if len(given) == axes else given[:1] * axes
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether a module is exactly one convolution, padded with zeros; a user's subclass may do more."""
+    """Whether a module is exactly one convolution that pads with zeros; a user's subclass may do more."""
     return type(module) in {TiedConv, *_CONVS.values()} and getattr(module, "padding_mode", "zeros") == "zeros"
 
 
 class Pad(nn.Module):
-    """Zeros before and after each spatial axis, for a convolution whose two sides differ.
+    """Pads zeros before and after each spatial axis, for a convolution whose padding differs between the sides.
 
     Args:
-        pairs: (before, after) of each spatial axis, in torch's order (depth, height, width).
+        pairs: Padding (before, after) of each spatial axis, in torch's order (depth, height, width).
     """
 
     def __init__(self, pairs: Pairs) -> None:
@@ -61,7 +61,7 @@ class Pad(nn.Module):
         self.pairs = pairs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pad (N, C, *spatial); F.pad wants the last axis first."""
+        """Pad an input (N, C, *spatial); torch's pad takes the last axis first."""
         return nn.functional.pad(x, tuple(flattened.from_iterable(reversed(self.pairs))))
 
 
@@ -71,7 +71,7 @@ class TiedConv(nn.Module):
     The weight is (O / g, C / g, *kernel), of a transposed convolution (C / g, O / g, *kernel); the bias O / g values.
 
     Args:
-        conv: A tied convolution with explicit padding, the same before and after.
+        conv: Tied convolution with explicit padding, equal before and after each axis.
         device: Device of the parameters.
         dtype: Dtype of the parameters.
     """
@@ -84,7 +84,7 @@ class TiedConv(nn.Module):
         self.weight, self.bias = bank.weight, bank.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve (N, C, *spatial) with the bank repeated for every group."""
+        """Convolve an input (N, C, *spatial) with the bank repeated for every group."""
         conv, groups = self.conv, self.conv.groups
         weight = self.weight.repeat(groups, *(1,) * (self.weight.ndim - 1))
         bias = None if self.bias is None else self.bias.repeat(groups)
@@ -96,10 +96,10 @@ class TiedConv(nn.Module):
 
 
 def build_conv(conv: Conv, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> nn.Module:
-    """The torch module of one convolution: nn.ConvNd or `TiedConv`, after a `Pad` when the two sides differ.
+    """The torch module of one convolution: nn.ConvNd or `TiedConv`, after a `Pad` if the padding differs between sides.
 
     Raises:
-        ConvcostError: Padding "same", whose sizes depend on the input.
+        ConvcostError: The padding is "same", whose sizes depend on the input.
     """
     pairs = _explicit(conv)
     if any(before != after for before, after in pairs):
@@ -109,10 +109,10 @@ def build_conv(conv: Conv, *, device: torch.device | str | None = None, dtype: t
 
 
 def conv_of(module: nn.Module) -> Conv:
-    """The plain value of a convolution module: the inverse of `build_conv`.
+    """The `Conv` of a convolution module: the inverse of `build_conv`.
 
     Args:
-        module: nn.Conv1d to nn.ConvTranspose3d or a subclass, a `TiedConv`, or one of them after a `Pad`.
+        module: Module of torch.nn from Conv1d to ConvTranspose3d or of a subclass, a `TiedConv`, or one after a `Pad`.
 
     Raises:
         ConvcostError: The module is none of these.

@@ -36,8 +36,8 @@ class Branches(nn.Module):
     """Parallel modules whose outputs are concatenated along the channels.
 
     Args:
-        branches: The modules by name, in order.
-        sizes: Channels that each branch reads; None gives all channels to every branch.
+        branches: Modules by name, in order.
+        sizes: Numbers of channels that the branches read; None for all channels in every branch.
     """
 
     def __init__(self, branches: dict[str, nn.Module], sizes: tuple[int, ...] | None = None) -> None:
@@ -47,21 +47,21 @@ class Branches(nn.Module):
         self.sizes = sizes
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Split (N, C, *spatial) by the sizes, if any; run the branches; concatenate their outputs."""
+        """Split an input (N, C, *spatial) by the sizes, if any, run the branches, and concatenate their outputs."""
         branches = list(self.children())
         pieces = [x] * len(branches) if self.sizes is None else torch.split(x, list(self.sizes), dim=1)
         return torch.cat([branch(piece) for branch, piece in zip(branches, pieces, strict=True)], dim=1)
 
 
 class Sum(nn.Module):
-    """The body's output plus the shortcut's."""
+    """Adds the outputs of a body and of a shortcut."""
 
     def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
         self.body, self.shortcut = body, shortcut
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run both on (N, C, *spatial) and add."""
+        """Run both on an input (N, C, *spatial), and add their outputs."""
         total: torch.Tensor = self.body(x) + self.shortcut(x)
         return total
 
@@ -71,14 +71,13 @@ def build(
 ) -> nn.Module:
     """The torch module of a tree placed on an input shape, in eval mode.
 
-    Convolutions are nn.ConvNd (after a `Pad` when (before, after) differ) or `TiedConv`; "same" padding is worked out
-    for the shape, so the module is for inputs of this spatial size. `stage_paths` gives the path of each stage.
+    Padding "same" is resolved for the shape, so the module is for inputs of this spatial size.
 
     Args:
-        node: The tree.
-        shape: (N, C, *spatial) of the input.
-        device: Device of the parameters; None is torch's default.
-        dtype: Dtype of the parameters; None is torch's default.
+        node: Tree of stages.
+        shape: Shape of the input.
+        device: Device of the parameters; None for torch's default.
+        dtype: Dtype of the parameters; None for torch's default.
 
     Raises:
         ShapeError: The tree does not fit the shape.
@@ -87,7 +86,7 @@ def build(
 
 
 def stage_paths(node: Node, prefix: str = "") -> dict[str, str]:
-    """Submodule path that `build` gives each stage, by stage name; "" for a tree of one stage.
+    """The paths of the submodules that `build` makes, by stage name; "" for a tree of one stage.
 
     Raises:
         ConvcostError: Two stages have the same name.
@@ -117,7 +116,7 @@ def _children(node: Chain | Concat | Split | Residual) -> list[tuple[str, Node]]
 def _module(
     node: Node, layers: Iterator[Layer], device: torch.device | str | None, dtype: torch.dtype | None
 ) -> nn.Module:
-    """The module of a node; takes its layers, in the order of `place`, for the padding that fits the shape."""
+    """The module of a node; it takes the layers of the node, in the order of `place`, from the iterator."""
     match node:
         case Stage() | Step():
             return _layer_module(next(layers), device, dtype)

@@ -14,7 +14,7 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.models.call import Call
-from convcost.models.report import NOT_ASKED, ModelReport, Totals, Uncounted
+from convcost.models.report import NOT_REQUESTED, ModelReport, Totals, Uncounted
 from convcost.nn.count.cross_check import check_with_fvcore, check_with_torch
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.trace import Recorder, dtype_text, tensor_text
@@ -82,9 +82,9 @@ def _counted(
     with quiet_stdout(), torch.random.fork_rng(devices=[]), torch.no_grad(), restored_after(model, device):
         recorder = _run(model, placed[0], placed[1], device)
         counted = _report(recorder, model, _input_texts(*inputs), device)
-        by_torch = check_with_torch(model, placed, recorder.rows) if cross_check else NOT_ASKED
+        by_torch = check_with_torch(model, placed, recorder.rows) if cross_check else NOT_REQUESTED
     with quiet_stdout():
-        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals) if cross_check else NOT_ASKED
+        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals) if cross_check else NOT_REQUESTED
     return replace(counted, cross_check={"fvcore": by_fvcore, "torch": by_torch})
 
 

@@ -1,1 +1,1 @@
-"""Where the time of a real layer goes, and what would make it faster."""
+"""Accounts of the times of real layers, and hints that trials confirm."""

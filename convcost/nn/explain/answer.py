@@ -1,4 +1,4 @@
-"""Why rows take the time they take: the account of each, and one hint that a trial confirms."""
+"""The account of each row's time, and one hint that a trial confirms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Timing
 
 DEVICES: Final = ("cpu", "cuda")
-"""Devices with instruments that look into a call."""
+"""Kinds of devices on which calls can be accounted for."""
 MAX_COPIES: Final = 4
 """Peak memory as a multiple of the row's traffic: its own tensors and twice the batch, with oneDNN's copies."""
 ACCOUNT_S: Final = 0.25
@@ -34,20 +34,20 @@ ACCOUNT_S: Final = 0.25
 TRIAL_S: Final = 0.25
 """Seconds for the trial of one hint."""
 MAX_TRIED_CALL_S: Final = 1.0
-"""Longest call that is timed again; the hints of a slower one are not verified."""
+"""Longest call that is timed again for a trial; hints on slower calls are not verified."""
 MAX_CALLS_S: Final = 10.0
-"""Longest time for the calls that the instruments need; a slower block gets no account."""
+"""Longest time of the calls for an account; a slower block gets none."""
 MAX_TRIALS: Final = 2
-"""Trials of one row, whose first confirmed hint is printed."""
+"""Maximum number of trials for one row; the first hint that a trial confirms is printed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Why a row takes its time.
+    """The account and the hint of a row.
 
     Attributes:
-        account: Parts of its median.
-        hint: What would make it faster; None when nothing is known to.
+        account: Account of the median time.
+        hint: Hint on what would make it faster; None without one.
     """
 
     account: Account
@@ -57,12 +57,12 @@ class Answer:
 class Explainer:
     """Explains the times of the rows of one device, under the conditions of their timing.
 
-    The allocator is pinned from the first account on, whatever the timings had; otherwise page faults would be part of
-    every kernel.
+    The first account pins the allocator, even if the timings did not; otherwise page faults would be part of every
+    kernel.
 
     Args:
         conditions: Conditions of the timings.
-        contiguous_input: Whether the input was contiguous whatever the memory format of the parameters.
+        contiguous_input: Whether the input was contiguous, regardless of the memory format of the parameters.
     """
 
     def __init__(self, conditions: Conditions, *, contiguous_input: bool = False) -> None:
@@ -70,22 +70,22 @@ class Explainer:
         self._fresh = replace(FreshCalls.under(conditions), contiguous_input=contiguous_input)
 
     def explain(self, tree: Node, shape: Shape, timing: Timing) -> Answer | str:
-        """Look into a block, and try what the rules suggest.
+        """Account for the time of a block, and try what the rules suggest.
 
         Args:
             tree: Tree of the block.
-            shape: Shape of its input.
+            shape: Shape of the input.
             timing: Timing of the row.
 
         Returns:
-            The answer, or why there is none.
+            The answer, or the reason why there is none.
         """
         layers, _ = place(tree, shape)
         device = self._fresh.device
         if device.type not in DEVICES:
-            return f"no account: {device.type} has no instrument for it"
+            return f"no account: {device.type} is not supported"
         if refusal(MAX_COPIES * cost(layers, self._conditions.dtype).traffic_bytes, device):
-            return "no account: too little memory is free"
+            return "no account: too little free memory"
         if MIN_CALLS * timing.time_s > MAX_CALLS_S:
             return f"no account: it takes {MIN_CALLS} calls of {human_time(timing.time_s)}; lower height or batch"
         with open_session(self._conditions, TRIAL_S) as session:
@@ -118,5 +118,5 @@ class Explainer:
 
 
 def _is_of_the_row(suggestion: Suggestion, trial: Trial, timing: Timing) -> bool:
-    """Whether the row's call, timed again next to the alternative, took about as long as the row did."""
+    """Whether the call next to the alternative took about as long as the row."""
     return suggestion.stage is not None or 1 / MAX_CHANGE < trial.before_s / timing.time_s < MAX_CHANGE

@@ -1,4 +1,4 @@
-"""Fresh modules and inputs under the conditions of a timing."""
+"""Calls of new modules on new inputs, under the conditions of a timing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FreshCalls:
-    """Builds fresh modules and inputs, as calls without arguments.
+    """Makes calls, without arguments, of new modules on new inputs.
 
     Attributes:
-        device: Device of parameters and input.
+        device: Device of the parameters and the input.
         dtype: Data type of every element.
-        layout: Memory format of parameters and input.
-        contiguous_input: Whether the input is contiguous all the same, as the first of a channels_last model may be.
+        layout: Memory format of the parameters and the input.
+        contiguous_input: Whether the input is contiguous in any case, as the input of a channels_last model may be.
     """
 
     device: torch.device
@@ -53,15 +53,15 @@ class FreshCalls:
         return self._call(build_conv(conv, device=self.device, dtype=self.dtype).eval(), shape)
 
     def packed_call(self, conv: Conv, shape: Shape) -> Callable[[], object]:
-        """A call of one convolution whose weights oneDNN has laid out once, as torch.compile does when it freezes.
+        """A call of one convolution with weights packed for oneDNN beforehand, as torch.compile does when freezing.
 
         Raises:
-            RuntimeError: This torch cannot, or the convolution is not a plain one on height and width.
+            RuntimeError: This version of torch cannot pack weights, or the convolution is not a plain nn.Conv2d.
         """
         module = build_conv(conv, device=self.device, dtype=self.dtype)
         if type(module) is not nn.Conv2d:
             raise RuntimeError("only a plain nn.Conv2d is packed")
-        pack: Any = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)  # noqa: SLF001 - torch's own compiler calls it
+        pack: Any = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)  # noqa: SLF001 - there is no public function; torch.compile calls this one
         run: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
         if pack is None or run is None:
             raise RuntimeError("this torch has no packed convolution")

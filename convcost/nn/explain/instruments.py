@@ -1,4 +1,4 @@
-"""What runs inside one call: oneDNN's primitives, ATen's operators, and on CUDA the kernels (experimental)."""
+"""The contents of one call: primitives of oneDNN, operators of ATen, and on CUDA the kernels (experimental)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ GPU_CAPTURES: Final = 5
 
 
 def observe_gpu(tree: Node, shape: Shape, fresh: FreshCalls) -> Observed:
-    """Look into a block on a CUDA device with torch's profiler; the caller has set inference mode.
+    """Observe a block on a CUDA device with torch's profiler, in inference mode.
 
     Args:
         tree: Tree of the block.
-        shape: Shape of its input.
+        shape: Shape of the input.
         fresh: Source of its module and input.
     """
     layers, _ = place(tree, shape)
@@ -58,7 +58,7 @@ def observe_gpu(tree: Node, shape: Shape, fresh: FreshCalls) -> Observed:
 
 
 def kernel_seconds(events: Iterable[Any], calls: int) -> list[tuple[str, float]]:
-    """Name and mean seconds per call of every kernel on the device, in the order of their first run.
+    """Names and mean seconds per call of the kernels on the device, in the order of their first run.
 
     Args:
         events: Events of torch's profiler.
@@ -72,7 +72,7 @@ def kernel_seconds(events: Iterable[Any], calls: int) -> list[tuple[str, float]]
 
 
 def _mean_seconds(call: Callable[[], object], clock: Clock) -> float:
-    """Mean seconds of calls that are queued one after the other."""
+    """Mean seconds per call of calls that are queued one after the other."""
     call()
     before = clock.read().wall_s
     for _ in range(CALLS):
@@ -83,24 +83,24 @@ def _mean_seconds(call: Callable[[], object], clock: Clock) -> float:
 CAPTURES: Final = 5
 ROUNDS: Final = 3
 MIN_CALLS: Final = 6
-"""Calls of the block, however slow it is: a warm-up, the sizes, a first time, and one for each instrument."""
+"""Minimum number of calls of a block: a warm-up, the sizes, a first timing, and one for each instrument."""
 LONG_CALL_S: Final = 0.02
-"""Seconds beyond which each instrument looks at a call only once a round."""
-WORTH_NAMING: Final = 0.01
-"""Share of the call below which an operator is no part of its own: its time stays within `unexplained`."""
+"""Seconds of a call beyond which each instrument observes it only once in a round."""
+MIN_OPERATOR_SHARE: Final = 0.01
+"""Minimum share of the call for an operator to be a part of its own; the time of others stays in `unexplained`."""
 EMPTY_SIZE: Final = 4
 MAX_CHANNELS: Final = {True: 256, False: 16}
-"""Channels per group of an empty call, inside oneDNN and outside it.
+"""Maximum number of channels per group of an empty call: inside oneDNN (True) and outside it (False).
 
-Inside oneDNN the channels choose the kernel and the layouts, and the primitives' time is subtracted; outside it the
-arithmetic remains in the time."""
+Inside oneDNN the channels decide the kernel and the layouts, and the time of the primitives is subtracted. Outside it
+the time of the arithmetic remains, so there are fewer channels."""
 LARGE_BATCH: Final = 16
-"""Batch from which torch gives every 1x1 convolution to oneDNN; small inputs of larger kernels it gives from 2."""
+"""Batch size from which torch runs every 1×1 convolution in oneDNN; for larger kernels it is 2."""
 
 
 @dataclass(slots=True)
 class _Best:
-    """The fastest result of each instrument, over the rounds."""
+    """The fastest result of each instrument over all rounds."""
 
     plain_s: float = float("inf")
     empty_s: float = float("inf")
@@ -112,14 +112,14 @@ class _Best:
 
 
 def observe(tree: Node, shape: Shape, fresh: FreshCalls, threads: int, budget_s: float) -> tuple[Observed, Agreement]:
-    """Look into a block on the CPU; the caller has set threads and inference mode, and pinned the allocator.
+    """Observe a block on the CPU, with threads and inference mode set and the allocator pinned.
 
     Args:
         tree: Tree of the block.
-        shape: Shape of its input.
+        shape: Shape of the input.
         fresh: Source of its module and input.
         threads: Threads of torch.
-        budget_s: Seconds after which no round begins.
+        budget_s: Seconds after which no new round begins.
     """
     layers, _ = place(tree, shape)
     call, clock = fresh.tree_call(tree, shape), clock_for(fresh.device, threads)
@@ -137,7 +137,7 @@ def observe(tree: Node, shape: Shape, fresh: FreshCalls, threads: int, budget_s:
         _round(best, call, empty, CAPTURES if call_s < LONG_CALL_S else 1, clock)
         number += 1
     beyond = {name: seconds - best.empty_operators.get(name, 0.0) for name, seconds in best.operators.items()}
-    kernels = cpu_kernels(best.primitives, beyond, WORTH_NAMING * best.plain_s)
+    kernels = cpu_kernels(best.primitives, beyond, MIN_OPERATOR_SHARE * best.plain_s)
     return Observed(best.plain_s, best.empty_s - best.empty_primitives_s, kernels), agreement(layers, texts)
 
 
@@ -155,7 +155,7 @@ def _take(ran: Counter[Problem | None], layer: Layer) -> bool:
 
 
 def _round(best: _Best, call: Callable[[], object], empty: Callable[[], object], times: int, clock: Clock) -> None:
-    """Each instrument once; the fastest results are kept."""
+    """Use each instrument once, and keep the fastest results."""
     for captured in primitives_of(call, times):
         seconds = sum(one.seconds for one in captured)
         if seconds < best.primitives_s:
@@ -177,7 +177,7 @@ def _keep(best: dict[str, float], seen: Mapping[str, float]) -> None:
 
 
 def empty_call(layers: Sequence[Layer], inside: set[str], fresh: FreshCalls) -> Callable[[], object]:
-    """A call of all stages in order, each on a few pixels of its own: the overhead without the arithmetic."""
+    """A call of all stages in order, each on a few pixels: the overhead without the arithmetic."""
     calls: list[Callable[[], object]] = []
     for layer in layers:
         if isinstance(layer.op, Conv):
@@ -194,9 +194,10 @@ def empty_call(layers: Sequence[Layer], inside: set[str], fresh: FreshCalls) -> 
 
 
 def _emptied(layer: Layer, conv: Conv, *, onednn: bool) -> tuple[Conv, Shape]:
-    """The same convolution on a few pixels and channels, which torch hands to the same library.
+    """A convolution with fewer pixels and channels that torch runs in the same library.
 
-    Torch chooses by groups, kernel, stride and dilation, which are kept, and by batch and size of the input.
+    Torch chooses the library by groups, kernel, stride and dilation, which are kept, and by the batch and the input
+    size.
     """
     most = MAX_CHANNELS[onednn]
     into, out = (min(channels // conv.groups, most) for channels in (conv.in_channels, conv.out_channels))
@@ -207,16 +208,16 @@ def _emptied(layer: Layer, conv: Conv, *, onednn: bool) -> tuple[Conv, Shape]:
 
 
 def primitives_of(call: Callable[[], object], times: int = 5) -> list[tuple[Primitive, ...]]:
-    """What oneDNN ran in each of several calls.
+    """The primitives that oneDNN ran in each of several calls.
 
     Args:
-        call: Call that ran before, so that no primitive is created while it is observed.
+        call: Call that ran at least once before, so that no primitive is created meanwhile.
         times: Number of calls.
 
     Returns:
-        The primitives of each call; an empty list where the calls differ, since then no line belongs to a known call.
+        The primitives of each call; empty if the calls differ, since a line cannot be assigned to a call then.
     """
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # untyped in torch
         return [()] * times
     text = taken_from(STDOUT, lambda: _verbose(call, times), separate)
     ran = parse_lines(text.splitlines())
@@ -231,17 +232,17 @@ def _verbose(call: Callable[[], object], times: int) -> None:
     with verbose(torch.backends.mkldnn.VERBOSE_ON):
         for _ in range(times):
             call()
-    if wanted := _users_level():
-        verbose(wanted).__enter__()  # leaving the block above has switched it off; the user wants it on for good
+    if wanted := _user_level():
+        verbose(wanted).__enter__()  # the end of the block above has switched it off
 
 
-def _users_level() -> int:
-    """The verbosity of oneDNN in the user's environment; 0 for none."""
+def _user_level() -> int:
+    """The verbosity of oneDNN in the user's environment; 0 without one."""
     level = os.environ.get("ONEDNN_VERBOSE") or os.environ.get("DNNL_VERBOSE") or "0"
     return int(level) if level in {"1", "2"} else 0
 
 
-PROFILERS_OWN: Final = re.compile(r"USDT:[^\n]*(?:\n|$)")
+PROFILER_LINES: Final = re.compile(r"USDT:[^\n]*(?:\n|$)")
 """Lines that the profiler of torch 2.13 writes to stderr when it starts and stops."""
 
 
@@ -254,12 +255,12 @@ def operator_seconds(call: Callable[[], object], times: int = 5) -> dict[str, fl
     """
     seen = profiler.profile(use_kineto=False)
 
-    def look() -> None:
+    def observe_calls() -> None:
         with seen:
             for _ in range(times):
                 call()
 
-    taken_from(STDERR, look, lambda text: ("", PROFILERS_OWN.sub("", text)))
+    taken_from(STDERR, observe_calls, lambda text: ("", PROFILER_LINES.sub("", text)))
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     events: Any = seen.function_events
     for event in events:
@@ -268,7 +269,7 @@ def operator_seconds(call: Callable[[], object], times: int = 5) -> dict[str, fl
 
 
 def _fastest(each: list[float], times: int) -> float:
-    """The smallest sum of a call; the mean where the calls differ in their operators."""
+    """The smallest total of a call; the mean if the calls differ in their operators."""
     count, rest = divmod(len(each), times)
     if rest:
         return sum(each) / times

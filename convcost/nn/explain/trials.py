@@ -1,4 +1,4 @@
-"""The alternatives that hints propose, each timed next to the row or stage that it would replace."""
+"""Trials of the alternatives that hints propose, each timed next to the row or stage that it would replace."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Subject:
 
     Attributes:
         tree: Tree of the block.
-        shape: Shape of its input.
-        fresh: Source of fresh modules and inputs under the conditions of its timing.
-        session: Open session; its budget is that of one trial.
+        shape: Shape of the input.
+        fresh: Source of new modules and inputs under the conditions of the timing.
+        session: Open timing session with the time budget of one trial.
     """
 
     tree: Node
@@ -46,12 +46,12 @@ class Subject:
 
 
 def attempt(subject: Subject, suggestion: Suggestion, timing: Timing) -> Trial | None:
-    """Time an alternative; None where torch cannot run it.
+    """Time an alternative; None if torch cannot run it.
 
     Args:
         subject: Block that the suggestion is about.
-        suggestion: Names the alternative.
-        timing: Timing of the row, which stands for a call before the allocator was pinned.
+        suggestion: Suggestion with the alternative.
+        timing: Timing of the row, made before the allocator was pinned.
     """
     threads = torch.get_num_threads()
     if suggestion.alternative == PINNED:
@@ -69,7 +69,7 @@ def attempt(subject: Subject, suggestion: Suggestion, timing: Timing) -> Trial |
 
 
 def _pinned(subject: Subject, timing: Timing) -> Trial:
-    """Re-time the row with a pinned allocator and compare with its quartiles; pinning cannot be undone for a pair."""
+    """Re-time the row with a pinned allocator and compare with the original quartiles; pinning cannot be undone."""
     series, probes = subject.session.run({AFTER: _row(subject)})
     now = summarise(series, probes, None, pinned=False)[AFTER]
     return Trial(timing.time_s, now.time_s, timing.time_q25_s / now.time_q75_s)
@@ -109,7 +109,7 @@ def _two_threads(subject: Subject, _: Layer | None) -> Pair:
 
 
 def _multiplier_1(subject: Subject, stage: Layer | None) -> Pair:
-    """The stage, and one of as many MACs with m·C channels and depth multiplier 1."""
+    """Calls of the stage, and of one with as many MACs, m·C channels and depth multiplier 1."""
     conv, shape = _convolution(stage)
     m = conv.out_channels // conv.in_channels
     wide = replace(conv, in_channels=conv.out_channels, groups=conv.out_channels)
@@ -118,7 +118,7 @@ def _multiplier_1(subject: Subject, stage: Layer | None) -> Pair:
 
 
 def _packed(subject: Subject, stage: Layer | None) -> Pair:
-    """The stage, and with weights that oneDNN has laid out once; uneven padding is applied to the input beforehand."""
+    """Calls of the stage without and with packed weights; uneven padding is applied to the input beforehand."""
     conv, shape = _convolution(stage)
     pairs = conv.explicit_padding(shape.spatial)
     if any(before != after for before, after in pairs):
@@ -129,7 +129,7 @@ def _packed(subject: Subject, stage: Layer | None) -> Pair:
 
 
 def _copy(subject: Subject, stage: Layer | None) -> Pair:
-    """The stage, and a copy of as many bytes as it writes."""
+    """Calls of the stage, and of a copy of as many bytes as it writes."""
     conv, shape = _convolution(stage)
     source = subject.fresh.random(conv.output_shape(shape))
     target = torch.empty_like(source)
@@ -151,4 +151,4 @@ PAIRS: Final[dict[str, Callable[[Subject, Layer | None], Pair]]] = {
     "multiplier_1": _multiplier_1,
     "copy": _copy,
 }
-"""Calls before and after, by alternative."""
+"""Functions that make the calls of the row or stage and of its alternative, by alternative."""

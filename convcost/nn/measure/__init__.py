@@ -1,1 +1,1 @@
-"""Real layers and models timed by one protocol, and the machine they run on."""
+"""The timing of layers and models by one protocol, and the calibration of the machine."""

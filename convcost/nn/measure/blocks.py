@@ -31,10 +31,10 @@ def measure(
     """Time blocks on the first device of the options, by the protocol of `convcost.nn.measure.clock`.
 
     Args:
-        blocks: Blocks on one input shape; the first of a name counts.
+        blocks: Blocks on one input shape; a repeated name is timed once.
         baseline: Name of the block that speed-ups are relative to.
-        options: Conditions, and a time budget that includes the warm-up.
-        watch: Called with all results so far and a line of progress.
+        options: Conditions and time budget.
+        watch: Called with the partial result and a line of progress.
         run_to_run: Standard deviation of a speed-up between processes, as a share.
 
     Raises:
@@ -49,14 +49,14 @@ def measure(
             timings = summarise(series, probes, baseline, pinned=session.pinned, run_to_run=run_to_run)
             return Measured(session.conditions, timings, refused, session.notes)
 
-        def tell(series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:
+        def show(series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:
             watch(result(series, probes) if probes else nothing, line)
 
-        return result(*session.run(_calls(fitting, session), tell)) if fitting else result({}, {})
+        return result(*session.run(_calls(fitting, session), show)) if fitting else result({}, {})
 
 
 def _choose(blocks: Sequence[Placed], session: TimingSession, budget_s: float) -> tuple[list[Placed], dict[str, str]]:
-    """The blocks that fit the device and the budget; by name, why the others do not."""
+    """The blocks that fit the device and the budget, and the reasons why others do not, by name."""
     fitting: list[Placed] = []
     refused: dict[str, str] = {}
     weights = 0
@@ -75,7 +75,7 @@ def _choose(blocks: Sequence[Placed], session: TimingSession, budget_s: float) -
 
 
 def _calls(blocks: Sequence[Placed], session: TimingSession) -> dict[str, Callable[[], object]]:
-    """One call of each block, with fresh modules and one input for all."""
+    """A call of each block, by name, with new modules and one input for all."""
     conditions, device = session.conditions, session.device
     dtype = getattr(torch, conditions.dtype)
     layout = LAYOUTS[conditions.memory_format]

@@ -4,7 +4,7 @@
 2. All candidates run in turn, A B C, C B A, so that a slow phase of the machine affects all alike.
 3. A block lasts 20 ms, after one untimed call, since the caches hold the data of the previous candidate.
 4. A block during which another program took the processor is run again.
-5. A fixed matrix product, the probe, runs before each round and tells a slow phase from a slow layer.
+5. A fixed matrix product, the probe, runs before each round, so that slow phases of the machine are recognised.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ WARM_UP_S: Final = 0.050
 WARM_UP_CALLS: Final = 3
 RETRIES: Final = 3
 MAX_STOLEN: Final = 0.03
-"""Share of the wall time without processor time beyond which, with one thread, another program had the processor."""
+"""Share of the wall time without processor time beyond which another program had the processor, with one thread."""
 WATCH_S: Final = 0.5
-"""Seconds between two calls of the watcher, since drawing takes time from the timing."""
+"""Minimum seconds between two calls of the watcher, which takes time from the timing."""
 PROBE_CALLS: Final = 3
 WANTED_ROUNDS: Final = 8
 
@@ -54,7 +54,7 @@ class Reading:
 
 
 class Clock(Protocol):
-    """Reads the time after all started work has finished."""
+    """A clock that reads the time after all started work has finished."""
 
     def read(self) -> Reading:
         """Wait for the device, then read."""
@@ -64,7 +64,7 @@ class CpuClock:
     """The clock of the CPU, on which torch's functions have finished when they return.
 
     Args:
-        threads: Threads of torch; only with one does processor time show preemption.
+        threads: Threads of torch; processor time shows preemption only with one thread.
     """
 
     def __init__(self, threads: int) -> None:
@@ -113,10 +113,10 @@ def clock_for(device: torch.device, threads: int) -> Clock:
 
 
 class Watcher(Protocol):
-    """Called while a timing runs."""
+    """Function that is called during a timing."""
 
     def __call__(self, series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:
-        """Take all results so far and a line of progress."""
+        """Take the partial results and a line of progress."""
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class _Candidate:
         return Series(self.first_s, tuple(self.samples), self.dropped)
 
 
-def interleave(  # noqa: PLR0913 - `TimingSession.run` passes all but the candidates
+def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the protocol runs
     candidates: Mapping[str, Callable[[], object]],
     probe: Callable[[], object],
     clock: Clock,
@@ -145,12 +145,12 @@ def interleave(  # noqa: PLR0913 - `TimingSession.run` passes all but the candid
     """Time candidates next to each other until the budget is spent, warm-up included.
 
     Args:
-        candidates: Calls by name; the caller has set threads and inference mode.
-        probe: Fixed work of 1 to 2 ms.
+        candidates: Calls by name; threads and inference mode are set already.
+        probe: Fixed work of 1 to 2 ms, to recognise slow phases of the machine.
         clock: Clock of the device.
         budget_s: Seconds for all candidates together.
         watch: Called after each step.
-        compiles: Whether first calls compile; they may take a minute and are not part of the budget.
+        compiles: Whether first calls compile, so that they are not part of the budget.
 
     Returns:
         The series of each candidate, and the seconds of the probe by round. Every candidate has at least one sample,
@@ -166,7 +166,7 @@ def interleave(  # noqa: PLR0913 - `TimingSession.run` passes all but the candid
     deadline = start + budget_s
     watched = -WATCH_S
 
-    def tell(what: str, *, now: bool = False) -> None:
+    def report(what: str, *, now: bool = False) -> None:
         nonlocal watched
         moment = clock.read().wall_s
         if watch is not None and (now or moment - watched >= WATCH_S):
@@ -175,7 +175,7 @@ def interleave(  # noqa: PLR0913 - `TimingSession.run` passes all but the candid
             watch({one.name: one.series() for one in timed if one.samples}, probes, f"{what}, {left:.0f} s left")
 
     for one in timed:
-        tell(f"warming up {one.name}", now=True)
+        report(f"warming up {one.name}", now=True)
         _warm_up(one, clock, start + budget_s / 2)
     _plan(timed, deadline - clock.read().wall_s)
     number = 0
@@ -184,14 +184,14 @@ def interleave(  # noqa: PLR0913 - `TimingSession.run` passes all but the candid
         for one in timed if number % 2 == 0 else reversed(timed):
             _block(one, number, clock, deadline)
         number += 1
-        tell(f"timed {number} rounds")
+        report(f"timed {number} rounds")
     if not probes:
         probes[0] = probe_seconds(probe, clock)
     return {one.name: one.series() for one in timed}, probes
 
 
 def _warm_up(one: _Candidate, clock: Clock, latest: float) -> None:
-    """Make 3 calls; fewer once those after the first took 50 ms, or where other candidates need the time."""
+    """Make 3 calls; fewer if the later ones take 50 ms, or if other candidates need the time."""
     spent = 0.0
     for number in range(WARM_UP_CALLS):
         one.call_s = seconds_of(one.call, clock)
@@ -209,7 +209,7 @@ def seconds_of(call: Callable[[], object], clock: Clock) -> float:
 
 
 def _plan(timed: list[_Candidate], left_s: float) -> None:
-    """Set the number of calls in a block: 20 ms of them, fewer where the budget would not hold enough rounds."""
+    """Set the number of calls in a block: 20 ms of them, fewer if the budget allows too few rounds."""
     share = left_s / (WANTED_ROUNDS * max(1, len(timed)))
     for one in timed:
         seconds = max(one.call_s, 1e-7)
@@ -219,7 +219,7 @@ def _plan(timed: list[_Candidate], left_s: float) -> None:
 
 
 def _fits(timed: list[_Candidate], number: int, left_s: float) -> bool:
-    """Whether one more round ends in time; the first round is run in any case."""
+    """Whether one more round ends within the budget; the first round always runs."""
     return number == 0 or left_s >= sum((one.calls + 1) * one.call_s for one in timed)
 
 

@@ -1,4 +1,4 @@
-"""The device that is timed, whether a layer fits there, and how tensors lie in its memory."""
+"""The device of a timing: its name, threads and free memory, and the memory formats and dtypes of tensors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of this name; `auto` is the accelerator if there is one that can be timed, else the CPU.
+    """The device of this name; "auto" is the accelerator if there is one that can be timed, else the CPU.
 
     Raises:
-        ConvcostError: No name of a device, or a device that this machine does not have.
+        ConvcostError: The text is no name of a device, or this machine does not have the device.
     """
     if name == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -41,10 +41,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_threads(threads: int | Literal["all"]) -> int:
-    """The number of threads; `all` is one for each processor that this process may use.
+    """The number of threads; "all" is one for each processor that this process may use.
 
     Raises:
-        ConvcostError: More threads than are sensible on this machine.
+        ConvcostError: More than 16 threads for each processor.
     """
     cores = usable_cores()
     if threads == "all":
@@ -56,7 +56,7 @@ def resolve_threads(threads: int | Literal["all"]) -> int:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be allocated on the device; None where unknown."""
+    """Bytes that can still be allocated on the device; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
@@ -65,7 +65,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def refusal(needed: int, device: torch.device) -> str | None:
-    """Why so many bytes are not put on the device; None when they fit."""
+    """The reason why the device has too little memory for this number of bytes; None if they fit."""
     free = free_memory(device)
     if free is None or needed <= free:
         return None
@@ -76,22 +76,22 @@ def refusal(needed: int, device: torch.device) -> str | None:
 
 CONTIGUOUS, CHANNELS_LAST, STRIDED = "contiguous", "channels_last", "strided"
 LAYOUTS: Final = {CONTIGUOUS: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
-"""Memory formats of torch, by the names of `--memory-format`."""
+"""Memory formats of torch, by their names in the options."""
 _IMAGE_AXES: Final = (4, 5)
-"""Numbers of axes of batches of images and volumes; channels_last needs height and width."""
+"""Numbers of axes of batches of images and volumes, which can be channels_last."""
 
 
 def laid_out(module: nn.Module, layout: torch.memory_format) -> nn.Module:
     """The module with its parameters in this memory format."""
-    laid: nn.Module = module.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks this keyword
+    laid: nn.Module = module.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stub
     return laid
 
 
 def _is_channels_last(tensor: torch.Tensor) -> bool:
     """Whether torch's convolutions treat the tensor as channels_last.
 
-    They go by the strides alone (c10's is_channels_last_strides_2d), so that depthwise weights, which are contiguous in
-    both formats with their one channel, count too.
+    They decide by the strides alone (c10's is_channels_last_strides_2d), so depthwise weights count as channels_last:
+    with one channel they are contiguous in both formats.
     """
     if tensor.layout != torch.strided or tensor.is_nested or tensor.dim() not in _IMAGE_AXES:
         return False
@@ -105,10 +105,10 @@ def _is_channels_last(tensor: torch.Tensor) -> bool:
 
 
 def format_of(tensors: Iterable[torch.Tensor]) -> str | None:
-    """The memory format that torch takes tensors for: channels_last where one of them is.
+    """The memory format in which torch's convolutions run on these tensors: channels_last if one of them is.
 
     Returns:
-        "contiguous", "channels_last", or "strided" for a tensor that is neither; None for no tensors.
+        "contiguous", "channels_last", or "strided" for any other format; None without tensors.
     """
     tensors = list(tensors)
     if any(map(_is_channels_last, tensors)):
@@ -123,7 +123,7 @@ def _is_strided(tensor: torch.Tensor) -> bool:
 
 
 def dtypes_of(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
-    """The dtypes of floating point tensors; those of all tensors where none is."""
+    """The dtypes of the floating point tensors; those of all tensors if there are none."""
     tensors = list(tensors)
     floating = [tensor for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()]
     return tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in floating or tensors}))

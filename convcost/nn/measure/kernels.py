@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import TimingOptions
 
 STRIPS: Final = 16
-"""Height of the image as a multiple of the strip on which the layers are tried first."""
+"""Height of the image, as a multiple of the strip on which the layers are tried first."""
 TRIES: Final = 2
-"""Calls of a layer on the strip; the faster one counts, since another program may take the processor meanwhile."""
+"""Number of calls of a layer on the strip, of which the fastest counts."""
 MIN_CALLS: Final = 2
-"""Calls of both layers: one to compare the outputs, one that is timed."""
+"""Minimum number of calls of a layer: one to compare the outputs, one to time."""
 KERNEL: Final = "kernel"
 FACTORS: Final = "factors"
 
@@ -46,8 +46,8 @@ def measure_kernel(
     """Time a kernel and its factors by the protocol of `convcost compare`.
 
     Args:
-        row: The kernel, its factors and both as layers.
-        options: Device, memory format, threads, allocator, and a time budget that includes the warm-up.
+        row: Kernel with its factors, both as layers.
+        options: Conditions and time budget.
         watch: Called with a line of progress.
 
     Returns:
@@ -64,7 +64,7 @@ def measure_kernel(
 
 
 def _compared(row: KernelRow, session: TimingSession, budget_s: float, watch: Callable[[str], None]) -> KernelTiming:
-    """Both as layers on one image: the difference of their outputs, and their times; or why they are not timed."""
+    """The difference of the outputs on one image and the timings, or the reason why they are not timed."""
     conditions = session.conditions
     min_s = (row.kernel.cost.flops + row.factors.cost.flops) / session.flop_per_s
     if min_s > budget_s:
@@ -86,9 +86,9 @@ def _compared(row: KernelRow, session: TimingSession, budget_s: float, watch: Ca
 
 
 def _too_slow(layers: Iterable[nn.Module], data: torch.Tensor, clock: Clock, budget_s: float) -> str | None:
-    """Why a timing would outlast its budget, estimated from a strip of the image; None when it fits.
+    """The reason why a timing would exceed its budget, estimated from a strip of the image; None if it would not.
 
-    Depthwise layers are far below the peak of the machine, so FLOPs alone do not tell.
+    The FLOPs are no estimate, since depthwise layers run far below the peak of the machine.
     """
     rows = max(1, data.shape[2] // STRIPS)
     strip = data[:, :, :rows].contiguous()
@@ -103,7 +103,7 @@ def _too_slow(layers: Iterable[nn.Module], data: torch.Tensor, clock: Clock, bud
 
 
 def _modules(row: KernelRow) -> dict[str, nn.Module]:
-    """Both as modules in float32; every channel has the same kernel."""
+    """Kernel and factors as modules in float32, with the same kernel for every channel."""
     channels = row.kernel.layers[0].input.channels
     columns, rows = column_row_weights(row.separation)
     whole = row.matrix.array()[None, None]
@@ -114,7 +114,7 @@ def _modules(row: KernelRow) -> dict[str, nn.Module]:
 
 
 def _tiled(columns: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
-    """All columns for the first channel, then all for the second: the order of a grouped convolution."""
+    """The columns repeated for each channel, in the order of a grouped convolution."""
     import numpy as np
 
     return np.tile(columns, (channels, 1, 1, 1))

@@ -1,4 +1,4 @@
-"""Calibrate a machine: the roofs of compute and memory, the overhead of a call, the noise between processes."""
+"""The calibration of a machine: roofs of compute and memory, overhead of a call, noise between processes."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
     from convcost.nn.measure.clock import Clock
 
-    Tell = Callable[[str, float], None]
+    Report = Callable[[str, float], None]
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
 GEMMS: Final = (128, 512, 1024, 2048)
 CONVOLUTIONS: Final = ((16, 3, 14), (64, 3, 56), (256, 3, 28), (512, 3, 14), (256, 1, 28))
-"""Channels (in and out), kernel size and image size of convolutions, which may be faster than matrix products."""
+"""Channels (in and out), kernel size and image size of the convolutions that are measured for the compute roof."""
 SAMPLE_S: Final = 0.004
 NOISE_SHARE: Final = 0.45
 NOISE_PROCESS_S: Final = 4.0
-"""Seconds of a fresh process before one has run: importing torch, and the timing."""
+"""Estimate of the seconds of a fresh process, with the import of torch and the timing."""
 NOISE_TIMING_S: Final = 1.5
 MIN_PROCESSES: Final = 4
 Z_10: Final = 1.2816
-"""Standard deviations below the mean of a normal distribution at its 10 % quantile."""
+"""Distance of the 10 % quantile of a normal distribution from the mean, in standard deviations."""
 MAX_SLOW: Final = 4
-"""Time of a kernel as a multiple of its share of the budget; a slower one is left out."""
+"""Maximum time of a kernel, as a multiple of its share of the budget."""
 TOP: Final = 5
 """Number of fastest samples whose range is the spread."""
 MEMORY_BYTES: Final = (1 << 26, 1 << 28)
@@ -67,23 +67,23 @@ class Fastest:
     spread: float
 
 
-def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[str, ...]]:
+def calibrate(device: str, seconds: float, report: Report) -> tuple[Machine, tuple[str, ...]]:
     """Measure a device.
 
     Args:
-        device: Name of the device, as for `--device`.
+        device: Name of the device, as for `resolve_device`.
         seconds: Seconds for the whole calibration.
-        tell: Called with the name of a step and the share that is done.
+        report: Called with the name of a step and the finished share.
 
     Returns:
-        The machine, and reasons not to trust it.
+        The machine, and reasons not to trust the calibration.
 
     Raises:
-        ConvcostError: A device that is not there, or a process for the noise that fails.
+        ConvcostError: A missing device, or a process that fails to measure the noise.
     """
     start = time.perf_counter()
     where = resolve_device(device)
-    tell("looking at the machine", 0.0)
+    report("checking the load of the machine", 0.0)
     busy = [_busy()]
     if where.type == "cpu":
         pin_allocator()
@@ -93,19 +93,21 @@ def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[s
     each = max(0.02, (seconds - noise_s) / max(1, sum(step.parts for step in steps)))
     results: list[object] = []
     for step in steps:
-        tell(step.name, (time.perf_counter() - start) / seconds)
+        report(step.name, (time.perf_counter() - start) / seconds)
         with timing_settings(step.threads):
             clock = clock_for(where, step.threads)
             result = step.run(where, clock, each)
-            if isinstance(result, Peak) and _is_beaten(result, results):  # other programs: once more
+            if isinstance(result, Peak) and _is_beaten(
+                result, results
+            ):  # by fewer threads, so other programs disturbed it
                 result = max(result, step.run(where, clock, each) or result, key=_rate)
         results += [] if result is None else [result]
     left = seconds - (time.perf_counter() - start) - LOOK_S
     noise = None
     if where.type == "cpu":
-        noise = _noise(left, lambda share: tell("noise between processes", 1 - left * (1 - share) / seconds))
+        noise = _noise(left, lambda share: report("noise between processes", 1 - left * (1 - share) / seconds))
     busy.append(_busy())
-    tell("done", 1.0)
+    report("done", 1.0)
     machine = Machine(
         identity(where),
         datetime.now(tz=UTC).astimezone().date().isoformat(),
@@ -114,11 +116,11 @@ def calibrate(device: str, seconds: float, tell: Tell) -> tuple[Machine, tuple[s
         next(one for one in results if isinstance(one, Overhead)),
         noise,
     )
-    return machine, (*dict.fromkeys(filter(None, busy)), *_shaky(machine))
+    return machine, (*dict.fromkeys(filter(None, busy)), *_uncertain(machine))
 
 
-def _shaky(machine: Machine) -> tuple[str, ...]:
-    """A warning of figures that another calibration may not confirm: their fastest samples differ too much."""
+def _uncertain(machine: Machine) -> tuple[str, ...]:
+    """A warning about figures whose fastest samples differ too much."""
     names = [f"{one.dtype} of {number_of('thread', one.threads)}" for one in machine.peaks if one.spread > MAX_SPREAD]
     names += [f"{one.name} of {number_of('thread', one.threads)}" for one in machine.levels if one.spread > MAX_SPREAD]
     return (f"the fastest samples differ by over {MAX_SPREAD:.0%}: {', '.join(names)}.",) if names else ()
@@ -129,7 +131,7 @@ def _rate(one: object) -> float:
 
 
 def _is_beaten(peak: Peak, results: Sequence[object]) -> bool:
-    """Whether fewer threads were faster."""
+    """Whether a peak of fewer threads is higher."""
     return any(one.dtype == peak.dtype and one.flop_per_s > peak.flop_per_s for one in results if isinstance(one, Peak))
 
 
@@ -138,7 +140,7 @@ def _busy() -> str | None:
     load = other_load(LOOK_S)
     if load is None or load <= MAX_LOAD:
         return None
-    return "other programs keep processors busy: figures may be too low; close them and calibrate again."
+    return "other programs keep processors busy: the figures may be too low; close them and calibrate again."
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,9 @@ class _Step:
 
     Attributes:
         name: Name for the progress.
-        parts: Number of equal parts of the time that it takes.
+        parts: Number of equal shares of the time that it takes.
         threads: Threads of torch.
-        run: Measures it, given the device, the clock and the seconds of a part.
+        run: Function that measures the figure, given the device, the clock and the seconds of a share.
     """
 
     name: str
@@ -175,7 +177,7 @@ def _steps(device: torch.device, counts: Sequence[int]) -> Iterator[_Step]:
 def fastest(call: Callable[[], object], clock: Clock, seconds: float) -> Fastest:
     """The fastest sample of a repeated call; a sample lasts a few milliseconds.
 
-    At least five samples are taken, since other programs may disturb some; of a call that outlasts its time, two.
+    At least five samples are taken, since other programs may disturb some; two if one takes longer than `seconds`.
     """
     call()
     once = max(_sample(call, clock, 1), 1e-7)
@@ -209,7 +211,7 @@ def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float],
                     break
                 try:
                     one = fastest(call, clock, each_s)
-                except RuntimeError:  # this device has no such arithmetic: no roof for it
+                except RuntimeError:  # the device does not have this arithmetic
                     continue
                 reached = flops / one.seconds
                 rates[name] = reached, one.spread
@@ -261,7 +263,7 @@ def _level_of(
 
 
 def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
-    """Kernels on arrays of so many bytes in all: name, bytes read and written, and call."""
+    """Kernels on arrays of this total size in bytes: name, bytes read and written, and call."""
     count = max(64, footprint // 4)
     whole, half, other = (torch.zeros(n, device=device) for n in (count, count // 2, count // 2))
     repeats = max(1, (1 << 22) // count)
@@ -274,7 +276,7 @@ def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, C
 
 
 def with_more_threads(peaks: Sequence[Peak]) -> Iterator[Peak]:
-    """The peaks, each at least that of one thread, the first of its dtype: the others may stay idle."""
+    """The peaks, each at least as high as that of one thread, since other threads may stay idle."""
     for peak in peaks:
         alone = next(one for one in peaks if one.dtype == peak.dtype)
         if alone.flop_per_s > peak.flop_per_s:
@@ -286,7 +288,7 @@ def with_more_threads(peaks: Sequence[Peak]) -> Iterator[Peak]:
 
 
 def monotone(levels: list[Level]) -> Iterator[Level]:
-    """The levels, each at least as fast as slower levels and as with fewer threads: it could reach what those do."""
+    """The levels, each at least as fast as slower levels and as the same level with fewer threads."""
     names = list(dict.fromkeys(level.name for level in levels))
     for level in levels:
         within = names[names.index(level.name) :]
@@ -311,14 +313,14 @@ def _overhead(device: torch.device, clock: Clock, each_s: float) -> Overhead:
     return Overhead(nothing.seconds, best.seconds, best.spread, how)
 
 
-def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
-    """The standard deviation of a speed-up over fresh processes; None without the time for enough of them."""
+def _noise(seconds: float, report: Callable[[float], None]) -> Noise | None:
+    """The standard deviation of a speed-up over fresh processes; None if there is no time for enough of them."""
     if seconds < MIN_PROCESSES * NOISE_PROCESS_S:
         return None
     ratios: list[float] = []
     start, longest = time.perf_counter(), 0.0
     while (begun := time.perf_counter() - start) + longest <= seconds:
-        tell(begun / seconds)
+        report(begun / seconds)
         ratios.append(_speedup_of_a_fresh_process())
         longest = max(longest, time.perf_counter() - start - begun)
     if len(ratios) < MIN_PROCESSES:
@@ -332,9 +334,9 @@ def _noise(seconds: float, tell: Callable[[float], None]) -> Noise | None:
 
 
 def at_most(deviation: float, count: int) -> float:
-    """Upper limit, with 90 % confidence, of a standard deviation that so many values estimate.
+    """The upper limit, with 90 % confidence, of a standard deviation that `count` values estimate.
 
-    By the 10 % quantile of the chi-squared distribution (approximated after Wilson, Hilferty 1931).
+    It uses the 10 % quantile of the chi-squared distribution (approximated after Wilson, Hilferty 1931).
     """
     free = count - 1
     quantile = free * (1 - 2 / (9 * free) - Z_10 * sqrt(2 / (9 * free))) ** 3
@@ -345,10 +347,12 @@ def _speedup_of_a_fresh_process() -> float:
     folder = str(Path(__file__).resolve().parents[3])
     code = f"from convcost.nn.measure.machine import print_speedup; print_speedup({NOISE_TIMING_S})"
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {code}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this Python, without a shell
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ConvcostError(f"a process that measures the noise must run: {reason}; 10 seconds do without the noise.")
+        raise ConvcostError(
+            f"a process that measures the noise must run: {reason}; a calibration of 10 seconds does not measure it."
+        )
     return float(done.stdout)
 
 

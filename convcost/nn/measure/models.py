@@ -1,4 +1,4 @@
-"""Models timed: the forward pass with each distinct layer, and the forward pass next to an earlier version."""
+"""The timing of models: the forward pass with each distinct layer, or next to an earlier version of the model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convcost.nn.measure.device import CHANNELS_LAST, CONTIGUOUS, dtypes_of, for
 from convcost.nn.measure.session import timing_session
 from convcost.nn.measure.this_machine import machine_name
 from convcost.text.errors import ConvcostError
-from convcost.timing.measured import BASE, HEAD, WHOLE, ForwardTiming, Kind, ModelTiming, summed_up
+from convcost.timing.measured import BASE, HEAD, WHOLE, ForwardTiming, Kind, ModelTiming, summarise_forwards
 from convcost.timing.statistics import summarise
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def measure_forwards(head: Forward, base: Forward | None, options: TimingOptions
     """Time a model's forward pass next to that of its earlier version.
 
     Args:
-        head: Module with real weights on the CPU, positional and keyword inputs.
-        base: The earlier version, likewise; None to time the model alone.
-        options: Device, threads, allocator and time budget.
+        head: Model with real weights on the CPU.
+        base: Earlier version of the model; None to time the model alone.
+        options: Conditions and time budget.
 
     Raises:
         ConvcostError: A device that is not there, too little memory, or a model that does not run.
@@ -47,18 +47,18 @@ def measure_forwards(head: Forward, base: Forward | None, options: TimingOptions
         with running_user_code(_failure):
             series, probes = session.run(calls)
     machine = machine_name(session.device)
-    return summed_up(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
+    return summarise_forwards(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
 
 
 def _require_memory(models: Iterable[nn.Module], options: TimingOptions, step: str) -> None:
-    """Refuse models that do not fit the device with as much room again for their activations."""
+    """Refuse models that do not fit the device together with activations as large as their parameters."""
     held = sum(p.numel() * p.element_size() for model in models for p in model.parameters())
     if reason := refusal(2 * held, resolve_device(options.devices[0])):
         raise ConvcostError(f"{reason}; or {step}.")
 
 
 MIXED: Final = "mixed"
-"""Stands for a condition that differs between the layers of a model."""
+"""Value of a condition that differs between the layers of a model."""
 
 
 def measure_model(
@@ -66,22 +66,22 @@ def measure_model(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     options: TimingOptions,
-    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> ModelTiming:
     """Time a model and each of its distinct layers on one device.
 
     Args:
-        model: Module with real weights on the CPU; it is moved to the device.
-        args: Positional inputs; tensors give sizes, dtypes and indices, their floating point values are random.
-        kwargs: Keyword inputs, likewise.
-        options: Device, threads, allocator and time budget.
-        tell: Called with lines of progress.
+        model: Module with real weights on the CPU, which is moved to the device.
+        args: Positional inputs; the floating point values of tensors are replaced by random ones.
+        kwargs: Keyword inputs, whose floating point values are replaced too.
+        options: Conditions and time budget.
+        progress: Called with lines of progress.
 
     Raises:
         ConvcostError: A device that is not there, too little memory, or a model that does not run.
     """
     _require_memory([model], options, "turn time off")
-    with timing_session(options, tell) as session:
+    with timing_session(options, progress) as session:
         model = model.to(session.device).eval()
         placed = tree_map(lambda value: _filled(value, session.device), (args, kwargs))
         kinds, calls = _distinct_calls(model, placed)
@@ -89,18 +89,18 @@ def measure_model(
         candidates = {WHOLE: lambda: model(*placed[0], **placed[1])}
         candidates |= {kind.text: call for kind, call in calls.items()}
         with running_user_code(_failure):
-            series, probes = session.run(candidates, lambda _, __, line: tell(line))
+            series, probes = session.run(candidates, lambda _, __, line: progress(line))
     timings = summarise(series, probes, None, pinned=session.pinned)
     layers = {name: timings[kind.text] for name, kind in kinds.items()}
     return ModelTiming(conditions, timings[WHOLE], layers, session.notes, kinds)
 
 
 def _of_all(conditions: Conditions, kinds: Iterable[Kind], tensors: Iterable[torch.Tensor]) -> Conditions:
-    """The conditions of a whole model: what all its layers have in common.
+    """The conditions of a whole model: those that its layers share, else "mixed".
 
     Args:
         conditions: Requested conditions.
-        kinds: Kinds of its layers.
+        kinds: Kinds of the layers.
         tensors: Tensors of the model, for one without layers.
     """
     dtypes = {name for kind in kinds for name in kind.dtypes} or set(dtypes_of(tensors)) or {conditions.dtype}
@@ -112,7 +112,7 @@ def _of_all(conditions: Conditions, kinds: Iterable[Kind], tensors: Iterable[tor
 def forward_call(
     model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device
 ) -> Callable[[], object]:
-    """One forward pass on a device, made once to see that the model runs.
+    """A call of one forward pass on a device, which is run once to check that the model runs.
 
     Raises:
         ConvcostError: The model does not run.
@@ -136,12 +136,12 @@ def _failure(error: BaseException) -> ConvcostError:
 def _distinct_calls(
     model: nn.Module, placed: tuple[Sequence[Any], Mapping[str, Any]]
 ) -> tuple[dict[str, Kind], dict[Kind, Callable[[], object]]]:
-    """Run the model once; by row, the kind of each call of a module without parts, and one call of each kind."""
+    """Run the model once; returns the kind of each layer call, by row name, and one call of each kind."""
     kinds: dict[str, Kind] = {}
     calls: dict[Kind, Callable[[], object]] = {}
     seen: dict[str, int] = {}
     paths = {id(part): name for name, part in reversed(list(model.named_modules()))}
-    hooked = {id(part) for part in model.modules() if part._forward_pre_hooks or part._forward_hooks}  # noqa: SLF001 - torch has no other way to ask
+    hooked = {id(part) for part in model.modules() if part._forward_pre_hooks or part._forward_hooks}  # noqa: SLF001 - torch has no public access to hooks
 
     def remember(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
         del output
@@ -164,7 +164,7 @@ def _distinct_calls(
 
 
 def _kind(module: nn.Module, inputs: list[torch.Tensor], *, hooked: bool) -> Kind:
-    """Everything that decides the time of a module's call."""
+    """The kind of a module's call: all that decides its time."""
     weights = list(module.parameters())
     name = type(module).__name__
     obstacle = None if is_plain(module) and not hooked else f"this {name} may do more than convolve"
@@ -180,7 +180,7 @@ def _kind(module: nn.Module, inputs: list[torch.Tensor], *, hooked: bool) -> Kin
 
 
 def _described(tensor: torch.Tensor) -> str:
-    """Sizes and dtype; the memory format or the strides where a tensor is not contiguous."""
+    """Sizes and dtype of a tensor; for one that is not contiguous also its memory format or strides."""
     known = format_of([tensor])
     layout = "" if known == CONTIGUOUS else f" {known}" if known == CHANNELS_LAST else f" {tuple(tensor.stride())}"
     return f"{tensor_text(tensor)}{layout}"
@@ -191,7 +191,7 @@ def _tensors(values: Any) -> list[torch.Tensor]:
 
 
 def _filled(value: Any, device: torch.device) -> Any:
-    """A tensor on the device: random where it is floating point; else as it is, since indices must stay legal."""
+    """The value on the device; floating point tensors get random values, others may be indices and keep theirs."""
     if not isinstance(value, torch.Tensor):
         return value
     return torch.randn_like(value, device=device) if value.is_floating_point() else value.to(device)

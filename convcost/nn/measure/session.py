@@ -1,4 +1,4 @@
-"""One timing session: conditions, a look at the machine, the settings of torch, the probe and the clock."""
+"""The timing session: conditions, a check of the machine's load, settings of torch, probe and clock."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Series
 
 LOOK_S: Final = 0.5
-"""Seconds for which the load of the machine is observed before a timing on the CPU."""
+"""Seconds for which the load is observed before a timing on the CPU."""
 MAX_LOAD: Final = 0.25
-"""Processors that other programs may keep busy without a remark."""
+"""Maximum number of processors that other programs keep busy without a remark."""
 MIN_BUDGET_S: Final = 0.01
 SEED: Final = 0
 PROBE_SIZES: Final = (256, 384, 512, 768, 1024, 2048, 4096)
@@ -33,15 +33,15 @@ MIN_PROBE_S: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class TimingSession:
-    """What one timing needs; while it is open, torch has its threads, a fixed seed and inference mode.
+    """An open timing session, during which torch has the requested threads, a fixed seed and inference mode.
 
     Attributes:
         conditions: Conditions of all timings of the session.
         device: Device that is timed.
         budget_s: Seconds that one run of candidates may take.
         clock: Clock that waits for the device.
-        probe: Reference work, a matrix product of 1 ms or more.
-        flop_per_s: Arithmetic that the probe reaches.
+        probe: Reference work: a matrix product of 1 ms or more.
+        flop_per_s: FLOP/s of the probe.
         notes: Remarks about the machine, each with the next step.
         doubt: Reason not to trust any timing, with the next step; None on a quiet machine.
     """
@@ -57,7 +57,7 @@ class TimingSession:
 
     @property
     def pinned(self) -> bool:
-        """Whether freed memory stays with the process, so that calls should not fault pages in."""
+        """Whether freed memory stays with the process, so that calls should have no page faults."""
         return self.conditions.allocator == "pinned"
 
     def run(
@@ -69,18 +69,20 @@ class TimingSession:
 
 
 @contextmanager
-def timing_session(options: TimingOptions, tell: Callable[[str], object] = lambda _: None) -> Iterator[TimingSession]:
-    """A session on the first device of the options, after a look at how busy other programs keep the machine.
+def timing_session(
+    options: TimingOptions, progress: Callable[[str], object] = lambda _: None
+) -> Iterator[TimingSession]:
+    """A session on the first device of the options; on the CPU the load of other programs is checked first.
 
     Args:
-        options: Conditions and time budget. The look is part of the budget where it is taken: on the CPU.
-        tell: Called with a line of progress.
+        options: Conditions and time budget, which includes the check.
+        progress: Called with a line of progress.
 
     Raises:
         ConvcostError: A device or a number of threads that this machine does not have.
     """
     conditions = conditions_for(options)
-    tell("looking at the machine ...")
+    progress("checking the load of the machine ...")
     on_cpu = conditions.device == "cpu"
     notes, doubt = _look_at_cpu(options, conditions) if on_cpu else (_accelerator_notes(conditions.device), None)
     with open_session(conditions, options.time_budget - (LOOK_S if on_cpu else 0.0)) as session:
@@ -89,7 +91,7 @@ def timing_session(options: TimingOptions, tell: Callable[[str], object] = lambd
 
 @contextmanager
 def open_session(conditions: Conditions, budget_s: float) -> Iterator[TimingSession]:
-    """A session without a look at the machine.
+    """A session without a check of the load.
 
     Args:
         conditions: Conditions of its timings.
@@ -102,7 +104,7 @@ def open_session(conditions: Conditions, budget_s: float) -> Iterator[TimingSess
 
 
 def conditions_for(options: TimingOptions) -> Conditions:
-    """Conditions of a timing on the first device of the options; pins the allocator where requested and possible.
+    """The conditions of a timing on the first device of the options; pins the allocator if requested and possible.
 
     Raises:
         ConvcostError: A device or a number of threads that this machine does not have.
@@ -123,7 +125,7 @@ def conditions_for(options: TimingOptions) -> Conditions:
 
 @contextmanager
 def timing_settings(threads: int) -> Iterator[None]:
-    """Threads, a fixed seed and inference mode for a timing; the caller's threads and random state come back."""
+    """Set threads, a fixed seed and inference mode; threads and random state are restored afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -135,10 +137,10 @@ def timing_settings(threads: int) -> Iterator[None]:
 
 
 def _look_at_cpu(options: TimingOptions, conditions: Conditions) -> tuple[tuple[str, ...], str | None]:
-    """Remarks about the CPU after half a second, and why its times are not to be trusted, if they are not."""
+    """Remarks about the load of the CPU, and the reason not to trust its times; None if they can be trusted."""
     notes: list[str] = []
     if options.allocator != conditions.allocator:
-        notes.append("this platform cannot pin the allocator: page faults are part of the times.")
+        notes.append("this platform cannot pin the allocator: the times include page faults.")
     load, cores, threads = other_load(LOOK_S), resolve_threads("all"), conditions.threads
     if load is None or load <= MAX_LOAD:
         return tuple(notes), None
@@ -151,7 +153,7 @@ def _look_at_cpu(options: TimingOptions, conditions: Conditions) -> tuple[tuple[
 
 
 def _accelerator_notes(device: str) -> tuple[str, ...]:
-    """Settings of CUDA that decide its times."""
+    """Remarks about settings of CUDA that affect times."""
     if not device.startswith("cuda"):
         return ()
     tf32 = f"TF32 {'on' if torch.backends.cudnn.allow_tf32 else 'off'}"

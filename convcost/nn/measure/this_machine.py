@@ -1,4 +1,4 @@
-"""What decides a time beside the requested conditions: the machine, versions and switches."""
+"""This machine: what its times depend on beside the requested conditions, its identity, and its calibration."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ PREFIXES: Final = (
     "ATEN_CPU_CAPABILITY", "CUBLAS_", "CUDNN_", "DNNL_", "GLIBC_TUNABLES", "GOMP_", "KMP_", "LD_PRELOAD", "MALLOC_",
     "MKL_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "PYTORCH_", "TORCHINDUCTOR_",
 )  # fmt: skip
-"""First parts of the names of environment variables that choose kernels, threads or the allocator."""
+"""Prefixes of environment variables that choose kernels, threads or the allocator."""
 NO_SWITCH: Final = ("_DIR", "_PATH", "_FILE")
-"""Last parts of the names of variables that only name a place."""
+"""Suffixes of environment variables that only hold a path."""
 
 
 def fingerprint(device: str) -> Setup:
-    """What a timing on this device depends on beside its conditions.
+    """The setup that a timing on this device depends on.
 
     Args:
-        device: Name of the device, as for `--device`.
+        device: Name of the device.
 
     Raises:
-        ConvcostError: A device that is not there.
+        ConvcostError: A missing device.
     """
     where = resolve_device(device)
     return Setup(
@@ -55,7 +55,7 @@ def fingerprint(device: str) -> Setup:
 
 
 def machine_here(name: str) -> str:
-    """`machine_name` of a device as the user named it; also of one that is not there."""
+    """The name of the machine for a device by its name, also for a missing one."""
     try:
         return machine_name(resolve_device(name))
     except ConvcostError:
@@ -63,7 +63,7 @@ def machine_here(name: str) -> str:
 
 
 def machine_name(device: torch.device) -> str:
-    """What tells one machine's times from another's: the processor and its cores, or the accelerator."""
+    """The name of the machine for a device: the processor with its cores, or the accelerator."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{cpu_name()}, {resolve_threads('all')} cores" + ("" if device.type == "cpu" else f", {device.type}")
@@ -77,13 +77,13 @@ def _accelerator(device: torch.device) -> str | None:
 
 def _runtime(device: torch.device) -> str | None:
     if device.type == "cuda":
-        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]  # torch has no types here
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]  # untyped in torch
         return f"CUDA {torch.version.cuda or torch.version.hip}, cuDNN {cudnn}"
     return None if device.type == "cpu" else f"{platform.system()} {platform.release()}"
 
 
 def _switches(device: torch.device) -> Iterator[str]:
-    """Torch's switches that are not at their defaults; on CUDA, all that choose a convolution's kernel."""
+    """Torch's switches that are not at their defaults; on CUDA all switches that choose convolution kernels."""
     precision = torch.get_float32_matmul_precision()
     if precision != "highest":
         yield f"float32_matmul_precision={precision}"
@@ -105,11 +105,11 @@ def _variables() -> list[str]:
     ]
 
 
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_CACHE_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def identity(device: torch.device) -> Identity:
-    """The machine's name, and all else that its speeds depend on."""
+    """The identity of this machine, for calibrations."""
     version = torch.__version__.partition("+")[0]
     if device.type != "cpu":
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{cpu_name()} GPU"
@@ -119,15 +119,15 @@ def identity(device: torch.device) -> Identity:
 
 
 def _onednn_version() -> str:
-    """Version of the library in this build of torch; empty for a build without it."""
+    """The version of oneDNN in this build of torch; empty for a build without it."""
     match = re.search(r"MKL-DNN v([\d.]+)|oneDNN v([\d.]+)", torch.__config__.show())
     return next(filter(None, match.groups()), "") if match else ""
 
 
 def cache_sizes(device: torch.device, threads: int) -> tuple[tuple[str, int], ...]:
-    """The data caches, the fastest first, with the bytes that so many threads can hold in them together.
+    """The data caches, the fastest first, each with its size in bytes for this number of threads together.
 
-    Empty where the system does not report them; memory is then the only level.
+    Empty if the system does not report them; memory is then the only level.
     """
     if device.type == "cuda":
         size = getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 0)
@@ -142,24 +142,24 @@ def cache_sizes(device: torch.device, threads: int) -> tuple[tuple[str, int], ..
         match = re.fullmatch(r"(\d+)([KMG]?)", size)
         if kind in {"Data", "Unified"} and match:
             copies = -(-threads // _members(shared))
-            sizes[f"L{level}"] = int(match[1]) * UNITS[match[2]] * copies
+            sizes[f"L{level}"] = int(match[1]) * _CACHE_UNITS[match[2]] * copies
     return tuple(sorted(sizes.items()))
 
 
 def _members(listed: str) -> int:
-    """Number of processors in a list such as `0-3,8`."""
+    """The number of processors in a list such as `0-3,8`."""
     ranges = (part.partition("-") for part in listed.split(","))
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
 
 
 def calibration_for(device: torch.device, dtype: str, threads: int) -> tuple[Machine | None, str]:
-    """The calibration that holds for a timing, and a remark about it.
+    """The calibration that is valid for a timing, and a note about it.
 
     Returns:
-        The calibration; None where there is none or it is stale, with a remark that says why and how to get one.
+        The calibration and a note; None if it is missing or stale, with a note on the reason and the next step.
 
     Raises:
-        ConvcostError: The file is damaged, or CONVCOST_MACHINE names a missing one or that of another machine.
+        ConvcostError: The file is damaged, or CONVCOST_MACHINE names a missing file or that of another machine.
     """
     path, named = default_path(device.type), os.environ.get(MACHINE_VARIABLE)
     if not path.exists() and not named:

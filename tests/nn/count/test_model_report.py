@@ -350,8 +350,8 @@ def test_the_json_object_has_the_promised_fields() -> None:
 def test_a_cross_check_that_nobody_asked_for_says_so() -> None:
     report = convcost.count(nn.Linear(3, 4), (zeros(1, 3),))
     assert {check.status for check in report.cross_check.values()} == {"unavailable"}
-    assert report.to_dict()["cross_check"]["fvcore"]["reason"] == "not asked for"
-    assert not any("not asked for" in line for line in report.verdicts)
+    assert report.to_dict()["cross_check"]["fvcore"]["reason"] == "not requested"
+    assert not any("not requested" in line for line in report.verdicts)
 
 
 def test_a_counter_that_lies_about_a_model_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def test_a_call_that_others_slow_down_at_first_is_tried_again() -> None:
 def test_figures_that_vary_are_named() -> None:
     peaks = (Peak("float32", 1, 1e9, 1e9, 0.3, "measured"), Peak("float16", 1, 1e9, 1e9, 0.2, "measured"))
     here = replace(made_machine(identity(CPU)), peaks=peaks, levels=(Level("L1", 2, None, 1e9, 40.0, "measured"),))
-    assert home._shaky(here) == ("the fastest samples differ by over 25%: float32 of 1 thread, L1 of 2 threads.",)  # noqa: SLF001 - a minute by the public way
+    assert home._uncertain(here) == ("the fastest samples differ by over 25%: float32 of 1 thread, L1 of 2 threads.",)  # noqa: SLF001 - a minute by the public way
 
 
 def test_more_threads_reach_at_least_what_one_does() -> None:
@@ -176,7 +176,9 @@ def test_a_fresh_process_measures_a_speedup_and_one_that_fails_is_said_in_one_li
     assert home._speedup_of_a_fresh_process() > 0  # noqa: SLF001 - a minute by the public way
     monkeypatch.setattr(home, "NOISE_TIMING_S", "nothing")
     monkeypatch.setattr(sys, "executable", fast_python())
-    with pytest.raises(ConvcostError, match=r"NameError.*; 10 seconds do without the noise\.$") as caught:
+    with pytest.raises(
+        ConvcostError, match=r"NameError.*; a calibration of 10 seconds does not measure it\.$"
+    ) as caught:
         home._speedup_of_a_fresh_process()  # noqa: SLF001 - the same
     assert "\n" not in str(caught.value)
 
