@@ -334,7 +334,7 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
     Raises:
         ConvcostError: something that is no operator, or one that has a formula.
     """
-    from convcost.nn.count.operator_formulas import register as remember
+    from convcost.nn.count.operators import register as remember
 
     return remember(op)
 

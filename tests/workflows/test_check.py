@@ -22,7 +22,7 @@ from fork_server import fast_python
 import convcost
 from convcost.budgets.config_files import load_configuration
 from convcost.cli import main
-from convcost.nn.count.operator_formulas import FORMULAS
+from convcost.nn.count.operators import FORMULAS
 from convcost.system.git_revision import checked_out
 
 MACS = 8 * 8 * 9 * (3 * 8 + 8 * 16)  # 87,552

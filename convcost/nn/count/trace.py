@@ -25,7 +25,7 @@ from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
 from convcost.nn.build.conv_module import per_axis
 from convcost.nn.count.memory import Memory, has_storage, least_bytes, storage_key, total_bytes
-from convcost.nn.count.operator_formulas import has_formula, is_convolution, is_free, macs_of, meta_output
+from convcost.nn.count.operators import has_formula, is_convolution, is_free, macs_of, meta_output
 from convcost.text.sizes import Input
 
 if TYPE_CHECKING:
