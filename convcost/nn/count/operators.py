@@ -1,59 +1,198 @@
-"""MACs of torch's operators: by a formula, 0 by convention, or unknown.
+"""What an operator is worth: a formula, 0 MACs by convention, the sum of its parts, or not counted.
 
-A formula takes the arguments and the output of an ATen operator, into which torch's dispatcher splits a model.
-Convolutions have none here: they become a `Layer` (see `convcost.nn.count.trace`). On meta tensors, the outputs of
-common operators are made here too, much faster than by torch's meta kernels.
+torch's dispatcher splits a model into operators. Each has exactly one verdict, by its name and never by a pattern of
+names; an operator that nobody has placed is not counted, and is listed. On meta tensors, the outputs of common operators
+are made here too, much faster than by torch's meta kernels.
 """
 
 from __future__ import annotations
 
-import re
+import inspect
 import sys
+import traceback
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cache
-from math import prod
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch._ops import OpOverloadPacket
+from torch._ops import HigherOrderOperator, OpOverloadPacket
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.text.errors import ConvcostError
+from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution
+from convcost.nn.count.free_operators import OPAQUE, is_free_name
+from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from convcost.convolution.conv import Conv
+    from convcost.nn.count.trace import Event
 
     Formula = Callable[..., int]
 
 aten = torch.ops.aten
-FORMULAS: Final[dict[Any, Formula]] = {}
-"""Formulas by overload packet; each returns MACs from the operator's arguments and the keyword `out`."""
+REGISTERED: Final[dict[Any, Formula]] = {}
+"""The users' formulas by overload packet; each returns MACs from the operator's arguments and the keyword `out`."""
+REAL_MACS_PER_COMPLEX_MAC: Final = 4
+"""(a + bi)·(c + di) has the products ac, bd, ad and bc."""
+CONVOLUTIONS_PER_COMPLEX_ONE: Final = 3
+"""Real convolutions that torch runs for a complex one, of the real parts, the imaginary parts and their sums."""
+_NAMES_OF_TORCH: Final = frozenset({"aten", "prims", "prim", "quantized"})
+"""Libraries whose operators are free by their names."""
 
-_CONVOLUTIONS: Final = {"convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable"}
-_FREE: Final = re.compile(
-    r"""_?(
-    .*(view|reshape|expand|permute|transpose|squeeze|unflatten|flatten|slice|select|split|chunk|unbind|narrow|diagonal|movedim)(_.*)?
-    |t|numpy_T|mT|alias|detach|as_strided|unfold|im2col|col2im|pixel_(un)?shuffle|channel_shuffle|roll|flip|rot90|tile|repeat.*
-    |(new_)?(empty|zeros|ones|full|arange|linspace|logspace|eye|scalar_tensor|rand|randn|randint|randperm|tri[ul](_indices)?)(_.*)?
-    |.*(copy|clone|lift_fresh|to_copy|contiguous|cat|stack|pad.*|pad_enum|constant_pad_nd|index|gather|scatter|embedding|take|put|masked|where|one_hot|bucketize|searchsorted|nonzero|unique|sort|topk|argmax|argmin|argsort|kthvalue|mode|median)(_.*|\d.*)?
-    |(sum|mean|prod|std|var|var_mean|std_mean|amax|amin|aminmax|max|min|any|all|norm|linalg_vector_norm|logsumexp|cum.*|count_nonzero|nan.*|histc|bincount)(_.*)?
-    |.*(softmax|norm|dropout|pool|upsample|grid_sampler.*|interpolate|affine_grid.*|rms_norm|batch_norm.*|rnn_.*cell|fused_(lstm|gru)_cell)(.*)?
-    |uniform|normal|bernoulli|exponential|multinomial|poisson|random|geometric|cauchy
-    |item|local_scalar_dense|is_.*|equal|allclose|isin|size|stride|numel|dim|storage_offset|sym_.*|assert.*|functional_assert.*
-    |real|imag|view_as_(real|complex)|complex|polar|conj.*|resolve_.*|neg_view|meshgrid|block_diag|broadcast.*|combinations|cartesian_prod
-    |glu|prelu|rrelu.*|.*loss.*|cross_entropy.*|cosine_similarity|pairwise_distance|(p|c)dist.*|normalize|lerp|addc(mul|div)|fill.*|zero|set.*|resize.*
-    |fake_quantize.*|pin_memory|record_stream|prelu_kernel|safe_softmax|to_cpu|nested.*
-    )_?""",
-    re.VERBOSE,
-)
-_COSTLY: Final = re.compile(
-    r"_?(fft_.*|linalg_.*|cholesky.*|svd.*|qr|lu_.*|eig.*|inverse|triangular_solve|sparse_.*|matrix_exp|pinverse"
-    r"|(log|slog)?det|i?stft)"
-)
-"""Arithmetic beyond one pass over the elements, without a formula."""
-_FREE_DESPITE_NAME: Final = {"_linalg_check_errors", "linalg_vector_norm"}
-MATRIX_AXES: Final = 2
+
+class Verdict(Enum):
+    """What an operator is worth."""
+
+    FORMULA = "formula"
+    FREE = "0 by convention"
+    DECOMPOSED = "the sum of its parts"
+    UNCOUNTED = "not counted"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one call of an operator.
+
+    Attributes:
+        macs: Multiply-accumulates of real numbers.
+        conv: The convolution, if it is one.
+        is_complex: Whether its numbers are complex, each product of which is four real ones.
+    """
+
+    macs: int
+    conv: Conv | None = None
+    is_complex: bool = False
+
+
+def verdict(func: Any) -> Verdict:
+    """The one verdict on an operator, an overload or a higher-order operator."""
+    if _packet(func) in REGISTERED:
+        return Verdict.FORMULA
+    known = _known_verdict(func)
+    return Verdict.FORMULA if known is Verdict.UNCOUNTED and _packet(func) in flop_registry else known
+
+
+@cache
+def _known_verdict(func: Any) -> Verdict:
+    library, _, name = qualified_name(func).partition("::")
+    is_overload = not isinstance(func, HigherOrderOperator)
+    if is_overload and library == "aten" and name in OPAQUE:
+        return Verdict.UNCOUNTED
+    if is_overload and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):  # noqa: SLF001 - torch offers no public way to ask
+        return Verdict.DECOMPOSED
+    if qualified_name(func) in CONVOLUTIONS or _formula(qualified_name(func)):
+        return Verdict.FORMULA
+    if library == "profiler":
+        return Verdict.FREE
+    is_pointwise = is_overload and torch.Tag.pointwise in func.tags
+    is_free = library in _NAMES_OF_TORCH and (is_pointwise or is_free_name(name))
+    return Verdict.FREE if is_free else Verdict.UNCOUNTED
+
+
+def qualified_name(func: Any) -> str:
+    """The name with its library, such as `aten::mm`, of an overload or a higher-order operator."""
+    return f"higher_order::{func.name()}" if isinstance(func, HigherOrderOperator) else str(func._schema.name)  # noqa: SLF001 - where torch keeps an overload's name
+
+
+def _formula(name: str) -> Callable[[OperatorCall], int | None] | None:
+    """The formula by a qualified name; an operator in place (`addmm_`) has that of the other form."""
+    return FORMULAS.get(name) or FORMULAS.get(name.removesuffix("_"))
+
+
+def _packet(func: Any) -> Any:
+    return getattr(func, "overloadpacket", func)
+
+
+def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Cost | None:
+    """The cost of one call of an operator with a formula; None where its formula cannot tell.
+
+    Raises:
+        ConvcostError: A registered formula raises, or returns something else than a whole number of MACs.
+    """
+    packet = _packet(func)
+    if packet in REGISTERED:
+        return Cost(_registered_macs(packet, args, kwargs, out))
+    name = qualified_name(func)
+    is_complex = any(leaf.is_complex() for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
+    factor = REAL_MACS_PER_COMPLEX_MAC if is_complex else 1
+    if name in CONVOLUTIONS:
+        macs, conv = convolution(OperatorCall(name, _arguments(func, args, kwargs), out))
+        return Cost(macs * factor, conv, is_complex)
+    formula = _formula(name)
+    if formula is None:
+        flops = flop_registry[packet](*args, **kwargs, out_val=out)
+        return Cost(int(flops) // FLOPS_PER_MAC * factor, None, is_complex)
+    products = formula(OperatorCall(name, _arguments(func, args, kwargs), out))
+    return None if products is None else Cost(int(products) * factor, None, is_complex)
+
+
+def _arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All arguments by name, in the operator's order, with its defaults."""
+    if isinstance(func, HigherOrderOperator):
+        return dict(inspect.signature(func.__call__).bind(*args, **kwargs).arguments)
+    schema = func._schema.arguments  # noqa: SLF001 - where torch keeps the names of arguments
+    values = {a.name: a.default_value for a in schema if a.has_default_value()} | kwargs
+    values |= {argument.name: value for argument, value in zip(schema, args, strict=False)}
+    return {argument.name: values[argument.name] for argument in schema if argument.name in values}
+
+
+def _registered_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """MACs by a user's formula. An argument of the operator that is called `out` is what the formula gets as `out`."""
+    formula = REGISTERED[packet]
+    named = {"out": out, **kwargs}
+    try:
+        inspect.signature(formula).bind(*args, **named)
+    except TypeError:  # `out` may be one of the positional arguments
+        named = kwargs
+    try:
+        value = formula(*args, **named)
+    except ConvcostError:
+        raise
+    except Exception as error:
+        raise ConvcostError(
+            f"the formula of {packet} raised {type(error).__name__}: {first_line(error)} ({_place(formula, error)}); "
+            "mend the function given to convcost.register."
+        ) from error
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise ConvcostError(
+            f"the formula of {packet} returned {value!r}; it must return MACs as a whole number of at least 0."
+        )
+    return int(value)
+
+
+def _place(formula: Formula, error: Exception) -> str:
+    """The file and line where a formula raised, or where it is defined if it does not take the arguments."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    code = getattr(formula, "__code__", None)
+    return (
+        f"{frame.filename}:{frame.lineno}"
+        if frame.filename != __file__ or code is None
+        else f"{code.co_filename}:{code.co_firstlineno}"
+    )
+
+
+def join_complex_convolutions(events: Sequence[Event]) -> list[Event]:
+    """One convolution for each three that torch runs for a complex one: of real parts, imaginary parts and their sums.
+
+    Args:
+        events: The operators of one call that has complex tensors.
+    """
+    joined: list[Event] = []
+    for event in events:
+        joined.append(event)
+        last = joined[-CONVOLUTIONS_PER_COMPLEX_ONE:]
+        are_parts = all(one.conv == event.conv is not None and not one.is_complex for one in last)
+        if are_parts and len(last) == CONVOLUTIONS_PER_COMPLEX_ONE:
+            joined[-CONVOLUTIONS_PER_COMPLEX_ONE:] = [
+                replace(event, macs=REAL_MACS_PER_COMPLEX_MAC * event.macs, is_complex=True)
+            ]
+    return joined
 
 
 def register(op: Any) -> Callable[[Formula], Formula]:
@@ -63,7 +202,8 @@ def register(op: Any) -> Callable[[Formula], Formula]:
         op: The operator with all its overloads, such as `torch.ops.mylib.myop`.
 
     Returns:
-        A decorator for a function of the operator's arguments and the keyword `out` that returns MACs.
+        A decorator for a function of the operator's arguments and the keyword `out` that returns MACs. Where the
+        operator has an argument of its own that is called `out`, the function gets that.
 
     Raises:
         ConvcostError: Not an operator, or one that has a formula. A module that is imported again, such as that of
@@ -72,11 +212,13 @@ def register(op: Any) -> Callable[[Formula], Formula]:
     packet = getattr(op, "overloadpacket", op)
     if not isinstance(packet, OpOverloadPacket):
         raise ConvcostError(f"op (={op}) must be an operator of torch.ops; give torch.ops.library.name.")
+    name = str(packet._qualified_op_name)  # noqa: SLF001 - where torch keeps a packet's name
+    is_ours = name.startswith("aten::") and (name in CONVOLUTIONS or _formula(name) is not None)
 
     def remember(formula: Formula) -> Formula:
-        if packet in FORMULAS and not _is_stale(FORMULAS[packet]):
+        if is_ours or (packet in REGISTERED and not _is_stale(REGISTERED[packet])):
             raise ConvcostError(f"op (={packet}) has a formula; register each operator once.")
-        FORMULAS[packet] = formula
+        REGISTERED[packet] = formula
         return formula
 
     return remember
@@ -90,102 +232,13 @@ def _is_stale(formula: Formula) -> bool:
 
 @contextmanager
 def saved_formulas() -> Iterator[None]:
-    """Restore all formulas afterwards."""
-    before = dict(FORMULAS)
+    """Restore all registered formulas afterwards."""
+    before = dict(REGISTERED)
     try:
         yield
     finally:
-        FORMULAS.clear()
-        FORMULAS.update(before)
-
-
-@cache
-def is_convolution(packet: Any) -> bool:
-    """Whether the operator takes torch's arguments of a convolution: input, weight, bias, stride, ..."""
-    library, _, name = str(packet).partition(".")
-    return library == "aten" and name in _CONVOLUTIONS
-
-
-@cache
-def is_free(func: Any) -> bool:
-    """Whether the operator is 0 MACs by convention: views, copies, elementwise, reductions, norms, pooling ..."""
-    library, _, name = str(func.overloadpacket).partition(".")
-    if library == "profiler" or name in _FREE_DESPITE_NAME:
-        return True
-    if library not in {"aten", "prims", "prim"} or _COSTLY.fullmatch(name):
-        return False
-    return torch.Tag.pointwise in func.tags or _FREE.fullmatch(name) is not None
-
-
-def has_formula(packet: Any) -> bool:
-    """Whether the operator has a formula here or in torch's registry."""
-    return packet in FORMULAS or packet in flop_registry
-
-
-def macs_of(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
-    """MACs of one call of an operator, by its formula or torch's."""
-    if packet in FORMULAS:
-        return int(FORMULAS[packet](*args, **kwargs, out=out))
-    return int(flop_registry[packet](*args, **kwargs, out_val=out)) // FLOPS_PER_MAC
-
-
-def _formula(*packets: str) -> Callable[[Formula], Formula]:
-    def remember(formula: Formula) -> Formula:
-        for name in packets:
-            if hasattr(aten, name):
-                FORMULAS[getattr(aten, name)] = formula
-        return formula
-
-    return remember
-
-
-@_formula("mm", "bmm", "mv", "dot", "vdot")
-def _product(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
-    """Every element of `a` times every column of `b`."""
-    return a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
-
-
-@_formula("addmm", "baddbmm", "addmv", "addbmm")
-def _added_product(_: Any, a: torch.Tensor, b: torch.Tensor, *__: Any, **___: Any) -> int:
-    """The product alone, since the addition is fused."""
-    return _product(a, b)
-
-
-@_formula("_trilinear")
-def _bilinear(x: torch.Tensor, weight: torch.Tensor, *_: Any, **__: Any) -> int:
-    """N·O·(I₁·I₂ + I₂): the weight times the first input, then times the second."""
-    samples = max(x.numel() // x.shape[-1], 1) if x.dim() else 1
-    outputs, first, second = weight.shape[-3:]
-    return samples * outputs * (first * second + second)
-
-
-@_formula("mkldnn_rnn_layer")
-def _fused_rnn(x: torch.Tensor, input_weight: torch.Tensor, hidden_weight: torch.Tensor, *_: Any, **__: Any) -> int:
-    """T·N·(gates·H)·(I + H) of one layer and direction."""
-    return x.shape[0] * x.shape[1] * (input_weight.numel() + hidden_weight.numel())
-
-
-@_formula("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_attention_math")
-def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, **__: Any) -> int:
-    """B·h·L·S·(E + E_v)."""
-    return prod(q.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1])
-
-
-@_formula("_native_multi_head_attention")
-def _fused_attention(q: torch.Tensor, k: torch.Tensor, _: torch.Tensor, embed: int, *__: Any, **___: Any) -> int:
-    """Three projections of the inputs, attention, one projection of the output."""
-    batch, length, source = q.shape[0], q.shape[1], k.shape[1]
-    projections = batch * embed * embed * (2 * length + 2 * source)
-    return projections + batch * length * source * 2 * embed
-
-
-@_formula("_transformer_encoder_layer_fwd")
-def _fused_encoder_layer(src: torch.Tensor, embed: int, *rest: Any, **_: Any) -> int:
-    """The attention and the two layers of the feed-forward network, whose weights are the only other matrices."""
-    batch, length = src.shape[0], src.shape[1]
-    matrices = [w for w in rest if isinstance(w, torch.Tensor) and w.dim() == MATRIX_AXES]
-    weights = sum(w.numel() for w in matrices if embed in w.shape and w.is_floating_point())
-    return batch * length * weights + batch * length * length * 2 * embed
+        REGISTERED.clear()
+        REGISTERED.update(before)
 
 
 _ELEMENTWISE: Final = ("relu", "sigmoid", "tanh", "silu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu")
