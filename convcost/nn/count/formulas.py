@@ -81,14 +81,15 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> int | None:
     """Every stored element of `a` times every column of `b`; of a sparse `b`, every row of `a` times its non-zeros."""
     if a.is_nested or b.is_nested:
         return None
-    if _is_sparse(a) and _is_sparse(b):
+    if is_sparse(a) and is_sparse(b):
         return None  # it depends on where the non-zeros are
-    if _is_sparse(b):
+    if is_sparse(b):
         return int(a.shape[-2] if a.dim() > 1 else 1) * _elements(b)
     return _elements(a) * (b.shape[-1] if b.dim() > 1 else 1)
 
 
-def _is_sparse(tensor: torch.Tensor) -> bool:
+def is_sparse(tensor: torch.Tensor) -> bool:
+    """Whether the tensor keeps its non-zeros alone."""
     return tensor.layout in {torch.sparse_coo, *COMPRESSED}
 
 
@@ -211,17 +212,15 @@ def _fused_encoder_layer(call: OperatorCall) -> int | None:
 
 _ENCODER_WEIGHTS: Final = (("qkv", ""), ("proj", ""), ("ffn", "_1"), ("ffn", "_2"))
 
-CONVOLUTIONS: Final = frozenset(
-    f"aten::{name}"
-    for name in """
+_CONVOLUTIONS: Final = """
     _conv_depthwise2d _convolution _mps_convolution _mps_convolution_transpose _nnpack_spatial_convolution
     _slow_conv2d_forward conv_depthwise3d conv_tbc convolution convolution_overrideable cudnn_convolution
     cudnn_convolution_add_relu cudnn_convolution_relu cudnn_convolution_transpose miopen_convolution
     miopen_convolution_add_relu miopen_convolution_relu miopen_convolution_transpose miopen_depthwise_convolution
     mkldnn_convolution slow_conv3d_forward slow_conv_dilated2d slow_conv_dilated3d slow_conv_transpose2d
     slow_conv_transpose3d
-    """.split()
-) | {"torchvision::deform_conv2d"}
+"""
+CONVOLUTIONS: Final = frozenset({*(f"aten::{name}" for name in _CONVOLUTIONS.split()), "torchvision::deform_conv2d"})
 """Operators that are a convolution of their first argument with their second."""
 
 

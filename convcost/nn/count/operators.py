@@ -1,8 +1,8 @@
 """What an operator is worth: a formula, 0 MACs by convention, the sum of its parts, or not counted.
 
 torch's dispatcher splits a model into operators. Each has exactly one verdict, by its name and never by a pattern of
-names; an operator that nobody has placed is not counted, and is listed. On meta tensors, the outputs of common operators
-are made here too, much faster than by torch's meta kernels.
+names; an operator that nobody has placed is not counted, and is listed. On meta tensors, the outputs of common
+operators are made here too, much faster than by torch's meta kernels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution
+from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
 from convcost.nn.count.free_operators import OPAQUE, is_free_name
 from convcost.text.errors import ConvcostError, first_line
 
@@ -62,12 +62,12 @@ class Cost:
     Attributes:
         macs: Multiply-accumulates of real numbers.
         conv: The convolution, if it is one.
-        is_complex: Whether its numbers are complex, each product of which is four real ones.
+        plain_macs: MACs if complex numbers were real ones and sparse tensors dense, as torch's counter takes them.
     """
 
     macs: int
-    conv: Conv | None = None
-    is_complex: bool = False
+    conv: Conv | None
+    plain_macs: int
 
 
 def verdict(func: Any) -> Verdict:
@@ -97,7 +97,7 @@ def _known_verdict(func: Any) -> Verdict:
 
 def qualified_name(func: Any) -> str:
     """The name with its library, such as `aten::mm`, of an overload or a higher-order operator."""
-    return f"higher_order::{func.name()}" if isinstance(func, HigherOrderOperator) else str(func._schema.name)  # noqa: SLF001 - where torch keeps an overload's name
+    return f"higher_order::{func}" if isinstance(func, HigherOrderOperator) else str(func._schema.name)  # noqa: SLF001 - where torch keeps an overload's name
 
 
 def _formula(name: str) -> Callable[[OperatorCall], int | None] | None:
@@ -115,21 +115,27 @@ def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> 
     Raises:
         ConvcostError: A registered formula raises, or returns something else than a whole number of MACs.
     """
-    packet = _packet(func)
+    packet, name = _packet(func), qualified_name(func)
     if packet in REGISTERED:
-        return Cost(_registered_macs(packet, args, kwargs, out))
-    name = qualified_name(func)
-    is_complex = any(leaf.is_complex() for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
-    factor = REAL_MACS_PER_COMPLEX_MAC if is_complex else 1
+        macs = _registered_macs(packet, args, kwargs, out)
+        return Cost(macs, None, macs)
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    factor = REAL_MACS_PER_COMPLEX_MAC if any(tensor.is_complex() for tensor in tensors) else 1
+    call = OperatorCall(name, _arguments(func, args, kwargs), out)
     if name in CONVOLUTIONS:
-        macs, conv = convolution(OperatorCall(name, _arguments(func, args, kwargs), out))
-        return Cost(macs * factor, conv, is_complex)
+        products, conv = convolution(call)
+        return Cost(products * factor, conv, products)
     formula = _formula(name)
-    if formula is None:
-        flops = flop_registry[packet](*args, **kwargs, out_val=out)
-        return Cost(int(flops) // FLOPS_PER_MAC * factor, None, is_complex)
-    products = formula(OperatorCall(name, _arguments(func, args, kwargs), out))
-    return None if products is None else Cost(int(products) * factor, None, is_complex)
+    counted = formula(call) if formula else _torch_macs(packet, args, kwargs, out)
+    if counted is None:
+        return None
+    is_plain = packet not in flop_registry or not any(map(is_sparse, tensors))
+    return Cost(counted * factor, None, counted if is_plain else _torch_macs(packet, args, kwargs, out))
+
+
+def _torch_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """MACs by torch's own formula, which counts 2 FLOPs a MAC."""
+    return int(flop_registry[packet](*args, **kwargs, out_val=out)) // FLOPS_PER_MAC
 
 
 def _arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -186,12 +192,12 @@ def join_complex_convolutions(events: Sequence[Event]) -> list[Event]:
     joined: list[Event] = []
     for event in events:
         joined.append(event)
-        last = joined[-CONVOLUTIONS_PER_COMPLEX_ONE:]
-        are_parts = all(one.conv == event.conv is not None and not one.is_complex for one in last)
-        if are_parts and len(last) == CONVOLUTIONS_PER_COMPLEX_ONE:
-            joined[-CONVOLUTIONS_PER_COMPLEX_ONE:] = [
-                replace(event, macs=REAL_MACS_PER_COMPLEX_MAC * event.macs, is_complex=True)
-            ]
+        parts = joined[-CONVOLUTIONS_PER_COMPLEX_ONE:]
+        kinds = {one.conv and replace(one.conv, bias=False) for one in parts if one.plain_macs == one.macs}
+        if len(parts) == CONVOLUTIONS_PER_COMPLEX_ONE and len(kinds) == 1 and None not in kinds:
+            whole = next((one for one in parts if one.conv and one.conv.bias), event)
+            macs, plain = REAL_MACS_PER_COMPLEX_MAC * event.macs, sum(one.macs for one in parts)
+            joined[-CONVOLUTIONS_PER_COMPLEX_ONE:] = [replace(whole, macs=macs, plain_macs=plain)]
     return joined
 
 

@@ -43,14 +43,14 @@ class Event:
         kind: The kind of operation, in the field's words.
         macs: MACs of this call.
         conv: The convolution, if it is one.
-        is_complex: Whether its numbers are complex, each product of which is four real ones.
+        plain_macs: MACs if complex numbers were real ones and sparse tensors dense.
     """
 
     op: str
     kind: str
     macs: int
-    conv: Conv | None = None
-    is_complex: bool = False
+    conv: Conv | None
+    plain_macs: int
 
 
 @dataclass(slots=True)
@@ -237,7 +237,7 @@ class Recorder(TorchDispatchMode):
         price = cost(func, args, named, out) if worth is Verdict.FORMULA else None
         if price is not None:
             kind = "convolution" if price.conv else _kind(row, name)
-            row.events.append(Event(name, kind, price.macs, price.conv, price.is_complex))
+            row.events.append(Event(name, kind, price.macs, price.conv, price.plain_macs))
         elif worth is not Verdict.FREE:
             row.uncounted[op] += 1
         if outermost:
