@@ -1,7 +1,7 @@
 """Names of torch's operators that are 0 MACs by convention, grouped by what they do.
 
 They move, make, compare or combine elements in one pass: no operand is multiplied with every element of another.
-Names are those of `aten` and `prims` without the endings of other forms: `relu` is `relu_`, `relu.out`, `_foreach_relu`.
+Names are those of `aten` and `prims` without the endings of other forms: `relu` is `relu_`, `relu.out` and more.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ _NESTED_TENSORS: Final = """
     _nested_tensor_storage_offsets _nested_tensor_strides _nested_view_from_buffer _nested_view_from_jagged
     _pack_padded_sequence _padded_dense_to_jagged_forward to_padded_tensor
 """
-_QUESTIONS: Final = """
+_PROPERTIES: Final = """
     _assert_async _assert_scalar _assert_tensor_metadata _functional_assert_async _functional_assert_scalar
     _functional_sym_constrain_range _functional_sym_constrain_range_for_size _fused_sdp_choice
     _has_same_storage_numel _linalg_check_errors _local_scalar_dense _print is_pinned is_same_size is_set_to item
@@ -148,9 +148,9 @@ _OPTIMISERS: Final = """
 
 FREE: Final = frozenset(
     " ".join((
-        *(_VIEWS, _CONSTRUCTORS, _COPIES, _INDEXING, _ELEMENTWISE, _REDUCTIONS, _NORMALISATION, _POOLING_AND_RESAMPLING),
-        *(_LOSSES, _RANDOM, _RECURRENT_CELLS, _QUANTISATION, _WEIGHT_LAYOUTS, _SPARSE_FORMATS, _NESTED_TENSORS),
-        *(_QUESTIONS, _OPTIMISERS),
+        *(_VIEWS, _CONSTRUCTORS, _COPIES, _INDEXING, _ELEMENTWISE, _REDUCTIONS, _NORMALISATION),
+        *(_POOLING_AND_RESAMPLING, _LOSSES, _RANDOM, _RECURRENT_CELLS, _QUANTISATION, _WEIGHT_LAYOUTS),
+        *(_SPARSE_FORMATS, _NESTED_TENSORS, _PROPERTIES, _OPTIMISERS),
     )).split()
 )  # fmt: skip
 """Operators of 0 MACs."""

@@ -140,12 +140,19 @@ def _torch_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out:
 
 def _arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """All arguments by name, in the operator's order, with its defaults."""
+    names, defaults = _parameters(func)
+    values = defaults | kwargs | dict(zip(names, args, strict=False))
+    return {name: values[name] for name in names if name in values}
+
+
+@cache
+def _parameters(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of an operator's parameters and their defaults."""
     if isinstance(func, HigherOrderOperator):
-        return dict(inspect.signature(func.__call__).bind(*args, **kwargs).arguments)
-    schema = func._schema.arguments  # noqa: SLF001 - where torch keeps the names of arguments
-    values = {a.name: a.default_value for a in schema if a.has_default_value()} | kwargs
-    values |= {argument.name: value for argument, value in zip(schema, args, strict=False)}
-    return {argument.name: values[argument.name] for argument in schema if argument.name in values}
+        return tuple(inspect.signature(func.__call__).parameters), {}
+    parameters = func._schema.arguments  # noqa: SLF001 - where torch keeps them
+    defaults = {one.name: one.default_value for one in parameters if one.has_default_value()}
+    return tuple(one.name for one in parameters), defaults
 
 
 def _registered_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
