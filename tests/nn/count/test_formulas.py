@@ -11,16 +11,13 @@ from torch import nn
 import convcost
 from convcost.convolution.conv import Conv
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS
-from convcost.nn.count.operators import Cost, Verdict, cost, verdict
+from convcost.nn.count.operators import Cost, Verdict, cost, saved_formulas, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEFAULTS = {
-    **{"stride": 2, "padding": 1, "dilation": 1, "output_padding": 1, "kernel_size": 3},
-    **{"benchmark": False, "deterministic": False, "cudnn_enabled": False, "allow_tf32": False},
-}
-"""Arguments of a convolution by name; a size is of every axis."""
+WINDOW = {"stride": 2, "padding": 1, "dilation": 1, "output_padding": 1, "kernel_size": 3}
+FLAGS = dict.fromkeys(("benchmark", "deterministic", "cudnn_enabled", "allow_tf32"), False)
 
 
 def empty(*sizes: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -41,9 +38,9 @@ def convolution_arguments(op: Any, axes: int, *, groups: int, transposed: bool) 
     weight = (
         empty(4, 6 // groups, *(3,) * axes) if transposed else empty(4 if depthwise else 6, 4 // groups, *(3,) * axes)
     )
-    named = {"input": image, "self": image, "weight": weight, "bias": None, "z": None, "alpha": None}
-    named |= {"transposed": transposed, "groups": groups}
-    named |= {name: [value] * axes if type(value) is int else value for name, value in DEFAULTS.items()}
+    named: dict[str, Any] = {"input": image, "self": image, "weight": weight, "bias": None, "z": None, "alpha": None}
+    named |= {"transposed": transposed, "groups": groups, **FLAGS}
+    named |= {name: [size] * axes for name, size in WINDOW.items()}
     return [named[argument.name] for argument in op._schema.arguments]  # noqa: SLF001 - the names of its arguments
 
 
@@ -64,7 +61,7 @@ def test_each_vendors_convolution_is_the_same_convolution(name: str) -> None:
         output_padding=(1,) * axes if transposed else 0,
     )
     side = 7 if transposed else 4  # (7 + 2·1 − 3)/2 + 1
-    pairs = 4 * 6 // groups if not groups == 4 else 4  # pairs of an input and an output channel
+    pairs = 4 * 6 // groups if groups != 4 else 4  # pairs of an input and an output channel
     assert result.macs == 2 * side**axes * pairs * 3**axes
 
 
@@ -143,7 +140,7 @@ def test_a_sparse_product_counts_the_non_zeros(layout: str) -> None:
     aten, dense = torch.ops.aten, torch.zeros(5, 6)
     assert priced(aten.mm.default, a, dense) == Cost(3 * 6, None, 4 * 5 * 6)
     assert priced(aten.addmm.default, torch.zeros(4, 6), a, dense) == Cost(3 * 6, None, 4 * 5 * 6)
-    assert priced(aten._sparse_addmm.default, torch.zeros(4, 6), a, dense).macs == 3 * 6
+    assert priced(aten._sparse_addmm.default, torch.zeros(4, 6), a, dense).macs == 3 * 6  # noqa: SLF001 - what sparse.mm runs
     assert priced(aten.mm.default, torch.zeros(2, 4), a).macs == 2 * 3
     assert priced(aten.sparse_sampled_addmm.default, a, torch.zeros(4, 7), torch.zeros(7, 5)).macs == 3 * 7
     assert cost(aten.mm.default, (a, a), {}, None) is None
@@ -254,6 +251,14 @@ def test_neighbourhood_attention_multiplies_each_query_with_its_window() -> None
     report = convcost.count(Neighbourhood(), (image, image, image))
     assert report.totals.macs == 2 * 6 * 7 * 4 * (3 * 5) * (8 + 8)
     assert report.uncounted == ()
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_your_own_formula_for_another_librarys_operator_replaces_ours() -> None:
+    operator = torch.ops.natten.na2d_forward
+    with saved_formulas():
+        convcost.register(operator)(lambda *_, **__: 7)
+        assert priced(operator.default, empty(1)).macs == 7
 
 
 def test_formulas_of_other_libraries_need_none_of_them() -> None:
