@@ -334,7 +334,7 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
     Raises:
         ConvcostError: `op` is no operator, or has a formula already.
     """
-    from convcost.nn.count.operator_formulas import register as remember
+    from convcost.nn.count.operators import register as remember
 
     return remember(op)
 

@@ -41,11 +41,12 @@ def test_every_command_of_the_readme_runs(command: str, tmp_path: Path, monkeypa
     assert main([*words, *quick]) == 0
 
 
-def test_every_python_block_of_the_readme_runs() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/counting.md"])
+def test_every_python_block_of_a_page_runs(page: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own documentation
+        exec(compile(block, page, "exec"), {})  # noqa: S102 - our own documentation
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def baseline_at(budget: Budget, base: BaseRevision, *, timed: bool) -> Baseline:
 
     If the model cannot be counted there, the baseline is lost, unless the budget is new.
     """
-    from convcost.nn.count.operator_formulas import saved_formulas
+    from convcost.nn.count.operators import saved_formulas
     from convcost.nn.load.user_code import import_path, other_checkout
 
     checkout, own = base.checkout, base.budgets.get(budget.name)

@@ -22,7 +22,7 @@ from fork_server import fast_python
 import convcost
 from convcost.budgets.config_files import load_configuration
 from convcost.cli import main
-from convcost.nn.count.operator_formulas import FORMULAS
+from convcost.nn.count.operators import REGISTERED
 from convcost.system.git_revision import checked_out
 
 MACS = 8 * 8 * 9 * (3 * 8 + 8 * 16)  # 87,552
@@ -482,7 +482,7 @@ class TestAgainstAnotherRevision:
             code, result = checked(capsys, "--base", "HEAD")
             (metric,) = result["budgets"][0]["metrics"]
             assert (code, metric["baseline"], metric["actual"]) == (1, MACS + 1000, MACS + 2000)
-        del FORMULAS[torch.ops.aten._fft_r2c]  # noqa: SLF001 - the operator's own name
+        del REGISTERED[torch.ops.aten._fft_r2c]  # noqa: SLF001 - the operator's own name
 
     @pytest.mark.parametrize(
         ("old", "new", "factor", "key"),

@@ -17,7 +17,7 @@ from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
 from convcost.text.units import human_bytes, human_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from torch import nn
 
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 FVCORE_PRODUCTS: Final = frozenset({"conv", "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"})
 """fvcore's operators that are multiply-accumulates; its others (norms, pooling, upsampling) are elementwise."""
+COMPLEX: Final = "a complex product, which is four real ones, as fewer"
+SPARSE: Final = "the zeros of a sparse tensor too"
 FVCORE_UNSUPPORTED: Final = (
     *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
-    "bilinear",
+    *("bilinear", "cdist", "pdist"),
 )
 """Operators with products that fvcore lists as unsupported."""
 
@@ -42,18 +44,36 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Iterable[R
     except CounterError as error:
         return CrossCheck("unavailable", None, str(error))
     ours: Counter[str] = Counter()
+    not_plain: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
             ours[event.op] += event.macs
+            not_plain[event.op] += event.macs - event.plain_macs
     known = {str(op).rpartition(".")[2] for op in flop_registry}
     differences = tuple(
-        Discrepancy(op, ours[op], theirs.get(op, 0), None if op in known else "torch has no formula for it")
+        Discrepancy(
+            op, ours[op], theirs.get(op, 0), _torch_reason(op, known, ours[op] - theirs.get(op, 0), not_plain[op])
+        )
         for op in sorted(ours.keys() | theirs.keys())
         if ours[op] != theirs.get(op, 0)
     )
     unexplained = sum(difference.reason is None for difference in differences)
     reason = f"{unexplained} operators differ without a known reason" if unexplained else None
     return CrossCheck("disagrees" if unexplained else "agrees", sum(theirs.values()), reason, differences)
+
+
+def _torch_reason(op: str, known: Collection[str], missing: int, not_plain: int) -> str | None:
+    """Why torch's counter differs in an operator by so many MACs, if it is known.
+
+    Args:
+        op: The operator's name.
+        known: Operators for which torch has a formula.
+        missing: Our count less that of torch.
+        not_plain: As much less as torch must count, since it takes numbers for real and tensors for dense.
+    """
+    if op not in known:
+        return "torch has no formula for it"
+    return f"torch counts {COMPLEX if missing > 0 else SPARSE}" if missing == not_plain else None
 
 
 def check_with_fvcore(model: nn.Module, inputs: tuple[Any, Any], rows: Iterable[Row], totals: Totals) -> CrossCheck:
@@ -74,7 +94,7 @@ def check_with_fvcore(model: nn.Module, inputs: tuple[Any, Any], rows: Iterable[
         return CrossCheck("unavailable", None, str(error))
     theirs = sum(count for op, count in operators.items() if op in FVCORE_PRODUCTS)
     causes = _causes(rows, skipped)
-    explained = sum(difference.ours for difference in causes)
+    explained = sum(difference.ours - difference.theirs for difference in causes)
     unexplained = totals.macs - theirs - explained
     if not unexplained:
         return CrossCheck("agrees", theirs, None, tuple(causes))
@@ -89,12 +109,20 @@ def _real(value: Any) -> Any:
 def _causes(rows: Iterable[Row], skipped: Mapping[str, int]) -> list[Discrepancy]:
     """What fvcore leaves out for a known reason, with our count."""
     amounts: Counter[tuple[str, str]] = Counter()
+    not_plain: dict[str, tuple[int, int]] = {}
     for row in rows:
         for event in row.events:
             cause = _cause(row, event, skipped)
             if cause is not None:
                 amounts[cause] += event.macs
-    return [
+            elif event.macs != event.plain_macs:
+                ours, theirs = not_plain.get(event.op, (0, 0))
+                not_plain[event.op] = ours + event.macs, theirs + event.plain_macs
+    known = [
+        Discrepancy(op, ours, theirs, f"fvcore counts {COMPLEX if ours > theirs else SPARSE}")
+        for op, (ours, theirs) in not_plain.items()
+    ]
+    return known + [
         Discrepancy(name, macs, 0, f"fvcore counts it 0 and lists {operator} as unsupported")
         for (name, operator), macs in amounts.items()
         if macs
@@ -124,4 +152,4 @@ def _is_part_of(row: Row, event: Event, name: str) -> bool:
     if event.kind == "recurrent":
         owner = row.op if row.owner is None else type(row.owner).__name__.lower()
         return owner.replace("_", "").startswith(name.partition("_")[0])
-    return name in {event.kind, event.op}
+    return name in {event.kind, event.op, row.op}

@@ -19,17 +19,14 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from convcost.convolution.conv import Conv
-from convcost.convolution.cost import macs
-from convcost.convolution.layer import Layer
-from convcost.convolution.shape import Shape
-from convcost.nn.build.conv_module import per_axis
 from convcost.nn.count.memory import Memory, has_storage, least_bytes, storage_key, total_bytes
-from convcost.nn.count.operator_formulas import has_formula, is_convolution, is_free, macs_of, meta_output
+from convcost.nn.count.operators import Verdict, cost, join_complex_convolutions, meta_output, verdict
 from convcost.text.sizes import Input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from convcost.convolution.conv import Conv
 
 ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
 """Modules whose call is one row although they, or their subclasses, have submodules."""
@@ -46,12 +43,14 @@ class Event:
         kind: The kind of operation, in the field's words.
         macs: MACs of this call.
         conv: The convolution, if it is one.
+        plain_macs: MACs if complex numbers were real ones and sparse tensors dense.
     """
 
     op: str
     kind: str
     macs: int
-    conv: Conv | None = None
+    conv: Conv | None
+    plain_macs: int
 
 
 @dataclass(slots=True)
@@ -191,6 +190,8 @@ class Recorder(TorchDispatchMode):
             return
         outputs = _tensors((output,))
         row.output_shape = tuple(outputs[0].shape) if outputs else ()
+        if any(tensor.is_complex() for tensor in (*row.inputs, *outputs)):
+            row.events = join_complex_convolutions(row.events)
         used: list[torch.Tensor] = [] if row.owner is None else list(row.owner.parameters())
         used += [tensor for tensor in row.inputs if id(tensor) in self._parameters]
         row.weights = list({id(tensor): tensor for tensor in used}.values())
@@ -215,29 +216,30 @@ class Recorder(TorchDispatchMode):
         """Run an operator and record its cost."""
         del types
         named = kwargs or {}
-        if isinstance(func, HigherOrderOperator):
+        worth = verdict(func)
+        if isinstance(func, HigherOrderOperator) and worth is not Verdict.FORMULA:
             return func(*args, **named)
-        packet = func.overloadpacket
-        has_macs = is_convolution(packet) or has_formula(packet)
-        if not has_macs and not is_free(func):
+        if worth is Verdict.DECOMPOSED:
             super().__enter__()  # a mode is off while it handles an operator: the parts must be recorded too
             try:
-                out = func.decompose(*args, **named)
+                return func.decompose(*args, **named)
             finally:
                 super().__exit__(None, None, None)
-            if out is not NotImplemented:
-                return out
         out = meta_output(func, args, named)
         if out is NotImplemented:
             out = func(*args, **named)
         outermost = self._open is None
-        row = self._open or self.open(Row(self.path, packet.__name__, packet.__name__, None, _tensors(args)))
-        if torch.Tag.inplace_view not in func.tags and not func.is_view:
+        op = str(getattr(func, "overloadpacket", func))
+        name = op.rpartition(".")[2]
+        row = self._open or self.open(Row(self.path, name, name, None, _tensors(args)))
+        if isinstance(func, HigherOrderOperator) or (torch.Tag.inplace_view not in func.tags and not func.is_view):
             row.new_storages.update(self.memory.add(_tensors((out,))))
-        if has_macs:
-            row.events.append(_event(row, packet, args, named, out))
-        elif not is_free(func):
-            row.uncounted[str(packet)] += 1
+        price = cost(func, args, named, out) if worth is Verdict.FORMULA else None
+        if price is not None:
+            kind = "convolution" if price.conv else _kind(row, name)
+            row.events.append(Event(name, kind, price.macs, price.conv, price.plain_macs))
+        elif worth is not Verdict.FREE:
+            row.uncounted[op] += 1
         if outermost:
             self.close(out)
         return out
@@ -295,31 +297,6 @@ def is_one_row(module: nn.Module) -> bool:
         return True
     bases = [kind for kind in type(module).__mro__ if kind not in {nn.Module, object}]
     return next(module.children(), None) is None and any(kind.__module__.startswith("torch.") for kind in bases)
-
-
-def _event(row: Row, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Event:
-    """The call of an operator that is a convolution or has a formula."""
-    name = packet.__name__
-    if not is_convolution(packet):
-        return Event(name, _kind(row, name), macs_of(packet, args, kwargs, out))
-    data, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args[:9]
-    kernel = tuple(weight.shape[2:])
-    conv = Conv(
-        int(data.shape[1]),
-        int(weight.shape[1] * groups if transposed else weight.shape[0]),
-        kernel,
-        per_axis(stride, len(kernel)),
-        per_axis(padding, len(kernel)),
-        per_axis(dilation, len(kernel)),
-        int(groups),
-        bias is not None,
-        transposed=bool(transposed),
-        output_padding=per_axis(output_padding, len(kernel)) if transposed else 0,
-    )
-    if 0 in data.shape:
-        return Event(name, "convolution", 0, conv)
-    layer = Layer(name, conv, Shape(int(data.shape[0]), int(data.shape[1]), tuple(map(int, data.shape[2:]))))
-    return Event(name, "convolution", macs(layer).value, conv)
 
 
 def _kind(row: Row, op: str) -> str:

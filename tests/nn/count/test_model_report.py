@@ -112,8 +112,23 @@ CASES: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int]] = {
     "a complex product": (
         Calls(lambda _, a, b: a @ b),
         (torch.zeros(2, 3, dtype=torch.complex64), torch.zeros(3, 4, dtype=torch.complex64)),
-        24,
+        4 * 24,  # ac, bd, ad and bc of (a + bi)(c + di)
     ),
+    "a complex convolution": (
+        nn.Conv2d(3, 4, 3, dtype=torch.complex64),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.complex64),),
+        4 * 36 * 4 * 3 * 9,
+    ),
+    "two complex convolutions of one function": (
+        Calls(
+            lambda m, x: functional.conv1d(functional.conv1d(x, m.w), m.w),
+            w=nn.Parameter(zeros(3, 3, 2).to(torch.cfloat)),
+        ),
+        (torch.zeros(1, 3, 8, dtype=torch.complex64),),
+        4 * (7 + 6) * 3 * 3 * 2,
+    ),
+    "cdist": (Calls(lambda _, a, b: torch.cdist(a, b)), (zeros(2, 5, 3), zeros(2, 7, 3)), 2 * 5 * 7 * 3),
+    "pdist": (Calls(lambda _, a: torch.pdist(a)), (zeros(5, 3),), 5 * 4 // 2 * 3),
     "an output that is a dict with an int in it": (
         Calls(lambda m, x: {"out": m.a(x), "size": 3}, a=nn.Linear(4, 5)),
         (zeros(2, 4),),

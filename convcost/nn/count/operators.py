@@ -1,0 +1,292 @@
+"""What an operator is worth: a formula, 0 MACs by convention, the sum of its parts, or not counted.
+
+torch's dispatcher splits a model into operators. Each has exactly one verdict, by its name and never by a pattern of
+names; an operator that nobody has placed is not counted, and is listed. On meta tensors, the outputs of common
+operators are made here too, much faster than by torch's meta kernels.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cache
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch._ops import HigherOrderOperator, OpOverloadPacket
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
+from convcost.nn.count.free_operators import OPAQUE, is_free_name
+from convcost.text.errors import ConvcostError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from convcost.convolution.conv import Conv
+    from convcost.nn.count.trace import Event
+
+    Formula = Callable[..., int]
+
+aten = torch.ops.aten
+REGISTERED: Final[dict[Any, Formula]] = {}
+"""The users' formulas by overload packet; each returns MACs from the operator's arguments and the keyword `out`."""
+REAL_MACS_PER_COMPLEX_MAC: Final = 4
+"""(a + bi)·(c + di) has the products ac, bd, ad and bc."""
+CONVOLUTIONS_PER_COMPLEX_ONE: Final = 3
+"""Real convolutions that torch runs for a complex one, of the real parts, the imaginary parts and their sums."""
+_NAMES_OF_TORCH: Final = frozenset({"aten", "prims", "prim", "quantized"})
+"""Libraries whose operators are free by their names."""
+
+
+class Verdict(Enum):
+    """What an operator is worth."""
+
+    FORMULA = "formula"
+    FREE = "0 by convention"
+    DECOMPOSED = "the sum of its parts"
+    UNCOUNTED = "not counted"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one call of an operator.
+
+    Attributes:
+        macs: Multiply-accumulates of real numbers.
+        conv: The convolution, if it is one.
+        plain_macs: MACs if complex numbers were real ones and sparse tensors dense, as torch's counter takes them.
+    """
+
+    macs: int
+    conv: Conv | None
+    plain_macs: int
+
+
+def verdict(func: Any) -> Verdict:
+    """The one verdict on an operator, an overload or a higher-order operator."""
+    if _packet(func) in REGISTERED:
+        return Verdict.FORMULA
+    known = _known_verdict(func)
+    return Verdict.FORMULA if known is Verdict.UNCOUNTED and _packet(func) in flop_registry else known
+
+
+@cache
+def _known_verdict(func: Any) -> Verdict:
+    library, _, name = qualified_name(func).partition("::")
+    is_overload = not isinstance(func, HigherOrderOperator)
+    if is_overload and library == "aten" and name in OPAQUE:
+        return Verdict.UNCOUNTED
+    if is_overload and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):  # noqa: SLF001 - torch offers no public way to ask
+        return Verdict.DECOMPOSED
+    if qualified_name(func) in CONVOLUTIONS or _formula(qualified_name(func)):
+        return Verdict.FORMULA
+    if library == "profiler":
+        return Verdict.FREE
+    is_pointwise = is_overload and torch.Tag.pointwise in func.tags
+    is_free = library in _NAMES_OF_TORCH and (is_pointwise or is_free_name(name))
+    return Verdict.FREE if is_free else Verdict.UNCOUNTED
+
+
+def qualified_name(func: Any) -> str:
+    """The name with its library, such as `aten::mm`, of an overload or a higher-order operator."""
+    return f"higher_order::{func}" if isinstance(func, HigherOrderOperator) else str(func._schema.name)  # noqa: SLF001 - where torch keeps an overload's name
+
+
+def _formula(name: str) -> Callable[[OperatorCall], int | None] | None:
+    """The formula by a qualified name; an operator in place (`addmm_`) has that of the other form."""
+    return FORMULAS.get(name) or FORMULAS.get(name.removesuffix("_"))
+
+
+def _packet(func: Any) -> Any:
+    return getattr(func, "overloadpacket", func)
+
+
+def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Cost | None:
+    """The cost of one call of an operator with a formula; None where its formula cannot tell.
+
+    Raises:
+        ConvcostError: A registered formula raises, or returns something else than a whole number of MACs.
+    """
+    packet, name = _packet(func), qualified_name(func)
+    if packet in REGISTERED:
+        macs = _registered_macs(packet, args, kwargs, out)
+        return Cost(macs, None, macs)
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    factor = REAL_MACS_PER_COMPLEX_MAC if any(tensor.is_complex() for tensor in tensors) else 1
+    call = OperatorCall(name, _arguments(func, args, kwargs), out)
+    if name in CONVOLUTIONS:
+        products, conv = convolution(call)
+        return Cost(products * factor, conv, products)
+    formula = _formula(name)
+    counted = formula(call) if formula else _torch_macs(packet, args, kwargs, out)
+    if counted is None:
+        return None
+    is_plain = packet not in flop_registry or not any(map(is_sparse, tensors))
+    return Cost(counted * factor, None, counted if is_plain else _torch_macs(packet, args, kwargs, out))
+
+
+def _torch_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """MACs by torch's own formula, which counts 2 FLOPs a MAC."""
+    return int(flop_registry[packet](*args, **kwargs, out_val=out)) // FLOPS_PER_MAC
+
+
+def _arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All arguments by name, in the operator's order, with its defaults."""
+    names, defaults = _parameters(func)
+    values = defaults | kwargs | dict(zip(names, args, strict=False))
+    return {name: values[name] for name in names if name in values}
+
+
+@cache
+def _parameters(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of an operator's parameters and their defaults."""
+    if isinstance(func, HigherOrderOperator):
+        return tuple(inspect.signature(func.__call__).parameters), {}
+    parameters = func._schema.arguments  # noqa: SLF001 - where torch keeps them
+    defaults = {one.name: one.default_value for one in parameters if one.has_default_value()}
+    return tuple(one.name for one in parameters), defaults
+
+
+def _registered_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """MACs by a user's formula. An argument of the operator that is called `out` is what the formula gets as `out`."""
+    formula = REGISTERED[packet]
+    named = {"out": out, **kwargs}
+    try:
+        inspect.signature(formula).bind(*args, **named)
+    except TypeError:  # `out` may be one of the positional arguments
+        named = kwargs
+    try:
+        value = formula(*args, **named)
+    except ConvcostError:
+        raise
+    except Exception as error:
+        raise ConvcostError(
+            f"the formula of {packet} raised {type(error).__name__}: {first_line(error)} ({_place(formula, error)}); "
+            "mend the function given to convcost.register."
+        ) from error
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise ConvcostError(
+            f"the formula of {packet} returned {value!r}; it must return MACs as a whole number of at least 0."
+        )
+    return int(value)
+
+
+def _place(formula: Formula, error: Exception) -> str:
+    """The file and line where a formula raised, or where it is defined if it does not take the arguments."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    code = getattr(formula, "__code__", None)
+    return (
+        f"{frame.filename}:{frame.lineno}"
+        if frame.filename != __file__ or code is None
+        else f"{code.co_filename}:{code.co_firstlineno}"
+    )
+
+
+def join_complex_convolutions(events: Sequence[Event]) -> list[Event]:
+    """One convolution for each three that torch runs for a complex one: of real parts, imaginary parts and their sums.
+
+    Args:
+        events: The operators of one call that has complex tensors.
+    """
+    joined: list[Event] = []
+    for event in events:
+        joined.append(event)
+        parts = joined[-CONVOLUTIONS_PER_COMPLEX_ONE:]
+        kinds = {one.conv and replace(one.conv, bias=False) for one in parts if one.plain_macs == one.macs}
+        if len(parts) == CONVOLUTIONS_PER_COMPLEX_ONE and len(kinds) == 1 and None not in kinds:
+            whole = next((one for one in parts if one.conv and one.conv.bias), event)
+            macs, plain = REAL_MACS_PER_COMPLEX_MAC * event.macs, sum(one.macs for one in parts)
+            joined[-CONVOLUTIONS_PER_COMPLEX_ONE:] = [replace(whole, macs=macs, plain_macs=plain)]
+    return joined
+
+
+def register(op: Any) -> Callable[[Formula], Formula]:
+    """Give an operator a formula for its MACs.
+
+    Args:
+        op: The operator with all its overloads, such as `torch.ops.mylib.myop`.
+
+    Returns:
+        A decorator for a function of the operator's arguments and the keyword `out` that returns MACs. Where the
+        operator has an argument of its own that is called `out`, the function gets that.
+
+    Raises:
+        ConvcostError: Not an operator, or one that has a formula. A module that is imported again, such as that of
+            another revision, may register its formulas again.
+    """
+    packet = getattr(op, "overloadpacket", op)
+    if not isinstance(packet, OpOverloadPacket):
+        raise ConvcostError(f"op (={op}) must be an operator of torch.ops; give torch.ops.library.name.")
+    name = str(packet._qualified_op_name)  # noqa: SLF001 - where torch keeps a packet's name
+    is_ours = name.startswith("aten::") and (name in CONVOLUTIONS or _formula(name) is not None)
+
+    def remember(formula: Formula) -> Formula:
+        if is_ours or (packet in REGISTERED and not _is_stale(REGISTERED[packet])):
+            raise ConvcostError(f"op (={packet}) has a formula; register each operator once.")
+        REGISTERED[packet] = formula
+        return formula
+
+    return remember
+
+
+def _is_stale(formula: Formula) -> bool:
+    """Whether the module that defined a formula is no longer loaded, or was loaded again."""
+    module = sys.modules.get(formula.__module__)
+    return hasattr(formula, "__globals__") and (module is None or vars(module) is not formula.__globals__)
+
+
+@contextmanager
+def saved_formulas() -> Iterator[None]:
+    """Restore all registered formulas afterwards."""
+    before = dict(REGISTERED)
+    try:
+        yield
+    finally:
+        REGISTERED.clear()
+        REGISTERED.update(before)
+
+
+_ELEMENTWISE: Final = ("relu", "sigmoid", "tanh", "silu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu")
+_LIKE_INPUT: Final = {getattr(aten, name).default for name in (*_ELEMENTWISE, "gelu")}
+_IN_PLACE: Final = {getattr(aten, f"{name}_").default for name in _ELEMENTWISE}
+_BINARY: Final = {aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor}
+_NORMS: Final = {getattr(aten, name).default for name in ("native_batch_norm", "_native_batch_norm_legit_no_training")}
+
+
+def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The output of an operator on meta tensors.
+
+    NotImplemented wherever the output may not be like the input, or torch may refuse the arguments.
+    """
+    data = args[0] if args else None
+    if not isinstance(data, torch.Tensor) or data.device.type != "meta" or not data.is_floating_point():
+        return NotImplemented
+    if func in _LIKE_INPUT:
+        return torch.empty_like(data)
+    if func in _IN_PLACE:
+        return data
+    if func in _BINARY and not kwargs and _are_alike(data, args[1]):
+        return torch.empty_like(data)
+    if func in _NORMS and (func is not aten.native_batch_norm.default or args[5] is False):
+        channels = data.shape[1] if data.dim() > 1 else None
+        if all(tensor is None or tuple(tensor.shape) == (channels,) for tensor in args[1:5]):
+            return torch.empty_like(data), data.new_empty(0), data.new_empty(0)
+    return NotImplemented
+
+
+def _are_alike(data: torch.Tensor, other: object) -> bool:
+    return (
+        isinstance(other, torch.Tensor)
+        and other.device.type == "meta"
+        and other.shape == data.shape
+        and other.dtype == data.dtype
+        and other.stride() == data.stride()
+    )
