@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverloadPacket
@@ -31,9 +31,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from convcost.convolution.conv import Conv
-    from convcost.nn.count.trace import Event
 
     Formula = Callable[..., int]
+
+    class _Counted(Protocol):
+        """A dataclass with the fields of a `Cost`, and others."""
+
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+        @property
+        def macs(self) -> int: ...
+        @property
+        def conv(self) -> Conv | None: ...
+        @property
+        def plain_macs(self) -> int: ...
+
+    Counted = TypeVar("Counted", bound=_Counted)
 
 aten = torch.ops.aten
 REGISTERED: Final[dict[Any, Formula]] = {}
@@ -190,13 +203,13 @@ def _place(formula: Formula, error: Exception) -> str:
     )
 
 
-def join_complex_convolutions(events: Sequence[Event]) -> list[Event]:
+def join_complex_convolutions(events: Sequence[Counted]) -> list[Counted]:
     """One convolution for each three that torch runs for a complex one: of real parts, imaginary parts and their sums.
 
     Args:
         events: The operators of one call that has complex tensors.
     """
-    joined: list[Event] = []
+    joined: list[Counted] = []
     for event in events:
         joined.append(event)
         parts = joined[-CONVOLUTIONS_PER_COMPLEX_ONE:]

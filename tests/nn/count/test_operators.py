@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ UNCOUNTED = {
 
 
 def overloads() -> Iterator[Any]:
-    """Every overload of every operator of aten and prims."""
+    """Every overload of every operator of aten and prims, those of torch's compiler included."""
+    importlib.import_module("torch._inductor.inductor_prims")
     for full in torch._C._dispatch_get_all_op_names():  # noqa: SLF001 - the dispatcher's own list
         library, _, name = full.partition("::")
         base, _, overload = name.partition(".")
