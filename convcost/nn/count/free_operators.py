@@ -26,10 +26,11 @@ _CONSTRUCTORS: Final = """
 """
 _COPIES: Final = """
     _chunk_cat _copy_from _copy_from_and_resize _lazy_clone _pad_circular _pad_enum _pin_memory _resize_output
-    _stack _to _to_copy block_diag cat channel_shuffle clone col2im constant_pad_nd contiguous copy copy_strided
-    copy_to device_put diag_embed fill flip im2col inductor_force_stride_order lift pad pin_memory pixel_shuffle
-    pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d
-    replication_pad2d replication_pad3d resize resize_as rev roll rot90 set stack tile to tril triu zero
+    _stack _to _to_copy block_diag cat channel_shuffle clone col2im constant_pad_nd contiguous convert_element_type
+    copy copy_strided copy_to device_put diag_embed fill flip im2col inductor_force_stride_order lift pad pin_memory
+    pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave
+    replication_pad1d replication_pad2d replication_pad3d resize resize_as rev roll rot90 set stack tile to tril
+    triu zero
 """
 _INDEXING: Final = """
     _convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo _embedding_bag _embedding_bag_dense
@@ -46,8 +47,8 @@ _ELEMENTWISE: Final = """
     asinh atan atan2 atanh bessel_i0 bessel_i0e bessel_i1 bessel_i1e bessel_j0 bessel_j1 bitwise_and
     bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor cbrt ceil celu clamp clamp_max
     clamp_min complex conj_physical copysign cos cosh deg2rad digamma div elu eq erf erf_inv erfc erfcx erfinv exp
-    exp2 expm1 float_power floor floor_divide fmax fmin fmod frac frexp gcd ge gelu glu glu_backward_jvp glu_jvp gt
-    hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0 igamma igammac isfinite isinf isnan isneginf
+    exp2 expm1 float_power floor floor_divide fma fmax fmin fmod frac frexp gcd ge gelu glu glu_backward_jvp glu_jvp
+    gt hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0 igamma igammac isfinite isinf isnan isneginf
     isposinf lcm ldexp le leaky_relu lerp lgamma linalg_cross log log10 log1p log2 log_sigmoid log_sigmoid_forward
     logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt maximum minimum mish mul mvlgamma
     nan_to_num ndtri ne neg nextafter polar polygamma positive pow prelu rad2deg reciprocal relu relu6 remainder

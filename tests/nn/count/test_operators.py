@@ -109,8 +109,17 @@ def test_forms_have_the_verdict_of_their_operator() -> None:
     assert verdict(aten.matmul.default) is Verdict.DECOMPOSED
 
 
-def test_names_alone_place_the_operators_of_inference() -> None:
-    """An older torch has no tag `pointwise` on these."""
+def test_quantised_operators_are_free_by_the_same_names() -> None:
+    quantized = torch.ops.quantized
+    assert {verdict(op) for op in (quantized.add.default, quantized.hardswish.default)} == {Verdict.FREE}
+    assert {verdict(op) for op in (quantized.linear.default, quantized.conv2d.new)} == {Verdict.UNCOUNTED}
+
+
+def test_names_alone_place_what_torch_calls_pointwise() -> None:
+    """An older torch lacks the tag on many, such as hardtanh and hardswish."""
+    tagged = {op for op in overloads() if torch.Tag.pointwise in op.tags and verdict(op) is Verdict.FREE}
+    names = {op._schema.name.partition("::")[2] for op in tagged}  # noqa: SLF001 - the name with its library
+    assert {name for name in names if not is_free_name(name)} == set()
     assert {"hardtanh", "hardswish", "hardsigmoid", "relu", "gelu", "elu", "mish", "threshold", "softplus"} <= FREE
 
 
