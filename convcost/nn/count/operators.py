@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverloadPacket
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from convcost.convolution.cost import FLOPS_PER_MAC
@@ -28,7 +27,7 @@ from convcost.nn.count.free_operators import OPAQUE, is_free_name
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from convcost.convolution.conv import Conv
 
@@ -132,7 +131,7 @@ def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> 
     if packet in REGISTERED:
         macs = _registered_macs(packet, args, kwargs, out)
         return Cost(macs, None, macs)
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    tensors = [one for one in _flat((*args, *kwargs.values())) if isinstance(one, torch.Tensor)]
     factor = REAL_MACS_PER_COMPLEX_MAC if any(tensor.is_complex() for tensor in tensors) else 1
     call = OperatorCall(name, _arguments(func, args, kwargs), out)
     if name in CONVOLUTIONS:
@@ -144,6 +143,12 @@ def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> 
         return None
     is_plain = packet not in flop_registry or not any(map(is_sparse, tensors))
     return Cost(counted * factor, None, counted if is_plain else _torch_macs(packet, args, kwargs, out))
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """The values, and those of lists among them."""
+    for value in values:
+        yield from value if isinstance(value, list | tuple) else (value,)
 
 
 def _torch_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:

@@ -169,6 +169,17 @@ def test_the_adjacency_of_a_graph_counts_its_edges(call: str) -> None:
     assert report.cross_check["torch"].status == "agrees"
 
 
+def test_sparse_times_sparse_is_listed() -> None:
+    class Paths(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            edges = x.to_sparse()
+            return (edges @ edges).to_dense()
+
+    report = convcost.count(Paths(), (torch.eye(4),), device="cpu", cross_check=True)
+    assert [missed.op for missed in report.uncounted] == ["aten.mm"]
+    assert report.cross_check["torch"].status == "agrees"
+
+
 @pytest.mark.parametrize("mode", ["use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"])
 @pytest.mark.parametrize(("p", "points"), [(2.0, 4), (2.0, 30), (1.0, 30)])
 @pytest.mark.parametrize("device", ["meta", "cpu"])
