@@ -159,6 +159,15 @@ FREE: Final = frozenset(
 )  # fmt: skip
 """Operators of 0 MACs."""
 
+_OF_OTHER_LIBRARIES: Final = """
+    torchvision::nms torchvision::ps_roi_align torchvision::ps_roi_pool torchvision::roi_align torchvision::roi_pool
+"""
+FREE_OF_OTHER_LIBRARIES: Final = frozenset({
+    *_OF_OTHER_LIBRARIES.split(),
+    *(f"natten::token_{kind}_{axes}d" for kind in ("permute", "unpermute") for axes in (1, 2, 3)),
+})  # fmt: skip
+"""Selection, resampling and copies of other libraries, by qualified name."""
+
 _OPAQUE: Final = """
     _wrapped_quantized_linear_prepacked fbgemm_linear_fp16_weight fbgemm_linear_fp16_weight_fp32_activation
     fbgemm_linear_int8_weight fbgemm_linear_int8_weight_fp32_activation quantized_gru_cell quantized_lstm_cell

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import flop_registry
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
-from convcost.nn.count.free_operators import OPAQUE, is_free_name
+from convcost.nn.count.free_operators import FREE_OF_OTHER_LIBRARIES, OPAQUE, is_free_name
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _known_verdict(func: Any) -> Verdict:
         return Verdict.DECOMPOSED
     if qualified_name(func) in CONVOLUTIONS or _formula(qualified_name(func)):
         return Verdict.FORMULA
-    if library == "profiler":
+    if library == "profiler" or qualified_name(func) in FREE_OF_OTHER_LIBRARIES:
         return Verdict.FREE
     is_pointwise = is_overload and torch.Tag.pointwise in func.tags
     is_free = library in _NAMES_OF_TORCH and (is_pointwise or is_free_name(name))
