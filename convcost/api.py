@@ -328,6 +328,9 @@ def _names(given: str | Sequence[str]) -> tuple[str, ...]:
 def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # noqa: ANN401 - torch's operators have no public type
     """Give a custom operator a formula: a decorator for a function of its arguments and `out` that returns MACs.
 
+    `out` is the operator's result, or its own argument of that name. The MACs are a whole number of at least 0.
+    Anything else, and whatever the function raises, is a ConvcostError when a model that runs the operator is counted.
+
     Args:
         op: Operator such as `torch.ops.mylib.myop`.
 

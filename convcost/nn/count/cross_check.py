@@ -35,7 +35,7 @@ FVCORE_UNSUPPORTED: Final = (
 """Operators with products that fvcore lists as unsupported."""
 
 
-def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Iterable[Row]) -> CrossCheck:
+def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection[Row]) -> CrossCheck:
     """Compare each operator with FlopCounterMode, run on the same tensors."""
     try:
         with counter_errors(), warnings.catch_warnings():
@@ -50,10 +50,15 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Iterable[R
             ours[event.op] += event.macs
             not_plain[event.op] += event.macs - event.plain_macs
     known = {str(op).rpartition(".")[2] for op in flop_registry}
+    skipped = {op.rpartition(".")[2] for row in rows for op in row.uncounted}
+
+    def reason_for(op: str) -> str | None:
+        if op in skipped:
+            return "not counted here"
+        return _torch_reason(op, known, ours[op] - theirs.get(op, 0), not_plain[op])
+
     differences = tuple(
-        Discrepancy(
-            op, ours[op], theirs.get(op, 0), _torch_reason(op, known, ours[op] - theirs.get(op, 0), not_plain[op])
-        )
+        Discrepancy(op, ours[op], theirs.get(op, 0), reason_for(op))
         for op in sorted(ours.keys() | theirs.keys())
         if ours[op] != theirs.get(op, 0)
     )

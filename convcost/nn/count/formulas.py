@@ -172,11 +172,26 @@ def _attention(call: OperatorCall) -> int | None:
 _NATTEN: Final = ("", "reference_", "hopper_", "blackwell_", "flash_")
 
 
-@_formula(*(f"natten::{kind}na{axes}d_forward" for kind in _NATTEN for axes in (1, 2, 3)))
+@_formula(*(f"natten::{kind}na{axes}d{end}" for kind in _NATTEN for axes in "123" for end in ("", "_forward")))
 def _neighbourhood_attention(call: OperatorCall) -> int:
     """B·h·L·k·(E + E_v): each query sees a window of k keys. Tensors are (B, *spatial, h, E)."""
     q, _, v = call.leading(3)
-    return int(prod(q.shape[:-1]) * prod(call.arguments["kernel_size"]) * (q.shape[-1] + v.shape[-1]))
+    axes = next(int(letter) for letter in call.name if letter.isdigit())
+    window = per_axis(call.arguments["kernel_size"], axes)
+    return int(prod(q.shape[:-1]) * prod(window) * (q.shape[-1] + v.shape[-1]))
+
+
+@_formula(*(f"natten::na{axes}d_qk{end}" for axes in "123" for end in ("", "_forward")))
+def _neighbourhood_scores(call: OperatorCall) -> int:
+    """B·h·L·k·E, into (B, h, *spatial, k)."""
+    return int(call.out.numel() * call.leading(1)[0].shape[-1])
+
+
+@_formula(*(f"natten::na{axes}d_av{end}" for axes in "123" for end in ("", "_forward")))
+def _neighbourhood_values(call: OperatorCall) -> int:
+    """B·h·L·k·E_v, from (B, h, *spatial, k)."""
+    scores, v = call.leading(2)
+    return int(scores.numel() * v.shape[-1])
 
 
 @_formula(*(f"natten::{kind}fmha_forward" for kind in _NATTEN))

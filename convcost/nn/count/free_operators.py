@@ -26,10 +26,11 @@ _CONSTRUCTORS: Final = """
 """
 _COPIES: Final = """
     _chunk_cat _copy_from _copy_from_and_resize _lazy_clone _pad_circular _pad_enum _pin_memory _resize_output
-    _stack _to _to_copy block_diag cat channel_shuffle clone col2im constant_pad_nd contiguous copy copy_strided
-    copy_to device_put diag_embed fill flip im2col lift pad pin_memory pixel_shuffle pixel_unshuffle
-    reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
-    replication_pad3d resize resize_as rev roll rot90 set stack tile to tril triu zero
+    _stack _to _to_copy block_diag cat channel_shuffle clone col2im constant_pad_nd contiguous convert_element_type
+    copy copy_strided copy_to device_put diag_embed fill flip im2col inductor_force_stride_order lift pad pin_memory
+    pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave
+    replication_pad1d replication_pad2d replication_pad3d resize resize_as rev roll rot90 set stack tile to tril
+    triu zero
 """
 _INDEXING: Final = """
     _convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo _embedding_bag _embedding_bag_dense
@@ -46,8 +47,8 @@ _ELEMENTWISE: Final = """
     asinh atan atan2 atanh bessel_i0 bessel_i0e bessel_i1 bessel_i1e bessel_j0 bessel_j1 bitwise_and
     bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor cbrt ceil celu clamp clamp_max
     clamp_min complex conj_physical copysign cos cosh deg2rad digamma div elu eq erf erf_inv erfc erfcx erfinv exp
-    exp2 expm1 float_power floor floor_divide fmax fmin fmod frac frexp gcd ge gelu glu glu_backward_jvp glu_jvp gt
-    hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0 igamma igammac isfinite isinf isnan isneginf
+    exp2 expm1 float_power floor floor_divide fma fmax fmin fmod frac frexp gcd ge gelu glu glu_backward_jvp glu_jvp
+    gt hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0 igamma igammac isfinite isinf isnan isneginf
     isposinf lcm ldexp le leaky_relu lerp lgamma linalg_cross log log10 log1p log2 log_sigmoid log_sigmoid_forward
     logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt maximum minimum mish mul mvlgamma
     nan_to_num ndtri ne neg nextafter polar polygamma positive pow prelu rad2deg reciprocal relu relu6 remainder
@@ -75,17 +76,19 @@ _NORMALISATION: Final = """
     _native_batch_norm_legit _native_batch_norm_legit_no_training _safe_softmax _softmax _weight_norm_interface
     batch_norm batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats
     batch_norm_gather_stats_with_counts batch_norm_stats batch_norm_update_stats cudnn_batch_norm layer_norm
-    log_softmax miopen_batch_norm native_batch_norm native_group_norm native_layer_norm native_norm renorm softmax
+    log_softmax miopen_batch_norm native_batch_norm native_group_norm native_layer_norm native_norm
+    prepare_softmax_online renorm softmax
 """
 _POOLING_AND_RESAMPLING: Final = """
-    _adaptive_avg_pool2d _adaptive_avg_pool3d _grid_sampler_2d_cpu_fallback _upsample_bicubic2d_aa
-    _upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
-    _upsample_nearest_exact3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d
-    adaptive_max_pool3d affine_grid_generator avg_pool1d avg_pool2d avg_pool3d cudnn_affine_grid_generator
-    cudnn_grid_sampler fractional_max_pool2d fractional_max_pool3d grid_sampler_2d grid_sampler_3d max_pool2d
-    max_pool2d_with_indices max_pool3d_with_indices max_unpool2d max_unpool3d mkldnn_adaptive_avg_pool2d
-    mkldnn_max_pool2d mkldnn_max_pool3d upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
-    upsample_nearest2d upsample_nearest3d upsample_trilinear3d
+    _adaptive_avg_pool2d _adaptive_avg_pool3d _grid_sampler_2d_cpu_fallback _low_memory_max_pool_offsets_to_indices
+    _low_memory_max_pool_with_offsets _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_lanczos2d_aa
+    _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d adaptive_avg_pool1d
+    adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d affine_grid_generator avg_pool1d
+    avg_pool2d avg_pool3d cudnn_affine_grid_generator cudnn_grid_sampler fractional_max_pool2d fractional_max_pool3d
+    grid_sampler_2d grid_sampler_3d max_pool2d max_pool2d_with_indices max_pool3d_with_indices max_unpool2d
+    max_unpool3d mkldnn_adaptive_avg_pool2d mkldnn_max_pool2d mkldnn_max_pool3d upsample_bicubic2d
+    upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
+    upsample_trilinear3d
 """
 _LOSSES: Final = """
     _ctc_loss _cudnn_ctc_loss _use_cudnn_ctc_loss _use_miopen_ctc_loss binary_cross_entropy
@@ -96,8 +99,9 @@ _LOSSES: Final = """
 _RANDOM: Final = """
     _dirichlet_grad _fill_mem_eff_dropout_mask _fused_dropout _philox_key_fold_in _philox_key_split _philox_normal
     _philox_uniform _sample_dirichlet _standard_gamma _standard_gamma_grad bernoulli binomial cauchy dropout
-    exponential geometric log_normal multinomial native_dropout normal poisson rand rand_like randint randint_like
-    randn randn_like random uniform
+    exponential geometric inductor_lookup_seed inductor_rand_eager_offset inductor_rand_eager_offsets
+    inductor_randint inductor_random inductor_seed inductor_seeds log_normal multinomial native_dropout normal
+    poisson rand rand_like randint randint_like randn randn_like random uniform
 """
 _RECURRENT_CELLS: Final = "_thnn_fused_gru_cell _thnn_fused_lstm_cell"
 """The gates alone: the products with the weights are operators of their own."""
@@ -105,10 +109,10 @@ _QUANTISATION: Final = """
     _fake_quantize_learnable_per_channel_affine _fake_quantize_learnable_per_tensor_affine
     _fake_quantize_per_tensor_affine_cachemask_tensor_qparams _fused_moving_avg_obs_fq_helper
     _make_per_channel_quantized_tensor _make_per_tensor_quantized_tensor dequantize
-    fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask int_repr q_per_channel_axis
-    q_per_channel_scales q_per_channel_zero_points q_scale q_zero_point qscheme quantize_per_channel
-    quantize_per_tensor quantize_per_tensor_dynamic quantized_batch_norm quantized_max_pool1d quantized_max_pool2d
-    quantized_max_pool3d
+    fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask inductor_cvt_e8m0_rceil
+    int_repr q_per_channel_axis q_per_channel_scales q_per_channel_zero_points q_scale q_zero_point qscheme
+    quantize_per_channel quantize_per_tensor quantize_per_tensor_dynamic quantized_batch_norm quantized_max_pool1d
+    quantized_max_pool2d quantized_max_pool3d
 """
 _WEIGHT_LAYOUTS: Final = """
     _convert_weight_to_int4pack _convert_weight_to_int4pack_for_cpu _cslt_compress _cudnn_rnn_flatten_weight
@@ -154,6 +158,15 @@ FREE: Final = frozenset(
     )).split()
 )  # fmt: skip
 """Operators of 0 MACs."""
+
+_OF_OTHER_LIBRARIES: Final = """
+    torchvision::nms torchvision::ps_roi_align torchvision::ps_roi_pool torchvision::roi_align torchvision::roi_pool
+"""
+FREE_OF_OTHER_LIBRARIES: Final = frozenset({
+    *_OF_OTHER_LIBRARIES.split(),
+    *(f"natten::token_{kind}_{axes}d" for kind in ("permute", "unpermute") for axes in (1, 2, 3)),
+})  # fmt: skip
+"""Selection, resampling and copies of other libraries, by qualified name."""
 
 _OPAQUE: Final = """
     _wrapped_quantized_linear_prepacked fbgemm_linear_fp16_weight fbgemm_linear_fp16_weight_fp32_activation

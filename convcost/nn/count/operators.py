@@ -15,25 +15,37 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverloadPacket
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
-from convcost.nn.count.free_operators import OPAQUE, is_free_name
+from convcost.nn.count.free_operators import FREE_OF_OTHER_LIBRARIES, OPAQUE, is_free_name
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from convcost.convolution.conv import Conv
-    from convcost.nn.count.trace import Event
 
     Formula = Callable[..., int]
+
+    class _Counted(Protocol):
+        """A dataclass with the fields of a `Cost`, and others."""
+
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+        @property
+        def macs(self) -> int: ...
+        @property
+        def conv(self) -> Conv | None: ...
+        @property
+        def plain_macs(self) -> int: ...
+
+    Counted = TypeVar("Counted", bound=_Counted)
 
 aten = torch.ops.aten
 REGISTERED: Final[dict[Any, Formula]] = {}
@@ -88,7 +100,7 @@ def _known_verdict(func: Any) -> Verdict:
         return Verdict.DECOMPOSED
     if qualified_name(func) in CONVOLUTIONS or _formula(qualified_name(func)):
         return Verdict.FORMULA
-    if library == "profiler":
+    if library == "profiler" or qualified_name(func) in FREE_OF_OTHER_LIBRARIES:
         return Verdict.FREE
     is_pointwise = is_overload and torch.Tag.pointwise in func.tags
     is_free = library in _NAMES_OF_TORCH and (is_pointwise or is_free_name(name))
@@ -119,7 +131,7 @@ def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> 
     if packet in REGISTERED:
         macs = _registered_macs(packet, args, kwargs, out)
         return Cost(macs, None, macs)
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    tensors = [one for one in _flat((*args, *kwargs.values())) if isinstance(one, torch.Tensor)]
     factor = REAL_MACS_PER_COMPLEX_MAC if any(tensor.is_complex() for tensor in tensors) else 1
     call = OperatorCall(name, _arguments(func, args, kwargs), out)
     if name in CONVOLUTIONS:
@@ -131,6 +143,12 @@ def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> 
         return None
     is_plain = packet not in flop_registry or not any(map(is_sparse, tensors))
     return Cost(counted * factor, None, counted if is_plain else _torch_macs(packet, args, kwargs, out))
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """The values, and those of lists among them."""
+    for value in values:
+        yield from value if isinstance(value, list | tuple) else (value,)
 
 
 def _torch_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
@@ -190,13 +208,13 @@ def _place(formula: Formula, error: Exception) -> str:
     )
 
 
-def join_complex_convolutions(events: Sequence[Event]) -> list[Event]:
+def join_complex_convolutions(events: Sequence[Counted]) -> list[Counted]:
     """One convolution for each three that torch runs for a complex one: of real parts, imaginary parts and their sums.
 
     Args:
         events: The operators of one call that has complex tensors.
     """
-    joined: list[Event] = []
+    joined: list[Counted] = []
     for event in events:
         joined.append(event)
         parts = joined[-CONVOLUTIONS_PER_COMPLEX_ONE:]

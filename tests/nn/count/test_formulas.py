@@ -169,6 +169,17 @@ def test_the_adjacency_of_a_graph_counts_its_edges(call: str) -> None:
     assert report.cross_check["torch"].status == "agrees"
 
 
+def test_sparse_times_sparse_is_listed() -> None:
+    class Paths(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            edges = x.to_sparse()
+            return (edges @ edges).to_dense()
+
+    report = convcost.count(Paths(), (torch.eye(4),), device="cpu", cross_check=True)
+    assert [missed.op for missed in report.uncounted] == ["aten.mm"]
+    assert report.cross_check["torch"].status == "agrees"
+
+
 @pytest.mark.parametrize("mode", ["use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"])
 @pytest.mark.parametrize(("p", "points"), [(2.0, 4), (2.0, 30), (1.0, 30)])
 @pytest.mark.parametrize("device", ["meta", "cpu"])
@@ -208,6 +219,9 @@ def stand_ins() -> Iterator[None]:
             lambda x, w, offset, *_: x.new_empty(x.shape[0], w.shape[0], *offset.shape[2:]),
             "CompositeExplicitAutograd",
         )
+        vision.define("roi_align(Tensor input, Tensor rois) -> Tensor")
+    natten.define("na1d_qk(Tensor query, Tensor key, int kernel_size) -> Tensor")
+    natten.define("na1d_av(Tensor attn, Tensor value) -> Tensor")
     if not hasattr(torch.ops.natten, "na2d_forward"):
         natten.define(f"na2d_forward{NATTEN}")
         natten.impl(
@@ -251,6 +265,18 @@ def test_neighbourhood_attention_multiplies_each_query_with_its_window() -> None
     report = convcost.count(Neighbourhood(), (image, image, image))
     assert report.totals.macs == 2 * 6 * 7 * 4 * (3 * 5) * (8 + 8)
     assert report.uncounted == ()
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_the_two_halves_of_neighbourhood_attention_are_counted_apart() -> None:
+    image, scores = empty(2, 4, 9, 8), empty(2, 4, 9, 5)  # batch, heads, length, features or window
+    assert priced(torch.ops.natten.na1d_qk.default, image, image, 5, out=scores).macs == 2 * 4 * 9 * 5 * 8
+    assert priced(torch.ops.natten.na1d_av.default, scores, image, out=image).macs == 2 * 4 * 9 * 5 * 8
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_torchvisions_resampling_of_regions_is_free() -> None:
+    assert verdict(torch.ops.torchvision.roi_align.default) is Verdict.FREE
 
 
 @pytest.mark.usefixtures("stand_ins")

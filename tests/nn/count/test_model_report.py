@@ -119,6 +119,11 @@ CASES: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int]] = {
         (torch.zeros(1, 3, 8, 8, dtype=torch.complex64),),
         4 * 36 * 4 * 3 * 9,
     ),
+    "a complex transposed convolution": (
+        nn.ConvTranspose2d(3, 4, 3, stride=2, dtype=torch.complex64),
+        (torch.zeros(1, 3, 5, 5, dtype=torch.complex64),),
+        4 * 25 * 3 * 4 * 9,
+    ),
     "two complex convolutions of one function": (
         Calls(
             lambda m, x: functional.conv1d(functional.conv1d(x, m.w), m.w),

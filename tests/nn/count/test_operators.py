@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +49,6 @@ UNCOUNTED = {
         matmul_backward miopen_rnn_backward mkldnn_linear_backward mkldnn_linear_backward_input
         mkldnn_linear_backward_weights mkldnn_rnn_layer_backward mps_convolution_backward
         mps_convolution_transpose_backward""",
-    "torch's compiler's own, there once it is imported": """
-        prims::_low_memory_max_pool_offsets_to_indices prims::_low_memory_max_pool_with_offsets
-        prims::inductor_cvt_e8m0_rceil prims::inductor_force_stride_order prims::inductor_lookup_seed
-        prims::inductor_rand_eager_offset prims::inductor_rand_eager_offsets prims::inductor_randint
-        prims::inductor_random prims::inductor_seed prims::inductor_seeds prims::prepare_softmax_online""",
     "torch's own tests": """
         _foobar _test_autograd_multiple_dispatch _test_functorch_fallback _test_optional_filled_intlist
         _test_optional_floatlist _test_optional_intlist _test_parallel_materialize _test_warn_in_autograd""",
@@ -61,7 +57,8 @@ UNCOUNTED = {
 
 
 def overloads() -> Iterator[Any]:
-    """Every overload of every operator of aten and prims."""
+    """Every overload of every operator of aten and prims, those of torch's compiler included."""
+    importlib.import_module("torch._inductor.inductor_prims")
     for full in torch._C._dispatch_get_all_op_names():  # noqa: SLF001 - the dispatcher's own list
         library, _, name = full.partition("::")
         base, _, overload = name.partition(".")
@@ -80,7 +77,7 @@ def test_what_is_not_counted_is_a_short_list_with_reasons() -> None:
 
 
 def test_an_operator_is_placed_once() -> None:
-    groups = [name for names in UNCOUNTED.values() for name in names.split()]
+    groups = [name.removeprefix("prims::") for names in UNCOUNTED.values() for name in names.split()]
     assert len(groups) == len(set(groups))
     ours = {name.removeprefix("aten::") for name in (*CONVOLUTIONS, *FORMULAS)}
     assert not ours & set(groups)
@@ -107,8 +104,17 @@ def test_forms_have_the_verdict_of_their_operator() -> None:
     assert verdict(aten.matmul.default) is Verdict.DECOMPOSED
 
 
-def test_names_alone_place_the_operators_of_inference() -> None:
-    """An older torch has no tag `pointwise` on these."""
+def test_quantised_operators_are_free_by_the_same_names() -> None:
+    quantized = torch.ops.quantized
+    assert {verdict(op) for op in (quantized.add.default, quantized.hardswish.default)} == {Verdict.FREE}
+    assert {verdict(op) for op in (quantized.linear.default, quantized.conv2d.new)} == {Verdict.UNCOUNTED}
+
+
+def test_names_alone_place_what_torch_calls_pointwise() -> None:
+    """An older torch lacks the tag on many, such as hardtanh and hardswish."""
+    tagged = {op for op in overloads() if torch.Tag.pointwise in op.tags and verdict(op) is Verdict.FREE}
+    names = {op._schema.name.partition("::")[2] for op in tagged}  # noqa: SLF001 - the name with its library
+    assert {name for name in names if not is_free_name(name)} == set()
     assert {"hardtanh", "hardswish", "hardsigmoid", "relu", "gelu", "elu", "mish", "threshold", "softplus"} <= FREE
 
 
