@@ -1,4 +1,4 @@
-"""`--why` on 60 random layers in both memory formats: how much of the median is explained, does oneDNN's text agree."""
+"""`--why` on 60 random layers in both memory formats: explained share of the median, agreement of oneDNN's text."""
 
 from __future__ import annotations
 

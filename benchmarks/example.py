@@ -1,4 +1,4 @@
-"""The README's examples: the output of the commands above them, put between their markers with `--write`."""
+"""The output of the README's example commands; `--write` writes it between their markers."""
 
 from __future__ import annotations
 

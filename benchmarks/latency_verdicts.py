@@ -1,4 +1,4 @@
-"""How often `convcost check` is wrong about latency: false failures without a change, slowdowns that it finds.
+"""Error rates of `convcost check` on latency: false failures without a change, and detected slowdowns.
 
 `python benchmarks/latency_verdicts.py --record` times MobileNet V1 (96 x 96) against itself, interleaved as the check
 does, 60 times, and writes benchmarks/data/latency_pairs.json. Without `--record` the recorded pairs are judged by the
@@ -110,7 +110,7 @@ def main() -> None:
         slow = failures(held_out, grow, SLOWER, RUN_TO_RUN, 3)
         print(
             f"  grow {grow:.0%}: no change: {same['fail']} false failures, {same['inconclusive']} inconclusive;"
-            f" {SLOWER - 1:+.0%}: {slow['fail']} found, {slow['inconclusive']} inconclusive, {slow['pass']} passed"
+            f" {SLOWER - 1:+.0%}: {slow['fail']} detected, {slow['inconclusive']} inconclusive, {slow['pass']} passed"
         )
 
 

@@ -1,4 +1,4 @@
-"""The honest table: the ratio of the formula beside the ratio of the clock, layer by layer, in both memory formats.
+"""The ratio of MACs next to the speed-up, layer by layer, in both memory formats.
 
 `python benchmarks/layers.py` prints Markdown; `--write` puts it into README.md between its markers.
 """

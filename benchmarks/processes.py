@@ -1,4 +1,4 @@
-"""Whole processes, timed in turn: the machine's slow phases hit both sides of a ratio alike."""
+"""Whole processes timed in turn, so that slow phases of the machine affect both sides of a ratio."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Random layers, blocks × sizes × both memory formats, each compared alone: what the benchmarks of `--why` and of the
-bound draw from."""
+"""Random layers (block, sizes, memory format) for the benchmarks of `--why` and of the bound."""
 
 from __future__ import annotations
 

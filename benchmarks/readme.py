@@ -1,4 +1,4 @@
-"""Puts what a benchmark printed into README.md, between the markers that name it."""
+"""Write the output of a benchmark into README.md, between its markers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`make bench`: every benchmark of the project, one after the other; each figure is a ratio or a spread of one run.
+"""`make bench`: all benchmarks, one after the other; each figure is a ratio or a spread of one run.
 
-Each runs in a process of its own: one that holds torch would add its memory and its size to those that it starts.
+Each runs in its own process, since a process with torch would affect the processes that it starts.
 """
 
 from __future__ import annotations

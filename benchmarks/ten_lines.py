@@ -1,4 +1,4 @@
-"""The yardstick of start-up: ten lines of typer that print one rich table and nothing else."""
+"""The reference for start-up times: ten lines of typer that print one rich table."""
 
 import typer
 from rich.console import Console

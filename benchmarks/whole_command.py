@@ -1,4 +1,4 @@
-"""The default command as a whole, and what counting adds to importing torch and fvcore."""
+"""The time of the default command, and the share of counting beyond the import of torch and fvcore."""
 
 from __future__ import annotations
 

@@ -38,13 +38,13 @@ def commands() -> str:
 
 def blocks() -> str:
     """The catalogue, with each block's ratio to a standard convolution."""
-    heads = ("block", "what it is", "MACs / standard", "own parameters", "paper")
+    heads = ("block", "description", "MACs / standard", "own parameters", "paper")
     rows = []
     for block in BLOCKS.values():
         ratio = str(explain(block.name, 64, 64, 3).ratio_symbols)
         own = ", ".join(block.defaults) or "–"
         rows.append((f"`{block.name}`", block.summary, ratio, own, block.paper))
-    symbols = "N samples, H, W output size, C input and O output channels, K kernel size"
+    symbols = "N: batch size; H, W: output size; C, O: input and output channels; K: kernel size"
     tables = f"{markdown_table(heads, rows)}\n{_parameters()}"
     return f"# Blocks\n\n{NOTICE}{symbols}.\n\n{tables}"
 
@@ -55,11 +55,11 @@ def _parameters() -> str:
     for one in PARAMETERS.values():
         names = ", ".join(f"`{name}`" for name in (one.name, one.short) if name)
         rows.append((names, one.symbol, one.help, one.defaults))
-    return markdown_table(("parameter", "symbol", "what it is", "default"), rows)
+    return markdown_table(("parameter", "symbol", "meaning", "default"), rows)
 
 
 def columns() -> str:
-    """Every field of a row."""
+    """The fields of the rows of each command."""
     pages = []
     described = {
         "compare": COMPARE_COLUMNS,
@@ -76,13 +76,13 @@ def columns() -> str:
 
 
 def kernels() -> str:
-    """The named kernels, with their numbers' source."""
-    heads = ("kernel", "what it is", "own parameters", "source")
+    """The named kernels with their sources."""
+    heads = ("kernel", "description", "own parameters", "source")
     rows = [
         (f"`{kernel.name}`", kernel.summary, kernel.parameters or "–", kernel.source) for kernel in KERNELS.values()
     ]
     units = "size, sigma and wavelength in pixels, theta in degrees"
-    return f"# Kernels\n\n{NOTICE}Of `convcost kernel`; {units}.\n\n" + markdown_table(heads, rows)
+    return f"# Kernels\n\n{NOTICE}Named kernels of `convcost kernel`: {units}.\n\n" + markdown_table(heads, rows)
 
 
 PAGES = {"commands.md": commands, "blocks.md": blocks, "columns.md": columns, "kernels.md": kernels}
@@ -98,7 +98,9 @@ def main() -> int:
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
     if stale:
-        print(f"docs/{', docs/'.join(stale)} must be what docs/generate.py writes; run make docs.", file=sys.stderr)
+        print(
+            f"docs/{', docs/'.join(stale)} must equal the output of docs/generate.py; run make docs.", file=sys.stderr
+        )
     return 1 if stale else 0
 
 

@@ -29,37 +29,18 @@ def _timing(row: Stored) -> Timing:
 
 
 HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
-    Column(
-        "measured_at",
-        lambda row: row.session.measured_at,
-        "date of the end of the run, UTC; in local time in the table",
-        "measured",
-        show_date,
-    ),
+    Column("measured_at", lambda row: row.session.measured_at, "end of the run, date in UTC", "measured", show_date),
     Column("command", lambda row: row.session.command, "command of the run: check, compare, kernel or model"),
     Column("target", lambda row: row.session.target, "target of a model", "model", width=140),
-    Column(
-        "name",
-        lambda row: row.entry.name,
-        "name of the block, the kernel, or the model's layer; (forward) for a whole model",
-        "name",
-    ),
+    Column("name", lambda row: row.entry.name, "block, kernel or layer; (forward) for a whole model", "name"),
     Column("input_shape", lambda row: row.entry.input_shape, "shape of the first input tensor", "input", width=60),
     Column("in_channels", lambda row: row.entry.in_channels, "input channels of a convolution"),
     Column("out_channels", lambda row: row.entry.out_channels, "output channels of a convolution", "out", width=72),
     Column("kernel_size", lambda row: row.entry.kernel_size, "kernel size of a convolution", "kernel", width=70),
     Column("stride", lambda row: row.entry.stride, "stride of a convolution", "stride", width=150),
-    Column(
-        "groups",
-        lambda row: row.entry.groups,
-        "groups of a convolution; of a block, the largest number of its stages",
-        "groups",
-        width=150,
-    ),
+    Column("groups", lambda row: row.entry.groups, "largest number of groups", "groups", width=150),
     Column("params", lambda row: row.entry.params, "weights and biases"),
-    Column(
-        "macs", lambda row: row.entry.macs, "multiply-accumulates of the whole batch", "MACs", human_count, width=110
-    ),
+    Column("macs", lambda row: row.entry.macs, "multiply-accumulates of the batch", "MACs", human_count, width=110),
     *condition_columns(
         _conditions, device=74, dtype=110, threads=110, memory_format=130, compiled=None, allocator=None
     ),
@@ -78,16 +59,8 @@ HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
     Column("isa", lambda row: row.session.setup.isa, "vector instructions of torch's CPU kernels"),
     Column("system", lambda row: row.session.setup.system, "operating system and architecture"),
     Column("accelerator", lambda row: row.session.setup.accelerator, "name of the device, if it is not the CPU"),
-    Column(
-        "runtime",
-        lambda row: row.session.setup.runtime,
-        "versions of the accelerator's libraries, such as CUDA and cuDNN",
-    ),
-    Column(
-        "settings",
-        lambda row: row.session.setup.settings,
-        "torch's switches and environment variables that are not at their defaults",
-    ),
+    Column("runtime", lambda row: row.session.setup.runtime, "versions of the accelerator's libraries"),
+    Column("settings", lambda row: row.session.setup.settings, "switches and variables that are not at their defaults"),
     Column("warning", lambda row: "; ".join(row.entry.timing.warnings) or None, "reasons not to trust the row"),
     Column("notes", lambda row: "; ".join(row.session.notes) or None, "remarks on the machine during the run"),
     Column("run", lambda row: row.session_id, "number of the run; the times of rows of one run can be compared"),

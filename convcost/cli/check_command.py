@@ -64,54 +64,30 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
         typer.Argument(help="Model to check without a configuration, as for convcost model.", metavar="[TARGET]"),
     ] = None,
     config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Configuration; by default the nearest convcost.toml or [tool.convcost].", rich_help_panel=CONFIG
-        ),
+        Path | None, o.option(CONFIG, "Configuration; by default the nearest convcost.toml or [tool.convcost].")
     ] = None,
     only: Annotated[
-        list[str] | None,
-        typer.Option(help="Check only this budget; may be repeated.", metavar="NAME", rich_help_panel=CONFIG),
+        list[str] | None, o.option(CONFIG, "Check only this budget; may be repeated.", metavar="NAME")
     ] = None,
     base: Annotated[
-        str | None,
-        typer.Option(help="Git revision to compare with instead of the lock.", metavar="REV", rich_help_panel=CONFIG),
+        str | None, o.option(CONFIG, "Git revision to compare with instead of the lock.", metavar="REV")
     ] = None,
     update: Annotated[
-        bool,
-        typer.Option(
-            "--update", help="Accept the current figures: write them to convcost.lock.", rich_help_panel=CONFIG
-        ),
+        bool, o.option(CONFIG, "Accept the current figures: write them to convcost.lock.", "--update")
     ] = False,
     init: Annotated[
-        bool,
-        typer.Option(
-            "--init",
-            help="Write a configuration with limits 10 % above the current figures of TARGET.",
-            rich_help_panel=CONFIG,
-        ),
+        bool, o.option(CONFIG, "Write a configuration with limits 10 % above the current figures of TARGET.", "--init")
     ] = False,
     strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Fail on undecided limits, and on improvements that are not in the lock."),
+        bool, typer.Option("--strict", help="Fail on undecided limits, and on improvements that are not in the lock.")
     ] = False,
     inputs: Annotated[
         list[str] | None,
-        typer.Option(
-            "--input",
-            help="Input of TARGET, such as 1x3x224x224; one for each input.",
-            metavar="SHAPE",
-            rich_help_panel=QUICK,
-        ),
+        o.option(QUICK, "Input of TARGET, such as 1x3x224x224; one for each input.", "--input", metavar="SHAPE"),
     ] = None,
     arg: Annotated[
         list[str] | None,
-        typer.Option(
-            "--arg",
-            help="Argument of TARGET's callable, as key=value; may be repeated.",
-            metavar="KEY=VALUE",
-            rich_help_panel=QUICK,
-        ),
+        o.option(QUICK, "Argument of TARGET's callable, as key=value; may be repeated.", "--arg", metavar="KEY=VALUE"),
     ] = None,
     max_params: Annotated[str | None, _maximum("number of parameters, such as 4.3M")] = None,
     max_macs: Annotated[str | None, _maximum("multiply-accumulates, such as 580M")] = None,

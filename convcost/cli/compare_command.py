@@ -92,16 +92,11 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     count: Annotated[
         bool, typer.Option(help="Cross-check the formulas with fvcore and torch's FlopCounterMode.")
     ] = True,
-    time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=o.CLOCK)] = True,
+    time: Annotated[bool, o.option(o.CLOCK, "Time the real torch layers.")] = True,
     device: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Device to time on: cpu, cuda, cuda:1, mps or auto; may be repeated.", rich_help_panel=o.CLOCK
-        ),
+        list[str] | None, o.option(o.CLOCK, "Device to time on: cpu, cuda, cuda:1, mps or auto; may be repeated.")
     ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="Data type: float32, float64, bfloat16 or float16.", rich_help_panel=o.CLOCK)
-    ] = "float32",
+    dtype: Annotated[str, o.option(o.CLOCK, "Data type: float32, float64, bfloat16 or float16.")] = "float32",
     memory_format: o.MemoryFormat = "contiguous",
     compile: Annotated[  # noqa: A002 - the parameter has the name of its option
         bool,
@@ -117,10 +112,10 @@ def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of 
     store: o.Store = True,
     reuse: Annotated[
         bool,
-        typer.Option(
+        o.option(
+            o.CLOCK,
+            "Show a stored run with equal layers, conditions, machine and versions instead of measuring.",
             "--reuse",
-            help="Show a stored run with equal layers, conditions, machine and versions instead of measuring.",
-            rich_help_panel=o.CLOCK,
         ),
     ] = False,
     explain: Annotated[

@@ -22,52 +22,32 @@ SHOWN = 20
 
 def history_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
     block: Annotated[
-        list[str] | None,
-        typer.Option(help="Block of the catalogue; may be repeated.", metavar="NAME", rich_help_panel=FILTERS),
+        list[str] | None, o.option(FILTERS, "Block of the catalogue; may be repeated.", metavar="NAME")
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="Target of a model; may be repeated.", rich_help_panel=FILTERS),
-    ] = None,
-    command: Annotated[
-        str | None, typer.Option(help="Command: check, compare, kernel or model.", rich_help_panel=FILTERS)
-    ] = None,
+    target: Annotated[list[str] | None, o.option(FILTERS, "Target of a model; may be repeated.")] = None,
+    command: Annotated[str | None, o.option(FILTERS, "Command: check, compare, kernel or model.")] = None,
     device: Annotated[
-        list[str] | None,
-        typer.Option(help="Device: cpu, cuda (any), cuda:1 or mps; may be repeated.", rich_help_panel=FILTERS),
+        list[str] | None, o.option(FILTERS, "Device: cpu, cuda (any), cuda:1 or mps; may be repeated.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="Data type, such as float32.", rich_help_panel=FILTERS)] = None,
-    memory_format: Annotated[
-        str | None, typer.Option(help="Memory format: contiguous or channels_last.", rich_help_panel=FILTERS)
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of torch.", rich_help_panel=FILTERS)] = None,
+    dtype: Annotated[str | None, o.option(FILTERS, "Data type, such as float32.")] = None,
+    memory_format: Annotated[str | None, o.option(FILTERS, "Memory format: contiguous or channels_last.")] = None,
+    threads: Annotated[int | None, o.option(FILTERS, "Threads of torch.")] = None,
     in_channels: Annotated[
-        int | None, typer.Option(*o.flags("in_channels"), help="C: requested input channels.", rich_help_panel=FILTERS)
+        int | None, o.option(FILTERS, "C: requested input channels.", *o.flags("in_channels"))
     ] = None,
     out_channels: Annotated[
-        int | None,
-        typer.Option(*o.flags("out_channels"), help="O: requested output channels.", rich_help_panel=FILTERS),
+        int | None, o.option(FILTERS, "O: requested output channels.", *o.flags("out_channels"))
     ] = None,
     kernel_size: Annotated[
-        str | None,
-        typer.Option(
-            *o.flags("kernel_size"),
-            help="K or KHxKW: requested kernel size.",
-            metavar="K|KHxKW",
-            rich_help_panel=FILTERS,
-        ),
+        str | None, o.option(FILTERS, "K or KHxKW: requested kernel size.", *o.flags("kernel_size"), metavar="K|KHxKW")
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            help="Oldest date, as 2026-07-01 or 2026-07-01T12:30, or age, as 90m, 12h, 7d or 2w.",
-            metavar="WHEN",
-            rich_help_panel=FILTERS,
+        o.option(
+            FILTERS, "Oldest date, as 2026-07-01 or 2026-07-01T12:30, or age, as 90m, 12h, 7d or 2w.", metavar="WHEN"
         ),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option(help="Newest date or age, in the same form.", metavar="WHEN", rich_help_panel=FILTERS)
-    ] = None,
+    until: Annotated[str | None, o.option(FILTERS, "Newest date or age, in the same form.", metavar="WHEN")] = None,
     limit: Annotated[
         str | None,
         typer.Option(

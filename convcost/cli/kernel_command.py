@@ -42,19 +42,11 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
             show_default=False,
         ),
     ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Size of gaussian, box and others, in pixels.", rich_help_panel=NAMED)
-    ] = None,
-    sigma: Annotated[
-        float | None, typer.Option(help="Sigma of gaussian, log and gabor, in pixels.", rich_help_panel=NAMED)
-    ] = None,
-    theta: Annotated[float | None, typer.Option(help="Direction of gabor, in degrees.", rich_help_panel=NAMED)] = None,
-    wavelength: Annotated[
-        float | None, typer.Option(help="Wavelength of gabor, in pixels.", rich_help_panel=NAMED)
-    ] = None,
-    gamma: Annotated[
-        float | None, typer.Option(help="Height of gabor divided by its width.", rich_help_panel=NAMED)
-    ] = None,
+    size: Annotated[int | None, o.option(NAMED, "Size of gaussian, box and others, in pixels.")] = None,
+    sigma: Annotated[float | None, o.option(NAMED, "Sigma of gaussian, log and gabor, in pixels.")] = None,
+    theta: Annotated[float | None, o.option(NAMED, "Direction of gabor, in degrees.")] = None,
+    wavelength: Annotated[float | None, o.option(NAMED, "Wavelength of gabor, in pixels.")] = None,
+    gamma: Annotated[float | None, o.option(NAMED, "Height of gabor divided by its width.")] = None,
     _list: Annotated[
         bool,
         typer.Option(
@@ -63,15 +55,14 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Target as for convcost model, or file of weights: .safetensors, or a state_dict of torch.save.",
+        o.option(
+            NETWORK,
+            "Target as for convcost model, or file of weights: .safetensors, or a state_dict of torch.save.",
             metavar="TARGET",
-            rich_help_panel=NETWORK,
         ),
     ] = None,
     arg: Annotated[
-        list[str] | None,
-        typer.Option("--arg", help="Argument of the callable, as key=value; may be repeated.", rich_help_panel=NETWORK),
+        list[str] | None, o.option(NETWORK, "Argument of the callable, as key=value; may be repeated.", "--arg")
     ] = None,
     tolerance: Annotated[
         float | None,
@@ -85,7 +76,7 @@ def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of t
     channels: Annotated[int, typer.Option(*o.flags("in_channels"), help="Channels of the layers.")] = 3,
     height: o.Height = 224,
     width: o.Width = None,
-    time: Annotated[bool, typer.Option(help="Time the real torch layers.", rich_help_panel=o.CLOCK)] = True,
+    time: Annotated[bool, o.option(o.CLOCK, "Time the real torch layers.")] = True,
     device: o.Device = "auto",
     memory_format: o.MemoryFormat = "contiguous",
     threads: o.Threads = "1",

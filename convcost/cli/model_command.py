@@ -58,21 +58,14 @@ def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     device: Annotated[
         str, typer.Option(help="Device of the count: meta allocates nothing; cpu runs models that depend on values.")
     ] = "meta",
-    time: Annotated[
-        bool,
-        typer.Option("--time", help="Time the forward pass, and each distinct layer alone.", rich_help_panel=o.CLOCK),
-    ] = False,
+    time: Annotated[bool, o.option(o.CLOCK, "Time the forward pass, and each distinct layer alone.", "--time")] = False,
     time_device: o.Device = "auto",
     threads: o.Threads = "1",
     allocator: o.Allocator = "pinned",
     time_budget: o.TimeBudget = 8.0,
     why: Annotated[
         bool,
-        typer.Option(
-            "--why",
-            help="Print where the time of each convolution goes, and what would make it faster.",
-            rich_help_panel=o.CLOCK,
-        ),
+        o.option(o.CLOCK, "Print where the time of each convolution goes, and what would make it faster.", "--why"),
     ] = False,
     store: o.Store = True,
     form: o.Format = o.OutputFormat.table,

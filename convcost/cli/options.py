@@ -43,34 +43,35 @@ def flags(name: str) -> tuple[str, ...]:
     return (long,) if short is None else (f"--{short}", long)
 
 
-def _option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=panel)
-    return option
+def option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> typer.models.OptionInfo:
+    """An option in a panel of the help."""
+    made: typer.models.OptionInfo = typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=panel)
+    return made
 
 
-Height: TypeAlias = Annotated[int, _option(SHAPE, "Input height.", *flags("height"))]
-Width: TypeAlias = Annotated[int | None, _option(SHAPE, "Input width; the height by default.", *flags("width"))]
-Device: TypeAlias = Annotated[str, _option(CLOCK, "Device to time on: cpu, cuda, cuda:1, mps or auto.")]
-MemoryFormat: TypeAlias = Annotated[str, _option(CLOCK, "Memory format: contiguous or channels_last.")]
-Threads: TypeAlias = Annotated[str, _option(CLOCK, "Threads of torch on the CPU, a number or all.")]
+Height: TypeAlias = Annotated[int, option(SHAPE, "Input height.", *flags("height"))]
+Width: TypeAlias = Annotated[int | None, option(SHAPE, "Input width; the height by default.", *flags("width"))]
+Device: TypeAlias = Annotated[str, option(CLOCK, "Device to time on: cpu, cuda, cuda:1, mps or auto.")]
+MemoryFormat: TypeAlias = Annotated[str, option(CLOCK, "Memory format: contiguous or channels_last.")]
+Threads: TypeAlias = Annotated[str, option(CLOCK, "Threads of torch on the CPU, a number or all.")]
 Allocator: TypeAlias = Annotated[
-    str, _option(CLOCK, "pinned: keep freed memory, to avoid page faults; default: as in your own program.")
+    str, option(CLOCK, "pinned: keep freed memory, to avoid page faults; default: as in your own program.")
 ]
-TimeBudget: TypeAlias = Annotated[float, _option(CLOCK, "Seconds for all timings together, warm-up included.")]
+TimeBudget: TypeAlias = Annotated[float, option(CLOCK, "Seconds for all timings together, warm-up included.")]
 Store: TypeAlias = Annotated[
-    bool, _option(OUTPUT, "Store the timings in the history (see convcost history).", "--store/--no-store")
+    bool, option(OUTPUT, "Store the timings in the history (see convcost history).", "--store/--no-store")
 ]
-Baseline: TypeAlias = Annotated[str, _option(OUTPUT, "Block that ratios and speed-ups are relative to.", "--baseline")]
-Format: TypeAlias = Annotated[OutputFormat, _option(OUTPUT, "Format of stdout.", "--format")]
+Baseline: TypeAlias = Annotated[str, option(OUTPUT, "Block that ratios and speed-ups are relative to.", "--baseline")]
+Format: TypeAlias = Annotated[OutputFormat, option(OUTPUT, "Format of stdout.", "--format")]
 Export: TypeAlias = Annotated[
     list[Path] | None,
-    _option(
+    option(
         OUTPUT, "Also write a file: .csv .json .md .tex .parquet .xlsx; may be repeated.", "--export", metavar="FILE"
     ),
 ]
 Columns: TypeAlias = Annotated[
     str | None,
-    _option(
+    option(
         OUTPUT,
         "Fields to show, separated by commas, as block,macs,speedup; JSON always has all.",
         "--columns",
@@ -117,7 +118,7 @@ def with_layer_options(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def _size(kind: object, name: str, help_text: str, metavar: str | None = None) -> object:
-    return Annotated[kind, _option(SHAPE, help_text, *flags(name), metavar=metavar)]
+    return Annotated[kind, option(SHAPE, help_text, *flags(name), metavar=metavar)]
 
 
 _SIZES: Final[dict[str, tuple[object, object]]] = {
@@ -138,7 +139,7 @@ _SIZES: Final[dict[str, tuple[object, object]]] = {
         ),
         "same",
     ),
-    "bias": (Annotated[bool, _option(SHAPE, "Whether every stage has a bias.")], False),
+    "bias": (Annotated[bool, option(SHAPE, "Whether every stage has a bias.")], False),
 }
 """The options of the sizes of a layer, with their defaults."""
 
@@ -148,8 +149,8 @@ def _own(parameter: Parameter) -> tuple[object, None]:
     is_share = parameter.kind == "share"
     metavar = parameter.symbol.upper() if is_share else None
     text = f"{parameter.symbol}: {parameter.help}; by default {parameter.defaults}."
-    option = _option(BLOCK, text, *flags(parameter.name), metavar=metavar)
-    return Annotated[(str if is_share else int) | None, option], None
+    own = option(BLOCK, text, *flags(parameter.name), metavar=metavar)
+    return Annotated[(str if is_share else int) | None, own], None
 
 
 def _layer(values: dict[str, Any]) -> LayerOptions:

@@ -45,53 +45,26 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
         "out",
         width=110,
     ),
-    Column(
-        "kernel_size", lambda row: row.placed.kernel_size, "largest kernel size of the block's stages, height x width"
-    ),
-    Column(
-        "stride", lambda row: row.placed.stride, "stride from the block's input to its output, vertical x horizontal"
-    ),
+    Column("kernel_size", lambda row: row.placed.kernel_size, "largest kernel size of a stage, height x width"),
+    Column("stride", lambda row: row.placed.stride, "stride from input to output, vertical x horizontal"),
     Column("padding", lambda row: row.placed.spec.padding, "padding of the K-sized stages: same, valid or sizes"),
     Column("dilation", lambda row: row.placed.dilation, "dilation of the K-sized stages, vertical x horizontal"),
     Column("groups", lambda row: row.placed.groups, "largest number of groups of the block's stages"),
     Column(
         "depth_multiplier",
         lambda row: row.placed.depth_multiplier,
-        "m: output channels per input channel of the depthwise stage",
+        "m: outputs per channel of the depthwise stage",
     ),
     Column("expansion", lambda row: row.placed.expansion, "t: hidden channels per input channel"),
-    Column(
-        "mid_channels",
-        lambda row: row.placed.mid_channels,
-        "output channels of the first stage, where a parameter of the block sets them",
-    ),
+    Column("mid_channels", lambda row: row.placed.mid_channels, "channels after stage 1, where a parameter sets them"),
     Column("batch", lambda row: row.placed.spec.batch, "N: samples of the batch"),
     Column("in_height", lambda row: row.placed.spec.height, "input height"),
     Column("in_width", lambda row: row.placed.spec.width, "input width"),
     Column("out_height", lambda row: row.placed.output.spatial[0], "output height"),
     Column("out_width", lambda row: row.placed.output.spatial[1], "output width"),
-    Column(
-        "params",
-        lambda row: row.placed.cost.params,
-        "weights and biases; a shared filter bank counts once",
-        "params",
-        human_count,
-    ),
-    Column(
-        "macs",
-        lambda row: row.placed.cost.macs,
-        "multiply-accumulates of the whole batch, by the formula",
-        "MACs",
-        cell=_counted_macs,
-    ),
-    Column(
-        "flops",
-        lambda row: row.placed.cost.flops,
-        "floating-point operations: 2 x MACs",
-        "FLOPs",
-        human_count,
-        width=140,
-    ),
+    Column("params", lambda row: row.placed.cost.params, "weights and biases, each once", "params", human_count),
+    Column("macs", lambda row: row.placed.cost.macs, "MACs of the batch, by the formula", "MACs", cell=_counted_macs),
+    Column("flops", lambda row: row.placed.cost.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=140),
     Column(
         "traffic_bytes",
         lambda row: row.placed.cost.traffic_bytes,
@@ -125,11 +98,7 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
         thousands,
         width=170,
     ),
-    Column(
-        "fvcore_params",
-        lambda row: row.counts and row.counts.fvcore_params,
-        "parameters of the real module, counted by fvcore",
-    ),
+    Column("fvcore_params", lambda row: row.counts and row.counts.fvcore_params, "parameters counted by fvcore"),
     Column(
         "torch_flops",
         lambda row: row.counts and row.counts.torch_flops,
@@ -138,11 +107,7 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
         thousands,
         width=170,
     ),
-    Column(
-        "counts_agree",
-        lambda row: row.counts and row.counts.agree,
-        "whether both counters equal the formula exactly in every stage",
-    ),
+    Column("counts_agree", lambda row: row.counts and row.counts.agree, "whether both counters equal the formula"),
     *condition_columns(_conditions, device=None),
     Column("dtype", lambda row: row.dtype, "data type of every element"),
     *condition_columns(_conditions, threads=None, memory_format=None, compiled=None, allocator=None),
@@ -160,22 +125,13 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
         cell=_bound_text,
         width=100,
     ),
-    Column(
-        "bound", lambda row: row.bound and row.bound.roof, "roof that decides the bound: compute, memory or overhead"
-    ),
+    Column("bound", lambda row: row.bound and row.bound.roof, "roof of the bound: compute, memory or overhead"),
     Column(
         "bound_level",
         lambda row: row.bound and row.bound.level,
-        "memory level that decides the bound, where the roof is memory",
+        "memory level of the bound, if its roof is memory",
     ),
-    Column(
-        "attained",
-        lambda row: row.attained,
-        "bound_s / time_s: 1 is the fastest possible",
-        "attained",
-        human_share,
-        width=105,
-    ),
+    Column("attained", lambda row: row.attained, "bound_s / time_s; 1 is fastest", "attained", human_share, width=105),
     *condition_columns(_conditions, torch_version=None, cpu=None),
     Column(
         "reused_from",

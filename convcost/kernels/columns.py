@@ -97,12 +97,7 @@ _SEPARATION: Final[tuple[Column[Separation], ...]] = (
         "{:.3g}".format,
         width=75,
     ),
-    Column(
-        "errors",
-        lambda one: one.errors,
-        "errors of the best approximations of rank 1, 2, ...: Frobenius norms, relative to the kernel's",
-        flat=_listed,
-    ),
+    Column("errors", lambda one: one.errors, "relative Frobenius errors of rank 1, 2, ...", flat=_listed),
     Column("products_before", lambda one: one.products_before, "products per pixel of the kernel"),
     Column(
         "products_after",
@@ -112,11 +107,7 @@ _SEPARATION: Final[tuple[Column[Separation], ...]] = (
         cell=lambda one: f"{one.products_before} → {one.products_after}",
         width=60,
     ),
-    Column(
-        "pays_up_to_rank",
-        lambda one: one.pays_up_to_rank,
-        "largest rank whose factors take fewer products than the kernel",
-    ),
+    Column("pays_up_to_rank", lambda one: one.pays_up_to_rank, "largest rank whose factors take fewer products"),
 )
 _SPECTRUM: Final[tuple[Column[Spectrum], ...]] = (
     Column("kernels", lambda one: one.kernels, "number of k_h x k_w matrices of the layer: O x C/groups"),
@@ -128,9 +119,7 @@ _SPECTRUM: Final[tuple[Column[Spectrum], ...]] = (
         "rank 1",
         cell=lambda one: f"{thousands(one.rank1_kernels)} of {thousands(one.kernels)}",
     ),
-    Column(
-        "tolerance", lambda one: one.tolerance, "singular values up to this share of a kernel's largest one count as 0"
-    ),
+    Column("tolerance", lambda one: one.tolerance, "singular values up to this share of the largest count as 0"),
     Column(
         "energy_q25",
         lambda one: one.energy_q25 or None,
@@ -166,43 +155,23 @@ _SPECTRUM: Final[tuple[Column[Spectrum], ...]] = (
         cell=lambda one: f"{one.pair_rank} of {one.pair_full_rank}",
         width=70,
     ),
-    Column(
-        "pair_full_rank",
-        lambda one: one.pair_full_rank,
-        "channels per group between the two convolutions that keep all of the energy",
-    ),
+    Column("pair_full_rank", lambda one: one.pair_full_rank, "channels per group that keep all of the energy"),
 )
 KERNEL_COLUMNS: Final[tuple[Column[KernelRow], ...]] = (
     *(column.of(_separation) for column in _SEPARATION),
     Column("input_shape", lambda row: row.input_shape, "input shape of the layers: samples, channels, height, width"),
-    Column("macs_before", lambda row: row.kernel.cost.macs, "multiply-accumulates of the kernel as one layer"),
+    Column("macs_before", lambda row: row.kernel.cost.macs, "MACs of the kernel"),
+    Column("macs_after", lambda row: row.factors.cost.macs, "MACs of the factors", "MACs", cell=_macs, width=90),
+    Column("macs_ratio", lambda row: row.macs_ratio, "kernel's MACs / factors' MACs", "fewer", human_ratio, width=72),
     Column(
-        "macs_after",
-        lambda row: row.factors.cost.macs,
-        "multiply-accumulates of the factors as two layers",
-        "MACs",
-        cell=_macs,
-        width=90,
-    ),
-    Column(
-        "macs_ratio",
-        lambda row: row.macs_ratio,
-        "MACs of the kernel / MACs of its factors",
-        "fewer",
-        human_ratio,
-        width=72,
-    ),
-    Column(
-        "difference",
-        lambda row: row.agreement.difference,
-        "largest difference between the outputs of kernel and factors for one image, in float64",
+        "difference", lambda row: row.agreement.difference, "largest difference of both outputs for one image, float64"
     ),
     Column("largest_output", lambda row: row.agreement.largest, "largest output of the kernel for that image"),
     Column("image_size", lambda row: row.agreement.size, "size of that image, height x width"),
     Column(
         "timed_difference",
         lambda row: row.timing and row.timing.difference,
-        "largest difference between the outputs of the timed layers",
+        "largest difference of the timed outputs",
     ),
     *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
     Column(
@@ -234,26 +203,13 @@ KERNEL_COLUMNS: Final[tuple[Column[KernelRow], ...]] = (
 """The fields of a kernel."""
 
 LAYER_COLUMNS: Final[tuple[Column[LayerRow], ...]] = (
-    Column(
-        "name",
-        lambda row: row.name,
-        "path of the module; in a file of weights, name of the weight without .weight",
-        "layer",
-    ),
+    Column("name", lambda row: row.name, "path of the module, or of the weight without .weight", "layer"),
     Column("op", lambda row: row.op, "class of the module; null in a file of weights", "op", width=130),
     Column("in_channels", lambda row: row.conv.in_channels, "C: input channels", "C", width=76),
     Column("out_channels", lambda row: row.conv.out_channels, "O: output channels", "O", width=75),
     Column("kernel_size", lambda row: row.conv.kernel_size, "kernel size, height x width", "kernel"),
-    Column(
-        "groups",
-        lambda row: row.conv.groups,
-        "groups of the convolution; in a file of weights C where a filter has one channel, else 1",
-    ),
-    Column(
-        "stride",
-        lambda row: None if row.op is None else row.conv.stride,
-        "stride, vertical x horizontal; null in a file of weights",
-    ),
+    Column("groups", lambda row: row.conv.groups, "groups; in a file of weights C if a filter has one channel, else 1"),
+    Column("stride", lambda row: None if row.op is None else row.conv.stride, "stride; null in a file of weights"),
     *(column.of(_spectrum) for column in _SPECTRUM),
     Column("params_before", lambda row: row.params_before, "weights of the layer", "params", human_count, width=92),
     Column("params_after", lambda row: row.params_after, "weights of the pair", "of the pair", human_count, width=90),

@@ -56,13 +56,7 @@ _TIMING: Final[tuple[Column[Timing], ...]] = (
     Column("time_min_s", lambda one: one.time_min_s, "seconds per call of the fastest block of calls", show=human_time),
     Column("first_call_s", lambda one: one.first_call_s, "seconds of the first call", show=human_time),
     Column("time_runs", lambda one: one.time_runs, "number of timed calls in the blocks that were used", "calls"),
-    Column(
-        "dropped_share",
-        lambda one: one.dropped_share,
-        "share of the blocks that other programs disturbed and that were dropped",
-        "dropped",
-        human_share,
-    ),
+    Column("dropped_share", lambda one: one.dropped_share, "share of disturbed blocks", "dropped", human_share),
     Column("faults_per_call", lambda one: one.faults_per_call, "minor page faults per call"),
     Column(
         "speedup",
@@ -71,21 +65,9 @@ _TIMING: Final[tuple[Column[Timing], ...]] = (
         "speed-up",
         cell=speedup_text,
     ),
-    Column(
-        "speedup_low",
-        lambda one: one.speedup_low,
-        "lower end of the 5-95 % interval of speedup, run-to-run term included",
-    ),
-    Column(
-        "speedup_high",
-        lambda one: one.speedup_high,
-        "upper end of the 5-95 % interval of speedup, run-to-run term included",
-    ),
-    Column(
-        "probe_drift",
-        lambda one: one.probe_drift,
-        "change of the reference probe from the first rounds to the last, as a share",
-    ),
+    Column("speedup_low", lambda one: one.speedup_low, "lower end of the 5-95 % interval of speedup"),
+    Column("speedup_high", lambda one: one.speedup_high, "upper end of the 5-95 % interval of speedup"),
+    Column("probe_drift", lambda one: one.probe_drift, "change of the reference probe during the run, as a share"),
 )
 _CONDITIONS: Final[tuple[Column[Conditions], ...]] = (
     Column("device", lambda one: one.device, "device of the timing", "device"),
@@ -93,11 +75,7 @@ _CONDITIONS: Final[tuple[Column[Conditions], ...]] = (
     Column("threads", lambda one: one.threads, "threads of torch during the timing", "threads"),
     Column("memory_format", lambda one: one.memory_format, "memory format of input and weights", "layout"),
     Column("compiled", lambda one: one.compiled, "whether torch.compile was used"),
-    Column(
-        "allocator",
-        lambda one: one.allocator,
-        "pinned: freed memory stays with the process; default: the allocator is left alone",
-    ),
+    Column("allocator", lambda one: one.allocator, "pinned: freed memory stays with the process; or default"),
     Column("torch_version", lambda one: one.torch_version, "version of torch", "torch"),
     Column("cpu", lambda one: one.cpu, "name of the processor"),
 )
@@ -105,7 +83,7 @@ ACCOUNT_COLUMNS: Final[tuple[Column[Explained], ...]] = (
     Column(
         "account",
         lambda row: row.account and row.account.records,
-        "account: the parts of the median time, each with seconds and kernel; one text outside JSON",
+        "parts of the median time, each with seconds and kernel; one text outside JSON",
         flat=flat_text,
     ),
     Column(

@@ -209,7 +209,7 @@ REFUSED = [
     (written_by_a_newer_convcost, r"has schema 7 of a newer convcost, and this one knows 1; update convcost, or let"),
     (of_another_program, r"belongs to another program; take another file, or let"),
     (no_database, r"is no SQLite database \(.*\); move it away, or let"),
-    (cut_short, r"is damaged \(.*\); move it away or mend it with"),
+    (cut_short, r"is damaged \(.*\); move it away or repair it with"),
     (with_a_schema_that_never_was, r"is damaged: it has schema -3; move it away, or let"),
     (without_its_schema, r"is damaged: it has schema 0; move it away, or let"),
     (a_pipe, r"is a device or a pipe; name a file, or let"),

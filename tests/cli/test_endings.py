@@ -28,8 +28,8 @@ class Fatal(BaseException):
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        (SystemExit("bad GPU"), "the code that was run must not end the program: SystemExit: bad GPU; mend it"),
-        (SystemExit(0), "the code that was run must not end the program: SystemExit: 0; mend it"),
+        (SystemExit("bad GPU"), "the code that was run must not end the program: SystemExit: bad GPU; correct it"),
+        (SystemExit(0), "the code that was run must not end the program: SystemExit: 0; correct it"),
         (Fatal("gone"), "convcost crashed: Fatal: gone; run it again with --debug"),
         (ZeroDivisionError("x"), "convcost crashed: ZeroDivisionError: x; run it again with --debug"),
     ],

@@ -420,7 +420,7 @@ def test_a_failure_that_nobody_thought_of_costs_no_timing(
     monkeypatch.setattr("convcost.archive.storing.now", broken)
     code, out, err = run(capsys, *TIMED, "--block", "standard", "--format", "json")
     assert (code, json.loads(out)["rows"][0]["block"]) == (0, "standard")
-    assert "these timings are not stored: ZeroDivisionError: nobody thought of it; turn store off to do without." in err
+    assert "these timings are not stored: ZeroDivisionError: nobody thought of it; turn store off to avoid this." in err
 
 
 @pytest.mark.timing
