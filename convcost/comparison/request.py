@@ -103,7 +103,7 @@ class Request:
         options = {
             **{name: getattr(self.spec, name) for name in always},
             **_changed(self.spec),
-            **self.given,
+            **{name: self.given[name] for name in PARAMETERS if name in self.given},
             **{option: changed[name] for name, option in _OPTIONS.items() if name in changed},
         }
         return " ".join(["convcost compare", *(word for one in options.items() for word in _words(*one))])

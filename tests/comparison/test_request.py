@@ -129,6 +129,12 @@ def test_each_illegal_parameter_of_a_block_is_one_line(block: str, options: dict
     assert str(caught.value) == message
 
 
+def test_the_command_that_a_result_names_has_one_order_of_parameters() -> None:
+    there, back = predicted(rank=2, groups=1), predicted(groups=1, rank=2)
+    assert there.command == back.command
+    assert there.command.endswith("--groups 1 --rank 2 --no-count --no-time")
+
+
 def test_the_command_that_a_result_names_gives_the_same_rows(capsys: pytest.CaptureFixture[str]) -> None:
     request = Request(
         Spec(8, 16, (3, 5), 20, 24, 2, (2, 1), (1, 2), (2, 4), bias=True),

@@ -23,7 +23,7 @@ def on_device(value: Any, device: str) -> Any:
 def move(module: nn.Module, device: str) -> None:
     """Put a module's tensors on a device, in place; shared ones stay shared, unlike with `Module.to("meta")`.
 
-    Tensors of the meta device stay there, since they have no values to move.
+    Tensors of the meta device have no values to move: elsewhere they are zeros.
     """
     moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for part in module.modules():
@@ -87,7 +87,9 @@ def _move_attributes(
 
     for name, value in list(attributes.items()):
         if name in {"_parameters", "_buffers"}:
-            value.update({key: place(tensor) for key, tensor in value.items() if tensor is not None})
+            for key, tensor in value.items():  # a scripted module has no plain dictionary, nor its `update`
+                if tensor is not None:
+                    value[key] = place(tensor)
         elif isinstance(value, torch.Tensor):
             attributes[name] = place(value)
         elif isinstance(value, list) and value and all(isinstance(item, torch.Tensor) for item in value):
@@ -102,7 +104,10 @@ def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
         )
         return kind(requires_grad=tensor.requires_grad, device=device, dtype=tensor.dtype)
     here = tensor.device.type
-    if here in {"meta", torch.device(device).type} or tensor.is_quantized or tensor.layout != torch.strided:
+    if here == torch.device(device).type or tensor.is_quantized or tensor.layout != torch.strided:
         return tensor
-    placed = on_device(tensor, device) if device == "meta" else tensor.detach().to(device)
+    if here == "meta":
+        placed = torch.zeros_like(tensor, device=device)
+    else:
+        placed = on_device(tensor, device) if device == "meta" else tensor.detach().to(device)
     return nn.Parameter(placed, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else placed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -94,8 +94,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
         if not isinstance(value, nn.Module):
             return _from_factory(target, value, args, device)
         _refuse_args(target, args, "it is a module already")
-        devices = {tensor.device.type for tensor in (*value.parameters(), *value.buffers())}
-        elsewhere = ", ".join(sorted(devices - {torch.device(device).type}))
+        elsewhere = ", ".join(sorted(_devices(value) - {torch.device(device).type}))
         return Loaded(_in_eval_mode(value), f"a module instance, used as it is, on {elsewhere}" if elsewhere else None)
 
 
@@ -106,13 +105,9 @@ def load_real(target: str, args: Mapping[str, object] | None = None) -> Loaded:
         ConvcostError: As `load_target`.
     """
     loaded = load_target(target, args, "cpu")
-    if all(tensor.device.type != "meta" for tensor in (*loaded.module.parameters(), *loaded.module.buffers())):
-        return loaded
-    module = loaded.module.to_empty(device="cpu")
-    with torch.no_grad():
-        for tensor in (*module.parameters(), *module.buffers()):
-            tensor.zero_()
-    return replace(loaded, module=module)
+    if "meta" in _devices(loaded.module):  # an instance
+        move(loaded.module, "cpu")
+    return loaded
 
 
 def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
@@ -122,6 +117,10 @@ def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tenso
         tuple(tensor for name, tensor in tensors if name is None),
         {name: tensor for name, tensor in tensors if name is not None},
     )
+
+
+def _devices(module: nn.Module) -> set[str]:
+    return {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
 
 
 def _in_eval_mode(module: nn.Module) -> nn.Module:
@@ -157,6 +156,8 @@ def _from_factory(target: str, factory: object, args: Mapping[str, object], devi
         cause = error.__cause__ or error
         module = _call(target, factory, args, "cpu")
         note = f"built on the CPU and moved: on meta tensors it raises {type(cause).__name__}: {first_line(cause)}"
+    if device != "meta" and "meta" in _devices(module):
+        note = "made on the meta device, without weights: zeros take their place"
     move(module, device)
     config = getattr(module, "default_cfg", None)  # timm writes the input into its models
     size = config.get("input_size") if isinstance(config, dict) else None

@@ -39,7 +39,12 @@ def looks_at_values():
     return net
 
 def without_weights():
-    return nn.Linear(3, 4, device="meta")
+    first, last = nn.Linear(4, 4, device="meta"), nn.Linear(4, 4, device="meta")
+    last.weight = first.weight
+    return nn.Sequential(first, nn.BatchNorm1d(4, device="meta"), last)
+
+def scripted():
+    return torch.jit.script(nn.Linear(3, 4))
 
 def raises():
     raise RuntimeError("no weights here")
@@ -76,9 +81,18 @@ def test_the_import_path_is_put_back(file: str) -> None:
 
 
 def test_a_model_that_makes_no_weights_itself_gets_zeros_for_timing(file: str) -> None:
-    module = load_real(f"{file}:without_weights").module
-    assert module.weight.device.type == "cpu"
-    assert not module.weight.any()
+    loaded = load_real(f"{file}:without_weights")
+    assert {str(tensor.device) for tensor in loaded.module.state_dict().values()} == {"cpu"}
+    assert not any(tensor.any() for tensor in loaded.module.state_dict().values())
+    first, _, last = loaded.module.children()
+    assert last.weight is first.weight
+    assert loaded.note == "made on the meta device, without weights: zeros take their place"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # scripting is what is tested
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_scripted_module_is_loaded(file: str, device: str) -> None:
+    assert load_target(f"{file}:scripted", device=device).module.weight.device.type == device
 
 
 def test_an_instance_is_used_as_it_is(file: str) -> None:
