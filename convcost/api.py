@@ -59,7 +59,7 @@ def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_with_short_names
-def compare(  # noqa: PLR0913 - the options of the command, one by one
+def compare(
     in_channels: int,
     out_channels: int,
     kernel_size: int | tuple[int, int],
@@ -152,7 +152,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
 
 
 @_with_short_names
-def explain(  # noqa: PLR0913 - the options of the command, one by one
+def explain(
     block: str,
     in_channels: int,
     out_channels: int,
@@ -234,7 +234,7 @@ def count(
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
 
 
-def check(  # noqa: PLR0913 - the options of the command, one by one
+def check(
     config: Path | str | None = None,
     *,
     only: str | Sequence[str] = (),
@@ -271,7 +271,7 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
 
 
 @_with_short_names
-def history(  # noqa: PLR0913 - the filters of the command, one by one
+def history(
     *,
     block: str | Sequence[str] = (),
     target: str | Sequence[str] = (),
