@@ -216,17 +216,17 @@ def count(
     The module is left exactly as it was; nothing is allocated and nothing computed unless `device` is "cpu".
 
     Args:
-        model: any module.
-        inputs: its positional arguments, real or meta tensors.
-        kwargs: its keyword arguments.
+        model: Module to count.
+        inputs: Positional arguments of the model, real or meta tensors.
+        kwargs: Keyword arguments of the model.
         device: "meta", or "cpu" for a model that looks at the values of its tensors.
-        cross_check: ask torch's FlopCounterMode and fvcore too.
+        cross_check: Whether to cross-check with torch's FlopCounterMode and fvcore.
 
     Returns:
         Rows and totals, with `.to_dict()`, `.to_frame()` and a notebook view.
 
     Raises:
-        ConvcostError: the module refuses its input, or needs the values of a tensor; the message says where.
+        ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where.
     """
     from convcost.nn.count.model_report import report
 
