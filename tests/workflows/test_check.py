@@ -94,7 +94,7 @@ def test_update_rewrites_only_what_moved(project: Path, capsys: pytest.CaptureFi
     before, written = lock.read_text(), lock.stat().st_mtime_ns
     forget_models()
     assert main(["check", "--update"]) == 0
-    assert "convcost.lock: nothing moved" in capsys.readouterr().err
+    assert "convcost.lock: no figure changed" in capsys.readouterr().err
     assert lock.stat().st_mtime_ns == written
     edit(project / "models.py", "width, 16, 3", "width, 12, 3")
     forget_models()
