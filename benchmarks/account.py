@@ -20,15 +20,15 @@ def main() -> None:
     kernels = wrong_sums = 0
     for result in comparisons(seed, LAYERS, time_budget=TIME_BUDGET_S, why=True):
         row = result.rows[0]
-        found, timing = row.account, row.timing
-        wrong_sums += abs(found.time_s - timing.time_s) > 1e-9 * timing.time_s
-        kernels += sum(part.kernel is None for part in found.parts if part.part in {"convolution", "native"})
-        left.append(found.share("unexplained"))
-        agree[found.agreement.agrees] += 1
+        account, timing = row.account, row.timing
+        wrong_sums += abs(account.time_s - timing.time_s) > 1e-9 * timing.time_s
+        kernels += sum(part.kernel is None for part in account.parts if part.part in {"convolution", "native"})
+        left.append(account.share("unexplained"))
+        agree[account.agreement.agrees] += 1
         hints["none" if row.hint is None else "verified" if row.hint.verified else "not verified"] += 1
-        said = "; ".join(found.agreement.differences) or (row.hint.text if row.hint else "")
+        remark = "; ".join(account.agreement.differences) or (row.hint.text if row.hint else "")
         print(
-            f"{described(result):62} {1e6 * timing.time_s:8.0f} µs  unexplained {100 * left[-1]:6.1f} %  {said}",
+            f"{described(result):62} {1e6 * timing.time_s:8.0f} µs  unexplained {100 * left[-1]:6.1f} %  {remark}",
             flush=True,
         )
     sizes = list(map(abs, left))

@@ -18,21 +18,21 @@ ROOFLINE = [*LAYER, "--roofline"]
 ROOFLINE_BEGINS = "\ncpu\n"
 
 
-def said(*words: str, machine: Path, notes: bool = False) -> str:
+def output_of(*words: str, machine: Path, notes: bool = False) -> str:
     """What a command prints, with its notes or without."""
     environment = os.environ | {"CONVCOST_MACHINE": str(machine)} if machine.exists() else None
     command = [PYTHON, "-m", "convcost", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603 - ours
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return done.stdout + (done.stderr if notes else "")
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         none, machine = Path(folder) / "none", Path(folder) / "machine.toml"
-        table = said(*EXAMPLE[EXAMPLE.index("compare") :], "--columns", CHOSEN, machine=none)
-        why = said(*WHY, machine=none)
-        said("calibrate", "--out", str(machine), machine=none)
-        roofline = said(*ROOFLINE, machine=machine)
+        table = output_of(*EXAMPLE[EXAMPLE.index("compare") :], "--columns", CHOSEN, machine=none)
+        why = output_of(*WHY, machine=none)
+        output_of("calibrate", "--out", str(machine), machine=none)
+        roofline = output_of(*ROOFLINE, machine=machine)
     examples = {
         "benchmarks/example.py": table,
         "benchmarks/example.py --why": why[why.index("depthwise: where ") :],

@@ -19,7 +19,7 @@ TIMES, ROWS = 20, 10_000
 
 def main(times: int = TIMES, rows: int = ROWS) -> None:
     seed = time.time_ns()
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    chance = random.Random(seed)
     print(f"{times} times, {rows} rows a process, each a transaction; seed {seed}", flush=True)
     killed_after, seconds = [], []
     for _ in range(times):

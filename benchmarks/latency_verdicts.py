@@ -74,8 +74,8 @@ def simulated(pair: dict[str, Any], slower: float, source: random.Random) -> tup
 
 def failures(pairs: list[dict[str, Any]], grow: float, slower: float, run_to_run: float, seed: int) -> dict[str, int]:
     """How many of the simulated runs end in each verdict."""
-    source = random.Random(seed)  # noqa: S311 - a simulation
-    said = {"pass": 0, "inconclusive": 0, "fail": 0}
+    source = random.Random(seed)
+    verdicts = {"pass": 0, "inconclusive": 0, "fail": 0}
     limit = Limit("latency", grow=grow)
     defaults = timing.summarise.__kwdefaults__ | {"run_to_run": run_to_run}
     with mock.patch.object(timing.summarise, "__kwdefaults__", defaults):
@@ -84,8 +84,8 @@ def failures(pairs: list[dict[str, Any]], grow: float, slower: float, run_to_run
             judged = judge(
                 limit, timed_reading(limit, summarise_forwards(series, probes, "here", (), pinned=False), "")
             )
-            said[judged.verdict] += 1
-    return said
+            verdicts[judged.verdict] += 1
+    return verdicts
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def comparisons(seed: int, count: int, **options: object) -> Iterator[Comparison
         count: of the layers.
         options: of `convcost.compare`.
     """
-    draw, number = random.Random(seed), 0  # noqa: S311 - layers, no secrets
+    draw, number = random.Random(seed), 0
     while number < count:
         block = draw.choice(BLOCKS)
         try:

@@ -59,7 +59,7 @@ def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_with_short_names
-def compare(  # noqa: PLR0913 - the options of the command, one by one
+def compare(
     in_channels: int,
     out_channels: int,
     kernel_size: int | tuple[int, int],
@@ -152,7 +152,7 @@ def compare(  # noqa: PLR0913 - the options of the command, one by one
 
 
 @_with_short_names
-def explain(  # noqa: PLR0913 - the options of the command, one by one
+def explain(
     block: str,
     in_channels: int,
     out_channels: int,
@@ -216,17 +216,17 @@ def count(
     The module is left exactly as it was; nothing is allocated and nothing computed unless `device` is "cpu".
 
     Args:
-        model: any module.
-        inputs: its positional arguments, real or meta tensors.
-        kwargs: its keyword arguments.
+        model: Module to count.
+        inputs: Positional arguments of the model, real or meta tensors.
+        kwargs: Keyword arguments of the model.
         device: "meta", or "cpu" for a model that looks at the values of its tensors.
-        cross_check: ask torch's FlopCounterMode and fvcore too.
+        cross_check: Whether to cross-check with torch's FlopCounterMode and fvcore.
 
     Returns:
         Rows and totals, with `.to_dict()`, `.to_frame()` and a notebook view.
 
     Raises:
-        ConvcostError: the module refuses its input, or needs the values of a tensor; the message says where.
+        ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where.
     """
     from convcost.nn.count.model_report import report
 
@@ -234,7 +234,7 @@ def count(
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
 
 
-def check(  # noqa: PLR0913 - the options of the command, one by one
+def check(
     config: Path | str | None = None,
     *,
     only: str | Sequence[str] = (),
@@ -271,7 +271,7 @@ def check(  # noqa: PLR0913 - the options of the command, one by one
 
 
 @_with_short_names
-def history(  # noqa: PLR0913 - the filters of the command, one by one
+def history(
     *,
     block: str | Sequence[str] = (),
     target: str | Sequence[str] = (),

@@ -51,7 +51,7 @@ def fast_python() -> str:
         listener.listen()
         number = listener.fileno()
         command = [sys.executable, __file__, str(number)]
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], start_new_session=True)  # noqa: S603 - this file
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], start_new_session=True)
 
     def end() -> None:
         server.communicate()  # closes its input: it ends
@@ -164,7 +164,7 @@ def end(words: list[str]) -> NoReturn:
         sys.excepthook(*sys.exc_info())
         code = 1
     vars(threading)["_shutdown"]()  # what an interpreter calls at its end
-    atexit._run_exitfuncs()  # noqa: SLF001 - the same
+    atexit._run_exitfuncs()  # noqa: SLF001 - atexit has no public function for this
     try:
         if sys.stdout is not None and not sys.stdout.closed:
             sys.stdout.flush()
@@ -179,7 +179,7 @@ def main(number: str) -> None:
     """Import what takes long, then serve."""
     ours = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     installed = [path for path in sys.path[1:] if path not in ours]
-    import convcost  # noqa: PLC0415 - this file is imported by tests that need none of it
+    import convcost
 
     for name in IMPORTED:
         importlib.import_module(name)

@@ -87,7 +87,7 @@ def test_the_plugin_gives_a_fixture_and_a_marker(test: str, code: int, said: str
     (tmp_path / "test_net.py").write_text(HEAD + test)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
     command = [fast_python(), "-m", "pytest", "-q", *WITHOUT, str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
 
 
@@ -96,7 +96,7 @@ def test_a_failure_points_at_the_users_line_and_at_no_line_of_ours(tmp_path: Pat
     test = "@pytest.mark.cost(max_params=15)\ndef test_net(assert_cost):\n    assert_cost(NET, X)\n"
     (tmp_path / "test_net.py").write_text(HEAD + test)
     command = [sys.executable, "-m", "pytest", "-q", *WITHOUT, str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "test_net.py:7: AssertionError" in done.stdout
     assert "convcost/pytest" not in done.stdout
 

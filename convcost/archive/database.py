@@ -68,7 +68,7 @@ def matching_session(path: Path, wanted: Session, layers: Sequence[str]) -> list
         WHERE {conditions} AND session.time_budget_s >= :time_budget_s AND entry.layer IN ({places})
         GROUP BY session.id HAVING COUNT(DISTINCT entry.layer) = {len(named)}
         ORDER BY session.measured_at DESC, session.id DESC LIMIT 1
-    """  # noqa: S608 - the texts are names of dataclass fields and bound parameters
+    """
     values = {**equal, **named, "time_budget_s": wanted.time_budget_s}
     with _named_errors(path), reading(path) as connection:
         if connection is None:
@@ -95,7 +95,7 @@ def stored_rows(path: Path, where: str, values: dict[str, object], limit: int | 
     with _named_errors(path), reading(path) as connection:
         if connection is None:
             return [], 0
-        query = f"SELECT COUNT(*) FROM entry JOIN session ON session.id = entry.session_id WHERE {where}"  # noqa: S608 - `Filters.condition` binds its values
+        query = f"SELECT COUNT(*) FROM entry JOIN session ON session.id = entry.session_id WHERE {where}"
         total = connection.execute(query, values).fetchone()[0]
         return _select(connection, where, values, limit), total
 
@@ -104,14 +104,14 @@ def _select(connection: sqlite3.Connection, where: str, values: dict[str, object
     query = f"""
         SELECT session.*, entry.* FROM entry JOIN session ON session.id = entry.session_id
         WHERE {where} ORDER BY session.measured_at DESC, session.id DESC, entry.id LIMIT :limit
-    """  # noqa: S608 - the condition is written in this room, with bound values
+    """
     lines = connection.execute(query, {**values, "limit": -1 if limit is None else limit})
     names = [column[0] for column in lines.description]
     return [as_stored(names, tuple(line)) for line in lines]
 
 
 def _insert(table: str, row: dict[str, object]) -> str:
-    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"  # noqa: S608 - names of tables and fields
+    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"
 
 
 VARIABLE: Final = "CONVCOST_DB"

@@ -295,7 +295,7 @@ def _without_baseline(reading: Reading) -> Ruling:
 
 
 def _fall_below_lock(limit: Limit, reading: Reading) -> float:
-    """How far a metric fell below the lock, without changes of the counter; 0 unless that exceeds its allowed growth.
+    """The fall of a metric below the lock, without changes of the counter; 0 unless it exceeds the allowed growth.
 
     Until the lock is updated, the metric may grow back as far unnoticed. With uncounted operations there is no fall,
     since they could hide as much.

@@ -58,7 +58,7 @@ def _maximum(what: str) -> typer.models.OptionInfo:
     return option
 
 
-def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+def check_command(
     target: Annotated[
         str | None,
         typer.Argument(help="Model to check without a configuration, as for convcost model.", metavar="[TARGET]"),
@@ -155,7 +155,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of th
     return INTERRUPTED if interrupts else _code(result)
 
 
-def _refuse_mixtures(  # noqa: PLR0913 - each says whether an option, or one of several, is given
+def _refuse_mixtures(
     *, target: bool, filed: bool, update: bool, init: bool, based: bool, judging: bool, limited: bool
 ) -> None:
     """Refuse options that exclude each other."""

@@ -73,7 +73,7 @@ class _Latest:
             self._show(comparison, waiting, line)
 
 
-def compare_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+def compare_command(
     layer: o.LayerOptions,
     block: Annotated[
         list[str] | None,

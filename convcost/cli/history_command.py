@@ -20,7 +20,7 @@ SHOWN = 20
 """Rows of the table without --limit."""
 
 
-def history_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+def history_command(
     block: Annotated[
         list[str] | None, o.option(FILTERS, "Block of the catalogue; may be repeated.", metavar="NAME")
     ] = None,

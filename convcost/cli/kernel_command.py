@@ -33,7 +33,7 @@ def _list_kernels(wanted: bool) -> None:
         raise typer.Exit
 
 
-def kernel_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+def kernel_command(
     kernels: Annotated[
         list[str] | None,
         typer.Argument(

@@ -28,7 +28,7 @@ from convcost.workflows.compare import require_devices
 from convcost.workflows.model import count_target, time_target
 
 
-def model_command(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+def model_command(
     target: Annotated[
         str,
         typer.Argument(

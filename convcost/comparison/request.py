@@ -55,7 +55,7 @@ def make_spec(  # noqa: PLR0913 - the layer options of commands and public funct
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to compare, on which layer shape, and how.
+    """The blocks to compare, their layer shape, and the options of counting and timing.
 
     Attributes:
         spec: Layer shape.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a time depends on beside the requested conditions: the machine, the versions, the switches.
+    """The facts that a time depends on beside the requested conditions: machine, versions and switches.
 
     Attributes:
         processors: Number of processors that the process may use.

@@ -32,13 +32,13 @@ class Baseline:
     """The earlier cost of a model.
 
     Attributes:
-        entry: The costs; None where there are none.
-        source: Where they come from, such as `convcost.lock`.
-        locked: Whether they come from the lock, which `convcost check --update` rewrites.
-        why: The reason why there are no costs to compare with.
-        untimed: The reason why there is no time to compare with.
-        lost: Whether there should be costs that could not be obtained.
-        forward: The model, ready to be timed.
+        entry: Earlier costs; None without any.
+        source: Source of the costs, such as "convcost.lock".
+        locked: Whether the costs come from the lock, which `convcost check --update` rewrites.
+        why: Reason why there are no costs to compare with; empty with costs.
+        untimed: Reason why there is no time to compare with; empty with a time.
+        lost: Whether costs exist but could not be obtained.
+        forward: Earlier model, ready to be timed; None without one.
         notes: Notes that change no verdict.
     """
 
@@ -57,10 +57,10 @@ class BaseRevision:
     """Another revision with its configuration.
 
     Attributes:
-        checkout: The revision's files.
-        configured: Whether there is a configuration today, so that the revision may have one too.
-        budgets: The budgets of the revision's own configuration, by name.
-        damage: Why that configuration cannot be read; empty if it can, or does not exist.
+        checkout: Files of the revision.
+        configured: Whether the current revision has a configuration, so that this one may have one too.
+        budgets: Budgets of the revision's own configuration, by name.
+        damage: Reason why that configuration cannot be read; empty if it can, or does not exist.
     """
 
     checkout: Checkout

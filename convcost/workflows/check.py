@@ -45,7 +45,7 @@ class CheckOptions:
     """Options of a check.
 
     Attributes:
-        base: The git revision that is the baseline; None for the lock.
+        base: Git revision that is the baseline; None for the lock.
         strict: Whether an inconclusive limit, or an improvement that the lock lacks, fails.
         accept: Whether growth is accepted, because today's figures are about to become the lock.
         time_budget: Seconds for the timing of each budget that limits latency.
@@ -107,7 +107,7 @@ def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *,
     """Check a counted model against maxima, as the pytest helper does.
 
     Args:
-        report: The result of `count`.
+        report: Result of `count`.
         maxima: Quantities with their units, by metric.
         strict: Whether a lower bound is inconclusive.
 
@@ -139,7 +139,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     """Check every budget of a configuration; a model that does not load is an error in its budget's result.
 
     Args:
-        configuration: The configuration.
+        configuration: Configuration with the budgets.
         lock: Earlier costs of the models, by budget.
         options: Options of the check.
 
@@ -224,9 +224,9 @@ def _judge_report(
     """The verdicts on a counted model.
 
     Args:
-        budget: The budget with its limits.
-        report: The model's count.
-        baseline: The model's earlier cost.
+        budget: Budget with its limits.
+        report: Count of the model.
+        baseline: Earlier cost of the model.
         options: Options of the check.
         timing: Timing for a limit on latency; the name of this machine if the limit is for another one.
     """

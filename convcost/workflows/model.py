@@ -36,11 +36,11 @@ def count_target(
     """Load a target and count it, as `convcost model` does.
 
     Args:
-        target: The target as the user names it.
-        inputs: The model's inputs; empty for its own.
+        target: Target as the user names it.
+        inputs: Inputs of the model; empty for its own.
         args: Arguments of the callable.
         cross_check: Whether to run torch's FlopCounterMode and fvcore too.
-        device: meta, or cpu.
+        device: "meta" or "cpu".
 
     Raises:
         ConvcostError: The target does not load, has no input, or refuses it.
@@ -69,7 +69,7 @@ def time_target(
     """The report with times, then after each account; loads the target again, with weights.
 
     Args:
-        counted: The report of `count_target` with the same inputs and args.
+        counted: Report of `count_target` with the same inputs and args.
         inputs: The model's inputs; empty for its own.
         args: Arguments of the callable.
         options: Device, threads and time budget.

@@ -27,7 +27,7 @@ def start(path: Path, who: str, count: int) -> subprocess.Popen[str]:
     command = [sys.executable, made.__file__, str(path), who, str(count)]
     folder = str(Path(__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603 - our own program
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def said(output: str) -> set[int]:

@@ -205,7 +205,7 @@ def test_killed_at_any_moment_the_lock_is_the_old_one_or_the_new_one(tmp_path: P
     code = WRITER.format(tests=str(Path(__file__).parents[1]), path=str(path))
     source = random.Random(0)
     for _ in range(8):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as writer:  # noqa: S603 - our own code
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "ready\n"
             time.sleep(source.uniform(0, 0.05))

@@ -149,7 +149,7 @@ def test_a_document_is_cut_between_lines(most: int) -> None:
 
 
 def test_junit_holds_one_case_a_limit_with_its_place() -> None:
-    root = ET.fromstring(junit_xml(result(failing('a<b>\x00&"é'))))  # noqa: S314 - our own text
+    root = ET.fromstring(junit_xml(result(failing('a<b>\x00&"é'))))
     counts = {"tests": "1", "failures": "1", "errors": "0"}
     assert dict(root.attrib) == {"name": "convcost", **counts}
     assert dict(root[0].attrib) == {"name": 'a<b>\ufffd&"é', **counts, "skipped": "0"}
@@ -189,7 +189,7 @@ def test_junit_keeps_to_the_schema_of_jenkins() -> None:
     found = [Reading(90_000, uncounted=2), Reading(None, why="other machine"), Reading(2)]
     judged = tuple(judge(limits[one.actual == 2], one) for one in found)
     broken = BudgetResult(Budget("broken", "x", Path()), judged, error="no x")
-    for element in ET.fromstring(junit_xml(result(broken, failing()))).iter():  # noqa: S314 - our own text
+    for element in ET.fromstring(junit_xml(result(broken, failing()))).iter():
         needed, allowed = ATTRIBUTES[element.tag]
         assert set(needed) <= set(element.attrib) <= {*needed, *allowed}
         assert {child.tag for child in element} <= INNER.get(element.tag, set())
@@ -206,5 +206,5 @@ def test_junit_keeps_to_the_schema_of_jenkins() -> None:
 def test_junit_tells_what_was_not_decided(found: Reading, strict: bool, tag: str) -> None:  # noqa: FBT001 - a row of a table
     limit = Limit("macs", max=Decimal(100_000))
     one = BudgetResult(Budget("net", "x", Path()), (judge(limit, found, strict=strict),))
-    root = ET.fromstring(junit_xml(result(one, strict=strict)))  # noqa: S314 - our own text
+    root = ET.fromstring(junit_xml(result(one, strict=strict)))
     assert [child.tag for child in next(root.iter("testcase"))] == [tag]

@@ -22,7 +22,7 @@ PREDICTED = ["compare", *SHAPE, "--no-count", "--no-time"]
 
 
 def convcost(*words: str, python: str = sys.executable, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         [python, "-m", "convcost", *words],
         capture_output=True,
         text=True,
@@ -171,7 +171,7 @@ def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "convcost", *PREDICTED]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, text=True)  # noqa: S603 - our own command
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, text=True)
     os.close(writer)
     assert done.returncode == 0
     assert done.stderr == ""
@@ -206,7 +206,7 @@ run()
 def test_ctrl_c_while_timing_keeps_what_was_predicted_and_counted(tmp_path: Path) -> None:
     out = tmp_path / "rows.json"
     command = [sys.executable, "-c", TELLING, "compare", *SHAPE, "--time-budget", "120", "--export", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own command
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "timing begins" not in process.stderr.readline():
             assert process.poll() is None

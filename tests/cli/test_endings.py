@@ -55,7 +55,7 @@ def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files
     summary, rows = tmp_path / "summary.md", tmp_path / "rows.csv"
     python = sys.executable if form == "table" else fast_python()
     command = [python, "-m", "convcost", *OVER, "--format", form, "--export", str(rows)]
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(
         command,
         stdout=writer,
         stderr=subprocess.PIPE,
@@ -75,7 +75,7 @@ def test_a_reader_that_closes_the_pipe_changes_neither_the_verdict_nor_the_files
 @pytest.mark.parametrize("name", ["ONEDNN_VERBOSE", "DNNL_VERBOSE"])
 def test_stdout_is_the_data_alone_where_onednn_is_to_talk(name: str) -> None:
     words = ["compare", "--c", "8", "--o", "8", "--k", "3", "--h", "14", "--no-time", "--format", "json"]
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(
         [fast_python(), "-m", "convcost", *words],
         capture_output=True,
         text=True,

@@ -499,7 +499,7 @@ def test_a_read_only_database_is_listed_but_never_written(database: Path) -> Non
         paths = os.pathsep.join([str(Path(made.__file__).parent), str(Path(__file__).parents[2])])
         environment = os.environ | {"PYTHONPATH": paths}
         command = [sys.executable, "-c", LIST_AND_ADD, str(database), str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
         lines = done.stdout.partition("nobody\n")[2].splitlines()
         assert lines[0] == f"1 timing in {path}"
         assert " kept " in lines[2]
@@ -518,7 +518,7 @@ def test_a_disk_without_room_loses_nothing(database: Path) -> None:
     add(database, made.session(), [made.entry("kept")])
 
     def little_room() -> None:
-        import resource  # noqa: PLC0415 - Windows has no such module
+        import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
@@ -528,7 +528,7 @@ def test_a_disk_without_room_loses_nothing(database: Path) -> None:
         "except ValueError as error:\n    print(error)\n"
     )
     paths = os.pathsep.join([str(made.__file__).rpartition(os.sep)[0], *sys.path])
-    done = subprocess.run(  # noqa: S603 - our own code
+    done = subprocess.run(
         [sys.executable, "-B", "-c", code],
         capture_output=True,
         text=True,

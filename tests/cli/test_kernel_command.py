@@ -381,7 +381,7 @@ def test_a_matrix_without_timing_needs_numpy_alone() -> None:
         "import convcost\nconvcost.separate([[1, 2], [2, 4]])\n"
         "print('loaded', *({'torch', 'fvcore', 'pandas', 'rich', 'numpy', 'safetensors'} & set(sys.modules)))"
     )
-    done = subprocess.run(  # noqa: S603 - our own code
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONUTF8": "1"}
     )
     assert done.stdout.splitlines()[-1] == "loaded numpy"

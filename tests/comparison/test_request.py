@@ -148,7 +148,7 @@ def test_the_command_that_a_result_names_gives_the_same_rows(capsys: pytest.Capt
     comparison = Comparison(predict(request).rows, request.command, request.settings)
     words = shlex.split(request.command)[1:]
     assert main([*words, "--format", "csv"]) == 0
-    from convcost.text.export import TEXT_FORMATS  # noqa: PLC0415 - the one test that needs it
+    from convcost.text.export import TEXT_FORMATS
 
     assert capsys.readouterr().out == TEXT_FORMATS["csv"](comparison.to_frame())
 

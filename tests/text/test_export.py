@@ -144,7 +144,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
     body = export(tmp_path, ".tex").read_text(encoding="utf-8")
     document = r"\documentclass[a0paper,landscape]{article}\usepackage{booktabs}\begin{document}\tiny " + body
     (tmp_path / "main.tex").write_text(document + r"\end{document}", encoding="utf-8")
-    done = subprocess.run([compiler, "main.tex"], cwd=tmp_path, capture_output=True, check=False)  # noqa: S603 - found above
+    done = subprocess.run([compiler, "main.tex"], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
 
 

@@ -94,7 +94,7 @@ def test_update_rewrites_only_what_moved(project: Path, capsys: pytest.CaptureFi
     before, written = lock.read_text(), lock.stat().st_mtime_ns
     forget_models()
     assert main(["check", "--update"]) == 0
-    assert "convcost.lock: nothing moved" in capsys.readouterr().err
+    assert "convcost.lock: no figure changed" in capsys.readouterr().err
     assert lock.stat().st_mtime_ns == written
     edit(project / "models.py", "width, 16, 3", "width, 12, 3")
     forget_models()
@@ -643,7 +643,7 @@ class TestAgainstAnotherRevision:
         commit(project)
         (project / "slow.py").write_text("from models import Net\n")
         command = [fast_python(), "-m", "convcost", "check", "--base", "HEAD", "--export", "out.csv"]
-        with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as done:  # noqa: S603 - our own command
+        with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as done:
             assert done.stderr is not None
             while "here" not in done.stderr.readline():
                 assert done.poll() is None
@@ -659,7 +659,7 @@ class TestAgainstAnotherRevision:
         commit(project)
         git(project, "config", "filter.slow.smudge", f"touch {tmp_path}/begun; sleep 5; cat")
         command = [sys.executable, "-m", "convcost", "check", "--base", "HEAD"]
-        with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as done:  # noqa: S603 - our own command
+        with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as done:
             while not (tmp_path / "begun").exists():
                 assert done.poll() is None
                 time.sleep(0.01)

@@ -60,7 +60,7 @@ class Fastest:
 
     Attributes:
         seconds: Seconds of that sample.
-        spread: How much slower the next few samples were, as a share.
+        spread: Difference between this sample and the next few, as a share.
     """
 
     seconds: float

@@ -202,7 +202,7 @@ def test_counting_does_not_import_dynamo_and_torchs_counter_alone_does():
     for text, expected in ((ours, "False"), (theirs, "True")):
         script = f"import sys, torch\nm, x = torch.nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 4, 4)\n{text}\n"
         script += "print('torch._dynamo' in sys.modules)"
-        run = subprocess.run([fast_python(), "-c", script], capture_output=True, text=True, check=True)  # noqa: S603 - our own script
+        run = subprocess.run([fast_python(), "-c", script], capture_output=True, text=True, check=True)
         assert run.stdout.strip() == expected
 
 

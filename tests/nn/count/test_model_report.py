@@ -375,7 +375,7 @@ def test_a_cross_check_that_nobody_asked_for_says_so() -> None:
 
 
 def test_a_counter_that_lies_about_a_model_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convcost.nn.count import cross_check as reconcile  # noqa: PLC0415 - the one test that needs it
+    from convcost.nn.count import cross_check as reconcile
 
     honest = vars(reconcile)["fvcore_operators"]
     monkeypatch.setattr(reconcile, "fvcore_operators", lambda *a: ({"conv": honest(*a)[0]["conv"] + 7}, {}))

@@ -224,7 +224,7 @@ with torch.no_grad():
     conv(data); primitives_of(lambda: conv(data), 2); print("mine", flush=True); conv(data)
 """
     environment = os.environ | {"ONEDNN_VERBOSE": "1"}
-    done = subprocess.run([fast_python(), "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
+    done = subprocess.run([fast_python(), "-c", code], capture_output=True, text=True, env=environment, check=True)
     after = done.stdout.partition("mine")[2]
     assert ",exec,cpu,convolution," in after
 

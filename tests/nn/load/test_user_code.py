@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [fast_python(), "-m", "convcost", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)  # noqa: S603 - our own command
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)
 
 
 @pytest.mark.timing
