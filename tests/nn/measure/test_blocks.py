@@ -99,7 +99,7 @@ def test_where_the_allocator_cannot_be_pinned_the_result_says_so(monkeypatch: py
     monkeypatch.setattr(session_home, "pin_allocator", lambda: False)
     result = measured()
     assert result.conditions.allocator == "default"
-    assert "this platform cannot pin the allocator: page faults are part of the times." in result.notes
+    assert "this platform cannot pin the allocator: the times include page faults." in result.notes
 
 
 def test_what_does_not_fit_the_memory_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
