@@ -39,7 +39,7 @@ WHOLE_POOLS: Final = (
 
 def numel(tensor: torch.Tensor) -> int:
     """Elements of a tensor; 0 for a lazy parameter, which has no shape yet."""
-    return 0 if is_lazy(tensor) else tensor.numel()
+    return 0 if is_lazy(tensor) else int(tensor.numel())  # a tensor itself while torch.jit traces
 
 
 def total_bytes(tensors: Iterable[torch.Tensor]) -> int:

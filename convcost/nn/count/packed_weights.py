@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 if TYPE_CHECKING:
     from torch import nn
+
+_PLAIN: Final = frozenset({bool, int, float, str, tuple, list, dict, set, type(None), OrderedDict})
+"""Types of most attributes of a module, which hold no weights."""
 
 
 def packed_weights(model: nn.Module) -> tuple[str, ...]:
@@ -26,8 +30,10 @@ def packed_weights(model: nn.Module) -> tuple[str, ...]:
 def _packed_in(part: nn.Module) -> int | None:
     """The number of weights in the packed attributes of a part itself, 0 if unknown; None if it has none."""
     if isinstance(part, torch.jit.ScriptModule):
-        return None
-    attributes = {**vars(part), **part._buffers}  # noqa: SLF001 - the part's own, not those of its parts
+        is_frozen = not part._c.hasattr("training")  # noqa: SLF001 - the script itself; `train` sets it on its wrapper
+        return 0 if is_frozen else None  # a frozen script has its weights as constants
+    own = {**vars(part), **part._buffers}  # noqa: SLF001 - the part's own, not those of its parts
+    attributes = {name: value for name, value in own.items() if type(value) not in _PLAIN}
     tensors = [v for name, v in attributes.items() if isinstance(v, torch.Tensor) and _is_packed(name, v)]
     if any(isinstance(value, torch.ScriptObject) for value in attributes.values()):
         unpack = getattr(part, "_weight_bias", None)

@@ -65,7 +65,7 @@ def in_order(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappin
 
 def tensor_text(tensor: torch.Tensor) -> str:
     """Shape and dtype as a user writes an input: `1x16:int64`."""
-    return "nested" if tensor.is_nested else _text(tuple(tensor.shape), tensor.dtype)
+    return "nested" if tensor.is_nested else _text(shape_of(tensor), tensor.dtype)
 
 
 @lru_cache(maxsize=4096)
@@ -79,5 +79,5 @@ def dtype_text(tensor: torch.Tensor) -> str:
 
 
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
-    """Sizes of a tensor; empty for a nested one, whose parts differ."""
-    return () if tensor.is_nested else tuple(tensor.shape)
+    """Sizes of a tensor, which are tensors themselves while torch.jit traces; empty for a nested one."""
+    return () if tensor.is_nested else tuple(map(int, tensor.shape))

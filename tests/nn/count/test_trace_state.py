@@ -212,6 +212,19 @@ def test_packed_weights_are_reported_in_a_note() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # frozen scripts are what is tested
+def test_the_weights_of_a_frozen_script_are_reported_in_a_note() -> None:
+    frozen = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Linear(8, 3)).eval()))
+    report = convcost.count(nn.Sequential(frozen, nn.ReLU()).train(), zeros(2, 8))
+    assert report.totals.macs == 2 * 8 * 3
+    assert report.notes[0].startswith("0 holds packed weights that are no parameters")
+
+
+def test_a_model_that_traces_a_part_is_counted() -> None:
+    model = Calls(lambda m, x: torch.fx.symbolic_trace(m.l)(x), l=nn.Sequential(nn.Linear(8, 3), nn.ReLU()))
+    assert convcost.count(model, zeros(2, 8)).totals.macs == 2 * 8 * 3
+
+
 def test_weights_of_integers_in_buffers_are_reported_in_a_note() -> None:
     model = nn.Sequential(nn.Linear(4, 4))
     model[0].register_buffer("qweight", torch.zeros(2, 4, dtype=torch.int32))
