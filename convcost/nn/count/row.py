@@ -125,7 +125,7 @@ class Row:
         own = [] if self.owner is None else _own_parameters(self.owner)
         self.weights = list({**{id(tensor): tensor for tensor in own}, **self.used}.values())
         self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
-        keys = {storage_key(storage) for storage in map(storage_of, outputs) if storage is not None}
+        keys = set(map(_key, outputs))
         self.activation_bytes = sum(size for key, size in self.new_storages.items() if key in keys)
         if self.owner is not None:
             computes = any(event.macs for event in self.events)
@@ -142,21 +142,25 @@ def _own_parameters(module: nn.Module) -> list[torch.Tensor]:
 
 
 def _image_shape(conv: Conv, inputs: list[torch.Tensor], data: torch.Tensor) -> tuple[int, ...]:
-    """The image as it went into the call: the convolution's own data, or the input it was made from.
+    """The image as it went into the call: the input that the convolution's data is, or was made from.
 
-    That is an input in the same storage, else one that has its channels and its number of axes, else none.
+    Of the inputs with its channels and number of axes, that is the one in the storage of the data, else one of the
+    sizes of the data, else the only one. Without any, it is the data.
     """
-    storage = storage_of(data)
-    key = None if storage is None else storage_key(storage)
-    axes = len(conv.kernel_size)
-    alike = []
+    axes, whole = len(conv.kernel_size), shape_of(data)
+    shapes = []
     for tensor in inputs:
-        shape, own = shape_of(tensor), storage_of(tensor)
+        shape = shape_of(tensor)
         if len(shape) in {axes + 1, axes + 2} and shape[-axes - 1] == conv.in_channels:
-            if own is not None and storage_key(own) == key:
+            if _key(tensor) is not None and _key(tensor) == _key(data):
                 return shape
-            alike.append(shape)
-    return alike[0] if alike else shape_of(data)
+            shapes.append(shape)
+    return whole if whole in shapes or len(shapes) != 1 else shapes[0]
+
+
+def _key(tensor: torch.Tensor) -> int | None:
+    storage = storage_of(tensor)
+    return None if storage is None else storage_key(storage)
 
 
 def _kind(row: Row, op: str) -> str:

@@ -239,6 +239,11 @@ class Styled(nn.Conv2d):
         return super().forward(x * style[:, :, None, None])
 
 
+class Scaled(nn.Conv2d):
+    def forward(self, scale: torch.Tensor, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # as above
+        return super().forward(x * scale)
+
+
 class Made(nn.Conv2d):
     def forward(self, seed: torch.Tensor) -> torch.Tensor:
         return super().forward(seed.expand(1, 3, 8, 8) + 1)
