@@ -44,6 +44,8 @@ class Owner(Protocol):
         """A module is called in a thread without a lane."""
 
 
+FRAMES_PER_FRAME: Final = 2
+"""Python's frames in a recorded call for each without, at most: a model that calls itself must not run out of them."""
 _ORIGINALS: Final[dict[tuple[Any, str], Callable[..., Any]]] = {}
 """The functions that are replaced at present, by their home and name."""
 _LANES: Final[dict[int, Lane]] = {}
@@ -54,9 +56,9 @@ _OWNERS: Final[list[Owner]] = []
 _LOCK: Final = RLock()
 
 
-def call_module(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a module as torch does."""
-    return _original(nn.Module, "__call__")(module, *args, **kwargs)
+def module_call() -> Callable[..., Any]:
+    """What torch calls a module with."""
+    return _original(nn.Module, "__call__")
 
 
 def watch(owner: Owner) -> None:
@@ -67,6 +69,7 @@ def watch(owner: Owner) -> None:
             _ORIGINALS.update({(home, name): getattr(home, name) for home, name in observers})
             for (home, name), observer in observers.items():
                 setattr(home, name, observer)
+            sys.setrecursionlimit(FRAMES_PER_FRAME * sys.getrecursionlimit())
         _OWNERS.append(owner)
 
 
@@ -78,6 +81,7 @@ def unwatch(owner: Owner) -> None:
             for (home, name), original in _ORIGINALS.items():
                 setattr(home, name, original)
             _ORIGINALS.clear()
+            sys.setrecursionlimit(sys.getrecursionlimit() // FRAMES_PER_FRAME)
 
 
 def notice(module: nn.Module) -> None:
@@ -127,7 +131,7 @@ def _observed_call(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
     if lane is not None:
         return lane.call(module, args, kwargs)
     notice(module)
-    return call_module(module, args, kwargs)
+    return module_call()(module, *args, **kwargs)
 
 
 def _observed_start(thread: Thread) -> None:

@@ -23,6 +23,8 @@ from convcost.timing.bound import seen_inside
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
+"""The usual types of tensors, which are not lazy."""
 READS_ALL: Final = {f"torch.nn.modules.{name}" for name in ("activation", "batchnorm", "instancenorm", "normalization")}
 """Modules of torch whose classes read every element of their inputs and parameters."""
 ENLARGES: Final = {"torch.nn.modules.padding", "torch.nn.modules.upsampling"}
@@ -39,7 +41,9 @@ WHOLE_POOLS: Final = (
 
 def numel(tensor: torch.Tensor) -> int:
     """Elements of a tensor; 0 for a lazy parameter, which has no shape yet."""
-    return 0 if is_lazy(tensor) else int(tensor.numel())  # a tensor itself while torch.jit traces
+    if type(tensor) not in _PLAIN and is_lazy(tensor):
+        return 0
+    return int(tensor.numel())  # a tensor itself while torch.jit traces
 
 
 def total_bytes(tensors: Iterable[torch.Tensor]) -> int:
@@ -107,7 +111,7 @@ def _bytes_in_windows(module: nn.Module, data: torch.Tensor, output: torch.Tenso
 
 def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     """The one storage of a tensor; None if it is lazy, sparse, nested, or a wrapper without memory of its own."""
-    if is_lazy(tensor) or tensor.layout is not torch.strided or tensor.is_nested:
+    if tensor.layout is not torch.strided or tensor.is_nested or (type(tensor) not in _PLAIN and is_lazy(tensor)):
         return None
     try:
         return tensor.untyped_storage()

@@ -202,7 +202,7 @@ class _Lane(TorchDispatchMode):
                 paused = not is_observed and self._functions.pause()
                 inputs = tensors_in(in_order(module.forward, args, kwargs))
                 row = self._open = Row(self.path, "", type(module).__name__, module, inputs)
-            out = call_watch.call_module(module, args, kwargs)
+            out = call_watch.module_call()(module, *args, **kwargs)
             if row is not None:
                 self.close(row, out)
         except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -266,6 +267,20 @@ def test_a_convolution_whose_image_is_made_inside_has_that_image() -> None:
 
 def test_a_single_image_keeps_its_own_shape() -> None:
     assert convcost.count(nn.Conv2d(3, 4, 3), (zeros(3, 8, 8),)).layers[0].input_shape == (3, 8, 8)
+
+
+def test_a_model_may_call_itself_as_deep_as_without_a_recording() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.l = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor, depth: int) -> Any:
+            return self(x, depth - 1) if depth else self.l(x)
+
+    limit = sys.getrecursionlimit()
+    assert convcost.count(Deep(), (zeros(1, 4), 240)).totals.macs == 16
+    assert sys.getrecursionlimit() == limit
 
 
 def test_a_model_with_its_own_function_mode_keeps_it_and_its_rows() -> None:
