@@ -167,7 +167,7 @@ def test_the_transforms_of_torch_func_are_counted(case: str, device: str) -> Non
 
 @DEVICES
 def test_a_loop_of_torch_runs_its_function_once_for_each_step(device: str) -> None:
-    from torch._higher_order_ops.scan import scan  # noqa: PLC0415 - it imports torch's compiler
+    from torch._higher_order_ops.scan import scan
 
     def forward(m: Any, x: torch.Tensor) -> Any:
         def step(carry: torch.Tensor, item: torch.Tensor) -> Any:
@@ -284,7 +284,7 @@ def test_a_model_may_call_itself_as_deep_as_without_a_recording() -> None:
 
 
 def test_a_model_with_its_own_function_mode_keeps_it_and_its_rows() -> None:
-    from torch.overrides import TorchFunctionMode  # noqa: PLC0415 - for this test alone
+    from torch.overrides import TorchFunctionMode
 
     class Doubles(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
