@@ -26,9 +26,9 @@ class Call:
     Attributes:
         name: Path of the module; `path#2` for its second call, `path.matmul#1` for a functional call.
         op: Class of the module, or name of the function.
-        input_shape: Shape of the first input tensor.
+        input_shape: Shape of the image, for a convolution; else of the first input tensor.
         output_shape: Shape of the first output tensor.
-        params: Parameters of the module that no earlier call used.
+        params: Parameters that belong to this call: no earlier call used them.
         macs: Multiply-accumulates.
         traffic_bytes: Bytes of the input tensors, parameters and output tensors, each moved once.
         macs_share: Share of the model's MACs; None if these are 0.
@@ -119,7 +119,7 @@ class Call:
     @property
     def padding(self) -> tuple[int, ...] | None:
         """The padding of the convolution, one size for each axis; None for any other call."""
-        if self.conv is None:
+        if self.conv is None or len(self.input_shape) < len(self.conv.kernel_size):
             return None
         return tuple(
             before for before, _ in self.conv.explicit_padding(self.input_shape[-len(self.conv.kernel_size) :])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from convcost.models.report import Totals
-    from convcost.nn.count.trace import Event, Row
+    from convcost.nn.count.row import Event, Row
 
 FVCORE_PRODUCTS: Final = frozenset({"conv", "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"})
 """fvcore's operators that are multiply-accumulates; its others (norms, pooling, upsampling) are elementwise."""

@@ -6,12 +6,14 @@ its table, a pooling with a stride skips pixels, and an operation in place has i
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
 from math import prod
+from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import nn
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
@@ -21,6 +23,8 @@ from convcost.timing.bound import seen_inside
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
+"""The usual types of tensors, which are not lazy."""
 READS_ALL: Final = {f"torch.nn.modules.{name}" for name in ("activation", "batchnorm", "instancenorm", "normalization")}
 """Modules of torch whose classes read every element of their inputs and parameters."""
 ENLARGES: Final = {"torch.nn.modules.padding", "torch.nn.modules.upsampling"}
@@ -37,12 +41,14 @@ WHOLE_POOLS: Final = (
 
 def numel(tensor: torch.Tensor) -> int:
     """Elements of a tensor; 0 for a lazy parameter, which has no shape yet."""
-    return 0 if is_lazy(tensor) else tensor.numel()
+    if type(tensor) not in _PLAIN and is_lazy(tensor):
+        return 0
+    return int(tensor.numel())  # a tensor itself while torch.jit traces
 
 
 def total_bytes(tensors: Iterable[torch.Tensor]) -> int:
     """Bytes of some tensors, each counted once."""
-    return sum(numel(tensor) * tensor.element_size() for tensor in {id(tensor): tensor for tensor in tensors}.values())
+    return sum(numel(tensor) * tensor.dtype.itemsize for tensor in {id(tensor): tensor for tensor in tensors}.values())
 
 
 def least_bytes(
@@ -100,24 +106,42 @@ def _bytes_in_windows(module: nn.Module, data: torch.Tensor, output: torch.Tenso
         k, d, before, size = kernel[axis], dilation[axis], padding[axis], int(data.shape[axis - axes])
         offsets = range(-before, k * d - before, d)
         pixels *= seen_inside(int(output.shape[axis - axes]), stride[axis], offsets, size)
-    return pixels * prod(data.shape[:-axes]) * data.element_size()
+    return pixels * prod(data.shape[:-axes]) * data.dtype.itemsize
+
+
+def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """The one storage of a tensor; None if it is lazy, sparse, nested, or a wrapper without memory of its own."""
+    if tensor.layout is not torch.strided or tensor.is_nested or (type(tensor) not in _PLAIN and is_lazy(tensor)):
+        return None
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):  # a wrapper of torch.func, or a subclass of its own kind
+        return None
 
 
 def storage_key(storage: torch.UntypedStorage) -> int:
-    """A number that is the same for two tensors exactly when they share their storage."""
+    """A number that is the same for two tensors exactly when they share their storage, while it is alive."""
     return int(storage._cdata)  # noqa: SLF001 - torch's own key; a meta storage has no other address
 
 
 class Memory:
-    """The storages of activations that are alive, and their peak.
+    """The storages that are alive: those of the weights, and those of activations with their peak.
 
     Args:
-        weights: Parameters and buffers, which are no activations.
+        parameters: Parameters of the model.
+        buffers: Its buffers; like parameters they are no activations.
     """
 
-    def __init__(self, weights: Iterable[torch.Tensor]) -> None:
-        self._weights = {storage_key(tensor.untyped_storage()) for tensor in weights if has_storage(tensor)}
-        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+    def __init__(self, parameters: Iterable[torch.Tensor], buffers: Iterable[torch.Tensor]) -> None:
+        self._weights: dict[int, tuple[torch.Tensor, ...]] = {}
+        for tensor, is_parameter in [*((p, True) for p in parameters), *((b, False) for b in buffers)]:
+            storage = storage_of(tensor)
+            if storage is not None:
+                key = storage_key(storage)
+                self._weights[key] = (*self._weights.get(key, ()), *((tensor,) if is_parameter else ()))
+        self._fixed = frozenset(self._weights)
+        self._alive: dict[int, tuple[weakref.ref[torch.UntypedStorage], int]] = {}
+        self._lock = RLock()
         self._bytes = 0
         self.peak = 0
 
@@ -127,20 +151,35 @@ class Memory:
         Returns:
             Key and bytes of each storage that is new.
         """
-        for key in [key for key, (ref, _) in self._alive.items() if ref.expired()]:
-            self._bytes -= self._alive.pop(key)[1]
         new = []
-        for storage in [tensor.untyped_storage() for tensor in tensors if has_storage(tensor)]:
-            key = storage_key(storage)
-            if key not in self._alive and key not in self._weights:
+        for tensor in tensors:
+            storage = storage_of(tensor)
+            key = 0 if storage is None else storage_key(storage)
+            if storage is None or key in self._alive or key in self._fixed:
+                continue
+            with self._lock:  # threads of the forward pass share the memory
                 size = int(storage.nbytes())
-                self._alive[key] = (StorageWeakRef(storage), size)
+                self._alive[key] = (weakref.ref(storage, partial(self._forget, key)), size)
                 self._bytes += size
-                new.append((key, size))
-        self.peak = max(self.peak, self._bytes)
+                self.peak = max(self.peak, self._bytes)
+            new.append((key, size))
         return new
 
+    def _forget(self, key: int, _: object) -> None:
+        """Take off a storage that died."""
+        with self._lock:
+            self._bytes -= self._alive.pop(key)[1]
+            self._weights.pop(key, None)
 
-def has_storage(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has one storage: not if it is lazy, sparse or nested."""
-    return not is_lazy(tensor) and tensor.layout == torch.strided and not tensor.is_nested
+    def weights_in(self, tensor: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        """The parameters that a tensor is a view of, or was computed from; None if from other values too.
+
+        Empty for a buffer, and for what was computed from buffers alone.
+        """
+        storage = storage_of(tensor)
+        return None if storage is None else self._weights.get(storage_key(storage))
+
+    def mark(self, new: Iterable[tuple[int, int]], parameters: tuple[torch.Tensor, ...]) -> None:
+        """Remember that new storages were computed from parameters alone."""
+        for key, _ in new:
+            self._weights[key] = parameters

@@ -5,30 +5,34 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.models.call import Call
 from convcost.models.report import NOT_REQUESTED, ModelReport, Totals, Uncounted
 from convcost.nn.count.cross_check import check_with_fvcore, check_with_torch
 from convcost.nn.count.memory import numel, total_bytes
-from convcost.nn.count.trace import Recorder, dtype_text, tensor_text
-from convcost.nn.load.meta_device import on_device, restored_after
+from convcost.nn.count.packed_weights import packed_weights
+from convcost.nn.count.tensors import dtype_text, tensor_text, tensors_in
+from convcost.nn.count.trace import Recorder
+from convcost.nn.load.meta_device import any_device_allowed, on_device, restored_after, switch_to_eval
 from convcost.nn.load.user_code import forward_failure, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
-from convcost.text.errors import ConvcostError, NeedsValuesError
+from convcost.text.errors import ConvcostError, NeedsValuesError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
-    from convcost.nn.count.trace import Row
+    from convcost.nn.count.row import Row
 
 NEEDS_VALUES = ("meta tensor", "item()", "data-dependent", "no data", "Could not guard", "bool value of Tensor")
 """Parts of torch's messages for code that needs the values of a tensor."""
@@ -54,15 +58,60 @@ def report(
     Raises:
         ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where.
     """
-    call = (tuple(inputs), dict(kwargs or {}))
-    try:
-        return _counted(model, call, device, cross_check=cross_check)
-    except ConvcostError:
-        if device != "meta" or not _needs_values(model):
-            raise
-    counted = _counted(model, tree_map(_zeros_for_meta, call), "cpu", cross_check=cross_check)
-    note = "a scripted or quantised part does not run on meta tensors: the model was run once on the CPU."
-    return replace(counted, notes=(note,))
+    call = _call(model, inputs, kwargs)
+    special = next((kind for leaf in _leaves(call) if (kind := _kind_without_meta(leaf))), None)
+    if device == "meta" and special is None:
+        try:
+            return _counted(model, call, device, cross_check=cross_check)
+        except ConvcostError:
+            if not _needs_values(model):
+                raise
+    counted = _counted(model, _mapped(_zeros_for_meta, call), "cpu", cross_check=cross_check)
+    if device != "meta":
+        return counted
+    what = "a scripted or quantised part does" if special is None else f"{special} inputs do"
+    note = f"{what} not run on meta tensors: the model was run once on the CPU."
+    return replace(counted, notes=(*counted.notes, note))
+
+
+def _call(model: object, inputs: object, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of the call.
+
+    Raises:
+        ConvcostError: Not a module, or not a sequence of inputs.
+    """
+    if not isinstance(model, torch.nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        step = "call it to make a module" if isinstance(model, type) else "wrap it in a module whose forward calls it"
+        raise ConvcostError(f"model must be a torch.nn.Module, not {what}; {step}.")
+    if isinstance(inputs, (PackedSequence, torch.Tensor)):  # one input, though it has items
+        return (inputs,), dict(kwargs or {})
+    if not isinstance(inputs, Iterable):
+        raise ConvcostError(f"inputs must be a tuple of positional arguments, not a {type(inputs).__name__}.")
+    return tuple(inputs), dict(kwargs or {})
+
+
+def _is_packed(value: object) -> bool:
+    return isinstance(value, PackedSequence)
+
+
+def _leaves(values: Any) -> list[Any]:
+    return tree_leaves(values, is_leaf=_is_packed)
+
+
+def _mapped(function: Callable[[Any], Any], values: Any) -> Any:
+    return tree_map(function, values, is_leaf=_is_packed)
+
+
+def _kind_without_meta(value: object) -> str | None:
+    """The kind of an input that has no meta tensor of its sizes."""
+    if not isinstance(value, torch.Tensor) or value.device.type == "meta":
+        return None
+    if value.is_nested:
+        return "nested"
+    if value.is_quantized:
+        return "quantised"
+    return None if value.layout is torch.strided else "sparse"
 
 
 def _needs_values(model: nn.Module) -> bool:
@@ -78,8 +127,10 @@ def _zeros_for_meta(value: Any) -> Any:
 def _counted(
     model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], device: str, *, cross_check: bool
 ) -> ModelReport:
-    placed = tree_map(lambda value: on_device(value, device), inputs)
+    placed = _mapped(lambda value: on_device(value, device), inputs)
     with quiet_stdout(), torch.random.fork_rng(devices=[]), torch.no_grad(), restored_after(model, device):
+        with running_user_code(partial(_eval_error, model)):
+            switch_to_eval(model)
         recorder = _run(model, placed[0], placed[1], device)
         counted = _report(recorder, model, _input_texts(*inputs), device)
         by_torch = check_with_torch(model, placed, recorder.rows) if cross_check else NOT_REQUESTED
@@ -88,13 +139,21 @@ def _counted(
     return replace(counted, cross_check={"fvcore": by_fvcore, "torch": by_torch})
 
 
+def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
+    where = user_line(error) or type(model).__name__
+    return ConvcostError(
+        f"eval() of the model raises {type(error).__name__} at {where}: {first_line(error)}; "
+        "call eval() before counting."
+    )
+
+
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-    recorder = Recorder(model, tensors, device)
+    recorder = Recorder(model, tensors_in((args, kwargs)), device)
     describe = partial(_forward_error, model, recorder, args)
     may_be_compiled = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
-    with running_user_code(describe), warnings.catch_warnings(), eager, recorder:
+    allowed = any_device_allowed() if device == "meta" else nullcontext()
+    with running_user_code(describe), warnings.catch_warnings(), eager, allowed, recorder:
         warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
         model(*args, **kwargs)
     return recorder
@@ -127,7 +186,7 @@ def _input_texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str,
 
 
 def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], device: str) -> ModelReport:
-    rows, weights = recorder.rows, list(model.parameters())
+    rows, weights = recorder.rows, recorder.weights
     kinds: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
@@ -142,24 +201,34 @@ def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], devic
     )
     calls = tuple(_calls(rows, weights, totals.macs))
     conditions = {"device": device, "torch_version": str(torch.__version__), "mode": "eval"}
-    return ModelReport(type(model).__name__, inputs, conditions, totals, calls, dict(kinds), _uncounted(rows), {})
+    return ModelReport(
+        type(model).__name__,
+        inputs,
+        conditions,
+        totals,
+        calls,
+        dict(kinds),
+        _uncounted(rows),
+        {},
+        notes=packed_weights(model),
+    )
 
 
-def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
-    """The rows under unique names, each parameter in the first row that uses it."""
+def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
+    """The rows under unique names, each parameter in the row that owns it."""
     left = {id(p): p for p in weights}
-    users: dict[int, str] = {}
+    owners = _owners(rows)
+    names: list[str] = []
     seen: Counter[str] = Counter()
-    for row in rows:
+    for index, row in enumerate(rows):
         seen[row.name] += 1
-        name = f"{row.name}#{seen[row.name]}" if row.function or seen[row.name] > 1 else row.name
+        names.append(f"{row.name}#{seen[row.name]}" if row.function or seen[row.name] > 1 else row.name)
         macs = sum(event.macs for event in row.events)
-        shares = next((users[id(tensor)] for tensor in row.weights if id(tensor) in users), None)
-        for tensor in row.weights:
-            users.setdefault(id(tensor), name)
-        own = [left.pop(id(tensor)) for tensor in row.weights if id(tensor) in left]
+        before = (owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index)
+        shares = next((names[owner] for owner in before), None)
+        own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
         yield Call(
-            name=name,
+            name=names[index],
             op=row.op,
             input_shape=row.input_shape,
             output_shape=row.output_shape,
@@ -177,6 +246,17 @@ def _calls(rows: Iterable[Row], weights: list[nn.Parameter], total: int) -> Iter
     if unused := sum(map(numel, left.values())):
         share, name = (0.0 if total else None), "(parameters outside any call)"
         yield Call(name, "parameters", (), (), unused, 0, 0, share, weights=_dtypes(left.values()))
+
+
+def _owners(rows: Sequence[Row]) -> dict[int, int]:
+    """The row of each parameter: the first that uses it together with activations, else the first that uses it."""
+    owners: dict[int, int] = {}
+    for is_preparation in (False, True):
+        for index, row in enumerate(rows):
+            if row.is_preparation is is_preparation:
+                for tensor in row.weights:
+                    owners.setdefault(id(tensor), index)
+    return owners
 
 
 def _dtypes(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:

@@ -1,106 +1,45 @@
 """The trace of one forward pass: a row for each call of a module or function, with the operators it ran.
 
 Modules and functions name a row, operators give its cost. Every operator belongs to one row, so the rows add up to the
-total.
+total. A call that raises leaves no row, and the recording as it was before the call.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
 from torch import nn
+from torch._C import DispatchKey, _disabled_torch_dispatch_impl
 from torch._ops import HigherOrderOperator
 from torch.nn.modules.conv import _ConvNd
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_map
 
-from convcost.nn.count.memory import Memory, has_storage, least_bytes, storage_key, total_bytes
-from convcost.nn.count.operators import Verdict, cost, join_complex_convolutions, meta_output, verdict
-from convcost.text.sizes import Input
+from convcost.nn.count import call_watch
+from convcost.nn.count.autocast import Autocast
+from convcost.nn.count.memory import Memory
+from convcost.nn.count.operators import Verdict, cost, meta_output, verdict
+from convcost.nn.count.row import Row
+from convcost.nn.count.tensors import in_order, shape_of, tensors_in
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from convcost.convolution.conv import Conv
+    from collections.abc import Callable, Iterable
 
 ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
 """Modules whose call is one row although they, or their subclasses, have submodules."""
 NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
 """Functions that compute nothing."""
+HAS_PARTS: Final = frozenset({"flex_attention"})
+"""Operators with functions among their arguments that compute more than these: their parts are recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One call of an operator that has a formula.
-
-    Attributes:
-        op: Torch's name of the operator.
-        kind: The kind of operation, in the field's words.
-        macs: MACs of this call.
-        conv: The convolution, if it is one.
-        plain_macs: MACs if complex numbers were real ones and sparse tensors dense.
-    """
-
-    op: str
-    kind: str
-    macs: int
-    conv: Conv | None
-    plain_macs: int
-
-
-@dataclass(slots=True)
-class Row:
-    """A call of a module or a function, while it runs and after.
-
-    Attributes:
-        path: Path of the module that was called, or that called the function.
-        function: Name of the function; empty for a module.
-        op: Class of the module, or name of the function.
-        owner: The module that was called.
-        inputs: Its input tensors, until it ends.
-        text_padding: Whether an argument is text, as a convolution's padding may be.
-        events: Calls of operators that have a formula.
-        new_storages: Bytes of each storage that appeared during the call, by key.
-        uncounted: Number of calls of each operator that has no formula and is not free.
-        input_shape: Shape of the first input.
-        input_texts: Shape and dtype of each input.
-        output_shape: Shape of the first output.
-        weights: Parameters that the call used.
-        traffic_bytes: Compulsory traffic, every tensor once.
-        least_bytes: Bytes that any implementation must move.
-        activation_bytes: Bytes of the outputs' new storages.
-    """
-
-    path: str
-    function: str
-    op: str
-    owner: nn.Module | None
-    inputs: list[torch.Tensor]
-    text_padding: bool = False
-    events: list[Event] = field(default_factory=list)
-    new_storages: dict[int, int] = field(default_factory=dict)
-    uncounted: Counter[str] = field(default_factory=Counter)
-    input_shape: tuple[int, ...] = ()
-    input_texts: tuple[str, ...] = ()
-    output_shape: tuple[int, ...] = ()
-    weights: list[torch.Tensor] = field(default_factory=list)
-    traffic_bytes: int = 0
-    least_bytes: int | None = None
-    activation_bytes: int = 0
-
-    @property
-    def name(self) -> str:
-        """`path`, or `path.function`; not unique."""
-        return f"{self.path}.{self.function}".strip(".") if self.function else self.path or self.op
-
-
-class Recorder(TorchDispatchMode):
-    """Records the rows of one forward pass; enter it around the call of the module.
+class Recorder:
+    """Records the rows of one forward pass, in all its threads; enter it around the call of the module.
 
     Args:
         module: The module that will be called.
@@ -108,24 +47,89 @@ class Recorder(TorchDispatchMode):
         device: Device of new tensors for which the model names none.
     """
 
+    def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor], device: str) -> None:
+        self.module = module
+        self.device = torch.device(device)
+        self.parameters = dict(module.named_parameters())
+        self.memory = Memory(self.parameters.values(), module.buffers())
+        self.memory.add(inputs)
+        self.names = {id(part): name for name, part in reversed(list(module.named_modules()))}
+        self.is_over = False
+        self.path = ""
+        self.failed_shape: tuple[int, ...] | None = None
+        self._failure = 0
+        self._unseen: str | None = None
+        self._main = _Lane(self)
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """Parameters as they were before the call, although it may replace some; with those that it made anew."""
+        made = [p for name, p in self.module.named_parameters() if name not in self.parameters]
+        return list({id(p): p for p in (*self.parameters.values(), *made)}.values())
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows in the order of their calls; those of a thread stand where it was started."""
+        return self._main.all_rows()
+
+    def __enter__(self) -> Self:
+        call_watch.watch(self)
+        self._main.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._main.__exit__(kind, *error)
+        call_watch.unwatch(self)
+        self.is_over = True
+        running = next((lane.path for lane in self._main.branches() if lane.is_running), None)
+        if self._unseen is not None:
+            raise ConvcostError(
+                f"{self._unseen} runs in a thread that was started before the forward pass, where operators are not "
+                "seen; start the thread in forward, or call the module without one."
+            )
+        if running is not None and kind is None:
+            raise ConvcostError(
+                f"{running or 'the model'} still runs in a thread after the forward pass has ended; "
+                "wait for the thread in forward."
+            )
+
+    def notice(self, module: nn.Module) -> None:
+        """Remember that a thread that is not seen called a module of the model."""
+        name = self.names.get(id(module))
+        if name is not None:
+            self.lose_sight(name or "the model")
+
+    def lose_sight(self, what: str) -> None:
+        """Remember that something runs in a thread that is not seen, which makes the rows incomplete."""
+        self._unseen = what
+
+    def blame(self, error: BaseException, path: str, inputs: Any) -> None:
+        """Remember the innermost module that an exception came from."""
+        if id(error) != self._failure:
+            self._failure, self.path = id(error), path
+            tensors = tensors_in(inputs)
+            self.failed_shape = shape_of(tensors[0]) if tensors else None
+
+
+class _Lane(TorchDispatchMode):
+    """What is recorded in one thread."""
+
+    supports_higher_order_operators = True
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """False avoids the import of torch's dynamo, 800 modules."""
         return False
 
-    def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor], device: str) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         super().__init__()
-        self.rows: list[Row] = []
-        self.failed_shape: tuple[int, ...] | None = None
-        self.memory = Memory([*module.parameters(), *module.buffers()])
-        self.memory.add(inputs)
-        self._names = {id(part): name for name, part in reversed(list(module.named_modules()))}
-        self._parameters = {id(p) for p in module.parameters()}
+        self._recorder = recorder
+        self._rows: list[Row | _Lane] = []
         self._paths: list[str] = []
         self._open: Row | None = None
-        self._functions = _Functions(self, device)
-        self._functions_paused = False
-        self._hooks: list[Any] = []
+        self._functions = _Functions(self, recorder.device)
+        self.autocast = Autocast()
+        self._before: call_watch.Lane | None = None
 
     @property
     def path(self) -> str:
@@ -134,77 +138,98 @@ class Recorder(TorchDispatchMode):
 
     @property
     def is_open(self) -> bool:
-        """Whether a row is open."""
-        return self._open is not None
+        """Whether a row is open, or nothing is recorded any more."""
+        return self._open is not None or self._recorder.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the recording ended, though the thread goes on, as the worker of a pool does."""
+        return self._recorder.is_over
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a module or function runs in a thread that the forward pass started."""
+        return self._open is not None or len(self._paths) > 1
+
+    def all_rows(self) -> list[Row]:
+        """The rows, with those of the threads that were started here."""
+        return [row for entry in self._rows for row in ([entry] if isinstance(entry, Row) else entry.all_rows())]
+
+    def branches(self) -> list[_Lane]:
+        """The lanes of the threads that were started here, and of theirs."""
+        started = [entry for entry in self._rows if isinstance(entry, _Lane)]
+        return [lane for branch in started for lane in (branch, *branch.branches())]
 
     def __enter__(self) -> Self:
-        register = nn.modules.module
-        self._hooks = [
-            register.register_module_forward_pre_hook(self._enter_module),
-            register.register_module_forward_hook(self._leave_module),
-        ]
+        self._before = call_watch.switch_lane(self)
         super().__enter__()
         self._functions.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if not self._functions_paused:
-            self._functions.__exit__(*error)
+        self._functions.__exit__(*error)
         super().__exit__(*error)
-        for hook in self._hooks:
-            hook.remove()
+        call_watch.switch_lane(self._before)
 
-    def _enter_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._paths.append(self._names.get(id(module), type(module).__name__))
-        tensors = _tensors(inputs)
-        self.failed_shape = tuple(tensors[0].shape) if tensors else None
-        if self._open is None and is_one_row(module):
-            self.open(Row(self.path, "", type(module).__name__, module, tensors))
-            if type(module).__module__.startswith("torch."):  # its functions are all in this row: run them faster
-                self._functions.__exit__(None, None, None)
-                self._functions_paused = True
+    def branch(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as it is recorded when another thread runs it."""
+        lane = _Lane(self._recorder)
+        lane._paths.append(self.path)
+        self._rows.append(lane)
 
-    def _leave_module(self, module: nn.Module, _: object, output: Any) -> None:
-        if self._open is not None and self._open.owner is module:
-            if self._functions_paused:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if lane.is_over:
+                return function(*args, **kwargs)
+            with torch.no_grad(), lane:
+                return function(*args, **kwargs)
+
+        return run
+
+    def lose_sight(self, what: str) -> None:
+        """Something runs in a thread that is not seen."""
+        self._recorder.lose_sight(what)
+
+    def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a module, in a row of its own if it is one row and none is open."""
+        self.autocast.look()
+        depth = len(self._paths)
+        self._paths.append(self._recorder.names.get(id(module), type(module).__name__))
+        paused, row = False, None
+        try:
+            if self._open is None and is_one_row(module):
+                # the functions of a module of torch are all in this row: they run faster unobserved
+                is_observed = self.autocast.is_on or not type(module).__module__.startswith("torch.")
+                paused = not is_observed and self._functions.pause()
+                inputs = tensors_in(in_order(module.forward, args, kwargs))
+                row = self._open = Row(self.path, "", type(module).__name__, module, inputs)
+            out = call_watch.module_call()(module, *args, **kwargs)
+            if row is not None:
+                self.close(row, out)
+        except BaseException as error:
+            self._recorder.blame(error, self.path, (args, kwargs))
+            raise
+        finally:
+            del self._paths[depth:]
+            if row is not None:
+                self._open = None
+            if paused:
                 self._functions.__enter__()
-                self._functions_paused = False
-            self.close(output)
-        self._paths.pop()
+        return out
 
-    def open(self, row: Row) -> Row:
-        """Open a row, to which every operator belongs until it is closed."""
-        row.input_shape = tuple(row.inputs[0].shape) if row.inputs else ()
-        row.input_texts = tuple(map(tensor_text, row.inputs))
+    def call_function(self, row: Row, function: Callable[[], Any]) -> Any:
+        """Call a function in a row of its own."""
         self._open = row
-        return row
+        try:
+            out = function()
+            self.close(row, out)
+        finally:
+            self._open = None
+        return out
 
-    def drop(self) -> None:
-        """Forget the open row, whose call failed."""
-        self._open = None
-
-    def close(self, output: Any) -> None:
-        """Close the open row; forget it if it computed nothing, as a view does."""
-        row, self._open = self._open, None
-        if row is None or not (row.events or row.uncounted or row.new_storages or row.owner is not None):
-            return
-        outputs = _tensors((output,))
-        row.output_shape = tuple(outputs[0].shape) if outputs else ()
-        if any(tensor.is_complex() for tensor in (*row.inputs, *outputs)):
-            row.events = join_complex_convolutions(row.events)
-        used: list[torch.Tensor] = [] if row.owner is None else list(row.owner.parameters())
-        used += [tensor for tensor in row.inputs if id(tensor) in self._parameters]
-        row.weights = list({id(tensor): tensor for tensor in used}.values())
-        row.traffic_bytes = total_bytes((*row.inputs, *row.weights)) + total_bytes(outputs)
-        keys = {storage_key(tensor.untyped_storage()) for tensor in outputs if has_storage(tensor)}
-        row.activation_bytes = sum(size for key, size in row.new_storages.items() if key in keys)
-        if row.owner is not None:
-            computes = any(event.macs for event in row.events)
-            row.least_bytes = least_bytes(
-                row.owner, row.inputs, outputs, allocated=row.activation_bytes, computes=computes
-            )
-        row.inputs = []
-        self.rows.append(row)
+    def close(self, row: Row, output: Any) -> None:
+        """Keep a row whose call is complete, unless it computed nothing."""
+        if row.close(output):
+            self._rows.append(row)
 
     def __torch_dispatch__(
         self,
@@ -214,45 +239,129 @@ class Recorder(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run an operator and record its cost."""
-        del types
         named = kwargs or {}
-        worth = verdict(func)
-        if isinstance(func, HigherOrderOperator) and worth is not Verdict.FORMULA:
+        if self._recorder.is_over:
+            call_watch.notice(self._recorder.module)
             return func(*args, **named)
-        if worth is Verdict.DECOMPOSED:
-            super().__enter__()  # a mode is off while it handles an operator: the parts must be recorded too
+        if any(map(_has_own_dispatch, types)):
+            return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
+        if isinstance(func, HigherOrderOperator):
+            return self._run_higher_order(func, args, named)
+        if verdict(func) is Verdict.DECOMPOSED and not any(tensor.is_nested for tensor in tensors_in(args)):
+            return self._observed(func.decompose)(*args, **named)  # so it is in inference mode
+        return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
+
+    def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
+        """Run an operator in the open row, or in a row of its own."""
+        if self._open is not None:
+            return run(self._open)
+        row = Row(self.path, name, name, None, tensors_in(args))
+        return self.call_function(row, lambda: run(row))
+
+    def _observed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that is called while this mode handles an operator and is off, with the mode on."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            TorchDispatchMode.__enter__(self)
             try:
-                return func.decompose(*args, **named)
+                return function(*args, **kwargs)
             finally:
-                super().__exit__(None, None, None)
-        out = meta_output(func, args, named)
+                TorchDispatchMode.__exit__(self, None, None, None)
+
+        return run
+
+    def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator in a row."""
+        memory = self._recorder.memory
+        if self._recorder.device.type == "meta":
+            args, casts = self.autocast.for_operator(func, args)
+            row.new_storages.update(memory.add(casts))
+        out = meta_output(func, args, kwargs)
         if out is NotImplemented:
-            out = func(*args, **named)
-        outermost = self._open is None
-        op = str(getattr(func, "overloadpacket", func))
-        name = op.rpartition(".")[2]
-        row = self._open or self.open(Row(self.path, name, name, None, _tensors(args)))
-        if isinstance(func, HigherOrderOperator) or (torch.Tag.inplace_view not in func.tags and not func.is_view):
-            row.new_storages.update(self.memory.add(_tensors((out,))))
-        price = cost(func, args, named, out) if worth is Verdict.FORMULA else None
+            out = func(*args, **kwargs)
+        return self._record(row, func, args, kwargs, out)
+
+    def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        """Record an operator that was run as one operation."""
+        tensors = tensors_in((args, kwargs))
+        is_view = not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
+        new = [] if is_view else self._recorder.memory.add(tensors_in(out))
+        row.new_storages.update(new)
+        self._trace_weights(row, tensors, new)
+        worth, op = verdict(func), str(getattr(func, "overloadpacket", func))
+        is_sized = not any(tensor.is_nested for tensor in tensors)
+        price = cost(func, args, kwargs, out) if worth is Verdict.FORMULA and is_sized else None
         if price is not None:
-            kind = "convolution" if price.conv else _kind(row, name)
-            row.events.append(Event(name, kind, price.macs, price.conv, price.plain_macs))
+            row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
         elif worth is not Verdict.FREE:
             row.uncounted[op] += 1
-        if outermost:
-            self.close(out)
         return out
+
+    def _run_higher_order(self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that takes functions, such as a loop: it is what its functions do.
+
+        It is a row of its own where it has a formula, and listed where it calls none of them.
+        """
+        calls: list[str] = []
+
+        def observed(value: Any) -> Any:
+            if not callable(value) or isinstance(value, type):
+                return value
+
+            def run(*inputs: Any, **named: Any) -> Any:
+                calls.append(func.name())
+                return self._observed(value)(*inputs, **named)
+
+            return run
+
+        has_formula = verdict(func) is Verdict.FORMULA
+        dense = func.py_kernels.get(DispatchKey.CompositeExplicitAutograd)
+        if func.name() in HAS_PARTS and dense is not None and not has_formula:
+            return self._observed(dense)(*args, **kwargs)
+        if has_formula:
+            return self._in_row(
+                func.name(),
+                args,
+                lambda row: self._record(row, func, args, kwargs, func(*args, **kwargs)),
+            )
+        out = func(*tree_map(observed, args), **tree_map(observed, kwargs))
+        if calls:
+            self._recorder.memory.add(tensors_in(out))
+            return out
+        return self._in_row(func.name(), args, lambda row: self._record(row, func, args, kwargs, out))
+
+    def _trace_weights(self, row: Row, tensors: list[torch.Tensor], new: list[tuple[int, int]]) -> None:
+        """Remember which parameters an operator used, and what is computed from parameters alone."""
+        memory, used = self._recorder.memory, {}
+        are_weights = bool(tensors)
+        for tensor in tensors:
+            weights = memory.weights_in(tensor)
+            if weights is None:
+                are_weights = False
+            else:
+                used.update({id(weight): weight for weight in weights})
+        row.used.update(used)
+        if are_weights:
+            memory.mark(new, tuple(used.values()))
+        elif tensors:
+            row.has_activations = True
 
 
 class _Functions(TorchFunctionMode):
     """Opens a row for each function that is called outside any row."""
 
-    def __init__(self, recorder: Recorder, device: str) -> None:
+    def __init__(self, lane: _Lane, device: torch.device) -> None:
         super().__init__()
-        self._recorder = recorder
-        self._device = torch.device(device)
+        self._lane = lane
+        self._device = device
         self._constructors = _device_constructors()
+
+    def pause(self) -> bool:
+        """Observe no functions until the mode is entered again; False where the user's own mode runs inside."""
+        if _get_current_function_mode() is not self:
+            return False
+        self.__exit__(None, None, None)
+        return True
 
     def __torch_function__(
         self,
@@ -263,32 +372,26 @@ class _Functions(TorchFunctionMode):
     ) -> Any:
         """Run a function, in a row of its own if none is open."""
         del types
-        named, recorder = kwargs or {}, self._recorder
-        if func in self._constructors and named.get("device") is None:
+        named, lane = kwargs or {}, self._lane
+        if func in self._constructors and named.get("device") is None and not lane.is_over:
             named = {**named, "device": self._device}
         name = getattr(func, "__name__", str(func))
-        if name in NO_ROW or recorder.is_open:
+        if name in NO_ROW:
             return func(*args, **named)
+        if lane.is_open:
+            return self._cast_and_run(func, args, named)
         has_text = any(isinstance(value, str) for value in (*args, *named.values()))
         op = name.strip("_")
-        recorder.open(Row(recorder.path, op, op, None, _tensors((args, named)), has_text))
-        try:
-            out = func(*args, **named)
-        except BaseException:
-            recorder.drop()
-            raise
-        recorder.close(out)
-        return out
+        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)), has_text)
+        return lane.call_function(row, lambda: self._cast_and_run(func, args, named))
 
-
-def tensor_text(tensor: torch.Tensor) -> str:
-    """Shape and dtype as a user writes an input: `1x16:int64`."""
-    return "nested" if tensor.is_nested else str(Input(tuple(tensor.shape), dtype_text(tensor)))
-
-
-def dtype_text(tensor: torch.Tensor) -> str:
-    """The dtype's name, such as `float32`."""
-    return str(tensor.dtype).removeprefix("torch.")
+    def _cast_and_run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a function on what autocast makes of its arguments."""
+        autocast = self._lane.autocast
+        autocast.look()
+        if autocast.is_on and self._device.type == "meta":
+            args, kwargs = autocast.for_function(getattr(func, "__name__", ""), args, kwargs)
+        return func(*args, **kwargs)
 
 
 def is_one_row(module: nn.Module) -> bool:
@@ -299,17 +402,7 @@ def is_one_row(module: nn.Module) -> bool:
     return next(module.children(), None) is None and any(kind.__module__.startswith("torch.") for kind in bases)
 
 
-def _kind(row: Row, op: str) -> str:
-    """The kind of a matrix product: by the row it is in, else by its operator."""
-    is_attention = row.op in {"scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"}
-    if "attention" in op or (is_attention and op in {"bmm", "baddbmm"}):
-        return "attention"
-    if isinstance(row.owner, nn.RNNBase | nn.RNNCellBase) or row.op in {"lstm", "gru", "rnn_tanh", "rnn_relu"}:
-        return "recurrent"
-    if isinstance(row.owner, nn.Linear) or row.op == "linear":
-        return "linear"
-    return "bilinear" if op == "_trilinear" else "matmul"
-
-
-def _tensors(values: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+@cache
+def _has_own_dispatch(kind: type) -> bool:
+    """Whether a subclass of Tensor runs operators itself, as nested and quantised tensors of Python do."""
+    return getattr(kind, "__torch_dispatch__", None) is not _disabled_torch_dispatch_impl

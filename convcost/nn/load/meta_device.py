@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+from torch.nn.utils.rnn import PackedSequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+COPY: Final = "copy"
+"""In place of a device: tensors stay where they are, as copies."""
+
 
 def on_device(value: Any, device: str) -> Any:
-    """For the meta device, a tensor of the same sizes, strides and dtype; for other devices, the value itself."""
+    """For the meta device, a tensor of the same sizes, strides and dtype; for other devices, the value itself.
+
+    The number of sequences at each step of a packed sequence stays on the CPU, as torch wants it.
+    """
+    if isinstance(value, PackedSequence):
+        return value._replace(data=on_device(value.data, device))
     if not isinstance(value, torch.Tensor) or device != "meta" or value.device.type == "meta":
         return value
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
@@ -23,18 +33,20 @@ def on_device(value: Any, device: str) -> Any:
 def move(module: nn.Module, device: str) -> None:
     """Put a module's tensors on a device, in place; shared ones stay shared, unlike with `Module.to("meta")`.
 
-    Tensors of the meta device have no values to move: elsewhere they are zeros.
+    Tensors of the meta device have no values to move: elsewhere they are zeros. Those of scripted parts stay.
     """
     moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for part in module.modules():
-        _move_attributes(vars(part), device, moved)
+        if not isinstance(part, torch.jit.ScriptModule):
+            _move_attributes(vars(part), device, moved)
 
 
 @contextmanager
 def restored_after(module: nn.Module, device: str) -> Iterator[None]:
-    """The module in eval mode for one forward pass, after which it is exactly as it was.
+    """The module ready for one forward pass, after which it is exactly as it was.
 
-    Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did.
+    Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Weights that
+    `eval` may change in place (a class of its own `train` may merge them) are copies.
 
     Args:
         module: The module that will run.
@@ -42,17 +54,59 @@ def restored_after(module: nn.Module, device: str) -> Iterator[None]:
     """
     parts = list(module.modules())
     saved = [(part, type(part), _snapshot(vars(part))) for part in parts]
+    scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
     try:
-        for part in parts:
-            if not isinstance(part, torch.jit.ScriptModule):
-                vars(part)["training"] = False
         if device == "meta":
             move(module, device)
+        elif any(map(_folds, parts)):
+            move(module, COPY)
         yield
     finally:
         for part, kind, attributes in saved:
             part.__class__ = kind
             _restore(vars(part), attributes)
+        for part, mode in scripted:
+            part.training = mode
+
+
+@contextmanager
+def any_device_allowed() -> Iterator[None]:
+    """Let flex attention, which refuses devices by a list, run on the meta device; nothing if it is not loaded."""
+    home = sys.modules.get("torch.nn.attention.flex_attention")
+    check = "_validate_device"
+    if home is None or not hasattr(home, check):
+        yield
+        return
+    before = vars(home)[check]
+    setattr(home, check, lambda *_: None)
+    try:
+        yield
+    finally:
+        setattr(home, check, before)
+
+
+def switch_to_eval(module: nn.Module) -> None:
+    """Put a module into eval mode by its own method, unless it is; inside `restored_after`."""
+    parts = list(module.modules())
+    if not any(getattr(part, "training", False) for part in parts):
+        return
+    try:
+        module.eval()
+    except NotImplementedError:  # an exported program has the mode of its export
+        for part in parts:
+            vars(part)["training"] = False
+
+
+def _has_scripted_mode(part: nn.Module) -> bool:
+    """Whether the mode is an attribute of TorchScript, which `vars` does not show; a frozen module has none."""
+    return isinstance(part, torch.jit.ScriptModule) and hasattr(part, "training")
+
+
+def _folds(part: nn.Module) -> bool:
+    """Whether a part in training mode may change its weights in `eval`, by a method of its own."""
+    kind = type(part)
+    is_own = kind.train is not nn.Module.train or kind.eval is not nn.Module.eval
+    return is_own and part.training and not isinstance(part, torch.jit.ScriptModule)
 
 
 def _snapshot(attributes: dict[str, Any]) -> dict[str, tuple[Any, dict[Any, Any] | None]]:
@@ -102,7 +156,11 @@ def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
         kind: Callable[..., torch.Tensor] = (
             UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
         )
-        return kind(requires_grad=tensor.requires_grad, device=device, dtype=tensor.dtype)
+        place = tensor.device if device == COPY else device
+        return kind(requires_grad=tensor.requires_grad, device=place, dtype=tensor.dtype)
+    if device == COPY:
+        twin = tensor.detach().clone()
+        return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
     here = tensor.device.type
     if here == torch.device(device).type or tensor.is_quantized or tensor.layout != torch.strided:
         return tensor

@@ -1,0 +1,169 @@
+"""Module calls and started threads, observed in the threads of a recording alone.
+
+While anything is recorded, the functions of `_observers` are replaced in the whole process, since Python has no other
+place for it. In a thread without a recording the replacements only call the originals, so that models of other threads
+run as ever.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import RLock, Thread, get_ident
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Lane(Protocol):
+    """What is recorded in one thread."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the recording ended, though the thread goes on, as the worker of a pool does."""
+
+    def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a module and record it."""
+
+    def lose_sight(self, what: str) -> None:
+        """Something runs in a thread that is not seen."""
+
+    def branch(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as it is recorded when another thread runs it."""
+
+
+class Owner(Protocol):
+    """A recording, which wants to know when a thread that it does not see calls its modules."""
+
+    def notice(self, module: nn.Module) -> None:
+        """A module is called in a thread without a lane."""
+
+
+FRAMES_PER_FRAME: Final = 2
+"""Python's frames in a recorded call for each without, at most: a model that calls itself must not run out of them."""
+_ORIGINALS: Final[dict[tuple[Any, str], Callable[..., Any]]] = {}
+"""The functions that are replaced at present, by their home and name."""
+_LANES: Final[dict[int, Lane]] = {}
+"""The lane of each recorded thread, by the thread's identity."""
+_STARTERS: Final[WeakKeyDictionary[Thread, Lane]] = WeakKeyDictionary()
+"""The lane of the forward pass that started a thread."""
+_OWNERS: Final[list[Owner]] = []
+_LOCK: Final = RLock()
+
+
+def module_call() -> Callable[..., Any]:
+    """What torch calls a module with."""
+    return _original(nn.Module, "__call__")
+
+
+def watch(owner: Owner) -> None:
+    """Observe calls until `unwatch`."""
+    with _LOCK:
+        if not _OWNERS:
+            observers = _observers()
+            _ORIGINALS.update({(home, name): getattr(home, name) for home, name in observers})
+            for (home, name), observer in observers.items():
+                setattr(home, name, observer)
+            sys.setrecursionlimit(FRAMES_PER_FRAME * sys.getrecursionlimit())
+        _OWNERS.append(owner)
+
+
+def unwatch(owner: Owner) -> None:
+    """Observe no more; the last owner restores torch's and Python's own functions."""
+    with _LOCK:
+        _OWNERS.remove(owner)
+        if not _OWNERS:
+            for (home, name), original in _ORIGINALS.items():
+                setattr(home, name, original)
+            _ORIGINALS.clear()
+            sys.setrecursionlimit(sys.getrecursionlimit() // FRAMES_PER_FRAME)
+
+
+def notice(module: nn.Module) -> None:
+    """Tell every recording that a module runs in a thread that it does not see."""
+    for owner in tuple(_OWNERS):
+        owner.notice(module)
+
+
+def switch_lane(lane: Lane | None) -> Lane | None:
+    """Record this thread in another lane, or not at all.
+
+    Returns:
+        The lane before.
+    """
+    before = _LANES.pop(get_ident(), None)
+    if lane is not None:
+        _LANES[get_ident()] = lane
+    return before
+
+
+def _observers() -> dict[tuple[Any, str], Callable[..., Any]]:
+    """What replaces each function; a pool of threads can exist only if its module is loaded."""
+    pool = getattr(sys.modules.get("multiprocessing.pool"), "Pool", None)
+    return {
+        (nn.Module, "__call__"): _observed_call,
+        (Thread, "start"): _observed_start,
+        (ThreadPoolExecutor, "submit"): _observed_submit,
+        (torch, "compile"): _observed_compile,
+        **({} if pool is None else {(pool, "_check_running"): _observed_pool}),
+    }
+
+
+def _original(home: Any, name: str) -> Callable[..., Any]:
+    """A function as it was before it was replaced; another thread may have restored it since."""
+    function: Callable[..., Any] = _ORIGINALS.get((home, name)) or getattr(home, name)
+    return function
+
+
+def _recording_lane() -> Lane | None:
+    """The lane of this thread, if its recording goes on."""
+    lane = _LANES.get(get_ident())
+    return None if lane is None or lane.is_over else lane
+
+
+def _observed_call(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
+    lane = _recording_lane()
+    if lane is not None:
+        return lane.call(module, args, kwargs)
+    notice(module)
+    return module_call()(module, *args, **kwargs)
+
+
+def _observed_start(thread: Thread) -> None:
+    lane = _recording_lane()
+    if lane is not None:
+        vars(thread)["run"] = lane.branch(thread.run)
+        _STARTERS[thread] = lane
+    _original(Thread, "start")(thread)
+
+
+def _observed_submit(executor: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    lane = _recording_lane()
+    before = switch_lane(None)  # the worker that this starts belongs to no recording, but each of its tasks does
+    try:
+        task = function if lane is None else lane.branch(function)
+        return _original(ThreadPoolExecutor, "submit")(executor, task, *args, **kwargs)
+    finally:
+        switch_lane(before)
+
+
+def _observed_compile(model: Any = None, **options: Any) -> Any:
+    """In a recorded thread, what is compiled during the forward pass runs as it is."""
+    if _recording_lane() is None:
+        return _original(torch, "compile")(model, **options)
+    return model if model is not None else lambda function: function
+
+
+def _observed_pool(pool: Any) -> None:
+    """A pool gets work: its threads are not seen unless this forward pass started them."""
+    lane = _recording_lane()
+    workers = [worker for worker in pool._pool if isinstance(worker, Thread)]  # noqa: SLF001 - no public list
+    starters = [_STARTERS.get(worker) for worker in workers]
+    if lane is not None and any(starter is None or starter.is_over for starter in starters):
+        lane.lose_sight("the work of a ThreadPool")
+    _original(sys.modules["multiprocessing.pool"].Pool, "_check_running")(pool)

@@ -1,0 +1,179 @@
+"""A row of a trace: one call of a module or function, with the cost of the operators it ran."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from convcost.nn.count.memory import least_bytes, storage_key, storage_of, total_bytes
+from convcost.nn.count.operators import join_complex_convolutions
+from convcost.nn.count.tensors import shape_of, tensor_text, tensors_in, unwrapped
+
+if TYPE_CHECKING:
+    import torch
+
+    from convcost.convolution.conv import Conv
+    from convcost.nn.count.operators import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One call of an operator that has a formula.
+
+    Attributes:
+        op: Torch's name of the operator.
+        kind: The kind of operation, in the field's words.
+        macs: MACs of this call.
+        conv: The convolution, if it is one.
+        plain_macs: MACs if complex numbers were real ones and sparse tensors dense.
+    """
+
+    op: str
+    kind: str
+    macs: int
+    conv: Conv | None
+    plain_macs: int
+
+
+@dataclass(slots=True)
+class Row:
+    """A call of a module or a function, while it runs and after.
+
+    Attributes:
+        path: Path of the module that was called, or that called the function.
+        function: Name of the function; empty for a module.
+        op: Class of the module, or name of the function.
+        owner: The module that was called.
+        inputs: Its input tensors, until it ends.
+        text_padding: Whether an argument is text, as a convolution's padding may be.
+        events: Calls of operators that have a formula.
+        new_storages: Bytes of each storage that appeared during the call, by key.
+        uncounted: Number of calls of each operator that has no formula and is not free.
+        input_shape: Shape of the image, for a convolution; else of the first input.
+        input_texts: Shape and dtype of each input.
+        output_shape: Shape of the first output.
+        used: Parameters that its operators used, themselves or what was computed from them, by identity.
+        has_activations: Whether an operator used other values than parameters.
+        weights: Parameters that the call used, its module's own among them.
+        traffic_bytes: Compulsory traffic, every tensor once.
+        least_bytes: Bytes that any implementation must move.
+        activation_bytes: Bytes of the outputs' new storages.
+    """
+
+    path: str
+    function: str
+    op: str
+    owner: nn.Module | None
+    inputs: list[torch.Tensor]
+    text_padding: bool = False
+    events: list[Event] = field(default_factory=list)
+    new_storages: dict[int, int] = field(default_factory=dict)
+    uncounted: Counter[str] = field(default_factory=Counter)
+    input_shape: tuple[int, ...] = ()
+    input_texts: tuple[str, ...] = ()
+    output_shape: tuple[int, ...] = ()
+    used: dict[int, torch.Tensor] = field(default_factory=dict)
+    has_activations: bool = False
+    weights: list[torch.Tensor] = field(default_factory=list)
+    traffic_bytes: int = 0
+    least_bytes: int | None = None
+    activation_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.input_shape = shape_of(self.inputs[0]) if self.inputs else ()
+        self.input_texts = tuple(map(tensor_text, self.inputs))
+
+    @property
+    def name(self) -> str:
+        """`path`, or `path.function`; not unique."""
+        return f"{self.path}.{self.function}".strip(".") if self.function else self.path or self.op
+
+    @property
+    def is_preparation(self) -> bool:
+        """Whether a function computed something from parameters alone, such as a mask times a weight."""
+        return self.owner is None and bool(self.used) and not self.has_activations
+
+    def add_event(self, op: str, price: Cost, data: torch.Tensor | None) -> None:
+        """Record a call of an operator that has a formula.
+
+        Args:
+            op: Name of the operator.
+            price: Its cost.
+            data: Its first argument, the image of a convolution.
+        """
+        if price.conv is not None and data is not None and not self.events:
+            self.input_shape = _image_shape(price.conv, self.inputs, data)
+        kind = "convolution" if price.conv else _kind(self, op)
+        self.events.append(Event(op, kind, price.macs, price.conv, price.plain_macs))
+
+    def close(self, output: Any) -> bool:
+        """Work out what the call moved.
+
+        Returns:
+            Whether the row counts: not that of a function that computed nothing, such as a view.
+        """
+        inputs, self.inputs = self.inputs, []
+        if self.owner is None and not (self.events or self.uncounted or self.new_storages):
+            return False
+        outputs = tensors_in(output)
+        self.output_shape = shape_of(outputs[0]) if outputs else ()
+        if any(tensor.is_complex() for tensor in (*inputs, *outputs)):
+            self.events = join_complex_convolutions(self.events)
+        own = [] if self.owner is None else _own_parameters(self.owner)
+        self.weights = list({**{id(tensor): tensor for tensor in own}, **self.used}.values())
+        self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
+        keys = set(map(_key, outputs))
+        self.activation_bytes = sum(size for key, size in self.new_storages.items() if key in keys)
+        if self.owner is not None:
+            computes = any(event.macs for event in self.events)
+            self.least_bytes = least_bytes(
+                self.owner, inputs, outputs, allocated=self.activation_bytes, computes=computes
+            )
+        if self.events and self.events[0].conv is not None and len(self.events) > 1:
+            self.input_shape = shape_of(inputs[0]) if inputs else ()
+        return True
+
+
+def _own_parameters(module: nn.Module) -> list[torch.Tensor]:
+    """The parameters of a module and its parts; those of a module without parts are gone through faster."""
+    own = vars(module).get("_parameters")
+    if isinstance(own, dict) and not vars(module)["_modules"]:
+        return [unwrapped(tensor) for tensor in own.values() if tensor is not None]
+    return [unwrapped(tensor) for tensor in module.parameters()]
+
+
+def _image_shape(conv: Conv, inputs: list[torch.Tensor], data: torch.Tensor) -> tuple[int, ...]:
+    """The image as it went into the call: the input that the convolution's data is, or was made from.
+
+    Of the inputs with its channels and number of axes, that is the one in the storage of the data, else one of the
+    sizes of the data, else the only one. Without any, it is the data.
+    """
+    axes, whole = len(conv.kernel_size), shape_of(data)
+    shapes = []
+    for tensor in inputs:
+        shape = shape_of(tensor)
+        if len(shape) in {axes + 1, axes + 2} and shape[-axes - 1] == conv.in_channels:
+            if _key(tensor) is not None and _key(tensor) == _key(data):
+                return shape
+            shapes.append(shape)
+    return whole if whole in shapes or len(shapes) != 1 else shapes[0]
+
+
+def _key(tensor: torch.Tensor) -> int | None:
+    storage = storage_of(tensor)
+    return None if storage is None else storage_key(storage)
+
+
+def _kind(row: Row, op: str) -> str:
+    """The kind of a matrix product: by the row it is in, else by its operator."""
+    is_attention = row.op in {"scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"}
+    if "attention" in op or (is_attention and op in {"bmm", "baddbmm"}):
+        return "attention"
+    if isinstance(row.owner, nn.RNNBase | nn.RNNCellBase) or row.op in {"lstm", "gru", "rnn_tanh", "rnn_relu"}:
+        return "recurrent"
+    if isinstance(row.owner, nn.Linear) or row.op == "linear":
+        return "linear"
+    return "bilinear" if op == "_trilinear" else "matmul"

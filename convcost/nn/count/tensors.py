@@ -1,0 +1,83 @@
+"""The tensors in the arguments and outputs of a call, whatever holds them."""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch._C import _functorch
+from torch.utils._pytree import tree_leaves
+
+from convcost.text.sizes import Input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_PLAIN: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size})
+"""Types of arguments that hold no tensor."""
+
+
+def tensors_in(values: Any) -> list[torch.Tensor]:
+    """The tensors in nested containers, in order; those of torch.func without their wrappers, all samples at once."""
+    found: list[torch.Tensor] = []
+    _collect(values, found)
+    if _functorch.peek_interpreter_stack() is None:
+        return found
+    return [unwrapped(tensor) for tensor in found]
+
+
+def _collect(value: Any, found: list[torch.Tensor]) -> None:
+    """The usual arguments are gone through here, much faster than by torch's trees."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return
+    if isinstance(value, torch.Tensor):
+        found.append(value)
+    elif kind in {tuple, list}:
+        for item in value:
+            _collect(item, found)
+    elif kind is dict:
+        for item in value.values():
+            _collect(item, found)
+    else:
+        found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor inside the wrappers of vmap, grad and jvp."""
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    return tensor
+
+
+def in_order(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The arguments in the order of the function's signature, however they were passed."""
+    if not kwargs:
+        return args
+    try:
+        return tuple(inspect.signature(function).bind(*args, **kwargs).arguments.values())
+    except (TypeError, ValueError):  # a function of C has no signature; of a wrong call, the function itself complains
+        first = [kwargs[name] for name in ("self", "input", "query") if name in kwargs]
+        return (*args, *first, *(value for name, value in kwargs.items() if name not in {"self", "input", "query"}))
+
+
+def tensor_text(tensor: torch.Tensor) -> str:
+    """Shape and dtype as a user writes an input: `1x16:int64`."""
+    return "nested" if tensor.is_nested else _text(shape_of(tensor), tensor.dtype)
+
+
+@lru_cache(maxsize=4096)
+def _text(shape: tuple[int, ...], dtype: torch.dtype) -> str:
+    return str(Input(shape, str(dtype).removeprefix("torch.")))
+
+
+def dtype_text(tensor: torch.Tensor) -> str:
+    """The dtype's name, such as `float32`."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Sizes of a tensor, which are tensors themselves while torch.jit traces; empty for a nested one."""
+    return () if tensor.is_nested else tuple(map(int, tensor.shape))

@@ -1,0 +1,333 @@
+"""The state that a model is counted in: its mode, its parameters, autocast, and what its inputs are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import convcost
+from convcost.text.errors import ConvcostError
+
+DEVICES = pytest.mark.parametrize("device", ["meta", "cpu"])
+
+
+class Calls(nn.Module):
+    """A module whose forward pass is a function of the module and its inputs."""
+
+    def __init__(self, forward: Any, **parts: Any) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self._run = forward
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self._run(self, *inputs)
+
+
+def zeros(*sizes: int) -> torch.Tensor:
+    return torch.zeros(*sizes)
+
+
+# ------------------------------------------------------------------------------------------------------ the mode
+
+
+class Folding(nn.Module):
+    """In eval mode the 1x1 convolution is part of the 3x3 one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.Conv2d(4, 4, 1, bias=False)
+        self.folded = False
+
+    def train(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - as torch's own
+        super().train(mode)
+        self.folded = not mode
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.folded:
+            return functional.conv2d(x, self.a.weight + functional.pad(self.b.weight, [1] * 4), padding=1)
+        return self.a(x) + self.b(x)
+
+
+class Merging(nn.Linear):
+    """A low-rank layer, merged into the weight, in place, while it is in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__(10, 12, bias=False)
+        self.down, self.up = nn.Parameter(torch.ones(2, 10)), nn.Parameter(torch.ones(12, 2))
+        self.merged = False
+
+    def train(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - as torch's own
+        super().train(mode)
+        if self.merged == mode:
+            self.weight.data += (-1 if mode else 1) * (self.up @ self.down).data
+            self.merged = not mode
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return y if self.merged else y + x @ self.down.T @ self.up.T
+
+
+class Auxiliary(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.aux, self.h = nn.Linear(8, 8), nn.Linear(8, 100), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        y = self.a(x)
+        if self.training:
+            return self.h(y), self.aux(y)
+        return self.h(y), y
+
+
+@DEVICES
+@pytest.mark.parametrize(
+    ("make", "shape", "expected"),
+    [(Folding, (1, 4, 8, 8), 64 * 4 * 36), (Merging, (2, 10), 2 * 10 * 12), (Auxiliary, (2, 8), 2 * 8 * (8 + 3))],
+)
+def test_a_module_is_counted_after_its_own_eval_and_is_left_as_it_was(
+    make: Any, shape: tuple[int, ...], expected: int, device: str
+) -> None:
+    for model in (make().train(), make().eval(), make().train()):
+        before = (model.training, vars(model).get("folded"), vars(model).get("merged"))
+        weights = {name: (p, p.detach().clone()) for name, p in model.named_parameters()}
+        report = convcost.count(model, zeros(*shape), device=device)
+        assert (report.totals.macs, report.conditions["mode"]) == (expected, "eval")
+        assert before == (model.training, vars(model).get("folded"), vars(model).get("merged"))
+        for name, weight in model.named_parameters():
+            assert weight is weights[name][0]
+            assert torch.equal(weight, weights[name][1])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # scripts are what is tested
+@pytest.mark.parametrize("is_part", [False, True])
+def test_scripted_modules_are_counted_in_eval_mode_and_stay_in_training(*, is_part: bool) -> None:
+    scripted = torch.jit.script(Auxiliary())
+    model = (nn.Sequential(scripted) if is_part else scripted).train()
+    assert convcost.count(model, zeros(2, 8)).totals.macs == 2 * 8 * (8 + 3)
+    assert model.training
+    assert all(part.training for part in scripted.modules())
+
+
+def test_each_part_keeps_its_own_training_flag() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(4)).train()
+    model[1].eval()
+    convcost.count(model, zeros(2, 4))
+    assert [part.training for part in model.modules()] == [True, True, False]
+
+
+def test_an_eval_that_raises_is_reported_with_its_place() -> None:
+    class Stubborn(nn.Linear):
+        def eval(self) -> Any:
+            msg = "never"
+            raise ValueError(msg)
+
+    with pytest.raises(ConvcostError, match=r"^eval\(\) of the model raises ValueError at .*test_trace_state\.py:\d+"):
+        convcost.count(Stubborn(3, 4), zeros(1, 3))
+
+
+# ------------------------------------------------------------------------------------------------ the parameters
+
+
+def _params(model: nn.Module, *inputs: torch.Tensor, device: str = "meta") -> dict[str, int]:
+    report = convcost.count(model, inputs, device=device)
+    assert sum(row.params for row in report.layers) == report.totals.params
+    return {row.name: row.params for row in report.layers if row.params}
+
+
+W = 3 * 4
+
+
+@DEVICES
+@pytest.mark.parametrize(
+    ("use", "owner"),
+    [
+        (lambda w, x: functional.linear(x, w), "linear#1"),
+        (lambda w, x: functional.linear(x, w.view(3, 4)), "linear#1"),
+        (lambda w, x: x @ w.t(), "matmul#1"),
+        (lambda w, x: functional.linear(x, w[None][0]), "linear#1"),
+        (lambda w, x: x + w.expand(2, 3, 4)[:, 0], "add#1"),
+        (lambda w, x: functional.linear(x.to(torch.bfloat16), w.to(torch.bfloat16)), "linear#1"),
+        (lambda w, x: functional.linear(x, 2 * w), "linear#1"),
+        (lambda w, x: functional.linear(x, (w * w).tanh().clone()), "linear#1"),
+        (lambda w, x: functional.embedding(torch.ones_like(x, dtype=torch.int64), w), "embedding#1"),
+    ],
+    ids=["as it is", "a view", "transposed", "indexed", "expanded", "cast", "scaled", "a chain", "a table"],
+)
+def test_a_parameter_belongs_to_the_call_that_uses_it_however_it_gets_there(use: Any, owner: str, device: str) -> None:
+    model = Calls(lambda m, x: use(m.w, x), w=nn.Parameter(zeros(3, 4)))
+    assert _params(model, zeros(2, 4), device=device) == {owner: W}
+
+
+@DEVICES
+def test_the_product_of_two_parameters_belongs_to_the_call_that_uses_the_product(device: str) -> None:
+    def forward(m: Any, x: torch.Tensor) -> Any:
+        return functional.linear(x, m.w + m.up @ m.down)
+
+    parts = {"w": nn.Parameter(zeros(3, 4)), "up": nn.Parameter(zeros(3, 2)), "down": nn.Parameter(zeros(2, 4))}
+    assert _params(Calls(forward, **parts), zeros(2, 4), device=device) == {"linear#1": 3 * 4 + 3 * 2 + 2 * 4}
+
+
+def test_a_parameter_that_no_call_uses_with_an_input_belongs_to_the_first_that_uses_it() -> None:
+    assert _params(Calls(lambda m, x: (x.relu(), 2 * m.w), w=nn.Parameter(zeros(3, 4))), zeros(2, 4)) == {"mul#1": W}
+
+
+def test_parameters_that_are_never_used_stay_outside_any_call() -> None:
+    model = Calls(lambda m, x: x.relu() if m.w.view(12).dim() else x, w=nn.Parameter(zeros(3, 4)))
+    assert _params(model, zeros(2, 4)) == {"(parameters outside any call)": W}
+
+
+@DEVICES
+def test_a_part_that_forward_replaces_is_counted_as_it_was_at_the_call(device: str) -> None:
+    def forward(m: Any, x: torch.Tensor) -> Any:
+        y = m.a(x)
+        m.a = nn.Identity()
+        m.b = nn.Linear(5, 7, bias=False)
+        return m.b(m.a(y))
+
+    model = Calls(forward, a=nn.Linear(4, 5), b=nn.Linear(5, 3))
+    report = convcost.count(model, zeros(2, 4), device=device)
+    assert report.totals.params == (4 * 5 + 5) + (5 * 3 + 3)
+    assert report.totals.macs == 2 * 4 * 5 + 2 * 5 * 7
+    assert report.layers[0].params == 4 * 5 + 5
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")  # as the next line
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the old way to quantise is what is tested
+def test_packed_weights_are_reported_in_a_note() -> None:
+    model = torch.ao.quantization.quantize_dynamic(
+        nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4)), {nn.Linear}, dtype=torch.qint8
+    )
+    report = convcost.count(model, zeros(2, 16))
+    assert report.totals.params == 0
+    expected = 16 * 8 + 8 + 8 * 4 + 4
+    assert report.notes[0] == (
+        f"0 and 1 more hold {expected} packed weights that are no parameters: they are not in params and weight_bytes."
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # frozen scripts are what is tested
+def test_the_weights_of_a_frozen_script_are_reported_in_a_note() -> None:
+    frozen = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Linear(8, 3)).eval()))
+    report = convcost.count(nn.Sequential(frozen, nn.ReLU()).train(), zeros(2, 8))
+    assert report.totals.macs == 2 * 8 * 3
+    assert report.notes[0].startswith("0 holds packed weights that are no parameters")
+
+
+def test_a_model_that_traces_a_part_is_counted() -> None:
+    model = Calls(lambda m, x: torch.fx.symbolic_trace(m.l)(x), l=nn.Sequential(nn.Linear(8, 3), nn.ReLU()))
+    assert convcost.count(model, zeros(2, 8)).totals.macs == 2 * 8 * 3
+
+
+def test_weights_of_integers_in_buffers_are_reported_in_a_note() -> None:
+    model = nn.Sequential(nn.Linear(4, 4))
+    model[0].register_buffer("qweight", torch.zeros(2, 4, dtype=torch.int32))
+    assert convcost.count(model, zeros(2, 4)).notes == (
+        "0 holds 8 packed weights that are no parameters: they are not in params and weight_bytes.",
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ autocast
+
+
+class Autocast(nn.Module):
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.body(x)
+
+
+def _mixed(m: Any, x: torch.Tensor) -> Any:
+    y = m.n(m.l(m.l(x))) + x
+    y = torch.einsum("bij,bkj->bik", y, y) @ y
+    with torch.autocast("cpu", enabled=False):
+        z = functional.linear(y.float(), m.l.weight)
+    return torch.cat([y, x]), z
+
+
+AUTOCAST: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "convolutions": (
+        nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding="same")),
+        (1, 3, 32, 32),
+    ),
+    "a classifier": (
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.PReLU(), nn.Flatten(), nn.Linear(144, 3), nn.Softmax(1)
+        ),
+        (1, 3, 8, 8),
+    ),
+    "transposed": (nn.Sequential(nn.Conv1d(3, 4, 3), nn.ConvTranspose1d(4, 3, 3)), (1, 3, 8)),
+    "products": (Calls(_mixed, l=nn.Linear(8, 8), n=nn.LayerNorm(8)), (2, 5, 8)),
+}
+
+
+@pytest.mark.parametrize("case", AUTOCAST)
+def test_autocast_gives_the_same_rows_and_memory_on_meta_as_on_the_cpu(case: str) -> None:
+    body, shape = AUTOCAST[case]
+    meta, cpu = (convcost.count(Autocast(body), zeros(*shape), device=device) for device in ("meta", "cpu"))
+    assert meta.layers == cpu.layers
+    assert meta.totals == cpu.totals
+
+
+def test_autocast_halves_the_activations_of_convolutions() -> None:
+    body, shape = AUTOCAST["convolutions"]
+    totals = convcost.count(Autocast(body), zeros(*shape)).totals
+    assert totals.activation_bytes == 3 * 16 * 32 * 32 * 2  # three outputs of bfloat16
+    assert totals.weight_bytes == 4 * (16 * 27 + 16 + 16 * 16 * 9 + 16)
+
+
+# ----------------------------------------------------------------------------------------------- kinds of inputs
+
+A, B = torch.ones(3, 4), torch.ones(2, 4)
+
+
+@DEVICES
+@pytest.mark.filterwarnings("ignore::UserWarning")  # nested and sparse tensors are prototypes of torch's
+@pytest.mark.parametrize("kind", ["jagged", "packed", "packed alone", "quantised", "strided", "sparse"])
+def test_unusual_inputs_are_counted_or_listed(kind: str, device: str) -> None:
+    packed = nn.utils.rnn.pack_sequence([A, B])
+    linear = nn.Linear(4, 6)
+    model, inputs, expected = {
+        "jagged": (linear, (torch.nested.nested_tensor([A, B], layout=torch.jagged),), 5 * 4 * 6),
+        "packed": (nn.RNN(4, 6), (packed,), 5 * 6 * (4 + 6)),
+        "packed alone": (nn.RNN(4, 6), packed, 5 * 6 * (4 + 6)),
+        "quantised": (
+            Calls(lambda m, x: m.l(x.dequantize()), l=linear),
+            (torch.quantize_per_tensor(A, 0.1, 0, torch.qint8),),
+            3 * 4 * 6,
+        ),
+        "strided": (linear, (torch.nested.nested_tensor([A, B]),), None),
+        "sparse": (Calls(lambda _, x: x @ torch.zeros(4, 3, device=x.device)), (torch.eye(4).to_sparse_csr(),), None),
+    }[kind]
+    report = convcost.count(model, inputs, device=device)
+    assert report.to_dict()["schema"] == "convcost.model/1"
+    assert len(report.to_frame()) == len(report.layers)
+    if expected is not None:
+        assert report.totals.macs == expected
+    else:
+        assert report.uncounted or report.totals.macs
+    if device == "meta" and "packed" not in kind:
+        assert "inputs do not run on meta tensors: the model was run once on the CPU." in report.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (nn.Linear, (A,), r"^model must be a torch\.nn\.Module, not the class Linear; call it to make a module\.$"),
+        (lambda x: x @ x, (A,), r"^model must be a torch\.nn\.Module, not a function; wrap it in a module"),
+        (None, (A,), r"^model must be a torch\.nn\.Module, not a NoneType"),
+        (nn.Linear(4, 6), 3, r"^inputs must be a tuple of positional arguments, not a int\.$"),
+    ],
+)
+def test_what_is_no_module_or_no_input_is_refused_in_one_sentence(model: Any, inputs: Any, message: str) -> None:
+    with pytest.raises(ConvcostError, match=message):
+        convcost.count(model, inputs)

@@ -1,0 +1,174 @@
+"""Threads: those of the forward pass are counted or refused, others are left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import convcost
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+IMAGE = torch.zeros(1, 3, 8, 8)
+ONE_CALL = 6 * 6 * 4 * 27
+
+
+class Threaded(nn.Module):
+    def __init__(self, run: Callable[[nn.Conv2d, torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(3, 4, 3)
+        self._run = run
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self._run(self.c, x)
+
+
+def in_thread(function: Callable[[], Any]) -> Any:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def _in_executor(c: nn.Conv2d, x: torch.Tensor) -> Any:
+    with ThreadPoolExecutor(2) as pool:
+        return [*pool.map(c, [x]), pool.submit(functional.conv2d, x, c.weight).result()]
+
+
+def _in_pool(c: nn.Conv2d, x: torch.Tensor) -> Any:
+    with ThreadPool(2) as pool:
+        return pool.map(c, [x, x])
+
+
+def _fails_and_falls_back(c: nn.Conv2d, x: torch.Tensor) -> Any:
+    def run() -> Any:
+        try:
+            return c(x[:, :2])
+        except RuntimeError:
+            return c(x)
+
+    return in_thread(run)
+
+
+async def _asynchronously(c: nn.Conv2d, x: torch.Tensor) -> Any:
+    return await asyncio.to_thread(c, x)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize(
+    ("run", "calls"),
+    [
+        (lambda c, x: in_thread(lambda: functional.conv2d(x, c.weight)), 1),
+        (lambda c, x: in_thread(lambda: c(x)), 1),
+        (lambda c, x: in_thread(lambda: in_thread(lambda: c(x))) + c(x), 2),
+        (_in_executor, 2),
+        (_in_pool, 2),
+        (_fails_and_falls_back, 1),
+        (lambda c, x: asyncio.run(_asynchronously(c, x)), 1),
+    ],
+    ids=["a function", "a module", "a thread of a thread", "an executor", "a pool", "a fallback", "asyncio"],
+)
+def test_work_in_threads_of_the_forward_pass_is_counted(run: Any, calls: int, device: str) -> None:
+    report = convcost.count(Threaded(run), IMAGE, device=device)
+    assert report.totals.macs == calls * ONE_CALL
+    assert sum(row.macs for row in report.layers) == report.totals.macs
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+        yield pool
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPool]:
+    with ThreadPool(1) as threads:
+        yield threads
+
+
+def test_an_executor_that_was_there_before_is_counted_each_time(executor: ThreadPoolExecutor) -> None:
+    model = Threaded(lambda c, x: executor.submit(c, x).result())
+    assert [convcost.count(model, IMAGE).totals.macs for _ in range(2)] == [ONE_CALL, ONE_CALL]
+
+
+@pytest.mark.parametrize("run", [lambda c, x: c(x), lambda c, x: functional.conv2d(x, c.weight)])
+def test_work_in_a_pool_that_was_there_before_is_refused_with_a_sentence(pool: ThreadPool, run: Any) -> None:
+    with pytest.raises(ConvcostError, match=r"runs in a thread that was started before the forward pass.* in forward"):
+        convcost.count(Threaded(lambda c, x: pool.apply(run, (c, x))), IMAGE)
+
+
+def test_a_thread_that_outlives_the_forward_pass_while_it_works_is_refused() -> None:
+    event, working = threading.Event(), threading.Event()
+
+    def leave_behind(c: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        def wait(*_: Any) -> None:
+            working.set()
+            event.wait(10)
+
+        c.register_forward_pre_hook(wait)
+        threading.Thread(target=lambda: c(x)).start()
+        working.wait(10)
+        return x
+
+    with pytest.raises(ConvcostError, match=r"^c still runs in a thread after the forward pass has ended; wait"):
+        convcost.count(Threaded(leave_behind), IMAGE)
+    event.set()
+
+
+def test_threads_that_compute_nothing_are_no_reason_to_refuse() -> None:
+    model = Threaded(lambda c, x: (in_thread(lambda: 3), c(x))[1])
+    assert convcost.count(model, IMAGE).totals.macs == ONE_CALL
+
+
+def test_models_of_other_threads_run_as_ever_and_leave_no_rows() -> None:
+    other = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    results: list[Any] = []
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            try:
+                results.append(tuple(other(torch.zeros(2, 8)).shape))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
+                results.append(error)
+            time.sleep(0)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        model = nn.Sequential(*[nn.Conv2d(3, 3, 3, padding=1) for _ in range(20)])
+        reports = [convcost.count(model, IMAGE) for _ in range(3)]
+    finally:
+        stop.set()
+        thread.join()
+    assert set(results) == {(2, 8)}
+    assert {row.op for report in reports for row in report.layers} == {"Conv2d"}
+    assert {report.totals.macs for report in reports} == {20 * 64 * 81}
+
+
+def test_two_threads_count_two_models_at_the_same_time() -> None:
+    models = [nn.Sequential(*[nn.Linear(n, n) for _ in range(20)]) for n in (4, 8)]
+    with ThreadPoolExecutor(2) as pool:
+        counted = list(pool.map(lambda m: convcost.count(m, torch.zeros(2, m[0].in_features)).totals.macs, models))
+    assert counted == [20 * 2 * 4 * 4, 20 * 2 * 8 * 8]
+
+
+def test_what_is_replaced_while_recording_is_restored() -> None:
+    before = (nn.Module.__call__, threading.Thread.start, ThreadPoolExecutor.submit, torch.compile)
+    convcost.count(nn.Linear(3, 4), torch.zeros(1, 3))
+    with pytest.raises(ConvcostError):
+        convcost.count(nn.Linear(3, 4), torch.zeros(1, 5))
+    assert before == (nn.Module.__call__, threading.Thread.start, ThreadPoolExecutor.submit, torch.compile)
