@@ -143,7 +143,9 @@ def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "other_load", lambda _: 1.2)
     monkeypatch.setattr(home, "_steps", lambda *_: iter([home._Step("overhead", 1, 1, home._overhead)]))  # noqa: SLF001 - the rest takes long
     _, doubts, _ = short_calibration(0.1)
-    assert doubts == ("other programs keep processors busy: the figures may be too low; close them and calibrate again.",)
+    assert doubts == (
+        "other programs keep processors busy: the figures may be too low; close them and calibrate again.",
+    )
 
 
 def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
