@@ -242,7 +242,7 @@ class CheckResult(Result[MetricRow]):
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """The undecided limits of a check that passes all the same; empty if it does not pass."""
+        """The undecided limits of a check that passes nevertheless; empty if it fails."""
         if self.strict or self.verdict != "inconclusive":
             return ()
         left = [(row.budget.name, row.judged) for row in self.rows if row.judged.verdict == "inconclusive"]

@@ -182,7 +182,7 @@ def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: Check
         return _judge_report(budget, report, baseline, options)
     try:
         timing = _elsewhere(latency, baseline) or _timed(budget, latency, baseline, options)
-    except ConvcostError as error:  # the counted limits are judged all the same
+    except ConvcostError as error:  # the counted limits are still judged
         message = f"{_prefix(latency.source)}{budget.name} latency: {error}"
         return replace(_judge_report(budget, report, baseline, options), error=message)
     result = _judge_report(budget, report, baseline, options, timing)

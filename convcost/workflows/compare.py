@@ -146,7 +146,7 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
     for index, row in enumerate(rows):
         if row.timing is None or row.conditions is None:
             continue
-        watch(result, (), f"looking into {row.placed.block.name} ...")
+        watch(result, (), f"accounting for the time of {row.placed.block.name} ...")
         explainer = explainers.setdefault(row.conditions.device, Explainer(row.conditions))
         answer = explainer.explain(row.placed.tree, row.placed.spec.input, row.timing)
         if isinstance(answer, str):

@@ -145,7 +145,7 @@ def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str
             continue
         kind = timed.kinds[row.name]
         if kind.text not in answers:
-            tell(f"looking into {row.name} ...")
+            tell(f"accounting for the time of {row.name} ...")
             answers[kind.text] = _answer(row, kind, timed.layers[row.name], conditions, explainers)
         answer = answers[kind.text]
         if isinstance(answer, str):
