@@ -7,7 +7,6 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from convcost.comparison.explanation import explain_row
 from convcost.comparison.request import Request, catalogue, make_spec, predict
 from convcost.convolution.spec import PARAMETERS, short_names
 from convcost.text.errors import did_you_mean
@@ -196,6 +195,8 @@ def explain(
         in_channels, out_channels, kernel_size, height=height, width=width, batch=batch, stride=stride,
         dilation=dilation, padding=padding, bias=bias,
     )  # fmt: skip
+    from convcost.comparison.explanation import explain_row
+
     return explain_row(predict(Request(spec, _given(parameters), (block,), baseline)).rows[0])
 
 

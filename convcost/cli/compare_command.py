@@ -26,7 +26,6 @@ from convcost.cli.output import (
     write_out,
 )
 from convcost.comparison.columns import COMPARE_COLUMNS
-from convcost.comparison.explanation import explain_row
 from convcost.comparison.request import Request, catalogue, predict
 from convcost.text.columns import choose_columns
 from convcost.text.sizes import parse_threads
@@ -171,6 +170,8 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
     """Print the requested texts under the table; machine-readable formats have accounts and roofs in their fields."""
     is_table = form is o.OutputFormat.table
     if explain:
+        from convcost.comparison.explanation import explain_row
+
         for row in result.rows:
             typer.echo(f"\n{explain_row(row)}", err=not is_table)
     if why and is_table:
@@ -203,6 +204,8 @@ def explain_command(
 
     Example: convcost explain depthwise-separable --c 3 --o 64 --k 3
     """
+    from convcost.comparison.explanation import explain_row
+
     result = explain_row(predict(Request(*layer, (block,), baseline)).rows[0])
     if form is ExplainFormat.table:
         write_out(f"{result}\n")
