@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from convcost.text.columns import shown_columns
@@ -96,6 +95,8 @@ class Result(Generic[R]):
 
     def _repr_html_(self) -> str:
         """Head, table, verdicts, notes and warnings as HTML, for notebooks."""
+        from html import escape
+
         import pandas as pd
 
         shown = shown_columns(self.columns, self.rows)

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from convcost.comparison.request import predict
-from convcost.comparison.result import Comparison
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from convcost.comparison.request import Request
+    from convcost.comparison.result import Comparison
     from convcost.comparison.rows import Placed, Row
     from convcost.timing.bound import Bound
     from convcost.timing.conditions import TimingOptions
@@ -45,6 +45,8 @@ def fill(request: Request, watch: Watch) -> Comparison:
         ConvcostError: A shape that allows no block, a missing device, a module that does not run, or a roofline of a
             machine that is not calibrated.
     """
+    from convcost.comparison.result import Comparison
+
     prediction = predict(request)
     result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
     timed = TIMED_FIELDS if request.time else ()
