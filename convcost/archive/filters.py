@@ -11,8 +11,8 @@ from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.shape import require_at_least
 from convcost.convolution.spec import find_block
 from convcost.text.errors import ConvcostError, did_you_mean
-from convcost.text.quantities import parse_moment
 from convcost.text.sizes import format_sizes
+from convcost.text.units import parse_moment
 from convcost.timing.conditions import MEMORY_FORMATS, require_one_of
 
 if TYPE_CHECKING:

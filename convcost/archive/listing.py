@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from convcost.archive.rows import Stored
 from convcost.convolution.shape import require_at_least
 from convcost.text.columns import Column, records
-from convcost.text.quantities import show_date
 from convcost.text.result import Result
-from convcost.text.units import human_count, number_of
+from convcost.text.units import human_count, number_of, show_date
 from convcost.timing.columns import condition_columns, timing_columns
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.archive.rows import Entry, Session
 from convcost.text.errors import ConvcostError
-from convcost.text.quantities import now
+from convcost.text.units import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from convcost.text.columns import Column
-from convcost.text.quantities import show_date
-from convcost.text.units import human_bytes, human_count, human_ratio, human_share, human_time, thousands, three_digits
+from convcost.text.units import (
+    human_bytes,
+    human_count,
+    human_ratio,
+    human_share,
+    human_time,
+    show_date,
+    thousands,
+    three_digits,
+)
 from convcost.timing.columns import ACCOUNT_COLUMNS, condition_columns, timing_columns
 
 if TYPE_CHECKING:

@@ -1,17 +1,14 @@
-"""Quantities with units and dates as users type them: `580 M`, `47 MB`, `60 ms`, `1 %`, `2026-07-01`, `7d`."""
+"""Quantities with units as users type them: `580 M`, `1.9 GMACs`, `47 MB`, `45 MiB`, `60 ms`, `1 %`."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.units import BINARY_PREFIXES, DECIMAL_PREFIXES, TIMES, human_count
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,52 +126,3 @@ def _wrong_unit(text: str | int, number: Decimal, unit: str, kind: Kind) -> str:
     )
     unit_is = another or (f"{unit} is no unit of it" if unit else "has no unit")
     return f'{rule}, and {unit_is}; write it as "{kind.example}".'
-
-
-AGE_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def now() -> str:
-    """The current time as a stored date."""
-    from datetime import UTC, datetime
-
-    return as_stored_date(datetime.now(UTC))
-
-
-def as_stored_date(moment: datetime) -> str:
-    """A date with a time zone as a stored date; stored dates sort by time."""
-    from datetime import UTC
-
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def parse_moment(name: str, text: str) -> str:
-    """`2026-07-01`, `2026-07-01T12:30` (local time, or with a zone), or an age: `90m`, `12h`, `7d`, `2w`.
-
-    Returns:
-        A stored date.
-
-    Raises:
-        ConvcostError: The text has another form.
-    """
-    from datetime import UTC, datetime, timedelta
-
-    age = re.fullmatch(r"(\d{1,5})([mhdw])", text.strip(), re.ASCII)
-    try:
-        if age:
-            return as_stored_date(datetime.now(UTC) - timedelta(**{AGE_UNITS[age[2]]: int(age[1])}))
-        return as_stored_date(datetime.fromisoformat(text.strip()).astimezone())
-    except (OverflowError, ValueError, OSError):
-        raise ConvcostError(
-            f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
-        ) from None
-
-
-def show_date(stored: str) -> str:
-    """A stored date in local time, as `2026-07-01 14:30`; a text that is no date stays as it is."""
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        return stored

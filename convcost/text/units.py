@@ -1,21 +1,71 @@
-"""Counts, bytes, times and ratios as text, with the prefixes of counts and the units of time.
-
-Counts and bytes have decimal prefixes (k M G T P E Z Y R Q), times are in s, ms, µs or ns.
-"""
+"""Quantities and dates as people read them: the only place that knows M, µs and MB."""
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import TYPE_CHECKING, Final
+
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+AGE_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def now() -> str:
+    """The current time as a stored date."""
+    from datetime import UTC, datetime
+
+    return as_stored_date(datetime.now(UTC))
+
+
+def as_stored_date(moment: datetime) -> str:
+    """A date with a time zone as a stored date; stored dates sort by time."""
+    from datetime import UTC
+
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def parse_moment(name: str, text: str) -> str:
+    """`2026-07-01`, `2026-07-01T12:30` (local time, or with a zone), or an age: `90m`, `12h`, `7d`, `2w`.
+
+    Returns:
+        A stored date.
+
+    Raises:
+        ConvcostError: The text has another form.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    age = re.fullmatch(r"(\d{1,5})([mhdw])", text.strip(), re.ASCII)
+    try:
+        if age:
+            return as_stored_date(datetime.now(UTC) - timedelta(**{AGE_UNITS[age[2]]: int(age[1])}))
+        return as_stored_date(datetime.fromisoformat(text.strip()).astimezone())
+    except (OverflowError, ValueError, OSError):
+        raise ConvcostError(
+            f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
+        ) from None
+
+
+def show_date(stored: str) -> str:
+    """A stored date in local time, as `2026-07-01 14:30`; a text that is no date stays as it is."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return stored
+
 
 DECIMAL_PREFIXES: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 """The prefix of 1000**n at index n."""
-
 BINARY_PREFIXES: Final = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 """The prefix of 1024**(n + 1) at index n; accepted in input, never printed."""
-
 TIMES: Final = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 """Units of time and their seconds, largest first."""
-
 STEP: Final = 1000
 """Factor between two prefixes."""
 

@@ -128,15 +128,6 @@ class Account:
         )
 
 
-def flat_text(records: Iterable[Mapping[str, Any]]) -> str:
-    """The parts as the text of one cell: name, seconds and kernel.
-
-    >>> flat_text([{"part": "convolution", "seconds": 0.00041, "kernel": "jit:avx2"}])
-    'convolution 0.00041 s jit:avx2'
-    """
-    return "; ".join(" ".join(filter(None, (one["part"], f"{one['seconds']:.6g} s", one["kernel"]))) for one in records)
-
-
 def account(time_s: float, seen: Observed, fault_s: float = 0.0) -> tuple[Part, ...]:
     """The parts of a median time, which sum to it.
 

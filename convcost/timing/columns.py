@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from convcost.text.columns import Column
 from convcost.text.units import human_ratio, human_share, human_time
-from convcost.timing.account import flat_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from convcost.timing.account import Account
     from convcost.timing.conditions import Conditions
@@ -27,6 +26,15 @@ if TYPE_CHECKING:
         @property
         def hint(self) -> Hint | None:
             """The hint on what would make the row faster; None without one."""
+
+
+def flat_text(records: Iterable[Mapping[str, Any]]) -> str:
+    """The parts as the text of one cell: name, seconds and kernel.
+
+    >>> flat_text([{"part": "convolution", "seconds": 0.00041, "kernel": "jit:avx2"}])
+    'convolution 0.00041 s jit:avx2'
+    """
+    return "; ".join(" ".join(filter(None, (one["part"], f"{one['seconds']:.6g} s", one["kernel"]))) for one in records)
 
 
 R = TypeVar("R")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.archive.rows import Session
 from convcost.archive.storing import layer_identity
 from convcost.text.errors import ConvcostError
-from convcost.text.quantities import now, show_date
+from convcost.text.units import now, show_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.timing.account import (
-    PARTS,
-    Account,
-    Observed,
-    Part,
-    account,
-    cpu_kernels,
-    flat_text,
-    gpu_kernels,
-    hidden_launches,
-)
+from convcost.timing.account import PARTS, Account, Observed, Part, account, cpu_kernels, gpu_kernels, hidden_launches
+from convcost.timing.columns import flat_text
 from convcost.timing.onednn import Primitive, roles
 
 US = 1e-6
