@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -152,6 +152,8 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(_connect(path, "rwc")) as connection:
         _migrate(connection, path)
+        with suppress(sqlite3.OperationalError):  # an earlier version's journal stays while others have it open
+            connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA synchronous = EXTRA")  # commits survive a power failure
         connection.execute("PRAGMA foreign_keys = ON")
         with _transaction(connection, "IMMEDIATE"):

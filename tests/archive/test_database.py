@@ -139,6 +139,17 @@ def test_the_header_names_the_schema_and_its_owner(database: Path) -> None:
 SECOND = ("ALTER TABLE entry ADD COLUMN bound_s REAL", "UPDATE entry SET bound_s = time_s / 2")
 
 
+def test_a_journal_of_an_earlier_version_is_read_and_replaced_by_the_next_run(database: Path) -> None:
+    add(database, made.session(), TWO)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    assert stored_rows(database, "1", {}, None)[1] == 2
+    add(database, made.session(), TWO)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert stored_rows(database, "1", {}, None)[1] == 4
+
+
 @pytest.mark.parametrize("first", ["read", "write"])
 def test_an_older_schema_is_brought_to_todays_and_keeps_its_rows(
     database: Path, monkeypatch: pytest.MonkeyPatch, first: str
