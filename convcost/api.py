@@ -205,7 +205,7 @@ def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:
 
 
 def count(
-    model: nn.Module,
+    model: nn.Module | Callable[..., Any],
     inputs: Sequence[Any] | Tensor,
     kwargs: Mapping[str, Any] | None = None,
     *,
@@ -217,10 +217,11 @@ def count(
     The module is left exactly as it was; nothing is allocated and nothing computed unless `device` is "cpu".
 
     Args:
-        model: Module to count.
-        inputs: Positional arguments of the model, real or meta tensors.
+        model: Module or function to count.
+        inputs: Positional arguments of the model, real or meta tensors; a single tensor is one input.
         kwargs: Keyword arguments of the model.
-        device: "meta", or "cpu" for a model that looks at the values of its tensors.
+        device: "meta"; "cpu" for a model that looks at the values of its tensors; or "auto", which is meta, and the CPU
+            for such a model, with a note.
         cross_check: Whether to cross-check with torch's FlopCounterMode and fvcore.
 
     Returns:
@@ -231,7 +232,6 @@ def count(
     """
     from convcost.nn.count.model_report import report
 
-    inputs = (inputs,) if hasattr(inputs, "shape") else inputs  # a single tensor is one input, not a batch of them
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
 
 
@@ -244,6 +244,7 @@ def check(
     update: bool = False,
     time_budget: float = 8.0,
     store: bool = True,
+    device: str | None = None,
 ) -> CheckResult:
     """Check the budgets of a configuration, as `convcost check` does.
 
@@ -255,6 +256,8 @@ def check(
         update: Whether to write the current figures to convcost.lock.
         time_budget: Seconds for the timing of each budget that limits latency.
         store: Whether to store the timings in the history (`convcost.history`).
+        device: Device to count on, in place of the budgets' own: "meta", "cpu", or "auto", which is meta, and the CPU
+            for models that depend on the values of their tensors.
 
     Returns:
         The verdicts, with `.passed`, `.to_dict()`, `.to_frame()` and a notebook view.
@@ -266,7 +269,7 @@ def check(
     from convcost.budgets.config_files import load_configuration
     from convcost.workflows.check import CheckOptions, check_configuration, choose_budgets
 
-    options = CheckOptions(base, strict, update, time_budget, store=store)
+    options = CheckOptions(base, strict, update, time_budget, store=store, device=device)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
     return check_configuration(configuration, options)[0]
 

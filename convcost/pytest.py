@@ -48,7 +48,7 @@ def assert_cost(  # noqa: PLR0913 - one argument for each metric
         max_weight_bytes: Maximum size of the parameters, such as "17 MB".
         max_peak_activation_bytes: Maximum peak size of the activations, such as "10 MB".
         strict: Whether operations without a formula fail the assertion, since the MACs are then a lower bound.
-        device: "cpu" for a model that depends on the values of its tensors.
+        device: "cpu" for a model that depends on the values of its tensors; "auto" for the CPU where it must be.
 
     Returns:
         The count, for further assertions.

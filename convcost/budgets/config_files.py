@@ -115,6 +115,7 @@ def write_first(path: Path, budget: Budget, totals: Totals) -> None:
         "target": budget.target,
         "args": budget.args or None,
         "input": [str(one) for one in budget.inputs] or None,
+        "device": None if budget.device == "auto" else budget.device,
     }
     root = ROOT if path.name == PYPROJECT else ()
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from convcost.budgets.limits import METRICS, Budget, Limit, broken_rules
+from convcost.models.report import CountDevice
 from convcost.text.quantities import EXACT, SECONDS, parse_percent, quantity
 from convcost.text.sizes import TARGET_RULE, is_target, parse_input
 from convcost.text.toml import Mistake, TomlError
@@ -149,6 +150,12 @@ def _model() -> Any:  # noqa: ANN401 - a pydantic class that is created at run t
             ],
             Field(default_factory=list, description="the inputs of the model, such as 1x3x224x224"),
         ),
+        "device": (
+            CountDevice,
+            Field(
+                "auto", description="where to count: meta, cpu, or auto: meta, and cpu for a model that needs values"
+            ),
+        ),
         **{metric: (_limits_model(metric), Field(None, description=METRICS[metric].kind.noun)) for metric in METRICS},
         "message": (str, Field(None, description="text that is shown beside a failure")),
     }
@@ -198,7 +205,9 @@ def _budget(name: str, value: Any, file: TomlFile, path: Key, folder: Path) -> B
         if getattr(value, metric) is not None
     )
     source = file.at((*path, "target"))
-    return Budget(name, value.target, folder, value.args, tuple(value.input), limits, value.message, source)
+    return Budget(
+        name, value.target, folder, value.args, tuple(value.input), limits, value.message, source, value.device
+    )
 
 
 def _limit(metric: str, value: Any, file: TomlFile, path: Key) -> Limit:  # noqa: ANN401 - an instance of `_limits_model`
@@ -231,6 +240,7 @@ def _shown_budget(budget: Budget) -> dict[str, Any]:
         "target": budget.target,
         "args": _in_json(dict(budget.args)),
         "input": [str(one) for one in budget.inputs],
+        "device": budget.device,
         **{limit.metric: _shown_limit(limit) for limit in budget.limits},
         **_given({"message": budget.message}),
     }

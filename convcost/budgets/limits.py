@@ -169,6 +169,8 @@ class Budget:
         limits: Limits, at most one for each metric.
         message: Text that is shown beside a failure.
         source: FILE:LINE:COLUMN of the target; empty without a file.
+        device: Where to count: "meta", which allocates nothing; "cpu", which runs the model once; or "auto", which is
+            meta, and the CPU for a model that needs the values of its tensors.
     """
 
     name: str
@@ -179,6 +181,7 @@ class Budget:
     limits: tuple[Limit, ...] = ()
     message: str | None = None
     source: str = ""
+    device: str = "auto"
 
 
 def limits_from(maxima: Mapping[str, str | int | None]) -> tuple[Limit, ...]:

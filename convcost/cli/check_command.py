@@ -89,6 +89,10 @@ def check_command(
         list[str] | None,
         o.option(QUICK, "Argument of TARGET's callable, as key=value; may be repeated.", "--arg", metavar="KEY=VALUE"),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Device of the count, in place of the budgets' own: meta, cpu or auto."),
+    ] = None,
     max_params: Annotated[str | None, _maximum("number of parameters, such as 4.3M")] = None,
     max_macs: Annotated[str | None, _maximum("multiply-accumulates, such as 580M")] = None,
     max_flops: Annotated[str | None, _maximum("FLOPs (2 per MAC), such as 1.2G")] = None,
@@ -136,13 +140,13 @@ def check_command(
         limited=any(text is not None for text in maxima.values()) or bool(target is None and (inputs or arg)),
     )
     progress = _note if is_terminal(sys.stderr) else (lambda _: None)
-    options = CheckOptions(base, strict, update, time_budget, progress, store)
+    options = CheckOptions(base, strict, update, time_budget, progress, store, device)
     with _reported_refusals(form):
         if target is not None:
             given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
             budget = Budget(_name(target), target, Path.cwd(), args, given)
             if init:
-                return _init(budget, config)
+                return _init(replace(budget, device=device or budget.device), config)
             configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
         else:
             configuration = choose_budgets(load_configuration(config), only or ())

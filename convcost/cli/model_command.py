@@ -56,7 +56,10 @@ def model_command(
         bool, typer.Option(help="Cross-check the total with torch's FlopCounterMode and fvcore.")
     ] = True,
     device: Annotated[
-        str, typer.Option(help="Device of the count: meta allocates nothing; cpu runs models that depend on values.")
+        str,
+        typer.Option(
+            help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
+        ),
     ] = "meta",
     time: Annotated[bool, o.option(o.CLOCK, "Time the forward pass, and each distinct layer alone.", "--time")] = False,
     time_device: o.Device = "auto",

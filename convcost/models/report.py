@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.convolution.shape import require_at_least
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
 
+CountDevice: TypeAlias = Literal["auto", "meta", "cpu"]
+"""Where a model is counted; auto is meta, and the CPU for a model that needs the values of its tensors."""
+COUNT_DEVICES: Final[tuple[str, ...]] = get_args(CountDevice)
 ORDERS: Final[Mapping[str, Callable[[Call], float]]] = {
     "macs": lambda row: row.macs,
     "params": lambda row: row.params,
@@ -184,7 +187,8 @@ class ModelReport(Result[Call]):
             )
         requested = {who: check for who, check in self.cross_check.items() if check != NOT_REQUESTED}
         for who, check in requested.items():
-            lines.append(f"{who}: {check.status}{'' if check.reason is None else f', {check.reason}'}")
+            apart = ", apart from:" if check.status == "agrees" and check.differences else ""
+            lines.append(f"{who}: {check.status}{apart}{'' if check.reason is None else f', {check.reason}'}")
             lines += [
                 f"  {d.op}: {d.ours:,} here, {d.theirs:,} there: {d.reason or 'no known reason'}"
                 for d in check.differences

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.config_files import PYPROJECT, has_table, load_configuration
 from convcost.budgets.layer_cost import entry_of
-from convcost.text.errors import ConvcostError, NeedsValuesError
+from convcost.text.errors import ConvcostError
 from convcost.workflows.model import count_target, load_forward
 
 if TYPE_CHECKING:
@@ -143,12 +143,7 @@ def count_budget(budget: Budget) -> ModelReport:
         ConvcostError: As `convcost model`.
     """
     with _working_in(budget.folder):
-        try:
-            return count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="meta")
-        except NeedsValuesError:
-            report = count_target(budget.target, budget.inputs, budget.args, cross_check=False, device="cpu")
-            note = "the model looks at values: it was run once on the CPU to be counted."
-            return replace(report, notes=(*report.notes, note))
+        return count_target(budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device)
 
 
 def load_budget(budget: Budget) -> Forward:

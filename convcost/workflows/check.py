@@ -13,6 +13,7 @@ from convcost.budgets.layer_cost import entry_of
 from convcost.budgets.remedy import REMEDIED, find_remedy
 from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, counted_reading, judge, timed_reading
+from convcost.models.report import COUNT_DEVICES
 from convcost.system.git_revision import checked_out
 from convcost.system.whole_files import require_writable
 from convcost.text.errors import ConvcostError, did_you_mean
@@ -51,6 +52,7 @@ class CheckOptions:
         time_budget: Seconds for the timing of each budget that limits latency.
         tell: Called with a line of progress.
         store: Whether timings go into the history.
+        device: Where to count every model, in place of its budget's own `device`.
     """
 
     base: str | None = None
@@ -59,13 +61,18 @@ class CheckOptions:
     time_budget: float = 8.0
     tell: Callable[[str], None] = lambda _: None
     store: bool = True
+    device: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that no budget could be checked with, before any is counted.
 
         Raises:
-            ConvcostError: A time budget below its minimum, or both `base` and `accept`.
+            ConvcostError: A time budget below its minimum, an unknown device, or both `base` and `accept`.
         """
+        if self.device is not None and self.device not in COUNT_DEVICES:
+            raise ConvcostError(
+                f"device (={self.device}) must be auto, meta or cpu; leave it out for the budget's own."
+            )
         require_time_budget(self.time_budget)
         if self.base is not None and self.accept:
             msg = f"base (={self.base}) and update exclude each other: the lock holds today's figures; leave one out."
@@ -159,7 +166,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))
                 base = read_base(checkout, configuration)
             drop_stale_modules = stack.enter_context(isolated_imports(module_folders))
-            for budget in configuration.budgets:
+            for budget in _on_device(configuration.budgets, options.device):
                 with import_path(*folders[budget.name]):  # also while the model runs
                     drop_stale_modules()
                     results.append(_check_one(budget, base or baseline_from_lock(budget, lock), options))
@@ -168,6 +175,11 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
         rest = configuration.budgets[len(results) :]
         results += (_unchecked(budget, f"{budget.name}: interrupted") for budget in rest)
     return CheckResult(configuration.source, tuple(results), options.strict, interrupted=interrupted)
+
+
+def _on_device(budgets: Sequence[Budget], device: str | None) -> Sequence[Budget]:
+    """The budgets with the device that was requested for all."""
+    return budgets if device is None else [replace(budget, device=device) for budget in budgets]
 
 
 def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: CheckOptions) -> BudgetResult:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.archive.storing import keep_model
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.tree import Stage
+from convcost.models.report import COUNT_DEVICES
 from convcost.text.errors import ConvcostError
 from convcost.timing.bound import bound_of
 from convcost.timing.conditions import MEMORY_FORMATS
@@ -40,7 +41,7 @@ def count_target(
         inputs: Inputs of the model; empty for its own.
         args: Arguments of the callable.
         cross_check: Whether to run torch's FlopCounterMode and fvcore too.
-        device: "meta" or "cpu".
+        device: "meta"; "cpu", for a model that needs the values of its tensors; or "auto", which is the right one.
 
     Raises:
         ConvcostError: The target does not load, has no input, or refuses it.
@@ -49,13 +50,22 @@ def count_target(
     from convcost.nn.load.target import load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
 
-    if device not in {"meta", "cpu"}:
-        raise ConvcostError(f"device (={device}) must be meta or cpu for counting; time_device says where to time.")
+    if device not in COUNT_DEVICES:
+        msg = f"device (={device}) must be auto, meta or cpu for counting; time_device says where to time."
+        raise ConvcostError(msg)
+    first = "cpu" if device == "cpu" else "meta"
     with user_code_context(target):
-        loaded = load_target(target, args, device)
-        positional, named = tensors_for(_inputs(target, inputs, loaded), device)
+        loaded = load_target(target, args, first)
+        positional, named = tensors_for(_inputs(target, inputs, loaded), first)
         notes = () if loaded.note is None else (loaded.note,)
-        counted = report(loaded.module, positional, named, device=device, cross_check=cross_check)
+        counted = report(
+            loaded.module,
+            positional,
+            named,
+            device=device,
+            cross_check=cross_check,
+            load_real=lambda: load_target(target, args, "cpu").module,
+        )
     return replace(counted, target=target, notes=(*notes, *counted.notes))
 
 

@@ -174,7 +174,7 @@ def test_an_empty_file_has_no_budget() -> None:
 
 def test_the_schema_knows_exactly_the_keys_that_are_read() -> None:
     budget = schema()["$defs"]["budget"]
-    assert set(budget["properties"]) == {"target", "args", "input", "message", *METRICS}
+    assert set(budget["properties"]) == {"target", "args", "input", "device", "message", *METRICS}
     assert budget["additionalProperties"] is False
     table = budget["properties"]["macs"]["anyOf"][-1]
     assert set(table["properties"]) == {"max", "min", "grow", "floor", "level"}

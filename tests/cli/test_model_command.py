@@ -121,7 +121,7 @@ def test_what_was_not_counted_is_said_and_totals_are_at_least(capsys: pytest.Cap
         (["network:mobilenet_v9"], "mobilenet_v9"),
         (["network:mobilenet_v1", "--sort", "name"], "sort (=name) must be one of macs, params, traffic, time."),
         (["network:mobilenet_v1", "--top", "0"], "top (=0) must be at least 1; give a larger number."),
-        (["network:mobilenet_v1", "--device", "tpu"], "device (=tpu) must be meta or cpu for counting; "),
+        (["network:mobilenet_v1", "--device", "tpu"], "device (=tpu) must be auto, meta or cpu for counting; "),
         (["no_such_package:model", "--input", "1x3"], "no_such_package"),
         (["{file}:small", "--input", "1x3x"], "input (=1x3x) must be sizes with x between them"),
     ],

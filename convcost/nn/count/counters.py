@@ -36,6 +36,8 @@ def counter_errors() -> Iterator[None]:
     """Turn whatever a counter raises into a CounterError, since counters are other projects' programs."""
     try:
         yield
+    except ConvcostError:
+        raise
     except Exception as error:
         raise CounterError(first_line(error)) from error
 
@@ -63,7 +65,7 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     Raises:
         CounterError: A convolution that fvcore does not know, which it would count as 0 with a line in its log.
     """
-    analysis = _fvcore_analysis(module, inputs)
+    analysis = fvcore_analysis(module, inputs)
     from fvcore.nn import parameter_count
 
     by_path = analysis.by_module_and_operator()
@@ -73,30 +75,27 @@ def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     return Tally(macs, {path: int(size) for path, size in parameter_count(module).items()}, macs[""])
 
 
-def _fvcore_analysis(module: nn.Module, inputs: tuple[Tensor, ...]) -> FlopCountAnalysis:
-    with warnings.catch_warnings():  # fvcore scripts a loss function when it is imported, which torch 2.13 deprecates
+def load_fvcore() -> type[FlopCountAnalysis]:
+    """Import fvcore, which scripts a loss function meanwhile: that is deprecated since torch 2.13."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from fvcore.nn import FlopCountAnalysis
-    analysis = FlopCountAnalysis(module, inputs)
+    analysis: type[FlopCountAnalysis] = FlopCountAnalysis
+    return analysis
+
+
+def fvcore_analysis(module: nn.Module, inputs: tuple[Any, ...]) -> FlopCountAnalysis:
+    """The analysis of a module by fvcore, not run yet, without its warnings."""
+    analysis = load_fvcore()(module, inputs)
     analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False).tracer_warnings("none")
     return analysis
 
 
-def fvcore_operators(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[dict[str, int], dict[str, int]]:
-    """Fvcore's count of a whole model by operator, and the number of calls of each operator it does not know.
-
-    Its unit is one multiply-add in products, and about one per element elsewhere.
-    """
-    with warnings.catch_warnings():  # tracing warns of every shape that becomes a constant
-        warnings.simplefilter("ignore")
-        analysis = _fvcore_analysis(module, inputs)
-        by_operator = {op: int(count) for op, count in analysis.by_operator().items()}
-    return by_operator, dict(analysis.unsupported_ops())
-
-
 def count_with_torch(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
     """Count with torch's FlopCounterMode, 2 FLOPs a MAC, and `numel` of every parameter."""
-    by_name = _torch_flops(module, inputs, {})
+    with _without_dynamo(), flop_counter.FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    by_name = counter.get_flop_counts()
     flops, params = {}, {}
     for path, part in module.named_modules():
         flops[path] = sum(by_name.get(f"{type(module).__name__}.{path}" if path else "Global", {}).values())
@@ -106,15 +105,35 @@ def count_with_torch(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
 
 def torch_operators(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, int]:
     """MACs of a whole model by operator, named as in `aten`, counted with FlopCounterMode."""
-    flops = _torch_flops(module, args, kwargs).get("Global", {})
+    with torch_counter() as counter:
+        module(*args, **kwargs)
+    flops = counter.get_flop_counts().get("Global", {})
     return {str(op).rpartition(".")[2]: n // FLOPS_PER_MAC for op, n in flops.items()}
 
 
-def _torch_flops(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, dict[Any, int]]:
-    with _without_dynamo(), flop_counter.FlopCounterMode(display=False) as counter:
-        module(*args, **kwargs)
-    counts: dict[str, dict[Any, int]] = counter.get_flop_counts()
-    return counts
+class _NoModules:
+    """Stands in for the tracker of modules, whose hooks on gradients refuse a view of a parameter made under no_grad.
+
+    Attributes:
+        parents: Where an operator is counted: in the total alone.
+    """
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None:
+        """Track nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Track nothing."""
+
+
+@contextmanager
+def torch_counter() -> Iterator[Any]:
+    """Torch's FlopCounterMode, which counts what runs inside by operator, and no single module."""
+    counter = flop_counter.FlopCounterMode(display=False)
+    vars(counter)["mod_tracker"] = _NoModules()
+    with _without_dynamo(), counter:
+        yield counter
 
 
 COUNTERS: Final[Mapping[str, Counter]] = {"fvcore": count_with_fvcore, "torch": count_with_torch}

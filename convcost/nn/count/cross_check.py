@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -12,22 +13,28 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
 from convcost.models.report import CrossCheck, Discrepancy
-from convcost.nn.count.counters import CounterError, counter_errors, fvcore_operators, torch_operators
+from convcost.nn.count.counters import CounterError, counter_errors, load_fvcore, torch_operators
+from convcost.nn.count.fvcore_graph import fvcore_graph
+from convcost.nn.count.isolation import can_isolate, run_isolated
 from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
+from convcost.nn.count.unused_results import unused_macs
+from convcost.system.child_process import ProcessEndedError
+from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes, human_count
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from torch import nn
 
     from convcost.models.report import Totals
+    from convcost.nn.count.fvcore_graph import FvcoreGraph
     from convcost.nn.count.row import Event, Row
+    from convcost.nn.count.unused_results import Operation
 
 FVCORE_PRODUCTS: Final = frozenset({"conv", "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"})
 """fvcore's operators that are multiply-accumulates; its others (norms, pooling, upsampling) are elementwise."""
-COMPLEX: Final = "a complex product, which is four real ones, as fewer"
-SPARSE: Final = "the zeros of a sparse tensor too"
 FVCORE_UNSUPPORTED: Final = (
     *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
     *("bilinear", "cdist", "pdist"),
@@ -35,10 +42,51 @@ FVCORE_UNSUPPORTED: Final = (
 """Operators with products that fvcore lists as unsupported."""
 
 
-def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection[Row]) -> CrossCheck:
-    """Compare each operator with FlopCounterMode, run on the same tensors."""
+FVCORE_HIDDEN: Final = ("prim::PythonOp", "prim::CallFunction", "prim::CallMethod", "prim::fork", "aten::wait")
+"""Nodes of fvcore's graph that hide a whole graph: autograd.Function, scripted functions, torch.jit.fork."""
+OTHER_NAMES: Final = {"matrix_power": "linalg_matrix_power", "multi_dot": "linalg_multi_dot"}
+"""Functions whose node in fvcore's graph has another name."""
+FVCORE_SECONDS: Final = 60
+"""Seconds that fvcore may take; it computes for real, on one core."""
+COMPLEX: Final = "a complex product, which is four real ones, as fewer"
+SPARSE: Final = "the zeros of a sparse tensor too"
+
+
+class Observed:
+    """The operators of the model by torch's counter, observed in a run of their own when they are first needed.
+
+    Args:
+        observe: Runs the model; see `operations_of`.
+    """
+
+    def __init__(self, observe: Callable[[], tuple[list[Operation], frozenset[int]]]) -> None:
+        self._observe = observe
+
+    @cached_property
+    def _operations(self) -> tuple[list[Operation], frozenset[int]]:
+        try:
+            with counter_errors():
+                return self._observe()
+        except CounterError:  # then nothing is known, and nothing is explained by it
+            return [], frozenset()
+
+    @property
+    def unused_macs(self) -> int:
+        """MACs whose results nobody uses."""
+        return unused_macs(*self._operations)
+
+
+def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection[Row], device: str) -> CrossCheck:
+    """Compare each operator with FlopCounterMode, run on the same tensors.
+
+    Args:
+        model: The model, on the device.
+        inputs: Positional and keyword arguments.
+        rows: Our rows.
+        device: Device of tensors that the model makes without naming one.
+    """
     try:
-        with counter_errors(), warnings.catch_warnings():
+        with counter_errors(), torch.device(device), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
             theirs = torch_operators(model, *inputs)
     except CounterError as error:
@@ -81,41 +129,114 @@ def _torch_reason(op: str, known: Collection[str], missing: int, not_plain: int)
     return f"torch counts {COMPLEX if missing > 0 else SPARSE}" if missing == not_plain else None
 
 
-def check_with_fvcore(model: nn.Module, inputs: tuple[Any, Any], rows: Iterable[Row], totals: Totals) -> CrossCheck:
-    """Compare the total with fvcore, run on real tensors; the operators it does not support explain a difference."""
+def check_with_fvcore(
+    model: nn.Module, inputs: tuple[Any, Any], rows: Sequence[Row], totals: Totals, observed: Observed
+) -> CrossCheck:
+    """Compare the total with fvcore, run on real tensors, and explain each difference that has a known reason."""
     memory = totals.weight_bytes + totals.peak_activation_bytes
     if totals.macs > MAX_EFFORT or memory > MAX_BYTES:
         need = f"{human_count(totals.macs, 'MACs')} and {human_bytes(memory)}"
         return CrossCheck("unavailable", None, f"it computes for real, and {need} are too much")
     if inputs[1]:
         return CrossCheck("unavailable", None, "it takes no keyword arguments")
+
+    def trace() -> FvcoreGraph:
+        twin = model if can_isolate() else copy.deepcopy(model)  # a forked process has its own copy of the memory
+        if any(tensor.device.type == "meta" for tensor in tree_leaves([*twin.parameters(), *twin.buffers()])):
+            twin = twin.to_empty(device="cpu")
+        return fvcore_graph(twin.eval(), tree_map(_real, inputs[0]))
+
     try:
         with counter_errors():
-            twin = copy.deepcopy(model)
-            if any(tensor.device.type == "meta" for tensor in tree_leaves([*twin.parameters(), *twin.buffers()])):
-                twin = twin.to_empty(device="cpu")
-            operators, skipped = fvcore_operators(twin.eval(), tree_map(_real, inputs[0]))
-    except CounterError as error:
+            load_fvcore()
+            graph = run_isolated(trace, FVCORE_SECONDS)
+    except ProcessEndedError as error:
+        return CrossCheck("unavailable", None, f"fvcore's tracing {error}")
+    except ConvcostError as error:
         return CrossCheck("unavailable", None, str(error))
-    theirs = sum(count for op, count in operators.items() if op in FVCORE_PRODUCTS)
-    causes = _causes(rows, skipped)
-    explained = sum(difference.ours - difference.theirs for difference in causes)
-    unexplained = totals.macs - theirs - explained
+    theirs = sum(product.counted for product in graph.products)
+    differences = _explained(rows, graph, totals.macs - theirs, observed)
+    unexplained = totals.macs - theirs - sum(difference.ours - difference.theirs for difference in differences)
     if not unexplained:
-        return CrossCheck("agrees", theirs, None, tuple(causes))
-    rest = Discrepancy("all products", totals.macs - explained, theirs, None)
-    return CrossCheck("disagrees", theirs, f"{unexplained} MACs are left over", (*causes, rest))
+        return CrossCheck("agrees", theirs, None, tuple(differences))
+    counted = theirs - sum(difference.theirs for difference in differences)
+    rest = Discrepancy("all other products", counted + unexplained, counted, None)
+    return CrossCheck("disagrees", theirs, f"{unexplained} MACs are left over", (*differences, rest))
 
 
 def _real(value: Any) -> Any:
-    return torch.zeros(value.shape, dtype=value.dtype) if isinstance(value, torch.Tensor) else value
+    """A tensor of zeros for a meta tensor, else a copy, whose values a model may look at or change."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return torch.zeros(value.shape, dtype=value.dtype) if value.device.type == "meta" else value.detach().clone()
 
 
-def _causes(rows: Iterable[Row], skipped: Mapping[str, int]) -> list[Discrepancy]:
+def _explained(rows: Sequence[Row], graph: FvcoreGraph, missing: int, observed: Observed) -> list[Discrepancy]:
+    """The differences with a known reason; each is looked for only while some are `missing` from fvcore's count."""
+    differences = [*_faults(graph), *_causes(rows, graph)]
+
+    def left() -> int:
+        return missing - sum(difference.ours - difference.theirs for difference in differences)
+
+    if left() > 0 and left() != observed.unused_macs:
+        differences += _hidden(rows, graph)
+    if 0 < left() == observed.unused_macs:
+        differences.append(Discrepancy("results that nobody uses", left(), 0, "torch.jit drops them from its trace"))
+    return differences
+
+
+def _faults(graph: FvcoreGraph) -> list[Discrepancy]:
+    """The products that fvcore counts wrongly, added up by operator and fault."""
+    amounts: dict[tuple[str, str], tuple[int, int]] = {}
+    for product in graph.products:
+        if product.fault:
+            ours, theirs = amounts.get((product.op, product.fault), (0, 0))
+            amounts[product.op, product.fault] = (ours + product.macs, theirs + product.counted)
+    return [Discrepancy(op, *pair, fault) for (op, fault), pair in amounts.items()]
+
+
+def _hidden(rows: Iterable[Row], graph: FvcoreGraph) -> list[Discrepancy]:
+    """What fvcore misses in modules that run a function whose inside is hidden from its graph, by that function."""
+    owners = {row.path for row in rows if row.owner is not None}
+
+    def row_path(path: str) -> str:
+        """The module in whose row a module's operators are."""
+        parts = path.split(".")
+        prefixes = (".".join(parts[:length]) for length in range(1, len(parts)))
+        return next((prefix for prefix in prefixes if prefix in owners), path)
+
+    missing: Counter[str] = Counter()
+    for row in rows:
+        skipped = _skipped(row, graph)
+        missing[row.path] += sum(event.plain_macs for event in row.events if _cause(row, event, skipped) is None)
+    seen = set()
+    for product in graph.products:
+        missing[row_path(product.path)] -= product.macs
+        seen.add(row_path(product.path))
+    amounts: Counter[str] = Counter()
+    for path, macs in missing.items():
+        places = [path] if path in seen else [path, *_ancestors(path)]
+        names = {op for place in places for op in graph.skipped.get(place, ()) if op.startswith(FVCORE_HIDDEN)}
+        if names and macs > 0:
+            amounts[", ".join(sorted(names))] += macs
+    return [
+        Discrepancy(names, macs, 0, "fvcore counts it 0: its graph does not show what it runs")
+        for names, macs in amounts.items()
+    ]
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _causes(rows: Iterable[Row], graph: FvcoreGraph) -> list[Discrepancy]:
     """What fvcore leaves out for a known reason, with our count."""
     amounts: Counter[tuple[str, str]] = Counter()
     not_plain: dict[str, tuple[int, int]] = {}
     for row in rows:
+        skipped = _skipped(row, graph)
         for event in row.events:
             cause = _cause(row, event, skipped)
             if cause is not None:
@@ -134,18 +255,26 @@ def _causes(rows: Iterable[Row], skipped: Mapping[str, int]) -> list[Discrepancy
     ]
 
 
-def _cause(row: Row, event: Event, skipped: Mapping[str, int]) -> tuple[str, str] | None:
+def _skipped(row: Row, graph: FvcoreGraph) -> AbstractSet[str]:
+    """The operators that fvcore does not know where a row runs; the row of a module has those of its submodules too."""
+    operators = graph.skipped if row.owner is None else graph.skipped_within
+    return operators.get(row.path, frozenset())
+
+
+def _cause(row: Row, event: Event, skipped: AbstractSet[str]) -> tuple[str, str] | None:
     """What fvcore leaves out with an event, and the unsupported operator; None if fvcore counts it."""
     text_padding = row.text_padding or isinstance(getattr(row.owner, "padding", None), str)
     if event.kind == "convolution" and text_padding and "aten::_convolution_mode" in skipped:
         return "convolution with padding as text", "aten::_convolution_mode"
     if event.kind == "attention" and "aten::scaled_dot_product_attention" in skipped:
         return "attention", "aten::scaled_dot_product_attention"
-    fused = {"aten::_native_multi_head_attention", "aten::_transformer_encoder_layer_fwd"} & skipped.keys()
+    fused = {"aten::_native_multi_head_attention", "aten::_transformer_encoder_layer_fwd"} & skipped
     if fused and row.op in {"MultiheadAttention", "multi_head_attention_forward"}:
         return "attention", min(fused)
-    if f"aten::{event.op}" in skipped:
-        return event.op, f"aten::{event.op}"
+    function = OTHER_NAMES.get(row.function, row.function)
+    for op in skipped:  # a function that is made of products, or an operator, that of a library of the user's too
+        if op == f"aten::{function}" or op.partition("::")[2] == event.op:
+            return row.function or event.op, op
     for name in FVCORE_UNSUPPORTED:
         if f"aten::{name}" in skipped and _is_part_of(row, event, name):
             return name, f"aten::{name}"

@@ -5,118 +5,108 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
-from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.models.call import Call
-from convcost.models.report import NOT_REQUESTED, ModelReport, Totals, Uncounted
-from convcost.nn.count.cross_check import check_with_fvcore, check_with_torch
+from convcost.models.report import COUNT_DEVICES, NOT_REQUESTED, ModelReport, Totals, Uncounted
+from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
+from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
+from convcost.nn.count.cross_check import Observed, check_with_fvcore, check_with_torch
+from convcost.nn.count.isolation import same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
+from convcost.nn.count.unused_results import operations_of
 from convcost.nn.load.meta_device import any_device_allowed, on_device, restored_after, switch_to_eval
-from convcost.nn.load.user_code import forward_failure, running_user_code, user_line
+from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
-from convcost.text.errors import ConvcostError, NeedsValuesError, first_line
+from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import nn
 
     from convcost.nn.count.row import Row
+    from convcost.nn.count.unused_results import Operation
 
-NEEDS_VALUES = ("meta tensor", "item()", "data-dependent", "no data", "Could not guard", "bool value of Tensor")
-"""Parts of torch's messages for code that needs the values of a tensor."""
+    _Call: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def report(
-    model: nn.Module,
-    inputs: Sequence[Any],
+def report(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the model is loaded anew
+    model: nn.Module | Callable[..., Any],
+    inputs: object,
     kwargs: Mapping[str, Any] | None = None,
     *,
     device: str = "meta",
     cross_check: bool = False,
+    load_real: Callable[[], nn.Module] | None = None,
 ) -> ModelReport:
     """Count a module's forward pass.
 
     Args:
-        model: Any module; it is left exactly as it was.
-        inputs: Positional arguments, real or meta tensors.
+        model: Any module, which is left exactly as it was, or a function.
+        inputs: Positional arguments, real or meta tensors; or a single tensor.
         kwargs: Keyword arguments.
-        device: "meta" allocates nothing; "cpu" runs the model, for one that depends on the values of its tensors.
+        device: "meta" allocates nothing; "cpu" runs the model, for one that depends on the values of its tensors;
+            "auto" is meta, and the CPU for such a model.
         cross_check: Whether to run torch's FlopCounterMode and fvcore too.
+        load_real: Loads the model on the CPU, where `model` is made for the meta device.
 
     Raises:
         ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where.
     """
-    call = _call(model, inputs, kwargs)
-    special = next((kind for leaf in _leaves(call) if (kind := _kind_without_meta(leaf))), None)
-    if device == "meta" and special is None:
-        try:
-            return _counted(model, call, device, cross_check=cross_check)
-        except ConvcostError:
-            if not _needs_values(model):
-                raise
-    counted = _counted(model, _mapped(_zeros_for_meta, call), "cpu", cross_check=cross_check)
-    if device != "meta":
-        return counted
-    what = "a scripted or quantised part does" if special is None else f"{special} inputs do"
-    note = f"{what} not run on meta tensors: the model was run once on the CPU."
+    if device not in COUNT_DEVICES:
+        raise ConvcostError(f"device (={device}) must be auto, meta or cpu.")
+    try:
+        module = module_of(model)
+        call = call_of(inputs, kwargs)
+        return _on_device(module, call, device, cross_check=cross_check, load_real=load_real)
+    except ConvcostError:
+        raise
+    except Exception as error:
+        raise own_fault(error) from error
+
+
+def _on_device(
+    model: nn.Module, call: _Call, device: str, *, cross_check: bool, load_real: Callable[[], nn.Module] | None
+) -> ModelReport:
+    """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
+    special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
+    if device == "cpu":
+        return _counted(model, mapped(_zeros_for_meta, call), "cpu", cross_check=cross_check)
+
+    def on_cpu(*, cross_check: bool) -> ModelReport:
+        real = with_values(model if load_real is None else load_real())
+        return _counted(real, mapped(_zeros_for_meta, call), "cpu", cross_check=cross_check)
+
+    if special is not None:
+        return _noted(on_cpu(cross_check=cross_check), f"{special} inputs do {_NOT_ON_META}")
+    try:
+        return _counted(model, call, "meta", cross_check=cross_check)
+    except ForwardError as error:
+        failure = error
+    if is_compiled(model):
+        return _noted(on_cpu(cross_check=cross_check), f"a scripted or quantised part does {_NOT_ON_META}")
+    if not runs_on_cpu(partial(on_cpu, cross_check=False), failure, small=is_small(model, call)):
+        raise failure
+    if device == "meta":
+        raise failure.needs_values() from failure
+    note = f"{failure.where} needs the values of a tensor: the model was run once on the CPU to be counted."
+    return _noted(on_cpu(cross_check=cross_check), note)
+
+
+_NOT_ON_META: Final = "not run on meta tensors: the model was run once on the CPU."
+
+
+def _noted(counted: ModelReport, note: str) -> ModelReport:
     return replace(counted, notes=(*counted.notes, note))
-
-
-def _call(model: object, inputs: object, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of the call.
-
-    Raises:
-        ConvcostError: Not a module, or not a sequence of inputs.
-    """
-    if not isinstance(model, torch.nn.Module):
-        what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
-        step = "call it to make a module" if isinstance(model, type) else "wrap it in a module whose forward calls it"
-        raise ConvcostError(f"model must be a torch.nn.Module, not {what}; {step}.")
-    if isinstance(inputs, (PackedSequence, torch.Tensor)):  # one input, though it has items
-        return (inputs,), dict(kwargs or {})
-    if not isinstance(inputs, Iterable):
-        raise ConvcostError(f"inputs must be a tuple of positional arguments, not a {type(inputs).__name__}.")
-    return tuple(inputs), dict(kwargs or {})
-
-
-def _is_packed(value: object) -> bool:
-    return isinstance(value, PackedSequence)
-
-
-def _leaves(values: Any) -> list[Any]:
-    return tree_leaves(values, is_leaf=_is_packed)
-
-
-def _mapped(function: Callable[[Any], Any], values: Any) -> Any:
-    return tree_map(function, values, is_leaf=_is_packed)
-
-
-def _kind_without_meta(value: object) -> str | None:
-    """The kind of an input that has no meta tensor of its sizes."""
-    if not isinstance(value, torch.Tensor) or value.device.type == "meta":
-        return None
-    if value.is_nested:
-        return "nested"
-    if value.is_quantized:
-        return "quantised"
-    return None if value.layout is torch.strided else "sparse"
-
-
-def _needs_values(model: nn.Module) -> bool:
-    """Whether a part is scripted or quantised: compiled code that may not run on meta tensors."""
-    return any(isinstance(p, torch.jit.ScriptModule) or "quantized" in type(p).__module__ for p in model.modules())
 
 
 def _zeros_for_meta(value: Any) -> Any:
@@ -124,19 +114,33 @@ def _zeros_for_meta(value: Any) -> Any:
     return torch.zeros(value.shape, dtype=value.dtype) if is_meta else value
 
 
-def _counted(
-    model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], device: str, *, cross_check: bool
-) -> ModelReport:
-    placed = _mapped(lambda value: on_device(value, device), inputs)
-    with quiet_stdout(), torch.random.fork_rng(devices=[]), torch.no_grad(), restored_after(model, device):
-        with running_user_code(partial(_eval_error, model)):
-            switch_to_eval(model)
+def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool) -> ModelReport:
+    placed = mapped(lambda value: on_device(value, device), inputs)
+
+    def observe() -> tuple[list[Operation], frozenset[int]]:
+        with _ready(model, device), torch.device(device):
+            return operations_of(model, *placed)
+
+    with _ready(model, device):
         recorder = _run(model, placed[0], placed[1], device)
         counted = _report(recorder, model, _input_texts(*inputs), device)
-        by_torch = check_with_torch(model, placed, recorder.rows) if cross_check else NOT_REQUESTED
-    with quiet_stdout():
-        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals) if cross_check else NOT_REQUESTED
+    if not cross_check:
+        return replace(counted, cross_check={"fvcore": NOT_REQUESTED, "torch": NOT_REQUESTED})
+    observed = Observed(observe)
+    with _ready(model, device):
+        by_torch = check_with_torch(model, placed, recorder.rows, device)
+    with quiet_stdout(), same_random_numbers(), torch.no_grad():
+        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals, observed)
     return replace(counted, cross_check={"fvcore": by_fvcore, "torch": by_torch})
+
+
+@contextmanager
+def _ready(model: nn.Module, device: str) -> Iterator[None]:
+    """The model ready for one forward pass, from the same random numbers each time."""
+    with quiet_stdout(), same_random_numbers(), torch.no_grad(), restored_after(model, device):
+        with running_user_code(partial(_eval_error, model)):
+            switch_to_eval(model)
+        yield
 
 
 def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
@@ -161,21 +165,17 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], dev
 
 def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:
     """The error for a forward pass that raised: the module, what it expects, and its input."""
+    if is_own_fault(error):
+        return own_fault(error)
     path = recorder.path
-    if any(sign in str(error) for sign in NEEDS_VALUES):
-        reason = str(error).strip().partition("\n")[0]
-        where = user_line(error) or path or type(model).__name__
-        return NeedsValuesError(
-            f"{where} needs the values of a tensor, which a meta tensor does not have ({reason}); "
-            "run it with device cpu."
-        )
     part = dict(model.named_modules()).get(path, model)
     channels = (name for name in ("in_channels", "in_features") if hasattr(part, name))
     expected = next((f"expects {name} {getattr(part, name)}, " for name in channels), "")
     shape = recorder.failed_shape or next((tuple(a.shape) for a in args if isinstance(a, torch.Tensor)), None)
     outcome = f"got input {'x'.join(map(str, shape))}" if shape else "could not run"
     name = f"{path or 'the model'} ({type(part).__name__})"
-    return ConvcostError(f"{name} {expected}{outcome}: {forward_failure(error)}")
+    where = user_line(error) or path or type(model).__name__
+    return ForwardError(f"{name} {expected}{outcome}: {forward_failure(error)}", where)
 
 
 def _input_texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:

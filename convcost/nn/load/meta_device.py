@@ -21,13 +21,19 @@ COPY: Final = "copy"
 def on_device(value: Any, device: str) -> Any:
     """For the meta device, a tensor of the same sizes, strides and dtype; for other devices, the value itself.
 
-    The number of sequences at each step of a packed sequence stays on the CPU, as torch wants it.
+    Quantised, sparse and nested tensors stay where they are. The number of sequences at each step of a packed sequence
+    stays on the CPU, as torch wants it.
     """
     if isinstance(value, PackedSequence):
         return value._replace(data=on_device(value.data, device))
-    if not isinstance(value, torch.Tensor) or device != "meta" or value.device.type == "meta":
+    if not isinstance(value, torch.Tensor) or device != "meta" or value.device.type == "meta" or not is_plain(value):
         return value
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has sizes and strides alone, unlike quantised, sparse and nested ones."""
+    return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_nested
 
 
 def move(module: nn.Module, device: str) -> None:
@@ -162,7 +168,7 @@ def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
         twin = tensor.detach().clone()
         return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
     here = tensor.device.type
-    if here == torch.device(device).type or tensor.is_quantized or tensor.layout != torch.strided:
+    if here == torch.device(device).type or not is_plain(tensor):
         return tensor
     if here == "meta":
         placed = torch.zeros_like(tensor, device=device)

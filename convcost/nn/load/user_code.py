@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import linecache
 import os
 import sys
 import sysconfig
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convcost.system.streams import quiet_stdout
-from convcost.text.errors import ConvcostError, did_you_mean
+from convcost.text.errors import ConvcostError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 
 MAX_LENGTH: Final = 400
 """Characters of an exception's text in a message: torch quotes whole graphs."""
+PACKAGE_FOLDER: Final = str(Path(__file__).resolve().parents[2])
+"""Folder of convcost's own code."""
+CALLS: Final = ("func(", "func.decompose(", "function(", "self.function(", "model(")
+"""Calls in convcost's code of an operator or a model, which raise what torch or the user's code raises."""
 LIBRARY_FOLDERS: Final = tuple(
-    {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).resolve().parents[2])}
+    {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), PACKAGE_FOLDER}
 )
 """Folders whose code is not the user's: Python's library, installed packages, convcost."""
 MODULE_PREFIX: Final = "convcost_target_"
@@ -157,6 +162,29 @@ def user_line(error: BaseException) -> str | None:
         if not frame.filename.startswith(("<frozen", *LIBRARY_FOLDERS)):
             return f"{frame.filename}:{frame.lineno}"
     return None
+
+
+def is_own_fault(error: BaseException) -> bool:
+    """Whether convcost's own code raised: the innermost frame is convcost's, and does not just call torch or the user.
+
+    An error in torch's C++ has no frame, so that the innermost one is the call of an operator: `func(...)`.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or isinstance(error, (RecursionError, MemoryError, Warning)):
+        return False
+    last = frames[-1]
+    line = linecache.getline(last.filename, last.lineno or 0)[last.colno or 0 :]
+    return last.filename.startswith(PACKAGE_FOLDER) and not line.startswith(CALLS)
+
+
+def own_fault(error: BaseException) -> ConvcostError:
+    """The error that reports a fault of convcost, so that nobody looks for it in a model."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    return ConvcostError(
+        f"a fault of convcost, not of the model: {type(error).__name__}: {first_line(error)} at {place}; "
+        "report it with its traceback, which convcost model TARGET --debug prints."
+    )
 
 
 def forward_failure(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -378,8 +379,14 @@ def test_a_cross_check_that_nobody_asked_for_says_so() -> None:
 def test_a_counter_that_lies_about_a_model_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from convcost.nn.count import cross_check as reconcile
 
-    honest = vars(reconcile)["fvcore_operators"]
-    monkeypatch.setattr(reconcile, "fvcore_operators", lambda *a: ({"conv": honest(*a)[0]["conv"] + 7}, {}))
+    true_graph = vars(reconcile)["fvcore_graph"]
+
+    def seven_more(*arguments: Any) -> Any:
+        graph = true_graph(*arguments)
+        (product,) = graph.products
+        return replace(graph, products=(replace(product, counted=product.counted + 7, macs=product.macs + 7),))
+
+    monkeypatch.setattr(reconcile, "fvcore_graph", seven_more)
     report = convcost.count(nn.Conv2d(3, 4, 3), (zeros(1, 3, 6, 6),), cross_check=True)
     assert report.cross_check["fvcore"].status == "disagrees"
     assert report.cross_check["fvcore"].reason == "-7 MACs are left over"

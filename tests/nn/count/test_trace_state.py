@@ -323,7 +323,6 @@ def test_unusual_inputs_are_counted_or_listed(kind: str, device: str) -> None:
     ("model", "inputs", "message"),
     [
         (nn.Linear, (A,), r"^model must be a torch\.nn\.Module, not the class Linear; call it to make a module\.$"),
-        (lambda x: x @ x, (A,), r"^model must be a torch\.nn\.Module, not a function; wrap it in a module"),
         (None, (A,), r"^model must be a torch\.nn\.Module, not a NoneType"),
         (nn.Linear(4, 6), 3, r"^inputs must be a tuple of positional arguments, not a int\.$"),
     ],

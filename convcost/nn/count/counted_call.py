@@ -1,0 +1,93 @@
+"""The model and inputs that a caller gives, checked and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import tree_leaves, tree_map
+
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FunctionModule(nn.Module):
+    """A module whose forward pass is a function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+
+def module_of(model: object) -> nn.Module:
+    """The module, or a module around a function.
+
+    Raises:
+        ConvcostError: A class, or something that cannot be called.
+    """
+    if isinstance(model, nn.Module):
+        return model
+    if isinstance(model, type):
+        raise ConvcostError(
+            f"model must be a torch.nn.Module, not the class {model.__name__}; call it to make a module."
+        )
+    if not callable(model):
+        raise ConvcostError(
+            f"model must be a torch.nn.Module, not a {type(model).__name__}; give a module or a function."
+        )
+    name = getattr(model, "__name__", type(model).__name__)
+    named: type[FunctionModule] = type(name, (FunctionModule,), {})  # reports name a model by its class
+    return named(model)
+
+
+def call_of(inputs: object, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of a call.
+
+    Args:
+        inputs: A sequence of arguments, or a single tensor.
+        kwargs: Keyword arguments.
+
+    Raises:
+        ConvcostError: No sequence, or no mapping.
+    """
+    if not isinstance(kwargs, Mapping | None):
+        raise ConvcostError(f"kwargs must be a dict of arguments by name, not a {type(kwargs).__name__}.")
+    if isinstance(inputs, (PackedSequence, torch.Tensor)) or hasattr(inputs, "shape"):
+        return (inputs,), dict(kwargs or {})  # one input, though it has items
+    if isinstance(inputs, (str, Mapping)) or not isinstance(inputs, Iterable):
+        raise ConvcostError(f"inputs must be a tuple of positional arguments, not a {type(inputs).__name__}.")
+    return tuple(inputs), dict(kwargs or {})
+
+
+def leaves_of(values: Any) -> list[Any]:
+    """The values in nested containers; a packed sequence is one."""
+    return tree_leaves(values, is_leaf=_is_packed)
+
+
+def mapped(function: Callable[[Any], Any], values: Any) -> Any:
+    """Nested containers with a function of each of their values; a packed sequence is one value."""
+    return tree_map(function, values, is_leaf=_is_packed)
+
+
+def _is_packed(value: object) -> bool:
+    return isinstance(value, PackedSequence)
+
+
+def kind_without_meta(value: object) -> str | None:
+    """The kind of an input that has no meta tensor of its sizes."""
+    if not isinstance(value, torch.Tensor) or value.device.type == "meta":
+        return None
+    if value.is_nested:
+        return "nested"
+    if value.is_quantized:
+        return "quantised"
+    return None if value.layout is torch.strided else "sparse"

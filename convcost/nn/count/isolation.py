@@ -1,0 +1,65 @@
+"""Running a model where it can do no harm: in a forked process, and from the same random numbers each time."""
+
+from __future__ import annotations
+
+import random
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from convcost.system.child_process import CAN_FORK, in_child
+from convcost.text.errors import ConvcostError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+
+def can_isolate() -> bool:
+    """Whether this process can be forked; one that uses a GPU cannot."""
+    return CAN_FORK and not torch.cuda.is_initialized()
+
+
+def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False) -> T:
+    """The result of a function that runs in a forked process with one thread, or in this one if that cannot be.
+
+    Args:
+        action: The function; its result is pickled.
+        limit_s: Seconds that it may take there.
+        quiet: Whether what it prints there is dropped.
+
+    Raises:
+        ProcessEndedError: The process crashed, or took too long.
+        ConvcostError: Whatever else the function raised.
+    """
+    drawn = random.getstate()
+
+    def alone() -> T:
+        torch.set_num_threads(1)  # OpenMP's threads did not come along, and waiting for them would never end
+        random.setstate(drawn)  # Python draws a new seed after a fork
+        return action()
+
+    if can_isolate():
+        return in_child(alone, limit_s, quiet=quiet)
+    try:
+        return action()
+    except Exception as error:
+        raise ConvcostError(first_line(error)) from error
+
+
+@contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """Restore the random states of Python, NumPy and torch on the CPU, so that the next run draws the same."""
+    numpy = sys.modules.get("numpy")
+    drawn = random.getstate()
+    drawn_by_numpy = None if numpy is None else numpy.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(drawn)
+        if numpy is not None:
+            numpy.random.set_state(drawn_by_numpy)
