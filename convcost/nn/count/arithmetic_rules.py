@@ -62,10 +62,35 @@ def _unary_in_place(data: Tensor, *_: Any, **__: Any) -> Tensor:
     return may_write(data)
 
 
-@RULES.add("relu6", "clamp_min", "clamp_max", "hardshrink", "triu", "tril")
+@RULES.add("relu6", "clamp_min", "clamp_max", "hardshrink")
 def _unary_of_contiguous(data: Tensor, *_: Any, **__: Any) -> Tensor:
     sure(is_in_order(data), data.dim() > 1)
     return empty(data.shape, float_dtype(data))
+
+
+@RULES.add("triu", "tril")
+def _triangle(data: Tensor, diagonal: int = 0) -> Tensor:
+    del diagonal
+    sure(is_in_order(data), data.dim() > 1)
+    return empty(data.shape, data.dtype)
+
+
+@RULES.add("logical_not", "bitwise_not")
+def _inverted(data: Tensor) -> Tensor:
+    sure(data.dtype == torch.bool)
+    return spread(torch.bool, data)
+
+
+@RULES.add("bitwise_and.Tensor", "bitwise_or.Tensor", "bitwise_xor.Tensor", "logical_and", "logical_or")
+def _both(data: Tensor, other: Tensor) -> Tensor:
+    sure(data.dtype == torch.bool, other.dtype == torch.bool)
+    return spread(torch.bool, data, other)
+
+
+@RULES.add("clamp_min_.Tensor")
+def _at_least(data: Tensor, other: Tensor) -> Tensor:
+    float_dtype(data, other)
+    return may_write(data, other)
 
 
 def _arithmetic_dtype(data: Tensor, other: Any, alpha: Any = 1) -> torch.dtype:

@@ -10,7 +10,7 @@ from torch import Tensor
 from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
 from convcost.nn.build.conv_module import per_axis
-from convcost.nn.count.layouts import is_in_order
+from convcost.nn.count.layouts import broadcast, format_strides, is_in_order
 from convcost.nn.count.rule_table import Rules, axis_of, empty, float_dtype, in_format, spread, sure
 
 if TYPE_CHECKING:
@@ -110,10 +110,11 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     dtype, shape = float_dtype(*tensors), list(tensors[0].shape)
     axis = axis_of(dim, len(shape))
     for tensor in tensors:
-        sure(tensor.dim() == len(shape), is_in_order(tensor))
+        sure(tensor.dim() == len(shape))
         sure(all(size == shape[at] for at, size in enumerate(tensor.shape) if at != axis))
     shape[axis] = sum(tensor.shape[axis] for tensor in tensors)
-    return empty(shape, dtype)
+    strides = {format_strides(tensor, shape) for tensor in tensors}
+    return empty(shape, dtype, strides.pop() if len(strides) == 1 else None)
 
 
 @RULES.add("stack")
@@ -160,7 +161,71 @@ def _gated(data: Tensor, dim: int = -1) -> Tensor:
     return spread(float_dtype(data), *halves)
 
 
+@RULES.add("pixel_shuffle")
+def _pixel_shuffle(data: Tensor, factor: int) -> Tensor:
+    sure(data.dim() == 4, is_in_order(data), factor > 0)  # noqa: PLR2004 - a batch of images
+    batch, channels, height, width = data.shape
+    sure(channels % factor**2 == 0)
+    return empty((batch, channels // factor**2, height * factor, width * factor), float_dtype(data))
+
+
+@RULES.add("pixel_unshuffle")
+def _pixel_unshuffle(data: Tensor, factor: int) -> Tensor:
+    sure(data.dim() == 4, is_in_order(data), factor > 0)  # noqa: PLR2004 - a batch of images
+    batch, channels, height, width = data.shape
+    sure(height % factor == 0, width % factor == 0)
+    return empty((batch, channels * factor**2, height // factor, width // factor), float_dtype(data))
+
+
+@RULES.add("channel_shuffle")
+def _channel_shuffle(data: Tensor, groups: int) -> Tensor:
+    sure(data.dim() == 4, is_in_order(data), groups > 1, data.shape[1] % groups == 0)  # noqa: PLR2004 - a batch of images
+    return empty(data.shape, float_dtype(data))
+
+
+@RULES.add("reflection_pad2d")
+def _padded(data: Tensor, padding: Sequence[int]) -> Tensor:
+    sure(data.dim() == 4, is_in_order(data), len(padding) == 4)  # noqa: PLR2004 - a batch of images, and its four sides
+    height, width = data.shape[2:]
+    left, right, top, bottom = padding
+    sure(min(padding) >= 0, max(left, right) < width, max(top, bottom) < height)
+    return empty((*data.shape[:2], height + top + bottom, width + left + right), float_dtype(data))
+
+
 # Elements by index
+
+
+@RULES.add("index.Tensor")
+def _indexed(data: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
+    axes = [axis for axis, index in enumerate(indices) if index is not None]
+    given = [index for index in indices if index is not None]
+    sure(
+        is_in_order(data),
+        1 not in data.shape,
+        len(indices) <= data.dim(),
+        bool(axes),
+        all(index.dtype in _INDICES for index in given),
+    )
+    first, last = axes[0], axes[-1] + 1
+    sure(len(axes) == last - first)  # indices of axes that are not neighbours move these axes to the front
+    picked = broadcast(*(tuple(index.shape) for index in given))
+    sure(picked is not None)
+    return empty((*data.shape[:first], *(picked or ()), *data.shape[last:]), data.dtype)
+
+
+@RULES.add("topk")
+def _topk(data: Tensor, k: int, dim: int = -1, *_: bool) -> tuple[Tensor, Tensor]:
+    axis, shape = axis_of(dim, data.dim()), list(data.shape)
+    sure(0 < k <= shape[axis])
+    shape[axis] = k
+    return empty(shape, float_dtype(data)), empty(shape, torch.int64)
+
+
+@RULES.add("sort")
+def _sorted(data: Tensor, dim: int = -1, *_: bool) -> tuple[Tensor, Tensor]:
+    axis_of(dim, data.dim())
+    sure(is_in_order(data))
+    return empty(data.shape, float_dtype(data)), empty(data.shape, torch.int64)
 
 
 @RULES.add("embedding")
@@ -221,9 +286,34 @@ def _full_like(data: Tensor, value: float, **options: Any) -> Tensor:
 
 
 @RULES.add("scalar_tensor")
-def _scalar_tensor(
-    value: float, *, dtype: torch.dtype | None = None, device: torch.device | None = None, **options: Any
-) -> Tensor:
-    sure(isinstance(value, (int, float)), device == torch.device("meta"), dtype is not None)
-    sure(not options.get("pin_memory"), options.get("layout") in {None, torch.strided})
+def _scalar_tensor(value: float, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    _sure_of(options)
+    sure(isinstance(value, (int, float)))
     return empty((), dtype or torch.get_default_dtype())
+
+
+@RULES.add("randn")
+def _randn(size: Sequence[int], *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    _sure_of(options)
+    sure(all(n > 0 for n in size))
+    dtype = dtype or torch.get_default_dtype()
+    sure(dtype.is_floating_point)
+    return empty(size, dtype)
+
+
+@RULES.add("arange")
+def _arange(end: int, **options: Any) -> Tensor:
+    return _stepped(0, end, **options)
+
+
+@RULES.add("arange.start", "arange.start_step")
+def _stepped(start: int, end: int, step: int = 1, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    _sure_of(options)
+    sure(all(type(value) is int for value in (start, end, step)), step > 0, end > start)
+    return empty((len(range(start, end, step)),), dtype or torch.int64)
+
+
+def _sure_of(options: dict[str, Any]) -> None:
+    """Give up the rule unless a new tensor is an ordinary one of the meta device."""
+    sure(options.get("layout") in {None, torch.strided}, not options.get("pin_memory"))
+    sure(options.get("device") is not None and torch.device(options["device"]).type == "meta")

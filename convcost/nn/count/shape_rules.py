@@ -26,6 +26,12 @@ _DTYPES: Final = frozenset({
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool),
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 })  # fmt: skip
+_NEEDS_NONE: Final = frozenset({
+    *("clone", "_unsafe_view", "_to_copy", "constant_pad_nd", "detach_", "t_", "transpose_", "squeeze_", "unsqueeze_"),
+    *("empty", "new_empty", "empty_strided", "new_empty_strided", "zeros", "new_zeros", "ones", "new_ones", "full"),
+    *("new_full", "rand", "bernoulli", "resize_"),
+})  # fmt: skip
+"""Operators without a rule whose meta kernels import nothing."""
 _log = getLogger(__name__)
 
 
@@ -33,7 +39,7 @@ def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     """The output of an operator on meta tensors, or NotImplemented where no rule is certain of it."""
     rule = RULES.get(func)
     if rule is None:
-        if not func.is_view:
+        if not func.is_view and func.overloadpacket.__name__ not in _NEEDS_NONE:
             _log.debug("no shape rule: %s", func)
         return NotImplemented
     with torch._C.DisableTorchFunction():  # noqa: SLF001 - a tensor's attributes are read without a TorchFunctionMode

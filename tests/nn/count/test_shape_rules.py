@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ NETWORKS = Path(__file__).parents[3] / "configs/networks"
 CASES = 250
 MIN_LEGAL = 60
 """The least number of cases that torch accepts."""
-ANSWERED = 3
+ANSWERED = 5
 """A rule must answer at least one in so many of them."""
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 OTHERS = (torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64)
@@ -359,6 +360,54 @@ def single(d: Drawer) -> Case:
     return (d.scalar(),), {"dtype": d.dtype() if not d.one_in(9) else None, "device": torch.device("meta")}
 
 
+def shuffled(d: Drawer) -> Case:
+    factor = d.randint(0 if d.one_in(15) else 1, 3)
+    sizes = [d.randint(1, 2), factor**2 * d.randint(1, 2), factor * d.randint(1, 3), factor * d.randint(1, 3)]
+    if d.one_in(9):
+        sizes[d.randint(1, 3)] += 1
+    return (d.tensor(tuple(sizes) if not d.one_in(12) else tuple(sizes[1:])), factor), {}
+
+
+def padded(d: Drawer) -> Case:
+    return (image(d), [d.randint(-1 if d.one_in(20) else 0, 2) for _ in range(4)]), {}
+
+
+def indexed(d: Drawer) -> Case:
+    data = d.tensor(d.shape(1, 4))
+    common = d.shape(0, 2)
+    draw = lambda: d.tensor(d.near(common), torch.int64 if not d.one_in(9) else None)  # noqa: E731 - short
+    return (data, [None if d.one_in(3) else draw() for _ in range(d.randint(1, data.dim()))]), {}
+
+
+def topk(d: Drawer) -> Case:
+    data = d.tensor()
+    axis = d.axis(data.dim())
+    return (data, d.randint(0, 4), axis), {}
+
+
+def truths(d: Drawer) -> Case:
+    shape = d.shape()
+    return tuple(d.tensor(one, torch.bool if not d.one_in(6) else None) for one in (shape, d.near(shape))), {}
+
+
+def truth(d: Drawer) -> Case:
+    return (d.tensor(None, torch.bool if not d.one_in(6) else None),), {}
+
+
+def on_meta(d: Drawer) -> dict[str, Any]:
+    return {"device": torch.device("meta")} | ({"dtype": d.dtype()} if d.one_in(4) else {})
+
+
+def sized(d: Drawer) -> Case:
+    return (list(d.shape()),), on_meta(d)
+
+
+def steps(d: Drawer, *, count: int = 1) -> Case:
+    whole = [d.randint(-1, 9), d.randint(0, 12), d.randint(0 if d.one_in(9) else 1, 3)]
+    values = [value + 0.5 if d.one_in(12) else value for value in whole]
+    return tuple(values[1:2] if count == 1 else values[:count]), on_meta(d)
+
+
 DRAWS: dict[str, Draw] = {
     **dict.fromkeys(
         (
@@ -418,6 +467,19 @@ DRAWS: dict[str, Draw] = {
     **dict.fromkeys(("zeros_like", "ones_like", "empty_like", "rand_like", "randn_like"), like),
     "full_like": filled,
     "scalar_tensor": single,
+    **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "channel_shuffle"), shuffled),
+    **dict.fromkeys(("reflection_pad2d",), padded),
+    "index.Tensor": indexed,
+    "topk": topk,
+    "sort": at_axis,
+    **dict.fromkeys(("logical_not", "bitwise_not"), truth),
+    **dict.fromkeys((f"bitwise_{name}.Tensor" for name in ("and", "or", "xor")), truths),
+    **dict.fromkeys(("logical_and", "logical_or"), truths),
+    "clamp_min_.Tensor": binary,
+    "randn": sized,
+    "arange": steps,
+    "arange.start": partial(steps, count=2),
+    "arange.start_step": partial(steps, count=3),
 }
 """How arguments are drawn; the operators that are missing take one tensor."""
 
