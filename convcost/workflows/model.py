@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.archive.storing import keep_model
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.tree import Stage
+from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.timing.bound import bound_of
 from convcost.timing.conditions import MEMORY_FORMATS
@@ -45,16 +46,19 @@ def count_target(
     Raises:
         ConvcostError: The target does not load, has no input, or refuses it.
     """
+    show_progress("importing torch ...")
     from convcost.nn.count.model_report import report
     from convcost.nn.load.target import load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
 
     if device not in {"meta", "cpu"}:
         raise ConvcostError(f"device (={device}) must be meta or cpu for counting; time_device says where to time.")
+    show_progress(f"loading {target} ...")
     with user_code_context(target):
         loaded = load_target(target, args, device)
         positional, named = tensors_for(_inputs(target, inputs, loaded), device)
         notes = () if loaded.note is None else (loaded.note,)
+        show_progress(f"tracing {target} ...")
         counted = report(loaded.module, positional, named, device=device, cross_check=cross_check)
     return replace(counted, target=target, notes=(*notes, *counted.notes))
 

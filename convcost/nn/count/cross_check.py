@@ -14,6 +14,7 @@ from torch.utils.flop_counter import flop_registry
 from convcost.models.report import CrossCheck, Discrepancy
 from convcost.nn.count.counters import CounterError, counter_errors, fvcore_operators, torch_operators
 from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
+from convcost.system.terminal import show_progress
 from convcost.text.units import human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ FVCORE_UNSUPPORTED: Final = (
 
 def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection[Row]) -> CrossCheck:
     """Compare each operator with FlopCounterMode, run on the same tensors."""
+    show_progress("counting with torch's FlopCounterMode ...")
     try:
         with counter_errors(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
@@ -89,6 +91,7 @@ def check_with_fvcore(model: nn.Module, inputs: tuple[Any, Any], rows: Iterable[
         return CrossCheck("unavailable", None, f"it computes for real, and {need} are too much")
     if inputs[1]:
         return CrossCheck("unavailable", None, "it takes no keyword arguments")
+    show_progress("counting with fvcore ...")
     try:
         with counter_errors():
             twin = copy.deepcopy(model)

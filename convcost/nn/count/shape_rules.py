@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.nn import Parameter
 
 from convcost.nn.count import arithmetic_rules, movement_rules
@@ -39,7 +40,7 @@ def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     """The output of an operator on meta tensors, or NotImplemented where no rule is certain of it."""
     rule = RULES.get(func)
     if rule is None:
-        if not func.is_view and func.overloadpacket.__name__ not in _NEEDS_NONE:
+        if isinstance(func, OpOverload) and not func.is_view and func.overloadpacket.__name__ not in _NEEDS_NONE:
             _log.debug("no shape rule: %s", func)
         return NotImplemented
     with torch._C.DisableTorchFunction():  # noqa: SLF001 - a tensor's attributes are read without a TorchFunctionMode
