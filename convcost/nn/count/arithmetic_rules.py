@@ -29,14 +29,11 @@ _UNARY: Final = (
     *("relu", "sigmoid", "tanh", "silu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "gelu", "mish"),
     *("softplus", "celu", "selu", "sqrt", "rsqrt", "exp", "log", "neg", "abs", "sin", "cos", "erf", "square"),
     *("reciprocal", "floor", "ceil", "round", "clamp", "softshrink", "log1p"),
-    *(
-        "exp2",
-        "log2",
-        "expm1",
-        "sign",
-        "trunc",
-    ),
+    *("exp2", "log2", "erfinv", "expm1", "sign", "trunc"),
 )
+"""Operators of one tensor, whose result has its layout."""
+_IN_PLACE: Final = ("fill_", "add_", "sub_", "mul_", "div_", "pow_")
+"""Operators in place with a number."""
 
 
 @RULES.add(*_UNARY, "pow.Tensor_Scalar", "rsub.Scalar", "add.Scalar", "sub.Scalar", "mul.Scalar", "div.Scalar")
@@ -45,18 +42,8 @@ def _unary(data: Tensor, *_: Any, **__: Any) -> Tensor:
 
 
 @RULES.add(*(f"{name}_" for name in _UNARY))
-@RULES.add(
-    "relu6_",
-    "clamp_min_",
-    "clamp_max_",
-    "add_.Scalar",
-    "sub_.Scalar",
-    "mul_.Scalar",
-    "div_.Scalar",
-    "pow_.Scalar",
-    "fill_.Scalar",
-    "zero_",
-)
+@RULES.add(*(f"{name}.Scalar" for name in _IN_PLACE))
+@RULES.add("relu6_", "clamp_min_", "clamp_max_", "zero_", "normal_", "uniform_")
 def _unary_in_place(data: Tensor, *_: Any, **__: Any) -> Tensor:
     float_dtype(data)
     return may_write(data)

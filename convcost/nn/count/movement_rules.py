@@ -313,6 +313,14 @@ def _stepped(start: int, end: int, step: int = 1, *, dtype: torch.dtype | None =
     return empty((len(range(start, end, step)),), dtype or torch.int64)
 
 
+@RULES.add("linspace")
+def _spaced(start: float, end: float, steps: int, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    _sure_of(options)
+    dtype = dtype or torch.get_default_dtype()
+    sure(isinstance(start, (int, float)), isinstance(end, (int, float)), steps > 0, dtype.is_floating_point)
+    return empty((steps,), dtype)
+
+
 def _sure_of(options: dict[str, Any]) -> None:
     """Give up the rule unless a new tensor is an ordinary one of the meta device."""
     sure(options.get("layout") in {None, torch.strided}, not options.get("pin_memory"))

@@ -408,6 +408,10 @@ def steps(d: Drawer, *, count: int = 1) -> Case:
     return tuple(values[1:2] if count == 1 else values[:count]), on_meta(d)
 
 
+def spaced(d: Drawer) -> Case:
+    return (d.scalar(), d.scalar(), d.randint(-1 if d.one_in(9) else 0, 5)), on_meta(d)
+
+
 DRAWS: dict[str, Draw] = {
     **dict.fromkeys(
         (
@@ -478,6 +482,7 @@ DRAWS: dict[str, Draw] = {
     "clamp_min_.Tensor": binary,
     "randn": sized,
     "arange": steps,
+    "linspace": spaced,
     "arange.start": partial(steps, count=2),
     "arange.start_step": partial(steps, count=3),
 }
