@@ -168,7 +168,7 @@ def added_to_torch(words: list[str]) -> set[str]:
         "names = {name if name == 'torch._dynamo' else name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print('loaded', *sorted(names - {name.partition('.')[0] for name in before} - set(sys.stdlib_module_names)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     packages = {name for name in done.stdout.splitlines()[-1].split()[1:] if not name.startswith("_")}
     return packages - {"convcost", "typer", "annotated_doc", "shellingham"}
 
