@@ -1,7 +1,7 @@
 """What a convolution really costs: the formula, the count and the clock, side by side."""
 
 from convcost._version import __version__
-from convcost.api import check, compare, count, explain, history, register, separate
+from convcost.api import check, compare, count, count_many, explain, history, register, separate
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import Cost, cost, macs, params
 from convcost.convolution.layer import Layer
@@ -21,6 +21,7 @@ __all__ = [
     "compare",
     "cost",
     "count",
+    "count_many",
     "explain",
     "history",
     "macs",

@@ -15,7 +15,7 @@ from convcost.timing.conditions import TimingOptions
 from convcost.workflows.compare import Watch, fill, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from convcost.convolution.spec import Value
     from convcost.kernels.separability import Factors
     from convcost.models.report import ModelReport
+    from convcost.models.sweep import Sweep
 
 
-__all__ = ["check", "compare", "count", "explain", "history", "register", "separate"]
+__all__ = ["check", "compare", "count", "count_many", "explain", "history", "register", "separate"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -233,6 +234,32 @@ def count(
     from convcost.nn.count.model_report import report
 
     return report(model, inputs, kwargs, device=device, cross_check=cross_check)
+
+
+def count_many(
+    factory: Callable[..., nn.Module],
+    configurations: Iterable[Mapping[str, Any]],
+    inputs: Sequence[Any] | Tensor,
+    *,
+    device: str = "auto",
+) -> Sweep:
+    """Count a model in many configurations, in one process.
+
+    A configuration that cannot be counted has the reason in its row. An interrupt keeps the rows so far.
+
+    Args:
+        factory: Function or class that returns the module.
+        configurations: Keyword arguments of the factory, one mapping for each configuration.
+        inputs: The module's positional arguments, real or meta tensors; or a single tensor.
+        device: As for `count`.
+
+    Returns:
+        A row for each configuration, with its arguments, parameters, MACs, traffic and peak memory, as `.to_frame()`
+        and `.to_dict()`; `.reports` has the layers.
+    """
+    from convcost.workflows.count_many import count_configurations
+
+    return count_configurations(factory, configurations, inputs, device=device)
 
 
 def check(

@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 
 HEAVY = (
-    *("torch", "fvcore", "pandas", "numpy", "pyarrow", "rich", "pydantic", "tree_sitter", "sqlite3", "platformdirs"),
+    *(
+        "torch",
+        "torch._dynamo",
+        "sympy",
+        "fvcore",
+        "pandas",
+        "numpy",
+        "pyarrow",
+        "rich",
+        "pydantic",
+        "tree_sitter",
+        "sqlite3",
+        "platformdirs",
+    ),
 )
 TESTS = Path(__file__).parent
 PREDICTED = ["compare", "--c", "3", "--o", "64", "--k", "3", "--no-count", "--no-time"]
@@ -85,3 +98,106 @@ def test_what_is_not_marked_passes_without_torch(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_count_does_load_torch() -> None:
     assert {"torch", "fvcore"} <= loaded(run([*PREDICTED[:-2], "--no-time", "--block", "pointwise"]))
+
+
+NETWORKS = """
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Attention(nn.Module):
+    def __init__(self, width=64, heads=4):
+        super().__init__()
+        self.patches, self.token = nn.Conv2d(3, width, 16, 16), nn.Parameter(torch.zeros(1, 1, width))
+        self.norm, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.perceptron = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 99), nn.GELU(), nn.Linear(99, width))
+        self.heads = heads
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+        n, length, width = x.shape
+        q, k, v = self.qkv(self.norm(x)).reshape(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, width)
+        x = x + self.out(y)
+        return (x + self.perceptron(x))[:, 0]
+
+
+class Squeeze(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(width, width // 4, 1), nn.Conv2d(width // 4, width, 1)
+
+    def forward(self, x):
+        return x * functional.hardsigmoid(self.up(functional.relu(self.down(functional.adaptive_avg_pool2d(x, 1)))))
+
+
+class UNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, padding=1), nn.Conv2d(24, 4, 1)
+        self.up, self.norm = nn.ConvTranspose2d(16, 8, 2, stride=2), nn.BatchNorm2d(16)
+
+    def forward(self, x):
+        a = functional.relu(self.a(x))
+        b = functional.relu(self.norm(self.b(functional.max_pool2d(a, 2))), inplace=True)
+        wide = functional.interpolate(b, scale_factor=2, mode="bilinear")
+        return self.c(torch.cat([a + self.up(b), wide], 1)).softmax(1)
+
+
+def vit():
+    return Attention()
+
+
+def unet():
+    return UNet()
+
+
+def mobilenet():
+    stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.Hardswish(inplace=True))
+    depthwise = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.ReLU6(inplace=True), Squeeze(16))
+    return nn.Sequential(stem, depthwise, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(16, 10))
+"""
+
+
+def added_to_torch(words: list[str]) -> set[str]:
+    """The top-level packages that a command loads, without its own and those of `import torch`; torch's compiler too."""
+    code = (
+        f"import sys, torch\nbefore = set(sys.modules)\n{run(words)}\n"
+        "names = {name if name == 'torch._dynamo' else name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print('loaded', *sorted(names - {name.partition('.')[0] for name in before} - set(sys.stdlib_module_names)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    packages = {name for name in done.stdout.splitlines()[-1].split()[1:] if not name.startswith("_")}
+    return packages - {"convcost", "typer", "annotated_doc", "shellingham"}
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["vit", "unet", "mobilenet"])
+def test_counting_a_network_loads_neither_sympy_nor_the_compiler(network: str, tmp_path: Path) -> None:
+    (tmp_path / "networks.py").write_text(NETWORKS, encoding="utf-8")
+    words = ["model", f"{tmp_path}/networks.py:{network}", "--input", "1x3x64x64", "--no-cross-check"]
+    assert added_to_torch(words) == {"networks"}
+
+
+PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection"}
+TOML = {*PYDANTIC, "tree_sitter", "tree_sitter_toml"}
+"""What checks the files of networks and budgets."""
+ADDED: dict[str, tuple[list[str], set[str]]] = {
+    "compare": (PREDICTED, set()),
+    "explain": (["explain", "standard", *PREDICTED[1:7]], set()),
+    "history": (["history"], set()),
+    "model": (["model", "network:resnet50", "--no-cross-check"], TOML),
+    "check": (["check", "--config", f"{TESTS.parent}/configs/budgets.toml", "--only", "resnet50"], TOML),
+}
+"""By command, its words and what it adds to `import torch`."""
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ADDED)
+def test_what_a_command_adds_to_torch(command: str) -> None:
+    words, added = ADDED[command]
+    assert added_to_torch(words) == added

@@ -14,7 +14,8 @@ from typer.main import get_command
 
 from convcost._version import __version__
 from convcost.cli.options import with_layer_options
-from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, is_terminal, write_out
+from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, write_out
+from convcost.system.terminal import is_terminal
 from convcost.text.errors import ConvcostError, one_line
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convcost.cli.output import is_terminal, say, write_out
+from convcost.cli.output import say, write_out
 from convcost.cli.progress import progress_bar
+from convcost.system.terminal import is_terminal
 from convcost.text.errors import ConvcostError
 from convcost.workflows.calibrate import calibrate
 

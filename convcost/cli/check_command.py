@@ -21,13 +21,13 @@ from convcost.cli.output import (
     WRONG,
     deliver,
     deliver_text,
-    is_terminal,
     refuse_exports,
     say,
     say_remarks,
     write_out,
 )
 from convcost.system.signals import interrupts_held
+from convcost.system.terminal import is_terminal
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError, one_line
 from convcost.text.sizes import parse_arg, parse_input

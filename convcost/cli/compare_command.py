@@ -16,17 +16,16 @@ from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
     deliver,
-    is_terminal,
     print_blocks,
     refuse_exports,
     say,
     say_remarks,
-    terminal_width,
     why_text,
     write_out,
 )
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.request import Request, catalogue, predict
+from convcost.system.terminal import is_terminal, terminal_width
 from convcost.text.columns import choose_columns
 from convcost.text.sizes import parse_threads
 from convcost.timing.conditions import TimingOptions

@@ -10,8 +10,8 @@ import typer
 from convcost.cli import options as o
 from convcost.cli.catalogue import list_kernels
 from convcost.cli.output import INTERRUPTED, deliver, refuse_exports, say, say_remarks, write_out
-from convcost.cli.progress import ProgressLine
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.system.terminal import ProgressLine
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_threads

@@ -18,8 +18,8 @@ from convcost.cli.output import (
     say_remarks,
     why_layers_text,
 )
-from convcost.cli.progress import ProgressLine
 from convcost.models.columns import MODEL_COLUMNS
+from convcost.system.terminal import ProgressLine
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_arg, parse_input, parse_threads
@@ -89,7 +89,8 @@ def model_command(
         options = TimingOptions((time_device,), threads_wanted, allocator, time_budget, store=store, why=why)
         require_devices(options.devices)
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
-    result = count_target(target, given, args, cross_check=cross_check, device=device)
+    with ProgressLine():
+        result = count_target(target, given, args, cross_check=cross_check, device=device)
     interrupted = False
     if options is not None:
         with ProgressLine() as progress:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from convcost.cli.options import OutputFormat
+from convcost.system.terminal import is_terminal, terminal_width
 from convcost.text.errors import ConvcostError
 from convcost.text.table import wrapped
 from convcost.text.units import human_time
@@ -34,11 +35,6 @@ UNDECIDED: Final = 3
 """Exit code of a strict check with an undecided limit."""
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that may have colours and a live table."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def refuse_exports(paths: Iterable[Path] | None) -> None:
@@ -79,13 +75,6 @@ def print_blocks(texts: Iterable[str]) -> None:
 def fitted(line: str, stream: TextIO) -> str:
     """The line, broken between words if the stream is a terminal."""
     return wrapped(line, terminal_width() if is_terminal(stream) else None)
-
-
-def terminal_width() -> int:
-    """The width of the terminal in characters, or COLUMNS of the environment."""
-    import shutil
-
-    return shutil.get_terminal_size().columns
 
 
 def deliver(

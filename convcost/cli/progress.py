@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from convcost.cli.output import is_terminal, terminal_width
 from convcost.text.table import rich_table, terminal, with_progress
 
 if TYPE_CHECKING:
@@ -57,30 +55,6 @@ class LiveTable:
             self._live.update(with_progress(table, line), refresh=True)
         else:
             self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
-
-
-ERASE: Final = "\r\x1b[2K"
-
-
-class ProgressLine:
-    """Shows the current step in one line on stderr, if that is a terminal."""
-
-    def __init__(self) -> None:
-        self._watched = is_terminal(sys.stderr)
-
-    def __enter__(self) -> Self:
-        """Wait for the first line."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Erase the line."""
-        self("")
-
-    def __call__(self, line: str) -> None:
-        """Show this line instead of the one before."""
-        if self._watched:
-            sys.stderr.write(f"{ERASE}{line[: terminal_width() - 1]}")
-            sys.stderr.flush()
 
 
 @contextmanager

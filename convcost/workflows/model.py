@@ -9,6 +9,7 @@ from convcost.archive.storing import keep_model
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.tree import Stage
 from convcost.models.report import COUNT_DEVICES
+from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.timing.bound import bound_of
 from convcost.timing.conditions import MEMORY_FORMATS
@@ -46,6 +47,7 @@ def count_target(
     Raises:
         ConvcostError: The target does not load, has no input, or refuses it.
     """
+    show_progress("importing torch ...")
     from convcost.nn.count.model_report import report
     from convcost.nn.load.target import load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
@@ -54,10 +56,12 @@ def count_target(
         msg = f"device (={device}) must be auto, meta or cpu for counting; time_device says where to time."
         raise ConvcostError(msg)
     first = "cpu" if device == "cpu" else "meta"
+    show_progress(f"loading {target} ...")
     with user_code_context(target):
         loaded = load_target(target, args, first)
         positional, named = tensors_for(_inputs(target, inputs, loaded), first)
         notes = () if loaded.note is None else (loaded.note,)
+        show_progress(f"tracing {target} ...")
         counted = report(
             loaded.module,
             positional,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from convcost.cli import main
+from convcost.system.terminal import ERASE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,3 +135,19 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_terminal_shows_what_is_being_done(
+    file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convcost.system.terminal.is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "400")
+    _, out, err = run(capsys, f"{file}:small", "--input", "1x3x8x8")
+    shown = [part.strip() for part in err.split(ERASE)]
+    counters = ["counting with torch's FlopCounterMode ...", "counting with fvcore ..."]
+    target = f"{file}:small"
+    assert [line for line in shown if line] == [
+        "importing torch ...", f"loading {target} ...", f"tracing {target} ...", *counters,
+    ]  # fmt: skip
+    assert err.endswith(ERASE)
+    assert "..." not in out

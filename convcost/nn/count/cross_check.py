@@ -19,6 +19,7 @@ from convcost.nn.count.isolation import can_isolate, run_isolated
 from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
 from convcost.nn.count.unused_results import unused_macs
 from convcost.system.child_process import ProcessEndedError
+from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes, human_count
 
@@ -85,6 +86,7 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection
         rows: Our rows.
         device: Device of tensors that the model makes without naming one.
     """
+    show_progress("counting with torch's FlopCounterMode ...")
     try:
         with counter_errors(), torch.device(device), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
@@ -139,6 +141,7 @@ def check_with_fvcore(
         return CrossCheck("unavailable", None, f"it computes for real, and {need} are too much")
     if inputs[1]:
         return CrossCheck("unavailable", None, "it takes no keyword arguments")
+    show_progress("counting with fvcore ...")
 
     def trace() -> FvcoreGraph:
         twin = model if can_isolate() else copy.deepcopy(model)  # a forked process has its own copy of the memory

@@ -7,6 +7,7 @@ library is loaded. Complex numbers are left out here: an operator's cost (`convc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -245,18 +246,18 @@ def convolution(call: OperatorCall) -> tuple[int, Conv]:
     if call.name == "aten::conv_tbc":  # time × batch × channels, and kernel × in × out
         (time, batch, channels), (kernel, _, outputs) = data.shape, weight.shape
         conv = Conv(int(channels), int(outputs), (int(kernel),), padding=(int(call.get("pad", 0)),), bias=True)
-        return _placed(conv, (batch, channels, time))
-    shape, weights = tuple(data.shape), tuple(weight.shape)
+        return _placed(conv, (int(batch), int(channels), int(time)))
+    shape, weights = tuple(map(int, data.shape)), tuple(map(int, weight.shape))
     if len(weights) > len(shape):  # oneDNN's weights of a grouped convolution have an axis of groups
         weights = (weights[0] * weights[1], *weights[2:])
-    kernel = tuple(map(int, weights[2:]))
+    kernel = weights[2:]
     if len(shape) == len(kernel) + 1:
         shape = (1, *shape)
     transposed = bool(call.get("transposed", "transpose" in call.name))
     groups = int(call.get("groups", shape[1] if "conv_depthwise" in call.name else 1))
-    conv = Conv(
-        int(shape[1]),
-        int(weights[1] * groups if transposed else weights[0]),
+    conv = _checked_conv(
+        shape[1],
+        weights[1] * groups if transposed else weights[0],
         kernel,
         _window(call, "stride", kernel, 1),
         _window(call, "padding", kernel, 0),
@@ -277,8 +278,13 @@ def _window(call: OperatorCall, name: str, kernel: tuple[int, ...], default: int
     return per_axis(call.get(name, default), len(kernel))
 
 
+_checked_conv: Final = lru_cache(maxsize=4096)(Conv)
+"""A network has few different convolutions, and each is checked once."""
+
+
+@lru_cache(maxsize=4096)
 def _placed(conv: Conv, shape: tuple[int, ...]) -> tuple[int, Conv]:
     if 0 in shape:
         return 0, conv
-    batch, channels, *spatial = map(int, shape)
+    batch, channels, *spatial = shape
     return macs(Layer("", conv, Shape(batch, channels, tuple(spatial)))).value, conv

@@ -1,8 +1,7 @@
 """What an operator is worth: a formula, 0 MACs by convention, the sum of its parts, or not counted.
 
 torch's dispatcher splits a model into operators. Each has exactly one verdict, by its name and never by a pattern of
-names; an operator that nobody has placed is not counted, and is listed. On meta tensors, the outputs of common
-operators are made here too, much faster than by torch's meta kernels.
+names; an operator that nobody has placed is not counted, and is listed.
 """
 
 from __future__ import annotations
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
     Counted = TypeVar("Counted", bound=_Counted)
 
-aten = torch.ops.aten
 REGISTERED: Final[dict[Any, Formula]] = {}
 """The users' formulas by overload packet; each returns MACs from the operator's arguments and the keyword `out`."""
 REAL_MACS_PER_COMPLEX_MAC: Final = 4
@@ -270,41 +268,3 @@ def saved_formulas() -> Iterator[None]:
     finally:
         REGISTERED.clear()
         REGISTERED.update(before)
-
-
-_ELEMENTWISE: Final = ("relu", "sigmoid", "tanh", "silu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu")
-_LIKE_INPUT: Final = {getattr(aten, name).default for name in (*_ELEMENTWISE, "gelu")}
-_IN_PLACE: Final = {getattr(aten, f"{name}_").default for name in _ELEMENTWISE}
-_BINARY: Final = {aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor}
-_NORMS: Final = {getattr(aten, name).default for name in ("native_batch_norm", "_native_batch_norm_legit_no_training")}
-
-
-def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The output of an operator on meta tensors.
-
-    NotImplemented wherever the output may not be like the input, or torch may refuse the arguments.
-    """
-    data = args[0] if args else None
-    if not isinstance(data, torch.Tensor) or data.device.type != "meta" or not data.is_floating_point():
-        return NotImplemented
-    if func in _LIKE_INPUT:
-        return torch.empty_like(data)
-    if func in _IN_PLACE:
-        return data
-    if func in _BINARY and not kwargs and _are_alike(data, args[1]):
-        return torch.empty_like(data)
-    if func in _NORMS and (func is not aten.native_batch_norm.default or args[5] is False):
-        channels = data.shape[1] if data.dim() > 1 else None
-        if all(tensor is None or tuple(tensor.shape) == (channels,) for tensor in args[1:5]):
-            return torch.empty_like(data), data.new_empty(0), data.new_empty(0)
-    return NotImplemented
-
-
-def _are_alike(data: torch.Tensor, other: object) -> bool:
-    return (
-        isinstance(other, torch.Tensor)
-        and other.device.type == "meta"
-        and other.shape == data.shape
-        and other.dtype == data.dtype
-        and other.stride() == data.stride()
-    )

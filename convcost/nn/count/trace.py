@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_map
 from convcost.nn.count import call_watch
 from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.memory import Memory
-from convcost.nn.count.operators import Verdict, cost, meta_output, verdict
+from convcost.nn.count.operators import Verdict, cost, verdict
 from convcost.nn.count.row import Row
+from convcost.nn.count.shape_rules import meta_output
 from convcost.nn.count.tensors import in_order, shape_of, tensors_in
 from convcost.text.errors import ConvcostError
 

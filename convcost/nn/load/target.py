@@ -16,6 +16,7 @@ from torch import nn
 from convcost.convolution.tree import place
 from convcost.models.network import read_network, read_packaged_network
 from convcost.nn.build.tree_module import build
+from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.nn.load.meta_device import move
 from convcost.nn.load.user_code import import_object, running_user_code, user_code_context, user_error
 from convcost.text.errors import ConvcostError, MissingPackageError, did_you_mean, first_line
@@ -81,7 +82,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
         return _from_network(read_packaged_network(name, args), device)
     if scheme in {"torchvision", "timm"} and colon:
         with user_code_context(target):
-            return _from_factory(target, _zoo_factory(scheme, name), args, device)
+            return from_factory(target, _zoo_factory(scheme, name), args, device)
     if path.suffix == ".toml":
         return _from_network(read_network(path, args), device)
     if path.is_file() and path.suffix != ".py":
@@ -92,7 +93,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
     with user_code_context(target):
         value = import_object(target, where, dotted)
         if not isinstance(value, nn.Module):
-            return _from_factory(target, value, args, device)
+            return from_factory(target, value, args, device)
         _refuse_args(target, args, "it is a module already")
         elsewhere = ", ".join(sorted(_devices(value) - {torch.device(device).type}))
         return Loaded(_in_eval_mode(value), f"a module instance, used as it is, on {elsewhere}" if elsewhere else None)
@@ -142,7 +143,7 @@ def _from_network(network: Network, device: str) -> Loaded:
     return Loaded(module, None, (Input(network.input.sizes),))
 
 
-def _from_factory(target: str, factory: object, args: Mapping[str, object], device: str) -> Loaded:
+def from_factory(target: str, factory: object, args: Mapping[str, object], device: str) -> Loaded:
     """Call a factory on the device, or on the CPU where it needs more than meta tensors."""
     if not callable(factory):
         msg = f"target (={target}) must be callable or a module: it is {_kind(factory)}; name a class or a function."
@@ -172,7 +173,7 @@ def _call(target: str, factory: Callable[..., object], args: Mapping[str, object
     def describe(error: BaseException) -> ConvcostError:
         return _FactoryError(user_error(target, "being called", error))
 
-    with running_user_code(describe), torch.device(device):
+    with running_user_code(describe), torch.device(device), ByShapeRules():
         module = factory(**args)
     if not isinstance(module, nn.Module):
         msg = f"target (={target}) must return a torch.nn.Module, not {_kind(module)}; name what makes the model."

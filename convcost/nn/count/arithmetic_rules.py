@@ -1,0 +1,399 @@
+"""Shape rules of arithmetic: elementwise operators, products, reductions and normalisation; see `shape_rules`."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from convcost.convolution.conv import Conv
+from convcost.convolution.shape import Shape
+from convcost.nn.build.conv_module import per_axis
+from convcost.nn.count.layouts import broadcast, is_in_order
+from convcost.nn.count.rule_table import Rules, axis_of, empty, float_dtype, may_write, spread, sure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RULES: Final = Rules()
+_COMPARISONS: Final = ("eq", "ne", "lt", "le", "gt", "ge")
+_HALF_BYTES: Final = 2
+_WHOLE: Final = frozenset({torch.int32, torch.int64})
+
+
+# Elementwise operators
+
+_UNARY: Final = (
+    *("relu", "sigmoid", "tanh", "silu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "gelu", "mish"),
+    *("softplus", "celu", "selu", "sqrt", "rsqrt", "exp", "log", "neg", "abs", "sin", "cos", "erf", "square"),
+    *("reciprocal", "floor", "ceil", "round", "clamp", "softshrink", "log1p"),
+    *("exp2", "log2", "erfinv", "expm1", "sign", "trunc"),
+)
+"""Operators of one tensor, whose result has its layout."""
+_IN_PLACE: Final = ("fill_", "add_", "sub_", "mul_", "div_", "pow_")
+"""Operators in place with a number."""
+
+
+@RULES.add(*_UNARY, "pow.Tensor_Scalar", "rsub.Scalar", "add.Scalar", "sub.Scalar", "mul.Scalar", "div.Scalar")
+def _unary(data: Tensor, *_: Any, **__: Any) -> Tensor:
+    return spread(float_dtype(data), data)
+
+
+@RULES.add(*(f"{name}_" for name in _UNARY))
+@RULES.add(*(f"{name}.Scalar" for name in _IN_PLACE))
+@RULES.add("relu6_", "clamp_min_", "clamp_max_", "zero_", "normal_", "uniform_")
+def _unary_in_place(data: Tensor, *_: Any, **__: Any) -> Tensor:
+    float_dtype(data)
+    return may_write(data)
+
+
+@RULES.add("relu6", "clamp_min", "clamp_max", "hardshrink")
+def _unary_of_contiguous(data: Tensor, *_: Any, **__: Any) -> Tensor:
+    sure(is_in_order(data), data.dim() > 1)
+    return empty(data.shape, float_dtype(data))
+
+
+@RULES.add("triu", "tril")
+def _triangle(data: Tensor, diagonal: int = 0) -> Tensor:
+    del diagonal
+    sure(is_in_order(data), data.dim() > 1)
+    return empty(data.shape, data.dtype)
+
+
+@RULES.add("logical_not", "bitwise_not")
+def _inverted(data: Tensor) -> Tensor:
+    sure(data.dtype == torch.bool)
+    return spread(torch.bool, data)
+
+
+@RULES.add("bitwise_and.Tensor", "bitwise_or.Tensor", "bitwise_xor.Tensor", "logical_and", "logical_or")
+def _both(data: Tensor, other: Tensor) -> Tensor:
+    sure(data.dtype == torch.bool, other.dtype == torch.bool)
+    return spread(torch.bool, data, other)
+
+
+@RULES.add("clamp_min_.Tensor")
+def _at_least(data: Tensor, other: Tensor) -> Tensor:
+    float_dtype(data, other)
+    return may_write(data, other)
+
+
+def _arithmetic_dtype(data: Tensor, other: Any, alpha: Any = 1) -> torch.dtype:
+    sure(isinstance(alpha, (int, float)), isinstance(other, (Tensor, int, float)))
+    dtype = data.dtype
+    if not isinstance(other, Tensor) or other.dtype != dtype:
+        dtype = torch.result_type(data, other)
+    sure(dtype.is_floating_point or (dtype in _WHOLE and alpha == 1))
+    return dtype
+
+
+@RULES.add("add.Tensor", "sub.Tensor", "mul.Tensor")
+def _binary(data: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    dtype = _arithmetic_dtype(data, other, alpha)
+    sure(
+        alpha == 1 or (is_in_order(data) and is_in_order(other))
+    )  # torch scales first, which may order the axes in another way
+    return spread(dtype, data, *((other,) if isinstance(other, Tensor) else ()))
+
+
+@RULES.add("maximum", "minimum")
+def _extremum(data: Tensor, other: Tensor) -> Tensor:
+    return spread(_arithmetic_dtype(data, other), data, other)
+
+
+@RULES.add("div.Tensor")
+def _quotient(data: Tensor, other: Any) -> Tensor:
+    result = _binary(data, other)
+    sure(result.is_floating_point())
+    return result
+
+
+@RULES.add("add_.Tensor", "sub_.Tensor", "mul_.Tensor", "div_.Tensor")
+def _binary_in_place(data: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    dtype = _arithmetic_dtype(data, other, alpha)
+    sure(dtype == data.dtype, dtype.is_floating_point)
+    return may_write(data, other)
+
+
+@RULES.add("copy_")
+def _copy(data: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:  # noqa: FBT001, FBT002 - torch's arguments
+    del non_blocking
+    float_dtype(data, source)
+    return may_write(data, source)
+
+
+@RULES.add(*(f"{name}.Tensor" for name in _COMPARISONS))
+def _comparison(data: Tensor, other: Tensor) -> Tensor:
+    _arithmetic_dtype(data, other)
+    sure(data.dtype == other.dtype or (is_in_order(data) and is_in_order(other)))  # one is copied first
+    return spread(torch.bool, data, other)
+
+
+@RULES.add(*(f"{name}.Scalar" for name in _COMPARISONS))
+def _comparison_with_scalar(data: Tensor, other: float) -> Tensor:
+    _arithmetic_dtype(data, other)
+    return spread(torch.bool, data)
+
+
+@RULES.add("where.self")
+def _where(condition: Tensor, data: Tensor, other: Tensor) -> Tensor:
+    sure(condition.dtype == torch.bool)
+    return spread(float_dtype(data, other), condition, data, other)
+
+
+@RULES.add("addcmul", "addcdiv")
+def _three(data: Tensor, one: Tensor, other: Tensor, *, value: float = 1) -> Tensor:
+    sure(isinstance(value, (int, float)))
+    return spread(float_dtype(data, one, other), data, one, other)
+
+
+@RULES.add("_prelu_kernel")
+def _prelu(data: Tensor, weight: Tensor) -> Tensor:
+    sure(is_in_order(data), is_in_order(weight))
+    return spread(float_dtype(data, weight), data, weight)
+
+
+# Products
+
+
+@lru_cache(maxsize=4096)
+def _convolved(  # noqa: PLR0913, PLR0917 - torch's own argument list
+    sizes: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    transposed: bool,  # noqa: FBT001
+    output_padding: tuple[int, ...],
+    groups: int,
+) -> tuple[int, ...]:
+    """The output sizes of a convolution."""
+    axes = len(weight) - 2
+    sure(len(sizes) == len(weight), all(len(one) in {1, axes} for one in (stride, padding, dilation, output_padding)))
+    conv = Conv(
+        weight[0] if transposed else weight[1] * groups,
+        weight[1] * groups if transposed else weight[0],
+        weight[2:],
+        per_axis(stride, axes),
+        per_axis(padding, axes),
+        per_axis(dilation, axes),
+        groups,
+        transposed=transposed,
+        output_padding=per_axis(output_padding, axes) if transposed else 0,
+    )
+    return tuple(conv.output_shape(Shape(sizes[0], sizes[1], sizes[2:])).sizes)
+
+
+@RULES.add("convolution", "_convolution")
+def _convolution(  # noqa: PLR0913, PLR0917 - torch's own argument list
+    data: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,  # noqa: FBT001
+    output_padding: Sequence[int],
+    groups: int,
+    *_: bool,
+) -> Tensor:
+    dtype = float_dtype(data, weight, bias)
+    sizes = _convolved(
+        tuple(data.shape), tuple(weight.shape), tuple(stride), tuple(padding), tuple(dilation),
+        transposed, tuple(output_padding), groups,
+    )  # fmt: skip
+    sure(bias is None or tuple(bias.shape) == (sizes[1],))
+    return empty(sizes, dtype)
+
+
+@RULES.add("mm")
+def _mm(one: Tensor, other: Tensor) -> Tensor:
+    sure(one.dim() == 2, other.dim() == 2, one.shape[1] == other.shape[0])  # noqa: PLR2004 - matrices
+    return empty((one.shape[0], other.shape[1]), float_dtype(one, other))
+
+
+@RULES.add("bmm")
+def _bmm(one: Tensor, other: Tensor) -> Tensor:
+    sure(one.dim() == 3, other.dim() == 3, one.shape[0] == other.shape[0], one.shape[2] == other.shape[1])  # noqa: PLR2004 - batches of matrices
+    return empty((*one.shape[:2], other.shape[2]), float_dtype(one, other))
+
+
+@RULES.add("addmm")
+def _addmm(added: Tensor, one: Tensor, other: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return _plus(_mm(one, other), added, beta, alpha)
+
+
+@RULES.add("baddbmm")
+def _baddbmm(added: Tensor, one: Tensor, other: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return _plus(_bmm(one, other), added, beta, alpha)
+
+
+def _plus(product: Tensor, added: Tensor, *scales: float) -> Tensor:
+    float_dtype(product, added)
+    sure(all(isinstance(scale, (int, float)) for scale in scales))
+    sure(broadcast(tuple(product.shape), tuple(added.shape)) == tuple(product.shape))
+    return product
+
+
+@RULES.add("mv")
+def _mv(one: Tensor, other: Tensor) -> Tensor:
+    sure(one.dim() == 2, other.dim() == 1, one.shape[1] == other.shape[0])  # noqa: PLR2004 - a matrix
+    return empty((one.shape[0],), float_dtype(one, other))
+
+
+@RULES.add("dot", "vdot")
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    sure(one.dim() == 1, one.shape == other.shape)
+    return empty((), float_dtype(one, other))
+
+
+# Reductions
+
+
+def _axes(dim: int | Sequence[int] | None, rank: int) -> set[int]:
+    """The reduced axes; none given are all."""
+    given = (dim,) if isinstance(dim, int) else tuple(dim or range(rank))
+    axes = {axis_of(axis, rank) for axis in given}
+    sure(rank > 0, len(axes) == len(given))
+    return axes
+
+
+def _reduced_to(
+    dtype: torch.dtype,
+    data: Tensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,  # noqa: FBT001, FBT002 - torch's argument
+) -> Tensor:
+    axes = _axes(dim, data.dim())
+    return empty([1 if at in axes else n for at, n in enumerate(data.shape) if keepdim or at not in axes], dtype)
+
+
+@RULES.add("sum.dim_IntList", "mean.dim", "amax", "amin", "sum", "mean", "prod.dim_int", "prod")
+@RULES.add("var.correction", "std.correction")
+def _reduced(
+    data: Tensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,  # noqa: FBT001, FBT002 - torch's argument
+    *,
+    dtype: torch.dtype | None = None,
+    correction: float | None = None,
+) -> Tensor:
+    del correction
+    sure(dtype is None)
+    return _reduced_to(float_dtype(data), data, dim, keepdim)
+
+
+@RULES.add("any.dim", "any", "all.dim", "all")
+def _truth(data: Tensor, *dim_and_keepdim: Any) -> Tensor:
+    sure(data.dtype != torch.uint8)  # whose result is uint8
+    return _reduced_to(torch.bool, data, *dim_and_keepdim)
+
+
+RULES.add("argmax", "argmin")(partial(_reduced_to, torch.int64))
+
+
+@RULES.add("logsumexp")
+def _logsumexp(data: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:  # noqa: FBT001, FBT002 - torch's argument
+    sure(len(dim) > 0)
+    return _reduced(data, dim, keepdim)
+
+
+@RULES.add("max.dim", "min.dim")
+def _extreme(data: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:  # noqa: FBT001, FBT002 - torch's argument
+    return _reduced(data, dim, keepdim), _reduced_to(torch.int64, data, dim, keepdim)
+
+
+@RULES.add("linalg_vector_norm")
+def _norm(
+    data: Tensor,
+    order: float = 2,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,  # noqa: FBT001, FBT002 - torch's argument
+) -> Tensor:
+    sure(isinstance(order, (int, float)))
+    return _reduced(data, dim, keepdim)
+
+
+@RULES.add("_softmax", "_log_softmax")
+def _softmax(data: Tensor, dim: int, half_to_float: bool) -> Tensor:  # noqa: FBT001 - torch's argument
+    sure(not half_to_float)
+    return _safe_softmax(data, dim)
+
+
+@RULES.add("_safe_softmax", "cumsum")
+def _safe_softmax(data: Tensor, dim: int) -> Tensor:
+    axis_of(dim, data.dim())
+    return empty(data.shape, float_dtype(data))
+
+
+# Normalisation
+
+
+@RULES.add("native_batch_norm")
+def _batch_norm(  # noqa: PLR0913, PLR0917 - torch's own argument list
+    data: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    training: bool,  # noqa: FBT001
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    del momentum, eps
+    dtype = float_dtype(data, weight, bias, mean, var)
+    sure(data.dim() > 1, is_in_order(data) or 1 not in data.shape)
+    channels = (data.shape[1],)
+    sure(data.numel() > data.shape[1] if training else mean is not None and var is not None)
+    sure(all(tensor is None or tensor.shape == channels for tensor in (weight, bias, mean, var)))
+    saved = channels if training else (0,)  # as on the CPU; torch's meta kernel makes them in both modes
+    return spread(dtype, data), empty(saved, _saved(dtype)), empty(saved, _saved(dtype))
+
+
+def _saved(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of mean and variance."""
+    return dtype if dtype.itemsize > _HALF_BYTES else torch.float32
+
+
+@RULES.add("_native_batch_norm_legit_no_training")
+def _batch_norm_in_eval(  # noqa: PLR0913, PLR0917 - torch's own argument list
+    data: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _batch_norm(data, weight, bias, mean, var, False, momentum, eps)
+
+
+@RULES.add("native_layer_norm")
+def _layer_norm(
+    data: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    del eps
+    dtype, axes = float_dtype(data, weight, bias), len(shape)
+    sure(
+        is_in_order(data) or not data.is_contiguous(),
+        0 < axes <= data.dim(),
+        tuple(data.shape[data.dim() - axes :]) == tuple(shape),
+    )
+    sure(all(one is None or (is_in_order(one) and tuple(one.shape) == tuple(shape)) for one in (weight, bias)))
+    saved = (*data.shape[: data.dim() - axes], *(1,) * axes)
+    return empty(data.shape, dtype), empty(saved, _saved(dtype)), empty(saved, _saved(dtype))
+
+
+@RULES.add("native_group_norm")
+def _group_norm(  # noqa: PLR0913, PLR0917 - torch's own argument list
+    data: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    batch: int,
+    channels: int,
+    pixels: int,
+    groups: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    del eps
+    dtype = float_dtype(data, weight, bias)
+    sure(data.is_contiguous(), data.dim() > 1, tuple(data.shape[:2]) == (batch, channels), groups > 0)
+    sure(data.numel() == batch * channels * pixels, channels % groups == 0)
+    sure(all(tensor is None or tuple(tensor.shape) == (channels,) for tensor in (weight, bias)))
+    return spread(dtype, data), empty((batch, groups), dtype), empty((batch, groups), dtype)

@@ -1,0 +1,73 @@
+"""Shape rules: what the common operators of torch return on meta tensors, without torch's own meta kernels.
+
+Those kernels are written in Python; the first one that runs imports sympy and torch's compiler, 800 modules. A rule
+returns an empty tensor of the same shape, strides and dtype, or the input itself for an operator in place. Wherever a
+rule is not certain, such as for arguments that torch may refuse, it gives up, and torch's kernel runs and decides.
+
+`CONVCOST_TRACER=meta` in the environment switches all rules off.
+"""
+
+from __future__ import annotations
+
+import os
+from logging import getLogger
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.nn import Parameter
+
+from convcost.nn.count import arithmetic_rules, movement_rules
+from convcost.nn.count.rule_table import UnsureError
+from convcost.text.errors import ShapeError
+
+RULES: Final = arithmetic_rules.RULES | movement_rules.RULES
+_DTYPES: Final = frozenset({
+    *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+})  # fmt: skip
+_NEEDS_NONE: Final = frozenset({
+    *("clone", "_unsafe_view", "_to_copy", "constant_pad_nd", "detach_", "t_", "transpose_", "squeeze_", "unsqueeze_"),
+    *("empty", "new_empty", "empty_strided", "new_empty_strided", "zeros", "new_zeros", "ones", "new_ones", "full"),
+    *("new_full", "rand", "bernoulli", "resize_"),
+})  # fmt: skip
+"""Operators without a rule whose meta kernels import nothing."""
+_log = getLogger(__name__)
+
+
+def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The output of an operator on meta tensors, or NotImplemented where no rule is certain of it."""
+    rule = RULES.get(func)
+    if rule is None:
+        if isinstance(func, OpOverload) and not func.is_view and func.overloadpacket.__name__ not in _NEEDS_NONE:
+            _log.debug("no shape rule: %s", func)
+        return NotImplemented
+    with torch._C.DisableTorchFunction():  # noqa: SLF001 - a tensor's attributes are read without a TorchFunctionMode
+        if not is_switched_off() and all(map(_is_plain, args)) and all(map(_is_plain, kwargs.values())):
+            try:
+                return rule(*args, **kwargs)
+            except (UnsureError, ShapeError, TypeError, AttributeError, ValueError, IndexError):
+                pass  # arguments that the rule does not expect, and that torch refuses or knows better
+    _log.debug("the shape rule is not certain: %s", func)
+    return NotImplemented
+
+
+def is_switched_off() -> bool:
+    """Whether the environment switches the rules off."""
+    return os.environ.get("CONVCOST_TRACER") == "meta"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is no tensor, or an ordinary one of the meta device with at least one element."""
+    if isinstance(value, Tensor):
+        return (
+            type(value) in {Tensor, Parameter}
+            and value.is_meta
+            and value.dtype in _DTYPES
+            and value.layout is torch.strided
+            and 0 not in value.shape
+        )
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return not isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool, complex))

@@ -1,0 +1,591 @@
+"""Shape rules against torch's own meta kernels: drawn arguments, legal and not, of every operator that has a rule."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from zoo import ZOO
+
+import convcost
+from convcost.nn.count.memory import storage_key
+from convcost.nn.count.shape_rules import RULES, meta_output
+from convcost.nn.load.target import load_target, tensors_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Case = tuple[tuple[Any, ...], dict[str, Any]]
+    Draw = Callable[["Drawer"], Case]
+
+NETWORKS = Path(__file__).parents[3] / "configs/networks"
+CASES = 250
+MIN_LEGAL = 60
+"""The least number of cases that torch accepts."""
+ANSWERED = 5
+"""A rule must answer at least one in so many of them."""
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+OTHERS = (torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64)
+
+
+class Drawer(random.Random):
+    """Random arguments of operators, reproducible by their seed."""
+
+    def one_in(self, times: int) -> bool:
+        return self.randrange(times) == 0
+
+    def dtype(self) -> torch.dtype:
+        if self.one_in(5):
+            return self.choice((*FLOATS, *OTHERS))
+        return torch.float32
+
+    def shape(self, low: int = 0, high: int = 5) -> tuple[int, ...]:
+        return tuple(0 if self.one_in(60) else self.randint(1, 5) for _ in range(self.randint(low, high)))
+
+    def tensor(self, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """A meta tensor in one of many layouts."""
+        shape = self.shape() if shape is None else shape
+        dtype = dtype or self.dtype()
+        layout = self.choice(("plain", "plain", "plain", "last", "permuted", "sliced", "expanded"))
+        if layout == "last" and len(shape) == 4:
+            return torch.empty(shape, dtype=dtype, device="meta").contiguous(memory_format=torch.channels_last)
+        if layout == "permuted":
+            order = self.sample(range(len(shape)), len(shape))
+            base = torch.empty([shape[axis] for axis in order], dtype=dtype, device="meta")
+            return base.permute([order.index(axis) for axis in range(len(shape))])
+        if layout == "sliced" and shape:
+            base = torch.empty([size + 1 for size in shape], dtype=dtype, device="meta")
+            return base[tuple(slice(size) for size in shape)]
+        if layout == "expanded" and shape:
+            axis = self.randrange(len(shape))
+            base = torch.empty([1 if at == axis else size for at, size in enumerate(shape)], dtype=dtype, device="meta")
+            return base.expand(shape)
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    def near(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A shape that may be broadcast with this one; now and then it may not."""
+        kept = shape[self.randint(0, len(shape)) :] if self.one_in(3) else shape
+        return tuple(self.randint(1, 4) if self.one_in(15) else 1 if self.one_in(4) else size for size in kept)
+
+    def axis(self, rank: int) -> int:
+        return self.randint(-rank - 1, rank) if self.one_in(8) else self.randint(-rank, max(rank - 1, 0))
+
+    def scalar(self) -> float:
+        return self.choice((2, 1.5, -1, 0, 0.5))
+
+    def sizes(self, low: int, high: int, count: int) -> list[int]:
+        return [self.randint(low, high) for _ in range(self.choice((count, count, count, 1)))]
+
+
+def unary(d: Drawer) -> Case:
+    return (d.tensor(),), {}
+
+
+def with_scalar(d: Drawer) -> Case:
+    return (d.tensor(), d.scalar()), {}
+
+
+def binary(d: Drawer) -> Case:
+    shape = d.shape()
+    one = d.tensor(shape)
+    if d.one_in(6):
+        return (one, d.scalar()), {}
+    if d.one_in(12):
+        return (one, one), {}
+    if d.one_in(12) and shape:
+        return (one, one[:1]), {}
+    pair = (one, d.tensor(d.near(shape), one.dtype if d.one_in(2) else None))
+    return (pair if d.one_in(2) or d.one_in(2) else pair[::-1]), {}
+
+
+def scaled(d: Drawer) -> Case:
+    args, _ = binary(d)
+    return args, {"alpha": d.scalar()} if d.one_in(4) else {}
+
+
+def three(d: Drawer) -> Case:
+    shape = d.shape()
+    return (d.tensor(shape), d.tensor(d.near(shape)), d.tensor(d.near(shape))), {}
+
+
+def choice(d: Drawer) -> Case:
+    (data, one, other), _ = three(d)
+    return (d.tensor(tuple(data.shape), torch.bool if not d.one_in(8) else None), one, other), {}
+
+
+def masked(d: Drawer) -> Case:
+    shape = d.shape()
+    return (d.tensor(shape), d.tensor(d.near(shape), torch.bool if not d.one_in(8) else None), d.scalar()), {}
+
+
+def masked_tensor(d: Drawer) -> Case:
+    (data, mask, _), _ = masked(d)
+    return (data, mask, d.tensor(() if not d.one_in(6) else (1,))), {}
+
+
+def convolution(d: Drawer) -> Case:
+    axes = d.randint(1, 3)
+    transposed, groups = d.one_in(3), d.choice((1, 1, 2, 4))
+    wide, narrow = groups * d.randint(1, 2), d.randint(1, 2)
+    weight = (wide, narrow, *(d.randint(1, 3) for _ in range(axes)))
+    channels = wide if transposed else narrow * groups
+    out = narrow * groups if transposed else wide
+    if d.one_in(12):
+        channels += 1
+    data = d.tensor((d.randint(1, 2), channels, *(d.randint(1, 9) for _ in range(axes))))
+    dtype = data.dtype if not d.one_in(12) else None
+    bias = d.choice((None, d.tensor((out if not d.one_in(12) else out + 1,), dtype)))
+    padding = d.sizes(-1 if d.one_in(20) else 0, 2, axes)
+    return (
+        data, d.tensor(weight, dtype), bias, d.sizes(0 if d.one_in(20) else 1, 3, axes), padding,
+        d.sizes(1, 2, axes), transposed, d.sizes(0, 1, axes) if transposed else [0] * axes, groups,
+    ), {}  # fmt: skip
+
+
+def old_convolution(d: Drawer) -> Case:
+    args, _ = convolution(d)
+    return (*args, False, False, True, True), {}
+
+
+def matrices(d: Drawer, *, batch: tuple[int, ...] = ()) -> tuple[torch.Tensor, torch.Tensor]:
+    n, k, m = (d.randint(1, 4) for _ in range(3))
+    one = d.tensor((*batch, n, k))
+    other = (*(d.randint(1, 3) if d.one_in(12) else size for size in batch), k + d.one_in(12), m)
+    return one, d.tensor(other if not d.one_in(15) else other[1:], one.dtype if not d.one_in(12) else None)
+
+
+def product(d: Drawer) -> Case:
+    return matrices(d), {}
+
+
+def batched(d: Drawer) -> Case:
+    return matrices(d, batch=(d.randint(1, 3),)), {}
+
+
+def added(d: Drawer, batch: tuple[int, ...] = ()) -> Case:
+    one, other = matrices(d, batch=batch)
+    out = (*one.shape[:-1], other.shape[-1])
+    plus = d.tensor(d.near(out), one.dtype if not d.one_in(12) else None)
+    return (plus, one, other), d.choice(({}, {"beta": 0.5}, {"alpha": 2}))
+
+
+def added_batched(d: Drawer) -> Case:
+    return added(d, (d.randint(1, 3),))
+
+
+def matrix_vector(d: Drawer) -> Case:
+    one, other = matrices(d)
+    return (one, other[..., 0]), {}
+
+
+def vectors(d: Drawer) -> Case:
+    size = d.randint(1, 5)
+    return (d.tensor((size,)), d.tensor((size + d.one_in(9),))), {}
+
+
+def whole(d: Drawer) -> Case:
+    return (d.tensor(),), {"dtype": torch.float64} if d.one_in(12) else {}
+
+
+def over_axes(d: Drawer) -> Case:
+    data = d.tensor()
+    axes = [d.axis(data.dim()) for _ in range(d.randint(1, 2))] if not d.one_in(12) else []
+    return (data, axes, *((d.one_in(2),) if d.one_in(2) else ())), {}
+
+
+def over_axis(d: Drawer) -> Case:
+    data = d.tensor()
+    return (data, d.axis(data.dim()), *((d.one_in(2),) if d.one_in(2) else ())), {}
+
+
+def at_axis(d: Drawer) -> Case:
+    data = d.tensor()
+    return (data, d.axis(data.dim())), {}
+
+
+def corrected(d: Drawer) -> Case:
+    data = d.tensor()
+    return (data, [d.axis(data.dim())]), {"correction": d.choice((0, 1)), "keepdim": d.one_in(2)}
+
+
+def norm(d: Drawer) -> Case:
+    data = d.tensor()
+    return (data, d.choice((2, 1, float("inf"))), d.choice((None, [d.axis(data.dim())])), d.one_in(2)), {}
+
+
+def softmax(d: Drawer) -> Case:
+    args, _ = at_axis(d)
+    return (*args, d.one_in(9)), {}
+
+
+def batch_norm(d: Drawer) -> Case:
+    data = d.tensor(d.shape(1, 5))
+    channels = (data.shape[min(1, data.dim() - 1)] + d.one_in(12),)
+    dtype = data.dtype if not d.one_in(12) else None
+    affine, stats = d.one_in(2), not d.one_in(6)
+    four = [d.tensor(channels, dtype) if on else None for on in (affine, affine, stats, stats)]
+    return (data, *four, not stats or d.one_in(5), 0.1, 1e-5), {}
+
+
+def batch_norm_in_eval(d: Drawer) -> Case:
+    args, _ = batch_norm(d)
+    return (*args[:5], 0.1, 1e-5), {}
+
+
+def layer_norm(d: Drawer) -> Case:
+    data = d.tensor(d.shape(1, 4))
+    axes = d.randint(0 if d.one_in(9) else 1, data.dim())
+    shape = tuple(data.shape[data.dim() - axes :]) if not d.one_in(12) else (7,)
+    pair = (d.tensor(shape, data.dtype), d.tensor(shape, data.dtype if not d.one_in(12) else None))
+    return (data, list(shape), *d.choice(((None, None), pair)), 1e-5), {}
+
+
+def group_norm(d: Drawer) -> Case:
+    groups = d.randint(1, 3)
+    batch, channels = d.randint(1, 3), groups * d.randint(1, 3) + d.one_in(12)
+    spatial = d.shape(0, 3)
+    pixels = 1
+    for size in spatial:
+        pixels *= size
+    data = d.tensor((batch, channels, *spatial))
+    pair = (d.tensor((channels,), data.dtype), d.tensor((channels,), data.dtype))
+    return (data, *d.choice(((None, None), pair)), batch, channels, pixels + d.one_in(15), groups, 1e-5), {}
+
+
+def image(d: Drawer) -> torch.Tensor:
+    rank = 4 if not d.one_in(8) else d.randint(2, 5)
+    return d.tensor(tuple(d.randint(1, 9) for _ in range(rank)))
+
+
+def max_pool(d: Drawer) -> Case:
+    kernel = d.sizes(1, 4, 2)
+    stride = d.choice(([], d.sizes(0 if d.one_in(20) else 1, 3, 2)))
+    return (image(d), kernel, stride, d.sizes(0, 2 if d.one_in(3) else 1, 2), d.sizes(1, 2, 2), d.one_in(3)), {}
+
+
+def avg_pool(d: Drawer) -> Case:
+    args, _ = max_pool(d)
+    return (*args[:4], args[5], d.one_in(2), d.choice((None, None, None, 2, 0))), {}
+
+
+def resized(d: Drawer) -> Case:
+    return (image(d), [d.randint(0 if d.one_in(20) else 1, 9) for _ in range(2 + d.one_in(20))]), {}
+
+
+def interpolated(d: Drawer) -> Case:
+    args, _ = resized(d)
+    return (*args, d.one_in(2)), {}
+
+
+def windows(d: Drawer) -> Case:
+    return (image(d), *([d.randint(low, high) for _ in range(2)] for low, high in ((1, 3), (1, 2), (0, 2), (1, 3)))), {}
+
+
+def several(d: Drawer) -> Case:
+    shape = d.shape(0 if d.one_in(12) else 1, 5)
+    axis = d.axis(len(shape))
+    dtype = d.dtype()
+    shapes = [list(shape) for _ in range(d.randint(1, 3))]
+    for one in shapes:
+        if d.one_in(2) and -len(shape) <= axis < len(shape):
+            one[axis] = d.randint(1, 4)
+        if d.one_in(20) and one:
+            one[0] += 1
+    plain = d.one_in(2)
+    tensors = [torch.empty(one, dtype=dtype, device="meta") if plain else d.tensor(tuple(one), dtype) for one in shapes]
+    return (tensors, axis), {}
+
+
+def stacked(d: Drawer) -> Case:
+    shape = d.shape(0, 4)
+    dtype = d.dtype()
+    shapes = [shape if not d.one_in(20) else d.shape() for _ in range(d.randint(1, 3))]
+    return ([d.tensor(one, dtype) for one in shapes], d.axis(len(shape) + 1)), {}
+
+
+def rolled(d: Drawer) -> Case:
+    data = d.tensor(d.shape(1, 4))
+    count = d.randint(1, 2)
+    return (data, [d.randint(-2, 3) for _ in range(count)], [d.axis(data.dim()) for _ in range(count)]), {}
+
+
+def flipped(d: Drawer) -> Case:
+    data = d.tensor(d.shape(1, 4))
+    return (data, [d.axis(data.dim()) for _ in range(d.randint(1, 2))]), {}
+
+
+def repeated(d: Drawer) -> Case:
+    data = d.tensor(d.shape(0, 3))
+    count = data.dim() + d.randint(-1 if d.one_in(9) and data.dim() else 0, 2)
+    return (data, [d.randint(0 if d.one_in(20) else 1, 3) for _ in range(count)]), {}
+
+
+def split(d: Drawer) -> Case:
+    data = d.tensor(d.shape(1, 4))
+    return (data, d.randint(0 if d.one_in(12) else 1, 4), d.axis(data.dim())), {}
+
+
+def embedding(d: Drawer) -> Case:
+    table = d.tensor((5, 3) if not d.one_in(12) else d.shape())
+    return (table, d.tensor(d.shape(), torch.int64 if not d.one_in(6) else None)), {}
+
+
+def index_select(d: Drawer) -> Case:
+    data = d.tensor()
+    kind = d.choice((torch.int64, torch.int64, torch.int32, torch.float32))
+    return (data, d.axis(data.dim()), d.tensor((d.randint(1, 4),) if not d.one_in(9) else d.shape(), kind)), {}
+
+
+def gather(d: Drawer) -> Case:
+    data = d.tensor()
+    index = tuple(max(size - d.one_in(5), 1) + d.one_in(20) for size in data.shape) if not d.one_in(12) else d.shape()
+    return (data, d.axis(data.dim()), d.tensor(index, torch.int64 if not d.one_in(9) else torch.int32)), {}
+
+
+def filled(d: Drawer) -> Case:
+    return (d.tensor(), d.scalar()), {"dtype": d.dtype()} if d.one_in(4) else {}
+
+
+def like(d: Drawer) -> Case:
+    formats = (torch.contiguous_format, torch.preserve_format, torch.channels_last)
+    options = {"dtype": d.dtype()} if d.one_in(4) else {}
+    return (d.tensor(),), options | ({"memory_format": d.choice(formats)} if d.one_in(6) else {})
+
+
+def single(d: Drawer) -> Case:
+    return (d.scalar(),), {"dtype": d.dtype() if not d.one_in(9) else None, "device": torch.device("meta")}
+
+
+def shuffled(d: Drawer) -> Case:
+    factor = d.randint(0 if d.one_in(15) else 1, 3)
+    sizes = [d.randint(1, 2), factor**2 * d.randint(1, 2), factor * d.randint(1, 3), factor * d.randint(1, 3)]
+    if d.one_in(9):
+        sizes[d.randint(1, 3)] += 1
+    return (d.tensor(tuple(sizes) if not d.one_in(12) else tuple(sizes[1:])), factor), {}
+
+
+def padded(d: Drawer) -> Case:
+    return (image(d), [d.randint(-1 if d.one_in(20) else 0, 2) for _ in range(4)]), {}
+
+
+def indexed(d: Drawer) -> Case:
+    data = d.tensor(d.shape(1, 4))
+    common = d.shape(0, 2)
+    draw = lambda: d.tensor(d.near(common), torch.int64 if not d.one_in(9) else None)  # noqa: E731 - short
+    return (data, [None if d.one_in(3) else draw() for _ in range(d.randint(1, data.dim()))]), {}
+
+
+def topk(d: Drawer) -> Case:
+    data = d.tensor()
+    axis = d.axis(data.dim())
+    return (data, d.randint(0, 4), axis), {}
+
+
+def truths(d: Drawer) -> Case:
+    shape = d.shape()
+    return tuple(d.tensor(one, torch.bool if not d.one_in(6) else None) for one in (shape, d.near(shape))), {}
+
+
+def truth(d: Drawer) -> Case:
+    return (d.tensor(None, torch.bool if not d.one_in(6) else None),), {}
+
+
+def on_meta(d: Drawer) -> dict[str, Any]:
+    return {"device": torch.device("meta")} | ({"dtype": d.dtype()} if d.one_in(4) else {})
+
+
+def sized(d: Drawer) -> Case:
+    return (list(d.shape()),), on_meta(d)
+
+
+def steps(d: Drawer, *, count: int = 1) -> Case:
+    whole = [d.randint(-1, 9), d.randint(0, 12), d.randint(0 if d.one_in(9) else 1, 3)]
+    values = [value + 0.5 if d.one_in(12) else value for value in whole]
+    return tuple(values[1:2] if count == 1 else values[:count]), on_meta(d)
+
+
+def spaced(d: Drawer) -> Case:
+    return (d.scalar(), d.scalar(), d.randint(-1 if d.one_in(9) else 0, 5)), on_meta(d)
+
+
+DRAWS: dict[str, Draw] = {
+    **dict.fromkeys(
+        (
+            "add.Tensor",
+            "sub.Tensor",
+            "add_.Tensor",
+            "sub_.Tensor",
+        ),
+        scaled,
+    ),
+    **dict.fromkeys(("mul.Tensor", "div.Tensor", "mul_.Tensor", "div_.Tensor", "maximum", "minimum"), binary),
+    **dict.fromkeys(("_prelu_kernel", "copy_"), binary),
+    **dict.fromkeys((f"{name}.Tensor" for name in ("eq", "ne", "lt", "le", "gt", "ge")), binary),
+    **dict.fromkeys((f"{name}.Scalar" for name in ("eq", "ne", "lt", "le", "gt", "ge")), with_scalar),
+    **dict.fromkeys((f"{name}.Scalar" for name in ("rsub", "add", "sub", "mul", "div")), with_scalar),
+    **dict.fromkeys((f"{name}_.Scalar" for name in ("add", "sub", "mul", "div", "pow", "fill")), with_scalar),
+    **dict.fromkeys(("pow.Tensor_Scalar", "clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max"), with_scalar),
+    **dict.fromkeys(("clamp_max_",), with_scalar),
+    **dict.fromkeys(("addcmul", "addcdiv"), three),
+    "where.self": choice,
+    "masked_fill.Scalar": masked,
+    "masked_fill.Tensor": masked_tensor,
+    "convolution": convolution,
+    "_convolution": old_convolution,
+    "mm": product,
+    "bmm": batched,
+    "addmm": added,
+    "baddbmm": added_batched,
+    "mv": matrix_vector,
+    "dot": vectors,
+    "vdot": vectors,
+    **dict.fromkeys(("sum", "mean", "any", "all", "argmax", "argmin", "prod"), whole),
+    **dict.fromkeys(("sum.dim_IntList", "mean.dim", "amax", "amin", "logsumexp"), over_axes),
+    **dict.fromkeys(("any.dim", "all.dim", "max.dim", "min.dim", "prod.dim_int"), over_axis),
+    **dict.fromkeys(("var.correction", "std.correction"), corrected),
+    "linalg_vector_norm": norm,
+    **dict.fromkeys(("_softmax", "_log_softmax"), softmax),
+    **dict.fromkeys(("_safe_softmax", "cumsum", "glu"), at_axis),
+    "native_batch_norm": batch_norm,
+    "_native_batch_norm_legit_no_training": batch_norm_in_eval,
+    "native_layer_norm": layer_norm,
+    "native_group_norm": group_norm,
+    "max_pool2d_with_indices": max_pool,
+    "avg_pool2d": avg_pool,
+    **dict.fromkeys(("_adaptive_avg_pool2d", "upsample_nearest2d"), resized),
+    **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d"), interpolated),
+    "im2col": windows,
+    "cat": several,
+    "stack": stacked,
+    "roll": rolled,
+    "flip": flipped,
+    "repeat": repeated,
+    "unsafe_split.Tensor": split,
+    "embedding": embedding,
+    "index_select": index_select,
+    "gather": gather,
+    **dict.fromkeys(("zeros_like", "ones_like", "empty_like", "rand_like", "randn_like"), like),
+    "full_like": filled,
+    "scalar_tensor": single,
+    **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "channel_shuffle"), shuffled),
+    **dict.fromkeys(("reflection_pad2d",), padded),
+    "index.Tensor": indexed,
+    "topk": topk,
+    "sort": at_axis,
+    **dict.fromkeys(("logical_not", "bitwise_not"), truth),
+    **dict.fromkeys((f"bitwise_{name}.Tensor" for name in ("and", "or", "xor")), truths),
+    **dict.fromkeys(("logical_and", "logical_or"), truths),
+    "clamp_min_.Tensor": binary,
+    "randn": sized,
+    "arange": steps,
+    "linspace": spaced,
+    "arange.start": partial(steps, count=2),
+    "arange.start_step": partial(steps, count=3),
+}
+"""How arguments are drawn; the operators that are missing take one tensor."""
+
+
+def name_of(operator: Any) -> str:
+    return str(operator).removeprefix("aten.").removesuffix(".default")
+
+
+def key(tensor: torch.Tensor) -> int:
+    return storage_key(tensor.untyped_storage())
+
+
+def described(value: Any, args: tuple[Any, ...]) -> Any:
+    """What a rule must get right: sizes, strides, dtype, and whether it is one of the arguments or a view of one."""
+    if isinstance(value, (tuple, list)):
+        return [described(one, args) for one in value]
+    tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
+    itself = [value is tensor for tensor in tensors]
+    shares = [key(value) == key(tensor) for tensor in tensors]
+    return tuple(value.shape), value.stride(), value.dtype, value.device.type, itself, shares
+
+
+def outcome(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Exception | None]:
+    """What torch's own kernel returns, or raises."""
+    try:
+        return operator(*args, **kwargs), None
+    except Exception as error:  # noqa: BLE001 - torch refuses with many kinds of error
+        return None, error
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("operator", RULES, ids=name_of)
+def test_a_rule_answers_as_torchs_kernel_or_not_at_all(operator: Any) -> None:
+    draw = DRAWS.get(name_of(operator), unary)
+    legal, answered = 0, 0
+    for seed in range(CASES):
+        args, kwargs = draw(Drawer(f"{operator} {seed}"))
+        ours = meta_output(operator, args, kwargs)
+        result, error = outcome(operator, args, kwargs)
+        if error is not None:
+            assert ours is NotImplemented, (seed, args, kwargs, error)
+            continue
+        legal += 1
+        if ours is not NotImplemented:
+            answered += 1
+            if "batch_norm" in name_of(operator) and ours[1].numel() == 0:  # no statistics in eval mode, as on the CPU
+                ours, result = ours[0], result[0]
+            assert described(ours, args) == described(result, args), (seed, args, kwargs)
+    assert legal >= MIN_LEGAL
+    assert answered * ANSWERED >= legal, f"the rule gave up in {legal - answered} of {legal} legal cases"
+
+
+def report_of(model: torch.nn.Module, inputs: Any) -> dict[str, Any]:
+    return dict(convcost.count(model, inputs).to_dict())
+
+
+def peak(report: dict[str, Any]) -> int:
+    return int(report["totals"].pop("peak_activation_bytes"))
+
+
+def statistics_bytes(model: torch.nn.Module) -> int:
+    """What torch's meta kernel makes for the largest batch norm in eval mode, and the CPU does not: mean and variance."""
+    norms = [
+        part
+        for part in model.modules()
+        if isinstance(part, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d))
+    ]
+    return max((2 * 4 * norm.num_features for norm in norms), default=0)
+
+
+def assert_equal_reports(model: torch.nn.Module, inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_rules = report_of(model, inputs)
+    monkeypatch.setenv("CONVCOST_TRACER", "meta")
+    without = report_of(model, inputs)
+    assert 0 <= peak(without) - peak(with_rules) <= statistics_bytes(model)
+    assert with_rules == without
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_network_costs_the_same_without_the_rules(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_equal_reports(*ZOO[name](), monkeypatch)
+
+
+@pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_published_network_costs_the_same_without_the_rules(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_target(str(path))
+    assert_equal_reports(loaded.module, tensors_for(loaded.default_input, "meta")[0], monkeypatch)
+
+
+def test_torch_refuses_what_a_rule_cannot_know() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(7, 2))
+    with pytest.raises(convcost.ConvcostError, match=r"expects in_features 7, got input 1x288: .* same reduction dim"):
+        convcost.count(model, torch.zeros(1, 3, 8, 8))
+
+
+def test_the_debug_log_names_operators_without_a_rule(caplog: pytest.LogCaptureFixture) -> None:
+    class Smallest(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.relu().kthvalue(1)[0]
+
+    with caplog.at_level("DEBUG", "convcost"):
+        convcost.count(Smallest(), torch.zeros(2, 3))
+    assert [record.getMessage() for record in caplog.records] == ["no shape rule: aten.kthvalue.default"]
