@@ -53,13 +53,13 @@ def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False
 @contextmanager
 def same_random_numbers() -> Iterator[None]:
     """Restore the random states of Python, NumPy and torch on the CPU, so that the next run draws the same."""
-    numpy = sys.modules.get("numpy")
+    numpy_random = sys.modules.get("numpy.random")
     drawn = random.getstate()
-    drawn_by_numpy = None if numpy is None else numpy.random.get_state()
+    drawn_by_numpy = None if numpy_random is None else numpy_random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         random.setstate(drawn)
-        if numpy is not None:
-            numpy.random.set_state(drawn_by_numpy)
+        if numpy_random is not None:
+            numpy_random.set_state(drawn_by_numpy)
