@@ -164,7 +164,7 @@ def end(words: list[str]) -> NoReturn:
         sys.excepthook(*sys.exc_info())
         code = 1
     vars(threading)["_shutdown"]()  # what an interpreter calls at its end
-    atexit._run_exitfuncs()  # noqa: SLF001 - atexit has no public function for this
+    atexit._run_exitfuncs()
     try:
         if sys.stdout is not None and not sys.stdout.closed:
             sys.stdout.flush()

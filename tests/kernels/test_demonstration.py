@@ -35,7 +35,7 @@ def test_wrong_factors_are_seen() -> None:
 def test_the_image_is_convolved_as_torch_does(shape: tuple[int, int]) -> None:
     kernel = np.random.default_rng(1).standard_normal(shape)
     image = np.random.default_rng(2).standard_normal((12, 10))
-    ours = convcost.kernels.demonstration._convolved(image, kernel)  # noqa: SLF001 - the arithmetic behind the figure
+    ours = convcost.kernels.demonstration._convolved(image, kernel)
     (tall, wide), padded = shape, torch.from_numpy(image)[None, None]
     padded = F.pad(padded, ((wide - 1) // 2, wide // 2, (tall - 1) // 2, tall // 2))
     theirs = F.conv2d(padded, torch.from_numpy(kernel)[None, None])[0, 0]

@@ -482,7 +482,7 @@ class TestAgainstAnotherRevision:
             code, result = checked(capsys, "--base", "HEAD")
             (metric,) = result["budgets"][0]["metrics"]
             assert (code, metric["baseline"], metric["actual"]) == (1, MACS + 1000, MACS + 2000)
-        del REGISTERED[torch.ops.aten._fft_r2c]  # noqa: SLF001 - the operator's own name
+        del REGISTERED[torch.ops.aten._fft_r2c]
 
     @pytest.mark.parametrize(
         ("old", "new", "factor", "key"),

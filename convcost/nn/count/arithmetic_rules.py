@@ -118,7 +118,7 @@ def _binary_in_place(data: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 
 
 @RULES.add("copy_")
-def _copy(data: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:  # noqa: FBT001, FBT002 - torch's arguments
+def _copy(data: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     del non_blocking
     float_dtype(data, source)
     return may_write(data, source)
@@ -159,13 +159,13 @@ def _prelu(data: Tensor, weight: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def _convolved(  # noqa: PLR0913, PLR0917 - torch's own argument list
+def _convolved(
     sizes: tuple[int, ...],
     weight: tuple[int, ...],
     stride: tuple[int, ...],
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
-    transposed: bool,  # noqa: FBT001
+    transposed: bool,
     output_padding: tuple[int, ...],
     groups: int,
 ) -> tuple[int, ...]:
@@ -187,14 +187,14 @@ def _convolved(  # noqa: PLR0913, PLR0917 - torch's own argument list
 
 
 @RULES.add("convolution", "_convolution")
-def _convolution(  # noqa: PLR0913, PLR0917 - torch's own argument list
+def _convolution(
     data: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
-    transposed: bool,  # noqa: FBT001
+    transposed: bool,
     output_padding: Sequence[int],
     groups: int,
     *_: bool,
@@ -210,13 +210,13 @@ def _convolution(  # noqa: PLR0913, PLR0917 - torch's own argument list
 
 @RULES.add("mm")
 def _mm(one: Tensor, other: Tensor) -> Tensor:
-    sure(one.dim() == 2, other.dim() == 2, one.shape[1] == other.shape[0])  # noqa: PLR2004 - matrices
+    sure(one.dim() == 2, other.dim() == 2, one.shape[1] == other.shape[0])
     return empty((one.shape[0], other.shape[1]), float_dtype(one, other))
 
 
 @RULES.add("bmm")
 def _bmm(one: Tensor, other: Tensor) -> Tensor:
-    sure(one.dim() == 3, other.dim() == 3, one.shape[0] == other.shape[0], one.shape[2] == other.shape[1])  # noqa: PLR2004 - batches of matrices
+    sure(one.dim() == 3, other.dim() == 3, one.shape[0] == other.shape[0], one.shape[2] == other.shape[1])
     return empty((*one.shape[:2], other.shape[2]), float_dtype(one, other))
 
 
@@ -239,7 +239,7 @@ def _plus(product: Tensor, added: Tensor, *scales: float) -> Tensor:
 
 @RULES.add("mv")
 def _mv(one: Tensor, other: Tensor) -> Tensor:
-    sure(one.dim() == 2, other.dim() == 1, one.shape[1] == other.shape[0])  # noqa: PLR2004 - a matrix
+    sure(one.dim() == 2, other.dim() == 1, one.shape[1] == other.shape[0])
     return empty((one.shape[0],), float_dtype(one, other))
 
 
@@ -264,7 +264,7 @@ def _reduced_to(
     dtype: torch.dtype,
     data: Tensor,
     dim: int | Sequence[int] | None = None,
-    keepdim: bool = False,  # noqa: FBT001, FBT002 - torch's argument
+    keepdim: bool = False,
 ) -> Tensor:
     axes = _axes(dim, data.dim())
     return empty([1 if at in axes else n for at, n in enumerate(data.shape) if keepdim or at not in axes], dtype)
@@ -275,7 +275,7 @@ def _reduced_to(
 def _reduced(
     data: Tensor,
     dim: int | Sequence[int] | None = None,
-    keepdim: bool = False,  # noqa: FBT001, FBT002 - torch's argument
+    keepdim: bool = False,
     *,
     dtype: torch.dtype | None = None,
     correction: float | None = None,
@@ -295,13 +295,13 @@ RULES.add("argmax", "argmin")(partial(_reduced_to, torch.int64))
 
 
 @RULES.add("logsumexp")
-def _logsumexp(data: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:  # noqa: FBT001, FBT002 - torch's argument
+def _logsumexp(data: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
     sure(len(dim) > 0)
     return _reduced(data, dim, keepdim)
 
 
 @RULES.add("max.dim", "min.dim")
-def _extreme(data: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:  # noqa: FBT001, FBT002 - torch's argument
+def _extreme(data: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     return _reduced(data, dim, keepdim), _reduced_to(torch.int64, data, dim, keepdim)
 
 
@@ -310,14 +310,14 @@ def _norm(
     data: Tensor,
     order: float = 2,
     dim: int | Sequence[int] | None = None,
-    keepdim: bool = False,  # noqa: FBT001, FBT002 - torch's argument
+    keepdim: bool = False,
 ) -> Tensor:
     sure(isinstance(order, (int, float)))
     return _reduced(data, dim, keepdim)
 
 
 @RULES.add("_softmax", "_log_softmax")
-def _softmax(data: Tensor, dim: int, half_to_float: bool) -> Tensor:  # noqa: FBT001 - torch's argument
+def _softmax(data: Tensor, dim: int, half_to_float: bool) -> Tensor:
     sure(not half_to_float)
     return _safe_softmax(data, dim)
 
@@ -332,13 +332,13 @@ def _safe_softmax(data: Tensor, dim: int) -> Tensor:
 
 
 @RULES.add("native_batch_norm")
-def _batch_norm(  # noqa: PLR0913, PLR0917 - torch's own argument list
+def _batch_norm(
     data: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
     mean: Tensor | None,
     var: Tensor | None,
-    training: bool,  # noqa: FBT001
+    training: bool,
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -358,7 +358,7 @@ def _saved(dtype: torch.dtype) -> torch.dtype:
 
 
 @RULES.add("_native_batch_norm_legit_no_training")
-def _batch_norm_in_eval(  # noqa: PLR0913, PLR0917 - torch's own argument list
+def _batch_norm_in_eval(
     data: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _batch_norm(data, weight, bias, mean, var, False, momentum, eps)
@@ -381,7 +381,7 @@ def _layer_norm(
 
 
 @RULES.add("native_group_norm")
-def _group_norm(  # noqa: PLR0913, PLR0917 - torch's own argument list
+def _group_norm(
     data: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,

@@ -23,13 +23,13 @@ _INDICES: Final = frozenset({torch.int32, torch.int64})
 # Windows
 
 
-def _pooled(  # noqa: PLR0913, PLR0917 - torch's own argument list
+def _pooled(
     data: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
-    ceil_mode: bool,  # noqa: FBT001
+    ceil_mode: bool,
 ) -> list[int]:
     """Sizes of a pooled batch of images: each axis as in a convolution, whose last window may be cut off."""
     axes, sizes = data.dim() - 2, tuple(data.shape[2:])
@@ -55,33 +55,33 @@ def _conv_sizes(
 
 
 @RULES.add("max_pool2d_with_indices")
-def _max_pool(  # noqa: PLR0913, PLR0917 - torch's own argument list
+def _max_pool(
     data: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int] = (),
     padding: Sequence[int] = (0,),
     dilation: Sequence[int] = (1,),
-    ceil_mode: bool = False,  # noqa: FBT001, FBT002
+    ceil_mode: bool = False,
 ) -> tuple[Tensor, Tensor]:
     float_dtype(data)
-    sure(data.dim() == 4)  # noqa: PLR2004 - a batch of images
+    sure(data.dim() == 4)
     shape = _pooled(data, kernel, stride, padding, dilation, ceil_mode)
     return in_format(data, shape), in_format(data, shape, torch.int64)
 
 
 @RULES.add("avg_pool2d")
-def _avg_pool(  # noqa: PLR0913, PLR0917 - torch's own argument list
+def _avg_pool(
     data: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int] = (),
     padding: Sequence[int] = (0,),
-    ceil_mode: bool = False,  # noqa: FBT001, FBT002
-    count_include_pad: bool = True,  # noqa: FBT001, FBT002
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
     divisor: int | None = None,
 ) -> Tensor:
     del count_include_pad
     float_dtype(data)
-    sure(data.dim() == 4, divisor is None)  # noqa: PLR2004 - a batch of images
+    sure(data.dim() == 4, divisor is None)
     return in_format(data, _pooled(data, kernel, stride, padding, (1,), ceil_mode))
 
 
@@ -89,7 +89,7 @@ def _avg_pool(  # noqa: PLR0913, PLR0917 - torch's own argument list
 def _resized(data: Tensor, size: Sequence[int], *_: Any, **__: Any) -> Tensor:
     float_dtype(data)
     sure(is_in_order(data) or 1 not in data.shape)  # else torch's choice depends on more than the strides
-    sure(data.dim() == 4, len(size) == 2, all(n > 0 for n in size))  # noqa: PLR2004 - a batch of images
+    sure(data.dim() == 4, len(size) == 2, all(n > 0 for n in size))
     return in_format(data, (*data.shape[:2], *size))
 
 
@@ -97,7 +97,7 @@ def _resized(data: Tensor, size: Sequence[int], *_: Any, **__: Any) -> Tensor:
 def _unfolded(
     data: Tensor, kernel: Sequence[int], dilation: Sequence[int], padding: Sequence[int], stride: Sequence[int]
 ) -> Tensor:
-    sure(data.dim() == 4, all(len(one) == 2 for one in (kernel, dilation, padding, stride)))  # noqa: PLR2004 - images
+    sure(data.dim() == 4, all(len(one) == 2 for one in (kernel, dilation, padding, stride)))
     height, width = _conv_sizes(tuple(data.shape[2:]), tuple(kernel), tuple(stride), tuple(padding), tuple(dilation))
     return empty((data.shape[0], data.shape[1] * kernel[0] * kernel[1], height * width), float_dtype(data))
 
@@ -163,7 +163,7 @@ def _gated(data: Tensor, dim: int = -1) -> Tensor:
 
 @RULES.add("pixel_shuffle")
 def _pixel_shuffle(data: Tensor, factor: int) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), factor > 0)  # noqa: PLR2004 - a batch of images
+    sure(data.dim() == 4, is_in_order(data), factor > 0)
     batch, channels, height, width = data.shape
     sure(channels % factor**2 == 0)
     return empty((batch, channels // factor**2, height * factor, width * factor), float_dtype(data))
@@ -171,7 +171,7 @@ def _pixel_shuffle(data: Tensor, factor: int) -> Tensor:
 
 @RULES.add("pixel_unshuffle")
 def _pixel_unshuffle(data: Tensor, factor: int) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), factor > 0)  # noqa: PLR2004 - a batch of images
+    sure(data.dim() == 4, is_in_order(data), factor > 0)
     batch, channels, height, width = data.shape
     sure(height % factor == 0, width % factor == 0)
     return empty((batch, channels * factor**2, height // factor, width // factor), float_dtype(data))
@@ -179,13 +179,13 @@ def _pixel_unshuffle(data: Tensor, factor: int) -> Tensor:
 
 @RULES.add("channel_shuffle")
 def _channel_shuffle(data: Tensor, groups: int) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), groups > 1, data.shape[1] % groups == 0)  # noqa: PLR2004 - a batch of images
+    sure(data.dim() == 4, is_in_order(data), groups > 1, data.shape[1] % groups == 0)
     return empty(data.shape, float_dtype(data))
 
 
 @RULES.add("reflection_pad2d")
 def _padded(data: Tensor, padding: Sequence[int]) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), len(padding) == 4)  # noqa: PLR2004 - a batch of images, and its four sides
+    sure(data.dim() == 4, is_in_order(data), len(padding) == 4)
     height, width = data.shape[2:]
     left, right, top, bottom = padding
     sure(min(padding) >= 0, max(left, right) < width, max(top, bottom) < height)
@@ -230,7 +230,7 @@ def _sorted(data: Tensor, dim: int = -1, *_: bool) -> tuple[Tensor, Tensor]:
 
 @RULES.add("embedding")
 def _embedding(weight: Tensor, indices: Tensor, *_: Any, **__: Any) -> Tensor:
-    sure(weight.dim() == 2, indices.dtype in _INDICES)  # noqa: PLR2004 - a table
+    sure(weight.dim() == 2, indices.dtype in _INDICES)
     return empty((*indices.shape, weight.shape[1]), float_dtype(weight))
 
 

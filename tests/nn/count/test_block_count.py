@@ -168,19 +168,19 @@ def unusual_settings():
 
 @pytest.mark.usefixtures("unusual_settings")
 def test_the_callers_settings_and_random_state_stay_as_they_are():
-    mode, random_state = flop_counter._FlopCounterMode, torch.get_rng_state()  # noqa: SLF001 - count replaces it for a while
+    mode, random_state = flop_counter._FlopCounterMode, torch.get_rng_state()
     assert count({"block": SEPARABLE})["block"].agree is True
     assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float64, 3)
     assert torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), random_state)
-    assert flop_counter._FlopCounterMode is mode  # noqa: SLF001 - see above
+    assert flop_counter._FlopCounterMode is mode
 
 
 def test_torchs_counter_is_put_back_when_the_module_fails():
-    mode = flop_counter._FlopCounterMode  # noqa: SLF001 - count replaces it for a while
+    mode = flop_counter._FlopCounterMode
     with pytest.raises(RuntimeError):
         count_with_torch(nn.Conv2d(3, 3, 3), (torch.zeros(1, 4, 8, 8),))
-    assert flop_counter._FlopCounterMode is mode  # noqa: SLF001 - see above
+    assert flop_counter._FlopCounterMode is mode
 
 
 def test_counting_works_where_gradients_are_off_for_good():
@@ -208,6 +208,6 @@ def test_counting_does_not_import_dynamo_and_torchs_counter_alone_does():
 
 @pytest.mark.slow
 def test_a_torch_whose_insides_look_different_is_asked_the_plain_way(monkeypatch):
-    hook = vars(flop_counter._FlopCounterMode)["__torch_dispatch__"]  # noqa: SLF001 - what another torch may lack
+    hook = vars(flop_counter._FlopCounterMode)["__torch_dispatch__"]
     monkeypatch.delattr(hook, "__wrapped__")
     assert count({"block": SEPARABLE})["block"].agree is True

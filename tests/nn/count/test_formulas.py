@@ -41,7 +41,7 @@ def convolution_arguments(op: Any, axes: int, *, groups: int, transposed: bool) 
     named: dict[str, Any] = {"input": image, "self": image, "weight": weight, "bias": None, "z": None, "alpha": None}
     named |= {"transposed": transposed, "groups": groups, **FLAGS}
     named |= {name: [size] * axes for name, size in WINDOW.items()}
-    return [named[argument.name] for argument in op._schema.arguments]  # noqa: SLF001 - the names of its arguments
+    return [named[argument.name] for argument in op._schema.arguments]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in CONVOLUTIONS if name.startswith("aten::")))
@@ -51,7 +51,7 @@ def test_each_vendors_convolution_is_the_same_convolution(name: str) -> None:
         pytest.skip("this torch has no such operator, or it is tested below")
     op = packet.default
     transposed, axes = "transpose" in name, 3 if "3d" in name else 2
-    takes_groups = any(argument.name == "groups" for argument in op._schema.arguments)  # noqa: SLF001 - as above
+    takes_groups = any(argument.name == "groups" for argument in op._schema.arguments)
     groups = 4 if "depthwise" in name else 2 if takes_groups else 1
     result = priced(op, *convolution_arguments(op, axes, groups=groups, transposed=transposed))
     outputs = 4 if "depthwise" in name else 6
@@ -140,7 +140,7 @@ def test_a_sparse_product_counts_the_non_zeros(layout: str) -> None:
     aten, dense = torch.ops.aten, torch.zeros(5, 6)
     assert priced(aten.mm.default, a, dense) == Cost(3 * 6, None, 4 * 5 * 6)
     assert priced(aten.addmm.default, torch.zeros(4, 6), a, dense) == Cost(3 * 6, None, 4 * 5 * 6)
-    assert priced(aten._sparse_addmm.default, torch.zeros(4, 6), a, dense).macs == 3 * 6  # noqa: SLF001 - what sparse.mm runs
+    assert priced(aten._sparse_addmm.default, torch.zeros(4, 6), a, dense).macs == 3 * 6
     assert priced(aten.mm.default, torch.zeros(2, 4), a).macs == 2 * 3
     assert priced(aten.sparse_sampled_addmm.default, a, torch.zeros(4, 7), torch.zeros(7, 5)).macs == 3 * 7
     assert cost(aten.mm.default, (a, a), {}, None) is None
@@ -230,8 +230,8 @@ def stand_ins() -> Iterator[None]:
             "CompositeExplicitAutograd",
         )
     yield
-    vision._destroy()  # noqa: SLF001 - torch removes an operator in no other way
-    natten._destroy()  # noqa: SLF001 - as above
+    vision._destroy()
+    natten._destroy()
 
 
 @pytest.mark.usefixtures("stand_ins")

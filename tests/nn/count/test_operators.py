@@ -59,7 +59,7 @@ UNCOUNTED = {
 def overloads() -> Iterator[Any]:
     """Every overload of every operator of aten and prims, those of torch's compiler included."""
     importlib.import_module("torch._inductor.inductor_prims")
-    for full in torch._C._dispatch_get_all_op_names():  # noqa: SLF001 - the dispatcher's own list
+    for full in torch._C._dispatch_get_all_op_names():
         library, _, name = full.partition("::")
         base, _, overload = name.partition(".")
         if library in {"aten", "prims"}:
@@ -68,11 +68,7 @@ def overloads() -> Iterator[Any]:
 
 def test_what_is_not_counted_is_a_short_list_with_reasons() -> None:
     listed = {name for names in UNCOUNTED.values() for name in names.split()}
-    uncounted = {
-        op._schema.name.removeprefix("aten::")  # noqa: SLF001 - the name with its library
-        for op in overloads()
-        if verdict(op) is Verdict.UNCOUNTED
-    }
+    uncounted = {op._schema.name.removeprefix("aten::") for op in overloads() if verdict(op) is Verdict.UNCOUNTED}
     assert uncounted <= listed, f"place these operators: {sorted(uncounted - listed)}"
 
 
@@ -87,10 +83,9 @@ def test_an_operator_is_placed_once() -> None:
 
 def test_every_form_of_a_free_operator_is_free() -> None:
     mixed = {
-        op._schema.name  # noqa: SLF001 - the name with its library
+        op._schema.name
         for op in overloads()
-        if is_free_name(op._schema.name.partition("::")[2])  # noqa: SLF001 - as above
-        and verdict(op) not in {Verdict.FREE, Verdict.DECOMPOSED}
+        if is_free_name(op._schema.name.partition("::")[2]) and verdict(op) not in {Verdict.FREE, Verdict.DECOMPOSED}
     }
     assert mixed == set()
 
@@ -113,7 +108,7 @@ def test_quantised_operators_are_free_by_the_same_names() -> None:
 def test_names_alone_place_what_torch_calls_pointwise() -> None:
     """An older torch lacks the tag on many, such as hardtanh and hardswish."""
     tagged = {op for op in overloads() if torch.Tag.pointwise in op.tags and verdict(op) is Verdict.FREE}
-    names = {op._schema.name.partition("::")[2] for op in tagged}  # noqa: SLF001 - the name with its library
+    names = {op._schema.name.partition("::")[2] for op in tagged}
     assert {name for name in names if not is_free_name(name)} == set()
     assert {"hardtanh", "hardswish", "hardsigmoid", "relu", "gelu", "elu", "mish", "threshold", "softplus"} <= FREE
 
@@ -156,7 +151,7 @@ FREE_CALLS: dict[str, Any] = {
     "addr": Calls(lambda x: torch.addr(x, x[0], x[1])),
     "cross": Calls(lambda x: torch.linalg.cross(x[:, :3], x[:, 1:])),
     "histogram of the fft's frequencies": Calls(lambda x: x + torch.fft.fftfreq(4)),
-    "in place on a list": Calls(lambda x: torch._foreach_add([x, x], 1)),  # noqa: SLF001 - as optimisers call it
+    "in place on a list": Calls(lambda x: torch._foreach_add([x, x], 1)),
 }
 
 
@@ -200,7 +195,7 @@ def triple() -> Iterator[Any]:
     library.impl("triple", run, "CompositeExplicitAutograd")
     with saved_formulas():
         yield torch.ops.convcost_test_out.triple
-    library._destroy()  # noqa: SLF001 - torch removes an operator in no other way
+    library._destroy()
 
 
 def tripled(op: Any) -> ModelReport:

@@ -67,7 +67,7 @@ def test_a_call_that_others_slow_down_at_first_is_tried_again() -> None:
 def test_figures_that_vary_are_named() -> None:
     peaks = (Peak("float32", 1, 1e9, 1e9, 0.3, "measured"), Peak("float16", 1, 1e9, 1e9, 0.2, "measured"))
     here = replace(made_machine(identity(CPU)), peaks=peaks, levels=(Level("L1", 2, None, 1e9, 40.0, "measured"),))
-    assert home._uncertain(here) == ("the fastest samples differ by over 25%: float32 of 1 thread, L1 of 2 threads.",)  # noqa: SLF001 - the public way would calibrate for a minute
+    assert home._uncertain(here) == ("the fastest samples differ by over 25%: float32 of 1 thread, L1 of 2 threads.",)
 
 
 def test_more_threads_reach_at_least_what_one_does() -> None:
@@ -133,7 +133,7 @@ def test_a_peak_below_that_of_fewer_threads_is_measured_once_more(monkeypatch: p
         return Peak("float32", threads, 1e6, next(rates), 0.0, "measured")
 
     measured: list[int] = []
-    steps = [home._Step("peak", 1, 1, run), home._Step("peak", 1, 1, run), home._Step("call", 1, 1, home._overhead)]  # noqa: SLF001 - the rest takes long
+    steps = [home._Step("peak", 1, 1, run), home._Step("peak", 1, 1, run), home._Step("call", 1, 1, home._overhead)]
     monkeypatch.setattr(home, "_steps", lambda *_: iter(steps))
     machine, _, _ = short_calibration(0.1)
     assert [(one.threads, one.flop_per_s) for one in machine.peaks] == [(1, 8e9), (2, 15e9)]
@@ -141,7 +141,7 @@ def test_a_peak_below_that_of_fewer_threads_is_measured_once_more(monkeypatch: p
 
 def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "other_load", lambda _: 1.2)
-    monkeypatch.setattr(home, "_steps", lambda *_: iter([home._Step("overhead", 1, 1, home._overhead)]))  # noqa: SLF001 - the rest takes long
+    monkeypatch.setattr(home, "_steps", lambda *_: iter([home._Step("overhead", 1, 1, home._overhead)]))
     _, doubts, _ = short_calibration(0.1)
     assert doubts == (
         "other programs keep processors busy: the figures may be too low; close them and calibrate again.",
@@ -157,11 +157,11 @@ def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: p
 
     monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    noise = home._noise(18.0, lambda _: None)  # noqa: SLF001 - the public way would calibrate for a minute
+    noise = home._noise(18.0, lambda _: None)
     assert noise is not None
     assert noise.processes == 4
     assert noise.run_to_run == pytest.approx((4 * 0.5**2 / 3 * 3 / 0.584) ** 0.5 / 4.5, rel=0.02)
-    assert home._noise(2 * home.NOISE_PROCESS_S, lambda _: None) is None  # noqa: SLF001 - the public way would calibrate for a minute
+    assert home._noise(2 * home.NOISE_PROCESS_S, lambda _: None) is None
 
 
 @pytest.mark.parametrize(("count", "quantile"), [(4, 0.584), (8, 2.833), (11, 4.865), (31, 20.599)])
@@ -175,13 +175,13 @@ def test_a_fresh_process_measures_a_speedup_and_one_that_fails_is_said_in_one_li
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(home, "NOISE_TIMING_S", 0.2)
-    assert home._speedup_of_a_fresh_process() > 0  # noqa: SLF001 - the public way would calibrate for a minute
+    assert home._speedup_of_a_fresh_process() > 0
     monkeypatch.setattr(home, "NOISE_TIMING_S", "nothing")
     monkeypatch.setattr(sys, "executable", fast_python())
     with pytest.raises(
         ConvcostError, match=r"NameError.*; a calibration of 10 seconds does not measure it\.$"
     ) as caught:
-        home._speedup_of_a_fresh_process()  # noqa: SLF001 - the public way would calibrate for a minute
+        home._speedup_of_a_fresh_process()
     assert "\n" not in str(caught.value)
 
 

@@ -36,7 +36,7 @@ def test_layers_of_one_kind_on_one_shape_share_a_timing() -> None:
 def test_no_hooks_are_left() -> None:
     model = nn.Sequential(nn.Linear(8, 8))
     measure_model(model, (torch.zeros(2, 8),), {}, OPTIONS)
-    assert not model[0]._forward_hooks  # noqa: SLF001 - the only way to see them
+    assert not model[0]._forward_hooks
 
 
 def test_a_second_call_has_a_row_of_its_own() -> None:

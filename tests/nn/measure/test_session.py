@@ -124,7 +124,7 @@ def test_a_machine_that_others_keep_busy_is_not_to_be_trusted(
 def test_a_gpus_settings_are_in_the_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    notes = home._accelerator_notes("cuda:1")  # noqa: SLF001 - no GPU is needed to ask for its notes
+    notes = home._accelerator_notes("cuda:1")
     assert notes == ("cuda:1: TF32 off, cudnn.benchmark on; the L2 cache is not flushed between calls.",)
 
 
