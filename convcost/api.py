@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from convcost.comparison.request import Request, catalogue, make_spec, predict
-from convcost.convolution.spec import PARAMETERS, short_names
+from convcost.convolution.blocks import PARAMETERS
+from convcost.convolution.spec import short_names
 from convcost.text.errors import did_you_mean
 from convcost.text.sizes import pair, plain
 from convcost.timing.conditions import TimingOptions

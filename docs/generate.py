@@ -13,7 +13,7 @@ from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
 from convcost.comparison.columns import COMPARE_COLUMNS
-from convcost.convolution.spec import PARAMETERS
+from convcost.convolution.blocks import PARAMETERS
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels.named import KERNELS
 from convcost.models.columns import MODEL_COLUMNS

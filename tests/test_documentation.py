@@ -16,7 +16,7 @@ from made_machine import machine
 
 from convcost.cli import main
 from convcost.comparison.columns import COMPARE_COLUMNS
-from convcost.convolution.spec import BLOCKS
+from convcost.convolution.blocks import BLOCKS
 from convcost.kernels.named import KERNELS
 from convcost.nn.measure.this_machine import identity
 from convcost.timing.machine_file import save_machine

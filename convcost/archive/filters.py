@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from convcost.convolution.blocks import find_block
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.shape import require_at_least
-from convcost.convolution.spec import find_block
 from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.sizes import format_sizes
 from convcost.text.units import parse_moment

@@ -8,8 +8,9 @@ from math import prod
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from convcost.comparison.rows import place_block
+from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.convolution.spec import BLOCKS, Spec
+from convcost.convolution.spec import Spec
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import pair
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convcost.api import explain
-from convcost.convolution.spec import BLOCKS
+from convcost.convolution.blocks import BLOCKS
 
 if TYPE_CHECKING:
     from convcost.comparison.result import Comparison

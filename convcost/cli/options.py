@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias, 
 import typer
 
 from convcost.comparison.request import make_spec
-from convcost.convolution.spec import PARAMETERS, short_names
+from convcost.convolution.blocks import PARAMETERS
+from convcost.convolution.spec import short_names
 from convcost.text.sizes import parse_padding, parse_share, parse_sizes
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from convcost.convolution.algebra import Symbol, factored, monomial
+from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.cost import FLOPS_PER_MAC, macs, params
-from convcost.convolution.spec import PARAMETERS
 from convcost.convolution.tree import place
 
 if TYPE_CHECKING:

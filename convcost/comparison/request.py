@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from convcost.comparison.rows import Placed, Row, place_block
-from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE
-from convcost.convolution.spec import BLOCKS, PARAMETERS, Spec, find_block, short_names
+from convcost.convolution.spec import Spec, short_names
 from convcost.text.errors import ConvcostError, ShapeError
 from convcost.text.sizes import format_sizes, pair, plain
 from convcost.timing.conditions import TimingOptions, require_one_of

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from convcost.convolution.blocks import PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE, Cost, cost
-from convcost.convolution.spec import PARAMETERS, find_block
 from convcost.convolution.tree import place, stages
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, make_dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
+from convcost.convolution.blocks import BLOCKS, PARAMETERS, find_block
 from convcost.convolution.conv import Conv
 from convcost.convolution.layer import ACTIVATIONS, Activation, GlobalPool, MaxPool, Norm
-from convcost.convolution.spec import BLOCKS, PARAMETERS, Spec, find_block
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import Chain, Concat, Residual, Scope, Split, Stage, Step, chain, place
 from convcost.text.errors import ShapeError, as_text
 from convcost.text.toml_tables import Read, is_number, number, read_table, require

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import convcost
 import convcost.nn.count.counters
 from convcost.cli import main
-from convcost.convolution.spec import BLOCKS
+from convcost.convolution.blocks import BLOCKS
 
 pytestmark = pytest.mark.torch
 

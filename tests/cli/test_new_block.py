@@ -12,7 +12,8 @@ import pytest
 
 import convcost
 from convcost.cli import main
-from convcost.convolution.spec import BLOCKS, PARAMETERS, Parameter, block
+from convcost.convolution.blocks import BLOCKS, PARAMETERS
+from convcost.convolution.spec import Parameter, block
 from convcost.convolution.tree import chain
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ import pytest
 
 import convcost
 from convcost.comparison.explanation import explain_row
-from convcost.convolution.blocks import DEFAULT_BLOCKS
-from convcost.convolution.spec import BLOCKS
+from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS
 
 if TYPE_CHECKING:
     from convcost.comparison.explanation import Explanation

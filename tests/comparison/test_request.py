@@ -10,8 +10,8 @@ import convcost
 from convcost.cli import main
 from convcost.comparison.request import Request, predict
 from convcost.comparison.result import Comparison
-from convcost.convolution.blocks import DEFAULT_BLOCKS
-from convcost.convolution.spec import BLOCKS, Spec
+from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS
+from convcost.convolution.spec import Spec
 from convcost.timing.conditions import TimingOptions
 
 SMALLER = "take a smaller kernel or more padding."

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convcost.convolution.blocks import DEFAULT_BLOCKS
+from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS
 from convcost.convolution.cost import cost, macs, params
-from convcost.convolution.spec import BLOCKS, PARAMETERS, Spec
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import place, stages
 
 PLAIN = Spec(8, 16, (3, 3), 12, 10, batch=2)

@@ -3,7 +3,8 @@ from fractions import Fraction
 
 import pytest
 
-from convcost.convolution.spec import BLOCKS, Spec, find_block
+from convcost.convolution.blocks import BLOCKS, find_block
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import place
 from convcost.text.errors import ConvcostError, ShapeError
 

@@ -8,10 +8,11 @@ import keras
 import pytest
 import torch
 
+from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import cost, params
 from convcost.convolution.shape import Shape
-from convcost.convolution.spec import BLOCKS, Spec
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import place
 
 KERNELS = [(1, 1), (3, 3), (2, 2), (4, 3), (5, 2)]

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import nn
 
+from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
-from convcost.convolution.spec import BLOCKS, Spec
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import Concat, Residual, Split, Stage, chain, place
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.build.tree_module import build, stage_paths

@@ -8,9 +8,10 @@ from torch import nn
 from torch.utils import flop_counter
 
 from convcost.comparison.rows import Counts, Difference
+from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
-from convcost.convolution.spec import BLOCKS, Spec
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import Stage, chain
 from convcost.nn.count.block_count import count_each
 from convcost.nn.count.counters import COUNTERS, CounterError, count_with_fvcore, count_with_torch

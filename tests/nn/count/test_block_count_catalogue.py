@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from convcost.comparison.rows import Counts
+from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.cost import cost
-from convcost.convolution.spec import BLOCKS, Spec
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import place
 from convcost.nn.build.tree_module import build
 from convcost.nn.count.block_count import count_each

@@ -7,11 +7,12 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import cost, macs, params
 from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
-from convcost.convolution.spec import BLOCKS, Spec
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import Stage, place
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.build.tree_module import build, stage_paths

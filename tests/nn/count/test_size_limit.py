@@ -1,9 +1,10 @@
 import pytest
 
+from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.conv import Conv
 from convcost.convolution.layer import Add, Layer
 from convcost.convolution.shape import Shape
-from convcost.convolution.spec import BLOCKS, Spec
+from convcost.convolution.spec import Spec
 from convcost.convolution.tree import Stage, place
 from convcost.nn.count.size_limit import allow, effort, memory_bytes, smaller_shapes
 
