@@ -33,6 +33,7 @@ _NEEDS_NONE: Final = frozenset({
     *("new_full", "rand", "bernoulli", "resize_"),
 })  # fmt: skip
 """Operators without a rule whose meta kernels import nothing."""
+_ORDINARY: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
 _log = getLogger(__name__)
 
 
@@ -60,9 +61,12 @@ def is_switched_off() -> bool:
 
 def _is_plain(value: object) -> bool:
     """Whether a value is no tensor, or an ordinary one of the meta device with at least one element."""
+    kind = type(value)
+    if kind in _ORDINARY:
+        return True
     if isinstance(value, Tensor):
         return (
-            type(value) in {Tensor, Parameter}
+            (kind is Tensor or kind is Parameter)
             and value.is_meta
             and value.dtype in _DTYPES
             and value.layout is torch.strided

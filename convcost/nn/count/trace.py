@@ -6,7 +6,7 @@ total. A call that raises leaves no row, and the recording as it was before the 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
 """Modules whose call is one row although they, or their subclasses, have submodules."""
+_ALWAYS_ONE_ROW: Final = (torch.jit.ScriptModule, *ONE_ROW)
 NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
 """Functions that compute nothing."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
@@ -276,7 +277,8 @@ class _Lane(TorchDispatchMode):
         memory = self._recorder.memory
         if self._recorder.device.type == "meta":
             args, casts = self.autocast.for_operator(func, args)
-            row.new_storages.update(memory.add(casts))
+            if casts:
+                row.new_storages.update(memory.add(casts))
         out = meta_output(func, args, kwargs)
         if out is NotImplemented:
             out = func(*args, **kwargs)
@@ -284,18 +286,20 @@ class _Lane(TorchDispatchMode):
 
     def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """Record an operator that was run as one operation."""
-        tensors = tensors_in((args, kwargs))
-        is_view = not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
-        new = [] if is_view else self._recorder.memory.add(tensors_in(out))
+        tensors = tensors_in((args, kwargs) if kwargs else args)
+        new = [] if _is_view(func) else self._recorder.memory.add(tensors_in(out))
         row.new_storages.update(new)
         self._trace_weights(row, tensors, new)
-        worth, op = verdict(func), str(getattr(func, "overloadpacket", func))
+        worth = verdict(func)
+        if worth is Verdict.FREE:
+            return out
+        op = str(getattr(func, "overloadpacket", func))
         is_sized = not any(tensor.is_nested for tensor in tensors)
         price = cost(func, args, kwargs, out) if worth is Verdict.FORMULA and is_sized else None
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
-        elif worth is not Verdict.FREE:
-            row.uncounted[op] += 1
+        else:
+            row.uncounted[op] = row.uncounted.get(op, 0) + 1
         return out
 
     def _run_higher_order(self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -340,7 +344,8 @@ class _Lane(TorchDispatchMode):
             if weights is None:
                 are_weights = False
             else:
-                used.update({id(weight): weight for weight in weights})
+                for weight in weights:
+                    used[id(weight)] = weight
         row.used.update(used)
         if are_weights:
             memory.mark(new, tuple(used.values()))
@@ -397,10 +402,21 @@ class _Functions(TorchFunctionMode):
 
 def is_one_row(module: nn.Module) -> bool:
     """Whether a call of the module is one row: torch's modules without submodules, and those of `ONE_ROW`."""
-    if isinstance(module, (torch.jit.ScriptModule, *ONE_ROW)):
+    if isinstance(module, _ALWAYS_ONE_ROW):
         return True
-    bases = [kind for kind in type(module).__mro__ if kind not in {nn.Module, object}]
-    return next(module.children(), None) is None and any(kind.__module__.startswith("torch.") for kind in bases)
+    return _is_of_torch(type(module)) and next(module.children(), None) is None
+
+
+@lru_cache(maxsize=256)
+def _is_of_torch(kind: type) -> bool:
+    """Whether a class of modules is, or is derived from, a class of torch with a purpose."""
+    return any(base.__module__.startswith("torch.") for base in kind.__mro__ if base is not nn.Module)
+
+
+@cache
+def _is_view(func: Any) -> bool:
+    """Whether an operator makes no storage of its own."""
+    return not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
 
 
 @cache

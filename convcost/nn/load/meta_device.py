@@ -12,10 +12,11 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_l
 from torch.nn.utils.rnn import PackedSequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 COPY: Final = "copy"
 """In place of a device: tensors stay where they are, as copies."""
+_NO_ITEMS: Final[dict[Any, Any]] = {}
 
 
 def on_device(value: Any, device: str) -> Any:
@@ -36,19 +37,19 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_nested
 
 
-def move(module: nn.Module, device: str) -> None:
-    """Put a module's tensors on a device, in place; shared ones stay shared, unlike with `Module.to("meta")`.
+def move(parts: Iterable[nn.Module], device: str) -> None:
+    """Put the tensors of a module's parts on a device, in place; unlike with `Module.to("meta")`, shared ones stay so.
 
     Tensors of the meta device have no values to move: elsewhere they are zeros. Those of scripted parts stay.
     """
     moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    for part in module.modules():
+    for part in parts:
         if not isinstance(part, torch.jit.ScriptModule):
             _move_attributes(vars(part), device, moved)
 
 
 @contextmanager
-def restored_after(module: nn.Module, device: str) -> Iterator[None]:
+def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
     """The module ready for one forward pass, after which it is exactly as it was.
 
     Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Weights that
@@ -57,20 +58,28 @@ def restored_after(module: nn.Module, device: str) -> Iterator[None]:
     Args:
         module: The module that will run.
         device: "meta" to run with meta tensors in place of its own; anything else to leave those.
+
+    Yields:
+        The parts of the module, itself among them.
     """
     parts = list(module.modules())
-    saved = [(part, type(part), _snapshot(vars(part))) for part in parts]
+    saved = [(part, type(part), vars(part).copy()) for part in parts]
+    held = [value for _, _, attributes in saved for value in attributes.values() if isinstance(value, dict)]
+    items = [dict(value) if value else _NO_ITEMS for value in held]
     scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
     try:
         if device == "meta":
-            move(module, device)
+            move(parts, device)
         elif any(map(_folds, parts)):
-            move(module, COPY)
-        yield
+            move(parts, COPY)
+        yield parts
     finally:
         for part, kind, attributes in saved:
             part.__class__ = kind
-            _restore(vars(part), attributes)
+            _refill(vars(part), attributes)
+        for value, before in zip(held, items, strict=True):
+            if value or before:
+                _refill(value, before)
         for part, mode in scripted:
             part.training = mode
 
@@ -91,9 +100,8 @@ def any_device_allowed() -> Iterator[None]:
         setattr(home, check, before)
 
 
-def switch_to_eval(module: nn.Module) -> None:
-    """Put a module into eval mode by its own method, unless it is; inside `restored_after`."""
-    parts = list(module.modules())
+def switch_to_eval(module: nn.Module, parts: Iterable[nn.Module]) -> None:
+    """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`."""
     if not any(getattr(part, "training", False) for part in parts):
         return
     try:
@@ -115,18 +123,10 @@ def _folds(part: nn.Module) -> bool:
     return is_own and part.training and not isinstance(part, torch.jit.ScriptModule)
 
 
-def _snapshot(attributes: dict[str, Any]) -> dict[str, tuple[Any, dict[Any, Any] | None]]:
-    """Each attribute, with a copy of its items where it is a dictionary (parameters, buffers, hooks)."""
-    return {name: (value, dict(value) if isinstance(value, dict) else None) for name, value in attributes.items()}
-
-
-def _restore(attributes: dict[str, Any], saved: dict[str, tuple[Any, dict[Any, Any] | None]]) -> None:
-    attributes.clear()
-    for name, (value, items) in saved.items():
-        if items is not None:
-            value.clear()
-            value.update(items)
-        attributes[name] = value
+def _refill(values: dict[Any, Any], items: Mapping[Any, Any]) -> None:
+    """Give a dictionary the items that it had, in their order."""
+    values.clear()
+    values.update(items)
 
 
 def _move_attributes(
