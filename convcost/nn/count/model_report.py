@@ -186,7 +186,8 @@ def _input_texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str,
 
 
 def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], device: str) -> ModelReport:
-    rows, weights = recorder.rows, recorder.weights
+    parts = dict(model.named_modules())
+    rows, weights = recorder.rows, recorder.weights(parts)
     kinds: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
@@ -210,7 +211,7 @@ def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], devic
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=packed_weights(model),
+        notes=packed_weights(parts),
     )
 
 
@@ -221,8 +222,9 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
     names: list[str] = []
     seen: Counter[str] = Counter()
     for index, row in enumerate(rows):
-        seen[row.name] += 1
-        names.append(f"{row.name}#{seen[row.name]}" if row.function or seen[row.name] > 1 else row.name)
+        name = row.name
+        seen[name] += 1
+        names.append(f"{name}#{seen[name]}" if row.function or seen[name] > 1 else name)
         macs = sum(event.macs for event in row.events)
         before = (owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index)
         shares = next((names[owner] for owner in before), None)
@@ -260,7 +262,7 @@ def _owners(rows: Sequence[Row]) -> dict[int, int]:
 
 
 def _dtypes(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
-    return tuple(sorted(set(map(dtype_text, tensors))))
+    return tuple(sorted({dtype_text(tensor) for tensor in tensors}))
 
 
 def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:

@@ -44,6 +44,16 @@ def _collect(value: Any, found: list[torch.Tensor]) -> None:
         found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
+def members(parts: Mapping[str, torch.nn.Module], kind: str) -> dict[str, Any]:
+    """The `_parameters` or `_buffers` of named parts by path, each under its first one."""
+    found: dict[int, tuple[str, Any]] = {}
+    for path, part in parts.items():
+        for name, tensor in getattr(part, kind).items():
+            if tensor is not None and id(tensor) not in found:
+                found[id(tensor)] = (f"{path}.{name}" if path else name, tensor)
+    return dict(found.values())
+
+
 def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor inside the wrappers of vmap, grad and jvp."""
     while _functorch.is_functorch_wrapped_tensor(tensor):

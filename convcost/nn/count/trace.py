@@ -25,11 +25,11 @@ from convcost.nn.count.memory import Memory
 from convcost.nn.count.operators import Verdict, cost, verdict
 from convcost.nn.count.row import Row
 from convcost.nn.count.shape_rules import meta_output
-from convcost.nn.count.tensors import in_order, shape_of, tensors_in
+from convcost.nn.count.tensors import in_order, members, shape_of, tensors_in
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
 """Modules whose call is one row although they, or their subclasses, have submodules."""
@@ -52,10 +52,11 @@ class Recorder:
     def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor], device: str) -> None:
         self.module = module
         self.device = torch.device(device)
-        self.parameters = dict(module.named_parameters())
-        self.memory = Memory(self.parameters.values(), module.buffers())
+        parts = dict(module.named_modules())
+        self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
+        self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
         self.memory.add(inputs)
-        self.names = {id(part): name for name, part in reversed(list(module.named_modules()))}
+        self.names = {id(part): name for name, part in parts.items()}
         self.is_over = False
         self.path = ""
         self.failed_shape: tuple[int, ...] | None = None
@@ -63,10 +64,13 @@ class Recorder:
         self._unseen: str | None = None
         self._main = _Lane(self)
 
-    @property
-    def weights(self) -> list[nn.Parameter]:
-        """Parameters as they were before the call, although it may replace some; with those that it made anew."""
-        made = [p for name, p in self.module.named_parameters() if name not in self.parameters]
+    def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
+        """Parameters as they were before the call, although it may replace some; with those that it made anew.
+
+        Args:
+            parts: The module and its parts after the call, by path.
+        """
+        made = [p for name, p in members(parts, "_parameters").items() if name not in self.parameters]
         return list({id(p): p for p in (*self.parameters.values(), *made)}.values())
 
     @property
