@@ -82,8 +82,9 @@ class Row:
     activation_bytes: int = 0
 
     def __post_init__(self) -> None:
-        self.input_shape = shape_of(self.inputs[0]) if self.inputs else ()
-        self.input_texts = tuple(map(tensor_text, self.inputs))
+        if self.inputs:
+            self.input_shape = shape_of(self.inputs[0])
+            self.input_texts = tuple(map(tensor_text, self.inputs))
 
     @property
     def name(self) -> str:
@@ -124,8 +125,9 @@ class Row:
         own = [] if self.owner is None else [unwrapped(tensor) for tensor in parameters_of(self.owner)]
         self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
         self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
-        for key in set(map(key_of, outputs)) & self.new_storages.keys():
-            self.activation_bytes += self.new_storages[key]
+        if self.new_storages:
+            for key in {key_of(tensor) for tensor in outputs}:
+                self.activation_bytes += self.new_storages.get(key, 0)
         if self.owner is not None:
             computes = bool(self.events) and any(event.macs for event in self.events)
             self.least_bytes = least_bytes(

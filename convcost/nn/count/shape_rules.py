@@ -45,7 +45,7 @@ def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
             _log.debug("no shape rule: %s", func)
         return NotImplemented
     with torch._C.DisableTorchFunction():  # noqa: SLF001 - a tensor's attributes are read without a TorchFunctionMode
-        if not is_switched_off() and all(map(_is_plain, args)) and all(map(_is_plain, kwargs.values())):
+        if not is_switched_off() and _is_plain(args) and (not kwargs or _is_plain((*kwargs.values(),))):
             try:
                 return rule(*args, **kwargs)
             except (UnsureError, ShapeError, TypeError, AttributeError, ValueError, IndexError):
@@ -61,10 +61,8 @@ def is_switched_off() -> bool:
 
 def _is_plain(value: object) -> bool:
     """Whether a value is no tensor, or an ordinary one of the meta device with at least one element."""
-    kind = type(value)
-    if kind in _ORDINARY:
-        return True
     if isinstance(value, Tensor):
+        kind = type(value)
         return (
             (kind is Tensor or kind is Parameter)
             and value.is_meta
@@ -73,5 +71,8 @@ def _is_plain(value: object) -> bool:
             and 0 not in value.shape
         )
     if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
+        for item in value:
+            if type(item) not in _ORDINARY and not _is_plain(item):
+                return False
+        return True
     return not isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool, complex))

@@ -249,12 +249,14 @@ class _Lane(TorchDispatchMode):
         if self._recorder.is_over:
             call_watch.notice(self._recorder.module)
             return func(*args, **named)
-        if any(map(_has_own_dispatch, types)):
+        if types and any(map(_has_own_dispatch, types)):
             return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
         if isinstance(func, HigherOrderOperator):
             return self._run_higher_order(func, args, named)
         if verdict(func) is Verdict.DECOMPOSED and not any(tensor.is_nested for tensor in tensors_in(args)):
             return self._observed(func.decompose)(*args, **named)  # so it is in inference mode
+        if self._open is not None:
+            return self._run(self._open, func, args, named)
         return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
 
     def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
@@ -279,10 +281,9 @@ class _Lane(TorchDispatchMode):
     def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator in a row."""
         memory = self._recorder.memory
-        if self._recorder.device.type == "meta":
+        if self.autocast.is_on and self._recorder.device.type == "meta":
             args, casts = self.autocast.for_operator(func, args)
-            if casts:
-                row.new_storages.update(memory.add(casts))
+            row.new_storages.update(memory.add(casts))
         out = meta_output(func, args, kwargs)
         if out is NotImplemented:
             out = func(*args, **kwargs)
@@ -292,7 +293,8 @@ class _Lane(TorchDispatchMode):
         """Record an operator that was run as one operation."""
         tensors = tensors_in((args, kwargs) if kwargs else args)
         new = [] if _is_view(func) else self._recorder.memory.add(tensors_in(out))
-        row.new_storages.update(new)
+        if new:
+            row.new_storages.update(new)
         self._trace_weights(row, tensors, new)
         worth = verdict(func)
         if worth is Verdict.FREE:
