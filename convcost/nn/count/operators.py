@@ -27,7 +27,7 @@ from convcost.nn.count.tensors import tensors_in
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from convcost.convolution.conv import Conv
 
@@ -83,7 +83,7 @@ class Cost:
 
 def verdict(func: Any) -> Verdict:
     """The one verdict on an operator, an overload or a higher-order operator."""
-    if _packet(func) in REGISTERED:
+    if REGISTERED and _packet(func) in REGISTERED:
         return Verdict.FORMULA
     known = _known_verdict(func)
     return Verdict.FORMULA if known is Verdict.UNCOUNTED and _packet(func) in flop_registry else known

@@ -126,10 +126,10 @@ class Row:
         self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
         self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
         if self.new_storages:
-            for key in {key_of(tensor) for tensor in outputs}:
-                self.activation_bytes += self.new_storages.get(key, 0)
+            keys = set(map(key_of, outputs))
+            self.activation_bytes = sum([size for key, size in self.new_storages.items() if key in keys])
         if self.owner is not None:
-            computes = bool(self.events) and any(event.macs for event in self.events)
+            computes = any(event.macs for event in self.events)
             self.least_bytes = least_bytes(
                 self.owner, inputs, outputs, allocated=self.activation_bytes, computes=computes
             )

@@ -61,18 +61,17 @@ def is_switched_off() -> bool:
 
 def _is_plain(value: object) -> bool:
     """Whether a value is no tensor, or an ordinary one of the meta device with at least one element."""
+    kind = type(value)
+    if kind in _ORDINARY:
+        return True
     if isinstance(value, Tensor):
-        kind = type(value)
         return (
             (kind is Tensor or kind is Parameter)
             and value.is_meta
             and value.dtype in _DTYPES
             and value.layout is torch.strided
-            and 0 not in value.shape
+            and value.numel() > 0
         )
     if isinstance(value, (list, tuple)):
-        for item in value:
-            if type(item) not in _ORDINARY and not _is_plain(item):
-                return False
-        return True
+        return all(map(_is_plain, value))
     return not isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool, complex))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import torch
 from torch import nn
 from torch._C import DispatchKey, _disabled_torch_dispatch_impl
-from torch._ops import HigherOrderOperator
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._device import _device_constructors
@@ -199,15 +199,17 @@ class _Lane(TorchDispatchMode):
         """Call a module, in a row of its own if it is one row and none is open."""
         self.autocast.look()
         depth = len(self._paths)
-        self._paths.append(self._recorder.names.get(id(module), type(module).__name__))
+        kind = type(module)
+        path = self._recorder.names.get(id(module), kind.__name__)
+        self._paths.append(path)
         paused, row = False, None
         try:
             if self._open is None and is_one_row(module):
                 # the functions of a module of torch are all in this row: they run faster unobserved
-                is_observed = self.autocast.is_on or not type(module).__module__.startswith("torch.")
+                is_observed = self.autocast.is_on or not kind.__module__.startswith("torch.")
                 paused = not is_observed and self._functions.pause()
-                inputs = tensors_in(in_order(module.forward, args, kwargs))
-                row = self._open = Row(self.path, "", type(module).__name__, module, inputs)
+                inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
+                row = self._open = Row(path, "", kind.__name__, module, inputs)
             out = call_watch.module_call()(module, *args, **kwargs)
             if row is not None:
                 self.close(row, out)
@@ -251,7 +253,7 @@ class _Lane(TorchDispatchMode):
             return func(*args, **named)
         if types and any(map(_has_own_dispatch, types)):
             return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
-        if isinstance(func, HigherOrderOperator):
+        if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._run_higher_order(func, args, named)
         if verdict(func) is Verdict.DECOMPOSED and not any(tensor.is_nested for tensor in tensors_in(args)):
             return self._observed(func.decompose)(*args, **named)  # so it is in inference mode
@@ -410,7 +412,8 @@ def is_one_row(module: nn.Module) -> bool:
     """Whether a call of the module is one row: torch's modules without submodules, and those of `ONE_ROW`."""
     if isinstance(module, _ALWAYS_ONE_ROW):
         return True
-    return _is_of_torch(type(module)) and next(module.children(), None) is None
+    kind: type = type(module)
+    return _is_of_torch(kind) and next(module.children(), None) is None
 
 
 @lru_cache(maxsize=256)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 
 COPY: Final = "copy"
 """In place of a device: tensors stay where they are, as copies."""
+_PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
+"""The usual types of tensors, which are not lazy."""
 _NO_ITEMS: Final[dict[Any, Any]] = {}
-_NO_TENSORS: Final = frozenset({bool, int, float, str, tuple, dict, OrderedDict, set, type(None)})
-"""Types of most attributes of a module, which are left as they are."""
 
 
 def on_device(value: Any, device: str) -> Any:
@@ -33,7 +32,11 @@ def on_device(value: Any, device: str) -> Any:
         return value._replace(data=on_device(value.data, device))
     if not isinstance(value, torch.Tensor) or device != "meta" or value.device.type == "meta" or not is_plain(value):
         return value
-    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+    return _without_values(value)
+
+
+def _without_values(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
@@ -163,8 +166,6 @@ def _move_attributes(
             for key, tensor in value.items():  # a scripted module has no plain dictionary, nor its `update`
                 if tensor is not None:
                     value[key] = place(tensor)
-        elif type(value) in _NO_TENSORS:
-            continue
         elif isinstance(value, torch.Tensor):
             attributes[name] = place(value)
         elif isinstance(value, list) and value and all(isinstance(item, torch.Tensor) for item in value):
@@ -173,7 +174,7 @@ def _move_attributes(
 
 def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
     """The tensor on a device; quantized and sparse ones stay where they are."""
-    if is_lazy(tensor):
+    if type(tensor) not in _PLAIN and is_lazy(tensor):
         kind: Callable[..., torch.Tensor] = (
             UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
         )
@@ -183,10 +184,10 @@ def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
         twin = tensor.detach().clone()
         return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
     here = tensor.device.type
-    if here == torch.device(device).type or not is_plain(tensor):
+    if here == device or here == torch.device(device).type or not is_plain(tensor):
         return tensor
     if here == "meta":
         placed = torch.zeros_like(tensor, device=device)
     else:
-        placed = on_device(tensor, device) if device == "meta" else tensor.detach().to(device)
+        placed = _without_values(tensor) if device == "meta" else tensor.detach().to(device)
     return nn.Parameter(placed, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else placed
