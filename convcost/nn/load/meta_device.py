@@ -20,6 +20,10 @@ COPY: Final = "copy"
 _PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
 """The usual types of tensors, which are not lazy."""
 _NO_ITEMS: Final[dict[Any, Any]] = {}
+_SET_BY_EXPORT: Final = frozenset({"eval", "train"})
+"""Methods that the module of an exported program has as attributes."""
+_methods: Final = attrgetter("eval", "train", "__setattr__")
+"""What `eval` calls."""
 
 
 def on_device(value: Any, device: str) -> Any:
@@ -110,21 +114,18 @@ def any_device_allowed() -> Iterator[None]:
 def switch_to_eval(module: nn.Module, parts: Collection[nn.Module]) -> None:
     """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`."""
     training = [part for part in parts if getattr(part, "training", False)]
-    if all(_methods(kind) == _methods(nn.Module) for kind in set(map(type, parts))):
+    if not training:
+        return
+    is_usual = all(_methods(kind) == _methods(nn.Module) for kind in set(map(type, parts)))
+    if is_usual and all(vars(part).keys().isdisjoint(_SET_BY_EXPORT) for part in parts):
         for part in training:  # what `eval` does, in less time
             vars(part)["training"] = False
-        return
-    if not training:
         return
     try:
         module.eval()
     except NotImplementedError:  # an exported program has the mode of its export
         for part in parts:
             vars(part)["training"] = False
-
-
-_methods: Final = attrgetter("eval", "train", "__setattr__")
-"""What `eval` calls."""
 
 
 def _has_scripted_mode(part: nn.Module) -> bool:
