@@ -9,11 +9,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from convcost.nn.count.isolation import can_isolate, run_isolated
 from convcost.nn.count.memory import total_bytes
-from convcost.nn.count.size_limit import MAX_BYTES
 from convcost.nn.load.meta_device import move
-from convcost.system.child_process import ProcessEndedError
 from convcost.text.errors import ConvcostError, NeedsValuesError, first_line
 
 if TYPE_CHECKING:
@@ -59,6 +56,8 @@ class ForwardError(ConvcostError):
 
 def is_small(model: nn.Module, inputs: Any) -> bool:
     """Whether weights and inputs are few enough to be allocated just to see whether the model runs."""
+    from convcost.nn.count.size_limit import MAX_BYTES
+
     tensors = [*model.parameters(), *model.buffers(), *tree_leaves(inputs)]
     return total_bytes(t for t in tensors if isinstance(t, torch.Tensor)) <= MAX_BYTES
 
@@ -71,6 +70,9 @@ def runs_on_cpu(run: Callable[[], object], failure: ForwardError, *, small: bool
         failure: What it raised on meta tensors.
         small: Whether there is memory for it.
     """
+    from convcost.nn.count.isolation import can_isolate, run_isolated
+    from convcost.system.child_process import ProcessEndedError
+
     if not small or not can_isolate():
         return failure.names_meta
     try:
@@ -86,7 +88,7 @@ def with_values(model: nn.Module) -> nn.Module:
     if all(tensor.device.type != "meta" for tensor in (*model.parameters(), *model.buffers())):
         return model
     real = copy.deepcopy(model)
-    move(real, "cpu")
+    move(real.modules(), "cpu")
     return real
 
 

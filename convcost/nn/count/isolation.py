@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from convcost.system.child_process import CAN_FORK, in_child
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ T = TypeVar("T")
 
 def can_isolate() -> bool:
     """Whether this process can be forked; one that uses a GPU cannot."""
+    from convcost.system.child_process import CAN_FORK
+
     return CAN_FORK and not torch.cuda.is_initialized()
 
 
@@ -35,6 +36,8 @@ def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False
         ProcessEndedError: The process crashed, or took too long.
         ConvcostError: Whatever else the function raised.
     """
+    from convcost.system.child_process import in_child
+
     drawn = random.getstate()
 
     def alone() -> T:

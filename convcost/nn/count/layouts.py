@@ -19,7 +19,7 @@ _CHANNELS_LAST: Final = (1, 3, 2, 0)
 
 def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
     """The shape to which all of these are broadcast; None where they do not fit together."""
-    if len(set(shapes)) == 1:
+    if len(shapes) == 1 or len(set(shapes)) == 1:
         return shapes[0]
     rank = max(map(len, shapes))
     result = [1] * rank
@@ -48,7 +48,12 @@ def ordered_strides(shape: Sequence[int], order: Iterable[int]) -> tuple[int, ..
 
 def is_in_order(tensor: Tensor) -> bool:
     """Whether a tensor is contiguous, with the usual strides of axes of size 1 too."""
-    return tensor.stride() == ordered_strides(tensor.shape, reversed(range(tensor.dim())))
+    step = 1
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        if stride != step:
+            return False
+        step *= max(size, 1)
+    return True
 
 
 def format_strides(of: Tensor, shape: Sequence[int]) -> tuple[int, ...] | None:
@@ -82,11 +87,13 @@ def elementwise_strides(shape: tuple[int, ...], operands: Sequence[Tensor]) -> t
     Returns:
         None for a contiguous result.
     """
-    if all(operand.shape == shape for operand in operands):
-        are_contiguous = all(operand.is_contiguous() for operand in operands)
-        are_channels_last = all(map(_is_channels_last, operands))
-        if are_contiguous != are_channels_last:
-            return None if are_contiguous else ordered_strides(shape, _CHANNELS_LAST)
+    have_shape = are_contiguous = are_channels_last = True
+    for operand in operands:
+        have_shape = have_shape and operand.shape == shape
+        are_contiguous = are_contiguous and operand.is_contiguous()
+        are_channels_last = are_channels_last and _is_channels_last(operand)
+    if have_shape and are_contiguous != are_channels_last:
+        return None if are_contiguous else ordered_strides(shape, _CHANNELS_LAST)
     return ordered_strides(shape, _order(shape, [operand.expand(shape).stride() for operand in operands]))
 
 

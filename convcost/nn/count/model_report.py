@@ -16,13 +16,11 @@ from convcost.models.call import Call
 from convcost.models.report import COUNT_DEVICES, NOT_REQUESTED, ModelReport, Totals, Uncounted
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
-from convcost.nn.count.cross_check import Observed, check_with_fvcore, check_with_torch
 from convcost.nn.count.isolation import same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
-from convcost.nn.count.unused_results import operations_of
 from convcost.nn.load.meta_device import any_device_allowed, on_device, restored_after, switch_to_eval
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
@@ -116,16 +114,18 @@ def _zeros_for_meta(value: Any) -> Any:
 
 def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool) -> ModelReport:
     placed = mapped(lambda value: on_device(value, device), inputs)
-
-    def observe() -> tuple[list[Operation], frozenset[int]]:
-        with _ready(model, device), torch.device(device):
-            return operations_of(model, *placed)
-
     with _ready(model, device):
         recorder = _run(model, placed[0], placed[1], device)
         counted = _report(recorder, model, _input_texts(*inputs), device)
     if not cross_check:
         return replace(counted, cross_check={"fvcore": NOT_REQUESTED, "torch": NOT_REQUESTED})
+    from convcost.nn.count.cross_check import Observed, check_with_fvcore, check_with_torch
+    from convcost.nn.count.unused_results import operations_of
+
+    def observe() -> tuple[list[Operation], frozenset[int]]:
+        with _ready(model, device), torch.device(device):
+            return operations_of(model, *placed)
+
     observed = Observed(observe)
     with _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
@@ -137,9 +137,9 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
 @contextmanager
 def _ready(model: nn.Module, device: str) -> Iterator[None]:
     """The model ready for one forward pass, from the same random numbers each time."""
-    with quiet_stdout(), same_random_numbers(), torch.no_grad(), restored_after(model, device):
+    with quiet_stdout(), same_random_numbers(), torch.no_grad(), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
-            switch_to_eval(model)
+            switch_to_eval(model, parts)
         yield
 
 
@@ -186,7 +186,8 @@ def _input_texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str,
 
 
 def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], device: str) -> ModelReport:
-    rows, weights = recorder.rows, recorder.weights
+    parts = dict(model.named_modules())
+    rows, weights = recorder.rows, recorder.weights(parts)
     kinds: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
@@ -210,7 +211,7 @@ def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], devic
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=packed_weights(model),
+        notes=packed_weights(parts),
     )
 
 
@@ -221,8 +222,9 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
     names: list[str] = []
     seen: Counter[str] = Counter()
     for index, row in enumerate(rows):
-        seen[row.name] += 1
-        names.append(f"{row.name}#{seen[row.name]}" if row.function or seen[row.name] > 1 else row.name)
+        name = row.name
+        seen[name] += 1
+        names.append(f"{name}#{seen[name]}" if row.function or seen[name] > 1 else name)
         macs = sum(event.macs for event in row.events)
         before = (owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index)
         shares = next((names[owner] for owner in before), None)
@@ -260,7 +262,7 @@ def _owners(rows: Sequence[Row]) -> dict[int, int]:
 
 
 def _dtypes(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
-    return tuple(sorted(set(map(dtype_text, tensors))))
+    return tuple(sorted({dtype_text(tensor) for tensor in tensors}))
 
 
 def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:

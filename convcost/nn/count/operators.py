@@ -23,10 +23,11 @@ from torch.utils.flop_counter import flop_registry
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
 from convcost.nn.count.free_operators import FREE_OF_OTHER_LIBRARIES, OPAQUE, is_free_name
+from convcost.nn.count.tensors import tensors_in
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from convcost.convolution.conv import Conv
 
@@ -82,7 +83,7 @@ class Cost:
 
 def verdict(func: Any) -> Verdict:
     """The one verdict on an operator, an overload or a higher-order operator."""
-    if _packet(func) in REGISTERED:
+    if REGISTERED and _packet(func) in REGISTERED:
         return Verdict.FORMULA
     known = _known_verdict(func)
     return Verdict.FORMULA if known is Verdict.UNCOUNTED and _packet(func) in flop_registry else known
@@ -105,6 +106,7 @@ def _known_verdict(func: Any) -> Verdict:
     return Verdict.FREE if is_free else Verdict.UNCOUNTED
 
 
+@cache
 def qualified_name(func: Any) -> str:
     """The name with its library, such as `aten::mm`, of an overload or a higher-order operator."""
     return f"higher_order::{func}" if isinstance(func, HigherOrderOperator) else str(func._schema.name)  # noqa: SLF001 - where torch keeps an overload's name
@@ -129,7 +131,7 @@ def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> 
     if packet in REGISTERED:
         macs = _registered_macs(packet, args, kwargs, out)
         return Cost(macs, None, macs)
-    tensors = [one for one in _flat((*args, *kwargs.values())) if isinstance(one, torch.Tensor)]
+    tensors = tensors_in((args, kwargs))
     factor = REAL_MACS_PER_COMPLEX_MAC if any(tensor.is_complex() for tensor in tensors) else 1
     call = OperatorCall(name, _arguments(func, args, kwargs), out)
     if name in CONVOLUTIONS:
@@ -143,12 +145,6 @@ def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> 
     return Cost(counted * factor, None, counted if is_plain else _torch_macs(packet, args, kwargs, out))
 
 
-def _flat(values: Iterable[Any]) -> Iterator[Any]:
-    """The values, and those of lists among them."""
-    for value in values:
-        yield from value if isinstance(value, list | tuple) else (value,)
-
-
 def _torch_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
     """MACs by torch's own formula, which counts 2 FLOPs a MAC."""
     return int(flop_registry[packet](*args, **kwargs, out_val=out)) // FLOPS_PER_MAC
@@ -157,6 +153,8 @@ def _torch_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out:
 def _arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """All arguments by name, in the operator's order, with its defaults."""
     names, defaults = _parameters(func)
+    if len(args) == len(names):
+        return dict(zip(names, args, strict=True))
     values = defaults | kwargs | dict(zip(names, args, strict=False))
     return {name: values[name] for name in names if name in values}
 

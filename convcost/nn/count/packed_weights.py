@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
 _PLAIN: Final = frozenset({bool, int, float, str, tuple, list, dict, set, type(None), OrderedDict})
 """Types of most attributes of a module, which hold no weights."""
 
 
-def packed_weights(model: nn.Module) -> tuple[str, ...]:
-    """A note on the weights that `parameters()` does not give; empty where there are none."""
-    holders = {name: size for name, part in model.named_modules() if (size := _packed_in(part)) is not None}
+def packed_weights(parts: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """A note on the weights that a model's `parameters()` does not give; empty where there are none.
+
+    Args:
+        parts: The model and its parts by path.
+    """
+    holders = {name: size for name, part in parts.items() if (size := _packed_in(part)) is not None}
     if not holders:
         return ()
-    first = next(iter(holders)).removesuffix("._packed_params") or type(model).__name__
+    first = next(iter(holders)).removesuffix("._packed_params") or type(parts[""]).__name__
     where = first if len(holders) == 1 else f"{first} and {len(holders) - 1} more"
     verb = "holds" if len(holders) == 1 else "hold"
     total = sum(holders.values())
@@ -32,8 +38,10 @@ def _packed_in(part: nn.Module) -> int | None:
     if isinstance(part, torch.jit.ScriptModule):
         is_frozen = not part._c.hasattr("training")  # noqa: SLF001 - the script itself; `train` sets it on its wrapper
         return 0 if is_frozen else None  # a frozen script has its weights as constants
-    own = {**vars(part), **part._buffers}  # noqa: SLF001 - the part's own, not those of its parts
-    attributes = {name: value for name, value in own.items() if type(value) not in _PLAIN}
+    attributes = {name: value for name, value in vars(part).items() if type(value) not in _PLAIN}
+    attributes |= part._buffers  # noqa: SLF001 - the part's own, not those of its parts
+    if not attributes:
+        return None
     tensors = [v for name, v in attributes.items() if isinstance(v, torch.Tensor) and _is_packed(name, v)]
     if any(isinstance(value, torch.ScriptObject) for value in attributes.values()):
         unpack = getattr(part, "_weight_bias", None)

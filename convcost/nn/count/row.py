@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from convcost.nn.count.memory import least_bytes, storage_key, storage_of, total_bytes
+from convcost.nn.count.memory import key_of, least_bytes, parameters_of, total_bytes
 from convcost.nn.count.operators import join_complex_convolutions
 from convcost.nn.count.tensors import shape_of, tensor_text, tensors_in, unwrapped
 
@@ -71,7 +70,7 @@ class Row:
     text_padding: bool = False
     events: list[Event] = field(default_factory=list)
     new_storages: dict[int, int] = field(default_factory=dict)
-    uncounted: Counter[str] = field(default_factory=Counter)
+    uncounted: dict[str, int] = field(default_factory=dict)
     input_shape: tuple[int, ...] = ()
     input_texts: tuple[str, ...] = ()
     output_shape: tuple[int, ...] = ()
@@ -83,8 +82,9 @@ class Row:
     activation_bytes: int = 0
 
     def __post_init__(self) -> None:
-        self.input_shape = shape_of(self.inputs[0]) if self.inputs else ()
-        self.input_texts = tuple(map(tensor_text, self.inputs))
+        if self.inputs:
+            self.input_shape = shape_of(self.inputs[0])
+            self.input_texts = tuple(map(tensor_text, self.inputs))
 
     @property
     def name(self) -> str:
@@ -120,13 +120,14 @@ class Row:
             return False
         outputs = tensors_in(output)
         self.output_shape = shape_of(outputs[0]) if outputs else ()
-        if any(tensor.is_complex() for tensor in (*inputs, *outputs)):
+        if len(self.events) > 1 and any(tensor.is_complex() for tensor in (*inputs, *outputs)):
             self.events = join_complex_convolutions(self.events)
-        own = [] if self.owner is None else _own_parameters(self.owner)
-        self.weights = list({**{id(tensor): tensor for tensor in own}, **self.used}.values())
+        own = [] if self.owner is None else [unwrapped(tensor) for tensor in parameters_of(self.owner)]
+        self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
         self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
-        keys = set(map(_key, outputs))
-        self.activation_bytes = sum(size for key, size in self.new_storages.items() if key in keys)
+        if self.new_storages:
+            keys = set(map(key_of, outputs))
+            self.activation_bytes = sum([size for key, size in self.new_storages.items() if key in keys])
         if self.owner is not None:
             computes = any(event.macs for event in self.events)
             self.least_bytes = least_bytes(
@@ -135,14 +136,6 @@ class Row:
         if self.events and self.events[0].conv is not None and len(self.events) > 1:
             self.input_shape = shape_of(inputs[0]) if inputs else ()
         return True
-
-
-def _own_parameters(module: nn.Module) -> list[torch.Tensor]:
-    """The parameters of a module and its parts; those of a module without parts are gone through faster."""
-    own = vars(module).get("_parameters")
-    if isinstance(own, dict) and not vars(module)["_modules"]:
-        return [unwrapped(tensor) for tensor in own.values() if tensor is not None]
-    return [unwrapped(tensor) for tensor in module.parameters()]
 
 
 def _image_shape(conv: Conv, inputs: list[torch.Tensor], data: torch.Tensor) -> tuple[int, ...]:
@@ -156,15 +149,10 @@ def _image_shape(conv: Conv, inputs: list[torch.Tensor], data: torch.Tensor) -> 
     for tensor in inputs:
         shape = shape_of(tensor)
         if len(shape) in {axes + 1, axes + 2} and shape[-axes - 1] == conv.in_channels:
-            if _key(tensor) is not None and _key(tensor) == _key(data):
+            if key_of(tensor) is not None and key_of(tensor) == key_of(data):
                 return shape
             shapes.append(shape)
     return whole if whole in shapes or len(shapes) != 1 else shapes[0]
-
-
-def _key(tensor: torch.Tensor) -> int | None:
-    storage = storage_of(tensor)
-    return None if storage is None else storage_key(storage)
 
 
 def _kind(row: Row, op: str) -> str:

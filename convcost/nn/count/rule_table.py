@@ -52,11 +52,14 @@ def float_dtype(*tensors: Tensor | None) -> torch.dtype:
     Raises:
         UnsureError: They have different ones, or it is not a floating one.
     """
-    sure(all(isinstance(tensor, Tensor) for tensor in tensors if tensor is not None))
-    dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
-    sure(len(dtypes) == 1)
-    (dtype,) = dtypes
-    sure(dtype.is_floating_point)
+    dtype = None
+    for tensor in tensors:
+        if tensor is not None:
+            if not isinstance(tensor, Tensor) or (dtype is not None and tensor.dtype is not dtype):
+                raise UnsureError
+            dtype = tensor.dtype
+    if dtype is None or not dtype.is_floating_point:
+        raise UnsureError
     return dtype
 
 
@@ -83,7 +86,7 @@ def spread(dtype: torch.dtype, *operands: Tensor) -> Tensor:
     Raises:
         UnsureError: Their shapes do not fit together.
     """
-    shape = broadcast(*(tuple(operand.shape) for operand in operands))
+    shape = broadcast(*[tuple(operand.shape) for operand in operands])
     if shape is None:
         raise UnsureError
     return empty(shape, dtype, elementwise_strides(shape, operands))

@@ -33,6 +33,7 @@ _NEEDS_NONE: Final = frozenset({
     *("new_full", "rand", "bernoulli", "resize_"),
 })  # fmt: skip
 """Operators without a rule whose meta kernels import nothing."""
+_ORDINARY: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
 _log = getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
             _log.debug("no shape rule: %s", func)
         return NotImplemented
     with torch._C.DisableTorchFunction():  # noqa: SLF001 - a tensor's attributes are read without a TorchFunctionMode
-        if not is_switched_off() and all(map(_is_plain, args)) and all(map(_is_plain, kwargs.values())):
+        if not is_switched_off() and _is_plain(args) and (not kwargs or _is_plain((*kwargs.values(),))):
             try:
                 return rule(*args, **kwargs)
             except (UnsureError, ShapeError, TypeError, AttributeError, ValueError, IndexError):
@@ -60,13 +61,16 @@ def is_switched_off() -> bool:
 
 def _is_plain(value: object) -> bool:
     """Whether a value is no tensor, or an ordinary one of the meta device with at least one element."""
+    kind = type(value)
+    if kind in _ORDINARY:
+        return True
     if isinstance(value, Tensor):
         return (
-            type(value) in {Tensor, Parameter}
+            (kind is Tensor or kind is Parameter)
             and value.is_meta
             and value.dtype in _DTYPES
             and value.layout is torch.strided
-            and 0 not in value.shape
+            and value.numel() > 0
         )
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))

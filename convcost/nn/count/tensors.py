@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -31,18 +31,27 @@ def tensors_in(values: Any) -> list[torch.Tensor]:
 def _collect(value: Any, found: list[torch.Tensor]) -> None:
     """The usual arguments are gone through here, much faster than by torch's trees."""
     kind = type(value)
-    if kind in _PLAIN:
-        return
     if isinstance(value, torch.Tensor):
         found.append(value)
-    elif kind in {tuple, list}:
-        for item in value:
-            _collect(item, found)
-    elif kind is dict:
-        for item in value.values():
-            _collect(item, found)
-    else:
+    elif kind is tuple or kind is list or kind is dict:
+        for item in value.values() if kind is dict else value:
+            of_item = type(item)
+            if of_item is torch.Tensor or of_item is torch.nn.Parameter:
+                found.append(item)
+            elif of_item not in _PLAIN:
+                _collect(item, found)
+    elif kind not in _PLAIN:
         found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def members(parts: Mapping[str, torch.nn.Module], kind: str) -> dict[str, Any]:
+    """The `_parameters` or `_buffers` of named parts by path, each under its first one."""
+    found: dict[int, tuple[str, Any]] = {}
+    for path, part in parts.items():
+        for name, tensor in getattr(part, kind).items():
+            if tensor is not None and id(tensor) not in found:
+                found[id(tensor)] = (f"{path}.{name}" if path else name, tensor)
+    return dict(found.values())
 
 
 def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
@@ -70,12 +79,17 @@ def tensor_text(tensor: torch.Tensor) -> str:
 
 @lru_cache(maxsize=4096)
 def _text(shape: tuple[int, ...], dtype: torch.dtype) -> str:
-    return str(Input(shape, str(dtype).removeprefix("torch.")))
+    return str(Input(shape, _dtype_name(dtype)))
 
 
 def dtype_text(tensor: torch.Tensor) -> str:
     """The dtype's name, such as `float32`."""
-    return str(tensor.dtype).removeprefix("torch.")
+    return _dtype_name(tensor.dtype)
+
+
+@cache
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:

@@ -6,13 +6,13 @@ total. A call that raises leaves no row, and the recording as it was before the 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
 from torch import nn
 from torch._C import DispatchKey, _disabled_torch_dispatch_impl
-from torch._ops import HigherOrderOperator
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._device import _device_constructors
@@ -25,14 +25,15 @@ from convcost.nn.count.memory import Memory
 from convcost.nn.count.operators import Verdict, cost, verdict
 from convcost.nn.count.row import Row
 from convcost.nn.count.shape_rules import meta_output
-from convcost.nn.count.tensors import in_order, shape_of, tensors_in
+from convcost.nn.count.tensors import in_order, members, shape_of, tensors_in
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
 """Modules whose call is one row although they, or their subclasses, have submodules."""
+_ALWAYS_ONE_ROW: Final = (torch.jit.ScriptModule, *ONE_ROW)
 NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
 """Functions that compute nothing."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
@@ -51,10 +52,11 @@ class Recorder:
     def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor], device: str) -> None:
         self.module = module
         self.device = torch.device(device)
-        self.parameters = dict(module.named_parameters())
-        self.memory = Memory(self.parameters.values(), module.buffers())
+        parts = dict(module.named_modules())
+        self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
+        self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
         self.memory.add(inputs)
-        self.names = {id(part): name for name, part in reversed(list(module.named_modules()))}
+        self.names = {id(part): name for name, part in parts.items()}
         self.is_over = False
         self.path = ""
         self.failed_shape: tuple[int, ...] | None = None
@@ -62,10 +64,13 @@ class Recorder:
         self._unseen: str | None = None
         self._main = _Lane(self)
 
-    @property
-    def weights(self) -> list[nn.Parameter]:
-        """Parameters as they were before the call, although it may replace some; with those that it made anew."""
-        made = [p for name, p in self.module.named_parameters() if name not in self.parameters]
+    def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
+        """Parameters as they were before the call, although it may replace some; with those that it made anew.
+
+        Args:
+            parts: The module and its parts after the call, by path.
+        """
+        made = [p for name, p in members(parts, "_parameters").items() if name not in self.parameters]
         return list({id(p): p for p in (*self.parameters.values(), *made)}.values())
 
     @property
@@ -194,15 +199,17 @@ class _Lane(TorchDispatchMode):
         """Call a module, in a row of its own if it is one row and none is open."""
         self.autocast.look()
         depth = len(self._paths)
-        self._paths.append(self._recorder.names.get(id(module), type(module).__name__))
+        kind = type(module)
+        path = self._recorder.names.get(id(module), kind.__name__)
+        self._paths.append(path)
         paused, row = False, None
         try:
             if self._open is None and is_one_row(module):
                 # the functions of a module of torch are all in this row: they run faster unobserved
-                is_observed = self.autocast.is_on or not type(module).__module__.startswith("torch.")
+                is_observed = self.autocast.is_on or not kind.__module__.startswith("torch.")
                 paused = not is_observed and self._functions.pause()
-                inputs = tensors_in(in_order(module.forward, args, kwargs))
-                row = self._open = Row(self.path, "", type(module).__name__, module, inputs)
+                inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
+                row = self._open = Row(path, "", kind.__name__, module, inputs)
             out = call_watch.module_call()(module, *args, **kwargs)
             if row is not None:
                 self.close(row, out)
@@ -244,12 +251,14 @@ class _Lane(TorchDispatchMode):
         if self._recorder.is_over:
             call_watch.notice(self._recorder.module)
             return func(*args, **named)
-        if any(map(_has_own_dispatch, types)):
+        if types and any(map(_has_own_dispatch, types)):
             return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
-        if isinstance(func, HigherOrderOperator):
+        if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._run_higher_order(func, args, named)
         if verdict(func) is Verdict.DECOMPOSED and not any(tensor.is_nested for tensor in tensors_in(args)):
             return self._observed(func.decompose)(*args, **named)  # so it is in inference mode
+        if self._open is not None:
+            return self._run(self._open, func, args, named)
         return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
 
     def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
@@ -274,7 +283,7 @@ class _Lane(TorchDispatchMode):
     def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator in a row."""
         memory = self._recorder.memory
-        if self._recorder.device.type == "meta":
+        if self.autocast.is_on and self._recorder.device.type == "meta":
             args, casts = self.autocast.for_operator(func, args)
             row.new_storages.update(memory.add(casts))
         out = meta_output(func, args, kwargs)
@@ -284,18 +293,21 @@ class _Lane(TorchDispatchMode):
 
     def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """Record an operator that was run as one operation."""
-        tensors = tensors_in((args, kwargs))
-        is_view = not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
-        new = [] if is_view else self._recorder.memory.add(tensors_in(out))
-        row.new_storages.update(new)
+        tensors = tensors_in((args, kwargs) if kwargs else args)
+        new = [] if _is_view(func) else self._recorder.memory.add(tensors_in(out))
+        if new:
+            row.new_storages.update(new)
         self._trace_weights(row, tensors, new)
-        worth, op = verdict(func), str(getattr(func, "overloadpacket", func))
+        worth = verdict(func)
+        if worth is Verdict.FREE:
+            return out
+        op = str(getattr(func, "overloadpacket", func))
         is_sized = not any(tensor.is_nested for tensor in tensors)
         price = cost(func, args, kwargs, out) if worth is Verdict.FORMULA and is_sized else None
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
-        elif worth is not Verdict.FREE:
-            row.uncounted[op] += 1
+        else:
+            row.uncounted[op] = row.uncounted.get(op, 0) + 1
         return out
 
     def _run_higher_order(self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -340,7 +352,8 @@ class _Lane(TorchDispatchMode):
             if weights is None:
                 are_weights = False
             else:
-                used.update({id(weight): weight for weight in weights})
+                for weight in weights:
+                    used[id(weight)] = weight
         row.used.update(used)
         if are_weights:
             memory.mark(new, tuple(used.values()))
@@ -397,10 +410,22 @@ class _Functions(TorchFunctionMode):
 
 def is_one_row(module: nn.Module) -> bool:
     """Whether a call of the module is one row: torch's modules without submodules, and those of `ONE_ROW`."""
-    if isinstance(module, (torch.jit.ScriptModule, *ONE_ROW)):
+    if isinstance(module, _ALWAYS_ONE_ROW):
         return True
-    bases = [kind for kind in type(module).__mro__ if kind not in {nn.Module, object}]
-    return next(module.children(), None) is None and any(kind.__module__.startswith("torch.") for kind in bases)
+    kind: type = type(module)
+    return _is_of_torch(kind) and next(module.children(), None) is None
+
+
+@lru_cache(maxsize=256)
+def _is_of_torch(kind: type) -> bool:
+    """Whether a class of modules is, or is derived from, a class of torch with a purpose."""
+    return any(base.__module__.startswith("torch.") for base in kind.__mro__ if base is not nn.Module)
+
+
+@cache
+def _is_view(func: Any) -> bool:
+    """Whether an operator makes no storage of its own."""
+    return not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -12,10 +13,17 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_l
 from torch.nn.utils.rnn import PackedSequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 COPY: Final = "copy"
 """In place of a device: tensors stay where they are, as copies."""
+_PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
+"""The usual types of tensors, which are not lazy."""
+_NO_ITEMS: Final[dict[Any, Any]] = {}
+_SET_BY_EXPORT: Final = frozenset({"eval", "train"})
+"""Methods that the module of an exported program has as attributes."""
+_methods: Final = attrgetter("eval", "train", "__setattr__")
+"""What `eval` calls."""
 
 
 def on_device(value: Any, device: str) -> Any:
@@ -28,7 +36,11 @@ def on_device(value: Any, device: str) -> Any:
         return value._replace(data=on_device(value.data, device))
     if not isinstance(value, torch.Tensor) or device != "meta" or value.device.type == "meta" or not is_plain(value):
         return value
-    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+    return _without_values(value)
+
+
+def _without_values(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
@@ -36,19 +48,19 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_nested
 
 
-def move(module: nn.Module, device: str) -> None:
-    """Put a module's tensors on a device, in place; shared ones stay shared, unlike with `Module.to("meta")`.
+def move(parts: Iterable[nn.Module], device: str) -> None:
+    """Put the tensors of a module's parts on a device, in place; unlike with `Module.to("meta")`, shared ones stay so.
 
     Tensors of the meta device have no values to move: elsewhere they are zeros. Those of scripted parts stay.
     """
     moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    for part in module.modules():
+    for part in parts:
         if not isinstance(part, torch.jit.ScriptModule):
             _move_attributes(vars(part), device, moved)
 
 
 @contextmanager
-def restored_after(module: nn.Module, device: str) -> Iterator[None]:
+def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
     """The module ready for one forward pass, after which it is exactly as it was.
 
     Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Weights that
@@ -57,20 +69,28 @@ def restored_after(module: nn.Module, device: str) -> Iterator[None]:
     Args:
         module: The module that will run.
         device: "meta" to run with meta tensors in place of its own; anything else to leave those.
+
+    Yields:
+        The parts of the module, itself among them.
     """
     parts = list(module.modules())
-    saved = [(part, type(part), _snapshot(vars(part))) for part in parts]
+    saved = [(part, type(part), vars(part).copy()) for part in parts]
+    held = [value for _, _, attributes in saved for value in attributes.values() if isinstance(value, dict)]
+    items = [dict(value) if value else _NO_ITEMS for value in held]
     scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
     try:
         if device == "meta":
-            move(module, device)
+            move(parts, device)
         elif any(map(_folds, parts)):
-            move(module, COPY)
-        yield
+            move(parts, COPY)
+        yield parts
     finally:
         for part, kind, attributes in saved:
             part.__class__ = kind
-            _restore(vars(part), attributes)
+            _refill(vars(part), attributes)
+        for value, before in zip(held, items, strict=True):
+            if value or before:
+                _refill(value, before)
         for part, mode in scripted:
             part.training = mode
 
@@ -91,10 +111,15 @@ def any_device_allowed() -> Iterator[None]:
         setattr(home, check, before)
 
 
-def switch_to_eval(module: nn.Module) -> None:
-    """Put a module into eval mode by its own method, unless it is; inside `restored_after`."""
-    parts = list(module.modules())
-    if not any(getattr(part, "training", False) for part in parts):
+def switch_to_eval(module: nn.Module, parts: Collection[nn.Module]) -> None:
+    """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`."""
+    training = [part for part in parts if getattr(part, "training", False)]
+    if not training:
+        return
+    is_usual = all(_methods(kind) == _methods(nn.Module) for kind in set(map(type, parts)))
+    if is_usual and all(vars(part).keys().isdisjoint(_SET_BY_EXPORT) for part in parts):
+        for part in training:  # what `eval` does, in less time
+            vars(part)["training"] = False
         return
     try:
         module.eval()
@@ -115,18 +140,10 @@ def _folds(part: nn.Module) -> bool:
     return is_own and part.training and not isinstance(part, torch.jit.ScriptModule)
 
 
-def _snapshot(attributes: dict[str, Any]) -> dict[str, tuple[Any, dict[Any, Any] | None]]:
-    """Each attribute, with a copy of its items where it is a dictionary (parameters, buffers, hooks)."""
-    return {name: (value, dict(value) if isinstance(value, dict) else None) for name, value in attributes.items()}
-
-
-def _restore(attributes: dict[str, Any], saved: dict[str, tuple[Any, dict[Any, Any] | None]]) -> None:
-    attributes.clear()
-    for name, (value, items) in saved.items():
-        if items is not None:
-            value.clear()
-            value.update(items)
-        attributes[name] = value
+def _refill(values: dict[Any, Any], items: Mapping[Any, Any]) -> None:
+    """Give a dictionary the items that it had, in their order."""
+    values.clear()
+    values.update(items)
 
 
 def _move_attributes(
@@ -158,7 +175,7 @@ def _move_attributes(
 
 def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
     """The tensor on a device; quantized and sparse ones stay where they are."""
-    if is_lazy(tensor):
+    if type(tensor) not in _PLAIN and is_lazy(tensor):
         kind: Callable[..., torch.Tensor] = (
             UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
         )
@@ -168,10 +185,10 @@ def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
         twin = tensor.detach().clone()
         return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
     here = tensor.device.type
-    if here == torch.device(device).type or not is_plain(tensor):
+    if here == device or here == torch.device(device).type or not is_plain(tensor):
         return tensor
     if here == "meta":
         placed = torch.zeros_like(tensor, device=device)
     else:
-        placed = on_device(tensor, device) if device == "meta" else tensor.detach().to(device)
+        placed = _without_values(tensor) if device == "meta" else tensor.detach().to(device)
     return nn.Parameter(placed, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else placed

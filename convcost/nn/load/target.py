@@ -107,7 +107,7 @@ def load_real(target: str, args: Mapping[str, object] | None = None) -> Loaded:
     """
     loaded = load_target(target, args, "cpu")
     if "meta" in _devices(loaded.module):  # an instance
-        move(loaded.module, "cpu")
+        move(loaded.module.modules(), "cpu")
     return loaded
 
 
@@ -159,7 +159,7 @@ def from_factory(target: str, factory: object, args: Mapping[str, object], devic
         note = f"built on the CPU and moved: on meta tensors it raises {type(cause).__name__}: {first_line(cause)}"
     if device != "meta" and "meta" in _devices(module):
         note = "made on the meta device, without weights: zeros take their place"
-    move(module, device)
+    move(module.modules(), device)
     config = getattr(module, "default_cfg", None)  # timm writes the input into its models
     size = config.get("input_size") if isinstance(config, dict) else None
     return Loaded(_in_eval_mode(module), note, (Input((1, *size)),) if size else ())

@@ -14,7 +14,7 @@ from torch import nn
 
 import convcost
 from convcost.cli import main
-from convcost.nn.count import cpu_trial, model_report
+from convcost.nn.count import model_report, size_limit
 from convcost.pytest import assert_cost
 from convcost.text.errors import ConvcostError, NeedsValuesError
 from convcost.text.units import human_count
@@ -143,7 +143,7 @@ def test_what_a_model_prints_while_it_is_tried_is_dropped(capfd: pytest.CaptureF
 
 
 def test_a_model_that_is_too_large_to_be_tried_is_judged_by_torchs_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_trial, "MAX_BYTES", 1)
+    monkeypatch.setattr(size_limit, "MAX_BYTES", 1)
     x = torch.zeros(3, 3, 8, 8)
     with pytest.raises(NeedsValuesError, match=r"run it with device cpu\.$"):
         convcost.count(Net(PREPARATIONS["item"]), x)

@@ -105,6 +105,20 @@ def test_a_module_is_counted_after_its_own_eval_and_is_left_as_it_was(
             assert torch.equal(weight, weights[name][1])
 
 
+def test_a_method_train_that_was_set_on_a_module_is_called() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+    def train(mode: bool = True) -> nn.Module:  # noqa: FBT001, FBT002 - as torch's own
+        model[1] = nn.ReLU() if mode else nn.Linear(4, 4, device="meta")
+        return nn.Module.train(model, mode)
+
+    vars(model)["train"] = train  # as torch does with an exported program
+    assert convcost.count(model, zeros(2, 4)).totals.macs == 2 * 2 * 4 * 4
+    assert isinstance(model[1], nn.ReLU)
+    assert model.training
+    assert model[1].training
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # scripts are what is tested
 @pytest.mark.parametrize("is_part", [False, True])
 def test_scripted_modules_are_counted_in_eval_mode_and_stay_in_training(*, is_part: bool) -> None:
