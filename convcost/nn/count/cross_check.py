@@ -43,8 +43,11 @@ FVCORE_UNSUPPORTED: Final = (
 """Operators with products that fvcore lists as unsupported."""
 
 
-FVCORE_HIDDEN: Final = ("prim::PythonOp", "prim::CallFunction", "prim::CallMethod", "prim::fork", "aten::wait")
-"""Nodes of fvcore's graph that hide a whole graph: autograd.Function, scripted functions, torch.jit.fork."""
+FVCORE_HIDDEN: Final = (
+    *("prim::PythonOp", "prim::CallFunction", "prim::CallMethod", "prim::fork", "aten::wait"),
+    "aten::_scaled_dot_product_flash_attention",
+)
+"""Nodes of fvcore's graph that hide products: autograd.Function, scripted functions, jit.fork, fused attention."""
 OTHER_NAMES: Final = {"matrix_power": "linalg_matrix_power", "multi_dot": "linalg_multi_dot"}
 """Functions whose node in fvcore's graph has another name."""
 FVCORE_SECONDS: Final = 60
@@ -231,13 +234,18 @@ def _hidden(rows: Iterable[Row], graph: FvcoreGraph) -> list[Discrepancy]:
     amounts: Counter[str] = Counter()
     for path, macs in missing.items():
         places = [path] if path in seen else [path, *_ancestors(path)]
-        names = {op for place in places for op in graph.skipped.get(place, ()) if op.startswith(FVCORE_HIDDEN)}
+        names = {op for place in places for op in graph.skipped.get(place, ()) if _hides(op)}
         if names and macs > 0:
             amounts[", ".join(sorted(names))] += macs
     return [
         Discrepancy(names, macs, 0, "fvcore counts it 0: its graph does not show what it runs")
         for names, macs in amounts.items()
     ]
+
+
+def _hides(op: str) -> bool:
+    """Whether an unsupported node may run products of torch: one of `FVCORE_HIDDEN`, or of another library."""
+    return op.startswith(FVCORE_HIDDEN) or not op.startswith(("aten::", "prim::", "prims::"))
 
 
 def _ancestors(path: str) -> Iterator[str]:
