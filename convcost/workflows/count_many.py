@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from convcost.system.terminal import ProgressLine
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
 
 def count_configurations(
@@ -23,8 +24,13 @@ def count_configurations(
     """Make and count the model of each configuration; one that fails has its reason in its row.
 
     An interrupt ends it, with the rows so far.
+
+    Raises:
+        ConvcostError: The configurations are no sequence of mappings.
     """
-    chosen = list(configurations)
+    chosen = list(configurations) if isinstance(configurations, Iterable) else [configurations]
+    if not all(isinstance(one, Mapping) for one in chosen):
+        raise ConvcostError("configurations must be a list of dicts, each with arguments of the factory by name.")
     rows: list[Variant] = []
     with ProgressLine() as progress:
         try:

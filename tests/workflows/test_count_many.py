@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
 import convcost
+from convcost.text.errors import ConvcostError
 
 INPUT = torch.empty(1, 3, 8, 8, device="meta")
 
@@ -42,6 +46,12 @@ def test_a_configuration_that_fails_has_the_reason() -> None:
     assert "unexpected keyword argument 'height'" in str(unknown.error)
     assert list(sweep.to_frame()["macs"]) == [None, None, 36 * 2 * 27]
     assert fine.error is None
+
+
+@pytest.mark.parametrize("configurations", [[4], {"width": 4}, None])
+def test_configurations_that_are_no_dicts_are_refused(configurations: Any) -> None:
+    with pytest.raises(ConvcostError, match=r"^configurations must be a list of dicts"):
+        convcost.count_many(small, configurations, INPUT)
 
 
 def test_an_interrupt_keeps_what_is_done() -> None:

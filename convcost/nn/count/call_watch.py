@@ -7,6 +7,7 @@ run as ever.
 
 from __future__ import annotations
 
+import _thread
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import RLock, Thread, get_ident
@@ -108,6 +109,7 @@ def _observers() -> dict[tuple[Any, str], Callable[..., Any]]:
     return {
         (nn.Module, "__call__"): _observed_call,
         (Thread, "start"): _observed_start,
+        (_thread, "start_new_thread"): _observed_bare_start,
         (ThreadPoolExecutor, "submit"): _observed_submit,
         (torch, "compile"): _observed_compile,
         **({} if pool is None else {(pool, "_check_running"): _observed_pool}),
@@ -140,6 +142,12 @@ def _observed_start(thread: Thread) -> None:
         vars(thread)["run"] = lane.branch(thread.run)
         _STARTERS[thread] = lane
     _original(Thread, "start")(thread)
+
+
+def _observed_bare_start(function: Callable[..., Any], *args: Any) -> Any:
+    lane = _recording_lane()
+    task = function if lane is None else lane.branch(function)
+    return _original(_thread, "start_new_thread")(task, *args)
 
 
 def _observed_submit(executor: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -43,13 +43,17 @@ FVCORE_UNSUPPORTED: Final = (
 """Operators with products that fvcore lists as unsupported."""
 
 
-FVCORE_HIDDEN: Final = ("prim::PythonOp", "prim::CallFunction", "prim::CallMethod", "prim::fork", "aten::wait")
-"""Nodes of fvcore's graph that hide a whole graph: autograd.Function, scripted functions, torch.jit.fork."""
+FVCORE_HIDDEN: Final = (
+    *("prim::PythonOp", "prim::CallFunction", "prim::CallMethod", "prim::fork", "aten::wait"),
+    "aten::_scaled_dot_product_flash_attention",
+)
+"""Nodes of fvcore's graph that hide products: autograd.Function, scripted functions, jit.fork, fused attention."""
 OTHER_NAMES: Final = {"matrix_power": "linalg_matrix_power", "multi_dot": "linalg_multi_dot"}
 """Functions whose node in fvcore's graph has another name."""
 FVCORE_SECONDS: Final = 60
 """Seconds that fvcore may take; it computes for real, on one core."""
 COMPLEX: Final = "a complex product, which is four real ones, as fewer"
+UNSEEN: Final = "it does not see what other threads run"
 SPARSE: Final = "the zeros of a sparse tensor too"
 
 
@@ -95,17 +99,24 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection
         return CrossCheck("unavailable", None, str(error))
     ours: Counter[str] = Counter()
     not_plain: Counter[str] = Counter()
+    unseen: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
             ours[event.op] += event.macs
-            not_plain[event.op] += event.macs - event.plain_macs
+            if row.in_thread:
+                unseen[event.op] += event.macs
+            else:
+                not_plain[event.op] += event.macs - event.plain_macs
     known = {str(op).rpartition(".")[2] for op in flop_registry}
     skipped = {op.rpartition(".")[2] for row in rows for op in row.uncounted}
 
     def reason_for(op: str) -> str | None:
         if op in skipped:
             return "not counted here"
-        return _torch_reason(op, known, ours[op] - theirs.get(op, 0), not_plain[op])
+        missing = ours[op] - theirs.get(op, 0)
+        if unseen[op] and missing == unseen[op] + not_plain[op]:
+            return UNSEEN
+        return _torch_reason(op, known, missing, not_plain[op])
 
     differences = tuple(
         Discrepancy(op, ours[op], theirs.get(op, 0), reason_for(op))
@@ -176,13 +187,17 @@ def _real(value: Any) -> Any:
 
 def _explained(rows: Sequence[Row], graph: FvcoreGraph, missing: int, observed: Observed) -> list[Discrepancy]:
     """The differences with a known reason; each is looked for only while some are `missing` from fvcore's count."""
-    differences = [*_faults(graph), *_causes(rows, graph)]
+    seen = [row for row in rows if not row.in_thread]
+    unseen = sum(event.macs for row in rows if row.in_thread for event in row.events)
+    differences = [*_faults(graph), *_causes(seen, graph)]
+    if unseen:
+        differences.append(Discrepancy("products in other threads", unseen, 0, UNSEEN))
 
     def left() -> int:
         return missing - sum(difference.ours - difference.theirs for difference in differences)
 
     if left() > 0 and left() != observed.unused_macs:
-        differences += _hidden(rows, graph)
+        differences += _hidden(seen, graph)
     if 0 < left() == observed.unused_macs:
         differences.append(Discrepancy("results that nobody uses", left(), 0, "torch.jit drops them from its trace"))
     return differences
@@ -219,13 +234,18 @@ def _hidden(rows: Iterable[Row], graph: FvcoreGraph) -> list[Discrepancy]:
     amounts: Counter[str] = Counter()
     for path, macs in missing.items():
         places = [path] if path in seen else [path, *_ancestors(path)]
-        names = {op for place in places for op in graph.skipped.get(place, ()) if op.startswith(FVCORE_HIDDEN)}
+        names = {op for place in places for op in graph.skipped.get(place, ()) if _hides(op)}
         if names and macs > 0:
             amounts[", ".join(sorted(names))] += macs
     return [
         Discrepancy(names, macs, 0, "fvcore counts it 0: its graph does not show what it runs")
         for names, macs in amounts.items()
     ]
+
+
+def _hides(op: str) -> bool:
+    """Whether an unsupported node may run products of torch: one of `FVCORE_HIDDEN`, or of another library."""
+    return op.startswith(FVCORE_HIDDEN) or not op.startswith(("aten::", "prim::", "prims::"))
 
 
 def _ancestors(path: str) -> Iterator[str]:

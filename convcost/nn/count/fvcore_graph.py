@@ -112,7 +112,9 @@ def _record(
 
 
 def _fault(op: str, counted: int, macs: int) -> str:
-    """Why fvcore counts a `matmul` or an `einsum` otherwise than by what torch does."""
+    """Why fvcore counts a product otherwise than by what torch does."""
+    if op == "linear":
+        return "fvcore takes a vector of weights for a matrix"
     if op == "matmul":
         return "fvcore's formula ignores the batch of the second factor" if counted else "fvcore refuses a vector"
     if abs(counted - macs) <= EINSUM_ERROR * macs + 1:
@@ -130,6 +132,12 @@ def _matmul_macs(inputs: Sequence[Any]) -> int:
     rows = first[-2] if len(first) > 1 else 1
     columns = second[-1] if len(second) > 1 else 1
     return prod(_broadcast(first[:-2], second[:-2])) * rows * columns * first[-1]
+
+
+def _linear_macs(inputs: Sequence[Any]) -> int:
+    """MACs of a linear layer, whose weights may be a vector."""
+    data, weights = map(_shape, inputs[:2])
+    return prod(data) * (weights[0] if len(weights) > 1 else 1)
 
 
 def _broadcast(first: list[int], second: list[int]) -> list[int]:
@@ -181,5 +189,9 @@ def _letters(term: str, dims: int) -> str:
     return before + "".join(chr(0x100 + hidden - axis) for axis in range(hidden)) + after
 
 
-_FORMULAS: Final[Mapping[str, Callable[[Sequence[Any]], int]]] = {"matmul": _matmul_macs, "einsum": _einsum_macs}
+_FORMULAS: Final[Mapping[str, Callable[[Sequence[Any]], int]]] = {
+    "linear": _linear_macs,
+    "matmul": _matmul_macs,
+    "einsum": _einsum_macs,
+}
 """MACs of the operators that fvcore is known to count wrongly for some shapes."""

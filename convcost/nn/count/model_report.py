@@ -19,7 +19,7 @@ from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, run
 from convcost.nn.count.isolation import same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_weights
-from convcost.nn.count.tensors import dtype_text, tensor_text, tensors_in
+from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
 from convcost.nn.load.meta_device import any_device_allowed, on_device, restored_after, switch_to_eval
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
@@ -171,7 +171,7 @@ def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], 
     part = dict(model.named_modules()).get(path, model)
     channels = (name for name in ("in_channels", "in_features") if hasattr(part, name))
     expected = next((f"expects {name} {getattr(part, name)}, " for name in channels), "")
-    shape = recorder.failed_shape or next((tuple(a.shape) for a in args if isinstance(a, torch.Tensor)), None)
+    shape = recorder.failed_shape or next((shape_of(a) for a in args if isinstance(a, torch.Tensor)), None)
     outcome = f"got input {'x'.join(map(str, shape))}" if shape else "could not run"
     name = f"{path or 'the model'} ({type(part).__name__})"
     where = user_line(error) or path or type(model).__name__

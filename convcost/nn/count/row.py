@@ -60,6 +60,7 @@ class Row:
         traffic_bytes: Compulsory traffic, every tensor once.
         least_bytes: Bytes that any implementation must move.
         activation_bytes: Bytes of the outputs' new storages.
+        in_thread: Whether another thread than that of the forward pass ran it.
     """
 
     path: str
@@ -80,6 +81,7 @@ class Row:
     traffic_bytes: int = 0
     least_bytes: int | None = None
     activation_bytes: int = 0
+    in_thread: bool = False
 
     def __post_init__(self) -> None:
         if self.inputs:

@@ -1,7 +1,7 @@
 """The trace of one forward pass: a row for each call of a module or function, with the operators it ran.
 
 Modules and functions name a row, operators give its cost. Every operator belongs to one row, so the rows add up to the
-total. A call that raises leaves no row, and the recording as it was before the call.
+total. A call that raises leaves a row of what it has computed, if anything, and the recording as it was before.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ class _Lane(TorchDispatchMode):
         self._functions = _Functions(self, recorder.device)
         self.autocast = Autocast()
         self._before: call_watch.Lane | None = None
+        self._in_thread = False
 
     @property
     def path(self) -> str:
@@ -181,6 +182,7 @@ class _Lane(TorchDispatchMode):
         """The function as it is recorded when another thread runs it."""
         lane = _Lane(self._recorder)
         lane._paths.append(self.path)
+        lane._in_thread = True
         self._rows.append(lane)
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -214,6 +216,7 @@ class _Lane(TorchDispatchMode):
             if row is not None:
                 self.close(row, out)
         except BaseException as error:
+            self._keep_done(row)
             self._recorder.blame(error, self.path, (args, kwargs))
             raise
         finally:
@@ -230,12 +233,21 @@ class _Lane(TorchDispatchMode):
         try:
             out = function()
             self.close(row, out)
+        except BaseException:
+            self._keep_done(row)
+            raise
         finally:
             self._open = None
         return out
 
+    def _keep_done(self, row: Row | None) -> None:
+        """Keep a row whose call raised, if it has computed something: a hook may raise to end a model early."""
+        if row is not None and (row.events or row.uncounted):
+            self.close(row, None)
+
     def close(self, row: Row, output: Any) -> None:
         """Keep a row whose call is complete, unless it computed nothing."""
+        row.in_thread = self._in_thread
         if row.close(output):
             self._rows.append(row)
 

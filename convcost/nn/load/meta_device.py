@@ -63,8 +63,8 @@ def move(parts: Iterable[nn.Module], device: str) -> None:
 def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
     """The module ready for one forward pass, after which it is exactly as it was.
 
-    Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Weights that
-    `eval` may change in place (a class of its own `train` may merge them) are copies.
+    Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Buffers, which
+    the pass may change in place, are copies; so are weights that `eval` may (a `train` of its own may merge them).
 
     Args:
         module: The module that will run.
@@ -83,6 +83,8 @@ def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
             move(parts, device)
         elif any(map(_folds, parts)):
             move(parts, COPY)
+        else:
+            _copy_buffers(parts)
         yield parts
     finally:
         for part, kind, attributes in saved:
@@ -138,6 +140,14 @@ def _folds(part: nn.Module) -> bool:
     kind = type(part)
     is_own = kind.train is not nn.Module.train or kind.eval is not nn.Module.eval
     return is_own and part.training and not isinstance(part, torch.jit.ScriptModule)
+
+
+def _copy_buffers(parts: list[nn.Module]) -> None:
+    """Put a copy in the place of each buffer; shared ones stay shared."""
+    moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for part in parts:
+        if not isinstance(part, torch.jit.ScriptModule):
+            _move_attributes({"_buffers": vars(part)["_buffers"]}, COPY, moved)
 
 
 def _refill(values: dict[Any, Any], items: Mapping[Any, Any]) -> None:

@@ -60,6 +60,10 @@ def checked(model: nn.Module, *inputs: torch.Tensor, macs: int) -> tuple[CrossCh
     return report.cross_check["fvcore"], report.cross_check["torch"]
 
 
+LIBRARY = torch.library.Library("hidden_products", "FRAGMENT")
+LIBRARY.define("twice(Tensor x, Tensor w) -> Tensor")
+LIBRARY.impl("twice", lambda x, w: x @ w @ w, "CompositeImplicitAutograd")
+
 x2d = torch.zeros(2, 5)
 REASONS: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, tuple[str, int, str]]] = {
     "a matrix times a batch": (
@@ -127,6 +131,24 @@ REASONS: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, tuple[str, in
         (x2d,),
         2 * 5 * 5 + 2 * 5 * 6,
         ("prim::PythonOp.Product", 0, HIDDEN),
+    ),
+    "a vector of weights": (
+        Calls(lambda m, x: functional.linear(x, m.w), w=weight(5)),
+        (x2d,),
+        2 * 5,
+        ("linear", 50, "fvcore takes a vector of weights for a matrix"),
+    ),
+    "attention in vmap": (
+        Calls(lambda _, x: torch.vmap(lambda q: functional.scaled_dot_product_attention(q, q, q))(x)),
+        (torch.zeros(3, 2, 2, 3, 4),),
+        3 * 2 * 2 * 2 * 3 * 3 * 4,
+        ("aten::_scaled_dot_product_flash_attention_for_cpu", 0, HIDDEN),
+    ),
+    "a composite operator of another library": (
+        Calls(lambda m, x: torch.ops.hidden_products.twice(x, m.w), w=weight(5, 5)),
+        (x2d,),
+        2 * 2 * 5 * 5,
+        ("hidden_products::twice", 0, HIDDEN),
     ),
     "torch.jit.fork": (
         Calls(lambda m, x: torch.jit.wait(torch.jit.fork(m.part, x)), part=nn.Linear(5, 6)),

@@ -119,6 +119,19 @@ def test_a_method_train_that_was_set_on_a_module_is_called() -> None:
     assert model[1].training
 
 
+@DEVICES
+def test_a_buffer_that_forward_changes_is_left_as_it_was(device: str) -> None:
+    def forward(m: Any, x: torch.Tensor) -> Any:
+        m.calls.add_(1)
+        return m.l(x)
+
+    buffer = nn.Buffer(torch.zeros(1))
+    model = Calls(forward, l=nn.Linear(4, 6), calls=buffer)
+    assert convcost.count(model, zeros(2, 4), device=device).totals.macs == 2 * 4 * 6
+    assert model.calls is buffer
+    assert torch.equal(buffer, torch.zeros(1))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # scripts are what is tested
 @pytest.mark.parametrize("is_part", [False, True])
 def test_scripted_modules_are_counted_in_eval_mode_and_stay_in_training(*, is_part: bool) -> None:
@@ -331,6 +344,12 @@ def test_unusual_inputs_are_counted_or_listed(kind: str, device: str) -> None:
         assert report.uncounted or report.totals.macs
     if device == "meta" and "packed" not in kind:
         assert "inputs do not run on meta tensors: the model was run once on the CPU." in report.notes[-1]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_model_that_refuses_a_nested_tensor_is_no_fault_of_convcost() -> None:
+    with pytest.raises(ConvcostError, match=r"^the model \(Calls\) could not run: RuntimeError"):
+        convcost.count(Calls(lambda _, x: x.reshape(7, -1)), (torch.nested.nested_tensor([A, B]),))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 import time
@@ -62,6 +63,19 @@ def _fails_and_falls_back(c: nn.Conv2d, x: torch.Tensor) -> Any:
     return in_thread(run)
 
 
+def _in_bare_thread(c: nn.Conv2d, x: torch.Tensor) -> Any:
+    results: list[Any] = []
+    ready = threading.Event()
+
+    def run() -> None:
+        results.append(functional.conv2d(x, c.weight))
+        ready.set()
+
+    _thread.start_new_thread(run, ())
+    ready.wait(10)
+    return results[0]
+
+
 async def _asynchronously(c: nn.Conv2d, x: torch.Tensor) -> Any:
     return await asyncio.to_thread(c, x)
 
@@ -77,13 +91,25 @@ async def _asynchronously(c: nn.Conv2d, x: torch.Tensor) -> Any:
         (_in_pool, 2),
         (_fails_and_falls_back, 1),
         (lambda c, x: asyncio.run(_asynchronously(c, x)), 1),
+        (_in_bare_thread, 1),
     ],
-    ids=["a function", "a module", "a thread of a thread", "an executor", "a pool", "a fallback", "asyncio"],
+    ids=["a function", "a module", "a thread of a thread", "an executor", "a pool", "a fallback", "asyncio", "_thread"],
 )
 def test_work_in_threads_of_the_forward_pass_is_counted(run: Any, calls: int, device: str) -> None:
     report = convcost.count(Threaded(run), IMAGE, device=device)
     assert report.totals.macs == calls * ONE_CALL
     assert sum(row.macs for row in report.layers) == report.totals.macs
+
+
+def test_the_counters_see_no_other_threads_which_is_a_known_reason() -> None:
+    model = Threaded(lambda c, x: in_thread(lambda: c(x)) + c(x)).requires_grad_(False)
+    report = convcost.count(model, IMAGE, cross_check=True)
+    assert report.totals.macs == 2 * ONE_CALL
+    for check in report.cross_check.values():
+        assert (check.status, check.macs) == ("agrees", ONE_CALL)
+        assert [(one.ours - one.theirs, one.reason) for one in check.differences] == [
+            (ONE_CALL, "it does not see what other threads run")
+        ]
 
 
 @pytest.fixture
