@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="convcost-tests-", ignore_cleanup_e
 os.environ["CONVCOST_DB"] = str(Path(_FOLDER.name) / "history.sqlite3")  # subprocesses inherit it
 os.environ["XDG_CACHE_HOME"] = _FOLDER.name  # no calibration of this machine, wherever the tests run
 os.environ.pop("CONVCOST_MACHINE", None)
+os.environ["PYTHONDONTWRITEBYTECODE"] = (
+    "1"  # a model that a test edits within a second would be taken from its bytecode
+)
+sys.dont_write_bytecode = True
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:  # torch in each of several workers would use every core
