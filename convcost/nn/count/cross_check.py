@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from convcost.nn.count.row import Event, Row
     from convcost.nn.count.unused_results import Operation
 
-FVCORE_PRODUCTS: Final = frozenset({"conv", "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"})
-"""fvcore's operators that are multiply-accumulates; its others (norms, pooling, upsampling) are elementwise."""
 FVCORE_UNSUPPORTED: Final = (
     *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
     *("bilinear", "cdist", "pdist"),

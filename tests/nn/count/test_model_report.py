@@ -9,28 +9,12 @@ from typing import Any, cast
 
 import pytest
 import torch
+from calls import Calls, zeros
 from torch import nn
 from torch.nn import functional
 
 import convcost
 from convcost.text.errors import ConvcostError
-
-
-class Calls(nn.Module):
-    """A module whose forward pass is a function of the module and its inputs."""
-
-    def __init__(self, forward: Any, **parts: Any) -> None:
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self._run = forward
-
-    def forward(self, *inputs: torch.Tensor) -> Any:
-        return self._run(self, *inputs)
-
-
-def zeros(*sizes: int) -> torch.Tensor:
-    return torch.zeros(*sizes)
 
 
 def macs(model: nn.Module, *inputs: torch.Tensor, device: str = "meta") -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from calls import Calls, zeros
 from torch import nn
 from torch.nn import functional
 
@@ -13,23 +14,6 @@ import convcost
 from convcost.text.errors import ConvcostError
 
 DEVICES = pytest.mark.parametrize("device", ["meta", "cpu"])
-
-
-class Calls(nn.Module):
-    """A module whose forward pass is a function of the module and its inputs."""
-
-    def __init__(self, forward: Any, **parts: Any) -> None:
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self._run = forward
-
-    def forward(self, *inputs: torch.Tensor) -> Any:
-        return self._run(self, *inputs)
-
-
-def zeros(*sizes: int) -> torch.Tensor:
-    return torch.zeros(*sizes)
 
 
 # ------------------------------------------------------------------------------------------------------ the mode
