@@ -183,6 +183,10 @@ class Memory:
             new.append((key, size))
         return new
 
+    def knows(self, key: int) -> bool:
+        """Whether a storage is that of a weight, or alive since an operator made it."""
+        return key in self._alive or key in self._fixed
+
     def _forget(self, key: int, _: object) -> None:
         """Take off a storage that died."""
         with self._lock:

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
@@ -18,6 +19,7 @@ from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
 from convcost.nn.count.isolation import same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
+from convcost.nn.count.other_threads import Suspicion, needs_other_threads
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
@@ -115,8 +117,12 @@ def _zeros_for_meta(value: Any) -> Any:
 def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool) -> ModelReport:
     placed = mapped(lambda value: on_device(value, device), inputs)
     with _ready(model, device):
+        started = perf_counter()
         recorder = _run(model, placed[0], placed[1], device)
+        seconds = perf_counter() - started
         counted = _report(recorder, model, _input_texts(*inputs), device)
+    if recorder.suspicion is not None:
+        _require_no_other_threads(recorder.suspicion, partial(_run_again, model, placed, device), seconds)
     if not cross_check:
         return replace(counted, cross_check={"fvcore": NOT_REQUESTED, "torch": NOT_REQUESTED})
     from convcost.nn.count.cross_check import Observed, check_with_fvcore, check_with_torch
@@ -159,8 +165,24 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], dev
     allowed = any_device_allowed() if device == "meta" else nullcontext()
     with running_user_code(describe), warnings.catch_warnings(), eager, allowed, recorder:
         warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
-        model(*args, **kwargs)
+        out = model(*args, **kwargs)
+    if recorder.suspicion is not None:
+        recorder.suspicion.look_at(tensors_in(out), "")
     return recorder
+
+
+def _run_again(model: nn.Module, inputs: _Call, device: str) -> None:
+    with _ready(model, device):
+        _run(model, *inputs, device)
+
+
+def _require_no_other_threads(suspicion: Suspicion, run: Callable[[], None], seconds: float) -> None:
+    """Refuse a forward pass with results of threads that it did not start, whose operators have no rows."""
+    if suspicion.place is not None and needs_other_threads(run, seconds):
+        raise ConvcostError(
+            f"a tensor in {suspicion.place or 'the model'} comes from a thread that was started before the forward "
+            "pass, where operators are not seen; start the thread in forward, or call the module without one."
+        )
 
 
 def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:

@@ -19,10 +19,11 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from convcost.nn.count import call_watch
+from convcost.nn.count import call_watch, other_threads
 from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.memory import Memory
 from convcost.nn.count.operators import Verdict, cost, verdict
+from convcost.nn.count.other_threads import Suspicion
 from convcost.nn.count.row import Row
 from convcost.nn.count.shape_rules import meta_output
 from convcost.nn.count.tensors import in_order, members, shape_of, tensors_in
@@ -56,6 +57,7 @@ class Recorder:
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
         self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
         self.memory.add(inputs)
+        self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
         self.names = {id(part): name for name, part in parts.items()}
         self.is_over = False
         self.path = ""
@@ -310,6 +312,8 @@ class _Lane(TorchDispatchMode):
         if new:
             row.new_storages.update(new)
         self._trace_weights(row, tensors, new)
+        if self._recorder.suspicion is not None:
+            self._recorder.suspicion.look(func, tensors, tensors_in(out) if new else [], self.path)
         worth = verdict(func)
         if worth is Verdict.FREE:
             return out
