@@ -233,8 +233,18 @@ def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], devic
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=packed_weights(parts),
+        notes=(*packed_weights(parts), *_outside(recorder)),
     )
+
+
+def _outside(recorder: Recorder) -> tuple[str, ...]:
+    """A note on parameters that the module does not hold; empty where there are none."""
+    amount = sum(map(numel, recorder.memory.outside))
+    note = (
+        f"{amount:,} parameters of params and weight_bytes are used by forward and held by no module of the model, "
+        "but by a list, a dict or a closure: torch neither trains nor moves them with it."
+    )
+    return (note,) if amount else ()
 
 
 def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:

@@ -74,9 +74,8 @@ class Suspicion:
             outputs: Tensors in its result, if they have storages of their own.
             place: Path of the module that runs it.
         """
-        if func is torch.ops.aten.lift_fresh.default:  # of a constant, which torch makes without an operator
-            self._known.update(map(key_of, inputs))
-        self.look_at(inputs, place)
+        if func is not torch.ops.aten.lift_fresh.default:  # of a constant, which torch makes without an operator
+            self.look_at(inputs, place)
         self._versions.update(_versions(outputs))
         if hasattr(func, "_schema") and func._schema.is_mutable:  # noqa: SLF001 - where torch keeps it
             for key, _ in _versions(inputs):

@@ -37,6 +37,8 @@ ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn
 _ALWAYS_ONE_ROW: Final = (torch.jit.ScriptModule, *ONE_ROW)
 NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
 """Functions that compute nothing."""
+FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor})
+"""Functions that make a tensor without an operator."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
 """Operators with functions among their arguments that compute more than these: their parts are recorded."""
 
@@ -69,11 +71,13 @@ class Recorder:
     def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
         """Parameters as they were before the call, although it may replace some; with those that it made anew.
 
+        Those that operators used and no module holds, as in a plain list or a closure, are among them.
+
         Args:
             parts: The module and its parts after the call, by path.
         """
         made = [p for name, p in members(parts, "_parameters").items() if name not in self.parameters]
-        return list({id(p): p for p in (*self.parameters.values(), *made)}.values())
+        return list({id(p): p for p in (*self.parameters.values(), *made, *self.memory.outside)}.values())
 
     @property
     def rows(self) -> list[Row]:
@@ -195,6 +199,10 @@ class _Lane(TorchDispatchMode):
 
         return run
 
+    def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Record tensors that are made from numbers."""
+        self._recorder.memory.add_constants(tensors)
+
     def lose_sight(self, what: str) -> None:
         """Something runs in a thread that is not seen."""
         self._recorder.lose_sight(what)
@@ -311,9 +319,9 @@ class _Lane(TorchDispatchMode):
         new = [] if _is_view(func) else self._recorder.memory.add(tensors_in(out))
         if new:
             row.new_storages.update(new)
-        self._trace_weights(row, tensors, new)
         if self._recorder.suspicion is not None:
             self._recorder.suspicion.look(func, tensors, tensors_in(out) if new else [], self.path)
+        self._trace_weights(row, tensors, new)
         worth = verdict(func)
         if worth is Verdict.FREE:
             return out
@@ -421,7 +429,10 @@ class _Functions(TorchFunctionMode):
         autocast.look()
         if autocast.is_on and self._device.type == "meta":
             args, kwargs = autocast.for_function(getattr(func, "__name__", ""), args, kwargs)
-        return func(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if func in FROM_NUMBERS:
+            self._lane.add_constants(tensors_in(out))
+        return out
 
 
 def is_one_row(module: nn.Module) -> bool:
