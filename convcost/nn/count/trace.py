@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map
 from convcost.nn.count import call_watch, other_threads
 from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.memory import Memory
-from convcost.nn.count.operators import Verdict, cost, verdict
+from convcost.nn.count.operators import Verdict, cost, verdict, whole_operator
 from convcost.nn.count.other_threads import Suspicion
 from convcost.nn.count.row import Row
 from convcost.nn.count.shape_rules import meta_output
@@ -283,6 +283,21 @@ class _Lane(TorchDispatchMode):
             return self._run(self._open, func, args, named)
         return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
 
+    def run_whole(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator by its parts, and record it instead of them."""
+
+        def run(row: Row) -> Any:
+            parts = self._open = Row(row.path, "", "", None, [])
+            try:
+                out = operator.decompose(*args, **kwargs)
+            finally:
+                self._open = row
+            row.parts += parts.events
+            row.new_storages.update(parts.new_storages)
+            return self._record(row, operator, args, kwargs, out)
+
+        return self._in_row(operator.overloadpacket.__name__, args, run)
+
     def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
         """Run an operator in the open row, or in a row of its own."""
         if self._open is not None:
@@ -416,6 +431,9 @@ class _Functions(TorchFunctionMode):
         name = getattr(func, "__name__", str(func))
         if name in NO_ROW:
             return func(*args, **named)
+        operator = None if lane.is_over else whole_operator(func, name, args, named)
+        if operator is not None:
+            return lane.run_whole(operator, args, named)
         if lane.is_open:
             return self._cast_and_run(func, args, named)
         has_text = any(isinstance(value, str) for value in (*args, *named.values()))
