@@ -189,6 +189,10 @@ class Memory:
             new.append((key, size))
         return new
 
+    def is_alive(self, key: int) -> bool:
+        """Whether a storage is that of an input, or of what an operator made."""
+        return key in self._alive
+
     def knows(self, key: int) -> bool:
         """Whether a storage is that of a weight or a constant, or alive since an operator made it."""
         return key in self._alive or key in self._fixed or key in self._constants

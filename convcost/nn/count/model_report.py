@@ -129,11 +129,11 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
     from convcost.nn.count.unused_results import operations_of
 
     def observe() -> tuple[list[Operation], frozenset[int]]:
-        with _ready(model, device), torch.device(device):
+        with recorder.kept.restored(), _ready(model, device), torch.device(device):
             return operations_of(model, *placed)
 
     observed = Observed(observe)
-    with _ready(model, device):
+    with recorder.kept.restored(), _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
     with quiet_stdout(), same_random_numbers(), torch.no_grad():
         by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals, observed)
@@ -163,7 +163,8 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], dev
     may_be_compiled = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
     allowed = any_device_allowed() if device == "meta" else nullcontext()
-    with running_user_code(describe), warnings.catch_warnings(), eager, allowed, recorder:
+    kept = recorder.kept.restored()
+    with kept, running_user_code(describe), warnings.catch_warnings(), eager, allowed, recorder:
         warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
         out = model(*args, **kwargs)
     if recorder.suspicion is not None:

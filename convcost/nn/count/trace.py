@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_map
 
 from convcost.nn.count import call_watch, other_threads
 from convcost.nn.count.autocast import Autocast
+from convcost.nn.count.kept_values import KeptValues
 from convcost.nn.count.memory import Memory
 from convcost.nn.count.operators import Verdict, cost, verdict, whole_operator
 from convcost.nn.count.other_threads import Suspicion
@@ -58,7 +59,9 @@ class Recorder:
         parts = dict(module.named_modules())
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
         self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
+        inputs = list(inputs)
         self.memory.add(inputs)
+        self.kept = KeptValues(self.memory, inputs)
         self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
         self.names = {id(part): name for name, part in parts.items()}
         self.is_over = False
@@ -320,6 +323,7 @@ class _Lane(TorchDispatchMode):
     def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator in a row."""
         memory = self._recorder.memory
+        self._recorder.kept.before(func, args, kwargs)
         if self.autocast.is_on and self._recorder.device.type == "meta":
             args, casts = self.autocast.for_operator(func, args)
             row.new_storages.update(memory.add(casts))

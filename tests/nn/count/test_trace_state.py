@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -115,6 +116,59 @@ def test_a_buffer_that_forward_changes_is_left_as_it_was(device: str) -> None:
     assert convcost.count(model, zeros(2, 4), device=device).totals.macs == 2 * 4 * 6
     assert model.calls is buffer
     assert torch.equal(buffer, torch.zeros(1))
+
+
+def _replaced(m: Any, x: torch.Tensor) -> Any:
+    m.l.weight.data = torch.ones(6, 4, device=x.device)
+    return m.l(x)
+
+
+def _changed(m: Any, x: torch.Tensor) -> Any:
+    m.l.weight.data.mul_(3)
+    m.l.bias.add_(1)
+    m.list[0] += 1
+    return m.l(x.mul_(2))
+
+
+def _in_a_list(m: Any, x: torch.Tensor) -> Any:
+    m.list.append(m.l(x))
+    m.dict["inner"].append(x)
+    m.dict["new"] = [x]
+    m.set.add(3)
+    return m.list[-1]
+
+
+NORM = nn.BatchNorm1d(6)
+CHANGES: dict[str, Any] = {
+    "the data of a parameter": _replaced,
+    "values in place": _changed,
+    "items of containers": _in_a_list,
+    "a part outside, in training mode": lambda m, x: NORM(m.l(x)),
+}
+
+
+@DEVICES
+@pytest.mark.parametrize("cross_check", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_forward_changes_is_left_as_it_was(change: str, device: str, *, cross_check: bool) -> None:
+    if device == "meta" and change.endswith("mode"):
+        device = "auto"
+    parts: dict[str, Any] = {"list": [torch.ones(2)], "dict": {"inner": []}, "set": set()}
+    model, x = Calls(CHANGES[change], l=nn.Linear(4, 6), **parts), torch.ones(2, 4)
+    before = copy.deepcopy((model.state_dict(), model.list, model.dict, model.set, x, NORM.state_dict()))
+    assert convcost.count(model, x, device=device, cross_check=cross_check).totals.macs == 2 * 4 * 6
+    after = (model.state_dict(), model.list, model.dict, model.set, x, NORM.state_dict())
+    assert str(after) == str(before)
+    assert (model.list, model.dict, model.set) == tuple(parts.values())
+    assert model.list is parts["list"]
+
+
+@DEVICES
+def test_lazy_modules_stay_lazy(device: str) -> None:
+    model = nn.Sequential(nn.LazyLinear(6), nn.LazyBatchNorm1d())
+    assert convcost.count(model, zeros(2, 4), device=device).totals.macs == 2 * 4 * 6
+    assert [type(part) for part in model] == [nn.LazyLinear, nn.LazyBatchNorm1d]
+    assert all(nn.parameter.is_lazy(p) for p in model.parameters())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # scripts are what is tested
