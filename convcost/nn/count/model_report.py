@@ -135,15 +135,24 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
     observed = Observed(observe)
     with recorder.kept.restored(), _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
-    with quiet_stdout(), same_random_numbers(), torch.no_grad():
+    with _same_conditions():
         by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals, observed)
     return replace(counted, cross_check={"fvcore": by_fvcore, "torch": by_torch})
 
 
 @contextmanager
+def _same_conditions() -> Iterator[None]:
+    """What each run of a model begins with; compiled functions run as they are."""
+    may_be_compiled = "torch._dynamo" in sys.modules
+    eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
+    with quiet_stdout(), same_random_numbers(), torch.no_grad(), eager:
+        yield
+
+
+@contextmanager
 def _ready(model: nn.Module, device: str) -> Iterator[None]:
     """The model ready for one forward pass, from the same random numbers each time."""
-    with quiet_stdout(), same_random_numbers(), torch.no_grad(), restored_after(model, device) as parts:
+    with _same_conditions(), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
             switch_to_eval(model, parts)
         yield
@@ -160,11 +169,9 @@ def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
     recorder = Recorder(model, tensors_in((args, kwargs)), device)
     describe = partial(_forward_error, model, recorder, args)
-    may_be_compiled = "torch._dynamo" in sys.modules
-    eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
     allowed = any_device_allowed() if device == "meta" else nullcontext()
     kept = recorder.kept.restored()
-    with kept, running_user_code(describe), warnings.catch_warnings(), eager, allowed, recorder:
+    with kept, running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
         warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
         out = model(*args, **kwargs)
     if recorder.suspicion is not None:
