@@ -48,18 +48,22 @@ def numel(tensor: torch.Tensor) -> int:
 
 def total_bytes(tensors: Iterable[torch.Tensor]) -> int:
     """Bytes of some tensors, each counted once."""
+    seen: dict[int, torch.Tensor] = {}
     total = 0
-    for tensor in {id(tensor): tensor for tensor in tensors}.values():
-        total += numel(tensor) * tensor.dtype.itemsize
+    for tensor in tensors:
+        if id(tensor) not in seen:
+            seen[id(tensor)] = tensor
+            elements = int(tensor.numel()) if type(tensor) in _PLAIN else numel(tensor)
+            total += elements * tensor.dtype.itemsize
     return total
 
 
-def parameters_of(module: nn.Module) -> Iterable[torch.Tensor]:
+def parameters_of(module: nn.Module) -> list[torch.Tensor]:
     """The parameters of a module and its parts; those of a module without parts are gone through faster."""
     own = vars(module).get("_parameters")
     if isinstance(own, dict) and not vars(module)["_modules"]:
-        return [tensor for tensor in own.values() if tensor is not None]
-    return module.parameters()
+        return [tensor for tensor in own.values() if tensor is not None] if own else []
+    return list(module.parameters())
 
 
 def least_bytes(
@@ -67,6 +71,7 @@ def least_bytes(
     inputs: Sequence[torch.Tensor],
     outputs: Sequence[torch.Tensor],
     *,
+    read: int,
     allocated: int,
     computes: bool,
 ) -> int | None:
@@ -76,6 +81,7 @@ def least_bytes(
         module: The module that was called.
         inputs: Its input tensors.
         outputs: Its output tensors.
+        read: Bytes of the inputs and of its parameters.
         allocated: Bytes of the outputs' new storages; 0 for views and operations in place.
         computes: Whether the call has MACs.
 
@@ -86,19 +92,19 @@ def least_bytes(
         return None
     if not allocated and not getattr(module, "inplace", False):
         return None
-    read = _read_bytes(module, inputs, outputs[0], computes=computes)
-    return None if read is None else read + min(allocated, total_bytes(outputs))
+    certain = _read_bytes(module, inputs, outputs[0], read, computes=computes)
+    return None if certain is None else certain + min(allocated, total_bytes(outputs))
 
 
 def _read_bytes(
-    module: nn.Module, inputs: Sequence[torch.Tensor], output: torch.Tensor, *, computes: bool
+    module: nn.Module, inputs: Sequence[torch.Tensor], output: torch.Tensor, read: int, *, computes: bool
 ) -> int | None:
     """The bytes that a call certainly reads; None where its output may be a view of the input."""
     defined_in = type(module).__module__
     if isinstance(module, _ConvNd):
         return 0  # used only where the call does more than one plain convolution, and so reads unknown bytes
     if computes or defined_in in READS_ALL or isinstance(module, WHOLE_POOLS):
-        return total_bytes(inputs) + total_bytes(parameters_of(module))
+        return read
     if isinstance(module, WINDOW_POOLS):
         return _bytes_in_windows(module, inputs[0], output)
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):

@@ -9,7 +9,7 @@ from torch import nn
 
 from convcost.nn.count.memory import key_of, least_bytes, parameters_of, total_bytes
 from convcost.nn.count.operators import join_complex_convolutions
-from convcost.nn.count.tensors import shape_of, tensor_text, tensors_in, unwrapped
+from convcost.nn.count.tensors import all_unwrapped, shape_of, tensor_text, tensors_in
 
 if TYPE_CHECKING:
     import torch
@@ -124,16 +124,17 @@ class Row:
         self.output_shape = shape_of(outputs[0]) if outputs else ()
         if len(self.events) > 1 and any(tensor.is_complex() for tensor in (*inputs, *outputs)):
             self.events = join_complex_convolutions(self.events)
-        own = [] if self.owner is None else [unwrapped(tensor) for tensor in parameters_of(self.owner)]
+        own = [] if self.owner is None else all_unwrapped(parameters_of(self.owner))
         self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
-        self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
+        read = total_bytes((*inputs, *own))
+        self.traffic_bytes = read + total_bytes(outputs)
         if self.new_storages:
             keys = set(map(key_of, outputs))
             self.activation_bytes = sum([size for key, size in self.new_storages.items() if key in keys])
         if self.owner is not None:
             computes = any(event.macs for event in self.events)
             self.least_bytes = least_bytes(
-                self.owner, inputs, outputs, allocated=self.activation_bytes, computes=computes
+                self.owner, inputs, outputs, read=read, allocated=self.activation_bytes, computes=computes
             )
         if self.events and self.events[0].conv is not None and len(self.events) > 1:
             self.input_shape = shape_of(inputs[0]) if inputs else ()

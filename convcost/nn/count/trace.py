@@ -24,7 +24,7 @@ from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.memory import Memory
 from convcost.nn.count.operators import Verdict, cost, verdict
 from convcost.nn.count.row import Row
-from convcost.nn.count.shape_rules import meta_output
+from convcost.nn.count.shape_rules import is_switched_off, meta_output
 from convcost.nn.count.tensors import in_order, members, shape_of, tensors_in
 from convcost.text.errors import ConvcostError
 
@@ -57,6 +57,7 @@ class Recorder:
         self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
         self.memory.add(inputs)
         self.names = {id(part): name for name, part in parts.items()}
+        self.has_rules = not is_switched_off()
         self.is_over = False
         self.path = ""
         self.failed_shape: tuple[int, ...] | None = None
@@ -298,7 +299,7 @@ class _Lane(TorchDispatchMode):
         if self.autocast.is_on and self._recorder.device.type == "meta":
             args, casts = self.autocast.for_operator(func, args)
             row.new_storages.update(memory.add(casts))
-        out = meta_output(func, args, kwargs)
+        out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
         if out is NotImplemented:
             out = func(*args, **kwargs)
         return self._record(row, func, args, kwargs, out)
@@ -425,7 +426,7 @@ def is_one_row(module: nn.Module) -> bool:
     if isinstance(module, _ALWAYS_ONE_ROW):
         return True
     kind: type = type(module)
-    return _is_of_torch(kind) and next(module.children(), None) is None
+    return _is_of_torch(kind) and not vars(module)["_modules"]
 
 
 @lru_cache(maxsize=256)

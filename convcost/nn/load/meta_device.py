@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 COPY: Final = "copy"
 """In place of a device: tensors stay where they are, as copies."""
+META: Final = torch.device("meta")
 _PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
 """The usual types of tensors, which are not lazy."""
+_WITHOUT_TENSORS: Final = frozenset({bool, int, float, str, tuple, type(None)})
+"""The usual types of a module's other attributes."""
 _NO_ITEMS: Final[dict[Any, Any]] = {}
 _SET_BY_EXPORT: Final = frozenset({"eval", "train"})
 """Methods that the module of an exported program has as attributes."""
@@ -40,7 +43,7 @@ def on_device(value: Any, device: str) -> Any:
 
 
 def _without_values(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
@@ -75,7 +78,12 @@ def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
     """
     parts = list(module.modules())
     saved = [(part, type(part), vars(part).copy()) for part in parts]
-    held = [value for _, _, attributes in saved for value in attributes.values() if isinstance(value, dict)]
+    held = [
+        value
+        for _, _, attributes in saved
+        for value in attributes.values()
+        if type(value) not in _WITHOUT_TENSORS and isinstance(value, dict)
+    ]
     items = [dict(value) if value else _NO_ITEMS for value in held]
     scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
     try:
@@ -88,7 +96,8 @@ def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
         yield parts
     finally:
         for part, kind, attributes in saved:
-            part.__class__ = kind
+            if type(part) is not kind:
+                part.__class__ = kind
             _refill(vars(part), attributes)
         for value, before in zip(held, items, strict=True):
             if value or before:
@@ -167,38 +176,48 @@ def _move_attributes(
         moved: By id, each tensor moved so far with its original, which is kept so that no other gets its id.
     """
 
-    def place(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in moved:
-            moved[id(tensor)] = (_moved(tensor, device), tensor)
-        return moved[id(tensor)][0]
-
-    for name, value in list(attributes.items()):
+    for name, value in attributes.items():
+        kind = type(value)
+        if kind in _WITHOUT_TENSORS:
+            continue
         if name in {"_parameters", "_buffers"}:
             for key, tensor in value.items():  # a scripted module has no plain dictionary, nor its `update`
                 if tensor is not None:
-                    value[key] = place(tensor)
+                    value[key] = _placed(tensor, device, moved)
+        elif kind is dict:
+            continue
         elif isinstance(value, torch.Tensor):
-            attributes[name] = place(value)
+            attributes[name] = _placed(value, device, moved)
         elif isinstance(value, list) and value and all(isinstance(item, torch.Tensor) for item in value):
-            attributes[name] = [place(item) for item in value]
+            attributes[name] = [_placed(item, device, moved) for item in value]
+
+
+def _placed(
+    tensor: torch.Tensor, device: str, moved: dict[int, tuple[torch.Tensor, torch.Tensor]]
+) -> torch.Tensor:
+    """A tensor moved as it was moved before, if it was."""
+    known = moved.get(id(tensor))
+    if known is None:
+        known = moved[id(tensor)] = (_moved(tensor, device), tensor)
+    return known[0]
 
 
 def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
     """The tensor on a device; quantized and sparse ones stay where they are."""
     if type(tensor) not in _PLAIN and is_lazy(tensor):
-        kind: Callable[..., torch.Tensor] = (
+        lazy: Callable[..., torch.Tensor] = (
             UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
         )
         place = tensor.device if device == COPY else device
-        return kind(requires_grad=tensor.requires_grad, device=place, dtype=tensor.dtype)
-    if device == COPY:
-        twin = tensor.detach().clone()
-        return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+        return lazy(requires_grad=tensor.requires_grad, device=place, dtype=tensor.dtype)
     here = tensor.device.type
-    if here == device or here == torch.device(device).type or not is_plain(tensor):
+    if device == COPY:
+        placed = tensor.detach().clone()
+    elif here == device.partition(":")[0] or not is_plain(tensor):
         return tensor
-    if here == "meta":
+    elif here == "meta":
         placed = torch.zeros_like(tensor, device=device)
     else:
         placed = _without_values(tensor) if device == "meta" else tensor.detach().to(device)
-    return nn.Parameter(placed, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else placed
+    is_parameter = type(tensor) is not torch.Tensor and isinstance(tensor, nn.Parameter)
+    return nn.Parameter(placed, tensor.requires_grad) if is_parameter else placed
