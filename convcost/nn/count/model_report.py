@@ -114,8 +114,8 @@ def _zeros_for_meta(value: Any) -> Any:
 
 def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool) -> ModelReport:
     placed = mapped(lambda value: on_device(value, device), inputs)
-    with _ready(model, device):
-        recorder = _run(model, placed[0], placed[1], device)
+    with _ready(model, device) as parts:
+        recorder = _run(model, parts, placed, device)
         counted = _report(recorder, model, _input_texts(*inputs), device)
     if not cross_check:
         return replace(counted, cross_check={"fvcore": NOT_REQUESTED, "torch": NOT_REQUESTED})
@@ -123,11 +123,11 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
     from convcost.nn.count.unused_results import operations_of
 
     def observe() -> tuple[list[Operation], frozenset[int]]:
-        with _ready(model, device), torch.device(device):
+        with quiet_stdout(), _ready(model, device), torch.device(device):
             return operations_of(model, *placed)
 
     observed = Observed(observe)
-    with _ready(model, device):
+    with quiet_stdout(), _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
     with quiet_stdout(), same_random_numbers(), torch.no_grad():
         by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals, observed)
@@ -135,12 +135,12 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
 
 
 @contextmanager
-def _ready(model: nn.Module, device: str) -> Iterator[None]:
-    """The model ready for one forward pass, from the same random numbers each time."""
-    with quiet_stdout(), same_random_numbers(), torch.no_grad(), restored_after(model, device) as parts:
+def _ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
+    """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
+    with same_random_numbers(), torch.no_grad(), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
-            switch_to_eval(model, parts)
-        yield
+            parts = switch_to_eval(model, parts)
+        yield parts
 
 
 def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
@@ -151,8 +151,9 @@ def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
     )
 
 
-def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
-    recorder = Recorder(model, tensors_in((args, kwargs)), device)
+def _run(model: nn.Module, parts: Mapping[str, nn.Module], inputs: _Call, device: str) -> Recorder:
+    args, kwargs = inputs
+    recorder = Recorder(model, parts, tensors_in((args, kwargs)), device)
     describe = partial(_forward_error, model, recorder, args)
     may_be_compiled = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
@@ -225,9 +226,9 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
         name = row.name
         seen[name] += 1
         names.append(f"{name}#{seen[name]}" if row.function or seen[name] > 1 else name)
-        macs = sum(event.macs for event in row.events)
-        before = (owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index)
-        shares = next((names[owner] for owner in before), None)
+        macs = sum([event.macs for event in row.events])
+        before = [owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index]
+        shares = names[before[0]] if before else None
         own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
         yield Call(
             name=names[index],

@@ -45,14 +45,16 @@ class Recorder:
 
     Args:
         module: The module that will be called.
+        parts: It and its parts by path.
         inputs: Its input tensors, which are alive during the pass.
         device: Device of new tensors for which the model names none.
     """
 
-    def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor], device: str) -> None:
+    def __init__(
+        self, module: nn.Module, parts: Mapping[str, nn.Module], inputs: Iterable[torch.Tensor], device: str
+    ) -> None:
         self.module = module
         self.device = torch.device(device)
-        parts = dict(module.named_modules())
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
         self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
         self.memory.add(inputs)

@@ -13,7 +13,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_l
 from torch.nn.utils.rnn import PackedSequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 COPY: Final = "copy"
 """In place of a device: tensors stay where they are, as copies."""
@@ -63,7 +63,7 @@ def move(parts: Iterable[nn.Module], device: str) -> None:
 
 
 @contextmanager
-def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
+def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     """The module ready for one forward pass, after which it is exactly as it was.
 
     Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Buffers, which
@@ -74,9 +74,10 @@ def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
         device: "meta" to run with meta tensors in place of its own; anything else to leave those.
 
     Yields:
-        The parts of the module, itself among them.
+        The parts of the module by path, itself among them.
     """
-    parts = list(module.modules())
+    named = dict(module.named_modules())
+    parts = list(named.values())
     saved = [(part, type(part), vars(part).copy()) for part in parts]
     held = [
         value
@@ -93,7 +94,7 @@ def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
             move(parts, COPY)
         else:
             _copy_buffers(parts)
-        yield parts
+        yield named
     finally:
         for part, kind, attributes in saved:
             if type(part) is not kind:
@@ -122,21 +123,31 @@ def any_device_allowed() -> Iterator[None]:
         setattr(home, check, before)
 
 
-def switch_to_eval(module: nn.Module, parts: Collection[nn.Module]) -> None:
-    """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`."""
+def switch_to_eval(module: nn.Module, named: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`.
+
+    Args:
+        module: The module.
+        named: It and its parts by path.
+
+    Returns:
+        Its parts afterwards, since a method of its own may replace some.
+    """
+    parts = named.values()
     training = [part for part in parts if getattr(part, "training", False)]
     if not training:
-        return
+        return named
     is_usual = all(_methods(kind) == _methods(nn.Module) for kind in set(map(type, parts)))
     if is_usual and all(vars(part).keys().isdisjoint(_SET_BY_EXPORT) for part in parts):
         for part in training:  # what `eval` does, in less time
             vars(part)["training"] = False
-        return
+        return named
     try:
         module.eval()
     except NotImplementedError:  # an exported program has the mode of its export
         for part in parts:
             vars(part)["training"] = False
+    return dict(module.named_modules())
 
 
 def _has_scripted_mode(part: nn.Module) -> bool:
