@@ -7,7 +7,6 @@ its table, a pooling with a stride skips pixels, and an operation in place has i
 from __future__ import annotations
 
 import weakref
-from functools import partial
 from math import prod
 from threading import RLock
 from typing import TYPE_CHECKING, Final
@@ -147,6 +146,19 @@ def storage_key(storage: torch.UntypedStorage) -> int:
     return int(storage._cdata)  # noqa: SLF001 - torch's own key; a meta storage has no other address
 
 
+class _Alive(weakref.ref[torch.UntypedStorage]):
+    """A storage that is alive, without keeping it so.
+
+    Attributes:
+        key: Its `storage_key`.
+        size: Its bytes.
+    """
+
+    __slots__ = ("key", "size")
+    key: int
+    size: int
+
+
 class Memory:
     """The storages that are alive: those of the weights, and those of activations with their peak.
 
@@ -162,7 +174,7 @@ class Memory:
             if key is not None:
                 self._weights[key] = (*self._weights.get(key, ()), *((tensor,) if is_parameter else ()))
         self._fixed = frozenset(self._weights)
-        self._alive: dict[int, tuple[weakref.ref[torch.UntypedStorage], int]] = {}
+        self._alive: dict[int, _Alive] = {}
         self._lock = RLock()
         self._bytes = 0
         self.peak = 0
@@ -181,19 +193,22 @@ class Memory:
             key = storage_key(storage)
             if key in self._alive or key in self._fixed:
                 continue
+            alive = _Alive(storage, self._forget)
+            alive.key, alive.size = key, int(storage.nbytes())
             with self._lock:  # threads of the forward pass share the memory
-                size = int(storage.nbytes())
-                self._alive[key] = (weakref.ref(storage, partial(self._forget, key)), size)
-                self._bytes += size
-                self.peak = max(self.peak, self._bytes)
-            new.append((key, size))
+                self._alive[key] = alive
+                self._bytes += alive.size
+                if self._bytes > self.peak:
+                    self.peak = self._bytes
+            new.append((key, alive.size))
         return new
 
-    def _forget(self, key: int, _: object) -> None:
+    def _forget(self, dead: _Alive) -> None:
         """Take off a storage that died."""
         with self._lock:
-            self._bytes -= self._alive.pop(key)[1]
-            self._weights.pop(key, None)
+            del self._alive[dead.key]
+            self._bytes -= dead.size
+            self._weights.pop(dead.key, None)
 
     def weights_in(self, tensor: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
         """The parameters that a tensor is a view of, or was computed from; None if from other values too.

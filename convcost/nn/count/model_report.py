@@ -16,7 +16,7 @@ from convcost.models.call import Call
 from convcost.models.report import COUNT_DEVICES, NOT_REQUESTED, ModelReport, Totals, Uncounted
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
-from convcost.nn.count.isolation import same_random_numbers
+from convcost.nn.count.isolation import collection_paused, same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
@@ -137,7 +137,8 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
 @contextmanager
 def _ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
-    with same_random_numbers(), torch.no_grad(), restored_after(model, device) as parts:
+    paused = collection_paused() if device == "meta" else nullcontext()
+    with paused, same_random_numbers(), torch.no_grad(), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
             parts = switch_to_eval(model, parts)
         yield parts
@@ -242,7 +243,7 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
             macs_share=macs / total if total else None,
             conv=row.events[0].conv if len(row.events) == 1 else None,
             inputs=row.input_texts,
-            weights=_dtypes(row.weights),
+            weights=_dtypes(row.weights) if row.weights else (),
             shares=shares,
             uncounted=len(row.uncounted),
         )

@@ -23,7 +23,6 @@ from torch.utils.flop_counter import flop_registry
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
 from convcost.nn.count.free_operators import FREE_OF_OTHER_LIBRARIES, OPAQUE, is_free_name
-from convcost.nn.count.tensors import tensors_in
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
@@ -121,18 +120,26 @@ def _packet(func: Any) -> Any:
     return getattr(func, "overloadpacket", func)
 
 
-def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Cost | None:
+def cost(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, tensors: list[torch.Tensor]
+) -> Cost | None:
     """The cost of one call of an operator with a formula; None where its formula cannot tell.
+
+    Args:
+        func: The operator.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        out: Its result.
+        tensors: The tensors among its arguments.
 
     Raises:
         ConvcostError: A registered formula raises, or returns something else than a whole number of MACs.
     """
     packet, name = _packet(func), qualified_name(func)
-    if packet in REGISTERED:
+    if REGISTERED and packet in REGISTERED:
         macs = _registered_macs(packet, args, kwargs, out)
         return Cost(macs, None, macs)
-    tensors = tensors_in((args, kwargs))
-    factor = REAL_MACS_PER_COMPLEX_MAC if any(tensor.is_complex() for tensor in tensors) else 1
+    factor = REAL_MACS_PER_COMPLEX_MAC if any([tensor.is_complex() for tensor in tensors]) else 1
     call = OperatorCall(name, _arguments(func, args, kwargs), out)
     if name in CONVOLUTIONS:
         products, conv = convolution(call)

@@ -148,6 +148,8 @@ def _image_shape(conv: Conv, inputs: list[torch.Tensor], data: torch.Tensor) -> 
     sizes of the data, else the only one. Without any, it is the data.
     """
     axes, whole = len(conv.kernel_size), shape_of(data)
+    if any([tensor is data for tensor in inputs]):
+        return whole
     shapes = []
     for tensor in inputs:
         shape = shape_of(tensor)
