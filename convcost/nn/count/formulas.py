@@ -29,7 +29,7 @@ NUMBERS_PER_ELEMENT: Final = {"torch.float4_e2m1fn_x2": 2}
 """Numbers in one element, for dtypes that hold several."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OperatorCall:
     """One call of an operator.
 

@@ -17,7 +17,6 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from convcost.nn.build.conv_module import per_axis
-from convcost.timing.bound import seen_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,7 +69,6 @@ def least_bytes(
     inputs: Sequence[torch.Tensor],
     outputs: Sequence[torch.Tensor],
     *,
-    read: int,
     allocated: int,
     computes: bool,
 ) -> int | None:
@@ -80,7 +78,6 @@ def least_bytes(
         module: The module that was called.
         inputs: Its input tensors.
         outputs: Its output tensors.
-        read: Bytes of the inputs and of its parameters.
         allocated: Bytes of the outputs' new storages; 0 for views and operations in place.
         computes: Whether the call has MACs.
 
@@ -91,19 +88,19 @@ def least_bytes(
         return None
     if not allocated and not getattr(module, "inplace", False):
         return None
-    certain = _read_bytes(module, inputs, outputs[0], read, computes=computes)
-    return None if certain is None else certain + min(allocated, total_bytes(outputs))
+    read = _read_bytes(module, inputs, outputs[0], computes=computes)
+    return None if read is None else read + min(allocated, total_bytes(outputs))
 
 
 def _read_bytes(
-    module: nn.Module, inputs: Sequence[torch.Tensor], output: torch.Tensor, read: int, *, computes: bool
+    module: nn.Module, inputs: Sequence[torch.Tensor], output: torch.Tensor, *, computes: bool
 ) -> int | None:
     """The bytes that a call certainly reads; None where its output may be a view of the input."""
     defined_in = type(module).__module__
     if isinstance(module, _ConvNd):
         return 0  # used only where the call does more than one plain convolution, and so reads unknown bytes
     if computes or defined_in in READS_ALL or isinstance(module, WHOLE_POOLS):
-        return read
+        return total_bytes(inputs) + total_bytes(parameters_of(module))
     if isinstance(module, WINDOW_POOLS):
         return _bytes_in_windows(module, inputs[0], output)
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
@@ -113,6 +110,8 @@ def _read_bytes(
 
 def _bytes_in_windows(module: nn.Module, data: torch.Tensor, output: torch.Tensor) -> int:
     """The bytes of the pixels that lie in some window of a pooling."""
+    from convcost.timing.bound import seen_inside
+
     axes = int(type(module).__name__[-2])
     kernel, stride, padding, dilation = (
         per_axis(getattr(module, name, 1), axes) for name in ("kernel_size", "stride", "padding", "dilation")
@@ -198,8 +197,7 @@ class Memory:
             with self._lock:  # threads of the forward pass share the memory
                 self._alive[key] = alive
                 self._bytes += alive.size
-                if self._bytes > self.peak:
-                    self.peak = self._bytes
+                self.peak = max(self.peak, self._bytes)
             new.append((key, alive.size))
         return new
 

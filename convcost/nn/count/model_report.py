@@ -140,8 +140,8 @@ def _ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     paused = collection_paused() if device == "meta" else nullcontext()
     with paused, same_random_numbers(), torch.no_grad(), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
-            parts = switch_to_eval(model, parts)
-        yield parts
+            ready = switch_to_eval(model, parts)
+        yield ready
 
 
 def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convcost.nn.count.operators import Cost
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Event:
     """One call of an operator that has a formula.
 
@@ -37,7 +37,7 @@ class Event:
     plain_macs: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Row:
     """A call of a module or a function, while it runs and after.
 
@@ -126,15 +126,14 @@ class Row:
             self.events = join_complex_convolutions(self.events)
         own = [] if self.owner is None else all_unwrapped(parameters_of(self.owner))
         self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
-        read = total_bytes((*inputs, *own))
-        self.traffic_bytes = read + total_bytes(outputs)
+        self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
         if self.new_storages:
             keys = set(map(key_of, outputs))
             self.activation_bytes = sum([size for key, size in self.new_storages.items() if key in keys])
         if self.owner is not None:
             computes = any(event.macs for event in self.events)
             self.least_bytes = least_bytes(
-                self.owner, inputs, outputs, read=read, allocated=self.activation_bytes, computes=computes
+                self.owner, inputs, outputs, allocated=self.activation_bytes, computes=computes
             )
         if self.events and self.events[0].conv is not None and len(self.events) > 1:
             self.input_shape = shape_of(inputs[0]) if inputs else ()
@@ -148,7 +147,7 @@ def _image_shape(conv: Conv, inputs: list[torch.Tensor], data: torch.Tensor) -> 
     sizes of the data, else the only one. Without any, it is the data.
     """
     axes, whole = len(conv.kernel_size), shape_of(data)
-    if any([tensor is data for tensor in inputs]):
+    if any(tensor is data for tensor in inputs):
         return whole
     shapes = []
     for tensor in inputs:

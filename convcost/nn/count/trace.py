@@ -317,7 +317,7 @@ class _Lane(TorchDispatchMode):
         if worth is Verdict.FREE:
             return out
         op = str(getattr(func, "overloadpacket", func))
-        is_sized = not any([tensor.is_nested for tensor in tensors])
+        is_sized = not any(tensor.is_nested for tensor in tensors)
         price = cost(func, args, kwargs, out, tensors) if worth is Verdict.FORMULA and is_sized else None
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)

@@ -186,7 +186,6 @@ def _move_attributes(
         device: Where to put them.
         moved: By id, each tensor moved so far with its original, which is kept so that no other gets its id.
     """
-
     for name, value in attributes.items():
         kind = type(value)
         if kind in _WITHOUT_TENSORS:
@@ -203,9 +202,7 @@ def _move_attributes(
             attributes[name] = [_placed(item, device, moved) for item in value]
 
 
-def _placed(
-    tensor: torch.Tensor, device: str, moved: dict[int, tuple[torch.Tensor, torch.Tensor]]
-) -> torch.Tensor:
+def _placed(tensor: torch.Tensor, device: str, moved: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
     """A tensor moved as it was moved before, if it was."""
     known = moved.get(id(tensor))
     if known is None:
