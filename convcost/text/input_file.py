@@ -6,17 +6,16 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from convcost.text.errors import ConvcostError
-from convcost.text.units import human_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_TEXT_BYTES: Final = 2**24
+MAX_TEXT_BYTES: Final = 2**23
 """Size of the largest file of text that is read: configuration, network, lock, machine file, matrix."""
 
 
 def require_regular(path: Path, name: str, step: str = "check the path") -> None:
-    """Refuse a directory, a device, a pipe or a socket, which would block or never end.
+    """Refuse a directory, a device, a pipe or a socket, which would block or never end; a shell's pipe is no danger.
 
     Args:
         path: The path, which may be a link.
@@ -30,7 +29,8 @@ def require_regular(path: Path, name: str, step: str = "check the path") -> None
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a null character
         raise _unreadable(path, name, error, step) from error
-    if not stat.S_ISREG(mode):
+    is_of_shell = stat.S_ISFIFO(mode) and path.is_relative_to("/dev")  # /dev/stdin, and /dev/fd/63 of <(command)
+    if not stat.S_ISREG(mode) and not is_of_shell:
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
         raise ConvcostError(f"{name} (={path}) must be a regular file, not {kind}; {step}.")
 
@@ -62,10 +62,10 @@ def read_file(path: Path, name: str, step: str, limit: int = MAX_TEXT_BYTES) -> 
     except OSError as error:
         raise _unreadable(path, name, error, step) from error
     if len(data) > limit:
-        raise ConvcostError(f"{name} (={path}) must be at most {human_bytes(limit)}; {step}.")
+        raise ConvcostError(f"{name} (={path}) must be at most {limit} bytes; {step}.")
     return data
 
 
 def _unreadable(path: Path, name: str, error: Exception, step: str) -> ConvcostError:
     why = (error.strerror if isinstance(error, OSError) else None) or error
-    return ConvcostError(f"{name} (={path}) must be a file that can be read: {why}; {step}.")
+    return ConvcostError(f"{name} (={path}) must be a file that can be read ({why}); {step}.")

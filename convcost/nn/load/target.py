@@ -21,6 +21,7 @@ from convcost.nn.load.meta_device import move
 from convcost.nn.load.model_file import kind_of
 from convcost.nn.load.user_code import import_object, running_user_code, user_code_context, user_error
 from convcost.text.errors import ConvcostError, MissingPackageError, did_you_mean, first_line
+from convcost.text.input_file import is_file
 from convcost.text.sizes import TARGET_RULE, Input
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
             return from_factory(target, _zoo_factory(scheme, name), args, device)
     if path.suffix == ".toml":
         return _from_network(read_network(path, args), device)
-    if path.is_file() and path.suffix != ".py":
+    if is_file(path) and path.suffix != ".py":
         return _from_file(target, path, args)
     where, _, dotted = target.rpartition(":")
     if not where or not dotted:

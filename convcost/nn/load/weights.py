@@ -19,6 +19,7 @@ from convcost.nn.load.model_file import compressed_member, kind_of
 from convcost.nn.load.spectrum import ConvWeights
 from convcost.nn.load.target import load_real
 from convcost.text.errors import ConvcostError, MissingPackageError, first_line
+from convcost.text.input_file import is_file
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _is_weight_file(target: str) -> bool:
         ConvcostError: The path of such a file that does not exist, or a pickle, which is not opened.
     """
     path = Path(target)
-    if not path.is_file():
+    if not is_file(path):
         if path.suffix in SUFFIXES and ":" not in target:
             raise ConvcostError(f"target (={target}) must be a file that is there; check the path.")
         return False
