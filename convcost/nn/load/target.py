@@ -6,6 +6,7 @@ import importlib
 import inspect
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from convcost.models.network import read_network, read_packaged_network
 from convcost.nn.build.tree_module import build
 from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.nn.load.exported_program import read_program
-from convcost.nn.load.meta_device import move
+from convcost.nn.load.meta_device import move, require_memory
 from convcost.nn.load.model_file import kind_of
 from convcost.nn.load.user_code import import_object, running_user_code, user_code_context, user_error
 from convcost.text.errors import ConvcostError, MissingPackageError, did_you_mean, first_line
@@ -116,7 +117,13 @@ def load_real(target: str, args: Mapping[str, object] | None = None) -> Loaded:
 
 
 def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
-    """Tensors of zeros for inputs: the positional ones, then those with a name."""
+    """Tensors of zeros for inputs: the positional ones, then those with a name.
+
+    Raises:
+        ConvcostError: They do not fit into the memory; nothing is allocated.
+    """
+    if device != "meta":
+        require_memory(sum(prod(one.sizes) * getattr(torch, one.dtype).itemsize for one in inputs))
     tensors = [(one.name, torch.zeros(one.sizes, dtype=getattr(torch, one.dtype), device=device)) for one in inputs]
     return (
         tuple(tensor for name, tensor in tensors if name is None),
