@@ -21,7 +21,7 @@ from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
-from convcost.nn.load.meta_device import any_device_allowed, on_device, restored_after, switch_to_eval
+from convcost.nn.load.meta_device import any_device_allowed, on_device, require_memory, restored_after, switch_to_eval
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, first_line
@@ -78,11 +78,11 @@ def _on_device(
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
-        return _counted(model, mapped(_zeros_for_meta, call), "cpu", cross_check=cross_check)
+        return _counted(model, _with_zeros(call), "cpu", cross_check=cross_check)
 
     def on_cpu(*, cross_check: bool) -> ModelReport:
         real = with_values(model if load_real is None else load_real())
-        return _counted(real, mapped(_zeros_for_meta, call), "cpu", cross_check=cross_check)
+        return _counted(real, _with_zeros(call), "cpu", cross_check=cross_check)
 
     if special is not None:
         return _noted(on_cpu(cross_check=cross_check), f"{special} inputs do {_NOT_ON_META}")
@@ -107,9 +107,17 @@ def _noted(counted: ModelReport, note: str) -> ModelReport:
     return replace(counted, notes=(*counted.notes, note))
 
 
-def _zeros_for_meta(value: Any) -> Any:
-    is_meta = isinstance(value, torch.Tensor) and value.device.type == "meta"
-    return torch.zeros(value.shape, dtype=value.dtype) if is_meta else value
+def _with_zeros(call: _Call) -> _Call:
+    """The inputs with zeros in place of meta tensors."""
+
+    def placed(value: Any) -> Any:
+        is_meta = isinstance(value, torch.Tensor) and value.device.type == "meta"
+        return torch.zeros(value.shape, dtype=value.dtype) if is_meta else value
+
+    tensors = (leaf for leaf in leaves_of(call) if isinstance(leaf, torch.Tensor))
+    require_memory(sum(leaf.numel() * leaf.itemsize for leaf in tensors if leaf.device.type == "meta"))
+    made: _Call = mapped(placed, call)
+    return made
 
 
 def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool) -> ModelReport:

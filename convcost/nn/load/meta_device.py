@@ -12,6 +12,10 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
+from convcost.system.processor import free_host_memory
+from convcost.text.errors import ConvcostError
+from convcost.text.units import human_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -40,6 +44,20 @@ def on_device(value: Any, device: str) -> Any:
     if not isinstance(value, torch.Tensor) or device != "meta" or value.device.type == "meta" or not is_plain(value):
         return value
     return _without_values(value)
+
+
+def require_memory(needed: int) -> None:
+    """Refuse inputs that do not fit into the memory together with an output of their size.
+
+    Raises:
+        ConvcostError: They need more bytes than are free.
+    """
+    free = free_host_memory()
+    if free is not None and 2 * needed > free:
+        raise ConvcostError(
+            f"input (={human_bytes(needed)}) must fit into memory twice, for a layer's output too, and "
+            f"{human_bytes(free)} are free; take a smaller input or batch, or device meta."
+        )
 
 
 def _without_values(tensor: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, did_you_mean, first_line
+from convcost.text.input_file import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -105,15 +106,15 @@ def import_object(target: str, where: str, dotted: str) -> object:
 
 
 def _import(target: str, where: str) -> ModuleType:
-    is_file = where.endswith(".py")
-    if is_file and not Path(where).is_file():
+    is_python = where.endswith(".py")
+    if is_python and not is_file(Path(where)):
         raise ConvcostError(f"target (={target}) must name a file that is there: {where} is not; give the path of one.")
     try:
-        return _import_file(Path(where).resolve()) if is_file else importlib.import_module(where)
+        return _import_file(Path(where).resolve()) if is_python else importlib.import_module(where)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) and not is_file else None
+        missing = error.name if isinstance(error, ModuleNotFoundError) and not is_python else None
         if missing and f"{where}.".startswith(f"{missing}."):
             raise ConvcostError(
                 f"target (={target}) must name a module that can be imported: there is no {missing}; "
