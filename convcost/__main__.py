@@ -11,11 +11,20 @@ VERBOSE_VARIABLES = ("ONEDNN_VERBOSE", "DNNL_VERBOSE")
 
 def run() -> None:
     """Run the command line and exit with its code."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a process may be started to ignore Ctrl-C
+        signal.signal(signal.SIGINT, _interrupted)
     if any(os.environ.get(name, "0") != "0" for name in VERBOSE_VARIABLES):
         _keep_stdout()
     from convcost.cli import main
 
     sys.exit(main(sys.argv[1:]))
+
+
+def _interrupted(*_: object) -> None:
+    """End at once: nothing is done before the command runs, and all is written when it has."""
+    os._exit(130)
 
 
 def _keep_stdout() -> None:

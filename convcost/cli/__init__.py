@@ -15,8 +15,9 @@ from typer.main import get_command
 from convcost._version import __version__
 from convcost.cli.options import with_layer_options
 from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, write_out
+from convcost.system.signals import Interrupts
 from convcost.system.terminal import is_terminal
-from convcost.text.errors import ConvcostError, one_line
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,14 +116,15 @@ def main(arguments: Sequence[str]) -> int:
     words = _with_minus_signs([word for word in arguments if word != "--debug"])
     debug = len(words) != len(arguments)
     app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
-    code = 0
+    code, interrupts = 0, Interrupts()
     try:
-        _register(words)
-        code = int(get_command(app).main(words, prog_name="convcost", standalone_mode=False) or 0)
-        write_out("")
+        with interrupts.raised():
+            _register(words)
+            code = int(get_command(app).main(words, prog_name="convcost", standalone_mode=False) or 0)
+            write_out("")
     except BaseException as error:  # noqa: BLE001 - any exception becomes an exit code and at most a few lines
-        return _ended_by(error, code, debug=debug)
-    return code
+        code = INTERRUPTED if interrupts.count else _ended_by(error, code, debug=debug)
+    return INTERRUPTED if interrupts.count else code
 
 
 def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
@@ -157,7 +159,7 @@ def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
 
         traceback.print_exception(error)
     for message in messages:
-        complain(f"error: {' '.join(one_line(message).split())}")
+        complain(f"error: {' '.join(message.split())}")
     return WRONG
 
 

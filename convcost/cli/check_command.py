@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +30,7 @@ from convcost.cli.output import (
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import is_terminal
 from convcost.text.columns import choose_columns
-from convcost.text.errors import ConvcostError, one_line
+from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_arg, parse_input
 
 if TYPE_CHECKING:
@@ -151,12 +152,12 @@ def check_command(
         else:
             configuration = choose_budgets(load_configuration(config), only or ())
         result, moved = check_configuration(configuration, options)
-    with interrupts_held() as interrupts:
+    with interrupts_held():
         _deliver(replace(result, columns=fields), form, export, junit)
         if update:
             change = f"{', '.join(moved)} written" if moved else "no figure changed"
             _note(f"convcost.lock: {change}")
-    return INTERRUPTED if interrupts else _code(result)
+    return _code(result)
 
 
 def _refuse_mixtures(
@@ -229,33 +230,31 @@ def _reported_refusals(form: CheckFormat) -> Iterator[None]:
         if problem := write_summary(refusal_markdown(error.lines)):
             say([problem], "warning")
         if form is CheckFormat.github:
-            write_out("".join(f"{line}\n" for line in refusal_commands(error)))
+            write_out("".join(f"{line}\n" for line in refusal_commands(error)), commands=True)
         raise
 
 
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
     """Write a result: files and the job's summary first, then stdout, then the notes."""
-    from convcost.budgets.reports import check_markdown, workflow_commands, write_summary
+    from convcost.budgets.reports import check_markdown, workflow_commands, write_junit, write_summary
+    from convcost.system.whole_files import write_whole
 
-    if junit is not None:
-        from convcost.budgets.reports import write_junit
-        from convcost.system.whole_files import write_whole
-
-        write_whole(junit, lambda path: write_junit(path, result), "junit")
+    writes = [] if junit is None else [partial(write_whole, junit, lambda path: write_junit(path, result), "junit")]
     problem = write_summary(check_markdown(result))
     if form is CheckFormat.github:
-        deliver_text("".join(f"{line}\n" for line in workflow_commands(result)), result, export)
+        lines = "".join(f"{line}\n" for line in workflow_commands(result))
+        deliver_text(lines, result, export, writes=writes, commands=True)
     elif form is CheckFormat.markdown:
-        deliver_text(check_markdown(result), result, export)
+        deliver_text(check_markdown(result), result, export, writes=writes)
     else:
-        deliver(result, o.OutputFormat(form.value), export)
+        deliver(result, o.OutputFormat(form.value), export, writes=writes)
     say_remarks(result)
     if problem is not None:
         say([problem], "warning")
 
 
 def _note(line: str) -> None:
-    say([one_line(line)], "note")
+    say([line], "note")
 
 
 def _code(result: CheckResult) -> int:
