@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from convcost._version import __version__
+from convcost.cli.command import Command
 from convcost.cli.options import with_layer_options
 from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, write_out
 from convcost.system.signals import Interrupts
@@ -29,7 +30,6 @@ PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException;
 
 app = typer.Typer(
     name="convcost",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 COMMANDS = {
@@ -55,7 +55,7 @@ def _register(words: Sequence[str]) -> None:
     for name, module in COMMANDS.items():
         if name == named or named not in COMMANDS:
             function = getattr(import_module(f"convcost.cli.{module}"), f"{name}_command")
-            app.command(name)(with_layer_options(function))
+            app.command(name, cls=Command)(with_layer_options(function))
 
 
 def full_app() -> typer.Typer:
@@ -120,7 +120,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with interrupts.raised():
             _register(words)
-            code = int(get_command(app).main(words, prog_name="convcost", standalone_mode=False) or 0)
+            code = int(get_command(app).main(words or ["--help"], prog_name="convcost", standalone_mode=False) or 0)
+            code = code if words else WRONG
             write_out("")
     except BaseException as error:  # noqa: BLE001 - any exception becomes an exit code and at most a few lines
         code = INTERRUPTED if interrupts.count else _ended_by(error, code, debug=debug)
@@ -134,6 +135,11 @@ def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
         return code
     if isinstance(error, SystemExit) and COMPLETION_VARIABLE in os.environ:
         return int(error.code or 0)
+    if isinstance(error, OSError):
+        try:
+            write_out("")
+        except ConvcostError as full:  # the parser wrote a help to a stdout that cannot be written
+            error = full
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED
     if isinstance(error, ConvcostError):

@@ -15,13 +15,16 @@ import typer
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.budgets.limits import Budget, limits_from
 from convcost.cli import options as o
+from convcost.cli.command import note_unused
 from convcost.cli.output import (
     INTERRUPTED,
     OVER_BUDGET,
     UNDECIDED,
+    WHOLE_JSON,
     WRONG,
     deliver,
     deliver_text,
+    only_json,
     refuse_exports,
     say,
     say_remarks,
@@ -60,6 +63,7 @@ def _maximum(what: str) -> typer.models.OptionInfo:
 
 
 def check_command(
+    context: typer.Context,
     target: Annotated[
         str | None,
         typer.Argument(help="Model to check without a configuration, as for convcost model.", metavar="[TARGET]"),
@@ -115,7 +119,7 @@ def check_command(
     """
     from convcost.budgets.config_files import load_configuration
     from convcost.budgets.configuration import Configuration
-    from convcost.workflows.check import CheckOptions, check_configuration, choose_budgets
+    from convcost.workflows.check import CheckOptions, LockNotWrittenError, check_configuration, choose_budgets
 
     refuse_exports(export)
     if junit is not None:
@@ -147,17 +151,29 @@ def check_command(
             given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
             budget = Budget(_name(target), target, Path.cwd(), args, given)
             if init:
+                note_unused(context, "nothing is to be timed", ("time_budget", "store"))
                 return _init(replace(budget, device=device or budget.device), config)
             configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
         else:
             configuration = choose_budgets(load_configuration(config), only or ())
-        result, moved = check_configuration(configuration, options)
+        try:
+            (result, moved), unwritten = check_configuration(configuration, options), None
+        except LockNotWrittenError as error:
+            result, moved, unwritten = error.result, (), error
     with interrupts_held():
-        _deliver(replace(result, columns=fields), form, export, junit)
-        if update:
+        try:
+            _deliver(replace(result, columns=fields), form, export, junit)
+        finally:
+            if unwritten is not None:
+                say([str(unwritten)], "error")
+        if not any(limit.metric == "latency" for budget in configuration.budgets for limit in budget.limits):
+            note_unused(context, "no budget limits latency", ("time_budget",))
+        if form is CheckFormat.json and only_json(o.OutputFormat.json, export):
+            note_unused(context, WHOLE_JSON, ("columns",))
+        if update and unwritten is None:
             change = f"{', '.join(moved)} written" if moved else "no figure changed"
             _note(f"convcost.lock: {change}")
-    return _code(result)
+    return _code(result) if unwritten is None else WRONG
 
 
 def _refuse_mixtures(
@@ -275,6 +291,7 @@ class Action(StrEnum):
 
 
 def config_command(
+    context: typer.Context,
     action: Annotated[
         Action,
         typer.Argument(help="schema: the JSON Schema of convcost.toml; show: the configuration with all defaults."),
@@ -292,4 +309,6 @@ def config_command(
     from convcost.text.export import json_text
 
     write_out(json_text(schema() if action is Action.schema else effective(load_configuration(config))))
+    if action is Action.schema:
+        note_unused(context, "the schema is that of every configuration", ("config",))
     return 0

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 from convcost.cli.options import OutputFormat
 from convcost.system.terminal import is_terminal, terminal_width
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from convcost.timing.hints import Hint
 
 
+R = TypeVar("R")
 DISAGREES: Final = 1
 """Exit code if an independent count differs."""
 OVER_BUDGET: Final = 1
@@ -38,6 +39,31 @@ INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
 _COMMAND_STARTS: Final = re.compile(r"(?:^|(?<=[\r\n]))[^\S\r\n]*(?=::)|##(?=\[)")
 """What makes a line a workflow command, as a GitHub runner reads it (ActionCommand.cs in actions/runner)."""
+
+
+def only_json(form: OutputFormat, exports: Iterable[Path] | None) -> bool:
+    """Whether all output is JSON, which always has all rows and fields."""
+    return form is OutputFormat.json and all(path.suffix.lower() == ".json" for path in exports or ())
+
+
+WHOLE_JSON: Final = "JSON always has all rows and fields"
+
+
+def last(results: Iterable[R], known: R | None = None) -> tuple[int, R]:
+    """The exit code and the last result; after Ctrl-C the latest one, or the one that was known before.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before there is any.
+    """
+    latest, code = known, 0
+    try:
+        for latest in results:  # noqa: B007 - the last value is returned below
+            pass
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if latest is None:
+        raise KeyboardInterrupt
+    return code, latest
 
 
 def refuse_exports(paths: Iterable[Path] | None) -> None:
