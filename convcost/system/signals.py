@@ -21,6 +21,9 @@ LOOK_AGAIN_S: Final = 0.05
 RAISE_AGAIN_S: Final = 2.0
 """Seconds after which an interrupt that nothing has taken is raised again."""
 
+SAME_S: Final = 0.5
+"""Seconds in which a second SIGINT is the first again, which a program between may pass on beside the terminal."""
+
 
 @contextmanager
 def handled(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
@@ -51,6 +54,7 @@ class Interrupts:
         self.is_due = False
         self._is_waiting = False
         self._is_again = False
+        self._pressed_at = 0.0
 
     @contextmanager
     def raised(self) -> Iterator[None]:
@@ -70,7 +74,8 @@ class Interrupts:
     def __call__(self, _: int, frame: FrameType | None) -> None:
         """Take the signal."""
         is_again, self._is_again = self._is_again, False
-        if is_again and not self.is_due:
+        since, self._pressed_at = self._pressed_at, time.monotonic()
+        if (is_again and not self.is_due) or (self.is_due and not is_again and self._pressed_at - since < SAME_S):
             return
         self.count += not is_again
         if not self.is_due:
