@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import torch
 
 from convcost.models.call import Call
-from convcost.models.report import COUNT_DEVICES, NOT_REQUESTED, ModelReport, Totals, Uncounted
+from convcost.models.report import (
+    COUNT_DEVICES,
+    INTERRUPTED,
+    NOT_REQUESTED,
+    CountInterruptedError,
+    CrossCheck,
+    ModelReport,
+    Totals,
+    Uncounted,
+)
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
 from convcost.nn.count.isolation import collection_paused, same_random_numbers
@@ -127,8 +136,29 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
         counted = _report(recorder, model, _input_texts(*inputs), device)
     if not cross_check:
         return replace(counted, cross_check={"fvcore": NOT_REQUESTED, "torch": NOT_REQUESTED})
+    try:
+        return replace(counted, cross_check=_cross_checked(model, inputs, placed, recorder, counted.totals))
+    except KeyboardInterrupt as error:
+        unknown = {"fvcore": INTERRUPTED, "torch": INTERRUPTED}
+        raise CountInterruptedError(replace(counted, cross_check=unknown)) from error
+
+
+def _cross_checked(
+    model: nn.Module, inputs: _Call, placed: _Call, recorder: Recorder, totals: Totals
+) -> dict[str, CrossCheck]:
+    """The results of the other counters.
+
+    Args:
+        model: Counted module.
+        inputs: Inputs of the model.
+        placed: The same inputs on the device of the count.
+        recorder: Record of the count.
+        totals: Totals of the count.
+    """
     from convcost.nn.count.cross_check import Observed, check_with_fvcore, check_with_torch
     from convcost.nn.count.unused_results import operations_of
+
+    device = str(recorder.device)
 
     def observe() -> tuple[list[Operation], frozenset[int]]:
         with quiet_stdout(), _ready(model, device), torch.device(device):
@@ -138,8 +168,8 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
     with quiet_stdout(), _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
     with quiet_stdout(), same_random_numbers(), torch.no_grad():
-        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals, observed)
-    return replace(counted, cross_check={"fvcore": by_fvcore, "torch": by_torch})
+        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, totals, observed)
+    return {"fvcore": by_fvcore, "torch": by_torch}
 
 
 @contextmanager
