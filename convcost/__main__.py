@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the public module takes milliseconds in which Ctrl-C has a traceback
+import atexit
 import os
 import sys
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as in `convcost.cli.output`, which is not imported yet when it is needed."""
 VERBOSE_VARIABLES = ("ONEDNN_VERBOSE", "DNNL_VERBOSE")
 """Environment variables with which oneDNN writes lines to C's stdout at every call."""
 
 
 def run() -> None:
     """Run the command line and exit with its code."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # a process may be started to ignore Ctrl-C
+        _signal.signal(_signal.SIGINT, _interrupted)
     if any(os.environ.get(name, "0") != "0" for name in VERBOSE_VARIABLES):
         _keep_stdout()
+    codes: list[int] = []
+    # Python would kill itself by SIGINT after a KeyboardInterrupt in code of exec(), although it was caught. The first
+    # function that is registered runs last.
+    atexit.register(lambda: _interrupted() if INTERRUPTED in codes else None)
     from convcost.cli import main
 
-    sys.exit(main(sys.argv[1:]))
+    codes.append(main(sys.argv[1:]))
+    sys.exit(codes[0])
+
+
+def _interrupted(*_: object) -> None:
+    """End at once: nothing is done before the command runs, and all is written when it has."""
+    os._exit(INTERRUPTED)
 
 
 def _keep_stdout() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.archive import rows as schema
@@ -166,12 +168,46 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     if not path.exists():
         yield None
         return
-    with closing(_connect(path, "rw")) as connection:
+    with ExitStack() as stack:
+        try:
+            connection, version = _current(path, path)
+        except sqlite3.OperationalError as error:
+            refused = _name(error).startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN"))
+            if not (refused and path.is_file() and os.access(path, os.R_OK)):
+                raise
+            connection, version = _current(stack.enter_context(_copied(path)), path)
+        stack.enter_context(closing(connection))
+        with _transaction(connection, "DEFERRED"):
+            yield connection if version else None
+
+
+def _current(file: Path, path: Path) -> tuple[sqlite3.Connection, int]:
+    """A connection to a database, which is migrated first if it is older, and its schema before; 0 for an empty one.
+
+    Args:
+        file: The database, or a copy of it.
+        path: Path of the database, for messages.
+    """
+    connection = _connect(file, "rw")
+    try:
         version = _version(connection, path)
         if version:
             _migrate(connection, path)
-        with _transaction(connection, "DEFERRED"):
-            yield connection if version else None
+    except BaseException:
+        connection.close()
+        raise
+    return connection, version
+
+
+@contextmanager
+def _copied(path: Path) -> Iterator[Path]:
+    """A temporary copy of a database that SQLite would have to write to before it can be read."""
+    with TemporaryDirectory(prefix="convcost-history-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder, "history.sqlite3")
+        for suffix in ("", "-wal", "-journal"):
+            with suppress(FileNotFoundError):
+                copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+        yield copy
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from convcost.convolution.blocks import find_block
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.shape import require_at_least
-from convcost.text.errors import ConvcostError, did_you_mean
+from convcost.text.errors import ConvcostError, did_you_mean, encodable
 from convcost.text.sizes import format_sizes
 from convcost.text.units import parse_moment
 from convcost.timing.conditions import MEMORY_FORMATS, require_one_of
@@ -124,5 +124,5 @@ class _Condition:
 
     def _bound(self, value: object) -> str:
         name = f"v{len(self.values)}"
-        self.values[name] = value
+        self.values[name] = encodable(value) if isinstance(value, str) else value
         return f":{name}"

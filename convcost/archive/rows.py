@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
+from convcost.text.errors import encodable
 from convcost.text.sizes import format_sizes
 from convcost.timing.conditions import Conditions, Setup
 from convcost.timing.statistics import Timing
@@ -185,7 +186,7 @@ def as_columns(value: Session | Entry | Conditions | Setup | Timing) -> dict[str
             columns[field.name] = json.dumps(content, ensure_ascii=False)
         else:
             columns[field.name] = format_sizes(content) if isinstance(content, tuple) else content
-    return columns
+    return {name: encodable(value) if isinstance(value, str) else value for name, value in columns.items()}
 
 
 def setting_columns(session: Session) -> dict[str, Any]:

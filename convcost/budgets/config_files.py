@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,7 @@ from convcost.budgets.limits import METRICS
 from convcost.budgets.lock import Lock, lock_text, read_lock
 from convcost.system.whole_files import require_writable, write_text
 from convcost.text.errors import ConvcostError
+from convcost.text.input_file import is_file, read_file
 from convcost.text.quantities import generous
 from convcost.text.toml import parse_toml, table_text
 
@@ -96,8 +96,8 @@ def first_path(path: Path | None) -> Path:
 def relative_target(target: str, folder: Path) -> str:
     """A target whose file, if any, is relative to the folder of the configuration instead of the current folder."""
     where, colon, name = target.rpartition(":")
-    file, rest = (target, "") if Path(target).is_file() else (where, f"{colon}{name}")
-    return f"{Path(os.path.relpath(file, folder)).as_posix()}{rest}" if Path(file).is_file() else target
+    file, rest = (target, "") if is_file(Path(target)) else (where, f"{colon}{name}")
+    return f"{Path(os.path.relpath(file, folder)).as_posix()}{rest}" if is_file(Path(file)) else target
 
 
 def write_first(path: Path, budget: Budget, totals: Totals) -> None:
@@ -140,23 +140,18 @@ def _nearest() -> Path:
 def has_table(path: Path) -> bool:
     """Whether a pyproject.toml has [tool.convcost]; if it cannot be parsed, whether it has the word convcost."""
     try:
-        data = path.read_bytes()
-    except OSError:
+        data = _read(path, "config")
+    except ConvcostError:
         return False
     try:
-        tool = tomllib.loads(data.decode("utf-8")).get("tool")
-    except (ValueError, RecursionError):
+        tool = parse_toml(data, str(path)).values.get("tool")
+    except ConvcostError:
         return b"convcost" in data
     return isinstance(tool, dict) and "convcost" in tool
 
 
 def _read(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConvcostError(
-            f"{what} (={path}) must be a file that can be read ({error.strerror}); give the path of one."
-        ) from error
+    return read_file(path, what, "give the path of one")
 
 
 def _shown(path: Path) -> str:

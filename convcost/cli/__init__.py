@@ -13,10 +13,12 @@ import typer
 from typer.main import get_command
 
 from convcost._version import __version__
+from convcost.cli.command import Command
 from convcost.cli.options import with_layer_options
 from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, write_out
+from convcost.system.signals import Interrupts
 from convcost.system.terminal import is_terminal
-from convcost.text.errors import ConvcostError, one_line
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,6 @@ PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException;
 
 app = typer.Typer(
     name="convcost",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 COMMANDS = {
@@ -54,7 +55,7 @@ def _register(words: Sequence[str]) -> None:
     for name, module in COMMANDS.items():
         if name == named or named not in COMMANDS:
             function = getattr(import_module(f"convcost.cli.{module}"), f"{name}_command")
-            app.command(name)(with_layer_options(function))
+            app.command(name, cls=Command)(with_layer_options(function))
 
 
 def full_app() -> typer.Typer:
@@ -115,14 +116,16 @@ def main(arguments: Sequence[str]) -> int:
     words = _with_minus_signs([word for word in arguments if word != "--debug"])
     debug = len(words) != len(arguments)
     app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
-    code = 0
+    code, interrupts = 0, Interrupts()
     try:
-        _register(words)
-        code = int(get_command(app).main(words, prog_name="convcost", standalone_mode=False) or 0)
-        write_out("")
+        with interrupts.raised():
+            _register(words)
+            code = int(get_command(app).main(words or ["--help"], prog_name="convcost", standalone_mode=False) or 0)
+            code = code if words else WRONG
+            write_out("")
     except BaseException as error:  # noqa: BLE001 - any exception becomes an exit code and at most a few lines
-        return _ended_by(error, code, debug=debug)
-    return code
+        code = INTERRUPTED if interrupts.count else _ended_by(error, code, debug=debug)
+    return INTERRUPTED if interrupts.count else code
 
 
 def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
@@ -132,6 +135,11 @@ def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
         return code
     if isinstance(error, SystemExit) and COMPLETION_VARIABLE in os.environ:
         return int(error.code or 0)
+    if isinstance(error, OSError):
+        try:
+            write_out("")
+        except ConvcostError as full:  # the parser wrote a help to a stdout that cannot be written
+            error = full
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED
     if isinstance(error, ConvcostError):
@@ -157,7 +165,7 @@ def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
 
         traceback.print_exception(error)
     for message in messages:
-        complain(f"error: {' '.join(one_line(message).split())}")
+        complain(f"error: {' '.join(message.split())}")
     return WRONG
 
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,13 +15,16 @@ import typer
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.budgets.limits import Budget, limits_from
 from convcost.cli import options as o
+from convcost.cli.command import note_unused
 from convcost.cli.output import (
     INTERRUPTED,
     OVER_BUDGET,
     UNDECIDED,
+    WHOLE_JSON,
     WRONG,
     deliver,
     deliver_text,
+    only_json,
     refuse_exports,
     say,
     say_remarks,
@@ -29,7 +33,7 @@ from convcost.cli.output import (
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import is_terminal
 from convcost.text.columns import choose_columns
-from convcost.text.errors import ConvcostError, one_line
+from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_arg, parse_input
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ def _maximum(what: str) -> typer.models.OptionInfo:
 
 
 def check_command(
+    context: typer.Context,
     target: Annotated[
         str | None,
         typer.Argument(help="Model to check without a configuration, as for convcost model.", metavar="[TARGET]"),
@@ -114,7 +119,7 @@ def check_command(
     """
     from convcost.budgets.config_files import load_configuration
     from convcost.budgets.configuration import Configuration
-    from convcost.workflows.check import CheckOptions, check_configuration, choose_budgets
+    from convcost.workflows.check import CheckOptions, LockNotWrittenError, check_configuration, choose_budgets
 
     refuse_exports(export)
     if junit is not None:
@@ -146,17 +151,29 @@ def check_command(
             given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
             budget = Budget(_name(target), target, Path.cwd(), args, given)
             if init:
+                note_unused(context, "nothing is to be timed", ("time_budget", "store"))
                 return _init(replace(budget, device=device or budget.device), config)
             configuration = Configuration("", Path.cwd(), (replace(budget, limits=limits_from(maxima)),))
         else:
             configuration = choose_budgets(load_configuration(config), only or ())
-        result, moved = check_configuration(configuration, options)
-    with interrupts_held() as interrupts:
-        _deliver(replace(result, columns=fields), form, export, junit)
-        if update:
+        try:
+            (result, moved), unwritten = check_configuration(configuration, options), None
+        except LockNotWrittenError as error:
+            result, moved, unwritten = error.result, (), error
+    with interrupts_held():
+        try:
+            _deliver(replace(result, columns=fields), form, export, junit)
+        finally:
+            if unwritten is not None:
+                say([str(unwritten)], "error")
+        if not any(limit.metric == "latency" for budget in configuration.budgets for limit in budget.limits):
+            note_unused(context, "no budget limits latency", ("time_budget",))
+        if form is CheckFormat.json and only_json(o.OutputFormat.json, export):
+            note_unused(context, WHOLE_JSON, ("columns",))
+        if update and unwritten is None:
             change = f"{', '.join(moved)} written" if moved else "no figure changed"
             _note(f"convcost.lock: {change}")
-    return INTERRUPTED if interrupts else _code(result)
+    return _code(result) if unwritten is None else WRONG
 
 
 def _refuse_mixtures(
@@ -229,33 +246,31 @@ def _reported_refusals(form: CheckFormat) -> Iterator[None]:
         if problem := write_summary(refusal_markdown(error.lines)):
             say([problem], "warning")
         if form is CheckFormat.github:
-            write_out("".join(f"{line}\n" for line in refusal_commands(error)))
+            write_out("".join(f"{line}\n" for line in refusal_commands(error)), commands=True)
         raise
 
 
 def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
     """Write a result: files and the job's summary first, then stdout, then the notes."""
-    from convcost.budgets.reports import check_markdown, workflow_commands, write_summary
+    from convcost.budgets.reports import check_markdown, workflow_commands, write_junit, write_summary
+    from convcost.system.whole_files import write_whole
 
-    if junit is not None:
-        from convcost.budgets.reports import write_junit
-        from convcost.system.whole_files import write_whole
-
-        write_whole(junit, lambda path: write_junit(path, result), "junit")
+    writes = [] if junit is None else [partial(write_whole, junit, lambda path: write_junit(path, result), "junit")]
     problem = write_summary(check_markdown(result))
     if form is CheckFormat.github:
-        deliver_text("".join(f"{line}\n" for line in workflow_commands(result)), result, export)
+        lines = "".join(f"{line}\n" for line in workflow_commands(result))
+        deliver_text(lines, result, export, writes=writes, commands=True)
     elif form is CheckFormat.markdown:
-        deliver_text(check_markdown(result), result, export)
+        deliver_text(check_markdown(result), result, export, writes=writes)
     else:
-        deliver(result, o.OutputFormat(form.value), export)
+        deliver(result, o.OutputFormat(form.value), export, writes=writes)
     say_remarks(result)
     if problem is not None:
         say([problem], "warning")
 
 
 def _note(line: str) -> None:
-    say([one_line(line)], "note")
+    say([line], "note")
 
 
 def _code(result: CheckResult) -> int:
@@ -276,6 +291,7 @@ class Action(StrEnum):
 
 
 def config_command(
+    context: typer.Context,
     action: Annotated[
         Action,
         typer.Argument(help="schema: the JSON Schema of convcost.toml; show: the configuration with all defaults."),
@@ -293,4 +309,6 @@ def config_command(
     from convcost.text.export import json_text
 
     write_out(json_text(schema() if action is Action.schema else effective(load_configuration(config))))
+    if action is Action.schema:
+        note_unused(context, "the schema is that of every configuration", ("config",))
     return 0

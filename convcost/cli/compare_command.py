@@ -12,10 +12,14 @@ import typer
 
 from convcost.cli import options as o
 from convcost.cli.catalogue import draw_rooflines, list_blocks
+from convcost.cli.command import note_unused
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
+    WHOLE_JSON,
+    complain,
     deliver,
+    only_json,
     print_blocks,
     refuse_exports,
     say,
@@ -25,6 +29,7 @@ from convcost.cli.output import (
 )
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.request import Request, catalogue, predict
+from convcost.system.signals import interrupts_held
 from convcost.system.terminal import is_terminal, terminal_width
 from convcost.text.columns import choose_columns
 from convcost.text.sizes import parse_threads
@@ -72,6 +77,7 @@ class _Latest:
 
 
 def compare_command(
+    context: typer.Context,
     layer: o.LayerOptions,
     block: Annotated[
         list[str] | None,
@@ -157,9 +163,16 @@ def compare_command(
                 raise
             result, code = latest.result, INTERRUPTED
     shown = live is not None and live.on_stdout
-    deliver(replace(result, columns=fields), form, export, table_shown=shown)
-    _print_below(result, form, explain=explain, why=why, roofline=roofline)
-    say_remarks(result)
+    with interrupts_held():
+        deliver(replace(result, columns=fields), form, export, table_shown=shown)
+        _print_below(result, form, explain=explain, why=why, roofline=roofline)
+        say_remarks(result)
+        if not time:
+            note_unused(context, "nothing is to be timed", panel=o.CLOCK)
+        if form is not o.OutputFormat.table:
+            note_unused(context, "it is drawn under the table only", ("roofline",))
+        if only_json(form, export):
+            note_unused(context, WHOLE_JSON, ("columns",))
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     return code
@@ -172,7 +185,11 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
         from convcost.comparison.explanation import explain_row
 
         for row in result.rows:
-            typer.echo(f"\n{explain_row(row)}", err=not is_table)
+            text = f"\n{explain_row(row)}\n"
+            if is_table:
+                write_out(text)
+            else:
+                list(map(complain, text.splitlines()))
     if why and is_table:
         print_blocks(filter(None, map(why_text, result.rows)))
     if roofline and is_table:
@@ -205,10 +222,12 @@ def explain_command(
     """
     from convcost.comparison.explanation import explain_row
 
-    result = explain_row(predict(Request(*layer, (block,), baseline)).rows[0])
+    prediction = predict(Request(*layer, (block,), baseline))
+    result = explain_row(prediction.rows[0])
     if form is ExplainFormat.table:
         write_out(f"{result}\n")
     else:
         from convcost.text.export import json_text
 
         write_out(json_text(result.to_dict()))
+    say(prediction.notes, "note")

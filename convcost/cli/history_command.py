@@ -10,7 +10,8 @@ import typer
 from convcost import api
 from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.cli import options as o
-from convcost.cli.output import deliver, refuse_exports, say
+from convcost.cli.command import note_unused
+from convcost.cli.output import WHOLE_JSON, deliver, only_json, refuse_exports, say
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_sizes
@@ -21,6 +22,7 @@ SHOWN = 20
 
 
 def history_command(
+    context: typer.Context,
     block: Annotated[
         list[str] | None, o.option(FILTERS, "Block of the catalogue; may be repeated.", metavar="NAME")
     ] = None,
@@ -83,6 +85,8 @@ def history_command(
         limit=SHOWN if short else _limit(limit),
     )
     history = replace(history, columns=fields)
+    if only_json(form, export):
+        note_unused(context, WHOLE_JSON, ("columns",))
     if export:
         deliver(history, form, export, table_shown=is_table)
     if is_table or not export:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convcost.cli import options as o
 from convcost.cli.catalogue import list_kernels
-from convcost.cli.output import INTERRUPTED, deliver, refuse_exports, say, say_remarks, write_out
+from convcost.cli.command import note_unused
+from convcost.cli.output import (
+    INTERRUPTED,
+    WHOLE_JSON,
+    deliver,
+    last,
+    only_json,
+    refuse_exports,
+    say,
+    say_remarks,
+    write_out,
+)
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
@@ -18,11 +30,10 @@ from convcost.text.sizes import parse_threads
 from convcost.timing.conditions import TimingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from convcost.kernels.report import KernelReport, WeightsReport
 
-R = TypeVar("R")
 NAMED = "Parameters of named kernels"
 NETWORK = "A network's weights"
 
@@ -34,6 +45,7 @@ def _list_kernels(wanted: bool) -> None:
 
 
 def kernel_command(
+    context: typer.Context,
     kernels: Annotated[
         list[str] | None,
         typer.Argument(
@@ -101,7 +113,7 @@ def kernel_command(
     with ProgressLine() as progress:
         if model is not None:
             _refuse_beside_model(kernels, named)
-            code, network = _last(separate_model(model, arg or (), tolerance, progress), None)
+            code, network = last(separate_model(model, arg or (), tolerance, progress))
             result = replace(network, columns=layer_fields)
         else:
             _require_kernels(kernels, arg)
@@ -111,26 +123,21 @@ def kernel_command(
             shape = (channels, height, height if width is None else width)
             code, matrices = 0, separate_kernels(kernels or (), named, tolerance, shape)
             if time:
-                code, matrices = _last(time_kernels(matrices, options, progress), matrices)
+                code, matrices = last(time_kernels(matrices, options, progress), matrices)
             result = replace(matrices, columns=kernel_fields)
-    deliver(result, form, export)
-    say_remarks(result)
+    with interrupts_held():
+        deliver(result, form, export)
+        say_remarks(result)
+        if model is not None:
+            sizes = ("channels", "height", "width", "time")
+            note_unused(context, "the layers of a network are not timed", sizes, panel=o.CLOCK)
+        elif not time:
+            note_unused(context, "nothing is to be timed", panel=o.CLOCK)
+        if only_json(form, export):
+            note_unused(context, WHOLE_JSON, ("columns",))
     if code == INTERRUPTED:
         say(["interrupted: what was not done yet is left empty."], "note")
     return code
-
-
-def _last(results: Iterable[R], known: R | None) -> tuple[int, R]:
-    """The exit code and the last result; if interrupted, the latest one."""
-    latest, code = known, 0
-    try:
-        for latest in results:  # noqa: B007 - the last value is returned below
-            pass
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    if latest is None:
-        raise KeyboardInterrupt
-    return code, latest
 
 
 def _require_kernels(kernels: list[str] | None, arg: list[str] | None) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convcost.cli import options as o
+from convcost.cli.command import note_unused
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
+    WHOLE_JSON,
     deliver,
+    last,
+    only_json,
     print_blocks,
     refuse_exports,
     say,
@@ -19,6 +23,8 @@ from convcost.cli.output import (
     why_layers_text,
 )
 from convcost.models.columns import MODEL_COLUMNS
+from convcost.models.report import CountInterruptedError, require_arrangement
+from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
@@ -27,8 +33,14 @@ from convcost.timing.conditions import TimingOptions
 from convcost.workflows.compare import require_devices
 from convcost.workflows.model import count_target, time_target
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from convcost.models.report import ModelReport
+
 
 def model_command(
+    context: typer.Context,
     target: Annotated[
         str,
         typer.Argument(
@@ -81,30 +93,46 @@ def model_command(
     """
     refuse_exports(export)
     fields = choose_columns(MODEL_COLUMNS, columns)
+    require_arrangement(depth, sort, top)
     options = None
-    if why and not time:
-        raise ConvcostError("--why must have times to account for; add --time.")
-    if time:
+    if not time:
+        _refuse_without_time(**{"--why": why, "--sort time": sort == "time"})
+    else:
         threads_wanted = parse_threads(threads)
         options = TimingOptions((time_device,), threads_wanted, allocator, time_budget, store=store, why=why)
         require_devices(options.devices)
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
-    with ProgressLine():
-        result = count_target(target, given, args, cross_check=cross_check, device=device)
-    interrupted = False
-    if options is not None:
-        with ProgressLine() as progress:
-            try:
-                for so_far in time_target(result, given, args, options, progress):
-                    result = so_far
-            except KeyboardInterrupt:
-                interrupted = True
-    shown = replace(result.arranged(depth=depth, sort=sort, top=top), columns=fields)
-    deliver(shown, form, export)
-    if why and form is o.OutputFormat.table:
-        print_blocks(why_layers_text(shown.rows))
-    say_remarks(result)
-    if interrupted:
+
+    def measure() -> Iterator[ModelReport]:
+        try:
+            counted = count_target(target, given, args, cross_check=cross_check, device=device)
+        except CountInterruptedError as error:
+            yield error.report
+            raise
+        yield counted
+        if options is not None:
+            yield from time_target(counted, given, args, options, progress)
+
+    with ProgressLine() as progress:
+        code, result = last(measure())
+    with interrupts_held():
+        untimed = code == INTERRUPTED and result.forward is None
+        arranged = result.arranged(depth=depth, sort=None if untimed and sort == "time" else sort, top=top)
+        shown = replace(arranged, columns=fields)
+        deliver(shown, form, export)
+        if why and form is o.OutputFormat.table:
+            print_blocks(why_layers_text(shown.rows))
+        say_remarks(result)
+        if not time:
+            note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
+        if only_json(form, export):
+            note_unused(context, WHOLE_JSON, ("depth", "sort", "top", "columns"))
+    if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
         return INTERRUPTED
     return 0 if result.agrees else DISAGREES
+
+
+def _refuse_without_time(**needed: bool) -> None:
+    for name in (name for name, is_given in needed.items() if is_given):
+        raise ConvcostError(f"{name} must have the times of the layers; add --time.")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 from convcost.cli.options import OutputFormat
 from convcost.system.terminal import is_terminal, terminal_width
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, one_line
 from convcost.text.table import wrapped
 from convcost.text.units import human_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from convcost.comparison.rows import Row
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from convcost.timing.hints import Hint
 
 
+R = TypeVar("R")
 DISAGREES: Final = 1
 """Exit code if an independent count differs."""
 OVER_BUDGET: Final = 1
@@ -35,6 +37,33 @@ UNDECIDED: Final = 3
 """Exit code of a strict check with an undecided limit."""
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
+_COMMAND_STARTS: Final = re.compile(r"(?:^|(?<=[\r\n]))[^\S\r\n]*(?=::)|##(?=\[)")
+"""What makes a line a workflow command, as a GitHub runner reads it (ActionCommand.cs in actions/runner)."""
+
+
+def only_json(form: OutputFormat, exports: Iterable[Path] | None) -> bool:
+    """Whether all output is JSON, which always has all rows and fields."""
+    return form is OutputFormat.json and all(path.suffix.lower() == ".json" for path in exports or ())
+
+
+WHOLE_JSON: Final = "JSON always has all rows and fields"
+
+
+def last(results: Iterable[R], known: R | None = None) -> tuple[int, R]:
+    """The exit code and the last result; after Ctrl-C the latest one, or the one that was known before.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before there is any.
+    """
+    latest, code = known, 0
+    try:
+        for latest in results:  # noqa: B007 - the last value is returned below
+            pass
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if latest is None:
+        raise KeyboardInterrupt
+    return code, latest
 
 
 def refuse_exports(paths: Iterable[Path] | None) -> None:
@@ -62,7 +91,8 @@ def say_remarks(result: Result[Any]) -> None:
 def complain(line: str) -> None:
     """Print a line to stderr; a stderr that cannot be written is ignored."""
     with contextlib.suppress(OSError):
-        print(fitted(line, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
+        shown = fitted(_without_commands(one_line(line)), sys.stderr)
+        print(shown, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
 
 
 def print_blocks(texts: Iterable[str]) -> None:
@@ -78,7 +108,12 @@ def fitted(line: str, stream: TextIO) -> str:
 
 
 def deliver(
-    result: Result[Any], form: OutputFormat, exports: Iterable[Path] | None, *, table_shown: bool = False
+    result: Result[Any],
+    form: OutputFormat,
+    exports: Iterable[Path] | None,
+    *,
+    table_shown: bool = False,
+    writes: Iterable[Callable[[], object]] = (),
 ) -> None:
     """Write the exported files, then stdout; for machine-readable formats the verdicts go to stderr.
 
@@ -87,8 +122,9 @@ def deliver(
         form: Format of stdout.
         exports: Paths of the files to export, already checked.
         table_shown: Whether the terminal already shows the table, so that only the lines under it are printed.
+        writes: Functions that write further files.
     """
-    with _exported(result, exports):
+    with _exported(result, exports, writes):
         if form is not OutputFormat.table:
             from convcost.text.export import TEXT_FORMATS, json_text
 
@@ -96,26 +132,37 @@ def deliver(
             write_out(json_text(result.to_dict()) if is_json else TEXT_FORMATS[form.value](result.to_frame()))
             say(result.verdicts, "note")
         elif table_shown:
-            write_out("".join(f"{fitted(line, sys.stdout)}\n" for line in result.verdicts))
+            write_out("".join(f"{fitted(one_line(line), sys.stdout)}\n" for line in result.verdicts))
         else:
             write_out(result.text(terminal_width() if is_terminal(sys.stdout) else None))
 
 
-def deliver_text(text: str, result: Result[Any], exports: Iterable[Path] | None) -> None:
-    """Write the exported files, then a text to stdout; the verdicts go to stderr."""
-    with _exported(result, exports):
-        write_out(text)
+def deliver_text(
+    text: str,
+    result: Result[Any],
+    exports: Iterable[Path] | None,
+    *,
+    writes: Iterable[Callable[[], object]] = (),
+    commands: bool = False,
+) -> None:
+    """Write the files, then a text to stdout; the verdicts go to stderr. Arguments as of `deliver` and `write_out`."""
+    with _exported(result, exports, writes):
+        write_out(text, commands=commands)
         say(result.verdicts, "note")
 
 
-def write_out(text: str) -> None:
+def write_out(text: str, *, commands: bool = False) -> None:
     """Write to stdout; a closed pipe is no error.
+
+    Args:
+        text: Text to write.
+        commands: Whether lines may be workflow commands on a GitHub runner.
 
     Raises:
         ConvcostError: Stdout is a file that cannot be written.
     """
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text if commands else _without_commands(text))
         sys.stdout.flush()
     except BrokenPipeError:
         close_stdout()
@@ -125,6 +172,12 @@ def write_out(text: str) -> None:
         raise ConvcostError(msg) from error
 
 
+def _without_commands(text: str) -> str:
+    """The text; on a GitHub runner, an apostrophe keeps each line from being a workflow command."""
+    on_runner = os.environ.get("GITHUB_ACTIONS") == "true"
+    return _COMMAND_STARTS.sub(r"\g<0>'", text) if on_runner else text
+
+
 def close_stdout() -> None:
     """Discard all further output to stdout, including the interpreter's last flush."""
     with contextlib.suppress(OSError):
@@ -132,23 +185,31 @@ def close_stdout() -> None:
 
 
 @contextlib.contextmanager
-def _exported(result: Result[Any], exports: Iterable[Path] | None) -> Iterator[None]:
-    """Write the exported files; an error is raised only after stdout and the other files are written."""
+def _exported(
+    result: Result[Any], exports: Iterable[Path] | None, writes: Iterable[Callable[[], object]]
+) -> Iterator[None]:
+    """Write the files; an error is raised only after stdout and the other files are written."""
     refusals: list[ConvcostError] = []
+    for write in (*writes, *_writes(result, exports)):
+        try:
+            write()
+        except ConvcostError as error:
+            refusals.append(error)
+    yield
+    say(map(str, refusals[1:]), "error")
+    if refusals:
+        raise refusals[0]
+
+
+def _writes(result: Result[Any], exports: Iterable[Path] | None) -> Iterator[Callable[[], object]]:
+    """A function for each exported file that writes it."""
     if exports:
         from convcost.system.whole_files import write_whole
         from convcost.text.export import SUFFIXES, write
 
         table, whole = result.to_frame(), result.to_dict()
         for path in exports:
-            try:
-                write_whole(path, partial(write, SUFFIXES[path.suffix.lower()], table, whole))
-            except ConvcostError as error:
-                refusals.append(error)
-    yield
-    say(map(str, refusals[1:]), "error")
-    if refusals:
-        raise refusals[0]
+            yield partial(write_whole, path, partial(write, SUFFIXES[path.suffix.lower()], table, whole))
 
 
 def why_text(row: Row) -> str | None:
@@ -174,7 +235,7 @@ def why_layers_text(calls: Iterable[Call]) -> tuple[str, ...]:
 
 
 def _text(name: str, account: Account, hint: Hint | None) -> str:
-    lines = [f"{name}: where {human_time(account.time_s)} go", str(account)]
+    lines = [f"{one_line(name)}: where {human_time(account.time_s)} go", str(account)]
     lines += [f"  {account.agreement}"] if account.agreement.agrees is not None else []
     lines += [f"  hint: {hint.text}"] if hint is not None else []
     return "\n".join(lines)

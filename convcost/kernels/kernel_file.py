@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +11,7 @@ from convcost.kernels.matrix import MAX_SIDE, Matrix, matrix_of, require_two_axe
 from convcost.kernels.named import KERNELS, named_kernel, unknown_kernel
 from convcost.kernels.text import parse_matrix, parse_table
 from convcost.text.errors import ConvcostError
+from convcost.text.input_file import is_file, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ def find_kernel(text: str, parameters: Mapping[str, float | None] | None = None)
     used = {name: value for name, value in (parameters or {}).items() if value is not None}
     word = text.strip()
     is_path = word.lower().endswith(SUFFIXES) or "\\" in word or word.startswith(("./", "../", "/", "~"))
-    is_path = is_path or (word.lower() not in KERNELS and _is_file(word))
+    is_path = is_path or (word.lower() not in KERNELS and is_file(Path(word)))
     is_name = re.fullmatch(r"[A-Za-z][\w-]*", word) is not None and word.lower() not in {"nan", "inf", "infinity"}
     if is_name and not is_path:
         return named_kernel(word, **used)
@@ -55,12 +55,6 @@ def find_kernel(text: str, parameters: Mapping[str, float | None] | None = None)
     return parse_matrix(word)
 
 
-def _is_file(word: str) -> bool:
-    with suppress(OSError, ValueError):  # a text that cannot be a path
-        return Path(word).is_file()
-    return False
-
-
 def read_matrix(path: Path) -> Matrix:
     """The matrix in a CSV or `.npy` file, or in a pipe. A pickle is refused without being loaded.
 
@@ -69,12 +63,7 @@ def read_matrix(path: Path) -> Matrix:
     """
     if path.suffix.lower() in PICKLE_SUFFIXES:
         raise _pickle(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)  # once, as a pipe allows
-    except OSError as error:
-        msg = f"file (={path}) must be a CSV or .npy file that can be read: {error.strerror}; check the path."
-        raise ConvcostError(msg) from error
+    data = read_file(path, "file", "give the path of a CSV or .npy file with a kernel alone", MAX_BYTES)
     if data.startswith(PICKLE):
         raise _pickle(path)
     held = _array_of(data, path) if data.startswith(NPY) else _text_of(data, path)
@@ -87,8 +76,6 @@ def read_matrix(path: Path) -> Matrix:
 def _text_of(data: bytes, path: Path) -> str:
     if path.suffix.lower() == ".npy":
         raise ConvcostError(f"file (={path}) must begin as NumPy's .npy files do; save it with numpy.save.")
-    if len(data) > MAX_BYTES:
-        raise ConvcostError(f"file (={path}) must be at most {MAX_BYTES} bytes of numbers; cut the kernel out.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

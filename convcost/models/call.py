@@ -9,12 +9,11 @@ from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
 from convcost.text.errors import ShapeError
-from convcost.timing.bound import Work, least_work
 
 if TYPE_CHECKING:
     from convcost.convolution.conv import Conv
     from convcost.timing.account import Account
-    from convcost.timing.bound import Bound
+    from convcost.timing.bound import Bound, Work
     from convcost.timing.conditions import Conditions
     from convcost.timing.hints import Hint
 
@@ -97,6 +96,8 @@ class Call:
 
     def work(self, dtype: str) -> Work | None:
         """The least work of the call; None if unknown."""
+        from convcost.timing.bound import Work, least_work
+
         layer = self.layer
         if layer is not None:
             return least_work(layer, dtype)

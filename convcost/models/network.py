@@ -11,6 +11,7 @@ from convcost.convolution.shape import Shape
 from convcost.convolution.tree import place
 from convcost.models.network_layers import ARGUMENTS, LayerReader, NetworkFile
 from convcost.text.errors import ConvcostError, did_you_mean
+from convcost.text.input_file import read_file
 from convcost.text.toml import parse_toml
 from convcost.text.toml_tables import read_table
 
@@ -110,13 +111,7 @@ def read_network(path: Path, args: Mapping[str, object] | None = None) -> Networ
     Raises:
         ConvcostError: The file cannot be read, or is not a network.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConvcostError(
-            f"network (={path}) must be a TOML file that can be read: {error.strerror}; give the path of one."
-        ) from error
-    return parse_network(data, str(path), args)
+    return parse_network(read_file(path, "network", "give the path of a TOML file"), str(path), args)
 
 
 def read_packaged_network(name: str, args: Mapping[str, object] | None = None) -> Network:

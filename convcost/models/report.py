@@ -112,6 +112,38 @@ NOT_REQUESTED: Final = CrossCheck("unavailable", None, "not requested")
 """The result of a counter that was not requested."""
 
 
+INTERRUPTED: Final = CrossCheck("unavailable", None, "interrupted")
+"""The result of a counter during which Ctrl-C was pressed."""
+
+
+def require_arrangement(depth: int | None, sort: str | None, top: int | None) -> None:
+    """Refuse an arrangement of rows that no report has.
+
+    Args:
+        depth: Depth of the module tree.
+        sort: Key of `ORDERS`.
+        top: Maximum number of rows.
+
+    Raises:
+        ConvcostError: An unknown order, a depth or a number of rows below 1.
+    """
+    if sort is not None and sort not in ORDERS:
+        raise ConvcostError(f"sort (={sort}) must be one of {', '.join(ORDERS)}.")
+    require_at_least(1, **{name: size for name, size in (("depth", depth), ("top", top)) if size is not None})
+
+
+class CountInterruptedError(KeyboardInterrupt):
+    """Ctrl-C while other counters ran.
+
+    Attributes:
+        report: The count, without the other counters' results.
+    """
+
+    def __init__(self, report: ModelReport) -> None:
+        super().__init__()
+        self.report = report
+
+
 @dataclass(frozen=True, slots=True)
 class ModelReport(Result[Call]):
     """A traced model.
@@ -178,13 +210,12 @@ class ModelReport(Result[Call]):
             f"memory: weights {human_bytes(totals.weight_bytes)}, {activations}, {peak}",
         ]
         lines += [f"not counted: {u.op}, {u.calls} calls, in {', '.join(u.where[:3])}" for u in self.uncounted]
-        if self.forward is not None and self.timed is not None and self.explained is not None:
+        if self.forward is not None and self.timed is not None:
             spread = f"{human_time(self.forward.time_q25_s)} to {human_time(self.forward.time_q75_s)}"
             where = f"{self.timed.device}, {number_of('thread', self.timed.threads)}, allocator {self.timed.allocator}"
-            lines.append(
-                f"time: forward {human_time(self.forward.time_s)} ({spread}; {where}); "
-                f"the layers alone add up to {human_share(self.explained)} of it"
-            )
+            share = None if self.explained is None else human_share(self.explained)
+            alone = "no layer could be timed alone" if share is None else f"the layers alone add up to {share} of it"
+            lines.append(f"time: forward {human_time(self.forward.time_s)} ({spread}; {where}); {alone}")
         requested = {who: check for who, check in self.cross_check.items() if check != NOT_REQUESTED}
         for who, check in requested.items():
             apart = ", apart from:" if check.status == "agrees" and check.differences else ""
@@ -214,20 +245,17 @@ class ModelReport(Result[Call]):
             top: Maximum number of rows.
 
         Raises:
-            ConvcostError: An unknown order, a depth or a number of rows below 1.
+            ConvcostError: As `require_arrangement`, or an order by times that there are not.
         """
-        if sort is not None and sort not in ORDERS:
-            raise ConvcostError(f"sort (={sort}) must be one of {', '.join(ORDERS)}.")
+        require_arrangement(depth, sort, top)
         rows = self.layers
         if sort == "time" and all(row.time_s is None for row in rows):
             raise ConvcostError("sort (=time) must have times to sort by; turn time on.")
         if depth is not None:
-            require_at_least(1, depth=depth)
             rows = _added_up(rows, depth)
         if sort is not None:
             rows = tuple(sorted(rows, key=ORDERS[sort], reverse=True))
         if top is not None:
-            require_at_least(1, top=top)
             rows = rows[:top]
         return replace(self, shown=rows)
 

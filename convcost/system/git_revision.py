@@ -9,10 +9,11 @@ import subprocess
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from convcost.system.ownership import owned, remove_abandoned
 from convcost.system.signals import handled
 from convcost.text.errors import ConvcostError
 
@@ -42,6 +43,10 @@ class Checkout:
         return self.folder / resolved.relative_to(self.project) if resolved.is_relative_to(self.project) else resolved
 
 
+PREFIX: Final = "convcost-base-"
+"""Beginning of the names of the temporary folders."""
+
+
 @contextmanager
 def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
     """A git worktree of a revision in a temporary folder; removed afterwards, also on failure, Ctrl-C and SIGTERM.
@@ -59,9 +64,13 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
     unknown = f"base (={revision}) must be a revision of {project}; fetch it, as git fetch origin {revision}."
     words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     commit = _git(project, *words, otherwise=lambda _: unknown)
-    folder = Path(tempfile.mkdtemp(prefix="convcost-base-")).resolve() / project.name
+    _remove_abandoned(project)
     # SIGTERM, which a cancelled CI job gets, cleans up as Ctrl-C does.
-    with handled(signal.SIGTERM, signal.default_int_handler):
+    with (
+        handled(signal.SIGTERM, signal.default_int_handler),
+        owned(lambda: Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()) as parent,
+    ):
+        folder = parent / project.name
         try:
             _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
             lacking = tuple(_fill_submodules(project, folder))
@@ -142,6 +151,20 @@ def _repository_variables() -> frozenset[str]:
 def _run(words: Sequence[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = ["git", "-c", "core.hooksPath=/dev/null", *words]
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - git, without a shell
+
+
+def _remove_abandoned(project: Path) -> None:
+    """Remove the folders of killed runs, and what git knows of those of this project."""
+    listed = _git(project, "worktree", "list", "--porcelain").splitlines()
+    folders = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
+    ours = [folder for folder in folders if folder.parent.name.startswith(PREFIX)]
+    for parent in {*Path(tempfile.gettempdir()).glob(f"{PREFIX}*"), *(folder.parent for folder in ours)}:
+        remove_abandoned(parent, partial(shutil.rmtree, ignore_errors=True))
+    for folder in ours:
+        if not folder.exists():
+            with suppress(ConvcostError):  # it is not locked
+                _git(project, "worktree", "unlock", str(folder))
+            _git(project, "worktree", "prune")
 
 
 def _remove(project: Path, folder: Path) -> None:

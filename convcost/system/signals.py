@@ -1,14 +1,28 @@
-"""Signals: temporary handlers, and work that delays Ctrl-C."""
+"""Signals: temporary handlers, and Ctrl-C that is raised until it is taken, or delayed until work is done."""
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
+
+IMPORTED_ONCE: Final = frozenset({"numpy", "pandas", "pyarrow", "scipy", "torch", "torchvision"})
+"""Packages that cannot be imported again in a process in which their import was interrupted."""
+LOOK_AGAIN_S: Final = 0.05
+"""Seconds between two looks whether the import of such a package has ended."""
+RAISE_AGAIN_S: Final = 2.0
+"""Seconds after which an interrupt that nothing has taken is raised again."""
+
+SAME_S: Final = 0.5
+"""Seconds in which a second SIGINT is the first again, which a program between may pass on beside the terminal."""
 
 
 @contextmanager
@@ -24,15 +38,85 @@ def handled(number: signal.Signals, handler: signal._HANDLER) -> Iterator[None]:
         signal.signal(number, before)
 
 
+class Interrupts:
+    """The handler of Ctrl-C while a command runs: it raises KeyboardInterrupt, again and again until one is taken.
+
+    Again, because a callback, a destructor or the code of a library may swallow it. The first one is raised only after
+    the import of a package that can be imported once.
+
+    Attributes:
+        count: Number of times that Ctrl-C was pressed.
+        is_due: Whether the last one has not been taken yet.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.is_due = False
+        self._is_waiting = False
+        self._is_again = False
+        self._pressed_at = 0.0
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Handle Ctrl-C with this object; a process that was started to ignore it goes on ignoring it."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            yield
+            return
+        hook = sys.unraisablehook
+        sys.unraisablehook = lambda error: None if isinstance(error.exc_value, KeyboardInterrupt) else hook(error)
+        try:
+            with handled(signal.SIGINT, self):
+                yield
+        finally:
+            self.is_due = False
+            sys.unraisablehook = hook
+
+    def __call__(self, _: int, frame: FrameType | None) -> None:
+        """Take the signal."""
+        is_again, self._is_again = self._is_again, False
+        since, self._pressed_at = self._pressed_at, time.monotonic()
+        if (is_again and not self.is_due) or (self.is_due and not is_again and self._pressed_at - since < SAME_S):
+            return
+        self.count += not is_again
+        if not self.is_due:
+            self.is_due = True
+            _thread.start_new_thread(self._repeat, ())  # threading.Thread takes locks, which this thread may hold
+        self._is_waiting = self.count == 1 and _is_importing(frame)
+        if not self._is_waiting:
+            raise KeyboardInterrupt
+
+    def _repeat(self) -> None:
+        while self.is_due:
+            time.sleep(LOOK_AGAIN_S if self._is_waiting else RAISE_AGAIN_S)
+            if self.is_due:
+                self._is_again = True
+                _thread.interrupt_main()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether the code of a module of `IMPORTED_ONCE` runs in this frame or in one that called it."""
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__"))
+        if frame.f_code.co_name == "<module>" and name.partition(".")[0] in IMPORTED_ONCE:
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
-def interrupts_held() -> Iterator[list[int]]:
-    """Delay the first Ctrl-C until the work is done and record it in the list; a second one interrupts."""
-    interrupts: list[int] = []
+def interrupts_held() -> Iterator[None]:
+    """Raise the first Ctrl-C only after the work, and take one from before; a second one interrupts the work."""
+    before = signal.getsignal(signal.SIGINT)
+    if isinstance(before, Interrupts):
+        before.is_due = False
+    held: list[int] = []
 
     def hold(number: int, _: object) -> None:
-        if interrupts:
+        if held:
             raise KeyboardInterrupt
-        interrupts.append(number)
+        held.append(number)
 
     with handled(signal.SIGINT, hold):
-        yield interrupts
+        yield
+    if held:
+        raise KeyboardInterrupt

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -85,7 +86,12 @@ def _flush() -> None:
         if flush is not None and not getattr(stream, "closed", False):
             with suppress(OSError):  # its reader is gone
                 flush()
-    ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None).fflush(None)
+    _c_library().fflush(None)
+
+
+@cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
 
 
 def _pass_on(descriptor: int, data: bytes) -> None:

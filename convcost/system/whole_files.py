@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from convcost.text.errors import ConvcostError
+from convcost.system.ownership import owned, remove_abandoned
+from convcost.text.errors import ConvcostError, as_text, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
+
+PREFIX: Final = ".convcost-"
+_TEMPORARY: Final = re.compile(rf"{re.escape(PREFIX)}[a-z0-9_]{{8}}(\.\w+)?")
+"""The names of temporary files, as `tempfile` makes them."""
 
 
 def require_writable(
     path: Path, suffixes: Collection[str] = (), what: str = "export", *, make_folder: bool = False
 ) -> None:
-    """Refuse a file that could not be written, before anything is computed.
+    """Refuse a file that could not be written, before anything is computed; remove what killed runs left beside it.
 
     Args:
         path: File to write.
@@ -25,24 +32,32 @@ def require_writable(
         make_folder: Whether to create a missing folder.
 
     Raises:
-        ConvcostError: The suffix is unknown, the folder is missing or cannot be written, or the path is a folder, a
-            device or a pipe.
+        ConvcostError: The suffix is unknown, the folder is missing or cannot be written, or the path is too long, a
+            folder, a device or a pipe.
     """
     if suffixes and path.suffix.lower() not in suffixes:
         raise ConvcostError(f"{what} (={path}) must end in {', '.join(suffixes)}; the suffix chooses the kind of file.")
-    if path.is_dir():
+    try:
+        is_folder, is_special = path.is_dir(), path.exists() and not path.is_file()
+        folder = path.resolve().parent
+    except (OSError, RuntimeError, ValueError) as error:  # it is too long, or a loop of links
+        reason = _reason(error)
+        raise ConvcostError(f"{what} (={as_text(path)}) must be a path ({reason}); give it another name.") from error
+    if is_folder:
         raise ConvcostError(f"{what} (={path}) must be a file and is a folder; give it another name.")
-    if path.exists() and not path.is_file():
+    if is_special:
         raise ConvcostError(f"{what} (={path}) must be a file, and is a device or a pipe; give it another name.")
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, probe = tempfile.mkstemp(dir=path.resolve().parent, prefix=".convcost-")
+        for entry in os.scandir(folder):
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                remove_abandoned(Path(entry.path), Path.unlink)
+        with _temporary(path):
+            pass
     except OSError as error:
         msg = f"{what} (={path}) must be in a folder that can be written ({error.strerror}); choose another folder."
         raise ConvcostError(msg) from error
-    os.close(descriptor)
-    Path(probe).unlink()
 
 
 def write_whole(path: Path, write: Callable[[Path], object], what: str = "export") -> None:
@@ -54,27 +69,45 @@ def write_whole(path: Path, write: Callable[[Path], object], what: str = "export
         what: Name of the file in error messages.
 
     Raises:
-        ConvcostError: The file system refused; the old file is unchanged.
+        ConvcostError: The file could not be written; the old file is unchanged.
     """
-    target = path.resolve()
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".convcost-", suffix=path.suffix)
-        os.close(descriptor)
-        temporary = Path(name)
-        try:
+        with _temporary(path) as temporary:
             write(temporary)
+            target = path.resolve()
             temporary.chmod(_mode(target))
             temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
-        msg = f"{what} (={path}) could not be written ({error.strerror}); choose another folder."
+        msg = f"{what} (={path}) could not be written ({_reason(error)}); choose another folder."
+        raise ConvcostError(msg) from error
+    except Exception as error:  # libraries have exceptions of their own for a full disk and for values they cannot hold
+        msg = f"{what} (={path}) could not be written ({_reason(error)}); choose another kind of file or folder."
         raise ConvcostError(msg) from error
 
 
 def write_text(path: Path, text: str, what: str) -> None:
     """Write a text with `write_whole`, as UTF-8 and with line feeds on every platform."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"), what)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A temporary file in the folder of a path, removed at the end unless it was renamed."""
+
+    def make() -> Path:
+        descriptor, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=PREFIX, suffix=path.suffix)
+        os.close(descriptor)
+        return Path(name)
+
+    with owned(make) as temporary:
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
 
 
 def _mode(path: Path) -> int:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 _BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+HIDDEN: Final = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""Bidirectional control characters and lone surrogates, as the inside of a character class."""
+_HIDDEN: Final = re.compile(f"[{HIDDEN}]")
 
 
 class ConvcostError(ValueError):
@@ -34,12 +37,28 @@ class MissingPackageError(ConvcostError):
 
 
 def one_line(text: str) -> str:
-    r"""A text that stays on its line and moves no cursor: a space for line breaks, � for other control characters.
+    r"""A text that stays on its line, moves no cursor, and reads in the order in which it is stored.
+
+    A space stands for line breaks, � for other control characters, an escape for bidirectional controls and surrogates.
 
     >>> one_line("two\r\nlines, \x1b[31mred")
     'two lines, �[31mred'
+    >>> print(one_line("safe \u202eevil"))
+    safe \u202eevil
     """
-    return text if text.isprintable() else _CONTROLS.sub("\ufffd", _BREAKS.sub(" ", text))
+    if text.isprintable():
+        return text
+    return _HIDDEN.sub(as_escape, _CONTROLS.sub("\ufffd", _BREAKS.sub(" ", text)))
+
+
+def as_escape(character: re.Match[str]) -> str:
+    """The escape of one character as Python and JSON write it."""
+    return f"\\u{ord(character[0]):04x}"
+
+
+def encodable(text: str) -> str:
+    """A text that UTF-8 can hold: escapes stand for lone surrogates, as in a file name that is not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def first_line(error: BaseException) -> str:

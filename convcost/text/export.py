@@ -6,9 +6,11 @@ Values are in raw base units. An integer that a kind of file cannot hold exactly
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from convcost.text.errors import HIDDEN, as_escape, encodable, one_line
 from convcost.text.table import escaped, markdown_table
 
 if TYPE_CHECKING:
@@ -26,14 +28,20 @@ XLSX_MAX_CHARACTERS: Final = 32_767
 FLOAT64_EXACT: Final = 2**53
 DECIMAL128_DIGITS: Final = 38
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_ESCAPED_IN_JSON: Final = re.compile(rf"[\x7f-\x9f\u2028\u2029{HIDDEN}]|(?<=#)#(?=\[)")
+"""Characters that a terminal obeys, that UTF-8 cannot hold, or that make a command of a line on a GitHub runner."""
 
 
 def frame(columns: Sequence[Column[R]], rows: Sequence[R]) -> pd.DataFrame:
     """The rows as a DataFrame of Python objects: exact integers, sizes as `3x3`, None for missing values."""
     import pandas as pd
 
-    data = {column.name: [column.in_file(row) for row in rows] for column in columns}
+    data = {column.name: [_encodable(column.in_file(row)) for row in rows] for column in columns}
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()})
+
+
+def _encodable(value: object) -> object:
+    return encodable(value) if isinstance(value, str) else value
 
 
 def _each(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
@@ -69,7 +77,7 @@ def _markdown(table: pd.DataFrame) -> str:
 
 def _latex(table: pd.DataFrame) -> str:
     """A tabular with the rules of booktabs; heads and cells are escaped."""
-    text = _each(_each(table, _neutral), _blank)
+    text = _each(_each(table, _neutral), _blank).map(one_line)
     numbers = ["l" if index == 0 or _is_text(table[name]) else "r" for index, name in enumerate(table)]
     return str(text.to_latex(index=False, escape=True, column_format="".join(numbers)))
 
@@ -79,8 +87,8 @@ def _is_text(series: pd.Series[Any]) -> bool:
 
 
 def json_text(payload: Mapping[str, Any]) -> str:
-    """A JSON object as indented text, with exact integers of any size."""
-    return json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """A JSON object as indented text, with exact integers of any size; characters that could do harm are escapes."""
+    return _ESCAPED_IN_JSON.sub(as_escape, json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 TEXT_FORMATS: Final[Mapping[str, Callable[[pd.DataFrame], str]]] = {
@@ -101,7 +109,8 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
             typed[name] = typed[name].astype("float64")
         elif values and all(isinstance(value, bool) for value in values):
             typed[name] = typed[name].astype("boolean")
-    typed.to_parquet(path, index=False, engine="pyarrow")
+    with path.open("wb") as file:  # pyarrow takes no path that is not UTF-8
+        typed.to_parquet(file, index=False, engine="pyarrow")
 
 
 def _exact_integers(series: pd.Series[Any]) -> pd.Series[Any]:

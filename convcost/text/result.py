@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from convcost.text.columns import shown_columns
+from convcost.text.errors import one_line
 from convcost.text.table import plain_table, wrapped
 
 if TYPE_CHECKING:
@@ -85,12 +86,12 @@ class Result(Generic[R]):
         Args:
             width: Width of the terminal in characters; None for no terminal, so that no line is broken.
         """
-        above = f"{wrapped(self.head, width)}\n{plain_table(self.columns, self.rows, width)}\n\n"
-        return above + "".join(f"{wrapped(line, width)}\n" for line in self.verdicts)
+        above = f"{wrapped(one_line(self.head), width)}\n{plain_table(self.columns, self.rows, width)}\n\n"
+        return above + "".join(f"{wrapped(one_line(line), width)}\n" for line in self.verdicts)
 
     def __str__(self) -> str:
         """Head, table, verdicts, notes and warnings."""
-        remarks = (f"{kind}: {line}" for kind, line in self.remarks)
+        remarks = (f"{kind}: {one_line(line)}" for kind, line in self.remarks)
         return "\n".join((self.text().rstrip("\n"), *remarks))
 
     def _repr_html_(self) -> str:

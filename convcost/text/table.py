@@ -36,7 +36,7 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[str]], right: C
 def escaped(text: str) -> str:
     """Plain text as one line of Markdown that shows it as it is, in a table too."""
     line = " ".join(one_line(text).split())
-    for sign in "\\`*_|[]":
+    for sign in "\\`*_|[]~$":
         line = line.replace(sign, f"\\{sign}")
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

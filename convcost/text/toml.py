@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
@@ -227,11 +228,11 @@ def parse_toml(data: bytes, source: str) -> TomlFile:
         wrong = Mistake(Place(line, column), "the file must be UTF-8 text; save it with that encoding.")
         raise TomlError(source, (wrong,)) from error
     try:
+        _refuse_deep_keys(data)
         values = tomllib.loads(text)
+        scanned = _Scanner(data)
     except (ValueError, RecursionError) as error:
         raise TomlError(source, (_syntax_mistake(error, data, text),)) from error
-    try:
-        scanned = _Scanner(data)
     except _TooDeepError as error:
         raise TomlError(source, (Mistake(error.place, f"the file must be TOML: {_TOO_DEEP}; {_MEND}"),)) from None
     return TomlFile(source, values, scanned.keys, scanned.starts)
@@ -239,6 +240,9 @@ def parse_toml(data: bytes, source: str) -> TomlFile:
 
 _MAX_LEVELS: Final = 100
 """Maximum depth of nested tables and lists, so that recursive functions can process them."""
+_WORD: Final = rb"""[ \t]*+(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+_DEEP_KEY: Final = re.compile(rb"(?:^[ \t]*+(\[{0,2}+)|[{,])(?:%s\.){%d}" % (_WORD, _MAX_LEVELS), re.MULTILINE)
+"""A dotted key beyond `_MAX_LEVELS`; group 1 is the bracket of a header."""
 _TOO_DEEP: Final = "it nests too deeply"
 _MEND: Final = "correct the text there."
 
@@ -287,6 +291,17 @@ class _TooDeepError(Exception):
     def __init__(self, place: Place) -> None:
         self.place = place
         super().__init__(place)
+
+
+def _refuse_deep_keys(data: bytes) -> None:
+    """Refuse a dotted key of too many words, for which tomllib takes memory and time by the square of their number."""
+    match = _DEEP_KEY.search(data)
+    if match is None:
+        return
+    rest = b"x" + b"]" * len(match[1]) if match[1] else b"x = 0"
+    with suppress(ValueError):  # what precedes it is no TOML either
+        _Scanner(data[: match.end()] + rest)
+    raise _TooDeepError(Place(data.count(b"\n", 0, match.end()) + 1, 1))
 
 
 class _Scanner:
@@ -355,9 +370,9 @@ def _words(node: Node) -> list[tuple[str, Node]]:
     nodes, words = [node], []
     while nodes:
         part = nodes.pop()
-        text = (part.text or b"").decode("utf-8")
         if part.type == "dotted_key":
             nodes += reversed(part.named_children)
         else:
+            text = (part.text or b"").decode("utf-8")
             words.append((text if part.type == "bare_key" else next(iter(tomllib.loads(f"{text} = 0"))), part))
     return words

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from convcost.system.whole_files import write_text
 from convcost.text.errors import ConvcostError, as_text
+from convcost.text.input_file import read_file
 from convcost.text.toml import Mistake, TomlError, TomlFile, file_text, parse_toml
 from convcost.text.toml_tables import Read, read_table
 from convcost.timing.machine import Identity, Level, Machine, Noise, Overhead, Peak
@@ -38,14 +39,7 @@ def read_machine(path: Path) -> Machine:
         ConvcostError: The file cannot be read, is not TOML or has another format, or a value is missing or impossible;
             the message has the line.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        why = error.strerror
-        raise ConvcostError(
-            f"machine (={path}) must be a file that can be read ({why}); write one with convcost calibrate."
-        ) from error
-    return parse_machine(data, str(path))
+    return parse_machine(read_file(path, "machine", "write one with convcost calibrate"), str(path))
 
 
 def save_machine(path: Path, machine: Machine) -> None:

@@ -79,6 +79,18 @@ class CheckOptions:
             raise ConvcostError(msg)
 
 
+class LockNotWrittenError(ConvcostError):
+    """The lock could not be written; the check itself was done.
+
+    Attributes:
+        result: The result of the check.
+    """
+
+    def __init__(self, reason: ConvcostError, result: CheckResult) -> None:
+        super().__init__(str(reason))
+        self.result = result
+
+
 def check_configuration(configuration: Configuration, options: CheckOptions) -> tuple[CheckResult, tuple[str, ...]]:
     """Check all budgets of a configuration, and write the lock if growth is accepted.
 
@@ -87,6 +99,7 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
 
     Raises:
         ConvcostError: As `check`.
+        LockNotWrittenError: The lock cannot be written; nothing else is lost.
     """
     from convcost.budgets.config_files import load_lock, lock_path, save_lock
     from convcost.budgets.lock import Lock
@@ -104,7 +117,10 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     entries = {one.budget.name: one.entry for one in result.budgets if one.entry is not None}
     changed = {name: entry for name, entry in entries.items() if entry != lock.entries.get(name)}
     if changed:
-        save_lock(path, {**lock.entries, **changed}, lock.kept)
+        try:
+            save_lock(path, {**lock.entries, **changed}, lock.kept)
+        except ConvcostError as error:
+            raise LockNotWrittenError(error, result) from error
     unchecked = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
     notes = (f"convcost.lock: left as it was for {unchecked}, which could not be checked.",) if unchecked else ()
     return replace(result, notes=(*result.notes, *notes)), tuple(changed)

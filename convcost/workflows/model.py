@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.archive.storing import keep_model
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.tree import Stage
-from convcost.models.report import COUNT_DEVICES
+from convcost.models.report import COUNT_DEVICES, CountInterruptedError
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.timing.bound import bound_of
@@ -46,6 +46,7 @@ def count_target(
 
     Raises:
         ConvcostError: The target does not load, has no input, or refuses it.
+        CountInterruptedError: Ctrl-C during the cross-check.
     """
     show_progress("importing torch ...")
     from convcost.nn.count.model_report import report
@@ -62,14 +63,18 @@ def count_target(
         positional, named = tensors_for(_inputs(target, inputs, loaded), first)
         notes = () if loaded.note is None else (loaded.note,)
         show_progress(f"tracing {target} ...")
-        counted = report(
-            loaded.module,
-            positional,
-            named,
-            device=device,
-            cross_check=cross_check,
-            load_real=lambda: load_target(target, args, "cpu").module,
-        )
+        try:
+            counted = report(
+                loaded.module,
+                positional,
+                named,
+                device=device,
+                cross_check=cross_check,
+                load_real=lambda: load_target(target, args, "cpu").module,
+            )
+        except CountInterruptedError as error:
+            error.report = replace(error.report, target=target, notes=(*notes, *error.report.notes))
+            raise
     return replace(counted, target=target, notes=(*notes, *counted.notes))
 
 
@@ -113,7 +118,7 @@ def time_target(
         layers=layers,
         forward=timed.whole,
         timed=timed.conditions,
-        explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s,
+        explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s if timed.layers else None,
         notes=(
             *counted.notes,
             machine_note,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -172,16 +171,16 @@ def test_a_file_that_is_there_is_read_whatever_its_name(
     assert find_kernel("./sobel").height == 2
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in its folders")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no /dev")
 @pytest.mark.parametrize("as_text", [True, False])
 def test_a_pipe_is_read_once(tmp_path: Path, as_text: bool) -> None:  # noqa: FBT001 - a row of the table
     np.save(tmp_path / "k.npy", np.array([[1, 2], [3, 4]]))
     data = b"1,2\n3,4\n" if as_text else (tmp_path / "k.npy").read_bytes()
-    os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
-    writer.start()
-    assert read_matrix(tmp_path / "pipe").entries == ((1, 2), (3, 4))
-    writer.join()
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    assert read_matrix(Path(f"/dev/fd/{reader}")).entries == ((1, 2), (3, 4))
+    os.close(reader)
 
 
 @pytest.mark.parametrize("name", ["k.pkl", "k.csv", "k.npy", "k.pickle"])

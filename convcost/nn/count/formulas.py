@@ -18,6 +18,7 @@ from convcost.convolution.cost import macs
 from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
 from convcost.nn.build.conv_module import per_axis
+from convcost.nn.count.tensors import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ NUMBERS_PER_ELEMENT: Final = {"torch.float4_e2m1fn_x2": 2}
 """Numbers in one element, for dtypes that hold several."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OperatorCall:
     """One call of an operator.
 
@@ -242,20 +243,36 @@ CONVOLUTIONS: Final = frozenset({*(f"aten::{name}" for name in _CONVOLUTIONS.spl
 
 def convolution(call: OperatorCall) -> tuple[int, Conv]:
     """The MACs and the convolution of a call of one of `CONVOLUTIONS`."""
-    data, weight = call.leading(2)
-    if call.name == "aten::conv_tbc":  # time × batch × channels, and kernel × in × out
-        (time, batch, channels), (kernel, _, outputs) = data.shape, weight.shape
-        conv = Conv(int(channels), int(outputs), (int(kernel),), padding=(int(call.get("pad", 0)),), bias=True)
-        return _placed(conv, (int(batch), int(channels), int(time)))
-    shape, weights = tuple(map(int, data.shape)), tuple(map(int, weight.shape))
+    values = [
+        shape_of(value) if isinstance(value, torch.Tensor) else tuple(value) if isinstance(value, list) else value
+        for value in call.arguments.values()
+    ]
+    return _convolution(call.name, tuple(call.arguments), tuple(values))
+
+
+@lru_cache(maxsize=4096)
+def _convolution(name: str, names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[int, Conv]:
+    """A network has few different convolutions, and each is worked out once.
+
+    Args:
+        name: Qualified name of the operator.
+        names: Names of its arguments.
+        values: The arguments, with the shapes of tensors in their place.
+    """
+    call = OperatorCall(name, dict(zip(names, values, strict=True)), None)
+    shape, weights = call.leading(2)
+    if name == "aten::conv_tbc":  # time × batch × channels, and kernel × in × out
+        (time, batch, channels), (kernel, _, outputs) = shape, weights
+        conv = Conv(channels, outputs, (kernel,), padding=(int(call.get("pad", 0)),), bias=True)
+        return _placed(conv, (batch, channels, time))
     if len(weights) > len(shape):  # oneDNN's weights of a grouped convolution have an axis of groups
         weights = (weights[0] * weights[1], *weights[2:])
     kernel = weights[2:]
     if len(shape) == len(kernel) + 1:
         shape = (1, *shape)
-    transposed = bool(call.get("transposed", "transpose" in call.name))
-    groups = int(call.get("groups", shape[1] if "conv_depthwise" in call.name else 1))
-    conv = _checked_conv(
+    transposed = bool(call.get("transposed", "transpose" in name))
+    groups = int(call.get("groups", shape[1] if "conv_depthwise" in name else 1))
+    conv = Conv(
         shape[1],
         weights[1] * groups if transposed else weights[0],
         kernel,
@@ -278,11 +295,6 @@ def _window(call: OperatorCall, name: str, kernel: tuple[int, ...], default: int
     return per_axis(call.get(name, default), len(kernel))
 
 
-_checked_conv: Final = lru_cache(maxsize=4096)(Conv)
-"""A network has few different convolutions, and each is checked once."""
-
-
-@lru_cache(maxsize=4096)
 def _placed(conv: Conv, shape: tuple[int, ...]) -> tuple[int, Conv]:
     if 0 in shape:
         return 0, conv

@@ -7,7 +7,6 @@ its table, a pooling with a stride skips pixels, and an operation in place has i
 from __future__ import annotations
 
 import weakref
-from functools import partial
 from math import prod
 from threading import RLock
 from typing import TYPE_CHECKING, Final
@@ -18,7 +17,6 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from convcost.nn.build.conv_module import per_axis
-from convcost.timing.bound import seen_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,18 +46,22 @@ def numel(tensor: torch.Tensor) -> int:
 
 def total_bytes(tensors: Iterable[torch.Tensor]) -> int:
     """Bytes of some tensors, each counted once."""
+    seen: dict[int, torch.Tensor] = {}
     total = 0
-    for tensor in {id(tensor): tensor for tensor in tensors}.values():
-        total += numel(tensor) * tensor.dtype.itemsize
+    for tensor in tensors:
+        if id(tensor) not in seen:
+            seen[id(tensor)] = tensor
+            elements = int(tensor.numel()) if type(tensor) in _PLAIN else numel(tensor)
+            total += elements * tensor.dtype.itemsize
     return total
 
 
-def parameters_of(module: nn.Module) -> Iterable[torch.Tensor]:
+def parameters_of(module: nn.Module) -> list[torch.Tensor]:
     """The parameters of a module and its parts; those of a module without parts are gone through faster."""
     own = vars(module).get("_parameters")
     if isinstance(own, dict) and not vars(module)["_modules"]:
-        return [tensor for tensor in own.values() if tensor is not None]
-    return module.parameters()
+        return [tensor for tensor in own.values() if tensor is not None] if own else []
+    return list(module.parameters())
 
 
 def least_bytes(
@@ -108,6 +110,8 @@ def _read_bytes(
 
 def _bytes_in_windows(module: nn.Module, data: torch.Tensor, output: torch.Tensor) -> int:
     """The bytes of the pixels that lie in some window of a pooling."""
+    from convcost.timing.bound import seen_inside
+
     axes = int(type(module).__name__[-2])
     kernel, stride, padding, dilation = (
         per_axis(getattr(module, name, 1), axes) for name in ("kernel_size", "stride", "padding", "dilation")
@@ -141,6 +145,19 @@ def storage_key(storage: torch.UntypedStorage) -> int:
     return int(storage._cdata)  # noqa: SLF001 - torch's own key; a meta storage has no other address
 
 
+class _Alive(weakref.ref[torch.UntypedStorage]):
+    """A storage that is alive, without keeping it so.
+
+    Attributes:
+        key: Its `storage_key`.
+        size: Its bytes.
+    """
+
+    __slots__ = ("key", "size")
+    key: int
+    size: int
+
+
 class Memory:
     """The storages that are alive: those of the weights, and those of activations with their peak.
 
@@ -162,7 +179,7 @@ class Memory:
         self._fixed = set(self._weights)
         self._constants: set[int] = set()
         self.outside: list[torch.Tensor] = []
-        self._alive: dict[int, tuple[weakref.ref[torch.UntypedStorage], int]] = {}
+        self._alive: dict[int, _Alive] = {}
         self._lock = RLock()
         self._bytes = 0
         self.peak = 0
@@ -181,12 +198,13 @@ class Memory:
             key = storage_key(storage)
             if key in self._alive or key in self._fixed:
                 continue
+            alive = _Alive(storage, self._forget)
+            alive.key, alive.size = key, int(storage.nbytes())
             with self._lock:  # threads of the forward pass share the memory
-                size = int(storage.nbytes())
-                self._alive[key] = (weakref.ref(storage, partial(self._forget, key)), size)
-                self._bytes += size
+                self._alive[key] = alive
+                self._bytes += alive.size
                 self.peak = max(self.peak, self._bytes)
-            new.append((key, size))
+            new.append((key, alive.size))
         return new
 
     def is_alive(self, key: int) -> bool:
@@ -201,11 +219,12 @@ class Memory:
         """Record tensors that forward makes from numbers, which needs no operator on the meta device."""
         self._constants.update(key for key in map(key_of, tensors) if key is not None)
 
-    def _forget(self, key: int, _: object) -> None:
+    def _forget(self, dead: _Alive) -> None:
         """Take off a storage that died."""
         with self._lock:
-            self._bytes -= self._alive.pop(key)[1]
-            self._weights.pop(key, None)
+            del self._alive[dead.key]
+            self._bytes -= dead.size
+            self._weights.pop(dead.key, None)
 
     def weights_in(self, tensor: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
         """The parameters that a tensor is a view of, or was computed from; None if from other values too.

@@ -14,16 +14,25 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import torch
 
 from convcost.models.call import Call
-from convcost.models.report import COUNT_DEVICES, NOT_REQUESTED, ModelReport, Totals, Uncounted
+from convcost.models.report import (
+    COUNT_DEVICES,
+    INTERRUPTED,
+    NOT_REQUESTED,
+    CountInterruptedError,
+    CrossCheck,
+    ModelReport,
+    Totals,
+    Uncounted,
+)
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
-from convcost.nn.count.isolation import same_random_numbers
+from convcost.nn.count.isolation import collection_paused, same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.other_threads import Suspicion, needs_other_threads
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
-from convcost.nn.load.meta_device import any_device_allowed, on_device, restored_after, switch_to_eval
+from convcost.nn.load.meta_device import any_device_allowed, on_device, require_memory, restored_after, switch_to_eval
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, first_line
@@ -80,11 +89,11 @@ def _on_device(
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
-        return _counted(model, mapped(_zeros_for_meta, call), "cpu", cross_check=cross_check)
+        return _counted(model, _with_zeros(call), "cpu", cross_check=cross_check)
 
     def on_cpu(*, cross_check: bool) -> ModelReport:
         real = with_values(model if load_real is None else load_real())
-        return _counted(real, mapped(_zeros_for_meta, call), "cpu", cross_check=cross_check)
+        return _counted(real, _with_zeros(call), "cpu", cross_check=cross_check)
 
     if special is not None:
         return _noted(on_cpu(cross_check=cross_check), f"{special} inputs do {_NOT_ON_META}")
@@ -109,35 +118,64 @@ def _noted(counted: ModelReport, note: str) -> ModelReport:
     return replace(counted, notes=(*counted.notes, note))
 
 
-def _zeros_for_meta(value: Any) -> Any:
-    is_meta = isinstance(value, torch.Tensor) and value.device.type == "meta"
-    return torch.zeros(value.shape, dtype=value.dtype) if is_meta else value
+def _with_zeros(call: _Call) -> _Call:
+    """The inputs with zeros in place of meta tensors."""
+
+    def placed(value: Any) -> Any:
+        is_meta = isinstance(value, torch.Tensor) and value.device.type == "meta"
+        return torch.zeros(value.shape, dtype=value.dtype) if is_meta else value
+
+    tensors = (leaf for leaf in leaves_of(call) if isinstance(leaf, torch.Tensor))
+    require_memory(sum(leaf.numel() * leaf.itemsize for leaf in tensors if leaf.device.type == "meta"))
+    made: _Call = mapped(placed, call)
+    return made
 
 
 def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool) -> ModelReport:
     placed = mapped(lambda value: on_device(value, device), inputs)
-    with _ready(model, device):
+    with _ready(model, device) as parts:
         started = perf_counter()
-        recorder = _run(model, placed[0], placed[1], device)
+        recorder = _run(model, parts, placed, device)
         seconds = perf_counter() - started
         counted = _report(recorder, model, _input_texts(*inputs), device)
     if recorder.suspicion is not None:
         _require_no_other_threads(recorder.suspicion, partial(_run_again, model, placed, device), seconds)
     if not cross_check:
         return replace(counted, cross_check={"fvcore": NOT_REQUESTED, "torch": NOT_REQUESTED})
+    try:
+        return replace(counted, cross_check=_cross_checked(model, inputs, placed, recorder, counted.totals))
+    except KeyboardInterrupt as error:
+        unknown = {"fvcore": INTERRUPTED, "torch": INTERRUPTED}
+        raise CountInterruptedError(replace(counted, cross_check=unknown)) from error
+
+
+def _cross_checked(
+    model: nn.Module, inputs: _Call, placed: _Call, recorder: Recorder, totals: Totals
+) -> dict[str, CrossCheck]:
+    """The results of the other counters.
+
+    Args:
+        model: Counted module.
+        inputs: Inputs of the model.
+        placed: The same inputs on the device of the count.
+        recorder: Record of the count.
+        totals: Totals of the count.
+    """
     from convcost.nn.count.cross_check import Observed, check_with_fvcore, check_with_torch
     from convcost.nn.count.unused_results import operations_of
 
+    device = str(recorder.device)
+
     def observe() -> tuple[list[Operation], frozenset[int]]:
-        with recorder.kept.restored(), _ready(model, device), torch.device(device):
+        with recorder.kept.restored(), quiet_stdout(), _ready(model, device), torch.device(device):
             return operations_of(model, *placed)
 
     observed = Observed(observe)
-    with recorder.kept.restored(), _ready(model, device):
+    with recorder.kept.restored(), quiet_stdout(), _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
-    with _same_conditions():
-        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, counted.totals, observed)
-    return replace(counted, cross_check={"fvcore": by_fvcore, "torch": by_torch})
+    with quiet_stdout(), _same_conditions():
+        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, totals, observed)
+    return {"fvcore": by_fvcore, "torch": by_torch}
 
 
 @contextmanager
@@ -145,17 +183,18 @@ def _same_conditions() -> Iterator[None]:
     """What each run of a model begins with; compiled functions run as they are."""
     may_be_compiled = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
-    with quiet_stdout(), same_random_numbers(), torch.no_grad(), eager:
+    with same_random_numbers(), torch.no_grad(), eager:
         yield
 
 
 @contextmanager
-def _ready(model: nn.Module, device: str) -> Iterator[None]:
-    """The model ready for one forward pass, from the same random numbers each time."""
-    with _same_conditions(), restored_after(model, device) as parts:
+def _ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
+    """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
+    paused = collection_paused() if device == "meta" else nullcontext()
+    with paused, _same_conditions(), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
-            switch_to_eval(model, parts)
-        yield
+            ready = switch_to_eval(model, parts)
+        yield ready
 
 
 def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
@@ -166,8 +205,9 @@ def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
     )
 
 
-def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], device: str) -> Recorder:
-    recorder = Recorder(model, tensors_in((args, kwargs)), device)
+def _run(model: nn.Module, parts: Mapping[str, nn.Module], inputs: _Call, device: str) -> Recorder:
+    args, kwargs = inputs
+    recorder = Recorder(model, parts, tensors_in((args, kwargs)), device)
     describe = partial(_forward_error, model, recorder, args)
     allowed = any_device_allowed() if device == "meta" else nullcontext()
     kept = recorder.kept.restored()
@@ -180,8 +220,8 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], dev
 
 
 def _run_again(model: nn.Module, inputs: _Call, device: str) -> None:
-    with _ready(model, device):
-        _run(model, *inputs, device)
+    with _ready(model, device) as parts:
+        _run(model, parts, inputs, device)
 
 
 def _require_no_other_threads(suspicion: Suspicion, run: Callable[[], None], seconds: float) -> None:
@@ -265,9 +305,9 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
         name = row.name
         seen[name] += 1
         names.append(f"{name}#{seen[name]}" if row.function or seen[name] > 1 else name)
-        macs = sum(event.macs for event in row.events)
-        before = (owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index)
-        shares = next((names[owner] for owner in before), None)
+        macs = sum([event.macs for event in row.events])
+        before = [owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index]
+        shares = names[before[0]] if before else None
         own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
         yield Call(
             name=names[index],
@@ -281,7 +321,7 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
             macs_share=macs / total if total else None,
             conv=row.events[0].conv if len(row.events) == 1 else None,
             inputs=row.input_texts,
-            weights=_dtypes(row.weights),
+            weights=_dtypes(row.weights) if row.weights else (),
             shares=shares,
             uncounted=len(row.uncounted),
         )

@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
-from torch.utils.flop_counter import flop_registry
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
 from convcost.nn.count.free_operators import FREE_OF_OTHER_LIBRARIES, OPAQUE, is_free_name
-from convcost.nn.count.tensors import tensors_in
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
@@ -86,7 +84,7 @@ def verdict(func: Any) -> Verdict:
     if REGISTERED and _packet(func) in REGISTERED:
         return Verdict.FORMULA
     known = _known_verdict(func)
-    return Verdict.FORMULA if known is Verdict.UNCOUNTED and _packet(func) in flop_registry else known
+    return Verdict.FORMULA if known is Verdict.UNCOUNTED and _packet(func) in _formulas_of_torch() else known
 
 
 @cache
@@ -154,18 +152,26 @@ def _packet(func: Any) -> Any:
     return getattr(func, "overloadpacket", func)
 
 
-def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Cost | None:
+def cost(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, tensors: list[torch.Tensor]
+) -> Cost | None:
     """The cost of one call of an operator with a formula; None where its formula cannot tell.
+
+    Args:
+        func: The operator.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        out: Its result.
+        tensors: The tensors among its arguments.
 
     Raises:
         ConvcostError: A registered formula raises, or returns something else than a whole number of MACs.
     """
     packet, name = _packet(func), qualified_name(func)
-    if packet in REGISTERED:
+    if REGISTERED and packet in REGISTERED:
         macs = _registered_macs(packet, args, kwargs, out)
         return Cost(macs, None, macs)
-    tensors = tensors_in((args, kwargs))
-    factor = REAL_MACS_PER_COMPLEX_MAC if any(tensor.is_complex() for tensor in tensors) else 1
+    factor = REAL_MACS_PER_COMPLEX_MAC if any(map(torch.Tensor.is_complex, tensors)) else 1
     call = OperatorCall(name, _arguments(func, args, kwargs), out)
     if name in CONVOLUTIONS:
         products, conv = convolution(call)
@@ -174,13 +180,20 @@ def cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> 
     counted = formula(call) if formula else _torch_macs(packet, args, kwargs, out)
     if counted is None:
         return None
-    is_plain = packet not in flop_registry or not any(map(is_sparse, tensors))
+    is_plain = not any(map(is_sparse, tensors)) or packet not in _formulas_of_torch()
     return Cost(counted * factor, None, counted if is_plain else _torch_macs(packet, args, kwargs, out))
+
+
+def _formulas_of_torch() -> dict[Any, Any]:
+    """Torch's own formulas; few models have an operator that needs them."""
+    from torch.utils.flop_counter import flop_registry
+
+    return flop_registry
 
 
 def _torch_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
     """MACs by torch's own formula, which counts 2 FLOPs a MAC."""
-    return int(flop_registry[packet](*args, **kwargs, out_val=out)) // FLOPS_PER_MAC
+    return int(_formulas_of_torch()[packet](*args, **kwargs, out_val=out)) // FLOPS_PER_MAC
 
 
 def _arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

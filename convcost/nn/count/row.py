@@ -9,7 +9,7 @@ from torch import nn
 
 from convcost.nn.count.memory import key_of, least_bytes, parameters_of, total_bytes
 from convcost.nn.count.operators import join_complex_convolutions
-from convcost.nn.count.tensors import shape_of, tensor_text, tensors_in, unwrapped
+from convcost.nn.count.tensors import all_unwrapped, shape_of, tensor_text, tensors_in
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convcost.nn.count.operators import Cost
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Event:
     """One call of an operator that has a formula.
 
@@ -37,7 +37,7 @@ class Event:
     plain_macs: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Row:
     """A call of a module or a function, while it runs and after.
 
@@ -126,7 +126,7 @@ class Row:
         self.output_shape = shape_of(outputs[0]) if outputs else ()
         if len(self.events) > 1 and any(tensor.is_complex() for tensor in (*inputs, *outputs)):
             self.events = join_complex_convolutions(self.events)
-        own = [] if self.owner is None else [unwrapped(tensor) for tensor in parameters_of(self.owner)]
+        own = [] if self.owner is None else all_unwrapped(parameters_of(self.owner))
         self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
         self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
         if self.new_storages:
@@ -149,6 +149,8 @@ def _image_shape(conv: Conv, inputs: list[torch.Tensor], data: torch.Tensor) -> 
     sizes of the data, else the only one. Without any, it is the data.
     """
     axes, whole = len(conv.kernel_size), shape_of(data)
+    if any(tensor is data for tensor in inputs):
+        return whole
     shapes = []
     for tensor in inputs:
         shape = shape_of(tensor)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from logging import getLogger
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from torch.nn import Parameter
 from convcost.nn.count import arithmetic_rules, movement_rules
 from convcost.nn.count.rule_table import UnsureError
 from convcost.text.errors import ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RULES: Final = arithmetic_rules.RULES | movement_rules.RULES
 _DTYPES: Final = frozenset({
@@ -34,6 +37,7 @@ _NEEDS_NONE: Final = frozenset({
 })  # fmt: skip
 """Operators without a rule whose meta kernels import nothing."""
 _ORDINARY: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
+_NOT_PLAIN: Final = (Tensor, torch.SymInt, torch.SymFloat, torch.SymBool, complex)
 _log = getLogger(__name__)
 
 
@@ -45,7 +49,7 @@ def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
             _log.debug("no shape rule: %s", func)
         return NotImplemented
     with torch._C.DisableTorchFunction():  # noqa: SLF001 - a tensor's attributes are read without a TorchFunctionMode
-        if not is_switched_off() and _is_plain(args) and (not kwargs or _is_plain((*kwargs.values(),))):
+        if _are_plain(args) and (not kwargs or _are_plain(kwargs.values())):
             try:
                 return rule(*args, **kwargs)
             except (UnsureError, ShapeError, TypeError, AttributeError, ValueError, IndexError):
@@ -59,19 +63,18 @@ def is_switched_off() -> bool:
     return os.environ.get("CONVCOST_TRACER") == "meta"
 
 
-def _is_plain(value: object) -> bool:
-    """Whether a value is no tensor, or an ordinary one of the meta device with at least one element."""
-    kind = type(value)
-    if kind in _ORDINARY:
-        return True
-    if isinstance(value, Tensor):
-        return (
-            (kind is Tensor or kind is Parameter)
-            and value.is_meta
-            and value.dtype in _DTYPES
-            and value.layout is torch.strided
-            and value.numel() > 0
-        )
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return not isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool, complex))
+def _are_plain(values: Iterable[Any]) -> bool:
+    """Whether all values are no tensors, or ordinary ones of the meta device with at least one element."""
+    for value in values:
+        kind = type(value)
+        if kind in _ORDINARY:
+            continue
+        if kind is Tensor or kind is Parameter:
+            if not (value.is_meta and value.dtype in _DTYPES and value.layout is torch.strided and value.numel() > 0):
+                return False
+        elif isinstance(value, (list, tuple)):
+            if not _are_plain(value):
+                return False
+        elif isinstance(value, _NOT_PLAIN):
+            return False
+    return True

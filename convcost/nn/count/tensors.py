@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 _PLAIN: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size})
 """Types of arguments that hold no tensor."""
+_TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
+"""The usual types of tensors."""
 
 
 def tensors_in(values: Any) -> list[torch.Tensor]:
     """The tensors in nested containers, in order; those of torch.func without their wrappers, all samples at once."""
     found: list[torch.Tensor] = []
     _collect(values, found)
-    if _functorch.peek_interpreter_stack() is None:
-        return found
-    return [unwrapped(tensor) for tensor in found]
+    return all_unwrapped(found)
 
 
 def _collect(value: Any, found: list[torch.Tensor]) -> None:
     """The usual arguments are gone through here, much faster than by torch's trees."""
     kind = type(value)
-    if isinstance(value, torch.Tensor):
+    if kind in _TENSORS:
         found.append(value)
     elif kind is tuple or kind is list or kind is dict:
         for item in value.values() if kind is dict else value:
             of_item = type(item)
-            if of_item is torch.Tensor or of_item is torch.nn.Parameter:
+            if of_item in _TENSORS:
                 found.append(item)
             elif of_item not in _PLAIN:
                 _collect(item, found)
@@ -52,6 +52,11 @@ def members(parts: Mapping[str, torch.nn.Module], kind: str) -> dict[str, Any]:
             if tensor is not None and id(tensor) not in found:
                 found[id(tensor)] = (f"{path}.{name}" if path else name, tensor)
     return dict(found.values())
+
+
+def all_unwrapped(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The tensors inside the wrappers of vmap, grad and jvp."""
+    return tensors if _functorch.peek_interpreter_stack() is None else [unwrapped(tensor) for tensor in tensors]
 
 
 def unwrapped(tensor: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ from convcost.nn.count.memory import Memory
 from convcost.nn.count.operators import Verdict, cost, verdict, whole_operator
 from convcost.nn.count.other_threads import Suspicion
 from convcost.nn.count.row import Row
-from convcost.nn.count.shape_rules import meta_output
+from convcost.nn.count.shape_rules import is_switched_off, meta_output
 from convcost.nn.count.tensors import in_order, members, shape_of, tensors_in
 from convcost.text.errors import ConvcostError
 
@@ -49,14 +49,16 @@ class Recorder:
 
     Args:
         module: The module that will be called.
+        parts: It and its parts by path.
         inputs: Its input tensors, which are alive during the pass.
         device: Device of new tensors for which the model names none.
     """
 
-    def __init__(self, module: nn.Module, inputs: Iterable[torch.Tensor], device: str) -> None:
+    def __init__(
+        self, module: nn.Module, parts: Mapping[str, nn.Module], inputs: Iterable[torch.Tensor], device: str
+    ) -> None:
         self.module = module
         self.device = torch.device(device)
-        parts = dict(module.named_modules())
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
         self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
         inputs = list(inputs)
@@ -64,6 +66,7 @@ class Recorder:
         self.kept = KeptValues(self.memory, inputs)
         self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
         self.names = {id(part): name for name, part in parts.items()}
+        self.has_rules = not is_switched_off()
         self.is_over = False
         self.path = ""
         self.failed_shape: tuple[int, ...] | None = None
@@ -327,7 +330,7 @@ class _Lane(TorchDispatchMode):
         if self.autocast.is_on and self._recorder.device.type == "meta":
             args, casts = self.autocast.for_operator(func, args)
             row.new_storages.update(memory.add(casts))
-        out = meta_output(func, args, kwargs)
+        out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
         if out is NotImplemented:
             out = func(*args, **kwargs)
         return self._record(row, func, args, kwargs, out)
@@ -346,7 +349,7 @@ class _Lane(TorchDispatchMode):
             return out
         op = str(getattr(func, "overloadpacket", func))
         is_sized = not any(tensor.is_nested for tensor in tensors)
-        price = cost(func, args, kwargs, out) if worth is Verdict.FORMULA and is_sized else None
+        price = cost(func, args, kwargs, out, tensors) if worth is Verdict.FORMULA and is_sized else None
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
         else:
@@ -462,7 +465,7 @@ def is_one_row(module: nn.Module) -> bool:
     if isinstance(module, _ALWAYS_ONE_ROW):
         return True
     kind: type = type(module)
-    return _is_of_torch(kind) and next(module.children(), None) is None
+    return _is_of_torch(kind) and not vars(module)["_modules"]
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convcost.nn.count.shape_rules import meta_output
+from convcost.nn.count.shape_rules import is_switched_off, meta_output
 
 
 class ByShapeRules(TorchDispatchMode):
@@ -14,6 +14,7 @@ class ByShapeRules(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
+        self._has_rules = not is_switched_off()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -25,5 +26,5 @@ class ByShapeRules(TorchDispatchMode):
     ) -> Any:
         """Run one operator."""
         del types
-        out = meta_output(func, args, kwargs or {})
+        out = meta_output(func, args, kwargs or {}) if self._has_rules else NotImplemented
         return func(*args, **(kwargs or {})) if out is NotImplemented else out

@@ -13,15 +13,22 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
+from convcost.system.processor import free_host_memory
+from convcost.text.errors import ConvcostError
+from convcost.text.units import human_bytes
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 COPY: Final = "copy"
 """In place of a device: tensors stay where they are, as copies."""
+META: Final = torch.device("meta")
 _PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
 """The usual types of tensors, which are not lazy."""
 _CONTAINERS: Final = (dict, list, set, deque)
 """Types of attributes whose items the forward pass may change."""
+_WITHOUT_TENSORS: Final = frozenset({bool, int, float, str, tuple, type(None)})
+"""The usual types of a module's other attributes."""
 _SET_BY_EXPORT: Final = frozenset({"eval", "train"})
 """Methods that the module of an exported program has as attributes."""
 _methods: Final = attrgetter("eval", "train", "__setattr__")
@@ -41,8 +48,22 @@ def on_device(value: Any, device: str) -> Any:
     return _without_values(value)
 
 
+def require_memory(needed: int) -> None:
+    """Refuse inputs that do not fit into the memory together with an output of their size.
+
+    Raises:
+        ConvcostError: They need more bytes than are free.
+    """
+    free = free_host_memory()
+    if free is not None and 2 * needed > free:
+        raise ConvcostError(
+            f"input (={human_bytes(needed)}) must fit into memory twice, for a layer's output too, and "
+            f"{human_bytes(free)} are free; take a smaller input or batch, or device meta."
+        )
+
+
 def _without_values(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
@@ -62,7 +83,7 @@ def move(parts: Iterable[nn.Module], device: str) -> None:
 
 
 @contextmanager
-def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
+def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     """The module ready for one forward pass, after which it is exactly as it was.
 
     Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Buffers, which
@@ -74,11 +95,17 @@ def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
         device: "meta" to run with meta tensors in place of its own; anything else to leave those.
 
     Yields:
-        The parts of the module, itself among them.
+        The parts of the module by path, itself among them.
     """
-    parts = list(module.modules())
+    named = dict(module.named_modules())
+    parts = list(named.values())
     saved = [(part, type(part), vars(part).copy()) for part in parts]
-    held = [value for _, _, attributes in saved for value in attributes.values() if isinstance(value, _CONTAINERS)]
+    held = [
+        value
+        for _, _, attributes in saved
+        for value in attributes.values()
+        if type(value) not in _WITHOUT_TENSORS and isinstance(value, _CONTAINERS)
+    ]
     held += _nested(held)
     items = [(dict if isinstance(value, dict) else list)(value) if value else () for value in held]
     weights = [] if device == "meta" else [p for part in parts for p in _own_weights(part) if not is_lazy(p)]
@@ -91,10 +118,11 @@ def restored_after(module: nn.Module, device: str) -> Iterator[list[nn.Module]]:
             move(parts, COPY)
         else:
             _copy_changing(parts)
-        yield parts
+        yield named
     finally:
         for part, kind, attributes in saved:
-            part.__class__ = kind
+            if type(part) is not kind:
+                part.__class__ = kind
             _refill(vars(part), attributes)
         for value, before in zip(held, items, strict=True):
             if value or before:
@@ -121,21 +149,31 @@ def any_device_allowed() -> Iterator[None]:
         setattr(home, check, before)
 
 
-def switch_to_eval(module: nn.Module, parts: Collection[nn.Module]) -> None:
-    """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`."""
+def switch_to_eval(module: nn.Module, named: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`.
+
+    Args:
+        module: The module.
+        named: It and its parts by path.
+
+    Returns:
+        Its parts afterwards, since a method of its own may replace some.
+    """
+    parts = named.values()
     training = [part for part in parts if getattr(part, "training", False)]
     if not training:
-        return
+        return named
     is_usual = all(_methods(kind) == _methods(nn.Module) for kind in set(map(type, parts)))
     if is_usual and all(vars(part).keys().isdisjoint(_SET_BY_EXPORT) for part in parts):
         for part in training:  # what `eval` does, in less time
             vars(part)["training"] = False
-        return
+        return named
     try:
         module.eval()
     except NotImplementedError:  # an exported program has the mode of its export
         for part in parts:
             vars(part)["training"] = False
+    return dict(module.named_modules())
 
 
 def _has_scripted_mode(part: nn.Module) -> bool:
@@ -196,39 +234,46 @@ def _move_attributes(
         device: Where to put them.
         moved: By id, each tensor moved so far with its original, which is kept so that no other gets its id.
     """
-
-    def place(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in moved:
-            moved[id(tensor)] = (_moved(tensor, device), tensor)
-        return moved[id(tensor)][0]
-
-    for name, value in list(attributes.items()):
+    for name, value in attributes.items():
+        kind = type(value)
+        if kind in _WITHOUT_TENSORS:
+            continue
         if name in {"_parameters", "_buffers"}:
             for key, tensor in value.items():  # a scripted module has no plain dictionary, nor its `update`
                 if tensor is not None:
-                    value[key] = place(tensor)
+                    value[key] = _placed(tensor, device, moved)
+        elif kind is dict:
+            continue
         elif isinstance(value, torch.Tensor):
-            attributes[name] = place(value)
+            attributes[name] = _placed(value, device, moved)
         elif isinstance(value, list) and value and all(isinstance(item, torch.Tensor) for item in value):
-            attributes[name] = [place(item) for item in value]
+            attributes[name] = [_placed(item, device, moved) for item in value]
+
+
+def _placed(tensor: torch.Tensor, device: str, moved: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """A tensor moved as it was moved before, if it was."""
+    known = moved.get(id(tensor))
+    if known is None:
+        known = moved[id(tensor)] = (_moved(tensor, device), tensor)
+    return known[0]
 
 
 def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
     """The tensor on a device; quantized and sparse ones stay where they are."""
     if type(tensor) not in _PLAIN and is_lazy(tensor):
-        kind: Callable[..., torch.Tensor] = (
+        lazy: Callable[..., torch.Tensor] = (
             UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
         )
         place = tensor.device if device == COPY else device
-        return kind(requires_grad=tensor.requires_grad, device=place, dtype=tensor.dtype)
-    if device == COPY:
-        twin = tensor.detach().clone()
-        return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+        return lazy(requires_grad=tensor.requires_grad, device=place, dtype=tensor.dtype)
     here = tensor.device.type
-    if here == device or here == torch.device(device).type or not is_plain(tensor):
+    if device == COPY:
+        placed = tensor.detach().clone()
+    elif here == device.partition(":")[0] or not is_plain(tensor):
         return tensor
-    if here == "meta":
+    elif here == "meta":
         placed = torch.zeros_like(tensor, device=device)
     else:
         placed = _without_values(tensor) if device == "meta" else tensor.detach().to(device)
-    return nn.Parameter(placed, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else placed
+    is_parameter = type(tensor) is not torch.Tensor and isinstance(tensor, nn.Parameter)
+    return nn.Parameter(placed, tensor.requires_grad) if is_parameter else placed

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import zipfile
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,19 +17,24 @@ from convcost.convolution.tree import place
 from convcost.models.network import read_network, read_packaged_network
 from convcost.nn.build.tree_module import build
 from convcost.nn.load.by_shape_rules import ByShapeRules
-from convcost.nn.load.meta_device import move
+from convcost.nn.load.exported_program import read_program
+from convcost.nn.load.meta_device import move, require_memory
+from convcost.nn.load.model_file import kind_of
 from convcost.nn.load.user_code import import_object, running_user_code, user_code_context, user_error
 from convcost.text.errors import ConvcostError, MissingPackageError, did_you_mean, first_line
-from convcost.text.sizes import DTYPES, TARGET_RULE, Input
+from convcost.text.input_file import is_file
+from convcost.text.sizes import TARGET_RULE, Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from convcost.models.network import Network
 
-_ZIP: Final = b"PK\x03\x04"
-_PICKLE: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _REFUSALS: Final = {
+    "compiled": (
+        "is a package of AOTInductor, whose native code is not loaded; "
+        "give the Python that makes the model, as file.py:callable, or export it with torch.export to a .pt2 file."
+    ),
     "torchscript": (
         "is a TorchScript archive, which runs the code that it holds; "
         "give the Python that makes the model, as file.py:callable, or export it with torch.export to a .pt2 file."
@@ -85,7 +90,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
             return from_factory(target, _zoo_factory(scheme, name), args, device)
     if path.suffix == ".toml":
         return _from_network(read_network(path, args), device)
-    if path.is_file() and path.suffix != ".py":
+    if is_file(path) and path.suffix != ".py":
         return _from_file(target, path, args)
     where, _, dotted = target.rpartition(":")
     if not where or not dotted:
@@ -112,7 +117,13 @@ def load_real(target: str, args: Mapping[str, object] | None = None) -> Loaded:
 
 
 def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
-    """Tensors of zeros for inputs: the positional ones, then those with a name."""
+    """Tensors of zeros for inputs: the positional ones, then those with a name.
+
+    Raises:
+        ConvcostError: They do not fit into the memory; nothing is allocated.
+    """
+    if device != "meta":
+        require_memory(sum(prod(one.sizes) * getattr(torch, one.dtype).itemsize for one in inputs))
     tensors = [(one.name, torch.zeros(one.sizes, dtype=getattr(torch, one.dtype), device=device)) for one in inputs]
     return (
         tuple(tensor for name, tensor in tensors if name is None),
@@ -226,35 +237,6 @@ def _zoo_factory(package: str, name: str) -> Callable[..., object]:
     return partial(zoo.get_model, name, weights=None)
 
 
-def kind_of(path: Path) -> str:
-    """What a file holds, without running any of it: `pt2`, or a kind that is no model.
-
-    Raises:
-        ConvcostError: The file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-        if start == _ZIP:
-            with zipfile.ZipFile(path) as archive:
-                return _kind_of_archive(archive.namelist())
-    except (OSError, zipfile.BadZipFile) as error:
-        msg = f"target (={path}) must be a file that can be read: {error}; write it again, or give another path."
-        raise ConvcostError(msg) from error
-    if start[:2] in _PICKLE:
-        return "pickle"
-    return "safetensors" if path.suffix == ".safetensors" else "unknown"
-
-
-def _kind_of_archive(names: list[str]) -> str:
-    inner = {name.partition("/")[2] for name in names}
-    if "models/model.json" in inner or "serialized_exported_program.json" in names:
-        return "pt2"
-    if "constants.pkl" in inner:
-        return "torchscript"
-    return "pickle" if "data.pkl" in inner else "unknown"
-
-
 def _from_file(target: str, path: Path, args: Mapping[str, object]) -> Loaded:
     """The module of an exported program, on the device of its export, with the inputs of the export.
 
@@ -266,22 +248,14 @@ def _from_file(target: str, path: Path, args: Mapping[str, object]) -> Loaded:
         raise ConvcostError(f"target (={path}) {_REFUSALS[kind]}")
     _refuse_args(target, args, "an exported program is fixed")
     try:
-        program = torch.export.load(path)
-        module = program.module()
-    except Exception as error:  # torch raises any exception for a file of another version
+        program = read_program(path)
+    except Exception as error:  # a damaged graph raises any exception where it is read
+        is_reason = isinstance(error, ConvcostError)
+        why = first_line(error) if is_reason else f"it is damaged ({type(error).__name__}: {first_line(error)})"
         raise ConvcostError(
-            f"target (={path}) must be a program of this torch's export: {first_line(error)}; "
-            "export it again with torch.export."
+            f"target (={path}) must be a program of torch.export that is a graph and tensors alone: "
+            f"{why}; export it again, or give the Python that makes the model, as file.py:callable."
         ) from error
-    note = "an exported program: its weights are in memory, its mode is that of its export"
-    return Loaded(module, note, _exported_inputs(program))
-
-
-def _exported_inputs(program: torch.export.ExportedProgram) -> tuple[Input, ...]:
-    """The inputs of the export; empty when one of them is no tensor of a dtype that an input can have."""
-    args, kwargs = program.example_inputs or ((), {})
-    named: list[tuple[str | None, Any]] = [*((None, value) for value in args), *kwargs.items()]
-    dtypes = [str(getattr(value, "dtype", None)).removeprefix("torch.") for _, value in named]
-    if not all(isinstance(value, torch.Tensor) for _, value in named) or not set(dtypes) <= set(DTYPES):
-        return ()
-    return tuple(Input(tuple(value.shape), dtype, name) for (name, value), dtype in zip(named, dtypes, strict=True))
+    return Loaded(
+        program.module, "an exported program: its weights are in memory, its mode is that of its export", program.inputs
+    )

@@ -7,14 +7,15 @@ import importlib.util
 import linecache
 import os
 import sys
-import sysconfig
 import traceback
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, did_you_mean, first_line
+from convcost.text.input_file import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -26,10 +27,6 @@ PACKAGE_FOLDER: Final = str(Path(__file__).resolve().parents[2])
 """Folder of convcost's own code."""
 CALLS: Final = ("func(", "func.decompose(", "function(", "self.function(", "model(")
 """Calls in convcost's code of an operator or a model, which raise what torch or the user's code raises."""
-LIBRARY_FOLDERS: Final = tuple(
-    {*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), PACKAGE_FOLDER}
-)
-"""Folders whose code is not the user's: Python's library, installed packages, convcost."""
 MODULE_PREFIX: Final = "convcost_target_"
 """Prefix for the module of a target's file whose own name is taken; no import statement uses it."""
 _IMPORTED: Final[dict[str, str]] = {}
@@ -61,6 +58,14 @@ def user_code_context(target: str) -> Iterator[None]:
     """
     with import_path(*import_folders(target, Path.cwd())), quiet_stdout():
         yield
+
+
+@cache
+def library_folders() -> tuple[str, ...]:
+    """Folders whose code is not the user's: Python's library, installed packages, convcost."""
+    import sysconfig
+
+    return tuple({*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), PACKAGE_FOLDER})
 
 
 @contextmanager
@@ -101,15 +106,15 @@ def import_object(target: str, where: str, dotted: str) -> object:
 
 
 def _import(target: str, where: str) -> ModuleType:
-    is_file = where.endswith(".py")
-    if is_file and not Path(where).is_file():
+    is_python = where.endswith(".py")
+    if is_python and not is_file(Path(where)):
         raise ConvcostError(f"target (={target}) must name a file that is there: {where} is not; give the path of one.")
     try:
-        return _import_file(Path(where).resolve()) if is_file else importlib.import_module(where)
+        return _import_file(Path(where).resolve()) if is_python else importlib.import_module(where)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) and not is_file else None
+        missing = error.name if isinstance(error, ModuleNotFoundError) and not is_python else None
         if missing and f"{where}.".startswith(f"{missing}."):
             raise ConvcostError(
                 f"target (={target}) must name a module that can be imported: there is no {missing}; "
@@ -159,7 +164,7 @@ def error_summary(error: BaseException) -> str:
 def user_line(error: BaseException) -> str | None:
     """The innermost frame of the traceback in a file of the user's, as FILE:LINE."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(("<frozen", *LIBRARY_FOLDERS)):
+        if not frame.filename.startswith(("<frozen", *library_folders())):
             return f"{frame.filename}:{frame.lineno}"
     return None
 
@@ -276,13 +281,15 @@ def _forget(names: Iterable[str]) -> None:
 def _redirected(entry: str, project: Path, checkout: Path) -> str:
     """An entry of the import path, moved from the project to the checkout; installed packages stay."""
     path = Path(entry)
-    inside = path.is_absolute() and path.is_relative_to(project) and not entry.startswith(LIBRARY_FOLDERS)
+    inside = path.is_absolute() and path.is_relative_to(project) and not entry.startswith(library_folders())
     return str(checkout / path.relative_to(project)) if inside else entry
 
 
 def _modules_in(folders: Collection[Path]) -> dict[str, ModuleType]:
     """The user's loaded modules whose files lie in these folders, by name; never `__main__`."""
-    own = {name: module for name, module in list(sys.modules.items()) if not _file(module).startswith(LIBRARY_FOLDERS)}
+    own = {
+        name: module for name, module in list(sys.modules.items()) if not _file(module).startswith(library_folders())
+    }
     return {name: module for name, module in own.items() if name != "__main__" and _is_below(_file(module), folders)}
 
 

@@ -15,9 +15,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from convcost.convolution.conv import Conv
 from convcost.nn.build.conv_module import TiedConv, conv_of, per_axis
+from convcost.nn.load.model_file import compressed_member, kind_of
 from convcost.nn.load.spectrum import ConvWeights
-from convcost.nn.load.target import kind_of, load_real
+from convcost.nn.load.target import load_real
 from convcost.text.errors import ConvcostError, MissingPackageError, first_line
+from convcost.text.input_file import is_file
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _is_weight_file(target: str) -> bool:
         ConvcostError: The path of such a file that does not exist, or a pickle, which is not opened.
     """
     path = Path(target)
-    if not path.is_file():
+    if not is_file(path):
         if path.suffix in SUFFIXES and ":" not in target:
             raise ConvcostError(f"target (={target}) must be a file that is there; check the path.")
         return False
@@ -117,9 +119,9 @@ def _read_weights(path: Path) -> Iterator[StoredTensor]:
 def _refuse_compressed(path: Path) -> None:
     """Refuse an archive that could grow without limit when read; torch.save compresses nothing."""
     with zipfile.ZipFile(path) as archive:
-        names = [member.filename for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED]
-    if names:
-        msg = f"target (={path}) must be as torch.save writes it, and {names[0]} in it is compressed; save {_HOW}"
+        member = compressed_member(archive)
+    if member is not None:
+        msg = f"target (={path}) must be as torch.save writes it, and {member} in it is compressed; save {_HOW}"
         raise ConvcostError(msg)
 
 

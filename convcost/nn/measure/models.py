@@ -154,7 +154,8 @@ def _distinct_calls(
             inputs = tree_map(_own_copy, (args, kwargs))
             calls[kind] = lambda: module(*inputs[0], **inputs[1])
 
-    hooks = [p.register_forward_hook(remember, with_kwargs=True) for p in model.modules() if is_one_row(p)]
+    timed = [part for part in model.modules() if is_one_row(part) and not isinstance(part, torch.jit.ScriptModule)]
+    hooks = [part.register_forward_hook(remember, with_kwargs=True) for part in timed]
     try:
         with running_user_code(_failure):
             model(*placed[0], **placed[1])

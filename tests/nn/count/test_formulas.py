@@ -12,6 +12,7 @@ import convcost
 from convcost.convolution.conv import Conv
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS
 from convcost.nn.count.operators import Cost, Verdict, cost, saved_formulas, verdict
+from convcost.nn.count.tensors import tensors_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ def empty(*sizes: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 def priced(op: Any, *args: Any, out: Any = None, **kwargs: Any) -> Cost:
     assert verdict(op) is Verdict.FORMULA
-    result = cost(op, args, kwargs, out)
+    result = cost(op, args, kwargs, out, tensors_in((args, kwargs)))
     assert result is not None
     return result
 
@@ -143,7 +144,7 @@ def test_a_sparse_product_counts_the_non_zeros(layout: str) -> None:
     assert priced(aten._sparse_addmm.default, torch.zeros(4, 6), a, dense).macs == 3 * 6
     assert priced(aten.mm.default, torch.zeros(2, 4), a).macs == 2 * 3
     assert priced(aten.sparse_sampled_addmm.default, a, torch.zeros(4, 7), torch.zeros(7, 5)).macs == 3 * 7
-    assert cost(aten.mm.default, (a, a), {}, None) is None
+    assert cost(aten.mm.default, (a, a), {}, None, [a, a]) is None
 
 
 SPARSE_CALLS: dict[str, Any] = {

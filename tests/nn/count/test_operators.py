@@ -300,6 +300,6 @@ def test_torchs_own_formula_counts_what_has_none_here() -> None:
     window = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, True, False])
     op = torch.ops.aten.convolution_backward.default
     args = (gradient, x, weight, None, *window)
-    priced = cost(op, args, {}, op(*args))
+    priced = cost(op, args, {}, op(*args), [gradient, x, weight])
     assert priced is not None
     assert priced.macs == 2 * (2 * 36 * 4 * 3 * 9)  # once for the input, once for the weight

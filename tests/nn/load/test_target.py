@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from convcost.nn.count.model_report import report
 from convcost.nn.load.target import load_real, load_target, tensors_for
 from convcost.text.errors import ConvcostError, MissingPackageError
 from convcost.text.sizes import Input
@@ -193,3 +194,14 @@ def test_tensors_have_the_sizes_and_dtypes_that_were_asked_for() -> None:
     positional, named = tensors_for(wanted, "meta")
     assert [(tuple(t.shape), t.dtype) for t in positional] == [((1, 3), torch.float32)]
     assert (tuple(named["tokens"].shape), named["tokens"].dtype) == ((2,), torch.int64)
+
+
+def test_inputs_that_do_not_fit_into_memory_are_refused_before_they_are_allocated() -> None:
+    with pytest.raises(ConvcostError, match=r"input \(=12.0 TB\) must fit into memory twice.* take a smaller input"):
+        tensors_for((Input((10**6, 3, 10**6)),), "cpu")
+    assert tensors_for((Input((10**6, 3, 10**6)),), "meta")[0][0].numel() == 3 * 10**12
+
+
+def test_meta_inputs_are_not_made_real_beyond_the_memory() -> None:
+    with pytest.raises(ConvcostError, match=r"input \(=12.0 TB\) must fit into memory twice"):
+        report(nn.Identity(), (torch.empty(10**6, 3, 10**6, device="meta"),), device="cpu")
