@@ -173,3 +173,10 @@ def test_a_terminal_shows_the_table_before_the_cross_check_and_then_what_that_ad
     assert before[0].splitlines()[-2:] == whole.splitlines()[-4:-2]  # the totals
     assert after.splitlines()[-1] == "torch: unavailable, a test"
     assert "total:" not in after
+
+
+def test_debug_names_each_operator_without_a_shape_rule_once(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (f"{file}:fft", "--input", "1x3x8x8", "--no-cross-check")
+    _, _, err = run(capsys, *words, "--debug")
+    assert err.splitlines().count("no shape rule: aten._fft_c2c.default") == 1
+    assert "shape rule" not in run(capsys, *words)[2]
