@@ -52,6 +52,7 @@ FVCORE_SECONDS: Final = 60
 """Seconds that fvcore may take; it computes for real, on one core."""
 COMPLEX: Final = "a complex product, which is four real ones, as fewer"
 UNSEEN: Final = "it does not see what other threads run"
+PARTS: Final = "torch counts the parts of an operator that has a registered formula"
 SPARSE: Final = "the zeros of a sparse tensor too"
 
 
@@ -98,6 +99,7 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection
     ours: Counter[str] = Counter()
     not_plain: Counter[str] = Counter()
     unseen: Counter[str] = Counter()
+    parts: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
             ours[event.op] += event.macs
@@ -105,6 +107,8 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection
                 unseen[event.op] += event.macs
             else:
                 not_plain[event.op] += event.macs - event.plain_macs
+        for event in row.parts:
+            parts[event.op] += event.plain_macs
     known = {str(op).rpartition(".")[2] for op in flop_registry}
     skipped = {op.rpartition(".")[2] for row in rows for op in row.uncounted}
 
@@ -114,6 +118,8 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection
         missing = ours[op] - theirs.get(op, 0)
         if unseen[op] and missing == unseen[op] + not_plain[op]:
             return UNSEEN
+        if parts[op] and missing == not_plain[op] - parts[op]:
+            return PARTS
         return _torch_reason(op, known, missing, not_plain[op])
 
     differences = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -44,6 +45,7 @@ def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False
     def alone() -> T:
         torch.set_num_threads(1)  # OpenMP's threads did not come along, and waiting for them would never end
         random.setstate(drawn)  # Python draws a new seed after a fork
+        _renew_executors()
         return action()
 
     if can_isolate():
@@ -52,6 +54,13 @@ def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False
         return action()
     except Exception as error:
         raise ConvcostError(first_line(error)) from error
+
+
+def _renew_executors() -> None:
+    """Run each task of an executor in a new thread, since the executor's own did not come along with a fork."""
+    name = "submit"
+    submit = getattr(ThreadPoolExecutor, name)
+    setattr(ThreadPoolExecutor, name, lambda _, *task, **named: submit(ThreadPoolExecutor(1), *task, **named))
 
 
 @contextmanager

@@ -161,6 +161,10 @@ class _Alive(weakref.ref[torch.UntypedStorage]):
 class Memory:
     """The storages that are alive: those of the weights, and those of activations with their peak.
 
+    Attributes:
+        outside: Parameters that operators used, existed before, and are none of the model's.
+        peak: Largest sum of the bytes of activations that were alive.
+
     Args:
         parameters: Parameters of the model.
         buffers: Its buffers; like parameters they are no activations.
@@ -172,7 +176,9 @@ class Memory:
             key = key_of(tensor)
             if key is not None:
                 self._weights[key] = (*self._weights.get(key, ()), *((tensor,) if is_parameter else ()))
-        self._fixed = frozenset(self._weights)
+        self._fixed = set(self._weights)
+        self._constants: set[int] = set()
+        self.outside: list[torch.Tensor] = []
         self._alive: dict[int, _Alive] = {}
         self._lock = RLock()
         self._bytes = 0
@@ -201,6 +207,18 @@ class Memory:
             new.append((key, alive.size))
         return new
 
+    def is_alive(self, key: int) -> bool:
+        """Whether a storage is that of an input, or of what an operator made."""
+        return key in self._alive
+
+    def knows(self, key: int) -> bool:
+        """Whether a storage is that of a weight or a constant, or alive since an operator made it."""
+        return key in self._alive or key in self._fixed or key in self._constants
+
+    def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Record tensors that forward makes from numbers, which needs no operator on the meta device."""
+        self._constants.update(key for key in map(key_of, tensors) if key is not None)
+
     def _forget(self, dead: _Alive) -> None:
         """Take off a storage that died."""
         with self._lock:
@@ -214,7 +232,24 @@ class Memory:
         Empty for a buffer, and for what was computed from buffers alone.
         """
         key = key_of(tensor)
-        return None if key is None else self._weights.get(key)
+        if key is None:
+            return None
+        weights = self._weights.get(key)
+        return self._weights_outside(key, tensor) if weights is None and key not in self._alive else weights
+
+    def _weights_outside(self, key: int, tensor: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        """The tensor itself if it is a parameter that no module of the model holds; None for a constant."""
+        if key in self._constants or not (
+            isinstance(tensor, nn.Parameter) or (tensor.requires_grad and tensor.is_leaf)
+        ):
+            self._constants.add(key)  # and it stays one, also if forward makes a parameter of it
+            return None
+        with self._lock:
+            if key not in self._fixed:
+                self._fixed.add(key)
+                self.outside.append(tensor)
+                self._weights[key] = (tensor,)
+        return self._weights[key]
 
     def mark(self, new: Iterable[tuple[int, int]], parameters: tuple[torch.Tensor, ...]) -> None:
         """Remember that new storages were computed from parameters alone."""

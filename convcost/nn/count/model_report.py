@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
@@ -27,6 +28,7 @@ from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
 from convcost.nn.count.isolation import collection_paused, same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
+from convcost.nn.count.other_threads import Suspicion, needs_other_threads
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
@@ -132,8 +134,12 @@ def _with_zeros(call: _Call) -> _Call:
 def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool) -> ModelReport:
     placed = mapped(lambda value: on_device(value, device), inputs)
     with _ready(model, device) as parts:
+        started = perf_counter()
         recorder = _run(model, parts, placed, device)
+        seconds = perf_counter() - started
         counted = _report(recorder, model, _input_texts(*inputs), device)
+    if recorder.suspicion is not None:
+        _require_no_other_threads(recorder.suspicion, partial(_run_again, model, placed, device), seconds)
     if not cross_check:
         return replace(counted, cross_check={"fvcore": NOT_REQUESTED, "torch": NOT_REQUESTED})
     try:
@@ -161,11 +167,11 @@ def _cross_checked(
     device = str(recorder.device)
 
     def observe() -> tuple[list[Operation], frozenset[int]]:
-        with quiet_stdout(), _ready(model, device), torch.device(device):
+        with quiet_stdout(), recorder.kept.restored(), _ready(model, device), torch.device(device):
             return operations_of(model, *placed)
 
     observed = Observed(observe)
-    with quiet_stdout(), _ready(model, device):
+    with quiet_stdout(), recorder.kept.restored(), _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
     with quiet_stdout(), same_random_numbers(), torch.no_grad():
         by_fvcore = check_with_fvcore(model, inputs, recorder.rows, totals, observed)
@@ -197,10 +203,27 @@ def _run(model: nn.Module, parts: Mapping[str, nn.Module], inputs: _Call, device
     may_be_compiled = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
     allowed = any_device_allowed() if device == "meta" else nullcontext()
-    with running_user_code(describe), warnings.catch_warnings(), eager, allowed, recorder:
+    kept = recorder.kept.restored()
+    with kept, running_user_code(describe), warnings.catch_warnings(), eager, allowed, recorder:
         warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
-        model(*args, **kwargs)
+        out = model(*args, **kwargs)
+    if recorder.suspicion is not None:
+        recorder.suspicion.look_at(tensors_in(out), "")
     return recorder
+
+
+def _run_again(model: nn.Module, inputs: _Call, device: str) -> None:
+    with _ready(model, device) as parts:
+        _run(model, parts, inputs, device)
+
+
+def _require_no_other_threads(suspicion: Suspicion, run: Callable[[], None], seconds: float) -> None:
+    """Refuse a forward pass with results of threads that it did not start, whose operators have no rows."""
+    if suspicion.place is not None and needs_other_threads(run, seconds):
+        raise ConvcostError(
+            f"a tensor in {suspicion.place or 'the model'} comes from a thread that was started before the forward "
+            "pass, where operators are not seen; start the thread in forward, or call the module without one."
+        )
 
 
 def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:
@@ -251,8 +274,18 @@ def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], devic
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=packed_weights(parts),
+        notes=(*packed_weights(parts), *_outside(recorder)),
     )
+
+
+def _outside(recorder: Recorder) -> tuple[str, ...]:
+    """A note on parameters that the module does not hold; empty where there are none."""
+    amount = sum(map(numel, recorder.memory.outside))
+    note = (
+        f"{amount:,} parameters of params and weight_bytes are used by forward and held by no module of the model, "
+        "but by a list, a dict or a closure: torch neither trains nor moves them with it."
+    )
+    return (note,) if amount else ()
 
 
 def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:

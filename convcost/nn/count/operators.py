@@ -17,7 +17,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 import torch
-from torch._ops import HigherOrderOperator, OpOverloadPacket
+from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
@@ -93,7 +93,7 @@ def _known_verdict(func: Any) -> Verdict:
     is_overload = not isinstance(func, HigherOrderOperator)
     if is_overload and library == "aten" and name in OPAQUE:
         return Verdict.UNCOUNTED
-    if is_overload and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):  # noqa: SLF001 - torch offers no public way to ask
+    if is_overload and _is_composite(func):
         return Verdict.DECOMPOSED
     if qualified_name(func) in CONVOLUTIONS or _formula(qualified_name(func)):
         return Verdict.FORMULA
@@ -102,6 +102,30 @@ def _known_verdict(func: Any) -> Verdict:
     is_pointwise = is_overload and torch.Tag.pointwise in func.tags
     is_free = library in _NAMES_OF_TORCH and (is_pointwise or is_free_name(name))
     return Verdict.FREE if is_free else Verdict.UNCOUNTED
+
+
+def whole_operator(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpOverload | None:
+    """The operator to record as one in place of a function that runs it, which torch would take apart before.
+
+    Its user's formula counts it as one, or its parts hide its products. None for other functions.
+
+    Args:
+        func: The function, which may be an operator.
+        name: Its name.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+    """
+    packet = _packet(func)
+    if name in OPAQUE and not isinstance(packet, OpOverloadPacket):
+        packet = getattr(torch.ops.aten, name)
+    elif not REGISTERED or packet not in REGISTERED:
+        return None
+    try:
+        overload = torch._C._jit_resolve_packet(packet._qualified_op_name, *args, **kwargs)  # noqa: SLF001 - as torch itself does
+    except RuntimeError:  # a wrong call, which raises when it is made
+        return None
+    operator: OpOverload = func if isinstance(func, OpOverload) else getattr(packet, overload or "default")
+    return operator if _is_composite(operator) else None
 
 
 @cache
@@ -113,6 +137,15 @@ def qualified_name(func: Any) -> str:
 def _formula(name: str) -> Callable[[OperatorCall], int | None] | None:
     """The formula by a qualified name; an operator in place (`addmm_`) has that of the other form."""
     return FORMULAS.get(name) or FORMULAS.get(name.removesuffix("_"))
+
+
+def _first_overload(packet: Any) -> Any:
+    return getattr(packet, packet.overloads()[0])
+
+
+def _is_composite(func: Any) -> bool:
+    """Whether torch takes the operator apart; it offers no public way to ask."""
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))  # noqa: SLF001 - as above
 
 
 def _packet(func: Any) -> Any:
@@ -246,14 +279,19 @@ def register(op: Any) -> Callable[[Formula], Formula]:
         operator has an argument of its own that is called `out`, the function gets that.
 
     Raises:
-        ConvcostError: Not an operator, or one that has a formula. A module that is imported again, such as that of
-            another revision, may register its formulas again.
+        ConvcostError: Not an operator, one that has a formula, or one of torch's that is the sum of its parts. A module
+            that is imported again, such as that of another revision, may register its formulas again.
     """
     packet = getattr(op, "overloadpacket", op)
     if not isinstance(packet, OpOverloadPacket):
         raise ConvcostError(f"op (={op}) must be an operator of torch.ops; give torch.ops.library.name.")
     name = str(packet._qualified_op_name)  # noqa: SLF001 - where torch keeps a packet's name
     is_ours = name.startswith("aten::") and (name in CONVOLUTIONS or _formula(name) is not None)
+    if name.startswith("aten::") and _is_composite(_first_overload(packet)):
+        raise ConvcostError(
+            f"op (={packet}) is taken apart by torch before it is counted, and is the sum of its parts; "
+            "register a formula for one of these, or for an operator of another library."
+        )
 
     def remember(formula: Formula) -> Formula:
         if is_ours or (packet in REGISTERED and not _is_stale(REGISTERED[packet])):

@@ -49,6 +49,7 @@ class Row:
         inputs: Its input tensors, until it ends.
         text_padding: Whether an argument is text, as a convolution's padding may be.
         events: Calls of operators that have a formula.
+        parts: Calls of operators that one of the events stands for.
         new_storages: Bytes of each storage that appeared during the call, by key.
         uncounted: Number of calls of each operator that has no formula and is not free.
         input_shape: Shape of the image, for a convolution; else of the first input.
@@ -70,6 +71,7 @@ class Row:
     inputs: list[torch.Tensor]
     text_padding: bool = False
     events: list[Event] = field(default_factory=list)
+    parts: list[Event] = field(default_factory=list)
     new_storages: dict[int, int] = field(default_factory=dict)
     uncounted: dict[str, int] = field(default_factory=dict)
     input_shape: tuple[int, ...] = ()

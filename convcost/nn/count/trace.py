@@ -19,10 +19,12 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from convcost.nn.count import call_watch
+from convcost.nn.count import call_watch, other_threads
 from convcost.nn.count.autocast import Autocast
+from convcost.nn.count.kept_values import KeptValues
 from convcost.nn.count.memory import Memory
-from convcost.nn.count.operators import Verdict, cost, verdict
+from convcost.nn.count.operators import Verdict, cost, verdict, whole_operator
+from convcost.nn.count.other_threads import Suspicion
 from convcost.nn.count.row import Row
 from convcost.nn.count.shape_rules import is_switched_off, meta_output
 from convcost.nn.count.tensors import in_order, members, shape_of, tensors_in
@@ -36,6 +38,8 @@ ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn
 _ALWAYS_ONE_ROW: Final = (torch.jit.ScriptModule, *ONE_ROW)
 NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
 """Functions that compute nothing."""
+FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor})
+"""Functions that make a tensor without an operator."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
 """Operators with functions among their arguments that compute more than these: their parts are recorded."""
 
@@ -57,7 +61,10 @@ class Recorder:
         self.device = torch.device(device)
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
         self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
+        inputs = list(inputs)
         self.memory.add(inputs)
+        self.kept = KeptValues(self.memory, inputs)
+        self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
         self.names = {id(part): name for name, part in parts.items()}
         self.has_rules = not is_switched_off()
         self.is_over = False
@@ -70,11 +77,13 @@ class Recorder:
     def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
         """Parameters as they were before the call, although it may replace some; with those that it made anew.
 
+        Those that operators used and no module holds, as in a plain list or a closure, are among them.
+
         Args:
             parts: The module and its parts after the call, by path.
         """
         made = [p for name, p in members(parts, "_parameters").items() if name not in self.parameters]
-        return list({id(p): p for p in (*self.parameters.values(), *made)}.values())
+        return list({id(p): p for p in (*self.parameters.values(), *made, *self.memory.outside)}.values())
 
     @property
     def rows(self) -> list[Row]:
@@ -196,6 +205,10 @@ class _Lane(TorchDispatchMode):
 
         return run
 
+    def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Record tensors that are made from numbers."""
+        self._recorder.memory.add_constants(tensors)
+
     def lose_sight(self, what: str) -> None:
         """Something runs in a thread that is not seen."""
         self._recorder.lose_sight(what)
@@ -276,6 +289,21 @@ class _Lane(TorchDispatchMode):
             return self._run(self._open, func, args, named)
         return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
 
+    def run_whole(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator by its parts, and record it instead of them."""
+
+        def run(row: Row) -> Any:
+            parts = self._open = Row(row.path, "", "", None, [])
+            try:
+                out = operator.decompose(*args, **kwargs)
+            finally:
+                self._open = row
+            row.parts += parts.events
+            row.new_storages.update(parts.new_storages)
+            return self._record(row, operator, args, kwargs, out)
+
+        return self._in_row(operator.overloadpacket.__name__, args, run)
+
     def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
         """Run an operator in the open row, or in a row of its own."""
         if self._open is not None:
@@ -298,6 +326,7 @@ class _Lane(TorchDispatchMode):
     def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator in a row."""
         memory = self._recorder.memory
+        self._recorder.kept.before(func, args, kwargs)
         if self.autocast.is_on and self._recorder.device.type == "meta":
             args, casts = self.autocast.for_operator(func, args)
             row.new_storages.update(memory.add(casts))
@@ -312,6 +341,8 @@ class _Lane(TorchDispatchMode):
         new = [] if _is_view(func) else self._recorder.memory.add(tensors_in(out))
         if new:
             row.new_storages.update(new)
+        if self._recorder.suspicion is not None:
+            self._recorder.suspicion.look(func, tensors, tensors_in(out) if new else [], self.path)
         self._trace_weights(row, tensors, new)
         worth = verdict(func)
         if worth is Verdict.FREE:
@@ -407,6 +438,9 @@ class _Functions(TorchFunctionMode):
         name = getattr(func, "__name__", str(func))
         if name in NO_ROW:
             return func(*args, **named)
+        operator = None if lane.is_over else whole_operator(func, name, args, named)
+        if operator is not None:
+            return lane.run_whole(operator, args, named)
         if lane.is_open:
             return self._cast_and_run(func, args, named)
         has_text = any(isinstance(value, str) for value in (*args, *named.values()))
@@ -420,7 +454,10 @@ class _Functions(TorchFunctionMode):
         autocast.look()
         if autocast.is_on and self._device.type == "meta":
             args, kwargs = autocast.for_function(getattr(func, "__name__", ""), args, kwargs)
-        return func(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if func in FROM_NUMBERS:
+            self._lane.add_constants(tensors_in(out))
+        return out
 
 
 def is_one_row(module: nn.Module) -> bool:

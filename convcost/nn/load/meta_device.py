@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
 COPY: Final = "copy"
 """In place of a device: tensors stay where they are, as copies."""
@@ -26,7 +27,8 @@ _PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
 """The usual types of tensors, which are not lazy."""
 _WITHOUT_TENSORS: Final = frozenset({bool, int, float, str, tuple, type(None)})
 """The usual types of a module's other attributes."""
-_NO_ITEMS: Final[dict[Any, Any]] = {}
+_CONTAINERS: Final = (dict, list, set, deque)
+"""Types of attributes whose items the forward pass may change."""
 _SET_BY_EXPORT: Final = frozenset({"eval", "train"})
 """Methods that the module of an exported program has as attributes."""
 _methods: Final = attrgetter("eval", "train", "__setattr__")
@@ -86,6 +88,7 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
 
     Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Buffers, which
     the pass may change in place, are copies; so are weights that `eval` may (a `train` of its own may merge them).
+    Lists and dicts that are attributes, or lie in such ones, get their items back; objects of other classes are left.
 
     Args:
         module: The module that will run.
@@ -101,9 +104,12 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
         value
         for _, _, attributes in saved
         for value in attributes.values()
-        if type(value) not in _WITHOUT_TENSORS and isinstance(value, dict)
+        if type(value) not in _WITHOUT_TENSORS and isinstance(value, _CONTAINERS)
     ]
-    items = [dict(value) if value else _NO_ITEMS for value in held]
+    held += _nested(held)
+    items = [(dict if isinstance(value, dict) else list)(value) if value else () for value in held]
+    weights = [] if device == "meta" else [p for part in parts for p in _own_weights(part) if not is_lazy(p)]
+    values = [weight.data for weight in weights]
     scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
     try:
         if device == "meta":
@@ -111,7 +117,7 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
         elif any(map(_folds, parts)):
             move(parts, COPY)
         else:
-            _copy_buffers(parts)
+            _copy_changing(parts)
         yield named
     finally:
         for part, kind, attributes in saved:
@@ -121,6 +127,8 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
         for value, before in zip(held, items, strict=True):
             if value or before:
                 _refill(value, before)
+        for weight, data in zip(weights, values, strict=True):
+            weight.data = data
         for part, mode in scripted:
             part.training = mode
 
@@ -180,18 +188,40 @@ def _folds(part: nn.Module) -> bool:
     return is_own and part.training and not isinstance(part, torch.jit.ScriptModule)
 
 
-def _copy_buffers(parts: list[nn.Module]) -> None:
-    """Put a copy in the place of each buffer; shared ones stay shared."""
+def _copy_changing(parts: list[nn.Module]) -> None:
+    """Put a copy in the place of each buffer and lazy parameter; shared ones stay shared."""
     moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for part in parts:
         if not isinstance(part, torch.jit.ScriptModule):
-            _move_attributes({"_buffers": vars(part)["_buffers"]}, COPY, moved)
+            lazy = {"_parameters": vars(part)["_parameters"]} if any(map(is_lazy, _own_weights(part))) else {}
+            _move_attributes({"_buffers": vars(part)["_buffers"], **lazy}, COPY, moved)
 
 
-def _refill(values: dict[Any, Any], items: Mapping[Any, Any]) -> None:
-    """Give a dictionary the items that it had, in their order."""
+def _own_weights(part: nn.Module) -> list[nn.Parameter]:
+    """The parameters of a part itself."""
+    return [weight for weight in part._parameters.values() if weight is not None]  # noqa: SLF001 - `parameters` may be the user's
+
+
+def _nested(containers: list[Any]) -> list[Any]:
+    """The containers that lie in others, at any depth."""
+    found: dict[int, Any] = {}
+    outer = [value for value in containers if value]
+    while outer:
+        value = outer.pop()
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, _CONTAINERS) and id(item) not in found:
+                found[id(item)] = item
+                outer.append(item)
+    return list(found.values())
+
+
+def _refill(values: Any, items: Any) -> None:
+    """Give a container the items that it had, in their order."""
     values.clear()
-    values.update(items)
+    if isinstance(values, list | deque):
+        values.extend(items)
+    else:
+        values.update(items)
 
 
 def _move_attributes(

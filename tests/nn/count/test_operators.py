@@ -254,6 +254,45 @@ def test_an_operator_of_torch_with_a_formula_is_not_registered_again() -> None:
             convcost.register(op)(len)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize("overload", [None, "default"])
+def test_a_formula_counts_an_operator_that_torch_would_take_apart(mode: Any, device: str, overload: str | None) -> None:
+    library = torch.library.Library("convcost_composite", "FRAGMENT")
+    library.define("twice(Tensor a, Tensor b) -> Tensor")
+    library.impl("twice", lambda a, b: 2 * (a @ b))  # by default, torch sees its parts alone
+
+    def run(x: torch.Tensor) -> Any:
+        packet = torch.ops.convcost_composite.twice
+        with mode():
+            return (packet if overload is None else getattr(packet, overload))(x, x.T)
+
+    with saved_formulas():
+        convcost.register(torch.ops.convcost_composite.twice)(lambda a, _, out: 2 * out.numel() * a.shape[-1])
+        report = convcost.count(Calls(run), (torch.ones(2, 5),), device=device, cross_check=True)
+    library._destroy()
+    assert [(row.name, row.macs) for row in report.layers] == [("twice#1", 2 * 2 * 2 * 5)]
+    assert report.totals.activation_bytes == 2 * 2 * 4
+    assert (report.cross_check["torch"].status, report.cross_check["torch"].macs) == ("agrees", 2 * 2 * 5)
+
+
+def test_an_operator_of_torch_that_is_the_sum_of_its_parts_takes_no_formula() -> None:
+    for op in (torch.ops.aten.matmul, torch.ops.aten.linalg_multi_dot.default, torch.ops.aten.inner):
+        with pytest.raises(
+            ConvcostError, match=r"is taken apart by torch before it is counted, .*; register a formula"
+        ):
+            convcost.register(op)
+
+
+def test_a_product_that_compiled_code_hides_is_listed_outside_of_inference_mode_too() -> None:
+    def run(x: torch.Tensor) -> Any:
+        weight = torch.fbgemm_pack_gemm_matrix_fp16(torch.ones(6, 5))
+        return torch.fbgemm_linear_fp16_weight(x, weight, torch.zeros(6))
+
+    report = convcost.count(Calls(run), (torch.ones(2, 5),), device="cpu")
+    assert [one.op for one in report.uncounted] == ["aten.fbgemm_linear_fp16_weight"]
+
+
 def test_torchs_own_formula_counts_what_has_none_here() -> None:
     x = torch.empty(2, 3, 8, 8, device="meta")
     weight = torch.empty(4, 3, 3, 3, device="meta")

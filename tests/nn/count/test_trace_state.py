@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -116,6 +118,59 @@ def test_a_buffer_that_forward_changes_is_left_as_it_was(device: str) -> None:
     assert torch.equal(buffer, torch.zeros(1))
 
 
+def _replaced(m: Any, x: torch.Tensor) -> Any:
+    m.l.weight.data = torch.ones(6, 4, device=x.device)
+    return m.l(x)
+
+
+def _changed(m: Any, x: torch.Tensor) -> Any:
+    m.l.weight.data.mul_(3)
+    m.l.bias.add_(1)
+    m.list[0] += 1
+    return m.l(x.mul_(2))
+
+
+def _in_a_list(m: Any, x: torch.Tensor) -> Any:
+    m.list.append(m.l(x))
+    m.dict["inner"].append(x)
+    m.dict["new"] = [x]
+    m.set.add(3)
+    return m.list[-1]
+
+
+NORM = nn.BatchNorm1d(6)
+CHANGES: dict[str, Any] = {
+    "the data of a parameter": _replaced,
+    "values in place": _changed,
+    "items of containers": _in_a_list,
+    "a part outside, in training mode": lambda m, x: NORM(m.l(x)),
+}
+
+
+@DEVICES
+@pytest.mark.parametrize("cross_check", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_forward_changes_is_left_as_it_was(change: str, device: str, *, cross_check: bool) -> None:
+    if device == "meta" and change.endswith("mode"):
+        device = "auto"
+    parts: dict[str, Any] = {"list": [torch.ones(2)], "dict": {"inner": []}, "set": set()}
+    model, x = Calls(CHANGES[change], l=nn.Linear(4, 6), **parts), torch.ones(2, 4)
+    before = copy.deepcopy((model.state_dict(), model.list, model.dict, model.set, x, NORM.state_dict()))
+    assert convcost.count(model, x, device=device, cross_check=cross_check).totals.macs == 2 * 4 * 6
+    after = (model.state_dict(), model.list, model.dict, model.set, x, NORM.state_dict())
+    assert str(after) == str(before)
+    assert (model.list, model.dict, model.set) == tuple(parts.values())
+    assert model.list is parts["list"]
+
+
+@DEVICES
+def test_lazy_modules_stay_lazy(device: str) -> None:
+    model = nn.Sequential(nn.LazyLinear(6), nn.LazyBatchNorm1d())
+    assert convcost.count(model, zeros(2, 4), device=device).totals.macs == 2 * 4 * 6
+    assert [type(part) for part in model] == [nn.LazyLinear, nn.LazyBatchNorm1d]
+    assert all(nn.parameter.is_lazy(p) for p in model.parameters())
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # scripts are what is tested
 @pytest.mark.parametrize("is_part", [False, True])
 def test_scripted_modules_are_counted_in_eval_mode_and_stay_in_training(*, is_part: bool) -> None:
@@ -207,6 +262,56 @@ def test_a_part_that_forward_replaces_is_counted_as_it_was_at_the_call(device: s
     assert report.totals.params == (4 * 5 + 5) + (5 * 3 + 3)
     assert report.totals.macs == 2 * 4 * 5 + 2 * 5 * 7
     assert report.layers[0].params == 4 * 5 + 5
+
+
+LINEAR = nn.Linear(4, 5)
+
+
+def _unused_too(m: Any, x: torch.Tensor) -> Any:
+    twin = nn.Parameter(torch.tensor([1.0, 2.0]))  # made in forward: no parameter of the model
+    return (functional.linear(x, LINEAR.weight.detach()), m.l(x), twin * 2, 3 * torch.tensor(2.0, requires_grad=True))
+
+
+OUTSIDE: dict[str, tuple[Any, int]] = {
+    "a closure": (lambda x: LINEAR(x), 4 * 5 + 5),  # noqa: PLW0108 - a function is what is tested
+    "a bound method": (LINEAR.forward, 4 * 5 + 5),
+    "a partial function": (partial(functional.linear, weight=LINEAR.weight), 4 * 5),
+    "a leaf that requires a gradient": (
+        partial(functional.linear, weight=torch.zeros(5, 4, requires_grad=True)),
+        4 * 5,
+    ),
+    "a plain list": (Calls(lambda m, x: m.parts[0](m.parts[0](x)[:, :4]), parts=[LINEAR]), 4 * 5 + 5),
+    "a list of parameters": (Calls(lambda m, x: x @ m.parts[0].t() @ m.parts[1], parts=[LINEAR.weight] * 2), 4 * 5),
+    "a dict": (Calls(lambda m, x: m.parts["a"](x), parts={"a": LINEAR}), 4 * 5 + 5),
+    "beside its own": (Calls(_unused_too, l=nn.Linear(4, 6)), 4 * 6 + 6 + 4 * 5),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_parameters_that_no_module_holds_are_counted_where_they_are_used_and_noted(case: str) -> None:
+    model, expected = OUTSIDE[case]
+    report = convcost.count(model, zeros(2, 4), device="auto")
+    assert (report.totals.params, report.totals.trainable_params) == (expected, expected)
+    assert report.totals.weight_bytes == 4 * expected
+    assert sum(row.params for row in report.layers) == expected
+    assert any("held by no module of the model" in note for note in report.notes)
+
+
+def test_constants_and_inputs_that_require_a_gradient_are_no_parameters() -> None:
+    constant, x = torch.zeros(5, 4), torch.zeros(2, 4, requires_grad=True)
+    report = convcost.count(lambda x: functional.linear(x, constant) + x.detach()[:, :1], x, device="cpu")
+    assert (report.totals.params, report.notes) == (0, ())
+
+
+def test_the_tree_of_modules_says_what_is_a_parameter_whatever_named_parameters_gives() -> None:
+    class Sharded(nn.Sequential):
+        def named_parameters(self, *_: Any, **__: Any) -> Any:
+            yield "flat", nn.Parameter(torch.zeros(1000))
+
+        def parameters(self, *_: Any, **__: Any) -> Any:
+            yield nn.Parameter(torch.zeros(1000))
+
+    assert _params(Sharded(nn.Linear(4, 5), nn.ReLU()), zeros(2, 4)) == {"0": 4 * 5 + 5}
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")  # as the next line

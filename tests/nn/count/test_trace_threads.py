@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import copy
+import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -76,7 +79,7 @@ def _in_bare_thread(c: nn.Conv2d, x: torch.Tensor) -> Any:
     return results[0]
 
 
-async def _asynchronously(c: nn.Conv2d, x: torch.Tensor) -> Any:
+async def _asynchronously(c: Callable[[torch.Tensor], Any], x: torch.Tensor) -> Any:
     return await asyncio.to_thread(c, x)
 
 
@@ -119,6 +122,12 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+def test_an_executor_that_was_there_before_works_for_fvcore_in_its_child_process(executor: ThreadPoolExecutor) -> None:
+    model = Threaded(lambda c, x: executor.submit(c, x).result() + c(x)).requires_grad_(False)
+    fvcore = convcost.count(model, IMAGE, cross_check=True).cross_check["fvcore"]
+    assert (fvcore.status, fvcore.macs) == ("agrees", ONE_CALL)
+
+
 @pytest.fixture
 def pool() -> Iterator[ThreadPool]:
     with ThreadPool(1) as threads:
@@ -134,6 +143,80 @@ def test_an_executor_that_was_there_before_is_counted_each_time(executor: Thread
 def test_work_in_a_pool_that_was_there_before_is_refused_with_a_sentence(pool: ThreadPool, run: Any) -> None:
     with pytest.raises(ConvcostError, match=r"runs in a thread that was started before the forward pass.* in forward"):
         convcost.count(Threaded(lambda c, x: pool.apply(run, (c, x))), IMAGE)
+
+
+class Worker(threading.Thread):
+    """A thread that runs what it gets through a queue, and sets an event, until it gets None."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.results: list[Any] = []
+
+    def run(self) -> None:
+        with torch.no_grad():
+            while (task := self.tasks.get()) is not None:
+                function, args, kwargs, done = task
+                self.results.append(function(*args, **kwargs))
+                done.set()
+
+    def ask(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        done = threading.Event()
+        self.tasks.put((function, args, kwargs, done))
+        done.wait()
+        return self.results.pop()
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    monkeypatch.setattr("convcost.nn.count.other_threads.MAX_WAIT_S", 0.3)
+    thread = Worker()
+    thread.start()
+    yield thread
+    thread.tasks.put(None)
+
+
+def _into(worker: Worker, c: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    out = x.new_empty(1, 4, 64)
+    worker.ask(torch.matmul, c.weight.flatten(1)[:, :3], x.flatten(2), out=out)
+    return out
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda worker, c, x: worker.ask(functional.conv2d, x, c.weight),
+        lambda worker, c, x: c(x) + worker.ask(functional.conv2d, x, c.weight),
+        lambda worker, c, x: worker.ask(lambda: functional.conv2d(x, c.weight).flatten())[0],
+        lambda worker, c, x: worker.ask(c, x),
+        lambda worker, c, x: asyncio.run(_asynchronously(lambda x: worker.ask(functional.conv2d, x, c.weight), x)),
+        _into,
+    ],
+    ids=["alone", "with others", "a view", "a module", "from a thread of its own", "out="],
+)
+def test_work_that_is_handed_to_a_running_thread_is_refused(worker: Worker, run: Any, device: str) -> None:
+    with pytest.raises(ConvcostError, match=r"a thread that was started before the forward pass.* in forward, or call"):
+        convcost.count(Threaded(lambda c, x: run(worker, c, x)), IMAGE, device=device)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_tensors_that_no_operator_makes_are_no_reason_to_refuse_beside_other_threads(
+    worker: Worker, device: str
+) -> None:
+    kept = torch.ones(3, device=device)
+
+    def run(c: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        x = x * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1) * kept.view(1, 3, 1, 1)
+        y = x.clone()
+        y[0].add_(1)
+        twin = copy.deepcopy(y)
+        if device == "cpu":
+            twin += torch.from_numpy(np.ones(8, dtype=np.float32))
+        return c(y.data + twin)
+
+    assert worker.is_alive()
+    assert convcost.count(Threaded(run), IMAGE, device=device).totals.macs == ONE_CALL
 
 
 def test_a_thread_that_outlives_the_forward_pass_while_it_works_is_refused() -> None:
