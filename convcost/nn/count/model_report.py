@@ -182,11 +182,11 @@ def _cross_checked(
     device = str(recorder.device)
 
     def observe() -> tuple[list[Operation], frozenset[int]]:
-        with recorder.kept.restored(), quiet_stdout(), _ready(model, device), torch.device(device):
+        with quiet_stdout(), recorder.kept.restored(), _ready(model, device), torch.device(device):
             return operations_of(model, *placed)
 
     observed = Observed(observe)
-    with recorder.kept.restored(), quiet_stdout(), _ready(model, device):
+    with quiet_stdout(), recorder.kept.restored(), _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
     with quiet_stdout(), _same_conditions():
         by_fvcore = check_with_fvcore(model, inputs, recorder.rows, totals, observed)

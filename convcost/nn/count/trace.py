@@ -338,11 +338,12 @@ class _Lane(TorchDispatchMode):
     def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """Record an operator that was run as one operation."""
         tensors = tensors_in((args, kwargs) if kwargs else args)
-        new = [] if _is_view(func) else self._recorder.memory.add(tensors_in(out))
+        outputs = [] if _is_view(func) else tensors_in(out)
+        new = self._recorder.memory.add(outputs)
         if new:
             row.new_storages.update(new)
         if self._recorder.suspicion is not None:
-            self._recorder.suspicion.look(func, tensors, tensors_in(out) if new else [], self.path)
+            self._recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
         self._trace_weights(row, tensors, new)
         worth = verdict(func)
         if worth is Verdict.FREE:

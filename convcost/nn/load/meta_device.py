@@ -25,10 +25,10 @@ COPY: Final = "copy"
 META: Final = torch.device("meta")
 _PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
 """The usual types of tensors, which are not lazy."""
-_CONTAINERS: Final = (dict, list, set, deque)
-"""Types of attributes whose items the forward pass may change."""
 _WITHOUT_TENSORS: Final = frozenset({bool, int, float, str, tuple, type(None)})
 """The usual types of a module's other attributes."""
+_CONTAINERS: Final = (dict, list, set, deque)
+"""Types of attributes whose items the forward pass may change."""
 _SET_BY_EXPORT: Final = frozenset({"eval", "train"})
 """Methods that the module of an exported program has as attributes."""
 _methods: Final = attrgetter("eval", "train", "__setattr__")
