@@ -216,7 +216,8 @@ def count(
 ) -> ModelReport:
     """Count a torch module's forward pass, layer by layer, and say what was not counted.
 
-    The module is left exactly as it was; nothing is allocated and nothing computed unless `device` is "cpu".
+    The module is left as it was: forward may change tensors, attributes, and the lists and dicts in these, but what it
+    does to objects of other classes stays. Nothing is allocated and nothing computed unless `device` is "cpu".
 
     Args:
         model: Module or function to count.

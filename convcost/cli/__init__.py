@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from io import StringIO, TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +22,8 @@ from convcost.system.terminal import is_terminal
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from logging import LogRecord
 
 __all__ = ["COMMANDS", "app", "full_app", "main"]
 
@@ -88,7 +90,8 @@ def _everywhere(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     _debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere in a command.")
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error, and what convcost logs; anywhere in a command."),
     ] = False,
 ) -> None:
     """What a convolution really costs: the formula, the count and the clock, side by side.
@@ -101,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Args:
-        arguments: Words after `convcost`; `--debug` anywhere among them shows the traceback of an error.
+        arguments: Words after `convcost`; `--debug` anywhere among them shows the traceback of an error, and the log.
 
     Returns:
         The exit code: 0 done, 1 a count disagrees or a budget is exceeded, 2 wrong usage or a crash, 3 not decided,
@@ -118,7 +121,7 @@ def main(arguments: Sequence[str]) -> int:
     app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
     code, interrupts = 0, Interrupts()
     try:
-        with interrupts.raised():
+        with interrupts.raised(), _logged() if debug else nullcontext():
             _register(words)
             code = int(get_command(app).main(words or ["--help"], prog_name="convcost", standalone_mode=False) or 0)
             code = code if words else WRONG
@@ -126,6 +129,28 @@ def main(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - any exception becomes an exit code and at most a few lines
         code = INTERRUPTED if interrupts.count else _ended_by(error, code, debug=debug)
     return INTERRUPTED if interrupts.count else code
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Print what convcost logs to stderr, each line once."""
+    from logging import DEBUG, NOTSET, StreamHandler, getLogger
+
+    logger, handler, known = getLogger("convcost"), StreamHandler(), set[str]()
+
+    def is_new(record: LogRecord) -> bool:
+        before = len(known)
+        known.add(record.getMessage())
+        return len(known) > before
+
+    handler.addFilter(is_new)
+    logger.addHandler(handler)
+    logger.setLevel(DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(NOTSET)
 
 
 def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:

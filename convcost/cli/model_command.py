@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +22,12 @@ from convcost.cli.output import (
     say,
     say_remarks,
     why_layers_text,
+    write_out,
 )
 from convcost.models.columns import MODEL_COLUMNS
-from convcost.models.report import CountInterruptedError, require_arrangement
+from convcost.models.report import require_arrangement
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import ProgressLine
+from convcost.system.terminal import ProgressLine, is_terminal, terminal_width
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_arg, parse_input, parse_threads
@@ -103,13 +105,17 @@ def model_command(
         require_devices(options.devices)
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
 
+    is_early = cross_check and not time and form is o.OutputFormat.table and is_terminal(sys.stdout)
+    early_lines: list[str] = []
+
     def measure() -> Iterator[ModelReport]:
-        try:
-            counted = count_target(target, given, args, cross_check=cross_check, device=device)
-        except CountInterruptedError as error:
-            yield error.report
-            raise
-        yield counted
+        for counted in count_target(target, given, args, cross_check=cross_check, device=device):
+            if is_early and not early_lines:  # before the other counters run
+                progress("")
+                early = replace(counted.arranged(depth=depth, sort=sort, top=top), columns=fields, cross_check={})
+                early_lines.extend(early.verdicts)
+                write_out(early.text(terminal_width()))
+            yield counted
         if options is not None:
             yield from time_target(counted, given, args, options, progress)
 
@@ -119,7 +125,7 @@ def model_command(
         untimed = code == INTERRUPTED and result.forward is None
         arranged = result.arranged(depth=depth, sort=None if untimed and sort == "time" else sort, top=top)
         shown = replace(arranged, columns=fields)
-        deliver(shown, form, export)
+        deliver(shown, form, export, table_shown=bool(early_lines), lines_shown=len(early_lines))
         if why and form is o.OutputFormat.table:
             print_blocks(why_layers_text(shown.rows))
         say_remarks(result)

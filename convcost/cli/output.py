@@ -113,6 +113,7 @@ def deliver(
     exports: Iterable[Path] | None,
     *,
     table_shown: bool = False,
+    lines_shown: int = 0,
     writes: Iterable[Callable[[], object]] = (),
 ) -> None:
     """Write the exported files, then stdout; for machine-readable formats the verdicts go to stderr.
@@ -122,6 +123,7 @@ def deliver(
         form: Format of stdout.
         exports: Paths of the files to export, already checked.
         table_shown: Whether the terminal already shows the table, so that only the lines under it are printed.
+        lines_shown: Number of the lines under the table that the terminal shows too.
         writes: Functions that write further files.
     """
     with _exported(result, exports, writes):
@@ -132,7 +134,7 @@ def deliver(
             write_out(json_text(result.to_dict()) if is_json else TEXT_FORMATS[form.value](result.to_frame()))
             say(result.verdicts, "note")
         elif table_shown:
-            write_out("".join(f"{fitted(one_line(line), sys.stdout)}\n" for line in result.verdicts))
+            write_out("".join(f"{fitted(one_line(line), sys.stdout)}\n" for line in result.verdicts[lines_shown:]))
         else:
             write_out(result.text(terminal_width() if is_terminal(sys.stdout) else None))
 

@@ -113,7 +113,7 @@ NOT_REQUESTED: Final = CrossCheck("unavailable", None, "not requested")
 
 
 INTERRUPTED: Final = CrossCheck("unavailable", None, "interrupted")
-"""The result of a counter during which Ctrl-C was pressed."""
+"""The result of a counter that has not run to its end."""
 
 
 def require_arrangement(depth: int | None, sort: str | None, top: int | None) -> None:
@@ -130,18 +130,6 @@ def require_arrangement(depth: int | None, sort: str | None, top: int | None) ->
     if sort is not None and sort not in ORDERS:
         raise ConvcostError(f"sort (={sort}) must be one of {', '.join(ORDERS)}.")
     require_at_least(1, **{name: size for name, size in (("depth", depth), ("top", top)) if size is not None})
-
-
-class CountInterruptedError(KeyboardInterrupt):
-    """Ctrl-C while other counters ran.
-
-    Attributes:
-        report: The count, without the other counters' results.
-    """
-
-    def __init__(self, report: ModelReport) -> None:
-        super().__init__()
-        self.report = report
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def count_budget(budget: Budget) -> ModelReport:
         ConvcostError: As `convcost model`.
     """
     with _working_in(budget.folder):
-        return count_target(budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device)
+        return next(count_target(budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device))
 
 
 def load_budget(budget: Budget) -> Forward:

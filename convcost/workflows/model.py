@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.archive.storing import keep_model
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.tree import Stage
-from convcost.models.report import COUNT_DEVICES, CountInterruptedError
+from convcost.models.report import COUNT_DEVICES
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.timing.bound import bound_of
@@ -34,8 +34,8 @@ _NO_ACCOUNT: Final = ("why looks into convolutions, each built anew and alone; o
 
 def count_target(
     target: str, inputs: tuple[Input, ...], args: Mapping[str, object], *, cross_check: bool, device: str
-) -> ModelReport:
-    """Load a target and count it, as `convcost model` does.
+) -> Iterator[ModelReport]:
+    """Load a target and count it, as `convcost model` does; then again with the results of the other counters.
 
     Args:
         target: Target as the user names it.
@@ -46,10 +46,9 @@ def count_target(
 
     Raises:
         ConvcostError: The target does not load, has no input, or refuses it.
-        CountInterruptedError: Ctrl-C during the cross-check.
     """
     show_progress("importing torch ...")
-    from convcost.nn.count.model_report import report
+    from convcost.nn.count.model_report import reports
     from convcost.nn.load.target import load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
 
@@ -63,19 +62,19 @@ def count_target(
         positional, named = tensors_for(_inputs(target, inputs, loaded), first)
         notes = () if loaded.note is None else (loaded.note,)
         show_progress(f"tracing {target} ...")
-        try:
-            counted = report(
-                loaded.module,
-                positional,
-                named,
-                device=device,
-                cross_check=cross_check,
-                load_real=lambda: load_target(target, args, "cpu").module,
-            )
-        except CountInterruptedError as error:
-            error.report = replace(error.report, target=target, notes=(*notes, *error.report.notes))
-            raise
-    return replace(counted, target=target, notes=(*notes, *counted.notes))
+        steps = reports(
+            loaded.module,
+            positional,
+            named,
+            device=device,
+            cross_check=cross_check,
+            load_real=lambda: load_target(target, args, "cpu").module,
+        )
+        counted: ModelReport | None = next(steps)
+    while counted is not None:
+        yield replace(counted, target=target, notes=(*notes, *counted.notes))
+        with user_code_context(target):
+            counted = next(steps, None)
 
 
 def time_target(

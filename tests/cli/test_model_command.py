@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from convcost.cli import main
+from convcost.models.report import CrossCheck
 from convcost.system.terminal import ERASE
 
 if TYPE_CHECKING:
@@ -151,3 +152,31 @@ def test_a_terminal_shows_what_is_being_done(
     ]  # fmt: skip
     assert err.endswith(ERASE)
     assert "..." not in out
+
+
+def test_a_terminal_shows_the_table_before_the_cross_check_and_then_what_that_adds(
+    file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (f"{file}:small", "--input", "1x3x8x8", "--sort", "macs", "--top", "2")
+    _, whole, _ = run(capsys, *words)
+    monkeypatch.setattr("convcost.cli.model_command.is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "400")
+    before = []
+
+    def check(*_: Any) -> CrossCheck:
+        before.append(capsys.readouterr().out)
+        return CrossCheck("unavailable", None, "a test")
+
+    monkeypatch.setattr("convcost.nn.count.cross_check.check_with_torch", check)
+    _, after, _ = run(capsys, *words)
+    assert "Conv2d" in before[0]
+    assert before[0].splitlines()[-2:] == whole.splitlines()[-4:-2]  # the totals
+    assert after.splitlines()[-1] == "torch: unavailable, a test"
+    assert "total:" not in after
+
+
+def test_debug_names_each_operator_without_a_shape_rule_once(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (f"{file}:fft", "--input", "1x3x8x8", "--no-cross-check")
+    _, _, err = run(capsys, *words, "--debug")
+    assert err.splitlines().count("no shape rule: aten._fft_c2c.default") == 1
+    assert "shape rule" not in run(capsys, *words)[2]

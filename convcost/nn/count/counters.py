@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import torch
 from torch.utils import flop_counter
+from torch.utils._pytree import tree_map
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.text.errors import ConvcostError, first_line
@@ -145,17 +147,43 @@ def _without_dynamo() -> Iterator[None]:
     """Spare FlopCounterMode the import of torch's dynamo, 800 modules and 1.5 s, which it needs only to disable it.
 
     torch wraps the hook of every dispatch mode whose `_should_skip_dynamo` returns True. While the counter runs, its
-    private mode is replaced by a subclass that returns False and has the unwrapped hook. Where torch's internals are
-    different, nothing is replaced.
+    private mode is replaced by a subclass that returns False and has the unwrapped hook, and counts what loops and
+    branches run. Where torch's internals are different, nothing is replaced.
     """
     mode: Any = getattr(flop_counter, _MODE, None)
     hook = getattr(vars(mode).get("__torch_dispatch__"), "__wrapped__", None) if mode else None
     if hook is None or not hasattr(mode, "_should_skip_dynamo"):
         yield
         return
-    attributes = {"_should_skip_dynamo": classmethod(lambda _: False), "__torch_dispatch__": hook}
+    attributes = {
+        "_should_skip_dynamo": classmethod(lambda _: False),
+        "__torch_dispatch__": hook,
+        "_handle_higher_order_ops": _run_higher_order,
+    }
     setattr(flop_counter, _MODE, type(_MODE, (mode,), attributes))
     try:
         yield
     finally:
         setattr(flop_counter, _MODE, mode)
+
+
+def _run_higher_order(mode: Any, func: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operator that takes functions, such as a loop, with the counter on in these.
+
+    Raises:
+        CounterError: An operator that computes more than its functions do.
+    """
+    if func is torch.ops.higher_order.flex_attention:
+        raise CounterError("it has no formula for flex attention")
+
+    def counted(value: Any) -> Any:
+        if not callable(value) or isinstance(value, type):
+            return value
+
+        def run(*inputs: Any, **named: Any) -> Any:
+            with mode:
+                return value(*inputs, **named)
+
+        return run
+
+    return func(*tree_map(counted, args), **tree_map(counted, kwargs))

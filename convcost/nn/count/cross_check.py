@@ -18,6 +18,7 @@ from convcost.nn.count.fvcore_graph import fvcore_graph
 from convcost.nn.count.isolation import can_isolate, run_isolated
 from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
 from convcost.nn.count.unused_results import unused_macs
+from convcost.nn.load.meta_device import any_device_allowed
 from convcost.system.child_process import ProcessEndedError
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
@@ -46,6 +47,8 @@ FVCORE_HIDDEN: Final = (
     "aten::_scaled_dot_product_flash_attention",
 )
 """Nodes of fvcore's graph that hide products: autograd.Function, scripted functions, jit.fork, fused attention."""
+FVCORE_TANGENTS: Final = frozenset({"aten::_make_dual", "aten::_unpack_dual"})
+"""Nodes of forward-mode differentiation, where autograd computes tangents by products that are not in the graph."""
 OTHER_NAMES: Final = {"matrix_power": "linalg_matrix_power", "multi_dot": "linalg_multi_dot"}
 """Functions whose node in fvcore's graph has another name."""
 FVCORE_SECONDS: Final = 60
@@ -91,7 +94,7 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection
     """
     show_progress("counting with torch's FlopCounterMode ...")
     try:
-        with counter_errors(), torch.device(device), warnings.catch_warnings():
+        with counter_errors(), any_device_allowed(), torch.device(device), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
             theirs = torch_operators(model, *inputs)
     except CounterError as error:
@@ -236,9 +239,10 @@ def _hidden(rows: Iterable[Row], graph: FvcoreGraph) -> list[Discrepancy]:
         missing[row_path(product.path)] -= product.macs
         seen.add(row_path(product.path))
     amounts: Counter[str] = Counter()
+    tangents = FVCORE_TANGENTS & graph.skipped_within.get("", frozenset())
     for path, macs in missing.items():
         places = [path] if path in seen else [path, *_ancestors(path)]
-        names = {op for place in places for op in graph.skipped.get(place, ()) if _hides(op)}
+        names = tangents | {op for place in places for op in graph.skipped.get(place, ()) if _hides(op)}
         if names and macs > 0:
             amounts[", ".join(sorted(names))] += macs
     return [

@@ -101,7 +101,7 @@ def _record(
     try:
         counted = handler(inputs, outputs)
         counted = int(sum(counted.values()) if isinstance(counted, Counter) else counted)
-    except (IndexError, AssertionError):  # matmul with a vector
+    except (IndexError, AssertionError):  # matmul with a vector, mm and bmm with `out`
         if macs is None:
             raise
         counted = 0
@@ -115,6 +115,8 @@ def _fault(op: str, counted: int, macs: int) -> str:
     """Why fvcore counts a product otherwise than by what torch does."""
     if op == "linear":
         return "fvcore takes a vector of weights for a matrix"
+    if op in {"mm", "bmm"}:
+        return "fvcore refuses an argument out"
     if op == "matmul":
         return "fvcore's formula ignores the batch of the second factor" if counted else "fvcore refuses a vector"
     if abs(counted - macs) <= EINSUM_ERROR * macs + 1:
@@ -127,7 +129,7 @@ def _shape(value: Any) -> list[int]:
 
 
 def _matmul_macs(inputs: Sequence[Any]) -> int:
-    """MACs of torch.matmul for shapes of any dimension, which are broadcast."""
+    """MACs of a product for shapes of any dimension, which are broadcast."""
     first, second = map(_shape, inputs[:2])
     rows = first[-2] if len(first) > 1 else 1
     columns = second[-1] if len(second) > 1 else 1
@@ -192,6 +194,8 @@ def _letters(term: str, dims: int) -> str:
 _FORMULAS: Final[Mapping[str, Callable[[Sequence[Any]], int]]] = {
     "linear": _linear_macs,
     "matmul": _matmul_macs,
+    "mm": _matmul_macs,
+    "bmm": _matmul_macs,
     "einsum": _einsum_macs,
 }
 """MACs of the operators that fvcore is known to count wrongly for some shapes."""

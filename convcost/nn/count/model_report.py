@@ -18,7 +18,6 @@ from convcost.models.report import (
     COUNT_DEVICES,
     INTERRUPTED,
     NOT_REQUESTED,
-    CountInterruptedError,
     CrossCheck,
     ModelReport,
     Totals,
@@ -46,9 +45,23 @@ if TYPE_CHECKING:
     from convcost.nn.count.unused_results import Operation
 
     _Call: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+    _Check: TypeAlias = Callable[[], dict[str, CrossCheck]]
 
 
-def report(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the model is loaded anew
+def report(
+    model: nn.Module | Callable[..., Any],
+    inputs: object,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    device: str = "meta",
+    cross_check: bool = False,
+) -> ModelReport:
+    """The last of `reports`, with the same arguments."""
+    *_, last = reports(model, inputs, kwargs, device=device, cross_check=cross_check)
+    return last
+
+
+def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the model is loaded anew
     model: nn.Module | Callable[..., Any],
     inputs: object,
     kwargs: Mapping[str, Any] | None = None,
@@ -56,8 +69,8 @@ def report(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the mo
     device: str = "meta",
     cross_check: bool = False,
     load_real: Callable[[], nn.Module] | None = None,
-) -> ModelReport:
-    """Count a module's forward pass.
+) -> Iterator[ModelReport]:
+    """Count a module's forward pass, and then, if requested, run torch's FlopCounterMode and fvcore too.
 
     Args:
         model: Any module, which is left exactly as it was, or a function.
@@ -65,7 +78,7 @@ def report(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the mo
         kwargs: Keyword arguments.
         device: "meta" allocates nothing; "cpu" runs the model, for one that depends on the values of its tensors;
             "auto" is meta, and the CPU for such a model.
-        cross_check: Whether to run torch's FlopCounterMode and fvcore too.
+        cross_check: Whether to run the other counters; before they have run, they count as interrupted.
         load_real: Loads the model on the CPU, where `model` is made for the meta device.
 
     Raises:
@@ -73,10 +86,21 @@ def report(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the mo
     """
     if device not in COUNT_DEVICES:
         raise ConvcostError(f"device (={device}) must be auto, meta or cpu.")
+    with _own_faults():
+        counted, check = _on_device(module_of(model), call_of(inputs, kwargs), device, load_real)
+    before = INTERRUPTED if cross_check else NOT_REQUESTED
+    yield replace(counted, cross_check={"fvcore": before, "torch": before})
+    if cross_check:
+        with _own_faults():
+            checks = check()
+        yield replace(counted, cross_check=checks)
+
+
+@contextmanager
+def _own_faults() -> Iterator[None]:
+    """Report what is raised as a fault of convcost, unless it is a ConvcostError."""
     try:
-        module = module_of(model)
-        call = call_of(inputs, kwargs)
-        return _on_device(module, call, device, cross_check=cross_check, load_real=load_real)
+        yield
     except ConvcostError:
         raise
     except Exception as error:
@@ -84,38 +108,34 @@ def report(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the mo
 
 
 def _on_device(
-    model: nn.Module, call: _Call, device: str, *, cross_check: bool, load_real: Callable[[], nn.Module] | None
-) -> ModelReport:
+    model: nn.Module, call: _Call, device: str, load_real: Callable[[], nn.Module] | None
+) -> tuple[ModelReport, _Check]:
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
-        return _counted(model, _with_zeros(call), "cpu", cross_check=cross_check)
+        return _counted(model, _with_zeros(call), "cpu")
 
-    def on_cpu(*, cross_check: bool) -> ModelReport:
+    def on_cpu(note: str = "") -> tuple[ModelReport, _Check]:
         real = with_values(model if load_real is None else load_real())
-        return _counted(real, _with_zeros(call), "cpu", cross_check=cross_check)
+        counted, check = _counted(real, _with_zeros(call), "cpu")
+        return replace(counted, notes=(*counted.notes, note)), check
 
     if special is not None:
-        return _noted(on_cpu(cross_check=cross_check), f"{special} inputs do {_NOT_ON_META}")
+        return on_cpu(f"{special} inputs do {_NOT_ON_META}")
     try:
-        return _counted(model, call, "meta", cross_check=cross_check)
+        return _counted(model, call, "meta")
     except ForwardError as error:
         failure = error
     if is_compiled(model):
-        return _noted(on_cpu(cross_check=cross_check), f"a scripted or quantised part does {_NOT_ON_META}")
-    if not runs_on_cpu(partial(on_cpu, cross_check=False), failure, small=is_small(model, call)):
+        return on_cpu(f"a scripted or quantised part does {_NOT_ON_META}")
+    if not runs_on_cpu(on_cpu, failure, small=is_small(model, call)):
         raise failure
     if device == "meta":
         raise failure.needs_values() from failure
-    note = f"{failure.where} needs the values of a tensor: the model was run once on the CPU to be counted."
-    return _noted(on_cpu(cross_check=cross_check), note)
+    return on_cpu(f"{failure.where} needs the values of a tensor: the model was run once on the CPU to be counted.")
 
 
 _NOT_ON_META: Final = "not run on meta tensors: the model was run once on the CPU."
-
-
-def _noted(counted: ModelReport, note: str) -> ModelReport:
-    return replace(counted, notes=(*counted.notes, note))
 
 
 def _with_zeros(call: _Call) -> _Call:
@@ -131,7 +151,8 @@ def _with_zeros(call: _Call) -> _Call:
     return made
 
 
-def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool) -> ModelReport:
+def _counted(model: nn.Module, inputs: _Call, device: str) -> tuple[ModelReport, _Check]:
+    """The count, and a function that runs the other counters."""
     placed = mapped(lambda value: on_device(value, device), inputs)
     with _ready(model, device) as parts:
         started = perf_counter()
@@ -140,13 +161,7 @@ def _counted(model: nn.Module, inputs: _Call, device: str, *, cross_check: bool)
         counted = _report(recorder, model, _input_texts(*inputs), device)
     if recorder.suspicion is not None:
         _require_no_other_threads(recorder.suspicion, partial(_run_again, model, placed, device), seconds)
-    if not cross_check:
-        return replace(counted, cross_check={"fvcore": NOT_REQUESTED, "torch": NOT_REQUESTED})
-    try:
-        return replace(counted, cross_check=_cross_checked(model, inputs, placed, recorder, counted.totals))
-    except KeyboardInterrupt as error:
-        unknown = {"fvcore": INTERRUPTED, "torch": INTERRUPTED}
-        raise CountInterruptedError(replace(counted, cross_check=unknown)) from error
+    return counted, partial(_cross_checked, model, inputs, placed, recorder, counted.totals)
 
 
 def _cross_checked(
@@ -173,16 +188,25 @@ def _cross_checked(
     observed = Observed(observe)
     with quiet_stdout(), recorder.kept.restored(), _ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
-    with quiet_stdout(), same_random_numbers(), torch.no_grad():
+    with quiet_stdout(), _same_conditions():
         by_fvcore = check_with_fvcore(model, inputs, recorder.rows, totals, observed)
     return {"fvcore": by_fvcore, "torch": by_torch}
+
+
+@contextmanager
+def _same_conditions() -> Iterator[None]:
+    """What each run of a model begins with; compiled functions run as they are."""
+    may_be_compiled = "torch._dynamo" in sys.modules
+    eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
+    with same_random_numbers(), torch.no_grad(), eager:
+        yield
 
 
 @contextmanager
 def _ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
     paused = collection_paused() if device == "meta" else nullcontext()
-    with paused, same_random_numbers(), torch.no_grad(), restored_after(model, device) as parts:
+    with paused, _same_conditions(), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
             ready = switch_to_eval(model, parts)
         yield ready
@@ -200,11 +224,9 @@ def _run(model: nn.Module, parts: Mapping[str, nn.Module], inputs: _Call, device
     args, kwargs = inputs
     recorder = Recorder(model, parts, tensors_in((args, kwargs)), device)
     describe = partial(_forward_error, model, recorder, args)
-    may_be_compiled = "torch._dynamo" in sys.modules
-    eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
     allowed = any_device_allowed() if device == "meta" else nullcontext()
     kept = recorder.kept.restored()
-    with kept, running_user_code(describe), warnings.catch_warnings(), eager, allowed, recorder:
+    with kept, running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
         warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
         out = model(*args, **kwargs)
     if recorder.suspicion is not None:

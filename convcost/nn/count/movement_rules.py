@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -25,22 +26,32 @@ _INDICES: Final = frozenset({torch.int32, torch.int64})
 
 def _pooled(
     data: Tensor,
+    axes: int,
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> list[int]:
-    """Sizes of a pooled batch of images: each axis as in a convolution, whose last window may be cut off."""
-    axes, sizes = data.dim() - 2, tuple(data.shape[2:])
+    """Sizes of pooled images: each axis as in a convolution, whose last window may be cut off."""
+    _sure_of_images(data, axes)
+    sizes = tuple(data.shape[-axes:])
     windows = [per_axis(list(one), axes) for one in (kernel, stride or kernel, padding, dilation)]
     whole = _conv_sizes(sizes, *windows)
-    pooled = list(data.shape[:2])
+    pooled = list(data.shape[:-axes])
     for out, n, k, s, p, d in zip(whole, sizes, *windows, strict=True):
         sure(2 * p <= k)
         is_cut_off = (out - 1) * s + d * (k - 1) + 1 < n + 2 * p
         pooled.append(out + (ceil_mode and is_cut_off and out * s < n + p))
     return pooled
+
+
+def _sure_of_images(data: Tensor, axes: int) -> None:
+    """Give up unless the data is a batch of images, or one image, whose results' memory format is known."""
+    float_dtype(data)
+    sure(data.dim() in {axes + 1, axes + 2})
+    is_in_volume = axes > 2 and (not is_in_order(data) or 1 in data.shape)  # torch knows a format of these too
+    sure(not is_in_volume)
 
 
 def _conv_sizes(
@@ -54,8 +65,8 @@ def _conv_sizes(
     return tuple(Conv(1, 1, kernel, stride, padding, dilation).output_shape(Shape(1, 1, sizes)).spatial)
 
 
-@RULES.add("max_pool2d_with_indices")
 def _max_pool(
+    axes: int,
     data: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int] = (),
@@ -63,14 +74,12 @@ def _max_pool(
     dilation: Sequence[int] = (1,),
     ceil_mode: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    float_dtype(data)
-    sure(data.dim() == 4)
-    shape = _pooled(data, kernel, stride, padding, dilation, ceil_mode)
+    shape = _pooled(data, axes, kernel, stride, padding, dilation, ceil_mode)
     return in_format(data, shape), in_format(data, shape, torch.int64)
 
 
-@RULES.add("avg_pool2d")
 def _avg_pool(
+    axes: int,
     data: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int] = (),
@@ -80,17 +89,61 @@ def _avg_pool(
     divisor: int | None = None,
 ) -> Tensor:
     del count_include_pad
-    float_dtype(data)
-    sure(data.dim() == 4, divisor is None)
-    return in_format(data, _pooled(data, kernel, stride, padding, (1,), ceil_mode))
+    sure(
+        divisor is None,
+        axes == 2 or all(n >= k for n, k in zip(data.shape[-axes:], per_axis(list(kernel), axes), strict=False)),
+    )
+    return in_format(data, _pooled(data, axes, kernel, stride, padding, (1,), ceil_mode))
 
 
-@RULES.add("_adaptive_avg_pool2d", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d")
-def _resized(data: Tensor, size: Sequence[int], *_: Any, **__: Any) -> Tensor:
-    float_dtype(data)
+def _resized(axes: int, data: Tensor, size: Sequence[int], *_: Any, **__: Any) -> Tensor:
+    _sure_of_images(data, axes)
     sure(is_in_order(data) or 1 not in data.shape)  # else torch's choice depends on more than the strides
-    sure(data.dim() == 4, len(size) == 2, all(n > 0 for n in size))
-    return in_format(data, (*data.shape[:2], *size))
+    sure(len(size) == axes, all(n > 0 for n in size))
+    return in_format(data, (*data.shape[:-axes], *size))
+
+
+def _upsampled(axes: int, data: Tensor, size: Sequence[int], *_: Any, **__: Any) -> Tensor:
+    sure(data.dim() == axes + 2)
+    return _resized(axes, data, size)
+
+
+def _adaptive_max_pool(axes: int, data: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    out = _resized(axes, data, size)
+    return out, in_format(data, out.shape, torch.int64)
+
+
+for _axes in (2, 3):
+    RULES.add(f"max_pool{_axes}d_with_indices")(partial(_max_pool, _axes))
+    RULES.add(f"avg_pool{_axes}d")(partial(_avg_pool, _axes))
+    RULES.add(f"_adaptive_avg_pool{_axes}d")(partial(_resized, _axes))
+    RULES.add(f"adaptive_max_pool{_axes}d")(partial(_adaptive_max_pool, _axes))
+RULES.add("upsample_linear1d", "upsample_nearest1d", "_upsample_nearest_exact1d")(partial(_upsampled, 1))
+RULES.add("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bilinear2d")(partial(_upsampled, 2))
+RULES.add("upsample_bicubic2d")(partial(_upsampled, 2))
+RULES.add("upsample_trilinear3d", "upsample_nearest3d", "_upsample_nearest_exact3d")(partial(_upsampled, 3))
+
+
+@RULES.add("_trilinear")
+def _trilinear(
+    one: Tensor,
+    two: Tensor,
+    three: Tensor,
+    expand1: Sequence[int],
+    expand2: Sequence[int],
+    expand3: Sequence[int],
+    sumdim: Sequence[int],
+    unroll_dim: int = 1,
+) -> Tensor:
+    """The product of three tensors with axes of size 1 put in, summed over some axes."""
+    del unroll_dim
+    whole: dict[int, int] = {}
+    for tensor, expand in ((one, expand1), (two, expand2), (three, expand3)):
+        axes = [axis for axis in range(tensor.dim() + len(expand)) if axis not in expand]
+        for axis, size in zip(axes, tensor.shape, strict=True):
+            sure(whole.setdefault(axis, size) == size)
+    sure(sorted(whole) == list(range(len(whole))))
+    return empty([whole[axis] for axis in sorted(whole) if axis not in sumdim], float_dtype(one, two, three))
 
 
 @RULES.add("im2col")

@@ -12,7 +12,7 @@ import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
@@ -137,6 +137,11 @@ def qualified_name(func: Any) -> str:
 def _formula(name: str) -> Callable[[OperatorCall], int | None] | None:
     """The formula by a qualified name; an operator in place (`addmm_`) has that of the other form."""
     return FORMULAS.get(name) or FORMULAS.get(name.removesuffix("_"))
+
+
+def parts_of(operator: OpOverload) -> Callable[..., Any]:
+    """A function that runs an operator by its parts, as torch does; `OpOverload.decompose` may import its compiler."""
+    return partial(operator._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)  # noqa: SLF001 - as `decompose` itself does
 
 
 def _first_overload(packet: Any) -> Any:

@@ -23,7 +23,7 @@ from convcost.nn.count import call_watch, other_threads
 from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.kept_values import KeptValues
 from convcost.nn.count.memory import Memory
-from convcost.nn.count.operators import Verdict, cost, verdict, whole_operator
+from convcost.nn.count.operators import Verdict, cost, parts_of, verdict, whole_operator
 from convcost.nn.count.other_threads import Suspicion
 from convcost.nn.count.row import Row
 from convcost.nn.count.shape_rules import is_switched_off, meta_output
@@ -284,7 +284,7 @@ class _Lane(TorchDispatchMode):
         if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._run_higher_order(func, args, named)
         if verdict(func) is Verdict.DECOMPOSED and not any(tensor.is_nested for tensor in tensors_in(args)):
-            return self._observed(func.decompose)(*args, **named)  # so it is in inference mode
+            return self._observed(parts_of(func))(*args, **named)  # so it is in inference mode
         if self._open is not None:
             return self._run(self._open, func, args, named)
         return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
@@ -293,9 +293,10 @@ class _Lane(TorchDispatchMode):
         """Run an operator by its parts, and record it instead of them."""
 
         def run(row: Row) -> Any:
-            parts = self._open = Row(row.path, "", "", None, [])
+            function, parts = parts_of(operator), Row(row.path, "", "", None, [])
+            self._open = parts
             try:
-                out = operator.decompose(*args, **kwargs)
+                out = function(*args, **kwargs)
             finally:
                 self._open = row
             row.parts += parts.events

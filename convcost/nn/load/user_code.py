@@ -25,7 +25,7 @@ MAX_LENGTH: Final = 400
 """Characters of an exception's text in a message: torch quotes whole graphs."""
 PACKAGE_FOLDER: Final = str(Path(__file__).resolve().parents[2])
 """Folder of convcost's own code."""
-CALLS: Final = ("func(", "func.decompose(", "function(", "self.function(", "model(")
+CALLS: Final = ("func(", "function(", "self.function(", "model(")
 """Calls in convcost's code of an operator or a model, which raise what torch or the user's code raises."""
 MODULE_PREFIX: Final = "convcost_target_"
 """Prefix for the module of a target's file whose own name is taken; no import statement uses it."""

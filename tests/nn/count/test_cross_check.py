@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import nn
+from torch._higher_order_ops.map import map as torch_map
+from torch._higher_order_ops.scan import scan
+from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.nn.attention.flex_attention import flex_attention
 
 import convcost
 from convcost.nn.count import cross_check, fvcore_graph
@@ -63,6 +67,12 @@ def checked(model: nn.Module, *inputs: torch.Tensor, macs: int) -> tuple[CrossCh
 LIBRARY = torch.library.Library("hidden_products", "FRAGMENT")
 LIBRARY.define("twice(Tensor x, Tensor w) -> Tensor")
 LIBRARY.impl("twice", lambda x, w: x @ w @ w, "CompositeImplicitAutograd")
+
+
+def _tangent(m: Any, x: torch.Tensor) -> torch.Tensor:
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(m.part(forward_ad.make_dual(x, torch.ones_like(x))))[1]
+
 
 x2d = torch.zeros(2, 5)
 REASONS: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, tuple[str, int, str]]] = {
@@ -131,6 +141,18 @@ REASONS: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, tuple[str, in
         (x2d,),
         2 * 5 * 5 + 2 * 5 * 6,
         ("prim::PythonOp.Product", 0, HIDDEN),
+    ),
+    "forward-mode differentiation": (
+        Calls(_tangent, part=nn.Linear(5, 6)),
+        (x2d,),
+        3 * 2 * 5 * 6,  # that of the values, and two of tangents: dx @ w and x @ dw, which is 0
+        ("aten::_unpack_dual", 0, HIDDEN),
+    ),
+    "a product that writes into a tensor": (
+        Calls(lambda m, x: torch.mm(x, m.w, out=x.new_empty(2, 6)), w=weight(5, 6)),
+        (x2d,),
+        2 * 5 * 6,
+        ("mm", 0, "fvcore refuses an argument out"),
     ),
     "a vector of weights": (
         Calls(lambda m, x: functional.linear(x, m.w), w=weight(5)),
@@ -223,6 +245,32 @@ def test_a_registered_operator_is_a_known_reason_for_both_counters() -> None:
         ("deform", deformed, 0, UNSUPPORTED.format("convcost_cross_check::deform"))
     ]
     assert [(d.op, d.reason) for d in by_torch.differences] == [("deform", "torch has no formula for it")]
+
+
+LOOPS: dict[str, tuple[Callable[..., Any], int]] = {
+    "map": (lambda m, x: torch_map(lambda row, *_: row @ m.w, x), 2 * 5 * 5),
+    "scan": (lambda m, x: scan(lambda carry, row: ((carry @ m.w), row @ m.w), x[0].clone(), x), 2 * 2 * 5 * 5),
+    "while_loop": (
+        lambda m, x: torch.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y @ m.w), (0, x)),
+        3 * 2 * 5 * 5,
+    ),
+    "cond": (lambda m, x: torch.cond(x.sum() > 1, lambda y: y @ m.w @ m.w, lambda y: y @ m.w, (x,)), 2 * 5 * 5),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch compiles its loops, and warns of it
+@pytest.mark.parametrize("case", LOOPS)
+def test_torchs_counter_counts_loops_and_the_branch_that_runs(case: str) -> None:
+    run, macs = LOOPS[case]
+    model = Calls(run, w=weight(5, 5)).requires_grad_(False)
+    by_torch = convcost.count(model, (x2d,), device="auto", cross_check=True).cross_check["torch"]
+    assert (by_torch.status, by_torch.macs, by_torch.differences) == ("agrees", macs, ())
+
+
+def test_torchs_counter_says_in_a_sentence_that_it_knows_no_flex_attention() -> None:
+    x = torch.zeros(1, 2, 16, 8)
+    _, by_torch = checked(Calls(lambda _, q: flex_attention(q, q, q)), x, macs=2 * 2 * 16 * 16 * 8)
+    assert (by_torch.status, by_torch.reason) == ("unavailable", "it has no formula for flex attention")
 
 
 def test_a_plain_difference_is_left_over_beside_a_known_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,29 +256,42 @@ def group_norm(d: Drawer) -> Case:
     return (data, *d.choice(((None, None), pair)), batch, channels, pixels + d.one_in(15), groups, 1e-5), {}
 
 
-def image(d: Drawer) -> torch.Tensor:
-    rank = 4 if not d.one_in(8) else d.randint(2, 5)
-    return d.tensor(tuple(d.randint(1, 9) for _ in range(rank)))
+def image(d: Drawer, axes: int = 2) -> torch.Tensor:
+    rank = axes + 2 if not d.one_in(8) else d.randint(2, 5)
+    if axes == 2:
+        return d.tensor(tuple(d.randint(1, 9) for _ in range(rank)))
+    rank -= d.one_in(3)
+    shape = tuple(1 if d.one_in(25) else d.randint(2, 6) for _ in range(rank))
+    return d.tensor(shape) if d.one_in(2) else torch.empty(shape, dtype=d.dtype(), device="meta")
 
 
-def max_pool(d: Drawer) -> Case:
-    kernel = d.sizes(1, 4, 2)
-    stride = d.choice(([], d.sizes(0 if d.one_in(20) else 1, 3, 2)))
-    return (image(d), kernel, stride, d.sizes(0, 2 if d.one_in(3) else 1, 2), d.sizes(1, 2, 2), d.one_in(3)), {}
+def max_pool(d: Drawer, axes: int = 2) -> Case:
+    kernel = d.sizes(1, 4, axes)
+    stride = d.choice(([], d.sizes(0 if d.one_in(20) else 1, 3, axes)))
+    high = 2 if d.one_in(3) else 1
+    return (image(d, axes), kernel, stride, d.sizes(0, high, axes), d.sizes(1, 2, axes), d.one_in(3)), {}
 
 
-def avg_pool(d: Drawer) -> Case:
-    args, _ = max_pool(d)
+def avg_pool(d: Drawer, axes: int = 2) -> Case:
+    args, _ = max_pool(d, axes)
     return (*args[:4], args[5], d.one_in(2), d.choice((None, None, None, 2, 0))), {}
 
 
-def resized(d: Drawer) -> Case:
-    return (image(d), [d.randint(0 if d.one_in(20) else 1, 9) for _ in range(2 + d.one_in(20))]), {}
+def resized(d: Drawer, axes: int = 2) -> Case:
+    return (image(d, axes), [d.randint(0 if d.one_in(20) else 1, 9) for _ in range(axes + d.one_in(20))]), {}
 
 
-def interpolated(d: Drawer) -> Case:
-    args, _ = resized(d)
+def interpolated(d: Drawer, axes: int = 2) -> Case:
+    args, _ = resized(d, axes)
     return (*args, d.one_in(2)), {}
+
+
+def trilinear(d: Drawer) -> Case:
+    """As `bilinear` calls it, now and then with a size that does not fit."""
+    n, o, i, j = (d.randint(1, 4) for _ in range(4))
+    dtype = d.dtype()
+    one, two, three = (d.tensor(shape, dtype) for shape in ((n, i), (o, i, j + d.one_in(9)), (n, j)))
+    return (one, two, three, [1, 3], [0], [1, 2], [2, 3] if not d.one_in(5) else [2]), {}
 
 
 def windows(d: Drawer) -> Case:
@@ -456,8 +469,17 @@ DRAWS: dict[str, Draw] = {
     "native_group_norm": group_norm,
     "max_pool2d_with_indices": max_pool,
     "avg_pool2d": avg_pool,
-    **dict.fromkeys(("_adaptive_avg_pool2d", "upsample_nearest2d"), resized),
+    "max_pool3d_with_indices": partial(max_pool, axes=3),
+    "avg_pool3d": partial(avg_pool, axes=3),
+    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_max_pool2d"), resized),
+    **dict.fromkeys(("upsample_nearest2d", "_upsample_nearest_exact2d"), resized),
     **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d"), interpolated),
+    **dict.fromkeys(("_adaptive_avg_pool3d", "adaptive_max_pool3d"), partial(resized, axes=3)),
+    **dict.fromkeys(("upsample_nearest3d", "_upsample_nearest_exact3d"), partial(resized, axes=3)),
+    **dict.fromkeys(("upsample_nearest1d", "_upsample_nearest_exact1d"), partial(resized, axes=1)),
+    "upsample_trilinear3d": partial(interpolated, axes=3),
+    "upsample_linear1d": partial(interpolated, axes=1),
+    "_trilinear": trilinear,
     "im2col": windows,
     "cat": several,
     "stack": stacked,
