@@ -95,6 +95,14 @@ def complain(line: str) -> None:
         print(shown, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
 
 
+def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """Print a warning of the user's own code on one line, and none of a library, in place of `warnings.showwarning`."""
+    from sysconfig import get_paths
+
+    if not filename.startswith(tuple(get_paths().values())):
+        complain(f"warning: {filename}:{lineno}: {category.__name__}: {message}")
+
+
 def print_blocks(texts: Iterable[str]) -> None:
     """Print texts of several lines to stdout, each after an empty line."""
     for text in texts:
