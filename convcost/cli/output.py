@@ -95,8 +95,15 @@ def complain(line: str) -> None:
         print(shown, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
 
 
-def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-    """Print a warning of the user's own code on one line, and none of a library, in place of `warnings.showwarning`."""
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - a parameter of warnings.showwarning
+    line: str | None = None,  # noqa: ARG001 - a parameter of warnings.showwarning
+) -> None:
+    """Print a warning of the user's own code on one line, and none of a library."""
     from sysconfig import get_paths
 
     if not filename.startswith(tuple(get_paths().values())):

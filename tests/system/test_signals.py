@@ -7,11 +7,15 @@ import sys
 import time
 import types
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
 from convcost.system import signals
 from convcost.system.signals import Interrupts, interrupts_held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTERRUPT = "import signal\nsignal.raise_signal(signal.SIGINT)\nended = True"
 
@@ -22,41 +26,39 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals, "RAISE_AGAIN_S", 0.001)
 
 
-def run_module(name: str) -> types.ModuleType:
-    """Run a module of this name whose code is interrupted."""
-    module = types.ModuleType(name)
+def run(module: types.ModuleType) -> None:
+    """Run the interrupted code of a module."""
     exec(compile(INTERRUPT, "<module>", "exec"), vars(module))  # noqa: S102 - our own code, as an import runs it
-    return module
 
 
-def wait_for_ever() -> None:
-    while True:
-        time.sleep(0.001)
+def interrupted(action: Callable[[], object]) -> Interrupts:
+    """Run an action, then wait until Ctrl-C is raised, if it was not yet."""
+    interrupts = Interrupts()
+
+    def act_and_wait() -> None:
+        with interrupts.raised():
+            action()
+            while True:
+                time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        act_and_wait()
+    return interrupts
 
 
-def test_the_import_of_numpy_ends_before_ctrl_c_is_raised() -> None:
-    interrupts, module = Interrupts(), None
-    with pytest.raises(KeyboardInterrupt), interrupts.raised():
-        module = run_module("numpy.core")
-        wait_for_ever()
-    assert module is not None
-    assert module.ended
-    assert interrupts.count == 1
-
-
-def test_the_import_of_other_modules_is_interrupted() -> None:
-    with pytest.raises(KeyboardInterrupt), Interrupts().raised():
-        run_module("users_model")
-        pytest.fail("the module ran to its end")
+@pytest.mark.parametrize("name", ["numpy.core", "torch", "users_model"])
+def test_only_the_imports_that_cannot_be_repeated_end_before_ctrl_c_is_raised(name: str) -> None:
+    module = types.ModuleType(name)
+    assert interrupted(lambda: run(module)).count == 1
+    assert hasattr(module, "ended") is (name != "users_model")
 
 
 def test_an_interrupt_that_a_library_swallows_is_raised_again() -> None:
-    interrupts = Interrupts()
-    with pytest.raises(KeyboardInterrupt), interrupts.raised():
+    def swallow() -> None:
         with suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        wait_for_ever()
-    assert interrupts.count == 1
+
+    assert interrupted(swallow).count == 1
 
 
 class Destroyed:
@@ -68,9 +70,7 @@ class Destroyed:
 
 def test_an_interrupt_in_a_destructor_is_raised_again_and_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     hook = sys.unraisablehook
-    with pytest.raises(KeyboardInterrupt), Interrupts().raised():
-        Destroyed()
-        wait_for_ever()
+    interrupted(Destroyed)
     assert sys.unraisablehook is hook
     assert capsys.readouterr().err == ""
 
@@ -95,10 +95,14 @@ def test_an_interrupt_that_is_taken_is_not_raised_again() -> None:
 
 
 def test_work_that_holds_interrupts_ends_before_one_is_raised() -> None:
-    ended = False
-    with pytest.raises(KeyboardInterrupt), Interrupts().raised(), interrupts_held():
-        signal.raise_signal(signal.SIGINT)
-        ended = True
+    ended = []
+
+    def work() -> None:
+        with interrupts_held():
+            signal.raise_signal(signal.SIGINT)
+            ended.append(True)
+
+    interrupted(work)
     assert ended
 
 

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from convcost.system.whole_files import require_writable, write_whole
 from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KILLED = """
 import os, signal, sys
