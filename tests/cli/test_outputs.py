@@ -118,12 +118,12 @@ def test_a_lock_that_cannot_be_written_does_not_lose_the_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = '[budget.net]\ntarget = "network:mobilenet_v1"\nparams = "1"\n'
+    text = '[budget.net]\ntarget = "network:mobilenet_v1"\nparams = "5 M"\n'
     (tmp_path / "convcost.toml").write_text(text, encoding="utf-8")
     monkeypatch.setattr("pathlib.Path.replace", full_disk)
     assert main(["check", "--update"]) == 2
     streams = capsys.readouterr()
-    assert "net params: 4,231,976 is over max 1" in streams.out
+    assert "within budget: 1 budget, 1 limit" in streams.out
     (error,) = (line for line in streams.err.splitlines() if line.startswith("error: "))
     assert "convcost.lock) could not be written (No space left on device)" in error
     assert "no figure changed" not in streams.err
