@@ -105,8 +105,8 @@ def test_options_that_may_be_repeated_and_equal_flags_are_taken(capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "refused"),
     [
-        (["--sort", "time"], "--sort time must have the times of the layers; add --time."),
-        (["--why"], "--why must have the times of the layers; add --time."),
+        (["--sort", "time"], "sort (=time) must have times to sort by; turn time on."),
+        (["--why"], "--why must have times to account for; add --time."),
         (["--sort", "nope"], "sort (=nope) must be one of"),
         (["--top", "0"], "top (=0) must be"),
         (["--depth", "0"], "depth (=0) must be"),
