@@ -14,8 +14,11 @@ def run() -> None:
     if any(os.environ.get(name, "0") != "0" for name in VERBOSE_VARIABLES):
         _keep_stdout()
     from convcost.cli import main
+    from convcost.system.streams import drop_output
 
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    drop_output()  # what a model prints at exit
+    sys.exit(code)
 
 
 def _keep_stdout() -> None:
