@@ -67,7 +67,7 @@ def test_onednn_agrees_with_convolutions_on_one_to_three_axes_and_transposed_one
 
 def test_why_without_times_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "network:mobilenet_v1", "--why"]) == 2
-    assert capsys.readouterr().err == "error: --why must have the times of the layers; add --time.\n"
+    assert capsys.readouterr().err == "error: --why must have times to account for; add --time.\n"
 
 
 def test_the_text_names_layers_that_share_an_account_once(capsys: pytest.CaptureFixture[str]) -> None:
