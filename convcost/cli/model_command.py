@@ -129,11 +129,15 @@ def model_command(
         if why and form is o.OutputFormat.table:
             print_blocks(why_layers_text(shown.rows))
         say_remarks(result)
-        if not time:
-            note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
-        if only_json(form, export):
-            note_unused(context, WHOLE_JSON, ("depth", "sort", "top", "columns"))
+        _note_unused(context, time=time, is_json=only_json(form, export))
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
         return INTERRUPTED
     return 0 if result.agrees else DISAGREES
+
+
+def _note_unused(context: typer.Context, *, time: bool, is_json: bool) -> None:
+    if not time:
+        note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
+    if is_json:
+        note_unused(context, WHOLE_JSON, ("depth", "sort", "top", "columns"))
