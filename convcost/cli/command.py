@@ -1,42 +1,59 @@
-"""The class of the commands: what is refused or noted about the options that were given."""
+"""The class of the commands: what is noted about the options that were given."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from typer.core import TyperCommand
 
 from convcost.cli.output import WRONG, say
-from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 
+ELSEWHERE: Final = frozenset({"time", "dtype", "reuse"})
+"""Options of the panel of the clock with an effect on more than times, or with a note of their own."""
+
+
+REPEATED: Final = "convcost.repeated"
+"""Key of the context's names of options that take one value and got several."""
+
+
 class Command(TyperCommand):
-    """A command that shows its help if it needs words and gets none, and takes an option once if it has one value."""
+    """A command that needs words and gets none shows its help; one value too many for an option is noted."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - the context of click, or of typer's own copy of it
         """Parse the words of the command."""
+        if ctx.resilient_parsing:  # the shell completes them
+            return super().parse_args(ctx, args)
         if not args and any(parameter.required for parameter in self.params):
             typer.echo(self.get_help(ctx))
             ctx.exit(WRONG)
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        for parameter, times in Counter(order).items():
-            if times > 1 and not parameter.multiple:
-                _require_one_value(parameter, args)
+        given: Counter[Any] = Counter(one for one in order if one.param_type_name == "option" and not one.multiple)
+        repeated = (one for one, times in given.items() if times > 1)
+        ctx.meta[REPEATED] = [_name(one) for one in repeated if not one.is_flag or _is_switched(one, args)]
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as above, and the result of any command
+        """Run the command."""
+        code = super().invoke(ctx)
+        say(
+            (f"{name} is given more than once: only the last one has an effect." for name in ctx.meta[REPEATED]), "note"
+        )
+        return code
 
-def _require_one_value(parameter: Any, args: list[str]) -> None:  # noqa: ANN401 - an option of click, or of typer's own copy
-    """Refuse an option with two values, and a flag that is switched on and off."""
-    name = max(parameter.opts, key=len)
-    if not parameter.is_flag:
-        raise ConvcostError(f"{name} must be given once, and is given more often; leave out the others.")
-    if {*parameter.opts} & {*args} and {*parameter.secondary_opts} & {*args}:
-        raise ConvcostError(f"{name} and {parameter.secondary_opts[0]} exclude each other; leave one of them out.")
+
+def _is_switched(flag: Any, args: list[str]) -> bool:  # noqa: ANN401 - an option of click, or of typer's own copy of it
+    """Whether a flag is switched on and off."""
+    return bool({*flag.opts} & {*args} and {*flag.secondary_opts} & {*args})
+
+
+def _name(parameter: Any) -> str:  # noqa: ANN401 - an option of click, or of typer's own copy of it
+    return str(max(parameter.opts, key=len))
 
 
 def note_unused(context: typer.Context, reason: str, names: Collection[str] = (), *, panel: str | None = None) -> None:
@@ -46,14 +63,11 @@ def note_unused(context: typer.Context, reason: str, names: Collection[str] = ()
         context: Context of the command.
         reason: Reason why they have none.
         names: Names of the options' parameters.
-        panel: Panel of the help, all of whose options have none but those that have an effect on more than times, or a
-            note of their own.
+        panel: Panel of the help, whose options have none but those of `ELSEWHERE`.
     """
     for parameter in context.command.params:
         name = str(parameter.name)
-        in_panel = (
-            panel and getattr(parameter, "rich_help_panel", None) == panel and name not in {"time", "dtype", "reuse"}
-        )
+        in_panel = getattr(parameter, "rich_help_panel", None) == (panel or ()) and name not in ELSEWHERE
         source = context.get_parameter_source(name)
         if (in_panel or name in names) and source is not None and source.name == "COMMANDLINE":
-            say([f"{max(parameter.opts, key=len)} has no effect here: {reason}."], "note")
+            say([f"{_name(parameter)} has no effect here: {reason}."], "note")

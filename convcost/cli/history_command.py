@@ -12,6 +12,7 @@ from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.cli import options as o
 from convcost.cli.command import note_unused
 from convcost.cli.output import WHOLE_JSON, deliver, only_json, refuse_exports, say
+from convcost.system.signals import interrupts_held
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_sizes
@@ -87,13 +88,14 @@ def history_command(
     history = replace(history, columns=fields)
     if only_json(form, export):
         note_unused(context, WHOLE_JSON, ("columns",))
-    if export:
-        deliver(history, form, export, table_shown=is_table)
-    if is_table or not export:
-        table = replace(history, rows=history.rows[:SHOWN]) if is_table and limit is None else history
-        deliver(table, form, None)
-        if len(table.rows) < table.total and limit is None:
-            say([f"{table.total - len(table.rows)} older timings are not shown; add --limit all."], "note")
+    with interrupts_held():
+        if export:
+            deliver(history, form, export, table_shown=is_table)
+        if is_table or not export:
+            table = replace(history, rows=history.rows[:SHOWN]) if is_table and limit is None else history
+            deliver(table, form, None)
+            if len(table.rows) < table.total and limit is None:
+                say([f"{table.total - len(table.rows)} older timings are not shown; add --limit all."], "note")
 
 
 def _limit(text: str | None) -> int | None:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final, Self
 
+from convcost.text.errors import one_line
+
 if TYPE_CHECKING:
     from typing import TextIO
 
@@ -43,7 +45,7 @@ class ProgressLine:
     def __call__(self, line: str) -> None:
         """Show this line instead of the one before."""
         if self._is_shown:
-            sys.stderr.write(f"{ERASE}{line[: terminal_width() - 1]}")
+            sys.stderr.write(f"{ERASE}{one_line(line)[: terminal_width() - 1]}")
             sys.stderr.flush()
 
 

@@ -104,5 +104,6 @@ class Result(Generic[R]):
         cells = {column.title: [column.text(row) for row in self.rows] for column in shown}
         table = pd.DataFrame(cells).to_html(index=False, border=0)
         lines = (*self.verdicts, *(f"{kind}: {line}" for kind, line in self.remarks))
-        head = f"<caption>{escape(self.head)}</caption>"
-        return table.replace("\n", f"\n  {head}\n", 1) + "".join(f"<div>{escape(line)}</div>" for line in lines)
+        head = f"<caption>{escape(one_line(self.head))}</caption>"
+        below = "".join(f"<div>{escape(one_line(line))}</div>" for line in lines)
+        return table.replace("\n", f"\n  {head}\n", 1) + below

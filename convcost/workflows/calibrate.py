@@ -39,6 +39,7 @@ def calibrate(
     start = time.perf_counter()  # the time includes the import of torch
     from convcost.nn.measure.device import resolve_device
     from convcost.nn.measure.machine import calibrate as measure_machine
+    from convcost.system.signals import interrupts_held
     from convcost.system.whole_files import require_writable
     from convcost.timing.machine_file import default_path, machine_text, parse_machine, save_machine
 
@@ -46,8 +47,9 @@ def calibrate(
     require_writable(path, what="machine", make_folder=out is None)
     machine, doubts = measure_machine(device, seconds - (time.perf_counter() - start), progress)
     machine = parse_machine(machine_text(machine).encode(), str(path))  # the rounded values of the file
-    try:
-        show(machine)
-    finally:
-        save_machine(path, machine)
+    with interrupts_held():  # a minute's work is not lost
+        try:
+            show(machine)
+        finally:
+            save_machine(path, machine)
     return path, machine, doubts

@@ -14,6 +14,7 @@ from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, counted_reading, judge, timed_reading
 from convcost.models.report import COUNT_DEVICES
 from convcost.system.git_revision import checked_out
+from convcost.system.signals import interrupts_held
 from convcost.system.whole_files import require_writable
 from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.units import number_of
@@ -117,9 +118,12 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     changed = {name: entry for name, entry in entries.items() if entry != lock.entries.get(name)}
     if changed:
         try:
-            save_lock(path, {**lock.entries, **changed}, lock.kept)
+            with interrupts_held():
+                save_lock(path, {**lock.entries, **changed}, lock.kept)
         except ConvcostError as error:
             raise LockNotWrittenError(error, result) from error
+        except KeyboardInterrupt:
+            result = replace(result, interrupted=True)
     unchecked = ", ".join(one.budget.name for one in result.budgets if one.entry is None)
     notes = (f"convcost.lock: left as it was for {unchecked}, which could not be checked.",) if unchecked else ()
     return replace(result, notes=(*result.notes, *notes)), tuple(changed)

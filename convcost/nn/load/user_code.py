@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import linecache
+import logging
 import sys
 import traceback
 from contextlib import contextmanager
@@ -53,8 +54,21 @@ def user_code_context(target: str) -> Iterator[None]:
 
     A target may import and print while it is loaded, counted and timed; all of that belongs inside.
     """
-    with import_path(*import_folders(target, Path.cwd())), quiet_stdout():
+    with import_path(*import_folders(target, Path.cwd())), quiet_stdout(), _quiet_torch():
         yield
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Without torch's log lines, which are for its own developers; TORCH_LOGS in the environment keeps them."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    if "TORCH_LOGS" not in os.environ:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @cache
