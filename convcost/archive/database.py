@@ -277,7 +277,7 @@ def _named_errors(path: Path) -> Iterator[None]:
         folder = next((one for one in path.parents if one.exists()), path.parent)
         step = "make its folder writable" if folder.is_dir() else f"{folder} is a file"
         raise _refusal(path, f"cannot be opened ({error.strerror})", step) from error
-    except NoTimingError as error:
+    except (NoTimingError, UnicodeDecodeError) as error:
         raise _refusal(path, f"holds a row that is no timing ({error})", "move it away") from error
 
 

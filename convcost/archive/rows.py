@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from convcost.text.errors import encodable
+from convcost.text.errors import as_text, encodable
 from convcost.text.sizes import format_sizes
 from convcost.timing.conditions import Conditions, Setup
 from convcost.timing.statistics import Timing
@@ -161,13 +162,12 @@ NESTED = (Conditions, Setup, Timing)
 """The dataclasses within a run or an entry whose fields become columns."""
 SIZES = frozenset({"input_shape", "kernel_size", "stride"})
 TEXTS = frozenset({"notes", "warnings"})
-NUMBERS = {
-    field.name: str(field.type)
-    for kind in (Timing, Entry)
-    for field in fields(kind)
-    if str(field.type).removesuffix(" | None") in {"int", "float"}
+TYPES: Final[dict[str, tuple[tuple[type, ...], str]]] = {
+    "int": ((int,), "number"),
+    "float": ((int, float), "number"),
+    "str": ((str,), "text"),
 }
-"""The types of the numeric fields of an entry, by name."""
+"""The types of a field's value and their name, by the field's type."""
 NOT_COMPARED = frozenset({"measured_at", "time_budget_s", "notes"})
 
 
@@ -205,7 +205,7 @@ def as_stored(names: Sequence[str], values: Sequence[Any]) -> Stored:
     of_entry = dict(zip(names[second:], values[second:], strict=True))
     try:
         session, entry = _session(of_session), _entry(of_entry)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise NoTimingError(f"entry {of_entry['id']}: {error}") from error
     return Stored(of_session["id"], session, entry)
 
@@ -221,21 +221,24 @@ def _entry(columns: dict[str, Any]) -> Entry:
     for name in SIZES:
         columns[name] = _sizes(columns[name])
     columns["warnings"] = _texts(columns["warnings"])
-    for name, hint in NUMBERS.items():
-        _require_number(name, hint, columns[name])
     return _made(Entry, columns | {"timing": _made(Timing, columns)})
 
 
-def _require_number(name: str, hint: str, value: object) -> None:
-    """Refuse a text where the table has a number."""
-    if not isinstance(value, int if hint.startswith("int") else (int, float)) and not (
-        value is None and "None" in hint
-    ):
-        raise TypeError(f"{name} (={value!r}) is no number")
+def _require(name: str, hint: str, value: object) -> None:
+    """Refuse a value of another type than the field's, which SQLite stores where it is told to."""
+    base = hint.removesuffix(" | None")
+    if base not in TYPES or (value is None and base != hint):
+        return
+    kinds, noun = TYPES[base]
+    if not isinstance(value, kinds) or (isinstance(value, float) and not isfinite(value)):
+        raise TypeError(f"{name} (={as_text(repr(value))}) is no {noun}")
 
 
 def _made(kind: type[T], columns: Mapping[str, Any]) -> T:
-    return kind(**{field.name: columns[field.name] for field in fields(kind)})  # type: ignore[arg-type]  # `kind` is always a dataclass
+    types = {field.name: str(field.type) for field in fields(kind)}  # type: ignore[arg-type]  # `kind` is always a dataclass
+    for name, hint in types.items():
+        _require(name, hint, columns[name])
+    return kind(**{name: columns[name] for name in types})
 
 
 def _texts(text: str) -> tuple[str, ...]:

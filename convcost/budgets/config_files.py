@@ -11,7 +11,7 @@ from convcost.budgets.limits import METRICS
 from convcost.budgets.lock import Lock, lock_text, read_lock
 from convcost.system.whole_files import require_writable, write_text
 from convcost.text.errors import ConvcostError
-from convcost.text.input_file import is_file, read_file
+from convcost.text.input_file import is_file, read_file, resolved
 from convcost.text.quantities import generous
 from convcost.text.toml import parse_toml, table_text
 
@@ -44,7 +44,7 @@ def load_configuration(path: Path | None = None) -> Configuration:
     path = path or _nearest()
     file = parse_toml(_read(path, "config"), _shown(path))
     root = ROOT if path.name == PYPROJECT else ()
-    return read_budgets(file, path.resolve().parent, root)
+    return read_budgets(file, resolved(path).parent, root)
 
 
 def lock_path(configuration: Configuration) -> Path:
@@ -157,5 +157,5 @@ def _read(path: Path, what: str) -> bytes:
 
 def _shown(path: Path) -> str:
     """A path relative to this folder, if it lies below it."""
-    resolved, here = path.resolve(), Path.cwd().resolve()
-    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else str(path)
+    whole, here = resolved(path), Path.cwd().resolve()
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from convcost.convolution.formula import holds, multiply
-from convcost.text.errors import ShapeError
+from convcost.text.errors import ShapeError, as_text
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -19,22 +19,28 @@ AXES: Final = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "wi
 """The names of the spatial axes, by their number."""
 
 
+MAX_SIZE: Final = 10**18
+"""The largest size: products of ten such sizes still have ratios as floats."""
+
+
 def require_at_least(least: int, **sizes: Int | Fraction | Sizes) -> None:
-    """Refuse sizes below `least`, by their names.
+    """Refuse sizes below `least` or above `MAX_SIZE`, by their names.
 
     Args:
         least: Smallest size that is allowed.
         sizes: Sizes, or tuples of sizes.
 
     Raises:
-        ShapeError: The first size that is too small or no whole number.
+        ShapeError: The first size that is too small, too large or no whole number.
     """
     for name, size in sizes.items():
         for value in size if isinstance(size, tuple) else (size,):
             if isinstance(value, (bool, float, str)) or value is None:
                 raise ShapeError(f"{name} (={value!r}) must be a whole number; give an integer of {least} or more.")
+            if isinstance(value, int) and value > MAX_SIZE:
+                raise ShapeError(f"{name} (={as_text(value)}) must be at most {MAX_SIZE:.0e}; give a smaller number.")
             if not holds(value >= least):
-                raise ShapeError(f"{name} (={value}) must be at least {least}; give a larger number.")
+                raise ShapeError(f"{name} (={as_text(value)}) must be at least {least}; give a larger number.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def resolved(path: Path) -> Path:
+    """The absolute path without links; with them where they go in a circle, or where it cannot be a path."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path.absolute()
+
+
 def read_file(path: Path, name: str, step: str, limit: int = MAX_TEXT_BYTES) -> bytes:
     """The bytes of a file.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, SupportsIndex
 
-from convcost.text.errors import ConvcostError, did_you_mean
+from convcost.text.errors import ConvcostError, as_text, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,8 @@ def parse_threads(text: str) -> int | Literal["all"]:
     """
     if text == "all":
         return "all"
-    if not text.isascii() or not text.isdigit():
-        raise ConvcostError(f"threads (={text}) must be 1 or more, or all.")
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise ConvcostError(f"threads (={as_text(text)}) must be 1 or more, or all.")
     return int(text)
 
 
@@ -41,6 +41,7 @@ DTYPES: Final = (
 """The dtypes that an input may have, by torch's names."""
 _INPUT: Final = r"(?:(?P<name>[^=:]*)=)?(?P<sizes>[^=:]*)(?::(?P<dtype>[^=:]*))?"
 _SIZES: Final = r"\d{1,18}(x\d{1,18})*"
+_PAIR: Final = r"\d{1,40}(x\d{1,40})?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +89,20 @@ def parse_input(text: str) -> Input:
     sizes = match["sizes"] if match else ""
     if match is None or not (sizes == "scalar" or re.fullmatch(_SIZES, sizes, re.ASCII)):
         raise ConvcostError(
-            f"input (={text}) must be sizes with x between them; write it as 1x3x224x224 or name=1x16:int64."
+            f"input (={as_text(text)}) must be sizes with x between them; write it as 1x3x224x224 or name=1x16:int64."
         )
     name, dtype = match["name"], match["dtype"]
     if name is not None and not name.isidentifier():
-        raise ConvcostError(f"input (={text}) must name a keyword argument before =; write it as name=1x16:int64.")
+        raise ConvcostError(
+            f"input (={as_text(text)}) must name a keyword argument before =; write it as name=1x16:int64."
+        )
     if dtype is not None and dtype not in DTYPES:
         raise ConvcostError(
-            f"input (={text}) must have a dtype of torch after the colon; {did_you_mean(dtype, DTYPES)}"
+            f"input (={as_text(text)}) must have a dtype of torch after the colon; {did_you_mean(dtype, DTYPES)}"
         )
     numbers = () if sizes == "scalar" else tuple(int(size) for size in sizes.split("x"))
     if 0 in numbers:
-        raise ConvcostError(f"input (={text}) must have sizes of at least 1; give larger numbers.")
+        raise ConvcostError(f"input (={as_text(text)}) must have sizes of at least 1; give larger numbers.")
     return Input(numbers, dtype or "float32", name)
 
 
@@ -114,7 +117,9 @@ def parse_arg(text: str) -> tuple[str, object]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
-        raise ConvcostError(f"arg (={text}) must be KEY=VALUE with the name of an argument; write it as width=1.0.")
+        raise ConvcostError(
+            f"arg (={as_text(text)}) must be KEY=VALUE with the name of an argument; write it as width=1.0."
+        )
     try:
         return key.strip(), ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -127,8 +132,8 @@ def parse_sizes(name: str, text: str) -> tuple[int, int]:
     Raises:
         ConvcostError: The text has another form.
     """
-    if not re.fullmatch(r"\d{1,4000}(x\d{1,4000})?", text.strip(), re.ASCII):
-        raise ConvcostError(f"{name} (={text}) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5.")
+    if not re.fullmatch(_PAIR, text.strip(), re.ASCII):
+        raise ConvcostError(f"{name} (={as_text(text)}) must be a whole number or HEIGHTxWIDTH; write it as 3 or 3x5.")
     return pair([int(size) for size in text.strip().split("x")])
 
 
@@ -171,7 +176,8 @@ def parse_padding(name: str, text: str) -> tuple[int, int] | Literal["same", "va
         return parse_sizes(name, text)
     except ConvcostError:
         raise ConvcostError(
-            f"{name} (={text}) must be same, valid, a whole number or HEIGHTxWIDTH; write it as same, 1 or 1x2."
+            f"{name} (={as_text(text)}) must be same, valid, a whole number or HEIGHTxWIDTH; "
+            "write it as same, 1 or 1x2."
         ) from None
 
 
@@ -182,7 +188,7 @@ def parse_share(name: str, text: str) -> Fraction:
         ConvcostError: The text has another form.
     """
     if not re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{1,9})?", text, re.ASCII) or re.fullmatch(r"\d+/0+", text):
-        raise ConvcostError(f"{name} (={text}) must be a share; write it as 1/4 or 0.25.")
+        raise ConvcostError(f"{name} (={as_text(text)}) must be a share; write it as 1/4 or 0.25.")
     from fractions import Fraction
 
     return Fraction(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -21,9 +22,10 @@ from convcost.nn.load.exported_program import read_program
 from convcost.nn.load.meta_device import move, require_memory
 from convcost.nn.load.model_file import kind_of
 from convcost.nn.load.user_code import import_object, running_user_code, user_code_context, user_error
-from convcost.text.errors import ConvcostError, MissingPackageError, did_you_mean, first_line
+from convcost.text.errors import ConvcostError, MissingPackageError, as_text, did_you_mean, first_line
 from convcost.text.input_file import is_file
 from convcost.text.sizes import TARGET_RULE, Input
+from convcost.text.units import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,8 +124,14 @@ def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tenso
     Raises:
         ConvcostError: They do not fit into the memory; nothing is allocated.
     """
+    needed = sum(prod(one.sizes) * getattr(torch, one.dtype).itemsize for one in inputs)
+    if needed > sys.maxsize:  # torch holds no more, on the meta device either
+        sizes = ", ".join(map(str, inputs))
+        raise ConvcostError(
+            f"input (={as_text(sizes)}) must be at most {human_bytes(sys.maxsize)}; give smaller sizes."
+        )
     if device != "meta":
-        require_memory(sum(prod(one.sizes) * getattr(torch, one.dtype).itemsize for one in inputs))
+        require_memory(needed)
     tensors = [(one.name, torch.zeros(one.sizes, dtype=getattr(torch, one.dtype), device=device)) for one in inputs]
     return (
         tuple(tensor for name, tensor in tensors if name is None),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, did_you_mean, first_line
-from convcost.text.input_file import is_file
+from convcost.text.input_file import is_file, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ MODULE_PREFIX: Final = "convcost_target_"
 def import_folders(target: str, folder: Path) -> tuple[Path, ...]:
     """The folders that come first on the import path of a target of a folder: that of its file, and the folder."""
     where, folder = target.rpartition(":")[0], folder.resolve()
-    return ((folder / where).resolve().parent, folder) if where.endswith(".py") else (folder,)
+    return (resolved(folder / where).parent, folder) if where.endswith(".py") else (folder,)
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def _read_weights(path: Path) -> Iterator[StoredTensor]:
     except Exception as error:  # torch raises any exception for a file that is no state_dict
         msg = f"target (={path}) must be a whole file of weights: {first_line(error)}; save {_HOW}"
         raise ConvcostError(msg) from error
-    return _from_mapping(state, "")
+    return _from_mapping(state)
 
 
 def _refuse_compressed(path: Path) -> None:
@@ -133,16 +133,16 @@ def _require_stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _from_mapping(state: Any, prefix: str) -> Iterator[StoredTensor]:
-    """The tensors of a state_dict, and of those inside it, as in checkpoints."""
-    if not isinstance(state, dict):
-        return
-    for key, value in state.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, torch.Tensor):
+def _from_mapping(state: Any) -> Iterator[StoredTensor]:
+    """The tensors of a state_dict, and of those inside it, as in checkpoints; one that contains itself is read once."""
+    found, mappings = [("", state)], set()
+    while found:
+        name, value = found.pop()
+        if isinstance(value, torch.Tensor) and name:
             yield name, tuple(value.shape), partial(_require_stored, name, value)
-        else:
-            yield from _from_mapping(value, f"{name}.")
+        elif isinstance(value, dict) and id(value) not in mappings:
+            mappings.add(id(value))
+            found += [(f"{name}.{key}" if name else f"{key}", inner) for key, inner in reversed(value.items())]
 
 
 def _from_safetensors(path: Path) -> Iterator[StoredTensor]:
