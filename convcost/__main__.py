@@ -24,8 +24,10 @@ def run() -> None:
     # function that is registered runs last.
     atexit.register(lambda: _interrupted() if INTERRUPTED in codes else None)
     from convcost.cli import main
+    from convcost.system.streams import drop_output
 
     codes.append(main(sys.argv[1:]))
+    drop_output()  # what a model prints at exit
     sys.exit(codes[0])
 
 

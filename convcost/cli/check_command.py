@@ -220,12 +220,12 @@ def _name(target: str) -> str:
 
 def _init(budget: Budget, config: Path | None) -> int:
     from convcost.budgets.config_files import first_path, relative_target, write_first
-    from convcost.workflows.baseline import count_budget
+    from convcost.workflows.budget_process import count_budget
 
     path = first_path(config)
     folder = path.resolve().parent
     budget = replace(budget, folder=folder, target=relative_target(budget.target, folder))
-    report = count_budget(budget)
+    report = count_budget(budget).report
     write_first(path, replace(budget, inputs=tuple(map(parse_input, report.inputs))), report.totals)
     say(
         [f"{path}: written with limits 10 % above the current figures; convcost check --update writes the lock."],

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,6 +50,23 @@ def quiet_stdout() -> Iterator[None]:
             yield
 
 
+def drop_output(*, stderr: bool = False) -> None:
+    """Send all further output of this process to stdout to stderr, as far as that is open, or both nowhere.
+
+    Args:
+        stderr: Whether output to stderr goes nowhere too.
+    """
+    flush_output()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if stderr or not _is_open(STDERR):
+        os.dup2(nowhere, STDERR)
+        sys.stderr = StringIO()
+    os.dup2(STDERR, STDOUT)
+    sys.stdout = sys.stderr
+    if nowhere > STDERR:
+        os.close(nowhere)
+
+
 def _is_open(descriptor: int) -> bool:
     try:
         os.fstat(descriptor)
@@ -60,7 +78,7 @@ def _is_open(descriptor: int) -> bool:
 @contextmanager
 def _redirected(descriptor: int, target: int) -> Iterator[None]:
     """Redirect a descriptor to a target; buffers are flushed before and after."""
-    _flush()
+    flush_output()
     try:
         real = os.dup(descriptor)
     except OSError:  # it is closed
@@ -70,7 +88,7 @@ def _redirected(descriptor: int, target: int) -> Iterator[None]:
         yield
     finally:
         try:
-            _flush()
+            flush_output()
         finally:
             if real is not None:
                 os.dup2(real, descriptor)
@@ -79,7 +97,7 @@ def _redirected(descriptor: int, target: int) -> Iterator[None]:
                 os.close(descriptor)
 
 
-def _flush() -> None:
+def flush_output() -> None:
     """Flush the buffers of Python's and C's streams."""
     for stream in (sys.stdout, sys.stderr):
         flush = getattr(stream, "flush", None)  # a user's own stream may lack it

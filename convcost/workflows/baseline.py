@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.budgets.config_files import PYPROJECT, has_table, load_configuration
 from convcost.budgets.layer_cost import entry_of
 from convcost.text.errors import ConvcostError
-from convcost.workflows.model import count_target, load_forward
+from convcost.workflows.budget_process import count_budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from convcost.budgets.configuration import Configuration
     from convcost.budgets.layer_cost import Entry
     from convcost.budgets.limits import Budget
-    from convcost.models.report import ModelReport
-    from convcost.nn.measure.models import Forward
+    from convcost.nn.load.source_tree import Sources
     from convcost.system.git_revision import Checkout
 
 MODEL_KEYS: Final = {"target": "target", "args": "args", "inputs": "input"}
@@ -38,7 +36,7 @@ class Baseline:
         why: Reason why there are no costs to compare with; empty with costs.
         untimed: Reason why there is no time to compare with; empty with a time.
         lost: Whether costs exist but could not be obtained.
-        forward: Earlier model, ready to be timed; None without one.
+        earlier: Budget whose target is the earlier model; None where that cannot be loaded.
         notes: Notes that change no verdict.
     """
 
@@ -48,7 +46,7 @@ class Baseline:
     why: str = ""
     untimed: str = ""
     lost: bool = False
-    forward: Forward | None = None
+    earlier: Budget | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -96,27 +94,41 @@ def read_base(checkout: Checkout, configuration: Configuration) -> BaseRevision:
         return replace(base, damage=base.without_folder(error.lines[0]).rstrip("."))
 
 
-def baseline_at(budget: Budget, base: BaseRevision, *, timed: bool) -> Baseline:
+def baseline_at(budget: Budget, base: BaseRevision, head: Sources) -> Baseline:
     """The baseline at another revision, counted as that revision's own configuration says.
 
-    If the model cannot be counted there, the baseline is lost, unless the budget is new.
-    """
-    from convcost.nn.count.operators import saved_formulas
-    from convcost.nn.load.user_code import import_path, other_checkout
+    If the model cannot be counted there, or with modules that are not that revision's, the baseline is lost, unless the
+    budget is new.
 
+    Args:
+        budget: Budget of today.
+        base: The revision.
+        head: Where the modules of today's model come from.
+    """
     checkout, own = base.checkout, base.budgets.get(budget.name)
     earlier = own or replace(budget, folder=checkout.counterpart(budget.folder))
-    current = checkout.counterpart(Path.cwd())
     try:
-        with other_checkout(checkout.project, checkout.folder), import_path(earlier.folder, current), saved_formulas():
-            entry = entry_of(count_budget(earlier))
-            forward = load_budget(earlier) if timed else None
+        counted = count_budget(earlier, checkout)
     except ConvcostError as error:
         reason = base.without_folder(error).rstrip(".")
         lacking = "".join(f"; submodule {path} is not here at that commit, fetch it" for path in checkout.lacking)
         why = f"it could not be counted at {checkout.revision}: {reason}{lacking}"
         return Baseline(why=why, untimed=why, lost=own is not None or bool(base.damage))
-    return Baseline(entry, checkout.revision, forward=forward, notes=_key_notes(budget, base))
+    why = _mixed_up(head, counted.sources, checkout.revision)
+    if why:
+        return Baseline(why=why, untimed=why, lost=True)
+    return Baseline(entry_of(counted.report), checkout.revision, earlier=earlier, notes=_key_notes(budget, base))
+
+
+def _mixed_up(head: Sources, base: Sources, revision: str) -> str:
+    """Why the two counts do not compare two revisions: a module that is not from the files of one; empty if all are."""
+    for side, other, name in ((base, head, revision), (head, base, "the working tree")):
+        if wrong := sorted(side.doubted | (side.outside.keys() & other.inside)):
+            return (
+                f"{wrong[0]} is imported from {side.outside[wrong[0]]}, not from the files of {name}: "
+                "name the target as file.py:callable, or install the project with pip install -e"
+            )
+    return ""
 
 
 def _key_notes(budget: Budget, base: BaseRevision) -> tuple[str, ...]:
@@ -134,30 +146,3 @@ def _key_notes(budget: Budget, base: BaseRevision) -> tuple[str, ...]:
 def _and(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def count_budget(budget: Budget) -> ModelReport:
-    """Count the model of a budget.
-
-    Raises:
-        ConvcostError: As `convcost model`.
-    """
-    with _working_in(budget.folder):
-        return next(count_target(budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device))
-
-
-def load_budget(budget: Budget) -> Forward:
-    """The model of a budget with weights and inputs, ready to be timed.
-
-    Raises:
-        ConvcostError: As `count_budget`.
-    """
-    with _working_in(budget.folder):
-        return load_forward(budget.target, budget.inputs, budget.args)
-
-
-def _working_in(folder: Path) -> chdir[Path]:
-    """Make the folder to which a budget's target is relative the current one."""
-    if not folder.is_dir():
-        raise ConvcostError(f"folder (={folder}) must be there; the revision may be older than it.")
-    return chdir(folder)

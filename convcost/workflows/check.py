@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +23,9 @@ from convcost.workflows.baseline import (
     BaseRevision,
     baseline_at,
     baseline_from_lock,
-    count_budget,
-    load_budget,
     read_base,
 )
+from convcost.workflows.budget_process import count_budget, machine_for, time_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from convcost.budgets.verdict import Judgement
     from convcost.models.report import ModelReport
     from convcost.timing.measured import ForwardTiming
+    from convcost.workflows.budget_process import Timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,9 @@ def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configu
 
 
 def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], options: CheckOptions) -> CheckResult:
-    """Check every budget of a configuration; a model that does not load is an error in its budget's result.
+    """Check every budget of a configuration, each in a process of its own.
+
+    A model that does not load, or ends its process, is an error in its budget's result.
 
     Args:
         configuration: Configuration with the budgets.
@@ -169,10 +170,6 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     Raises:
         ConvcostError: An unknown base revision.
     """
-    from convcost.nn.load.user_code import import_folders, import_path, isolated_imports
-
-    folders = {budget.name: import_folders(budget.target, budget.folder) for budget in configuration.budgets}
-    module_folders = {configuration.folder.resolve(), *chain.from_iterable(folders.values())}
     results: list[BudgetResult] = []
     interrupted = False
     try:
@@ -181,11 +178,9 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
             if options.base is not None:
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))
                 base = read_base(checkout, configuration)
-            drop_stale_modules = stack.enter_context(isolated_imports(module_folders))
             for budget in _on_device(configuration.budgets, options.device):
-                with import_path(*folders[budget.name]):  # also while the model runs
-                    drop_stale_modules()
-                    results.append(_check_one(budget, base or baseline_from_lock(budget, lock), options))
+                baseline = base or baseline_from_lock(budget, lock)
+                results.append(_check_one(budget, baseline, options))
     except KeyboardInterrupt:
         interrupted = True
         rest = configuration.budgets[len(results) :]
@@ -198,35 +193,34 @@ def _on_device(budgets: Sequence[Budget], device: str | None) -> Sequence[Budget
     return budgets if device is None else [replace(budget, device=device) for budget in budgets]
 
 
-def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: CheckOptions) -> BudgetResult:
+def _check_one(budget: Budget, base: Baseline | BaseRevision, options: CheckOptions) -> BudgetResult:
     try:
-        report = count_budget(budget)
+        counted = count_budget(budget)
     except ConvcostError as error:
         return _unchecked(budget, f"{_prefix(budget.source)}{budget.name}: {error}")
+    report = counted.report
+    baseline = baseline_at(budget, base, counted.sources) if isinstance(base, BaseRevision) else base
     latency = next((limit for limit in budget.limits if limit.metric == "latency"), None)
-    if isinstance(baseline, BaseRevision):
-        baseline = baseline_at(budget, baseline, timed=latency is not None and latency.grow is not None)
     if latency is None:
         return _judge_report(budget, report, baseline, options)
     try:
-        timing = _elsewhere(latency, baseline) or _timed(budget, latency, baseline, options)
+        timed = _elsewhere(latency, baseline) or _timed(budget, latency, baseline, base, options)
     except ConvcostError as error:  # the counted limits are still judged
         message = f"{_prefix(latency.source)}{budget.name} latency: {error}"
         return replace(_judge_report(budget, report, baseline, options), error=message)
-    result = _judge_report(budget, report, baseline, options, timing)
-    if isinstance(timing, str):
-        return result
-    from convcost.archive.storing import keep_check
-    from convcost.nn.measure.session import conditions_for
-    from convcost.nn.measure.this_machine import fingerprint
-
-    conditions = conditions_for(_timing_options(latency, options))
-    base = None if timing.base is None else baseline.source
+    if isinstance(timed, str):
+        return _judge_report(budget, report, baseline, options, timed)
+    if timed.untimed:
+        baseline = replace(baseline, untimed=timed.untimed, lost=True)
+    result = _judge_report(budget, report, baseline, options, timed.timing)
     notes: tuple[str, ...] = ()
     if options.store:
-        setup = fingerprint(conditions.device)
-        notes = keep_check(report, timing.head, conditions, options.time_budget, budget.args, base, setup)
-    return replace(result, timed=conditions, notes=(*result.notes, *notes))
+        from convcost.archive.storing import keep_check
+
+        source = None if timed.timing.base is None else baseline.source
+        arguments = budget.args, source, timed.setup
+        notes = keep_check(report, timed.timing.head, timed.conditions, options.time_budget, *arguments)
+    return replace(result, timed=timed.conditions, notes=(*result.notes, *notes))
 
 
 def _prefix(source: str) -> str:
@@ -288,20 +282,19 @@ def _judge_report(
 
 def _elsewhere(limit: Limit, baseline: Baseline) -> str | None:
     """The name of this machine, if a limit is for another one and no growth needs timing here."""
-    from convcost.nn.measure.this_machine import machine_here
-
-    if limit.max is None or limit.machine is None or (limit.grow is not None and baseline.forward is not None):
+    if limit.max is None or limit.machine is None or (limit.grow is not None and baseline.earlier is not None):
         return None
-    here = machine_here(limit.device)
+    here = machine_for(limit.device)
     return None if here == limit.machine else here
 
 
-def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptions) -> ForwardTiming:
-    from convcost.nn.measure.models import measure_forwards
-
+def _timed(
+    budget: Budget, limit: Limit, baseline: Baseline, base: Baseline | BaseRevision, options: CheckOptions
+) -> Timed:
     options.tell(f"timing {budget.name} for {options.time_budget:g} s ...")
-    base = baseline.forward if limit.grow is not None else None
-    return measure_forwards(load_budget(budget), base, _timing_options(limit, options))
+    earlier = baseline.earlier if limit.grow is not None else None
+    checkout = base.checkout if isinstance(base, BaseRevision) else None
+    return time_budget(budget, earlier, checkout, _timing_options(limit, options))
 
 
 def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Running a model so that nothing else is touched, nor chance decides: in a forked process, from the same numbers."""
+"""Running a model so that nothing else is touched, nor chance decides: in another process, from the same numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -40,20 +42,55 @@ def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False
     """
     from convcost.system.child_process import in_child
 
-    drawn = random.getstate()
-
-    def alone() -> T:
-        torch.set_num_threads(1)  # OpenMP's threads did not come along, and waiting for them would never end
-        random.setstate(drawn)  # Python draws a new seed after a fork
-        _renew_executors()
-        return action()
-
     if can_isolate():
-        return in_child(alone, limit_s, quiet=quiet)
+        return in_child(partial(_alone, action, random.getstate()), limit_s, quiet=quiet)
     try:
         return action()
     except Exception as error:
         raise ConvcostError(first_line(error)) from error
+
+
+def run_apart(action: Callable[[], T], *, in_threads: bool = False) -> T:
+    """The result of a function that runs in another process: a fork, or a new interpreter where that cannot be.
+
+    Args:
+        action: The function, which can be pickled, as its result can.
+        in_threads: Whether it computes in several threads.
+
+    Raises:
+        ProcessEndedError: The process crashed.
+        ConvcostError: Whatever else the function raised.
+    """
+    from convcost.system.child_process import in_child
+
+    run = partial(_in_new_thread, action) if in_threads else action
+    return in_child(partial(_alone, run, random.getstate()), fork=can_isolate())
+
+
+def _alone(action: Callable[[], T], drawn: tuple[Any, ...]) -> T:
+    torch.set_num_threads(1)  # OpenMP's threads did not come along, and waiting for them would never end
+    random.setstate(drawn)  # Python draws a new seed after a fork
+    _renew_executors()
+    return action()
+
+
+def _in_new_thread(action: Callable[[], T]) -> T:
+    """The result of a function in a new thread, for which OpenMP starts threads of its own."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(action())
+        except BaseException as error:  # noqa: BLE001 - the other thread raises it
+            errors.append(error)
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _renew_executors() -> None:

@@ -1,11 +1,10 @@
-"""The user's own Python: import it, run it, report what it raises, and isolate the imports of several targets."""
+"""The user's own Python: import it, run it, and report what it raises."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import linecache
-import os
 import sys
 import traceback
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from convcost.text.errors import ConvcostError, did_you_mean, first_line
 from convcost.text.input_file import is_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 MAX_LENGTH: Final = 400
@@ -29,8 +28,6 @@ CALLS: Final = ("func(", "function(", "self.function(", "model(")
 """Calls in convcost's code of an operator or a model, which raise what torch or the user's code raises."""
 MODULE_PREFIX: Final = "convcost_target_"
 """Prefix for the module of a target's file whose own name is taken; no import statement uses it."""
-_IMPORTED: Final[dict[str, str]] = {}
-"""File of each module that targets imported in this process, by module name."""
 
 
 def import_folders(target: str, folder: Path) -> tuple[Path, ...]:
@@ -127,7 +124,7 @@ def _import_file(path: Path) -> ModuleType:
     """Import a file under its own name, or with `MODULE_PREFIX` when that name is taken."""
     prefixed = f"{MODULE_PREFIX}{path.stem}"
     for name in (path.stem, prefixed):
-        if name in sys.modules and _file(sys.modules[name]) == str(path):
+        if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
             return sys.modules[name]
     name = prefixed if path.stem in sys.modules or path.stem in sys.stdlib_module_names else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
@@ -197,107 +194,3 @@ def forward_failure(error: BaseException) -> str:
     """What a forward pass raised, and what the user can do about it."""
     step = "mend it there, or change the input" if user_line(error) else "change the input"
     return f"{error_summary(error)}; {step}."
-
-
-@contextmanager
-def isolated_imports(folders: Collection[Path]) -> Iterator[Callable[[], None]]:
-    """Isolate each target's imports; restore the caller's entries of sys.modules afterwards.
-
-    Args:
-        folders: The folders that hold the targets' modules.
-
-    Yields:
-        A function to call before each target, with the target's folders on the import path. If some module is not the
-        one that an import would give now, it drops all modules of targets, since they refer to each other. Otherwise
-        it keeps all, since not every module can be imported twice.
-    """
-    before = _modules_in(folders)
-
-    def record_imports() -> None:
-        _IMPORTED.update((name, _file(module)) for name, module in _modules_in(folders).items() if name not in before)
-
-    def drop_stale_modules() -> None:
-        record_imports()
-        imported = {
-            name: module
-            for name, file in _IMPORTED.items()
-            if (module := sys.modules.get(name)) is not None and _file(module) == file
-        }
-        loaded = _modules_in(folders) | imported
-        if any(_is_stale(name, module, imported=name in imported) for name, module in loaded.items()):
-            _forget(loaded)
-
-    try:
-        yield drop_stale_modules
-    finally:
-        record_imports()
-        sys.modules.update(before)
-
-
-def _is_stale(name: str, module: ModuleType, *, imported: bool) -> bool:
-    """Whether an import would give another file, or, for a module that a target `imported`, none."""
-    top, nested, _ = name.partition(".")
-    if top.startswith(MODULE_PREFIX):
-        return False
-    specs = (finder.find_spec(top, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-    spec = next((spec for spec in specs if spec is not None), None)
-    if spec is None:
-        return imported
-    file = os.path.realpath(_file(module))
-    if nested:
-        return not _is_below(file, [Path(place).resolve() for place in spec.submodule_search_locations or ()])
-    return spec.origin is None or os.path.realpath(spec.origin) != file
-
-
-@contextmanager
-def other_checkout(project: Path, checkout: Path) -> Iterator[None]:
-    """Import from another checkout of a project whatever would be imported from the project; both paths are absolute.
-
-    Raises:
-        ConvcostError: At the end, if a module still came from the project, since nothing would be compared.
-    """
-    own = _modules_in([project])
-    _forget(own)
-    leaked: list[str] = []
-    try:
-        with import_path():
-            sys.path[:] = [str(checkout / "src"), *(_redirected(entry, project, checkout) for entry in sys.path)]
-            yield
-            leaked = sorted(_modules_in([project]))
-    finally:
-        _forget(_modules_in([project, checkout]))
-        sys.modules.update(own)
-    if leaked:
-        msg = f"{leaked[0]} is imported from {project} whatever the revision; name the target as file.py:callable."
-        raise ConvcostError(msg)
-
-
-def _forget(names: Iterable[str]) -> None:
-    """Let the next import find these modules anew."""
-    for name in names:
-        del sys.modules[name]
-    importlib.invalidate_caches()
-
-
-def _redirected(entry: str, project: Path, checkout: Path) -> str:
-    """An entry of the import path, moved from the project to the checkout; installed packages stay."""
-    path = Path(entry)
-    inside = path.is_absolute() and path.is_relative_to(project) and not entry.startswith(library_folders())
-    return str(checkout / path.relative_to(project)) if inside else entry
-
-
-def _modules_in(folders: Collection[Path]) -> dict[str, ModuleType]:
-    """The user's loaded modules whose files lie in these folders, by name; never `__main__`."""
-    own = {
-        name: module for name, module in list(sys.modules.items()) if not _file(module).startswith(library_folders())
-    }
-    return {name: module for name, module in own.items() if name != "__main__" and _is_below(_file(module), folders)}
-
-
-def _file(module: ModuleType) -> str:
-    file = getattr(module, "__file__", None)
-    return file if isinstance(file, str) else ""
-
-
-def _is_below(file: str, folders: Collection[Path]) -> bool:
-    return any(file.startswith(f"{folder}{os.sep}") for folder in folders)

@@ -1,0 +1,164 @@
+"""A budget's model, counted or timed in a process of its own: nothing that it does reaches another budget's."""
+
+from __future__ import annotations
+
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from convcost.text.errors import ConvcostError
+from convcost.workflows.model import count_target, load_forward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from convcost.budgets.limits import Budget
+    from convcost.models.report import ModelReport
+    from convcost.nn.load.source_tree import Sources, SourceTree
+    from convcost.nn.measure.models import Forward
+    from convcost.system.git_revision import Checkout
+    from convcost.timing.conditions import Conditions, Setup, TimingOptions
+    from convcost.timing.measured import ForwardTiming
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A counted model.
+
+    Attributes:
+        report: Report of the count, without columns.
+        sources: Where its modules come from.
+    """
+
+    report: ModelReport
+    sources: Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A timed model.
+
+    Attributes:
+        timing: Timing, next to that of the earlier model where there is one.
+        conditions: Conditions of the timing.
+        setup: Machine, versions and switches.
+        untimed: Reason why the earlier model could not be loaded; empty without one.
+    """
+
+    timing: ForwardTiming
+    conditions: Conditions
+    setup: Setup
+    untimed: str = ""
+
+
+def count_budget(budget: Budget, checkout: Checkout | None = None) -> Counted:
+    """Count the model of a budget.
+
+    Args:
+        budget: The budget, with its folder in the checkout if there is one.
+        checkout: Another revision's files; None for the working tree.
+
+    Raises:
+        ConvcostError: As `convcost model`, or the model ends its process.
+    """
+    return _apart(budget, partial(_count, budget, _tree(budget, checkout)))
+
+
+def time_budget(budget: Budget, earlier: Budget | None, checkout: Checkout | None, options: TimingOptions) -> Timed:
+    """Time the model of a budget.
+
+    Args:
+        budget: The budget.
+        earlier: Budget whose target is the earlier version of the model; None to time the model alone.
+        checkout: Files of the earlier version.
+        options: Conditions and time budget.
+
+    Raises:
+        ConvcostError: As `convcost model --time`, or the model ends its process.
+    """
+    trees = _tree(budget), _tree(earlier or budget, checkout)
+    return _apart(budget, partial(_time, budget, earlier, trees, options), in_threads=options.threads != 1)
+
+
+def machine_for(device: str) -> str:
+    """The name of this machine with a device.
+
+    Its libraries would not work in a forked process once this one had used them.
+    """
+    from convcost.nn.count.isolation import run_apart
+    from convcost.nn.measure.this_machine import machine_here
+
+    return run_apart(partial(machine_here, device))
+
+
+def _tree(budget: Budget, checkout: Checkout | None = None) -> SourceTree:
+    from convcost.nn.load.source_tree import SourceTree, working_tree
+
+    return working_tree(budget.folder) if checkout is None else SourceTree(checkout.folder, checkout.project)
+
+
+def _apart(budget: Budget, action: Callable[[], T], *, in_threads: bool = False) -> T:
+    """The result of a function in another process."""
+    from convcost.nn.count.isolation import run_apart
+    from convcost.system.child_process import ProcessEndedError
+
+    try:
+        return run_apart(action, in_threads=in_threads)
+    except ProcessEndedError as error:
+        msg = f"target (={budget.target}) {error} in which it ran; correct what does that, or look with convcost model."
+        raise ConvcostError(msg) from error
+
+
+def _count(budget: Budget, tree: SourceTree) -> Counted:
+    from convcost.nn.load.source_tree import sources_of
+    from convcost.nn.load.user_code import is_own_fault, own_fault
+
+    with _ready(budget, tree):
+        try:
+            report = next(
+                count_target(budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device)
+            )
+        except Exception as error:
+            if isinstance(error, ConvcostError) or not is_own_fault(error):
+                raise
+            raise own_fault(error) from error
+    return Counted(replace(report, columns=()), sources_of(tree, budget.target, budget.folder))
+
+
+def _time(
+    budget: Budget, earlier: Budget | None, trees: tuple[SourceTree, SourceTree], options: TimingOptions
+) -> Timed:
+    from convcost.nn.measure.models import measure_forwards
+    from convcost.nn.measure.session import conditions_for
+    from convcost.nn.measure.this_machine import fingerprint
+
+    base: Forward | None = None
+    untimed = ""
+    if earlier is not None:
+        try:
+            with _ready(earlier, trees[1]):
+                base = _load(earlier)
+        except ConvcostError as error:
+            untimed = f"it could not be loaded there: {error}"
+    with _ready(budget, trees[0]):
+        timing = measure_forwards(_load(budget), base, options)
+        conditions = conditions_for(options)
+        return Timed(timing, conditions, fingerprint(conditions.device), untimed)
+
+
+def _load(budget: Budget) -> Forward:
+    return load_forward(budget.target, budget.inputs, budget.args)
+
+
+@contextmanager
+def _ready(budget: Budget, tree: SourceTree) -> Iterator[None]:
+    """The budget's folder as the current one, and its modules from its tree."""
+    from convcost.nn.load.source_tree import imports_from
+
+    if not budget.folder.is_dir():
+        raise ConvcostError(f"folder (={budget.folder}) must be there; the revision may be older than it.")
+    with imports_from(tree, budget.target, budget.folder), chdir(budget.folder):
+        yield
