@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from budgeted_project import commit, git
 from fork_server import fast_python
 
 import convcost

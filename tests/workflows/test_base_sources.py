@@ -1,0 +1,247 @@
+"""`convcost check --base` of packages: each revision is counted from its own files, or nothing is decided."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from budgeted_project import commit, edit, git
+from fork_server import fast_python
+
+from convcost.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PACKAGE = "from torch import nn\nfrom .sizes import WIDTH\ndef net():\n    return nn.Conv2d(3, WIDTH, 3)\n"
+PARAMS = 28  # 3·3·3 weights and a bias for each output channel
+CONFIG = '[budget.net]\ntarget = "{target}"\ninput = "1x3x8x8"\nparams = {{ max = "1 k", grow = "0 %" }}\n'
+PYPROJECT = '[project]\nname = "mypkg"\nversion = "1"\n'
+METADATA = "Metadata-Version: 2.1\nName: mypkg\nVersion: 1\n"
+
+
+def write(package: Path) -> Path:
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(PACKAGE)
+    (package / "sizes.py").write_text("WIDTH = 8\n")
+    return package
+
+
+def grow(package: Path) -> None:
+    edit(package / "sizes.py", "8", "16")
+
+
+class Project:
+    """A repository with a package, of which a copy is installed.
+
+    Attributes:
+        folder: The repository.
+        site: A folder of installed packages.
+    """
+
+    def __init__(self, folder: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.site = folder, site
+        site.mkdir()
+        folder.mkdir()
+        git(folder, "init", "--quiet", "--initial-branch=main")
+        (folder / "pyproject.toml").write_text(PYPROJECT)
+        monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(str(site))
+
+    def install(self, package: Path) -> None:
+        """Copy the package as it is now, with its metadata."""
+        shutil.copytree(package, self.site / package.name)
+        (self.site / "mypkg-1.dist-info").mkdir()
+        (self.site / "mypkg-1.dist-info" / "METADATA").write_text(METADATA)
+
+    def commit(self, target: str) -> None:
+        (self.folder / "convcost.toml").write_text(CONFIG.format(target=target))
+        commit(self.folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+    return Project(tmp_path / "project", tmp_path / "site", monkeypatch)
+
+
+def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    code = main(["check", "--base", "HEAD", "--format", "json", *words])
+    return code, json.loads(capsys.readouterr().out)["budgets"][0]
+
+
+def require_growth(capsys: pytest.CaptureFixture[str]) -> None:
+    code, budget = checked(capsys)
+    (metric,) = budget["metrics"]
+    assert (code, metric["verdict"]) == (1, "fail"), (metric, budget)
+    assert (metric["baseline"], metric["actual"]) == (8 * PARAMS, 16 * PARAMS)
+
+
+def require_doubt(capsys: pytest.CaptureFixture[str], reason: str) -> None:
+    code, budget = checked(capsys)
+    (metric,) = budget["metrics"]
+    assert (code, metric["verdict"]) == (0, "inconclusive"), (metric, budget)
+    assert metric["reason"].startswith(reason)
+    assert checked(capsys, "--strict")[0] == 3
+
+
+@pytest.mark.parametrize("src", ["src", "lib", "."])
+@pytest.mark.parametrize("target", ["mypkg:net", "models.py:net"])
+def test_each_revision_of_an_installed_package_is_its_own(
+    src: str, target: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write(project.folder / src / "mypkg")
+    if src == "lib":
+        edit(
+            project.folder / "pyproject.toml",
+            'version = "1"',
+            'version = "1"\n[tool.setuptools.package-dir]\n"" = "lib"',
+        )
+    (project.folder / "models.py").write_text("from mypkg import net\n")
+    project.install(package)
+    project.commit(target)
+    grow(package)
+    require_growth(capsys)
+
+
+def test_the_working_tree_is_counted_without_a_base_too(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    package = write(project.folder / "src" / "mypkg")
+    project.install(package)
+    project.commit("mypkg:net")
+    grow(package)
+    assert main(["check", "--format", "json"]) == 0
+    (metric,) = json.loads(capsys.readouterr().out)["budgets"][0]["metrics"]
+    assert metric["actual"] == 16 * PARAMS
+
+
+def test_a_configuration_in_a_folder_of_the_repository(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write(project.folder / "src" / "mypkg")
+    project.install(package)
+    (project.folder / "ci").mkdir()
+    (project.folder / "ci" / "convcost.toml").write_text(CONFIG.format(target="mypkg:net"))
+    commit(project.folder)
+    monkeypatch.chdir(project.folder / "ci")
+    grow(package)
+    require_growth(capsys)
+
+
+@pytest.mark.parametrize("by", ["path", "hook"])
+def test_an_editable_install_is_each_revisions_own(
+    by: str, project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write(project.folder / "src" / "mypkg")
+    project.commit("mypkg:net")
+
+    class Hook:
+        """What some build tools put before all other finders."""
+
+        @staticmethod
+        def find_spec(name: str, *_: object) -> Any:
+            return PathFinder.find_spec(name, [str(package.parent)]) if name == "mypkg" else None
+
+    if by == "path":
+        monkeypatch.syspath_prepend(str(package.parent))
+    else:
+        monkeypatch.setattr(sys, "meta_path", [Hook, *sys.meta_path])
+    grow(package)
+    require_growth(capsys)
+
+
+def test_a_namespace_package_is_each_revisions_own(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    package = write(project.folder / "src" / "space" / "mypkg")
+    shutil.copytree(package, project.site / "space" / "mypkg")
+    other = project.site / "space" / "other"
+    other.mkdir()
+    (other / "__init__.py").write_text("")  # installed alone, by another project
+    edit(package / "__init__.py", "from torch", "import space.other\nfrom torch")
+    project.commit("space.mypkg:net")
+    grow(package)
+    require_growth(capsys)
+
+
+def test_with_the_import_path_on_the_working_tree(project: Project) -> None:
+    package = write(project.folder / "python" / "mypkg")
+    project.commit("mypkg:net")
+    grow(package)
+    done = subprocess.run(
+        [fast_python(), "-m", "convcost", "check", "--base", "HEAD"],
+        cwd=project.folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(package.parent), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "448 is 100 % over the baseline of 224" in done.stdout) == (1, True), done
+
+
+def test_an_undeclared_folder_of_packages_decides_nothing(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    package = write(project.folder / "code" / "mypkg")
+    project.install(package)
+    project.commit("mypkg:net")
+    grow(package)
+    require_doubt(capsys, f"mypkg is imported from {project.site}/mypkg/__init__.py, not from the files of HEAD (")
+
+
+def test_nor_for_a_file_that_imports_from_it(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    package = write(project.folder / "code" / "mypkg")
+    (project.folder / "models.py").write_text("from mypkg import net\n")
+    project.install(package)
+    project.commit("models.py:net")
+    grow(package)
+    require_doubt(capsys, f"mypkg is imported from {project.site}/mypkg/__init__.py, not from the files of HEAD (")
+
+
+def test_a_package_of_another_project_decides_nothing(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    write(project.site / "foreign")
+    project.commit("foreign:net")
+    require_doubt(capsys, f"foreign is imported from {project.site}/foreign/__init__.py, not from the files of HEAD (")
+
+
+def test_compiled_parts_that_no_checkout_has_decide_nothing(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write(project.folder / "src" / "mypkg")
+    project.install(package)
+    (project.site / "mypkg" / f"fast{EXTENSION_SUFFIXES[0]}").write_bytes(b"")
+    project.commit("mypkg:net")
+    grow(package)
+    require_doubt(capsys, f"mypkg is imported from {project.site}/mypkg/__init__.py, not from the files of HEAD (")
+
+
+def test_a_sibling_that_a_revision_lacks_is_not_an_installed_namesake(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.site / "blocks.py").write_text("WIDTH = 8\n")
+    (project.folder / "models.py").write_text(PACKAGE.replace(".sizes", "blocks"))
+    project.commit("models.py:net")
+    (project.folder / "blocks.py").write_text("WIDTH = 16\n")
+    require_doubt(capsys, f"blocks is imported from {project.site}/blocks.py, not from the files of HEAD (")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_file_that_both_revisions_share_decides_nothing(
+    inside: bool, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = (project.folder if inside else project.site) / "shared.py"
+    file.write_text("from torch import nn\ndef net():\n    return nn.Conv2d(3, 8, 3)\n")
+    project.commit(f"{file}:net")
+    require_doubt(capsys, f"{file}:net is imported from {file}, not from the files of HEAD (")
+
+
+def test_a_network_as_data_that_both_revisions_share_decides_nothing(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = project.folder / "net.toml"
+    file.write_text('input = [3, 8, 8]\n[[layers]]\nblock = "standard"\nout_channels = 8\nkernel_size = 3\n')
+    project.commit(str(file))
+    _, budget = checked(capsys)
+    assert budget["metrics"][0]["verdict"] != "pass"
