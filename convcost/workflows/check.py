@@ -25,7 +25,7 @@ from convcost.workflows.baseline import (
     baseline_from_lock,
     read_base,
 )
-from convcost.workflows.budget_process import count_budget, machine_for, time_budget
+from convcost.workflows.budget_process import count_budget, machine_for, no_collections, time_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -174,6 +174,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     interrupted = False
     try:
         with ExitStack() as stack:
+            stack.enter_context(no_collections())
             base = None
             if options.base is not None:
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))

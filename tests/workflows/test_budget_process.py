@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fork_server import fast_python
@@ -12,9 +15,6 @@ from fork_server import fast_python
 import convcost
 from convcost.cli import main
 from convcost.system.child_process import CAN_FORK
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLAIN = "from torch import nn\ndef net():\n    return nn.Conv2d(3, {width}, 3)\n"
 PARAMS = 28  # 3·3·3 weights and a bias for each output channel
@@ -117,10 +117,29 @@ def test_a_model_that_crashes_convcost_is_an_error_of_its_budget_alone(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("convcost.workflows.budget_process.count_target", crash)
     assert main(["check"]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert [line.partition("py:net ")[0] for line in lines]
-    assert len(lines) == 2
-    assert "last: ZeroDivisionError" in lines[1] or "last: last.py:net" in lines[1]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert [line.partition(" budget")[0] for line in lines] == [
+        f"error: convcost.toml:{line}:10: {name}: {name}.py:net" for line, name in ((2, "first"), (6, "last"))
+    ]
+
+
+@forked
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_process_of_a_budget_dies_with_the_check(number: signal.Signals, tmp_path: Path) -> None:
+    budgets(tmp_path, net="import os, time\nprint(os.getpid(), flush=True)\nwhile True:\n    time.sleep(0.1)\n")
+    command = [fast_python(), "-m", "convcost", "check", "--export", "out.csv"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as done:
+        assert done.stderr is not None
+        child = int(done.stderr.readline())
+        done.send_signal(number)
+        assert done.stderr.read() == ("" if number != signal.SIGINT else "error: net: interrupted\n")
+    assert done.returncode == (130 if number == signal.SIGINT else -number)
+    for _ in range(200):
+        if not Path(f"/proc/{child}").exists():
+            break
+        time.sleep(0.01)
+    assert not Path(f"/proc/{child}").exists()
+    assert (tmp_path / "out.csv").exists() == (number == signal.SIGINT)
 
 
 LOUD = """
