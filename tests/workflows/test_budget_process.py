@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from budgeted_project import commit, edit, git
 from fork_server import fast_python
 
 import convcost
@@ -194,3 +196,47 @@ def test_formulas_of_the_calling_process_count_its_budgets_too(tmp_path: Path) -
     (tmp_path / "convcost.toml").write_text(text.replace("params", "macs"))
     done = subprocess.run([fast_python(), "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "1000\n"
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_process_whose_torch_has_computed_in_threads_can_still_time_budgets(
+    threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVCOST_DB", str(tmp_path / "times.db"))
+    torch.randn(500, 500) @ torch.randn(500, 500)  # starts OpenMP's threads, which a fork does not have
+    budgets(tmp_path, net=PLAIN.format(width=64))
+    text = (tmp_path / "convcost.toml").read_text()
+    (tmp_path / "convcost.toml").write_text(f'{text}latency = {{ max = "60 s", threads = {threads} }}\n')
+    result = convcost.check(str(tmp_path / "convcost.toml"), time_budget=0.7).to_dict()
+    latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
+    assert latency["actual"] > 0
+    assert latency["threads"] == threads
+
+
+OPERATOR = """
+import torch
+from torch import nn
+
+LIBRARY = torch.library.Library("convcost_of_two_revisions", "DEF")
+LIBRARY.define("same(Tensor x) -> Tensor")
+
+def net():
+    return nn.Conv2d(3, {width}, 3)
+"""
+
+
+@forked
+def test_revisions_that_register_one_operator_can_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(tmp_path, "init", "--quiet")
+    budgets(tmp_path, net=OPERATOR.format(width=8))
+    edit(tmp_path / "convcost.toml", '"1 k"', '{ grow = "0 %" }')
+    commit(tmp_path)
+    budgets(tmp_path, net=OPERATOR.format(width=16))
+    edit(tmp_path / "convcost.toml", '"1 k"', '{ grow = "0 %" }')
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "--base", "HEAD", "--format", "json"]) == 1
+    (metric,) = json.loads(capsys.readouterr().out)["budgets"][0]["metrics"]
+    assert (metric["baseline"], metric["actual"]) == (8 * PARAMS, 16 * PARAMS)
