@@ -25,9 +25,10 @@ def run() -> None:
     # function that is registered runs last.
     atexit.register(lambda: _interrupted() if INTERRUPTED in codes else None)
     from convcost.cli import main
-    from convcost.system.streams import drop_output
 
     codes.append(main(sys.argv[1:]))
+    from convcost.system.streams import drop_output
+
     drop_output()  # what a model prints at exit
     gc.freeze()  # or the interpreter would look through torch's objects for cycles, a fifth of the time to import it
     sys.exit(codes[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,18 +55,6 @@ class Timed:
     conditions: Conditions
     setup: Setup
     untimed: str = ""
-
-
-@contextmanager
-def no_collections() -> Iterator[None]:
-    """Look for no cycles of garbage in this process, which runs no model: with torch's objects it takes long."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def count_budget(budget: Budget, checkout: Checkout | None = None) -> Counted:

@@ -14,6 +14,7 @@ from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, counted_reading, judge, timed_reading
 from convcost.models.report import COUNT_DEVICES
 from convcost.system.git_revision import checked_out
+from convcost.system.processor import collection_paused
 from convcost.system.whole_files import require_writable
 from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.units import number_of
@@ -25,7 +26,7 @@ from convcost.workflows.baseline import (
     baseline_from_lock,
     read_base,
 )
-from convcost.workflows.budget_process import count_budget, machine_for, no_collections, time_budget
+from convcost.workflows.budget_process import count_budget, machine_for, time_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -174,7 +175,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     interrupted = False
     try:
         with ExitStack() as stack:
-            stack.enter_context(no_collections())
+            stack.enter_context(collection_paused())  # this process runs no model
             base = None
             if options.base is not None:
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +42,8 @@ def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False
     from convcost.system.child_process import in_child
 
     if can_isolate():
-        return in_child(partial(_alone, action, random.getstate()), limit_s, quiet=quiet)
+        drawn = random.getstate()
+        return in_child(partial(_alone, action, drawn, with_executors=True), limit_s, quiet=quiet)
     try:
         return action()
     except Exception as error:
@@ -67,10 +67,11 @@ def run_apart(action: Callable[[], T], *, in_threads: bool = False) -> T:
     return in_child(partial(_alone, run, random.getstate()), fork=can_isolate())
 
 
-def _alone(action: Callable[[], T], drawn: tuple[Any, ...]) -> T:
+def _alone(action: Callable[[], T], drawn: tuple[Any, ...], *, with_executors: bool = False) -> T:
     torch.set_num_threads(1)  # OpenMP's threads did not come along, and waiting for them would never end
     random.setstate(drawn)  # Python draws a new seed after a fork
-    _renew_executors()
+    if with_executors:
+        _renew_executors()
     return action()
 
 
@@ -113,18 +114,3 @@ def same_random_numbers() -> Iterator[None]:
         random.setstate(drawn)
         if numpy_random is not None:
             numpy_random.set_state(drawn_by_numpy)
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """Pause the collection of cyclic garbage, whose moments would be those at which a cycle's tensors die.
-
-    On the meta device they need no memory; the rows of a large model are thousands of objects, none of them garbage.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
