@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import pickle
@@ -169,6 +170,8 @@ def _answer(action: Callable[[], Any], writer: Connection, quiet: bool, parent: 
     """Run the function in the child, and send its result or its error."""
     _die_as_a_child(parent)
     drop_output(stderr=quiet)
+    gc.freeze()  # collections would copy the memory that it shares with the parent
+    gc.enable()
     inherited = multiprocessing.active_children()
     try:
         answer = pickle.dumps((True, action()))

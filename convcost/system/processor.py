@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import os
 import platform
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 M_MMAP_THRESHOLD: Final = -3
 M_TRIM_THRESHOLD: Final = -1
@@ -48,6 +53,21 @@ def return_freed_memory() -> bool:
         Whether the allocator is glibc's, which alone can be set.
     """
     return _set_allocator(MEGABYTE, MEGABYTE)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Pause the collection of cyclic garbage, whose moments would be those at which a cycle's tensors die.
+
+    On the meta device they need no memory; the rows of a large model are thousands of objects, none of them garbage.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _set_allocator(mmap_threshold: int, trim_threshold: int) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from convcost.text.errors import ConvcostError
 from convcost.workflows.model import count_target, load_forward
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from convcost.timing.measured import ForwardTiming
 
 T = TypeVar("T")
+IMPORTED: Final = ("convcost.nn.count.model_report", "convcost.nn.load.source_tree", "convcost.nn.load.target")
+"""What every count needs, and a forked process has if this one has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,12 @@ def count_budget(budget: Budget, checkout: Checkout | None = None) -> Counted:
     Raises:
         ConvcostError: As `convcost model`, or the model ends its process.
     """
-    return _apart(budget, partial(_count, budget, _tree(budget, checkout)))
+    from convcost.nn.load.source_tree import is_data
+
+    count = partial(_count, budget, _tree(budget, checkout))
+    if is_data(budget.target) and budget.device != "cpu":
+        return count()  # no code of the user's runs, and nothing is computed
+    return _apart(budget, count)
 
 
 def time_budget(budget: Budget, earlier: Budget | None, checkout: Checkout | None, options: TimingOptions) -> Timed:
@@ -101,7 +109,9 @@ def _tree(budget: Budget, checkout: Checkout | None = None) -> SourceTree:
 
 
 def _apart(budget: Budget, action: Callable[[], T], *, in_threads: bool = False) -> T:
-    """The result of a function in another process."""
+    """The result of a function in another process; this one imports for all."""
+    for module in IMPORTED:
+        import_module(module)
     from convcost.nn.count.isolation import run_apart
     from convcost.system.child_process import ProcessEndedError
 
@@ -135,6 +145,8 @@ def _time(
     from convcost.nn.measure.session import conditions_for
     from convcost.nn.measure.this_machine import fingerprint
 
+    with _ready(budget, trees[0]):
+        head = _load(budget)
     base: Forward | None = None
     untimed = ""
     if earlier is not None:
@@ -142,9 +154,9 @@ def _time(
             with _ready(earlier, trees[1]):
                 base = _load(earlier)
         except ConvcostError as error:
-            untimed = f"it could not be loaded there: {error}"
-    with _ready(budget, trees[0]):
-        timing = measure_forwards(_load(budget), base, options)
+            untimed = f"it could not be loaded there beside today's model: {error}"
+    with _ready(budget, trees[0]):  # a model may import while it runs
+        timing = measure_forwards(head, base, options)
         conditions = conditions_for(options)
         return Timed(timing, conditions, fingerprint(conditions.device), untimed)
 
@@ -156,9 +168,10 @@ def _load(budget: Budget) -> Forward:
 @contextmanager
 def _ready(budget: Budget, tree: SourceTree) -> Iterator[None]:
     """The budget's folder as the current one, and its modules from its tree."""
-    from convcost.nn.load.source_tree import imports_from
+    from convcost.nn.load.source_tree import imports_from, is_data
 
     if not budget.folder.is_dir():
         raise ConvcostError(f"folder (={budget.folder}) must be there; the revision may be older than it.")
-    with imports_from(tree, budget.target, budget.folder), chdir(budget.folder):
+    imports = nullcontext() if is_data(budget.target) else imports_from(tree, budget.target, budget.folder)
+    with imports, chdir(budget.folder):
         yield

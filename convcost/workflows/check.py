@@ -14,6 +14,7 @@ from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, counted_reading, judge, timed_reading
 from convcost.models.report import COUNT_DEVICES
 from convcost.system.git_revision import checked_out
+from convcost.system.processor import collection_paused
 from convcost.system.signals import interrupts_held
 from convcost.system.whole_files import require_writable
 from convcost.text.errors import ConvcostError, did_you_mean
@@ -178,6 +179,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
     interrupted = False
     try:
         with ExitStack() as stack:
+            stack.enter_context(collection_paused())  # this process runs no model
             base = None
             if options.base is not None:
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))

@@ -227,11 +227,11 @@ def test_a_sibling_that_a_revision_lacks_is_not_an_installed_namesake(
     require_doubt(capsys, f"blocks is imported from {project.site}/blocks.py, not from the files of HEAD (")
 
 
-@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("where", ["project", "site"])
 def test_a_file_that_both_revisions_share_decides_nothing(
-    project: Project, capsys: pytest.CaptureFixture[str], *, inside: bool
+    where: str, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = (project.folder if inside else project.site) / "shared.py"
+    file = {"project": project.folder, "site": project.site}[where] / "shared.py"
     file.write_text("from torch import nn\ndef net():\n    return nn.Conv2d(3, 8, 3)\n")
     project.commit(f"{file}:net")
     require_doubt(capsys, f"{file}:net is imported from {file}, not from the files of HEAD (")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from budgeted_project import commit, edit, git
 from fork_server import fast_python
 
 import convcost
 from convcost.cli import main
 from convcost.system.child_process import CAN_FORK
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLAIN = "from torch import nn\ndef net():\n    return nn.Conv2d(3, {width}, 3)\n"
 PARAMS = 28  # 3·3·3 weights and a bias for each output channel
@@ -117,10 +119,29 @@ def test_a_model_that_crashes_convcost_is_an_error_of_its_budget_alone(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("convcost.workflows.budget_process.count_target", crash)
     assert main(["check"]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert [line.partition("py:net ")[0] for line in lines]
-    assert len(lines) == 2
-    assert "last: ZeroDivisionError" in lines[1] or "last: last.py:net" in lines[1]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert [line.partition(" budget")[0] for line in lines] == [
+        f"error: convcost.toml:{line}:10: {name}: {name}.py:net" for line, name in ((2, "first"), (6, "last"))
+    ]
+
+
+@forked
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_process_of_a_budget_dies_with_the_check(number: signal.Signals, tmp_path: Path) -> None:
+    budgets(tmp_path, net="import os, time\nprint(os.getpid(), flush=True)\nwhile True:\n    time.sleep(0.1)\n")
+    command = [fast_python(), "-m", "convcost", "check", "--export", "out.csv"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as done:
+        assert done.stderr is not None
+        child = int(done.stderr.readline())
+        done.send_signal(number)
+        assert done.stderr.read() == ("" if number != signal.SIGINT else "error: net: interrupted\n")
+    assert done.returncode == (130 if number == signal.SIGINT else -number)
+    for _ in range(200):
+        if not Path(f"/proc/{child}").exists():
+            break
+        time.sleep(0.01)
+    assert not Path(f"/proc/{child}").exists()
+    assert (tmp_path / "out.csv").exists() == (number == signal.SIGINT)
 
 
 LOUD = """
@@ -175,3 +196,47 @@ def test_formulas_of_the_calling_process_count_its_budgets_too(tmp_path: Path) -
     (tmp_path / "convcost.toml").write_text(text.replace("params", "macs"))
     done = subprocess.run([fast_python(), "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "1000\n"
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_process_whose_torch_has_computed_in_threads_can_still_time_budgets(
+    threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVCOST_DB", str(tmp_path / "times.db"))
+    torch.randn(500, 500) @ torch.randn(500, 500)  # starts OpenMP's threads, which a fork does not have
+    budgets(tmp_path, net=PLAIN.format(width=64))
+    text = (tmp_path / "convcost.toml").read_text()
+    (tmp_path / "convcost.toml").write_text(f'{text}latency = {{ max = "60 s", threads = {threads} }}\n')
+    result = convcost.check(str(tmp_path / "convcost.toml"), time_budget=0.7).to_dict()
+    latency = next(one for one in result["budgets"][0]["metrics"] if one["metric"] == "latency")
+    assert latency["actual"] > 0
+    assert latency["threads"] == threads
+
+
+OPERATOR = """
+import torch
+from torch import nn
+
+LIBRARY = torch.library.Library("convcost_of_two_revisions", "DEF")
+LIBRARY.define("same(Tensor x) -> Tensor")
+
+def net():
+    return nn.Conv2d(3, {width}, 3)
+"""
+
+
+@forked
+def test_revisions_that_register_one_operator_can_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(tmp_path, "init", "--quiet")
+    budgets(tmp_path, net=OPERATOR.format(width=8))
+    edit(tmp_path / "convcost.toml", '"1 k"', '{ grow = "0 %" }')
+    commit(tmp_path)
+    budgets(tmp_path, net=OPERATOR.format(width=16))
+    edit(tmp_path / "convcost.toml", '"1 k"', '{ grow = "0 %" }')
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "--base", "HEAD", "--format", "json"]) == 1
+    (metric,) = json.loads(capsys.readouterr().out)["budgets"][0]["metrics"]
+    assert (metric["baseline"], metric["actual"]) == (8 * PARAMS, 16 * PARAMS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -43,23 +42,12 @@ def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False
     from convcost.system.child_process import in_child
 
     if can_isolate():
-        return in_child(partial(_in_fork, action, random.getstate()), limit_s, quiet=quiet)
+        drawn = random.getstate()
+        return in_child(partial(_alone, action, drawn, with_executors=True), limit_s, quiet=quiet)
     try:
         return action()
     except Exception as error:
         raise ConvcostError(first_line(error)) from error
-
-
-def _in_fork(action: Callable[[], T], drawn: tuple[Any, ...]) -> T:
-    _renew_executors()
-    return _alone(action, drawn)
-
-
-def _renew_executors() -> None:
-    """Run each task of an executor in a new thread, since the executor's own did not come along with a fork."""
-    name = "submit"
-    submit = getattr(ThreadPoolExecutor, name)
-    setattr(ThreadPoolExecutor, name, lambda _, *task, **named: submit(ThreadPoolExecutor(1), *task, **named))
 
 
 def run_apart(action: Callable[[], T], *, in_threads: bool = False) -> T:
@@ -79,9 +67,11 @@ def run_apart(action: Callable[[], T], *, in_threads: bool = False) -> T:
     return in_child(partial(_alone, run, random.getstate()), fork=can_isolate())
 
 
-def _alone(action: Callable[[], T], drawn: tuple[Any, ...]) -> T:
+def _alone(action: Callable[[], T], drawn: tuple[Any, ...], *, with_executors: bool = False) -> T:
     torch.set_num_threads(1)  # OpenMP's threads did not come along, and waiting for them would never end
     random.setstate(drawn)  # Python draws a new seed after a fork
+    if with_executors:
+        _renew_executors()
     return action()
 
 
@@ -104,6 +94,13 @@ def _in_new_thread(action: Callable[[], T]) -> T:
     return results[0]
 
 
+def _renew_executors() -> None:
+    """Run each task of an executor in a new thread, since the executor's own did not come along with a fork."""
+    name = "submit"
+    submit = getattr(ThreadPoolExecutor, name)
+    setattr(ThreadPoolExecutor, name, lambda _, *task, **named: submit(ThreadPoolExecutor(1), *task, **named))
+
+
 @contextmanager
 def same_random_numbers() -> Iterator[None]:
     """Restore the random states of Python, NumPy and torch on the CPU, so that the next run draws the same."""
@@ -117,18 +114,3 @@ def same_random_numbers() -> Iterator[None]:
         random.setstate(drawn)
         if numpy_random is not None:
             numpy_random.set_state(drawn_by_numpy)
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """Pause the collection of cyclic garbage, whose moments would be those at which a cycle's tensors die.
-
-    On the meta device they need no memory; the rows of a large model are thousands of objects, none of them garbage.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

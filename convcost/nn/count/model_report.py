@@ -25,7 +25,7 @@ from convcost.models.report import (
 )
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
-from convcost.nn.count.isolation import collection_paused, same_random_numbers
+from convcost.nn.count.isolation import same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.other_threads import Suspicion, needs_other_threads
 from convcost.nn.count.packed_weights import packed_weights
@@ -33,6 +33,7 @@ from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors
 from convcost.nn.count.trace import Recorder
 from convcost.nn.load.meta_device import any_device_allowed, on_device, require_memory, restored_after, switch_to_eval
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
+from convcost.system.processor import collection_paused
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, first_line
 

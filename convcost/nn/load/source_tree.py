@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 STANDARD_FINDERS: Final = (BuiltinImporter, FrozenImporter, PathFinder)
+MAIN: Final = ("__main__", "__mp_main__")
 ZOOS: Final = ("torchvision:", "timm:")
 """Beginnings of targets that are models of an installed package by definition."""
 DECLARATIONS: Final = (
@@ -72,6 +73,11 @@ class Sources:
     doubted: frozenset[str]
 
 
+def is_data(target: str) -> bool:
+    """Whether a target is a network as data, which runs no code of the user's."""
+    return target.startswith("network:") or target.endswith(".toml")
+
+
 def working_tree(folder: Path) -> SourceTree:
     """The tree of a folder: that of its git repository, or the folder alone."""
     folder = folder.resolve()
@@ -109,9 +115,9 @@ def sources_of(tree: SourceTree, target: str, folder: Path) -> Sources:
     """Where the loaded modules come from, after a target of a folder has run."""
     inside: set[str] = set()
     outside: dict[str, str] = {}
-    for name, module in list(sys.modules.items()):
+    for name, module in () if is_data(target) else list(sys.modules.items()):
         file = _file(module)
-        if file and name != "__main__" and not file.startswith(PACKAGE_FOLDER):
+        if file and name not in MAIN and not file.startswith(PACKAGE_FOLDER):
             unit = _unit(name)
             if tree.holds(file):
                 inside.add(unit)
@@ -255,7 +261,7 @@ def _forget_stale(tree: SourceTree, names: set[str]) -> None:
 
 def _is_own(name: str, module: ModuleType, project: Path, names: set[str]) -> bool:
     file, top = _file(module), name.partition(".")[0]
-    if not file or file.startswith(PACKAGE_FOLDER) or top in {"__main__", "torch", *sys.stdlib_module_names}:
+    if not file or file.startswith(PACKAGE_FOLDER) or top in MAIN or top in sys.stdlib_module_names or top == "torch":
         return False
     return top in names or _is_in(project, file)
 

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import linecache
 import logging
+import os
 import sys
 import traceback
 from contextlib import contextmanager
