@@ -1,7 +1,5 @@
 """What a convolution really costs: the formula, the count and the clock, side by side."""
 
-from convcost._version import __version__
-
 __all__ = [
     "BLOCKS",
     "Conv",
@@ -26,6 +24,7 @@ __all__ = [
 TYPE_CHECKING = False  # as typing has it, which takes milliseconds to import
 
 if TYPE_CHECKING:
+    from convcost._version import __version__
     from convcost.api import check, compare, count, count_many, explain, history, register, separate
     from convcost.convolution.blocks import BLOCKS
     from convcost.convolution.conv import Conv
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from convcost.text.errors import ConvcostError
 else:
     _MODULES = {
+        "__version__": "_version",
         "BLOCKS": "convolution.blocks",
         "Conv": "convolution.conv",
         **dict.fromkeys(("Cost", "cost", "macs", "params"), "convolution.cost"),

@@ -88,7 +88,8 @@ def first_path(path: Path | None) -> Path:
     """
     wanted = path or Path(CONFIG_NAME)
     if wanted.exists():
-        raise ConvcostError(f"config (={wanted}) must not be there yet, and it is; edit it, or name another file.")
+        other = "convcost check --init TARGET --config FILE"
+        raise ConvcostError(f"config (={wanted}) must not be there yet, and it is; edit it, or write {other}.")
     require_writable(wanted, what="config")
     return wanted
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from io import StringIO, TextIOWrapper
@@ -16,10 +17,10 @@ from typer.main import get_command
 from convcost._version import __version__
 from convcost.cli.command import Command
 from convcost.cli.options import with_layer_options
-from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, write_out
+from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, show_warning, write_out
 from convcost.system.signals import Interrupts
 from convcost.system.terminal import is_terminal
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,7 +122,9 @@ def main(arguments: Sequence[str]) -> int:
     app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
     code, interrupts = 0, Interrupts()
     try:
-        with interrupts.raised(), _logged() if debug else nullcontext():
+        with interrupts.raised(), warnings.catch_warnings(), _logged() if debug else nullcontext():
+            if not (debug or sys.warnoptions):
+                warnings.showwarning = show_warning
             _register(words)
             code = int(get_command(app).main(words or ["--help"], prog_name="convcost", standalone_mode=False) or 0)
             code = code if words else WRONG
@@ -161,10 +164,7 @@ def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
     if isinstance(error, SystemExit) and COMPLETION_VARIABLE in os.environ:
         return int(error.code or 0)
     if isinstance(error, OSError):
-        try:
-            write_out("")
-        except ConvcostError as full:  # the parser wrote a help to a stdout that cannot be written
-            error = full
+        error = _file_error(error)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED
     if isinstance(error, ConvcostError):
@@ -177,6 +177,20 @@ def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
     else:
         message = f"convcost crashed: {kind}; run it again with --debug and report it."
     return _refuse(error, message, debug=debug)
+
+
+def _file_error(error: OSError) -> BaseException:
+    """The error for a file or a stdout that the system refuses, as far as it names one."""
+    try:
+        write_out("")  # the parser may have written a help to a stdout that is full
+    except ConvcostError as full:
+        return full
+    path = error.filename or ("." if isinstance(error, FileNotFoundError) else None)  # the current folder is gone
+    return (
+        error
+        if path is None
+        else ConvcostError(f"path (={as_text(path)}) cannot be used ({error.strerror}); check it.")
+    )
 
 
 def _is_closed_pipe_exit(error: BaseException) -> bool:

@@ -46,11 +46,14 @@ def note_unused(context: typer.Context, reason: str, names: Collection[str] = ()
         context: Context of the command.
         reason: Reason why they have none.
         names: Names of the options' parameters.
-        panel: Panel of the help, all of whose options but --time and --dtype have none.
+        panel: Panel of the help, all of whose options have none but those that have an effect on more than times, or a
+            note of their own.
     """
     for parameter in context.command.params:
         name = str(parameter.name)
-        in_panel = panel and getattr(parameter, "rich_help_panel", None) == panel and name not in {"time", "dtype"}
+        in_panel = (
+            panel and getattr(parameter, "rich_help_panel", None) == panel and name not in {"time", "dtype", "reuse"}
+        )
         source = context.get_parameter_source(name)
         if (in_panel or name in names) and source is not None and source.name == "COMMANDLINE":
             say([f"{max(parameter.opts, key=len)} has no effect here: {reason}."], "note")

@@ -95,11 +95,11 @@ def model_command(
     """
     refuse_exports(export)
     fields = choose_columns(MODEL_COLUMNS, columns)
-    require_arrangement(depth, sort, top)
+    require_arrangement(depth, sort, top, timed=time)
     options = None
-    if not time:
-        _refuse_without_time(**{"--why": why, "--sort time": sort == "time"})
-    else:
+    if why and not time:
+        raise ConvcostError("--why must have times to account for; add --time.")
+    if time:
         threads_wanted = parse_threads(threads)
         options = TimingOptions((time_device,), threads_wanted, allocator, time_budget, store=store, why=why)
         require_devices(options.devices)
@@ -137,8 +137,3 @@ def model_command(
         say(["interrupted: what was not measured yet is left empty."], "note")
         return INTERRUPTED
     return 0 if result.agrees else DISAGREES
-
-
-def _refuse_without_time(**needed: bool) -> None:
-    for name in (name for name, is_given in needed.items() if is_given):
-        raise ConvcostError(f"{name} must have the times of the layers; add --time.")

@@ -95,6 +95,21 @@ def complain(line: str) -> None:
         print(shown, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
 
 
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - a parameter of warnings.showwarning
+    line: str | None = None,  # noqa: ARG001 - a parameter of warnings.showwarning
+) -> None:
+    """Print a warning of the user's own code on one line, and none of a library."""
+    from sysconfig import get_paths
+
+    if not filename.startswith(tuple(get_paths().values())):
+        complain(f"warning: {filename}:{lineno}: {category.__name__}: {message}")
+
+
 def print_blocks(texts: Iterable[str]) -> None:
     """Print texts of several lines to stdout, each after an empty line."""
     for text in texts:

@@ -116,19 +116,22 @@ INTERRUPTED: Final = CrossCheck("unavailable", None, "interrupted")
 """The result of a counter that has not run to its end."""
 
 
-def require_arrangement(depth: int | None, sort: str | None, top: int | None) -> None:
+def require_arrangement(depth: int | None, sort: str | None, top: int | None, *, timed: bool) -> None:
     """Refuse an arrangement of rows that no report has.
 
     Args:
         depth: Depth of the module tree.
         sort: Key of `ORDERS`.
         top: Maximum number of rows.
+        timed: Whether rows have times.
 
     Raises:
-        ConvcostError: An unknown order, a depth or a number of rows below 1.
+        ConvcostError: An unknown order, one by times that there are not, a depth or a number of rows below 1.
     """
     if sort is not None and sort not in ORDERS:
         raise ConvcostError(f"sort (={sort}) must be one of {', '.join(ORDERS)}.")
+    if sort == "time" and not timed:
+        raise ConvcostError("sort (=time) must have times to sort by; turn time on.")
     require_at_least(1, **{name: size for name, size in (("depth", depth), ("top", top)) if size is not None})
 
 
@@ -233,12 +236,10 @@ class ModelReport(Result[Call]):
             top: Maximum number of rows.
 
         Raises:
-            ConvcostError: As `require_arrangement`, or an order by times that there are not.
+            ConvcostError: As `require_arrangement`.
         """
-        require_arrangement(depth, sort, top)
         rows = self.layers
-        if sort == "time" and all(row.time_s is None for row in rows):
-            raise ConvcostError("sort (=time) must have times to sort by; turn time on.")
+        require_arrangement(depth, sort, top, timed=any(row.time_s is not None for row in rows))
         if depth is not None:
             rows = _added_up(rows, depth)
         if sort is not None:

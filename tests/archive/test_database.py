@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from contextlib import closing
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import history_writer as made
@@ -14,11 +16,10 @@ import pytest
 from convcost.archive import database as database_file
 from convcost.archive import rows as database_schema
 from convcost.archive.database import DatabaseError, add, matching_session, stored_rows
+from convcost.archive.filters import Filters
 from convcost.timing.conditions import Conditions, Setup
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from convcost.archive.rows import Session
 
 TWO = [made.entry("standard", '{"block": "standard"}'), made.entry("depthwise", '{"block": "depthwise"}')]
@@ -320,3 +321,35 @@ def test_no_room_for_the_first_row_leaves_a_database_that_can_be_used_later(
     assert names(database) == []
     add(database, made.session(), TWO)
     assert names(database) == ["standard", "depthwise"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are those of POSIX")
+@pytest.mark.parametrize("older", [False, True], ids=["current", "older"])
+def test_a_database_that_cannot_be_written_is_listed_also_from_the_journal_of_an_earlier_version(
+    older: bool,  # noqa: FBT001 - a parameter of the test
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+        path = Path(folder, "history.sqlite3")
+        add(path, made.session(), TWO)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            if older:
+                monkeypatch.setattr(database_schema, "MIGRATIONS", (*database_schema.MIGRATIONS, SECOND))
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        user = os.geteuid()
+        try:
+            os.seteuid(user or 65534)  # root may write anything
+            assert names(path) == ["standard", "depthwise"]
+        finally:
+            os.seteuid(user)
+        assert [file.name for file in Path(folder).iterdir()] == ["history.sqlite3"]
+        Path(folder).chmod(0o755)
+
+
+def test_a_target_that_is_not_utf_8_is_stored_and_selected(database: Path) -> None:
+    run = replace(made.session(), command="model", target="\udcff.py:net", baseline=None)
+    add(database, run, TWO)
+    rows, _ = stored_rows(database, *Filters(targets=("\udcff.py:net",)).condition(), None)
+    assert [row.session.target for row in rows] == [r"\udcff.py:net"] * 2

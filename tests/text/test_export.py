@@ -19,7 +19,7 @@ import convcost
 from convcost.cli import main
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.text.columns import Column
-from convcost.text.export import SUFFIXES, TEXT_FORMATS, frame, write
+from convcost.text.export import SUFFIXES, TEXT_FORMATS, frame, json_text, write
 
 NAMES = [column.name for column in COMPARE_COLUMNS]
 PREDICTED = ["compare", "--c", "3", "--o", "64", "--k", "3x5", "--no-count", "--no-time"]
@@ -250,3 +250,50 @@ def test_an_integer_beside_a_missing_value_stays_an_exact_integer(form: str) -> 
     text = TEXT_FORMATS[form](frame((column,), [Cell(2**60 + 1), Cell(None)]))
     assert str(2**60 + 1) in text
     assert ".0" not in text
+
+
+HARMFUL = ("a\nb", "c\r\n\nd", "x\u202ey", "s\udcffs", "\x1b[31m", "\x9b31m", "##[error]z", "p|q<b>&", "~~$x$")
+
+
+@pytest.mark.parametrize("kind", TEXT_FORMATS.keys() - {"csv"})
+def test_a_row_of_a_table_is_one_line_whatever_its_texts_hold(kind: str) -> None:
+    lines = TEXT_FORMATS[kind](frame(TEXT_COLUMNS, [Cell(text) for text in HARMFUL])).splitlines()
+    around = {"markdown": 2, "latex": 6}[kind]
+    assert len(lines) == around + len(HARMFUL)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_markdown_shows_harmful_texts_as_they_are() -> None:
+    _, _, *rows = TEXT_FORMATS["markdown"](frame(TEXT_COLUMNS, [Cell(text) for text in HARMFUL])).splitlines()
+    assert rows == [
+        "| a b |",
+        "| c d |",
+        r"| x\\u202ey |",
+        r"| s\\udcffs |",
+        r"| �\[31m |",
+        "| �31m |",
+        r"| ##\[error\]z |",
+        r"| p\|q&lt;b&gt;&amp; |",
+        r"| \~\~\$x\$ |",
+    ]
+
+
+@pytest.mark.parametrize("text", HARMFUL)
+def test_json_holds_every_text_exactly_in_harmless_characters(text: str) -> None:
+    written = json_text({"name": text})
+    assert json.loads(written) == {"name": text}
+    assert written.encode("utf-8")
+    assert all(line.isprintable() for line in written.splitlines())
+    assert "##[" not in written
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_text_that_is_not_utf_8_is_written_to_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff" + suffix.encode()))
+    table = frame(TEXT_COLUMNS, [Cell("s\udcffs")])
+    write(SUFFIXES[suffix], table, {"name": "s\udcffs"}, path)
+    if suffix == ".parquet":
+        read = pyarrow.parquet.read_table(io.BytesIO(path.read_bytes())).to_pylist()
+        assert read == [{"cell_name": r"s\udcffs"}]
+    elif suffix != ".xlsx":
+        assert "udcff" in path.read_text(encoding="utf-8")

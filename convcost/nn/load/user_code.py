@@ -149,7 +149,8 @@ def user_error(target: str, action: str, error: BaseException) -> ConvcostError:
     if isinstance(error, SystemExit):
         step = 'put what runs a script under if __name__ == "__main__"'
     return ConvcostError(
-        f"target (={target}) must not raise while {action}: {error_summary(error)}; {step}, or see the whole traceback."
+        f"target (={target}) must not raise while {action}: {error_summary(error)}; {step}, "
+        "or see the traceback with convcost model TARGET --debug."
     )
 
 

@@ -131,3 +131,11 @@ def test_parts_of_a_parametrised_layer_are_not_added_to_it_again(
     assert [layer["time_s"] is None for layer in payload["layers"]].count(False) == 1
     added = sum(layer["time_s"] or 0.0 for layer in payload["layers"])
     assert payload["timing"]["explained_share"] == added / payload["timing"]["time_s"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_scripted_model_is_timed_as_a_whole_and_beside_layers_that_have_rows() -> None:
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    assert measure_model(scripted, [torch.zeros(1, 3, 8, 8)], {}, OPTIONS).layers == {}
+    mixed = nn.Sequential(nn.Conv2d(3, 3, 1), scripted)
+    assert measure_model(mixed, [torch.zeros(1, 3, 8, 8)], {}, OPTIONS).layers.keys() == {"0"}

@@ -1,0 +1,143 @@
+"""Options that have no effect are noted, those that are given twice refused, and missing words answered by the help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convcost.cli import COMMANDS, main
+
+FULL = Path("/dev/full")
+LAYER = ["--c", "3", "--o", "4", "--k", "3"]
+COMPARE = ["compare", *LAYER, "--no-time", "--no-count"]
+KERNEL = ["kernel", "sobel", "--no-time"]
+MODEL = ["model", "network:mobilenet_v1", "--input", "1x3x32x32", "--no-cross-check"]
+CHECK = ["check", "network:mobilenet_v1", "--input", "1x3x32x32", "--max-macs", "580M"]
+UNTIMED = {
+    "--threads": "nope",
+    "--allocator": "default",
+    "--time-budget": "3",
+}
+"""Options of the clock that compare, kernel and model have."""
+
+
+def notes(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The options that are noted as having no effect."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if " has no effect here: " in line]
+    return [line.removeprefix("note: ").partition(" ")[0].removeprefix("--") for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        ([*COMPARE, "--device", "nope", "--allocator", "default", "--compile"], "device allocator compile"),
+        ([*COMPARE, "--memory-format", "channels_last", "--time-budget", "3"], "memory-format time-budget"),
+        ([*COMPARE, "--dtype", "float16"], ""),
+        ([*COMPARE, "--rank", "3", "--reuse"], "rank reuse"),
+        ([*COMPARE, "--format", "json", "--columns", "block"], "columns"),
+        (["explain", "standard", *LAYER, "--rank", "3"], "rank"),
+        (["explain", "low-rank", *LAYER, "--rank", "2"], ""),
+        ([*KERNEL, "--device", "nope", "--threads", "3"], "device threads"),
+        ([*KERNEL, "--no-store", "--height", "3"], ""),
+        ([*KERNEL, "--format", "json", "--columns", "rank"], "columns"),
+        (["history", "--format", "json", "--columns", "layer"], "columns"),
+        (["config", "schema", "--config", "nope.toml"], "config"),
+    ],
+)
+def test_options_without_effect_are_noted(
+    words: list[str], unused: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVCOST_DB", str(tmp_path / "history.sqlite3"))
+    assert main(words) == 0
+    assert sorted(notes(capsys)) == sorted(unused.split())
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        ([*MODEL, *(word for pair in UNTIMED.items() for word in pair)], "threads allocator time-budget"),
+        ([*MODEL, "--time-device", "nope"], "time-device"),
+        ([*MODEL, "--format", "json", "--top", "1", "--sort", "macs", "--depth", "1"], "top sort depth"),
+        ([*MODEL, "--top", "1"], ""),
+        (["kernel", "--model", "network:mobilenet_v1", "--device", "nope", "--in-channels", "4"], "device in-channels"),
+        ([*CHECK, "--time-budget", "3"], "time-budget"),
+        ([*CHECK, "--format", "json", "--columns", "metric"], "columns"),
+    ],
+)
+def test_options_of_models_without_effect_are_noted(
+    words: list[str], unused: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    assert sorted(notes(capsys)) == sorted(unused.split())
+
+
+def test_rows_of_an_exported_table_are_an_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--format", "json", "--columns", "block", "--export", str(tmp_path / "rows.csv")]
+    assert main([*COMPARE, *words]) == 0
+    assert notes(capsys) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["--format", "json", "--format", "csv"], "--format must be given once"),
+        (["--height=3", "--h", "4"], "--height must be given once"),
+        (["--time"], "--time and --no-time exclude each other"),
+    ],
+)
+def test_an_option_with_two_values_is_refused(
+    words: list[str], refused: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*COMPARE, *words]) == 2
+    assert refused in capsys.readouterr().err
+
+
+def test_options_that_may_be_repeated_and_equal_flags_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMPARE, "--no-time", "--block", "ghost", "--block", "standard", "--format", "json"]) == 0
+    assert [row["block"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["ghost", "standard"]
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["--sort", "time"], "sort (=time) must have times to sort by; turn time on."),
+        (["--why"], "--why must have times to account for; add --time."),
+        (["--sort", "nope"], "sort (=nope) must be one of"),
+        (["--top", "0"], "top (=0) must be"),
+        (["--depth", "0"], "depth (=0) must be"),
+    ],
+)
+def test_an_arrangement_that_cannot_be_is_refused_before_the_count(
+    words: list[str], refused: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convcost.cli.model_command.count_target", lambda *_, **__: pytest.fail("it counted"))
+    assert main([*MODEL, *words]) == 2
+    assert refused in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [None, "compare", "explain", "model", "config"])
+def test_a_command_that_lacks_its_words_shows_its_help_with_an_example(
+    command: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command is None or command in COMMANDS
+    assert main([] if command is None else [command]) == 2
+    streams = capsys.readouterr()
+    assert f"Example: convcost {command or 'compare'} " in streams.out
+    assert streams.err == ""
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["compare", "--help"], ["kernel", "--list-kernels"], []])
+def test_a_full_stdout_is_one_line_also_for_the_help(words: list[str]) -> None:
+    command = [sys.executable, "-m", "convcost", *words]
+    with FULL.open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: stdout must be writable, and it is not: No space left on device; make room, or send it elsewhere.\n",
+    )
