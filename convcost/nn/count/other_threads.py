@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
 from convcost.nn.count.isolation import run_isolated
 from convcost.nn.count.memory import key_of
 from convcost.nn.count.tensors import tensors_in
@@ -15,6 +13,7 @@ from convcost.text.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    import torch
     from torch import nn
 
     from convcost.nn.count.memory import Memory
@@ -74,8 +73,7 @@ class Suspicion:
             outputs: Tensors in its result, if they have storages of their own.
             place: Path of the module that runs it.
         """
-        if func is not torch.ops.aten.lift_fresh.default:  # of a constant, which torch makes without an operator
-            self.look_at(inputs, place)
+        self.look_at(inputs, place)
         self._versions.update({key: version for _, key, version in _keyed(outputs)})
         if hasattr(func, "_schema") and func._schema.is_mutable:  # noqa: SLF001 - where torch keeps it
             for _, key, _ in _keyed(inputs):

@@ -219,6 +219,15 @@ def test_tensors_that_no_operator_makes_are_no_reason_to_refuse_beside_other_thr
     assert convcost.count(Threaded(run), IMAGE, device=device).totals.macs == ONE_CALL
 
 
+@pytest.mark.parametrize("convert", [torch.Tensor.numpy, torch.Tensor.tolist])
+def test_on_the_cpu_values_that_come_back_from_a_running_thread_are_refused_too(worker: Worker, convert: Any) -> None:
+    def run(c: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        return c(x) + torch.tensor(worker.ask(lambda: convert(functional.conv2d(x, c.weight))))
+
+    with pytest.raises(ConvcostError, match="a thread that was started before"):
+        convcost.count(Threaded(run), IMAGE, device="cpu")
+
+
 def test_where_no_process_can_be_forked_a_strong_suspicion_decides(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
