@@ -117,10 +117,12 @@ def whole_operator(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str
         args: Its positional arguments.
         kwargs: Its keyword arguments.
     """
+    if name not in WHOLE and not REGISTERED:
+        return None
     packet = _packet(func)
     if name in WHOLE and not isinstance(packet, OpOverloadPacket):
         packet = getattr(torch.ops.aten, name)
-    elif not REGISTERED or packet not in REGISTERED:
+    elif packet not in REGISTERED:
         return None
     try:
         overload = torch._C._jit_resolve_packet(packet._qualified_op_name, *args, **kwargs)  # noqa: SLF001 - as torch itself does
