@@ -27,7 +27,7 @@ from convcost.cli.output import (
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.models.report import require_arrangement
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import ProgressLine, is_terminal, terminal_width
+from convcost.system.terminal import ProgressLine, is_terminal, show_progress, terminal_width
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_arg, parse_input, parse_threads
@@ -110,11 +110,9 @@ def model_command(
 
     def measure() -> Iterator[ModelReport]:
         for counted in count_target(target, given, args, cross_check=cross_check, device=device):
-            if is_early and not early_lines:  # before the other counters run
-                progress("")
-                early = replace(counted.arranged(depth=depth, sort=sort, top=top), columns=fields, cross_check={})
-                early_lines.extend(early.verdicts)
-                write_out(early.text(terminal_width()))
+            by = None if time else sort  # there are no times yet
+            early = replace(counted.arranged(depth=depth, sort=by, top=top), columns=fields, cross_check={})
+            early_lines[:] = early_lines or _shown_early(early, wanted=is_early)
             yield counted
         if options is not None:
             yield from time_target(counted, given, args, options, progress)
@@ -142,3 +140,12 @@ def _note_unused(context: typer.Context, *, time: bool, is_json: bool) -> None:
         note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
     if is_json:
         note_unused(context, WHOLE_JSON, ("depth", "sort", "top", "columns"))
+
+
+def _shown_early(early: ModelReport, *, wanted: bool) -> tuple[str, ...]:
+    """Show a count before the other counters run, if that is wanted; the lines under its table."""
+    if not wanted:
+        return ()
+    show_progress("")
+    write_out(early.text(terminal_width()))
+    return early.verdicts

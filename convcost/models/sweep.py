@@ -74,7 +74,10 @@ class Sweep(Result[Variant]):
 
     @property
     def columns(self) -> tuple[Column[Variant], ...]:
-        """The arguments, in the order in which they appear, then what each configuration costs."""
+        """The arguments, in the order in which they appear, then what each configuration costs.
+
+        An argument of the name of a cost is `argument_` and its name.
+        """
         names = {name: None for row in self.rows for name in row.arguments}
         return (*map(_argument, names), *SWEEP_COLUMNS)
 
@@ -102,4 +105,5 @@ class Sweep(Result[Variant]):
 
 
 def _argument(name: str) -> Column[Variant]:
-    return Column(name, lambda row: row.arguments.get(name), "an argument of the factory", name)
+    column = f"argument_{name}" if name in {cost.name for cost in SWEEP_COLUMNS} else name
+    return Column(column, lambda row: row.arguments.get(name), "an argument of the factory", column)

@@ -32,6 +32,17 @@ def test_each_configuration_has_a_row() -> None:
     assert sweep.reports[0].totals == convcost.count(small(4), INPUT).totals
 
 
+def test_an_argument_of_the_name_of_a_cost_has_a_column_of_its_own() -> None:
+    def make(macs: int, error: int) -> nn.Module:
+        return small(macs, error)
+
+    sweep = convcost.count_many(make, [{"macs": 4, "error": 3}], INPUT)
+    (row,) = sweep.to_frame().to_dict("records")
+    assert (row["argument_macs"], row["argument_error"]) == (4, 3)
+    assert (row["macs"], row["error"]) == (36 * 4 * 27, None)
+    assert "argument_macs" in str(sweep)
+
+
 def test_a_row_is_the_same_as_json() -> None:
     (row,) = convcost.count_many(small, [{"width": 4}], [INPUT]).to_dict()["configurations"]
     assert row["arguments"] == {"width": 4}

@@ -39,7 +39,8 @@ class ForwardError(ConvcostError):
     @property
     def reason(self) -> str:
         """The first sentence of what was raised; torch's own advice, for another situation, comes after it."""
-        return first_line(self.__cause__ or self).partition(". ")[0].rstrip(".!")
+        text = first_line(self.__cause__ or self).partition(". ")[0].rstrip(".!")
+        return "an internal check of torch fails" if "INTERNAL ASSERT" in text else text
 
     @property
     def names_meta(self) -> bool:

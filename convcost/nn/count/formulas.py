@@ -18,6 +18,7 @@ from convcost.convolution.cost import macs
 from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
 from convcost.nn.build.conv_module import per_axis
+from convcost.nn.count.layouts import broadcast
 from convcost.nn.count.tensors import shape_of
 
 if TYPE_CHECKING:
@@ -101,6 +102,12 @@ def _plain_product(call: OperatorCall) -> int | None:
     return _product(*call.leading(2))
 
 
+@_formula("linalg_vecdot")
+def _products_of_vectors(call: OperatorCall) -> int:
+    """All elements, which are multiplied and summed along one axis, as in a single `dot`."""
+    return prod(broadcast(*(tuple(tensor.shape) for tensor in call.leading(2))) or ())
+
+
 @_formula("addmm", "baddbmm", "addmv", "addbmm", "_addmm_activation", "_sparse_addmm", "sspaddmm")
 def _added_product(call: OperatorCall) -> int | None:
     """The product alone, since the addition is fused."""
@@ -174,7 +181,15 @@ def _attention(call: OperatorCall) -> int | None:
 _NATTEN: Final = ("", "reference_", "hopper_", "blackwell_", "flash_")
 
 
-@_formula(*(f"natten::{kind}na{axes}d{end}" for kind in _NATTEN for axes in "123" for end in ("", "_forward")))
+_NEIGHBOURHOOD: Final = tuple(f"{k}na{axes}d{end}" for k in _NATTEN for axes in "123" for end in ("", "_forward"))
+_SCORES: Final = tuple(f"na{axes}d_qk{end}" for axes in "123" for end in ("", "_forward"))
+_VALUES: Final = tuple(f"na{axes}d_av{end}" for axes in "123" for end in ("", "_forward"))
+_HEADS_LAST: Final = tuple(f"{kind}fmha_forward" for kind in _NATTEN)
+ATTENTION: Final = frozenset({*_NEIGHBOURHOOD, *_SCORES, *_VALUES, *_HEADS_LAST})
+"""Names of operators of NATTEN, all of which are attention or half of it."""
+
+
+@_formula(*(f"natten::{name}" for name in _NEIGHBOURHOOD))
 def _neighbourhood_attention(call: OperatorCall) -> int:
     """B·h·L·k·(E + E_v): each query sees a window of k keys. Tensors are (B, *spatial, h, E)."""
     q, _, v = call.leading(3)
@@ -183,20 +198,20 @@ def _neighbourhood_attention(call: OperatorCall) -> int:
     return int(prod(q.shape[:-1]) * prod(window) * (q.shape[-1] + v.shape[-1]))
 
 
-@_formula(*(f"natten::na{axes}d_qk{end}" for axes in "123" for end in ("", "_forward")))
+@_formula(*(f"natten::{name}" for name in _SCORES))
 def _neighbourhood_scores(call: OperatorCall) -> int:
     """B·h·L·k·E, into (B, h, *spatial, k)."""
     return int(call.out.numel() * call.leading(1)[0].shape[-1])
 
 
-@_formula(*(f"natten::na{axes}d_av{end}" for axes in "123" for end in ("", "_forward")))
+@_formula(*(f"natten::{name}" for name in _VALUES))
 def _neighbourhood_values(call: OperatorCall) -> int:
     """B·h·L·k·E_v, from (B, h, *spatial, k)."""
     scores, v = call.leading(2)
     return int(scores.numel() * v.shape[-1])
 
 
-@_formula(*(f"natten::{kind}fmha_forward" for kind in _NATTEN))
+@_formula(*(f"natten::{name}" for name in _HEADS_LAST))
 def _heads_last_attention(call: OperatorCall) -> int | None:
     """B·L·h·S·(E + E_v), of tensors (B, L, h, E); None where sequences of several lengths share one."""
     q, k, v = call.leading(3)

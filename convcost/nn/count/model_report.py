@@ -25,9 +25,9 @@ from convcost.models.report import (
 )
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
-from convcost.nn.count.isolation import same_random_numbers
+from convcost.nn.count.isolation import can_isolate, same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
-from convcost.nn.count.other_threads import Suspicion, needs_other_threads
+from convcost.nn.count.other_threads import Suspicion, ends_only_with_others
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
@@ -242,7 +242,9 @@ def _run_again(model: nn.Module, inputs: _Call, device: str) -> None:
 
 def _require_no_other_threads(suspicion: Suspicion, run: Callable[[], None], seconds: float) -> None:
     """Refuse a forward pass with results of threads that it did not start, whose operators have no rows."""
-    if suspicion.place is not None and needs_other_threads(run, seconds):
+    if suspicion.place is None:
+        return
+    if ends_only_with_others(run, seconds) if can_isolate() else suspicion.is_strong:
         raise ConvcostError(
             f"a tensor in {suspicion.place or 'the model'} comes from a thread that was started before the forward "
             "pass, where operators are not seen; start the thread in forward, or call the module without one."
@@ -305,8 +307,8 @@ def _outside(recorder: Recorder) -> tuple[str, ...]:
     """A note on parameters that the module does not hold; empty where there are none."""
     amount = sum(map(numel, recorder.memory.outside))
     note = (
-        f"{amount:,} parameters of params and weight_bytes are used by forward and held by no module of the model, "
-        "but by a list, a dict or a closure: torch neither trains nor moves them with it."
+        f"{amount:,} of the parameters are used by forward but held by no module of the model, as in a plain list or a "
+        "closure: torch neither trains nor moves them with it."
     )
     return (note,) if amount else ()
 

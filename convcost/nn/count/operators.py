@@ -51,6 +51,8 @@ REAL_MACS_PER_COMPLEX_MAC: Final = 4
 """(a + bi)·(c + di) has the products ac, bd, ad and bc."""
 CONVOLUTIONS_PER_COMPLEX_ONE: Final = 3
 """Real convolutions that torch runs for a complex one, of the real parts, the imaginary parts and their sums."""
+WHOLE: Final = OPAQUE | {"linalg_vecdot"}
+"""Composite operators that are one: their parts hide their products, which compiled code or `mul` and `sum` compute."""
 _NAMES_OF_TORCH: Final = frozenset({"aten", "prims", "prim", "quantized"})
 """Libraries whose operators are free by their names."""
 
@@ -93,7 +95,7 @@ def _known_verdict(func: Any) -> Verdict:
     is_overload = not isinstance(func, HigherOrderOperator)
     if is_overload and library == "aten" and name in OPAQUE:
         return Verdict.UNCOUNTED
-    if is_overload and _is_composite(func):
+    if is_overload and _is_composite(func) and not (library == "aten" and name in WHOLE):
         return Verdict.DECOMPOSED
     if qualified_name(func) in CONVOLUTIONS or _formula(qualified_name(func)):
         return Verdict.FORMULA
@@ -115,10 +117,12 @@ def whole_operator(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str
         args: Its positional arguments.
         kwargs: Its keyword arguments.
     """
+    if name not in WHOLE and not REGISTERED:
+        return None
     packet = _packet(func)
-    if name in OPAQUE and not isinstance(packet, OpOverloadPacket):
+    if name in WHOLE and not isinstance(packet, OpOverloadPacket):
         packet = getattr(torch.ops.aten, name)
-    elif not REGISTERED or packet not in REGISTERED:
+    elif packet not in REGISTERED:
         return None
     try:
         overload = torch._C._jit_resolve_packet(packet._qualified_op_name, *args, **kwargs)  # noqa: SLF001 - as torch itself does

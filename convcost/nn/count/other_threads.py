@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
-from convcost.nn.count.isolation import can_isolate, run_isolated
+from convcost.nn.count.isolation import run_isolated
 from convcost.nn.count.memory import key_of
 from convcost.nn.count.tensors import tensors_in
 from convcost.text.errors import ConvcostError
@@ -15,6 +13,7 @@ from convcost.text.errors import ConvcostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    import torch
     from torch import nn
 
     from convcost.nn.count.memory import Memory
@@ -30,15 +29,13 @@ def are_alive() -> bool:
     return len(sys._current_frames()) > 1  # noqa: SLF001 - `threading` does not know the threads of `_thread`
 
 
-def needs_other_threads(run: Callable[[], object], seconds: float) -> bool:
-    """Whether a forward pass does not end in a forked process, which has no other threads; True without such processes.
+def ends_only_with_others(run: Callable[[], object], seconds: float) -> bool:
+    """Whether a forward pass does not end in a forked process, which has no other threads.
 
     Args:
         run: Runs it.
         seconds: The time that it takes here.
     """
-    if not can_isolate():
-        return True
     try:
         run_isolated(lambda: bool(run()), MAX_WAIT_S + MAX_SLOWDOWN * seconds, quiet=True)
     except ConvcostError:
@@ -51,6 +48,7 @@ class Suspicion:
 
     Attributes:
         place: Path of the module that uses the first such tensor; None without one.
+        is_strong: Whether it is a meta tensor of unknown memory, as hardly anything else makes it.
 
     Args:
         memory: The storages that are known.
@@ -59,6 +57,7 @@ class Suspicion:
 
     def __init__(self, memory: Memory, parts: Iterable[nn.Module]) -> None:
         self.place: str | None = None
+        self.is_strong = False
         self._memory = memory
         own = [tensor for part in parts for tensor in tensors_in(dict(vars(part)))]
         self._known = set(map(key_of, own))
@@ -74,29 +73,27 @@ class Suspicion:
             outputs: Tensors in its result, if they have storages of their own.
             place: Path of the module that runs it.
         """
-        if func is not torch.ops.aten.lift_fresh.default:  # of a constant, which torch makes without an operator
-            self.look_at(inputs, place)
-        self._versions.update(_versions(outputs))
+        self.look_at(inputs, place)
+        self._versions.update({key: version for _, key, version in _keyed(outputs)})
         if hasattr(func, "_schema") and func._schema.is_mutable:  # noqa: SLF001 - where torch keeps it
-            for key, _ in _versions(inputs):
+            for _, key, _ in _keyed(inputs):
                 self._versions.pop(key, None)  # torch raises it when the operator has ended
 
-    def look_at(self, tensors: Iterable[torch.Tensor], place: str) -> None:
+    def look_at(self, tensors: list[torch.Tensor], place: str) -> None:
         """Look at tensors that are used in a module."""
         if self.place is not None:
             return
-        versions = list(_versions(tensors))
-        for key, version in versions:
+        for tensor, key, version in _keyed(tensors):
             is_known = key in self._known or self._memory.knows(key)
             if not is_known or version > self._versions.get(key, version):
-                self.place = place
-        for key, version in versions:  # parts that torch calls unsafe count their own changes
+                self.place, self.is_strong = place, not is_known and tensor.device.type == "meta"
+        for _, key, version in _keyed(tensors):  # parts that torch calls unsafe count their own changes
             self._versions[key] = max(version, self._versions.get(key, 0))
 
 
-def _versions(tensors: Iterable[torch.Tensor]) -> Iterator[tuple[int, int]]:
-    """Key of each storage and its number of changes in place, which is not counted for tensors of inference mode."""
+def _keyed(tensors: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, int, int]]:
+    """Each tensor with the key of its storage and its number of changes in place, 0 in inference mode."""
     for tensor in tensors:
         key = key_of(tensor)
         if key is not None:
-            yield key, 0 if tensor.is_inference() else tensor._version  # noqa: SLF001 - torch documents it
+            yield tensor, key, 0 if tensor.is_inference() else tensor._version  # noqa: SLF001 - torch documents it

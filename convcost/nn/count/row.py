@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from convcost.nn.count.formulas import ATTENTION
 from convcost.nn.count.memory import key_of, least_bytes, parameters_of, total_bytes
 from convcost.nn.count.operators import join_complex_convolutions
 from convcost.nn.count.tensors import all_unwrapped, shape_of, tensor_text, tensors_in
@@ -164,7 +165,7 @@ def _image_shape(conv: Conv, inputs: list[torch.Tensor], data: torch.Tensor) -> 
 def _kind(row: Row, op: str) -> str:
     """The kind of a matrix product: by the row it is in, else by its operator."""
     is_attention = row.op in {"scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"}
-    if "attention" in op or (is_attention and op in {"bmm", "baddbmm"}):
+    if "attention" in op or op in ATTENTION or (is_attention and op in {"bmm", "baddbmm"}):
         return "attention"
     if isinstance(row.owner, nn.RNNBase | nn.RNNCellBase) or row.op in {"lstm", "gru", "rnn_tanh", "rnn_relu"}:
         return "recurrent"

@@ -38,7 +38,7 @@ ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn
 _ALWAYS_ONE_ROW: Final = (torch.jit.ScriptModule, *ONE_ROW)
 NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
 """Functions that compute nothing."""
-FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor})
+FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 """Functions that make a tensor without an operator."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
 """Operators with functions among their arguments that compute more than these: their parts are recorded."""
@@ -457,7 +457,7 @@ class _Functions(TorchFunctionMode):
         if autocast.is_on and self._device.type == "meta":
             args, kwargs = autocast.for_function(getattr(func, "__name__", ""), args, kwargs)
         out = func(*args, **kwargs)
-        if func in FROM_NUMBERS:
+        if func in FROM_NUMBERS and not tensors_in(args):
             self._lane.add_constants(tensors_in(out))
         return out
 

@@ -291,3 +291,16 @@ def test_the_command_says_the_place_and_exits_with_2(
         assert json.loads(capsys.readouterr().out)["totals"]["macs"] == 2 * 4 * 5
     check = ["check", "masked_net.py:Net", "--input", "2x4", "--max-macs", "40"]
     assert (main(check), main([*check, "--device", "cpu"]), main([*check, "--device", "meta"])) == (0, 0, 2)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # nested tensors are prototypes of torch's
+@pytest.mark.parametrize("make", [torch.nested.as_nested_tensor, torch.nested.nested_tensor])
+def test_a_failing_check_inside_torch_is_not_quoted(make: Any) -> None:
+    model = Net(lambda _, x: make([x[0], x[0]]).to_padded_tensor(0.0))
+    with pytest.raises(
+        ConvcostError,
+        match=r"^.*test_cpu_trial\.py:\d+ needs the values of a tensor, which a meta tensor does not have "
+        r"\(an internal check of torch fails\); run it with device cpu\.$",
+    ):
+        convcost.count(model, torch.zeros(1, 3, 8, 8))
+    assert convcost.count(model, torch.zeros(1, 3, 8, 8), device="auto").totals.macs == 2 * 6 * 6 * 4 * 27

@@ -264,7 +264,7 @@ def test_neighbourhood_attention_multiplies_each_query_with_its_window() -> None
 
     image = torch.zeros(2, 6, 7, 4, 8)  # batch, height, width, heads, features
     report = convcost.count(Neighbourhood(), (image, image, image))
-    assert report.totals.macs == 2 * 6 * 7 * 4 * (3 * 5) * (8 + 8)
+    assert report.by_operator == {"attention": 2 * 6 * 7 * 4 * (3 * 5) * (8 + 8)}
     assert report.uncounted == ()
 
 

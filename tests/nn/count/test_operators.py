@@ -276,6 +276,26 @@ def test_a_formula_counts_an_operator_that_torch_would_take_apart(mode: Any, dev
     assert (report.cross_check["torch"].status, report.cross_check["torch"].macs) == ("agrees", 2 * 2 * 5)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_product_of_vectors_is_the_same_by_any_name(mode: Any, device: str) -> None:
+    def run(x: torch.Tensor, y: torch.Tensor) -> Any:
+        with mode():
+            return (
+                torch.linalg.vecdot(x, y),  # 3 products of 4
+                torch.linalg.vecdot(x.T, y.T, dim=0),
+                torch.linalg.vecdot(x, y[:1]),
+                torch.einsum("ij,ij->i", x, y),
+                torch.vdot(x[0], y[0]),
+                torch.inner(x[0], y[0]),
+                torch.linalg.vecdot(x.to(torch.complex64), y.to(torch.complex64)),
+            )
+
+    report = convcost.count(Calls(run), (torch.ones(3, 4), torch.ones(3, 4)), device=device, cross_check=True)
+    assert [row.macs for row in report.layers if row.macs] == [12, 12, 12, 12, 4, 4, 4 * 12]
+    assert report.agrees
+
+
 def test_an_operator_of_torch_that_is_the_sum_of_its_parts_takes_no_formula() -> None:
     for op in (torch.ops.aten.matmul, torch.ops.aten.linalg_multi_dot.default, torch.ops.aten.inner):
         with pytest.raises(

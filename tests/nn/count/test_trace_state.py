@@ -280,6 +280,7 @@ OUTSIDE: dict[str, tuple[Any, int]] = {
         partial(functional.linear, weight=torch.zeros(5, 4, requires_grad=True)),
         4 * 5,
     ),
+    "as_tensor": (lambda x: functional.linear(x, torch.as_tensor(LINEAR.weight)), 4 * 5),
     "a plain list": (Calls(lambda m, x: m.parts[0](m.parts[0](x)[:, :4]), parts=[LINEAR]), 4 * 5 + 5),
     "a list of parameters": (Calls(lambda m, x: x @ m.parts[0].t() @ m.parts[1], parts=[LINEAR.weight] * 2), 4 * 5),
     "a dict": (Calls(lambda m, x: m.parts["a"](x), parts={"a": LINEAR}), 4 * 5 + 5),

@@ -219,6 +219,26 @@ def test_tensors_that_no_operator_makes_are_no_reason_to_refuse_beside_other_thr
     assert convcost.count(Threaded(run), IMAGE, device=device).totals.macs == ONE_CALL
 
 
+@pytest.mark.parametrize("convert", [torch.Tensor.numpy, torch.Tensor.tolist])
+def test_on_the_cpu_values_that_come_back_from_a_running_thread_are_refused_too(worker: Worker, convert: Any) -> None:
+    def run(c: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        return c(x) + torch.tensor(worker.ask(lambda: convert(functional.conv2d(x, c.weight))))
+
+    with pytest.raises(ConvcostError, match="a thread that was started before"):
+        convcost.count(Threaded(run), IMAGE, device="cpu")
+
+
+def test_where_no_process_can_be_forked_a_strong_suspicion_decides(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convcost.nn.count.model_report.can_isolate", lambda: False)
+    handed = Threaded(lambda c, x: c(x) + worker.ask(functional.conv2d, x, c.weight))
+    with pytest.raises(ConvcostError, match="a thread that was started before"):
+        convcost.count(handed, IMAGE)
+    cells = nn.GRUCell(4, 6)  # its parts change in place beside each other
+    assert convcost.count(cells, torch.zeros(2, 4)).totals.macs == 2 * 3 * 6 * (4 + 6)
+
+
 def test_a_thread_that_outlives_the_forward_pass_while_it_works_is_refused() -> None:
     event, working = threading.Event(), threading.Event()
 
