@@ -31,7 +31,14 @@ from convcost.nn.count.other_threads import Suspicion, needs_other_threads
 from convcost.nn.count.packed_weights import packed_weights
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
-from convcost.nn.load.meta_device import any_device_allowed, on_device, require_memory, restored_after, switch_to_eval
+from convcost.nn.load.meta_device import (
+    any_device_allowed,
+    on_device,
+    parts_of,
+    require_memory,
+    restored_after,
+    switch_to_eval,
+)
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.streams import quiet_stdout
 from convcost.text.errors import ConvcostError, first_line
@@ -253,7 +260,7 @@ def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], 
     if is_own_fault(error):
         return own_fault(error)
     path = recorder.path
-    part = dict(model.named_modules()).get(path, model)
+    part = parts_of(model).get(path, model)
     channels = (name for name in ("in_channels", "in_features") if hasattr(part, name))
     expected = next((f"expects {name} {getattr(part, name)}, " for name in channels), "")
     shape = recorder.failed_shape or next((shape_of(a) for a in args if isinstance(a, torch.Tensor)), None)
@@ -271,24 +278,25 @@ def _input_texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str,
 
 
 def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], device: str) -> ModelReport:
-    parts = dict(model.named_modules())
+    parts = parts_of(model)
+    packed = packed_weights(parts)
     rows, weights = recorder.rows, recorder.weights(parts)
     kinds: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
             kinds[event.kind] += event.macs
     totals = Totals(
-        params=sum(map(numel, weights)),
+        params=None if packed else sum(map(numel, weights)),
         trainable_params=sum(numel(p) for p in weights if p.requires_grad),
         macs=kinds.total(),
-        weight_bytes=total_bytes(weights),
+        weight_bytes=None if packed else total_bytes(weights),
         activation_bytes=sum(row.activation_bytes for row in rows),
         peak_activation_bytes=recorder.memory.peak,
     )
     calls = tuple(_calls(rows, weights, totals.macs))
     conditions = {"device": device, "torch_version": str(torch.__version__), "mode": "eval"}
     return ModelReport(
-        type(model).__name__,
+        _writable(type(model).__name__),
         inputs,
         conditions,
         totals,
@@ -296,7 +304,8 @@ def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], devic
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=(*packed_weights(parts), *_outside(recorder)),
+        notes=(*packed, *_outside(recorder)),
+        doubts=dict.fromkeys(("params", "weight_bytes"), packed[0].rstrip(".")) if packed else {},
     )
 
 
@@ -314,19 +323,16 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
     """The rows under unique names, each parameter in the row that owns it."""
     left = {id(p): p for p in weights}
     owners = _owners(rows)
-    names: list[str] = []
-    seen: Counter[str] = Counter()
+    unique = _UniqueNames()
+    names = [unique.of(row.name, numbered=bool(row.function)) for row in rows]
     for index, row in enumerate(rows):
-        name = row.name
-        seen[name] += 1
-        names.append(f"{name}#{seen[name]}" if row.function or seen[name] > 1 else name)
         macs = sum([event.macs for event in row.events])
         before = [owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index]
         shares = names[before[0]] if before else None
         own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
         yield Call(
             name=names[index],
-            op=row.op,
+            op=_writable(row.op),
             input_shape=row.input_shape,
             output_shape=row.output_shape,
             params=sum(map(numel, own)),
@@ -341,8 +347,32 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
             uncounted=len(row.uncounted),
         )
     if unused := sum(map(numel, left.values())):
-        share, name = (0.0 if total else None), "(parameters outside any call)"
+        share, name = (0.0 if total else None), unique.of("(parameters outside any call)")
         yield Call(name, "parameters", (), (), unused, 0, 0, share, weights=_dtypes(left.values()))
+
+
+class _UniqueNames:
+    """Names of calls, each once, although a module may have the name that the second call of another would get."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[str] = Counter()
+        self._taken: set[str] = set()
+
+    def of(self, name: str, *, numbered: bool = False) -> str:
+        """The name of the next call of a module, or of a function, whose first call is numbered too."""
+        name = _writable(name)
+        while True:
+            self._calls[name] += 1
+            number = self._calls[name]
+            text = f"{name}#{number}" if numbered or number > 1 else name
+            if text not in self._taken:
+                self._taken.add(text)
+                return text
+
+
+def _writable(name: str) -> str:
+    """A name as a file can hold it: half of a surrogate pair is written as its escape."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _owners(rows: Sequence[Row]) -> dict[int, int]:
@@ -367,5 +397,5 @@ def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:
     for row in rows:
         for op, times in row.uncounted.items():
             calls[op] += times
-            names.setdefault(op, {})[row.name] = None
+            names.setdefault(op, {})[_writable(row.name)] = None
     return tuple(Uncounted(op, times, tuple(names[op])) for op, times in calls.items())
