@@ -368,7 +368,7 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
         op: Operator such as `torch.ops.mylib.myop`.
 
     Raises:
-        ConvcostError: `op` is no operator, or has a formula already.
+        ConvcostError: `op` is no operator, or has a formula already; or the formula is no function.
     """
     from convcost.nn.count.operators import register as remember
 

@@ -68,6 +68,7 @@ class Recorder:
         self.names = {id(part): name for name, part in parts.items()}
         self.has_rules = not is_switched_off()
         self.is_over = False
+        self.fault: Exception | None = None
         self.path = ""
         self.failed_shape: tuple[int, ...] | None = None
         self._failure = 0
@@ -99,6 +100,8 @@ class Recorder:
         self._main.__exit__(kind, *error)
         call_watch.unwatch(self)
         self.is_over = True
+        if self.fault is not None:  # the model may have caught it
+            raise self.fault
         running = next((lane.path for lane in self._main.branches() if lane.is_running), None)
         if self._unseen is not None:
             raise ConvcostError(
@@ -351,7 +354,11 @@ class _Lane(TorchDispatchMode):
             return out
         op = str(getattr(func, "overloadpacket", func))
         is_sized = not any(tensor.is_nested for tensor in tensors)
-        price = cost(func, args, kwargs, out, tensors) if worth is Verdict.FORMULA and is_sized else None
+        try:
+            price = cost(func, args, kwargs, out, tensors) if worth is Verdict.FORMULA and is_sized else None
+        except Exception as error:
+            self._recorder.fault = error
+            raise
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
         else:
