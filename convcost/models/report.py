@@ -155,6 +155,7 @@ class ModelReport(Result[Call]):
         columns: Columns of the table and the frame.
         shown: Rows of the table and the frame; None for all layers in order.
         doubts: Reasons why totals were not obtained, or may not hold for other inputs or calls; by metric.
+        values_read: Where the forward pass read values of tensors, such as "item in gate".
     """
 
     SCHEMA: ClassVar = "convcost.model/1"
@@ -173,6 +174,7 @@ class ModelReport(Result[Call]):
     columns: tuple[Column[Call], ...] = MODEL_COLUMNS
     shown: tuple[Call, ...] | None = None
     doubts: Mapping[str, str] = field(default_factory=dict)
+    values_read: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Call, ...]:
@@ -225,8 +227,12 @@ class ModelReport(Result[Call]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Remarks on the model and warnings of its layers."""
-        return (*self.notes, *(f"{row.name}: {row.warning}" for row in self.layers if row.warning))
+        """Remarks on the model, doubts about its totals, and warnings of its layers."""
+        doubts = [f"{reason}." for reason in dict.fromkeys(self.doubts.values())]
+        return (
+            *dict.fromkeys((*self.notes, *doubts)),
+            *(f"{row.name}: {row.warning}" for row in self.layers if row.warning),
+        )
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
@@ -269,6 +275,7 @@ class ModelReport(Result[Call]):
                 "peak_activation_bytes": self.totals.peak_activation_bytes,
             },
             "doubts": dict(self.doubts),
+            "values_read": list(self.values_read),
             "layers": records(MODEL_COLUMNS, self.layers),
             "timing": None
             if self.forward is None or self.timed is None

@@ -136,14 +136,21 @@ def _and(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def count_budget(budget: Budget) -> ModelReport:
+def count_budget(budget: Budget, *, recount: bool = False) -> ModelReport:
     """Count the model of a budget.
+
+    Args:
+        budget: The budget.
+        recount: Whether to count a second call, and once more on the CPU with other inputs.
 
     Raises:
         ConvcostError: As `convcost model`.
     """
     with _working_in(budget.folder):
-        return next(count_target(budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device))
+        steps = count_target(
+            budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device, recount=recount
+        )
+        return next(steps)
 
 
 def load_budget(budget: Budget) -> Forward:

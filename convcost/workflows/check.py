@@ -200,7 +200,7 @@ def _on_device(budgets: Sequence[Budget], device: str | None) -> Sequence[Budget
 
 def _check_one(budget: Budget, baseline: Baseline | BaseRevision, options: CheckOptions) -> BudgetResult:
     try:
-        report = count_budget(budget)
+        report = count_budget(budget, recount=options.strict)
     except ConvcostError as error:
         return _unchecked(budget, f"{_prefix(budget.source)}{budget.name}: {error}")
     latency = next((limit for limit in budget.limits if limit.metric == "latency"), None)

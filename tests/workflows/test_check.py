@@ -305,6 +305,39 @@ def test_limits_on_packed_weights_are_not_decided(project: Path, capsys: pytest.
     assert (code, [one["verdict"] for one in result["budgets"][0]["metrics"]]) == (3, ["inconclusive", "inconclusive", "warn"])  # fmt: skip
 
 
+def test_a_count_that_other_values_or_another_device_change_is_not_decided_when_strict(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(project / "models.py", "return self.body(self.stem(x).relu())", "return self.body(self.stem(x)) if x.sum().item() else self.stem(x)")  # fmt: skip
+    edit(project / "convcost.toml", "macs =", 'flops = "200 k"\nparams = "2 k"\nmacs =')
+    code, result = checked(capsys)
+    (budget,) = result["budgets"]
+    assert (code, budget["verdict"], budget["metrics"][0]["metric"]) == (0, "pass", "params")
+    assert budget["notes"][0].startswith("the forward pass reads values of tensors (item in Net): the counts hold for")
+    assert checked(capsys, "--update")[0] == 0
+    code, result = checked(capsys, "--strict")
+    reason = f"macs are {8 * 8 * 9 * 3 * 8:,}, but {MACS:,} on the CPU with random inputs; make the forward pass take"
+    metrics = {one["metric"]: one for one in result["budgets"][0]["metrics"]}
+    assert (code, {name: one["verdict"] for name, one in metrics.items()}) == (
+        3,
+        {"params": "pass", "macs": "inconclusive", "flops": "inconclusive"},
+    )
+    assert metrics["macs"]["reason"].startswith(reason)
+    assert metrics["flops"]["reason"].startswith(reason)
+    edit(project / "models.py", "x.sum().item() else", "x.device.type == 'cpu' else")
+    assert checked(capsys)[0] == 0
+    assert checked(capsys, "--strict")[0] == 3
+
+
+def test_a_count_that_a_second_call_changes_is_not_decided(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(project / "models.py", "return self.body(self.stem(x).relu())", "self.calls = getattr(self, 'calls', 0) + 1\n        return self.body(self.stem(x)) if self.calls > 1 else self.stem(x)")  # fmt: skip
+    code, result = checked(capsys)
+    (metric,) = result["budgets"][0]["metrics"]
+    assert (code, metric["verdict"]) == (0, "inconclusive")
+    assert metric["reason"].startswith(f"macs are {8 * 8 * 9 * 3 * 8:,}, but {MACS:,} in a second call; make")
+    assert checked(capsys, "--strict")[0] == 3
+
+
 def test_an_improvement_is_a_note_and_with_strict_a_failure(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert checked(capsys, "--update")[0] == 0
     edit(project / "models.py", "width, 16, 3", "width, 12, 3")

@@ -16,13 +16,12 @@ from convcost.models.report import CrossCheck, Discrepancy
 from convcost.nn.count.counters import CounterError, counter_errors, load_fvcore, torch_operators
 from convcost.nn.count.fvcore_graph import fvcore_graph
 from convcost.nn.count.isolation import can_isolate, run_isolated
-from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
+from convcost.nn.count.recount import too_large
 from convcost.nn.count.unused_results import unused_macs
 from convcost.nn.load.meta_device import any_device_allowed, tensors_of
 from convcost.system.child_process import ProcessEndedError
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
-from convcost.text.units import human_bytes, human_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -153,10 +152,8 @@ def check_with_fvcore(
     model: nn.Module, inputs: tuple[Any, Any], rows: Sequence[Row], totals: Totals, observed: Observed
 ) -> CrossCheck:
     """Compare the total with fvcore, run on real tensors, and explain each difference that has a known reason."""
-    memory = (totals.weight_bytes or 0) + totals.peak_activation_bytes
-    if totals.macs > MAX_EFFORT or memory > MAX_BYTES:
-        need = f"{human_count(totals.macs, 'MACs')} and {human_bytes(memory)}"
-        return CrossCheck("unavailable", None, f"it computes for real, and {need} are too much")
+    if (reason := too_large(totals)) is not None:
+        return CrossCheck("unavailable", None, f"it computes for real, and {reason}")
     if inputs[1]:
         return CrossCheck("unavailable", None, "it takes no keyword arguments")
     show_progress("counting with fvcore ...")

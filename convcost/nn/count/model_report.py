@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from operator import is_not
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -25,10 +26,19 @@ from convcost.models.report import (
 )
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
-from convcost.nn.count.isolation import collection_paused, same_random_numbers
+from convcost.nn.count.isolation import collection_paused, run_isolated, same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.other_threads import Suspicion, needs_other_threads
 from convcost.nn.count.packed_weights import packed_weights
+from convcost.nn.count.recount import (
+    METRICS,
+    RECOUNT_SECONDS,
+    SEED,
+    attributes_of,
+    doubts_between,
+    random_like,
+    too_large,
+)
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
 from convcost.nn.load.meta_device import (
@@ -40,11 +50,13 @@ from convcost.nn.load.meta_device import (
     switch_to_eval,
 )
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
+from convcost.system.child_process import ProcessEndedError
 from convcost.system.streams import quiet_stdout
+from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from torch import nn
 
@@ -76,6 +88,7 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
     device: str = "meta",
     cross_check: bool = False,
     load_real: Callable[[], nn.Module] | None = None,
+    recount: bool = False,
 ) -> Iterator[ModelReport]:
     """Count a module's forward pass, and then, if requested, run torch's FlopCounterMode and fvcore too.
 
@@ -87,6 +100,7 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
             "auto" is meta, and the CPU for such a model.
         cross_check: Whether to run the other counters; before they have run, they count as interrupted.
         load_real: Loads the model on the CPU, where `model` is made for the meta device.
+        recount: Whether to count a second call, and once more on the CPU with other inputs, and to report doubts.
 
     Raises:
         ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where.
@@ -94,7 +108,10 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
     if device not in COUNT_DEVICES:
         raise ConvcostError(f"device (={device}) must be auto, meta or cpu.")
     with _own_faults():
-        counted, check = _on_device(module_of(model), call_of(inputs, kwargs), device, load_real)
+        module, call = module_of(model), call_of(inputs, kwargs)
+        counted, check = _on_device(module, call, device, load_real, twice=recount)
+        if recount:
+            counted = _recounted(counted, load_real or (lambda: module), call)
     before = INTERRUPTED if cross_check else NOT_REQUESTED
     yield replace(counted, cross_check={"fvcore": before, "torch": before})
     if cross_check:
@@ -115,22 +132,22 @@ def _own_faults() -> Iterator[None]:
 
 
 def _on_device(
-    model: nn.Module, call: _Call, device: str, load_real: Callable[[], nn.Module] | None
+    model: nn.Module, call: _Call, device: str, load_real: Callable[[], nn.Module] | None, *, twice: bool
 ) -> tuple[ModelReport, _Check]:
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
-        return _counted(model, _with_zeros(call), "cpu")
+        return _counted(model, _with_zeros(call), "cpu", twice=twice)
 
     def on_cpu(note: str = "") -> tuple[ModelReport, _Check]:
         real = with_values(model if load_real is None else load_real())
-        counted, check = _counted(real, _with_zeros(call), "cpu")
+        counted, check = _counted(real, _with_zeros(call), "cpu", twice=twice)
         return replace(counted, notes=(*counted.notes, note)), check
 
     if special is not None:
         return on_cpu(f"{special} inputs do {_NOT_ON_META}")
     try:
-        return _counted(model, call, "meta")
+        return _counted(model, call, "meta", twice=twice)
     except ForwardError as error:
         failure = error
     if is_compiled(model):
@@ -158,14 +175,52 @@ def _with_zeros(call: _Call) -> _Call:
     return made
 
 
-def _counted(model: nn.Module, inputs: _Call, device: str) -> tuple[ModelReport, _Check]:
-    """The count, and a function that runs the other counters."""
+def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: _Call) -> ModelReport:
+    """The report, with doubts where another count on the CPU differs, whose inputs are random.
+
+    Values that were read are a doubt where there is no such count.
+    """
+
+    def differences() -> dict[str, str]:
+        with same_random_numbers():
+            torch.manual_seed(SEED)
+            anew, _ = _counted(with_values(load()), mapped(random_like, call), "cpu")
+        return doubts_between(counted, anew, "on the CPU with random inputs")
+
+    reason = too_large(counted.totals)
+    if reason is None:
+        show_progress("counting once more on the CPU, with other inputs ...")
+        try:
+            doubts = run_isolated(differences, RECOUNT_SECONDS, quiet=True)
+        except ProcessEndedError as error:
+            reason = f"the process {error}"
+        except ConvcostError as error:
+            reason = str(error).rstrip(".")
+        else:
+            return replace(counted, doubts={**counted.doubts, **doubts})
+    if not counted.values_read:
+        return replace(counted, notes=(*counted.notes, f"not counted once more on the CPU: {reason}."))
+    doubt = f"the forward pass reads values of tensors, and could not be counted with others: {reason}"
+    return replace(counted, doubts={**dict.fromkeys(METRICS, doubt), **counted.doubts})
+
+
+def _counted(model: nn.Module, inputs: _Call, device: str, *, twice: bool = False) -> tuple[ModelReport, _Check]:
+    """The count, with doubts where a second call counts otherwise, and a function that runs the other counters.
+
+    The second call is made where `twice` says so, or on the meta device after a first one that changed the model.
+    """
     placed = mapped(lambda value: on_device(value, device), inputs)
     with _ready(model, device) as parts:
+        before = attributes_of(parts.values())
         started = perf_counter()
-        recorder = _run(model, parts, placed, device)
-        seconds = perf_counter() - started
-        counted = _report(recorder, model, _input_texts(*inputs), device)
+        with _run(model, parts, placed, device) as recorder:
+            seconds = perf_counter() - started
+            counted = _report(recorder, model, _input_texts(*inputs), device)
+            after = attributes_of(parts.values())
+            changed = len(before) != len(after) or any(map(is_not, before, after))
+            if twice or (changed and device == "meta"):
+                doubts = _doubts_of_second_call(counted, model, parts, placed)
+                counted = replace(counted, doubts={**doubts, **counted.doubts})
     if recorder.suspicion is not None:
         _require_no_other_threads(recorder.suspicion, partial(_run_again, model, placed, device), seconds)
     return counted, partial(_cross_checked, model, inputs, placed, recorder, counted.totals)
@@ -200,6 +255,18 @@ def _cross_checked(
     return {"fvcore": by_fvcore, "torch": by_torch}
 
 
+def _doubts_of_second_call(
+    counted: ModelReport, model: nn.Module, parts: Mapping[str, nn.Module], placed: _Call
+) -> dict[str, str]:
+    device = str(counted.conditions["device"])
+    try:
+        with _run(model, parts, placed, device) as recorder:
+            again = _report(recorder, model, counted.inputs, device)
+    except ConvcostError as error:
+        return dict.fromkeys(METRICS, f"a second call of the model fails: {str(error).rstrip('.')}")
+    return doubts_between(counted, again, "in a second call")
+
+
 @contextmanager
 def _same_conditions() -> Iterator[None]:
     """What each run of a model begins with; compiled functions run as they are."""
@@ -227,23 +294,25 @@ def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
     )
 
 
-def _run(model: nn.Module, parts: Mapping[str, nn.Module], inputs: _Call, device: str) -> Recorder:
+@contextmanager
+def _run(model: nn.Module, parts: Mapping[str, nn.Module], inputs: _Call, device: str) -> Iterator[Recorder]:
+    """The record of a forward pass; what it overwrote is restored afterwards."""
     args, kwargs = inputs
     recorder = Recorder(model, parts, tensors_in((args, kwargs)), device)
     describe = partial(_forward_error, model, recorder, args)
     allowed = any_device_allowed() if device == "meta" else nullcontext()
-    kept = recorder.kept.restored()
-    with kept, running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
-        warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
-        out = model(*args, **kwargs)
-    if recorder.suspicion is not None:
-        recorder.suspicion.look_at(tensors_in(out), "")
-    return recorder
+    with recorder.kept.restored():
+        with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
+            warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
+            out = model(*args, **kwargs)
+        if recorder.suspicion is not None:
+            recorder.suspicion.look_at(tensors_in(out), "")
+        yield recorder
 
 
 def _run_again(model: nn.Module, inputs: _Call, device: str) -> None:
-    with _ready(model, device) as parts:
-        _run(model, parts, inputs, device)
+    with _ready(model, device) as parts, _run(model, parts, inputs, device):
+        pass
 
 
 def _require_no_other_threads(suspicion: Suspicion, run: Callable[[], None], seconds: float) -> None:
@@ -304,7 +373,8 @@ def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], devic
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=(*packed, *_outside(recorder)),
+        notes=(*packed, *_outside(recorder), *_note_on_values(recorder.values_read)),
+        values_read=tuple(recorder.values_read),
         doubts=dict.fromkeys(("params", "weight_bytes"), packed[0].rstrip(".")) if packed else {},
     )
 
@@ -317,6 +387,13 @@ def _outside(recorder: Recorder) -> tuple[str, ...]:
         "but by a list, a dict or a closure: torch neither trains nor moves them with it."
     )
     return (note,) if amount else ()
+
+
+def _note_on_values(places: Collection[str]) -> tuple[str, ...]:
+    if not places:
+        return ()
+    few = f"{', '.join([*places][:3])}{', ...' if len(places) > 3 else ''}"  # noqa: PLR2004 - as many as are shown
+    return (f"the forward pass reads values of tensors ({few}): the counts hold for inputs that lead it the same way.",)
 
 
 def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:

@@ -281,9 +281,9 @@ def register(op: Any) -> Callable[[Formula], Formula]:
         operator has an argument of its own that is called `out`, the function gets that.
 
     Raises:
-        ConvcostError: Not an operator, one that has a formula, one of torch's that is the sum of its parts, or a formula
-            that is no function. A module that is imported again, such as that of another revision, may register its
-            formulas again.
+        ConvcostError: Not an operator, one that has a formula, one of torch's that is the sum of its parts, or a
+            formula that is no function. A module that is imported again, such as that of another revision, may register
+            its formulas again.
     """
     packet = getattr(op, "overloadpacket", op)
     if not isinstance(packet, OpOverloadPacket):
