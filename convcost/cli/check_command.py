@@ -84,7 +84,11 @@ def check_command(
         bool, o.option(CONFIG, "Write a configuration with limits 10 % above the current figures of TARGET.", "--init")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on undecided limits, and on improvements that are not in the lock.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Fail on undecided limits and on improvements that are not in the lock; count with other inputs too.",
+        ),
     ] = False,
     inputs: Annotated[
         list[str] | None,
