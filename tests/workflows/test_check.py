@@ -160,6 +160,18 @@ def test_a_lock_that_cannot_be_written_is_refused_before_the_work(
     assert not (project / "ran").exists()
 
 
+def test_a_file_that_cannot_be_written_in_the_end_costs_neither_verdict_nor_notes(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(project / "models.py", "class Net", "import os, shutil; shutil.rmtree('gone')\n\nclass Net")
+    (project / "gone").mkdir()
+    assert main(["check", "--junit", "gone/out.xml", "--format", "json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdict"] == "pass"
+    assert "note: net: macs grow is not judged: convcost.lock has no entry of it" in err
+    assert "error: junit (=gone/out.xml) could not be written" in err
+
+
 def test_a_lock_that_is_not_used_is_not_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "convcost.lock").write_text("<<<<<<< HEAD\n")
     assert main(["check"]) == 2

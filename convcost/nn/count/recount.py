@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator
 
 from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
 from convcost.nn.count.tensors import tensors_in
@@ -26,6 +26,8 @@ SEED: Final = 20261
 """Seed of the random inputs."""
 VALUE_TAGS: Final = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
 """Torch's tags of operators whose result depends on values in other ways than by arithmetic."""
+VALUE_OPERATORS: Final = frozenset({"cond", "while_loop"})
+"""Operators that take functions and choose by a value which of them to run, or how often."""
 VALUE_FUNCTIONS: Final = frozenset({"tolist", "numpy", "__array__"})
 """Functions that give values to Python without an operator."""
 MASKS: Final = frozenset({torch.bool, torch.uint8})
@@ -42,7 +44,9 @@ def reads_values(func: Any, args: tuple[Any, ...]) -> bool:
 
 @cache
 def _may_read_values(func: Any) -> bool:
-    return isinstance(func, OpOverload) and not VALUE_TAGS.isdisjoint(func.tags)
+    if isinstance(func, HigherOrderOperator):
+        return str(func) in VALUE_OPERATORS
+    return not VALUE_TAGS.isdisjoint(func.tags)
 
 
 def too_large(totals: Totals) -> str | None:

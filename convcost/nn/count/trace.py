@@ -383,6 +383,8 @@ class _Lane(TorchDispatchMode):
         It is a row of its own where it has a formula, and listed where it calls none of them.
         """
         calls: list[str] = []
+        if reads_values(func, args):
+            self.note_values(func.name())
 
         def observed(value: Any) -> Any:
             if not callable(value) or isinstance(value, type):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from calls import Calls
 from torch import nn
+from zoo import ZOO
 
 import convcost
 from convcost.nn.count.model_report import reports
@@ -16,6 +17,8 @@ from convcost.nn.count.size_limit import MAX_EFFORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from zoo import Net
 
     from convcost.models.report import ModelReport
 
@@ -63,6 +66,7 @@ LOOKS: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str | None]] = {
     "unique": (_either(lambda x: x.unique().numel() > 1), "unique2"),
     "masked_select": (_either(lambda x: x.masked_select(x != 0).numel()), "masked_select"),
     "mask": (_either(lambda x: x[x != 0].numel()), "index"),
+    "cond": (lambda m, x: torch.ops.higher_order.cond(x.any(), m.b, m.a, (x,)), "cond"),
     "early exit in a try": (_caught, "item"),
     "is_meta": (_either(lambda x: not x.is_meta), "is_meta"),
     "device.type": (_either(lambda x: x.device.type == "cpu"), None),
@@ -85,6 +89,13 @@ def test_a_count_that_depends_on_values_or_on_the_device_is_doubted(
     if what is not None:
         assert counted.notes[0].startswith(f"the forward pass reads values of tensors ({what} in Calls): the counts")
         assert counted.to_dict()["values_read"] == [f"{what} in Calls"]
+
+
+@pytest.mark.parametrize("make", ZOO.values(), ids=ZOO)
+def test_networks_of_every_kind_give_no_cause_for_doubt(make: Callable[[], Net]) -> None:
+    model, inputs = make()
+    counted = report(model.eval(), inputs, device="auto", recount=True)
+    assert (counted.doubts, counted.values_read, counted.notes) == ({}, (), ())
 
 
 def test_values_that_change_no_count_are_reported_and_no_doubt() -> None:
