@@ -94,7 +94,7 @@ def test_a_count_that_depends_on_values_or_on_the_device_is_doubted(
 @pytest.mark.parametrize("make", ZOO.values(), ids=ZOO)
 def test_networks_of_every_kind_give_no_cause_for_doubt(make: Callable[[], Net]) -> None:
     model, inputs = make()
-    counted = report(model.eval(), inputs, device="auto", recount=True)
+    counted = report(model.eval(), inputs, device="auto")
     assert (counted.doubts, counted.values_read, counted.notes) == ({}, (), ())
 
 
