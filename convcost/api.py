@@ -281,7 +281,8 @@ def check(
         config: Path of the configuration; None for the nearest convcost.toml, else the nearest [tool.convcost].
         only: Names of the budgets to check; all by default.
         base: Git revision to compare with; None for convcost.lock.
-        strict: Whether undecided limits, and improvements that are not in the lock, fail.
+        strict: Whether undecided limits, and improvements that are not in the lock, fail; each model is then counted
+            once more, on the CPU with random inputs.
         update: Whether to write the current figures to convcost.lock.
         time_budget: Seconds for the timing of each budget that limits latency.
         store: Whether to store the timings in the history (`convcost.history`).
@@ -368,7 +369,7 @@ def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # 
         op: Operator such as `torch.ops.mylib.myop`.
 
     Raises:
-        ConvcostError: `op` is no operator, or has a formula already.
+        ConvcostError: `op` is no operator, or has a formula already; or the formula is no function.
     """
     from convcost.nn.count.operators import register as remember
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
 from convcost.budgets.layer_cost import Entry, LayerCost
+from convcost.budgets.lock import checksum
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def conv(name: str, channels: str, kernel: str = "3x3", size: int = 8, groups: int = 1) -> LayerCost:
@@ -27,3 +35,16 @@ def entry(*layers: LayerCost, counter: int = 1, torch: str = "2.13.0", uncounted
     macs = sum(layer.macs for layer in layers)
     named = {layer.name: layer for layer in layers}
     return Entry(counter, torch, (layers[0].input,), params, macs, 4 * params, 4096, uncounted, named)
+
+
+def edit_lock(path: Path, *changes: tuple[str, str]) -> None:
+    """Edit a lock as another version would have written it: with the checksums of the edited entries."""
+    text = path.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    for name, table in tomllib.loads(text)["budget"].items():
+        layers, before = table.pop("layers"), table.pop("checksum")
+        assert re.fullmatch("[0-9a-f]{16}", before), name
+        text = text.replace(before, checksum(table, layers))
+    path.write_text(text, encoding="utf-8")

@@ -104,7 +104,7 @@ def test_the_steps_check_a_pull_request_against_its_base(clone: Path) -> None:
 
 
 def test_options_of_the_action_reach_the_command(clone: Path) -> None:
-    (clone / "other.toml").write_text(CONFIG.replace("100 k", "200 k"))
+    (clone / "other.toml").write_text(CONFIG.replace('100 k", grow = "1 %"', '200 k"'))
     inputs = {"config": "other.toml", "base": "lock", "args": "--strict  --only net\n--junit\nout.xml\n", "package": ""}
     assert not conditions("Install convcost", inputs)
     assert not conditions("Fetch the base revision", inputs)

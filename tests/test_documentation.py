@@ -62,7 +62,7 @@ def test_every_file_and_command_of_the_guide_to_budgets_runs(tmp_path: Path, mon
     for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-q", "-m", "guide"]):
         subprocess.run(["git", *words], check=True)  # noqa: S607 - our own words, the git of the path
     commands = re.findall(r"^\$ convcost (.*)$", guide, re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         assert main(shlex.split(command)) == 0, command
     for path in (tmp_path / ".github/workflows/convcost.yml", tmp_path / ".pre-commit-config.yaml"):

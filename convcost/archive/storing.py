@@ -115,8 +115,8 @@ def _entry_of_forward(counted: ModelReport, arguments: Mapping[str, Any], timing
     written = {name: repr(value) for name, value in arguments.items()}
     whole = {"target": counted.target, "inputs": counted.inputs, "arguments": written}
     first = counted.layers[0].input_shape if counted.layers else ()
-    totals = counted.totals
-    return Entry(FORWARD, _text(whole), totals.params, totals.macs, first, None, None, None, None, None, timing)
+    params, macs = sum(call.params for call in counted.layers), counted.totals.macs
+    return Entry(FORWARD, _text(whole), params, macs, first, None, None, None, None, None, timing)
 
 
 def keep_kernel(row: KernelRow, budget_s: float, notes: tuple[str, ...], setup: Setup) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
             changes.append(Change("recounted" if versions_differ else "changed", old, new))
         elif old.name != new.name:
             changes.append(Change("renamed", old, new))
-    params, macs = max(before.params, 1), max(before.macs, 1)
+    params, macs = max(before.params or 0, 1), max(before.macs, 1)
     changes.sort(key=lambda one: max(abs(one.params_delta) / params, abs(one.macs_delta) / macs), reverse=True)
     return tuple(changes)
 

@@ -110,7 +110,7 @@ def write_first(path: Path, budget: Budget, totals: Totals) -> None:
     limits = {
         name: generous(getattr(totals, name), metric.kind)
         for name, metric in METRICS.items()
-        if name not in {"flops", "latency"}
+        if name not in {"flops", "latency"} and getattr(totals, name) is not None
     }
     model = {
         "target": budget.target,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from convcost.text.sizes import format_sizes
@@ -31,6 +31,8 @@ def _form(pattern: str, example: str) -> Read:
 _count: Final = number(0, 10**40)
 Count: TypeAlias = Annotated[int, Read(_count)]
 CountOrNone: TypeAlias = Annotated[int, Read(_count, default=0)]
+Obtained: TypeAlias = Annotated[int | None, Read(_count, default=None)]
+"""A count that is missing where it was not obtained."""
 Channels: TypeAlias = Annotated[str, _form(r"\d+>\d+", "3>8")]
 Sizes: TypeAlias = Annotated[str, _form(_SIZES, "3x3")]
 Tensors: TypeAlias = Annotated[str, _form(rf"{_TENSOR}(, {_TENSOR})*", "1x3x8x8, 1x16:int64")]
@@ -103,23 +105,25 @@ class Entry:
         counter: Version of the counting conventions.
         torch: Version of torch that the model ran with.
         input: Inputs of the model, as texts.
-        params: Number of parameters.
+        params: Number of parameters; None where weights are quantised or packed.
         macs: Multiply-accumulates of one forward pass.
-        weight_bytes: Size of the parameters.
+        weight_bytes: Size of the parameters; None where weights are quantised or packed.
         peak_activation_bytes: Largest total size of the activations alive at one call.
         uncounted: Number of kinds of operations without a formula; if there are any, `macs` is a lower bound.
         layers: Layers by name, in the order of the forward pass.
+        checksum: Checksum of the other values, in a lock; empty for a model that is counted now.
     """
 
     counter: Count
     torch: str
     input: tuple[str, ...]
-    params: Count
+    params: Obtained
     macs: Count
-    weight_bytes: Count
+    weight_bytes: Obtained
     peak_activation_bytes: Count
     uncounted: Count
     layers: dict[str, LayerCost]
+    checksum: Annotated[str, Read(str, default="")] = field(default="", compare=False)
 
     @property
     def flops(self) -> int:

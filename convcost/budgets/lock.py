@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from convcost.budgets.layer_cost import Entry
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 from convcost.text.toml import Mistake, TomlError, key_text, parse_toml, quoted, table_text
 from convcost.text.toml_tables import read_table
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from convcost.text.toml import Key, TomlFile
 
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 HEAD: Final = f"""\
 # The accepted cost of each model: one layer on each line, in the order of the forward pass.
 # Written by `convcost check --update`; after a merge conflict keep either side and run it again.
@@ -55,14 +56,21 @@ def lock_text(entries: Mapping[str, Entry], kept: Mapping[str, str] | None = Non
     return HEAD + "".join(f"\n{texts[name]}" for name in sorted(texts))
 
 
+def checksum(totals: Mapping[str, object], lines: Mapping[str, object]) -> str:
+    """The checksum of an entry's values, whatever its name: a peak, unlike params, is no sum that could be verified."""
+    text = table_text((), totals) + table_text((), lines, key=quoted)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _entry_text(name: str, entry: Entry) -> str:
     totals = asdict(entry)
     layers = totals.pop("layers")
+    del totals["checksum"]
     lines = {
         layer.pop("name"): {key: value for key, value in layer.items() if value or key in ALWAYS_WRITTEN}
         for layer in layers.values()
     }
-    head = table_text(("budget", name), totals)
+    head = table_text(("budget", name), {**totals, "checksum": checksum(totals, lines)})
     return f"{head}\n{table_text(('budget', name, 'layers'), lines, key=quoted)}"
 
 
@@ -76,8 +84,8 @@ def read_lock(data: bytes, source: str, wanted: Collection[str], *, rewritten: b
         rewritten: Whether the wanted entries will be replaced, so that they may be damaged.
 
     Raises:
-        ConvcostError: The file is not TOML or has another format, a value is missing or wrong, or a total is not the
-            sum over the layers; the message has the line and the next step.
+        ConvcostError: The file is not TOML or has another format, a value is missing or wrong, a total is not the sum
+            over the layers, or a value was edited; the message has the line and the next step.
     """
     _refuse_conflict(data, source)
     file = parse_toml(data, source)
@@ -95,7 +103,7 @@ def read_lock(data: bytes, source: str, wanted: Collection[str], *, rewritten: b
         try:
             entry = read_table(file, Entry, path)
             entry = replace(entry, layers={key: replace(layer, name=key) for key, layer in entry.layers.items()})
-            _refuse_sums(entry, file, path)
+            _refuse_edits(entry, file, path)
         except TomlError as error:
             what, step = error.first, f"write it anew with convcost check --update, or {_deletion(name)}"
             damage = f"the lock of {name} is damaged: {what.rule}"
@@ -148,14 +156,19 @@ def _refuse_conflict(data: bytes, source: str) -> None:
         )
 
 
-def _refuse_sums(entry: Entry, file: TomlFile, path: Key) -> None:
-    """Refuse totals that are not the sums over the layers, as after a merge.
+def _refuse_edits(entry: Entry, file: TomlFile, path: Key) -> None:
+    """Refuse totals that are not the sums over the layers, and values that are not those of the checksum.
 
     Raises:
-        TomlError: A total is not the sum.
+        TomlError: An edit by hand, or a merge.
     """
     for total in ("params", "macs"):
         summed = sum(getattr(layer, total) for layer in entry.layers.values())
-        if summed != (value := getattr(entry, total)):
+        if (value := getattr(entry, total)) not in {summed, None}:
             text = f"{total} (={value}) is not the sum of its layers ({summed}), as after a merge; correct it."
             raise TomlError(file.source, (Mistake(file.place(path, of_key=True), text),))
+    values: Any = file.value(path)
+    totals = {key: value for key, value in values.items() if key not in {"layers", "checksum"}}
+    if entry.checksum != checksum(totals, values["layers"]):
+        text = f"checksum (={as_text(entry.checksum)}) is not that of its lines, as after an edit; correct them."
+        raise TomlError(file.source, (Mistake(file.place((*path, "checksum")), text),))

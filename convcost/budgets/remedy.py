@@ -143,7 +143,7 @@ def _with_block(
 def _in_units(entry: Entry, metric: str, amount: int) -> int:
     """Parameters or MACs in the metric's units."""
     if metric == "weight_bytes":
-        return round(Fraction(amount * entry.weight_bytes, entry.params)) if entry.params else 0
+        return round(Fraction(amount * (entry.weight_bytes or 0), entry.params)) if entry.params else 0
     return amount * FLOPS_PER_MAC if metric == "flops" else amount
 
 

@@ -123,7 +123,8 @@ class BudgetResult:
     def _sums(self) -> str:
         if self.baseline is None or self.entry is None:
             return ""
-        deltas = {name: getattr(self.entry, name) - getattr(self.baseline, name) for name in SUMMED}
+        pairs = {name: (getattr(self.entry, name), getattr(self.baseline, name)) for name in SUMMED}
+        deltas = {name: now - before for name, (now, before) in pairs.items() if None not in {now, before}}
         counted = "counted " if self.entry.uncounted or self.baseline.uncounted else ""
         parts = [
             f"{METRICS[name].text(abs(delta))} {counted if METRICS[name].counts else ''}{SUMMED[name]} "

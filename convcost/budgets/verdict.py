@@ -37,7 +37,7 @@ class Reading:
         high: Upper end of the 5-95 % interval of a time.
         baseline: Value in the lock or in the base revision; None without one.
         locked: Whether the baseline comes from the lock, which `convcost check --update` renews.
-        recounted: Part of `actual - baseline` that comes from a change of the counter.
+        recounted: Part of `actual - baseline` that may come from another version of the counter or of torch.
         growth: Growth of a time over its baseline, as (share, low, high); None for any other metric.
         uncounted: Number of operations without a formula.
         operations: Names of these operations.
@@ -47,7 +47,7 @@ class Reading:
         lost: Whether a baseline exists but could not be obtained, so that the growth is inconclusive.
         machine: Machine on which the time was measured.
         here: Name of this machine, if the limit is for another one and nothing was timed; else None.
-        doubt: Reason why the time allows no verdict; None if it allows one.
+        doubt: Reason why the figure allows no verdict; None if it allows one.
         growth_doubt: Reason why the growth of the time allows no verdict; None if it allows one.
         notes: Remarks on the figures.
     """
@@ -83,13 +83,13 @@ def counted_reading(limit: Limit, entry: Entry, before: Entry | None, changes: S
         why: Reason why the growth cannot be judged; empty if it can.
     """
     metric = limit.metric
-    baseline = None if before is None else getattr(before, metric)
+    actual, baseline = getattr(entry, metric), None if before is None else getattr(before, metric)
     by_counter = 0
-    if before is not None and any(change.kind == "recounted" for change in changes):
+    if None not in {actual, baseline} and any(change.kind == "recounted" for change in changes):
         same_model = all(change.kind in {"recounted", "renamed"} for change in changes)
-        by_counter = getattr(entry, metric) - baseline if same_model else _recounted_part(metric, changes)
+        by_counter = actual - baseline if same_model else _recounted_part(metric, changes)
     return Reading(
-        getattr(entry, metric),
+        actual,
         baseline=baseline,
         recounted=by_counter,
         uncounted=entry.uncounted,
@@ -186,10 +186,32 @@ def judge(limit: Limit, reading: Reading, *, strict: bool = False) -> Judgement:
     Args:
         limit: Limits of the metric.
         reading: Figures of the metric.
-        strict: Whether an improvement that is not in the lock fails, and a lower bound cannot pass.
+        strict: Whether an improvement that is not in the lock fails, and neither a lower bound nor growth without a
+            baseline can pass.
     """
-    if reading.actual is None and reading.here is None:
-        return Judgement(limit, reading, "skipped", reading.why or "not obtained", limit.source)
+    rulings: dict[str, Ruling] = {}
+    if limit.metric != "latency" and reading.doubt is not None:
+        rulings[""] = "inconclusive", reading.doubt
+    elif reading.actual is None and reading.here is None:
+        rulings[""] = "skipped", reading.why or "not obtained"
+    else:
+        rulings = _judge_limits(limit, reading, strict=strict)
+    notes = list(reading.notes)
+    for key in ("grow", "max"):
+        ruling, why = rulings.get(key, ("pass", ""))
+        if ruling == "skipped" and len(rulings) > 1:
+            del rulings[key]
+            notes.append(f"{limit.metric} {key} is not judged: {why}")
+    if limit.grow is not None and not strict and "" not in rulings:
+        notes += _improvement(limit, reading)
+    verdict, reason, key = _gravest(rulings)
+    if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
+        verdict = "warn"  # level "error" would fail the check
+    return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
+
+
+def _judge_limits(limit: Limit, reading: Reading, *, strict: bool) -> dict[str, Ruling]:
+    """The ruling of each limit, by its key."""
     rulings: dict[str, Ruling] = {}
     if (most := limit.bound("max")) is not None:
         rulings["max"] = _judge_max(limit, reading, most, strict=strict)
@@ -197,18 +219,7 @@ def judge(limit: Limit, reading: Reading, *, strict: bool = False) -> Judgement:
         rulings["min"] = _judge_min(limit, reading, least, strict=strict)
     if limit.grow is not None:
         rulings["grow"] = _judge_growth(limit, reading, strict=strict)
-    notes = list(reading.notes)
-    for key in ("grow", "max"):
-        ruling, why = rulings.get(key, ("pass", ""))
-        if ruling == "skipped" and len(rulings) > 1:
-            del rulings[key]
-            notes.append(f"{limit.metric} {key} is not judged: {why}")
-    if limit.grow is not None and not strict:
-        notes += _improvement(limit, reading)
-    verdict, reason, key = _gravest(rulings)
-    if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
-        verdict = "warn"  # level "error" would fail the check
-    return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
+    return rulings
 
 
 def _gravest(rulings: Mapping[str, Ruling]) -> tuple[Verdict, str, str]:
@@ -253,9 +264,9 @@ def _judge_min(limit: Limit, reading: Reading, least: float, *, strict: bool) ->
 def _judge_growth(limit: Limit, reading: Reading, *, strict: bool) -> Ruling:
     """Fail a figure that grew by more than its share and its floor, or, with `strict`, fell by more than these."""
     if limit.metric == "latency":
-        return _judge_slowdown(limit, reading)
+        return _judge_slowdown(limit, reading, strict=strict)
     if reading.baseline is None:
-        return _without_baseline(reading)
+        return _without_baseline(reading, strict=strict)
     metric, baseline = METRICS[limit.metric], reading.baseline
     actual = (reading.actual or 0) - reading.recounted
     delta, floor = actual - baseline, limit.bound("floor")
@@ -270,17 +281,30 @@ def _judge_growth(limit: Limit, reading: Reading, *, strict: bool) -> Ruling:
             accept = ", or accept it with convcost check --update" if reading.locked else ""
             return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_GIVE_FORMULA}{accept}"
         return "fail", f"{change}; it may grow by {allowed}"
-    if strict and _fall_below_lock(limit, reading):
-        return "fail", f"{change}, and the lock still has the old value (strict); run convcost check --update"
-    return _pass_unless_uncounted(metric, reading, strict=strict)
+    if delta + reading.recounted > limit.allowance(baseline):
+        return "inconclusive", _recount(metric, reading, baseline, now)
+    stale = f"{change}, and the lock still has the old value (strict); run convcost check --update"
+    has_fallen = strict and _fall_below_lock(limit, reading)
+    return ("fail", stale) if has_fallen else _pass_unless_uncounted(metric, reading, strict=strict)
 
 
-def _judge_slowdown(limit: Limit, reading: Reading) -> Ruling:
+def _recount(metric: Metric, reading: Reading, baseline: float, without: str) -> str:
+    """The growth with and without the layers that another version may have counted differently, and the next step."""
+    actual = reading.actual or 0
+    before, now = distinct_texts(metric, baseline, actual)
+    return (
+        f"{now} is {_share(actual - baseline, baseline)} over the baseline of {before}, and {without} without what "
+        "another version of torch or of the counter may count differently; compare with base, which counts both by one "
+        "version, or accept it with convcost check --update"
+    )
+
+
+def _judge_slowdown(limit: Limit, reading: Reading, *, strict: bool) -> Ruling:
     """Fail a latency if the whole interval of its growth is above the allowed growth."""
     if reading.growth_doubt is not None:
         return "inconclusive", reading.growth_doubt
     if reading.growth is None or reading.baseline is None:
-        return _without_baseline(reading)
+        return _without_baseline(reading, strict=strict)
     _, low, high = reading.growth
     grow = max(limit.grow or 0, (limit.bound("floor") or 0) / reading.baseline)
     share, least, most = (human_share(one, "+") for one in reading.growth)
@@ -290,8 +314,10 @@ def _judge_slowdown(limit: Limit, reading: Reading) -> Ruling:
     return ("pass", "") if high <= grow else ("inconclusive", f"the {human_percent(grow)} allowed lie within {span}")
 
 
-def _without_baseline(reading: Reading) -> Ruling:
-    return "inconclusive" if reading.lost else "skipped", reading.why or "there is no baseline"
+def _without_baseline(reading: Reading, *, strict: bool) -> Ruling:
+    """Skipped, or inconclusive where growth must be judged; a lock with an entry never has times."""
+    is_open = reading.lost or (strict and not reading.locked)
+    return "inconclusive" if is_open else "skipped", reading.why or "there is no baseline"
 
 
 def _fall_below_lock(limit: Limit, reading: Reading) -> float:

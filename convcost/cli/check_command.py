@@ -84,7 +84,11 @@ def check_command(
         bool, o.option(CONFIG, "Write a configuration with limits 10 % above the current figures of TARGET.", "--init")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on undecided limits, and on improvements that are not in the lock.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Fail on undecided limits and on improvements that are not in the lock; count with other inputs too.",
+        ),
     ] = False,
     inputs: Annotated[
         list[str] | None,
@@ -257,16 +261,18 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
 
     writes = [] if junit is None else [partial(write_whole, junit, lambda path: write_junit(path, result), "junit")]
     problem = write_summary(check_markdown(result))
-    if form is CheckFormat.github:
-        lines = "".join(f"{line}\n" for line in workflow_commands(result))
-        deliver_text(lines, result, export, writes=writes, commands=True)
-    elif form is CheckFormat.markdown:
-        deliver_text(check_markdown(result), result, export, writes=writes)
-    else:
-        deliver(result, o.OutputFormat(form.value), export, writes=writes)
-    say_remarks(result)
-    if problem is not None:
-        say([problem], "warning")
+    try:
+        if form is CheckFormat.github:
+            lines = "".join(f"{line}\n" for line in workflow_commands(result))
+            deliver_text(lines, result, export, writes=writes, commands=True)
+        elif form is CheckFormat.markdown:
+            deliver_text(check_markdown(result), result, export, writes=writes)
+        else:
+            deliver(result, o.OutputFormat(form.value), export, writes=writes)
+    finally:  # a file that could not be written costs no note
+        say_remarks(result)
+        if problem is not None:
+            say([problem], "warning")
 
 
 def _note(line: str) -> None:

@@ -38,18 +38,18 @@ class Totals:
     """The totals of a model; shared parameters count once.
 
     Attributes:
-        params: Number of parameters, trainable or not.
+        params: Number of parameters, trainable or not; None where weights are quantised or packed.
         trainable_params: Number of parameters that require a gradient.
         macs: Multiply-accumulates of one forward pass.
-        weight_bytes: Size of the parameters.
+        weight_bytes: Size of the parameters; None where weights are quantised or packed.
         activation_bytes: Size of all outputs, each counted once.
         peak_activation_bytes: Largest total size of the activations alive at one call, with inputs, without parameters.
     """
 
-    params: int
+    params: int | None
     trainable_params: int
     macs: int
-    weight_bytes: int
+    weight_bytes: int | None
     activation_bytes: int
     peak_activation_bytes: int
 
@@ -154,6 +154,8 @@ class ModelReport(Result[Call]):
         explained: Times of the layers alone, added up, ÷ the time of the forward pass; None if not timed.
         columns: Columns of the table and the frame.
         shown: Rows of the table and the frame; None for all layers in order.
+        doubts: Reasons why totals were not obtained, or may not hold for other inputs or calls; by metric.
+        values_read: Where the forward pass read values of tensors, such as "item in gate".
     """
 
     SCHEMA: ClassVar = "convcost.model/1"
@@ -171,6 +173,8 @@ class ModelReport(Result[Call]):
     explained: float | None = None
     columns: tuple[Column[Call], ...] = MODEL_COLUMNS
     shown: tuple[Call, ...] | None = None
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    values_read: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Call, ...]:
@@ -192,13 +196,17 @@ class ModelReport(Result[Call]):
     def verdicts(self) -> tuple[str, ...]:
         """The totals, the uncounted operations, the time, and the results of the other counters."""
         totals, least = self.totals, "at least " if self.uncounted else ""
-        trainable = f"{totals.params:,}; {totals.trainable_params:,} trainable"
+        params, weights = "parameters not obtained", "weights not obtained"
+        if totals.params is not None and totals.weight_bytes is not None:
+            trainable = f"{totals.params:,}; {totals.trainable_params:,} trainable"
+            params = f"{human_count(totals.params)} parameters ({trainable})"
+            weights = f"weights {human_bytes(totals.weight_bytes)}"
         macs = f"{least}{human_count(totals.macs)} MACs ({totals.macs:,})"
         activations = f"activations {human_bytes(totals.activation_bytes)}"
         peak = f"peak {human_bytes(totals.peak_activation_bytes)}"
         lines = [
-            f"total: {human_count(totals.params)} parameters ({trainable}), {macs}",
-            f"memory: weights {human_bytes(totals.weight_bytes)}, {activations}, {peak}",
+            f"total: {params}, {macs}",
+            f"memory: {weights}, {activations}, {peak}",
         ]
         lines += [f"not counted: {u.op}, {u.calls} calls, in {', '.join(u.where[:3])}" for u in self.uncounted]
         if self.forward is not None and self.timed is not None:
@@ -219,8 +227,12 @@ class ModelReport(Result[Call]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Remarks on the model and warnings of its layers."""
-        return (*self.notes, *(f"{row.name}: {row.warning}" for row in self.layers if row.warning))
+        """Remarks on the model, doubts about its totals, and warnings of its layers."""
+        doubts = [f"{reason}." for reason in dict.fromkeys(self.doubts.values())]
+        return (
+            *dict.fromkeys((*self.notes, *doubts)),
+            *(f"{row.name}: {row.warning}" for row in self.layers if row.warning),
+        )
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
@@ -262,6 +274,8 @@ class ModelReport(Result[Call]):
                 "activation_bytes": self.totals.activation_bytes,
                 "peak_activation_bytes": self.totals.peak_activation_bytes,
             },
+            "doubts": dict(self.doubts),
+            "values_read": list(self.values_read),
             "layers": records(MODEL_COLUMNS, self.layers),
             "timing": None
             if self.forward is None or self.timed is None

@@ -57,19 +57,20 @@ class Timed:
     untimed: str = ""
 
 
-def count_budget(budget: Budget, checkout: Checkout | None = None) -> Counted:
+def count_budget(budget: Budget, checkout: Checkout | None = None, *, recount: bool = False) -> Counted:
     """Count the model of a budget.
 
     Args:
         budget: The budget, with its folder in the checkout if there is one.
         checkout: Another revision's files; None for the working tree.
+        recount: Whether to count a second call, and once more on the CPU with other inputs.
 
     Raises:
         ConvcostError: As `convcost model`, or the model ends its process.
     """
     from convcost.nn.load.source_tree import is_data
 
-    count = partial(_count, budget, _tree(budget, checkout))
+    count = partial(_count, budget, _tree(budget, checkout), recount=recount)
     if is_data(budget.target) and budget.device != "cpu":
         return count()  # no code of the user's runs, and nothing is computed
     return _apart(budget, count)
@@ -122,15 +123,16 @@ def _apart(budget: Budget, action: Callable[[], T], *, in_threads: bool = False)
         raise ConvcostError(msg) from error
 
 
-def _count(budget: Budget, tree: SourceTree) -> Counted:
+def _count(budget: Budget, tree: SourceTree, *, recount: bool) -> Counted:
     from convcost.nn.load.source_tree import sources_of
     from convcost.nn.load.user_code import is_own_fault, own_fault
 
     with _ready(budget, tree):
         try:
-            report = next(
-                count_target(budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device)
+            steps = count_target(
+                budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device, recount=recount
             )
+            report = next(steps)
         except Exception as error:
             if isinstance(error, ConvcostError) or not is_own_fault(error):
                 raise

@@ -201,7 +201,7 @@ def _on_device(budgets: Sequence[Budget], device: str | None) -> Sequence[Budget
 
 def _check_one(budget: Budget, base: Baseline | BaseRevision, options: CheckOptions) -> BudgetResult:
     try:
-        counted = count_budget(budget)
+        counted = count_budget(budget, recount=options.strict)
     except ConvcostError as error:
         return _unchecked(budget, f"{_prefix(budget.source)}{budget.name}: {error}")
     report = counted.report
@@ -269,7 +269,8 @@ def _judge_report(
             if limit.metric == "latency"
             else counted_reading(limit, entry, before, () if options.accept else changes, baseline.why)
         )
-        reading = replace(reading, lost=baseline.lost, locked=baseline.locked, operations=operations)
+        doubt = report.doubts.get("macs" if limit.metric == "flops" else limit.metric, reading.doubt)
+        reading = replace(reading, doubt=doubt, lost=baseline.lost, locked=baseline.locked, operations=operations)
         judged.append(judge(limit, reading, strict=options.strict))
     passed = _passed_limits(judged)
     return BudgetResult(
@@ -327,7 +328,7 @@ def _baseline_notes(baseline: Baseline, entry: Entry, changes: Sequence[Change],
     if recounted := sum(change.kind == "recounted" for change in changes):
         layers = f"{number_of('layer', recounted)} of the same structure {'is' if recounted == 1 else 'are'}"
         notes.append(
-            f"the counter changed, not the model: {layers} counted differently "
+            f"the counter may have changed, not the model: {layers} counted differently "
             f"({before.versions} then; {entry.versions} now); accept that with convcost check --update."
         )
     elif options.accept and before.versions != entry.versions:

@@ -32,8 +32,14 @@ IMAGE_AXES: Final = 2
 _NO_ACCOUNT: Final = ("why looks into convolutions, each built anew and alone; other layers have no account.",)
 
 
-def count_target(
-    target: str, inputs: tuple[Input, ...], args: Mapping[str, object], *, cross_check: bool, device: str
+def count_target(  # noqa: PLR0913 - the options of `convcost model`, and that of a strict check
+    target: str,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    *,
+    cross_check: bool,
+    device: str,
+    recount: bool = False,
 ) -> Iterator[ModelReport]:
     """Load a target and count it, as `convcost model` does; then again with the results of the other counters.
 
@@ -43,6 +49,7 @@ def count_target(
         args: Arguments of the callable.
         cross_check: Whether to run torch's FlopCounterMode and fvcore too.
         device: "meta"; "cpu", for a model that needs the values of its tensors; or "auto", which is the right one.
+        recount: Whether to count a second call, and once more on the CPU with other inputs.
 
     Raises:
         ConvcostError: The target does not load, has no input, or refuses it.
@@ -69,6 +76,7 @@ def count_target(
             device=device,
             cross_check=cross_check,
             load_real=lambda: load_target(target, args, "cpu").module,
+            recount=recount,
         )
         counted: ModelReport | None = next(steps)
     while counted is not None:

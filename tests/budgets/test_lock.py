@@ -58,7 +58,7 @@ def test_a_change_of_one_layer_changes_its_line_and_the_totals_alone() -> None:
     wider = entry(conv("stem", "3>8"), relu("act"), conv("head.0", "8>32", "1x1"))
     before, after = (lock_text({"b": one}).splitlines() for one in (ENTRIES["b"], wider))
     assert [a.partition(" = ")[0] for a, b in zip(before, after, strict=True) if a != b] == [
-        *("params", "macs", "weight_bytes"),
+        *("params", "macs", "weight_bytes", "checksum"),
         '"head.0"',
     ]
 
@@ -69,12 +69,12 @@ TEXT = lock_text({"b": ENTRIES["b"]})
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "convcost.lock:1:1: lock_version (=missing) must be 2; delete the lock and run convcost check --update."),
-        (TEXT.replace("lock_version = 2", "lock_version = 1"), "convcost.lock:3:1: lock_version (=1) must be 2"),
-        (TEXT + "[", "convcost.lock:19:2: the file must be TOML: "),
+        ("", "convcost.lock:1:1: lock_version (=missing) must be 3; delete the lock and run convcost check --update."),
+        (TEXT.replace("lock_version = 3", "lock_version = 2"), "convcost.lock:3:1: lock_version (=2) must be 3"),
+        (TEXT + "[", "convcost.lock:20:2: the file must be TOML: "),
         (
             TEXT + "<<<<<<< HEAD\n",
-            "convcost.lock:19:1: the lock holds the marker of a merge conflict (<<<<<<<); keep either side, or delete the lock, and run convcost check --update.",
+            "convcost.lock:20:1: the lock holds the marker of a merge conflict (<<<<<<<); keep either side, or delete the lock, and run convcost check --update.",
         ),
         (
             TEXT.replace("counter = 1", "=======\r\ncounter = 1"),
@@ -129,16 +129,48 @@ TEXT = lock_text({"b": ENTRIES["b"]})
         ),
         (TEXT.partition('"stem"')[0] + '"stem" = 3\n', "the lock of b is damaged: layers.stem (=3) must be a table"),
         (
-            "lock_version = 2\nbudget.b = 3\n",
+            "lock_version = 3\nbudget.b = 3\n",
             "convcost.lock:2:12: the lock of b is damaged: b (=3) must be a table",
         ),
-        ("lock_version = 2\nbudget = 3\n", "convcost.lock:2:10: budget (=3) must be a table"),
+        ("lock_version = 3\nbudget = 3\n", "convcost.lock:2:10: budget (=3) must be a table"),
     ],
 )
 def test_a_damaged_lock_is_told_with_its_line_and_what_to_do(text: str, said: str) -> None:
     with pytest.raises(ConvcostError) as refused:
         read_lock(text.encode(), "convcost.lock", ["b"])
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("peak_activation_bytes = 4096", "peak_activation_bytes = 4_096_000"),
+        ("weight_bytes = 1376", "weight_bytes = 13760"),
+        ('torch = "2.13.0"', 'torch = "2.4.0"'),
+        ('output = "1x8x8x8"', 'output = "1x8x16x16"'),
+        ("checksum = ", "# checksum = "),
+    ],
+)
+def test_an_entry_that_was_edited_by_hand_is_refused(old: str, new: str) -> None:
+    assert old in TEXT
+    with pytest.raises(
+        ConvcostError, match="is not that of its lines, as after an edit; write it anew with"
+    ) as refused:
+        read_lock(TEXT.replace(old, new, 1).encode(), "convcost.lock", ["b"])
+    assert str(refused.value).startswith("convcost.lock:")
+    assert "the lock of b is damaged: checksum (=" in str(refused.value)
+
+
+def test_an_entry_may_change_its_name_and_its_layout() -> None:
+    text = TEXT.replace("budget.b", 'budget."c d"').replace(" = ", "  =  ").replace("\n", " # text\r\n")
+    assert read_lock(text.encode(), "convcost.lock", ["c d"]).entries == {"c d": ENTRIES["b"]}
+
+
+def test_what_was_not_obtained_is_left_out() -> None:
+    packed = replace(ENTRIES["b"], params=None, weight_bytes=None)
+    text = lock_text({"b": packed})
+    assert tomllib.loads(text)["budget"]["b"].keys().isdisjoint({"params", "weight_bytes"})
+    assert read_lock(text.encode(), "convcost.lock", ["b"]).entries == {"b": packed}
 
 
 def test_an_entry_that_is_about_to_be_written_anew_may_be_damaged_and_keeps_its_text_until_then() -> None:

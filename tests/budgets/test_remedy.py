@@ -25,7 +25,7 @@ def test_the_block_with_the_fewest_layers_and_then_the_lowest_cost_is_found() ->
 def test_a_layer_that_changed_is_replaced_before_a_larger_one_that_did_not() -> None:
     before = entry(conv("big", "64>64", size=32), conv("small", "16>16"))
     after = entry(conv("big", "64>64", size=32), conv("small", "16>32"))
-    remedy = find_remedy(after, what_changed(before, after), {"params": before.params})
+    remedy = find_remedy(after, what_changed(before, after), {"params": before.params or 0})
     assert remedy is not None
     assert remedy.layers == ("small",)
 
@@ -65,8 +65,8 @@ def test_a_block_with_a_bias_where_the_layer_has_one() -> None:
 
 def test_all_broken_limits_are_mended_together() -> None:
     model = entry(conv("large_image", "8>8", size=64), conv("many_channels", "64>64", size=4))
-    limits = {"params": model.params / 2, "macs": model.macs / 2}
-    alone, both = find_remedy(model, (), {"params": model.params / 2}), find_remedy(model, (), limits)
+    limits = {"params": (model.params or 0) / 2, "macs": model.macs / 2}
+    alone, both = find_remedy(model, (), {"params": (model.params or 0) / 2}), find_remedy(model, (), limits)
     assert alone is not None
     assert both is not None
     assert alone.layers == ("many_channels",)
@@ -83,7 +83,7 @@ def test_calls_of_one_module_are_replaced_together_its_parameters_once() -> None
     assert (remedy.layers, remedy.before) == (("c",), 3 * 8 * 8 * 16 * 16 * 9)
     assert remedy.totals["macs"] == remedy.after
     assert remedy.after % 3 == 0
-    fewer = find_remedy(model, (), {"params": model.params / 2, "macs": model.macs / 2})
+    fewer = find_remedy(model, (), {"params": (model.params or 0) / 2, "macs": model.macs / 2})
     assert fewer is not None
     assert fewer.totals["params"] == fewer.after
 

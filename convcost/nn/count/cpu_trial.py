@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from convcost.nn.count.memory import total_bytes
-from convcost.nn.load.meta_device import move
+from convcost.nn.load.meta_device import move, parts_of, tensors_of
 from convcost.text.errors import ConvcostError, NeedsValuesError, first_line
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def is_small(model: nn.Module, inputs: Any) -> bool:
     """Whether weights and inputs are few enough to be allocated just to see whether the model runs."""
     from convcost.nn.count.size_limit import MAX_BYTES
 
-    tensors = [*model.parameters(), *model.buffers(), *tree_leaves(inputs)]
+    tensors = [*tensors_of(model), *tree_leaves(inputs)]
     return total_bytes(t for t in tensors if isinstance(t, torch.Tensor)) <= MAX_BYTES
 
 
@@ -86,13 +86,15 @@ def runs_on_cpu(run: Callable[[], object], failure: ForwardError, *, small: bool
 
 def with_values(model: nn.Module) -> nn.Module:
     """The model, or a copy with zeros on the CPU if it has tensors on the meta device."""
-    if all(tensor.device.type != "meta" for tensor in (*model.parameters(), *model.buffers())):
+    if all(tensor.device.type != "meta" for tensor in tensors_of(model)):
         return model
     real = copy.deepcopy(model)
-    move(real.modules(), "cpu")
+    move(parts_of(real).values(), "cpu")
     return real
 
 
 def is_compiled(model: nn.Module) -> bool:
     """Whether a part is scripted or quantised: compiled code that may not run on meta tensors."""
-    return any(isinstance(p, torch.jit.ScriptModule) or "quantized" in type(p).__module__ for p in model.modules())
+    return any(
+        isinstance(p, torch.jit.ScriptModule) or "quantized" in type(p).__module__ for p in parts_of(model).values()
+    )

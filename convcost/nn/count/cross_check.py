@@ -9,20 +9,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 from convcost.models.report import CrossCheck, Discrepancy
 from convcost.nn.count.counters import CounterError, counter_errors, load_fvcore, torch_operators
 from convcost.nn.count.fvcore_graph import fvcore_graph
 from convcost.nn.count.isolation import can_isolate, run_isolated
-from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
+from convcost.nn.count.recount import too_large
 from convcost.nn.count.unused_results import unused_macs
-from convcost.nn.load.meta_device import any_device_allowed
+from convcost.nn.load.meta_device import any_device_allowed, tensors_of
 from convcost.system.child_process import ProcessEndedError
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
-from convcost.text.units import human_bytes, human_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -153,17 +152,15 @@ def check_with_fvcore(
     model: nn.Module, inputs: tuple[Any, Any], rows: Sequence[Row], totals: Totals, observed: Observed
 ) -> CrossCheck:
     """Compare the total with fvcore, run on real tensors, and explain each difference that has a known reason."""
-    memory = totals.weight_bytes + totals.peak_activation_bytes
-    if totals.macs > MAX_EFFORT or memory > MAX_BYTES:
-        need = f"{human_count(totals.macs, 'MACs')} and {human_bytes(memory)}"
-        return CrossCheck("unavailable", None, f"it computes for real, and {need} are too much")
+    if (reason := too_large(totals)) is not None:
+        return CrossCheck("unavailable", None, f"it computes for real, and {reason}")
     if inputs[1]:
         return CrossCheck("unavailable", None, "it takes no keyword arguments")
     show_progress("counting with fvcore ...")
 
     def trace() -> FvcoreGraph:
         twin = model if can_isolate() else copy.deepcopy(model)  # a forked process has its own copy of the memory
-        if any(tensor.device.type == "meta" for tensor in tree_leaves([*twin.parameters(), *twin.buffers()])):
+        if any(tensor.device.type == "meta" for tensor in tensors_of(twin)):
             twin = twin.to_empty(device="cpu")
         return fvcore_graph(twin.eval(), tree_map(_real, inputs[0]))
 

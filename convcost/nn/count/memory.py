@@ -17,6 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from convcost.nn.build.conv_module import per_axis
+from convcost.nn.load.meta_device import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +62,7 @@ def parameters_of(module: nn.Module) -> list[torch.Tensor]:
     own = vars(module).get("_parameters")
     if isinstance(own, dict) and not vars(module)["_modules"]:
         return [tensor for tensor in own.values() if tensor is not None] if own else []
-    return list(module.parameters())
+    return [tensor for part in parts_of(module).values() for tensor in part._parameters.values() if tensor is not None]  # noqa: SLF001 - `parameters` may be overridden
 
 
 def least_bytes(

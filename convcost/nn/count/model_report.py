@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from operator import is_not
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -25,20 +26,38 @@ from convcost.models.report import (
 )
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
-from convcost.nn.count.isolation import can_isolate, same_random_numbers
+from convcost.nn.count.isolation import can_isolate, run_isolated, same_random_numbers
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.other_threads import Suspicion, ends_only_with_others
 from convcost.nn.count.packed_weights import packed_weights
+from convcost.nn.count.recount import (
+    METRICS,
+    RECOUNT_SECONDS,
+    SEED,
+    attributes_of,
+    doubts_between,
+    random_like,
+    too_large,
+)
 from convcost.nn.count.tensors import dtype_text, shape_of, tensor_text, tensors_in
 from convcost.nn.count.trace import Recorder
-from convcost.nn.load.meta_device import any_device_allowed, on_device, require_memory, restored_after, switch_to_eval
+from convcost.nn.load.meta_device import (
+    any_device_allowed,
+    on_device,
+    parts_of,
+    require_memory,
+    restored_after,
+    switch_to_eval,
+)
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
+from convcost.system.child_process import ProcessEndedError
 from convcost.system.processor import collection_paused
 from convcost.system.streams import quiet_stdout
+from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from torch import nn
 
@@ -70,6 +89,7 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
     device: str = "meta",
     cross_check: bool = False,
     load_real: Callable[[], nn.Module] | None = None,
+    recount: bool = False,
 ) -> Iterator[ModelReport]:
     """Count a module's forward pass, and then, if requested, run torch's FlopCounterMode and fvcore too.
 
@@ -81,6 +101,7 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
             "auto" is meta, and the CPU for such a model.
         cross_check: Whether to run the other counters; before they have run, they count as interrupted.
         load_real: Loads the model on the CPU, where `model` is made for the meta device.
+        recount: Whether to count a second call, and once more on the CPU with other inputs, and to report doubts.
 
     Raises:
         ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where.
@@ -88,7 +109,10 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
     if device not in COUNT_DEVICES:
         raise ConvcostError(f"device (={device}) must be auto, meta or cpu.")
     with _own_faults():
-        counted, check = _on_device(module_of(model), call_of(inputs, kwargs), device, load_real)
+        module, call = module_of(model), call_of(inputs, kwargs)
+        counted, check = _on_device(module, call, device, load_real, twice=recount)
+        if recount:
+            counted = _recounted(counted, load_real or (lambda: module), call)
     before = INTERRUPTED if cross_check else NOT_REQUESTED
     yield replace(counted, cross_check={"fvcore": before, "torch": before})
     if cross_check:
@@ -109,22 +133,22 @@ def _own_faults() -> Iterator[None]:
 
 
 def _on_device(
-    model: nn.Module, call: _Call, device: str, load_real: Callable[[], nn.Module] | None
+    model: nn.Module, call: _Call, device: str, load_real: Callable[[], nn.Module] | None, *, twice: bool
 ) -> tuple[ModelReport, _Check]:
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
-        return _counted(model, _with_zeros(call), "cpu")
+        return _counted(model, _with_zeros(call), "cpu", twice=twice)
 
     def on_cpu(note: str = "") -> tuple[ModelReport, _Check]:
         real = with_values(model if load_real is None else load_real())
-        counted, check = _counted(real, _with_zeros(call), "cpu")
+        counted, check = _counted(real, _with_zeros(call), "cpu", twice=twice)
         return replace(counted, notes=(*counted.notes, note)), check
 
     if special is not None:
         return on_cpu(f"{special} inputs do {_NOT_ON_META}")
     try:
-        return _counted(model, call, "meta")
+        return _counted(model, call, "meta", twice=twice)
     except ForwardError as error:
         failure = error
     if is_compiled(model):
@@ -152,14 +176,52 @@ def _with_zeros(call: _Call) -> _Call:
     return made
 
 
-def _counted(model: nn.Module, inputs: _Call, device: str) -> tuple[ModelReport, _Check]:
-    """The count, and a function that runs the other counters."""
+def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: _Call) -> ModelReport:
+    """The report, with doubts where another count on the CPU differs, whose inputs are random.
+
+    Values that were read are a doubt where there is no such count.
+    """
+
+    def differences() -> dict[str, str]:
+        with same_random_numbers():
+            torch.manual_seed(SEED)
+            anew, _ = _counted(with_values(load()), mapped(random_like, call), "cpu")
+        return doubts_between(counted, anew, "on the CPU with random inputs")
+
+    reason = too_large(counted.totals)
+    if reason is None:
+        show_progress("counting once more on the CPU, with other inputs ...")
+        try:
+            doubts = run_isolated(differences, RECOUNT_SECONDS, quiet=True)
+        except ProcessEndedError as error:
+            reason = f"the process {error}"
+        except ConvcostError as error:
+            reason = str(error).rstrip(".")
+        else:
+            return replace(counted, doubts={**counted.doubts, **doubts})
+    if not counted.values_read:
+        return replace(counted, notes=(*counted.notes, f"not counted once more on the CPU: {reason}."))
+    doubt = f"the forward pass reads values of tensors, and could not be counted with others: {reason}"
+    return replace(counted, doubts={**dict.fromkeys(METRICS, doubt), **counted.doubts})
+
+
+def _counted(model: nn.Module, inputs: _Call, device: str, *, twice: bool = False) -> tuple[ModelReport, _Check]:
+    """The count, with doubts where a second call counts otherwise, and a function that runs the other counters.
+
+    The second call is made where `twice` says so, or on the meta device after a first one that changed the model.
+    """
     placed = mapped(lambda value: on_device(value, device), inputs)
     with _ready(model, device) as parts:
+        before = attributes_of(parts.values())
         started = perf_counter()
-        recorder = _run(model, parts, placed, device)
-        seconds = perf_counter() - started
-        counted = _report(recorder, model, _input_texts(*inputs), device)
+        with _run(model, parts, placed, device) as recorder:
+            seconds = perf_counter() - started
+            counted = _report(recorder, model, _input_texts(*inputs), device)
+            after = attributes_of(parts.values())
+            changed = len(before) != len(after) or any(map(is_not, before, after))
+            if twice or (changed and device == "meta"):
+                doubts = _doubts_of_second_call(counted, model, parts, placed)
+                counted = replace(counted, doubts={**doubts, **counted.doubts})
     if recorder.suspicion is not None:
         _require_no_other_threads(recorder.suspicion, partial(_run_again, model, placed, device), seconds)
     return counted, partial(_cross_checked, model, inputs, placed, recorder, counted.totals)
@@ -194,6 +256,18 @@ def _cross_checked(
     return {"fvcore": by_fvcore, "torch": by_torch}
 
 
+def _doubts_of_second_call(
+    counted: ModelReport, model: nn.Module, parts: Mapping[str, nn.Module], placed: _Call
+) -> dict[str, str]:
+    device = str(counted.conditions["device"])
+    try:
+        with _run(model, parts, placed, device) as recorder:
+            again = _report(recorder, model, counted.inputs, device)
+    except ConvcostError as error:
+        return dict.fromkeys(METRICS, f"a second call of the model fails: {str(error).rstrip('.')}")
+    return doubts_between(counted, again, "in a second call")
+
+
 @contextmanager
 def _same_conditions() -> Iterator[None]:
     """What each run of a model begins with; compiled functions run as they are."""
@@ -221,23 +295,25 @@ def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
     )
 
 
-def _run(model: nn.Module, parts: Mapping[str, nn.Module], inputs: _Call, device: str) -> Recorder:
+@contextmanager
+def _run(model: nn.Module, parts: Mapping[str, nn.Module], inputs: _Call, device: str) -> Iterator[Recorder]:
+    """The record of a forward pass; what it overwrote is restored afterwards."""
     args, kwargs = inputs
     recorder = Recorder(model, parts, tensors_in((args, kwargs)), device)
     describe = partial(_forward_error, model, recorder, args)
     allowed = any_device_allowed() if device == "meta" else nullcontext()
-    kept = recorder.kept.restored()
-    with kept, running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
-        warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
-        out = model(*args, **kwargs)
-    if recorder.suspicion is not None:
-        recorder.suspicion.look_at(tensors_in(out), "")
-    return recorder
+    with recorder.kept.restored():
+        with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
+            warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
+            out = model(*args, **kwargs)
+        if recorder.suspicion is not None:
+            recorder.suspicion.look_at(tensors_in(out), "")
+        yield recorder
 
 
 def _run_again(model: nn.Module, inputs: _Call, device: str) -> None:
-    with _ready(model, device) as parts:
-        _run(model, parts, inputs, device)
+    with _ready(model, device) as parts, _run(model, parts, inputs, device):
+        pass
 
 
 def _require_no_other_threads(suspicion: Suspicion, run: Callable[[], None], seconds: float) -> None:
@@ -256,7 +332,7 @@ def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], 
     if is_own_fault(error):
         return own_fault(error)
     path = recorder.path
-    part = dict(model.named_modules()).get(path, model)
+    part = parts_of(model).get(path, model)
     channels = (name for name in ("in_channels", "in_features") if hasattr(part, name))
     expected = next((f"expects {name} {getattr(part, name)}, " for name in channels), "")
     shape = recorder.failed_shape or next((shape_of(a) for a in args if isinstance(a, torch.Tensor)), None)
@@ -274,24 +350,25 @@ def _input_texts(inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str,
 
 
 def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], device: str) -> ModelReport:
-    parts = dict(model.named_modules())
+    parts = parts_of(model)
+    packed = packed_weights(parts)
     rows, weights = recorder.rows, recorder.weights(parts)
     kinds: Counter[str] = Counter()
     for row in rows:
         for event in row.events:
             kinds[event.kind] += event.macs
     totals = Totals(
-        params=sum(map(numel, weights)),
+        params=None if packed else sum(map(numel, weights)),
         trainable_params=sum(numel(p) for p in weights if p.requires_grad),
         macs=kinds.total(),
-        weight_bytes=total_bytes(weights),
+        weight_bytes=None if packed else total_bytes(weights),
         activation_bytes=sum(row.activation_bytes for row in rows),
         peak_activation_bytes=recorder.memory.peak,
     )
     calls = tuple(_calls(rows, weights, totals.macs))
     conditions = {"device": device, "torch_version": str(torch.__version__), "mode": "eval"}
     return ModelReport(
-        type(model).__name__,
+        _writable(type(model).__name__),
         inputs,
         conditions,
         totals,
@@ -299,7 +376,9 @@ def _report(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], devic
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=(*packed_weights(parts), *_outside(recorder)),
+        notes=(*packed, *_outside(recorder), *_note_on_values(recorder.values_read)),
+        values_read=tuple(recorder.values_read),
+        doubts=dict.fromkeys(("params", "weight_bytes"), packed[0].rstrip(".")) if packed else {},
     )
 
 
@@ -313,23 +392,27 @@ def _outside(recorder: Recorder) -> tuple[str, ...]:
     return (note,) if amount else ()
 
 
+def _note_on_values(places: Collection[str]) -> tuple[str, ...]:
+    if not places:
+        return ()
+    few = f"{', '.join([*places][:3])}{', ...' if len(places) > 3 else ''}"  # noqa: PLR2004 - as many as are shown
+    return (f"the forward pass reads values of tensors ({few}): the counts hold for inputs that lead it the same way.",)
+
+
 def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
     """The rows under unique names, each parameter in the row that owns it."""
     left = {id(p): p for p in weights}
     owners = _owners(rows)
-    names: list[str] = []
-    seen: Counter[str] = Counter()
+    unique = _UniqueNames()
+    names = [unique.of(row.name, numbered=bool(row.function)) for row in rows]
     for index, row in enumerate(rows):
-        name = row.name
-        seen[name] += 1
-        names.append(f"{name}#{seen[name]}" if row.function or seen[name] > 1 else name)
         macs = sum([event.macs for event in row.events])
         before = [owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index]
         shares = names[before[0]] if before else None
         own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
         yield Call(
             name=names[index],
-            op=row.op,
+            op=_writable(row.op),
             input_shape=row.input_shape,
             output_shape=row.output_shape,
             params=sum(map(numel, own)),
@@ -344,8 +427,32 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
             uncounted=len(row.uncounted),
         )
     if unused := sum(map(numel, left.values())):
-        share, name = (0.0 if total else None), "(parameters outside any call)"
+        share, name = (0.0 if total else None), unique.of("(parameters outside any call)")
         yield Call(name, "parameters", (), (), unused, 0, 0, share, weights=_dtypes(left.values()))
+
+
+class _UniqueNames:
+    """Names of calls, each once, although a module may have the name that the second call of another would get."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[str] = Counter()
+        self._taken: set[str] = set()
+
+    def of(self, name: str, *, numbered: bool = False) -> str:
+        """The name of the next call of a module, or of a function, whose first call is numbered too."""
+        name = _writable(name)
+        while True:
+            self._calls[name] += 1
+            number = self._calls[name]
+            text = f"{name}#{number}" if numbered or number > 1 else name
+            if text not in self._taken:
+                self._taken.add(text)
+                return text
+
+
+def _writable(name: str) -> str:
+    """A name as a file can hold it: half of a surrogate pair is written as its escape."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _owners(rows: Sequence[Row]) -> dict[int, int]:
@@ -370,5 +477,5 @@ def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:
     for row in rows:
         for op, times in row.uncounted.items():
             calls[op] += times
-            names.setdefault(op, {})[row.name] = None
+            names.setdefault(op, {})[_writable(row.name)] = None
     return tuple(Uncounted(op, times, tuple(names[op])) for op, times in calls.items())

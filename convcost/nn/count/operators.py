@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -22,6 +21,7 @@ from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
 from convcost.nn.count.free_operators import FREE_OF_OTHER_LIBRARIES, OPAQUE, is_free_name
+from convcost.nn.load.user_code import user_line
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
@@ -234,29 +234,26 @@ def _registered_macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
         named = kwargs
     try:
         value = formula(*args, **named)
-    except ConvcostError:
+    except KeyboardInterrupt:
         raise
-    except Exception as error:
+    except BaseException as error:
         raise ConvcostError(
-            f"the formula of {packet} raised {type(error).__name__}: {first_line(error)} ({_place(formula, error)}); "
-            "mend the function given to convcost.register."
+            f"the formula of {packet} raised {type(error).__name__}: {first_line(error)} "
+            f"({user_line(error) or _definition(formula)}); mend the function given to convcost.register."
         ) from error
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
         raise ConvcostError(
-            f"the formula of {packet} returned {value!r}; it must return MACs as a whole number of at least 0."
+            f"the formula of {packet} returned {value!r}; it must return MACs as a whole number of at least 0 "
+            f"({_definition(formula)})."
         )
     return int(value)
 
 
-def _place(formula: Formula, error: Exception) -> str:
-    """The file and line where a formula raised, or where it is defined if it does not take the arguments."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    code = getattr(formula, "__code__", None)
-    return (
-        f"{frame.filename}:{frame.lineno}"
-        if frame.filename != __file__ or code is None
-        else f"{code.co_filename}:{code.co_firstlineno}"
-    )
+def _definition(formula: Formula) -> str:
+    """The file and line where a formula is defined; its text where Python does not know."""
+    function = inspect.unwrap(formula.func if isinstance(formula, partial) else formula)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return repr(formula) if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def join_complex_convolutions(events: Sequence[Counted]) -> list[Counted]:
@@ -288,8 +285,9 @@ def register(op: Any) -> Callable[[Formula], Formula]:
         operator has an argument of its own that is called `out`, the function gets that.
 
     Raises:
-        ConvcostError: Not an operator, one that has a formula, or one of torch's that is the sum of its parts. A module
-            that is imported again, such as that of another revision, may register its formulas again.
+        ConvcostError: Not an operator, one that has a formula, one of torch's that is the sum of its parts, or a
+            formula that is no function. A module that is imported again, such as that of another revision, may register
+            its formulas again.
     """
     packet = getattr(op, "overloadpacket", op)
     if not isinstance(packet, OpOverloadPacket):
@@ -305,6 +303,8 @@ def register(op: Any) -> Callable[[Formula], Formula]:
     def remember(formula: Formula) -> Formula:
         if is_ours or (packet in REGISTERED and not _is_stale(REGISTERED[packet])):
             raise ConvcostError(f"op (={packet}) has a formula; register each operator once.")
+        if not callable(formula):
+            raise ConvcostError(f"formula (={formula!r}) must be a function of {packet}'s arguments and out; give one.")
         REGISTERED[packet] = formula
         return formula
 

@@ -1,4 +1,4 @@
-"""Weights that are no parameters of torch: packed by quantisation, or kept as buffers of integers."""
+"""Weights that are no parameters of torch: packed by quantisation, or kept as integers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import torch
+
+from convcost.nn.count.formulas import NUMBERS_PER_ELEMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,7 @@ _PLAIN: Final = frozenset({bool, int, float, str, tuple, list, dict, set, type(N
 
 
 def packed_weights(parts: Mapping[str, nn.Module]) -> tuple[str, ...]:
-    """A note on the weights that a model's `parameters()` does not give; empty where there are none.
+    """A note on the weights whose number torch's parameters do not give; empty where there are none.
 
     Args:
         parts: The model and its parts by path.
@@ -30,7 +32,7 @@ def packed_weights(parts: Mapping[str, nn.Module]) -> tuple[str, ...]:
     verb = "holds" if len(holders) == 1 else "hold"
     total = sum(holders.values())
     amount = f"{total:,} " if all(holders.values()) else f"at least {total:,} " if total else ""
-    return (f"{where} {verb} {amount}packed weights that are no parameters: they are not in params and weight_bytes.",)
+    return (f"{where} {verb} {amount}packed weights: params and weight_bytes are not obtained.",)
 
 
 def _packed_in(part: nn.Module) -> int | None:
@@ -38,6 +40,8 @@ def _packed_in(part: nn.Module) -> int | None:
     if isinstance(part, torch.jit.ScriptModule):
         is_frozen = not part._c.hasattr("training")  # noqa: SLF001 - the script itself; `train` sets it on its wrapper
         return 0 if is_frozen else None  # a frozen script has its weights as constants
+    if any(tensor is not None and _is_integer(tensor) for tensor in part._parameters.values()):  # noqa: SLF001 - as below
+        return 0  # several may share an integer
     attributes = {name: value for name, value in vars(part).items() if type(value) not in _PLAIN}
     attributes |= part._buffers  # noqa: SLF001 - the part's own, not those of its parts
     if not attributes:
@@ -51,4 +55,11 @@ def _packed_in(part: nn.Module) -> int | None:
 
 
 def _is_packed(name: str, tensor: torch.Tensor) -> bool:
-    return tensor.is_quantized or ("weight" in name and not tensor.is_floating_point() and not tensor.is_complex())
+    return tensor.is_quantized or ("weight" in name and _is_integer(tensor))
+
+
+def _is_integer(tensor: torch.Tensor) -> bool:
+    """Whether the elements are integers, or hold several numbers each."""
+    dtype = tensor.dtype
+    is_plain = dtype.is_floating_point or dtype.is_complex or dtype == torch.bool
+    return not is_plain or str(dtype) in NUMBERS_PER_ELEMENT

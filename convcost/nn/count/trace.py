@@ -25,6 +25,7 @@ from convcost.nn.count.kept_values import KeptValues
 from convcost.nn.count.memory import Memory
 from convcost.nn.count.operators import Verdict, cost, parts_of, verdict, whole_operator
 from convcost.nn.count.other_threads import Suspicion
+from convcost.nn.count.recount import VALUE_FUNCTIONS, reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.shape_rules import is_switched_off, meta_output
 from convcost.nn.count.tensors import in_order, members, shape_of, tensors_in
@@ -68,10 +69,12 @@ class Recorder:
         self.names = {id(part): name for name, part in parts.items()}
         self.has_rules = not is_switched_off()
         self.is_over = False
+        self.fault: Exception | None = None
         self.path = ""
         self.failed_shape: tuple[int, ...] | None = None
         self._failure = 0
         self._unseen: str | None = None
+        self.values_read: dict[str, None] = {}
         self._main = _Lane(self)
 
     def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
@@ -99,6 +102,8 @@ class Recorder:
         self._main.__exit__(kind, *error)
         call_watch.unwatch(self)
         self.is_over = True
+        if self.fault is not None:  # the model may have caught it
+            raise self.fault
         running = next((lane.path for lane in self._main.branches() if lane.is_running), None)
         if self._unseen is not None:
             raise ConvcostError(
@@ -120,6 +125,10 @@ class Recorder:
     def lose_sight(self, what: str) -> None:
         """Remember that something runs in a thread that is not seen, which makes the rows incomplete."""
         self._unseen = what
+
+    def note_values(self, what: str, path: str) -> None:
+        """Remember that a function or operator read values of tensors."""
+        self.values_read[f"{what} in {path or type(self.module).__name__}"] = None
 
     def blame(self, error: BaseException, path: str, inputs: Any) -> None:
         """Remember the innermost module that an exception came from."""
@@ -212,6 +221,10 @@ class _Lane(TorchDispatchMode):
     def lose_sight(self, what: str) -> None:
         """Something runs in a thread that is not seen."""
         self._recorder.lose_sight(what)
+
+    def note_values(self, what: str) -> None:
+        """A function or operator reads values of tensors, or whether they have any."""
+        self._recorder.note_values(what.replace("local_scalar_dense", "item").strip("_"), self.path)
 
     def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a module, in a row of its own if it is one row and none is open."""
@@ -328,6 +341,8 @@ class _Lane(TorchDispatchMode):
         """Run an operator in a row."""
         memory = self._recorder.memory
         self._recorder.kept.before(func, args, kwargs)
+        if reads_values(func, args):
+            self.note_values(func.overloadpacket.__name__)
         if self.autocast.is_on and self._recorder.device.type == "meta":
             args, casts = self.autocast.for_operator(func, args)
             row.new_storages.update(memory.add(casts))
@@ -351,7 +366,11 @@ class _Lane(TorchDispatchMode):
             return out
         op = str(getattr(func, "overloadpacket", func))
         is_sized = not any(tensor.is_nested for tensor in tensors)
-        price = cost(func, args, kwargs, out, tensors) if worth is Verdict.FORMULA and is_sized else None
+        try:
+            price = cost(func, args, kwargs, out, tensors) if worth is Verdict.FORMULA and is_sized else None
+        except Exception as error:
+            self._recorder.fault = error
+            raise
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
         else:
@@ -364,6 +383,8 @@ class _Lane(TorchDispatchMode):
         It is a row of its own where it has a formula, and listed where it calls none of them.
         """
         calls: list[str] = []
+        if reads_values(func, args):
+            self.note_values(func.name())
 
         def observed(value: Any) -> Any:
             if not callable(value) or isinstance(value, type):
@@ -439,7 +460,11 @@ class _Functions(TorchFunctionMode):
             named = {**named, "device": self._device}
         name = getattr(func, "__name__", str(func))
         if name in NO_ROW:
+            if name == "__get__" and getattr(func.__self__, "__name__", "") == "is_meta":
+                lane.note_values("is_meta")
             return func(*args, **named)
+        if name in VALUE_FUNCTIONS:
+            lane.note_values(name)
         operator = None if lane.is_over else whole_operator(func, name, args, named)
         if operator is not None:
             return lane.run_whole(operator, args, named)

@@ -71,6 +71,25 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_nested
 
 
+def parts_of(module: nn.Module) -> dict[str, nn.Module]:
+    """The module and its parts by path, each once, whatever its class makes of `named_modules`."""
+    parts: dict[int, tuple[str, nn.Module]] = {}
+    left = [("", module)]
+    while left:
+        path, part = left.pop()
+        if id(part) not in parts:
+            parts[id(part)] = path, part
+            inner = reversed([*part._modules.items()])  # noqa: SLF001 - `named_children` may be overridden too
+            left += [(f"{path}.{name}" if path else name, one) for name, one in inner if one is not None]
+    return dict(parts.values())
+
+
+def tensors_of(module: nn.Module) -> list[torch.Tensor]:
+    """The parameters and buffers of a module and its parts, whatever its class makes of `parameters`."""
+    held = [(*part._parameters.values(), *part._buffers.values()) for part in parts_of(module).values()]  # noqa: SLF001 - as above
+    return [tensor for tensors in held for tensor in tensors if tensor is not None]
+
+
 def move(parts: Iterable[nn.Module], device: str) -> None:
     """Put the tensors of a module's parts on a device, in place; unlike with `Module.to("meta")`, shared ones stay so.
 
@@ -97,7 +116,7 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
     Yields:
         The parts of the module by path, itself among them.
     """
-    named = dict(module.named_modules())
+    named = parts_of(module)
     parts = list(named.values())
     saved = [(part, type(part), vars(part).copy()) for part in parts]
     held = [
@@ -173,7 +192,7 @@ def switch_to_eval(module: nn.Module, named: dict[str, nn.Module]) -> dict[str, 
     except NotImplementedError:  # an exported program has the mode of its export
         for part in parts:
             vars(part)["training"] = False
-    return dict(module.named_modules())
+    return parts_of(module)
 
 
 def _has_scripted_mode(part: nn.Module) -> bool:

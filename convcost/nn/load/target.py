@@ -19,7 +19,7 @@ from convcost.models.network import read_network, read_packaged_network
 from convcost.nn.build.tree_module import build
 from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.nn.load.exported_program import read_program
-from convcost.nn.load.meta_device import move, require_memory
+from convcost.nn.load.meta_device import move, parts_of, require_memory, tensors_of
 from convcost.nn.load.model_file import kind_of
 from convcost.nn.load.user_code import import_object, running_user_code, user_code_context, user_error
 from convcost.text.errors import ConvcostError, MissingPackageError, as_text, did_you_mean, first_line
@@ -114,7 +114,7 @@ def load_real(target: str, args: Mapping[str, object] | None = None) -> Loaded:
     """
     loaded = load_target(target, args, "cpu")
     if "meta" in _devices(loaded.module):  # an instance
-        move(loaded.module.modules(), "cpu")
+        move(parts_of(loaded.module).values(), "cpu")
     return loaded
 
 
@@ -140,7 +140,7 @@ def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tenso
 
 
 def _devices(module: nn.Module) -> set[str]:
-    return {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
+    return {tensor.device.type for tensor in tensors_of(module)}
 
 
 def _in_eval_mode(module: nn.Module) -> nn.Module:
@@ -178,7 +178,7 @@ def from_factory(target: str, factory: object, args: Mapping[str, object], devic
         note = f"built on the CPU and moved: on meta tensors it raises {type(cause).__name__}: {first_line(cause)}"
     if device != "meta" and "meta" in _devices(module):
         note = "made on the meta device, without weights: zeros take their place"
-    move(module.modules(), device)
+    move(parts_of(module).values(), device)
     config = getattr(module, "default_cfg", None)  # timm writes the input into its models
     size = config.get("input_size") if isinstance(config, dict) else None
     return Loaded(_in_eval_mode(module), note, (Input((1, *size)),) if size else ())

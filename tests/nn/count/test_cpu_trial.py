@@ -104,7 +104,8 @@ def test_a_model_that_needs_values_says_where_and_what_to_do(case: str) -> None:
 def test_auto_runs_such_a_model_on_the_cpu_and_says_so() -> None:
     report = convcost.count(Net(PREPARATIONS["a mask"]), (torch.zeros(3, 3, 8, 8),), device="auto")
     assert (report.totals.macs, report.conditions["device"]) == (CONVOLUTION, "cpu")
-    (note,) = report.notes
+    values, note = report.notes
+    assert values.startswith("the forward pass reads values of tensors (index in Net)")
     assert re.search(r"test_cpu_trial\.py:\d+ needs the values of a tensor: the model was run once on the CPU", note)
     assert assert_cost(Net(PREPARATIONS["item"]), torch.zeros(3, 3, 8, 8), max_macs="1 M", device="auto").notes
 

@@ -206,7 +206,7 @@ def test_a_module_that_was_treated_is_counted_or_listed_never_an_exception(kind:
     if kind == "quantised":
         assert [missed.op for missed in report.uncounted] == ["quantized.linear_dynamic"]
         assert report.notes == (
-            f"0 holds {8 * 4 + 4} packed weights that are no parameters: they are not in params and weight_bytes.",
+            f"0 holds {8 * 4 + 4} packed weights: params and weight_bytes are not obtained.",
             "a scripted or quantised part does not run on meta tensors: the model was run once on the CPU.",
         )
     else:

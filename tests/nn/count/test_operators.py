@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -225,7 +226,9 @@ def test_a_formula_that_returns_no_count_is_refused(triple: Any, value: object) 
         return value
 
     convcost.register(triple)(formula)
-    text = f"^the formula of convcost_test_out.triple returned {re.escape(repr(value))}; it must .* whole number of"
+    line = formula.__code__.co_firstlineno
+    returned = f"^the formula of convcost_test_out.triple returned {re.escape(repr(value))}"
+    text = rf"{returned}; it must .* whole number of at least 0 \({re.escape(__file__)}:{line}\)\.$"
     with pytest.raises(ConvcostError, match=text):
         tripled(triple)
 
@@ -240,6 +243,50 @@ def test_a_formula_that_raises_is_reported_with_its_operator_and_place(triple: A
         match=r"^the formula of convcost_test_out\.triple raised ZeroDivisionError: .*test_operators\.py:\d+\); mend",
     ):
         tripled(triple)
+
+
+class Doubled:
+    """A formula that is an object."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return 2.0
+
+
+@pytest.mark.parametrize(
+    ("formula", "place"),
+    [
+        (partial(lambda *_, **__: -1), rf"{re.escape(__file__)}:\d+"),
+        (Doubled(), rf"{re.escape(__file__)}:\d+"),
+        (dict, "<class 'dict'>"),
+    ],
+)
+def test_a_formula_of_any_kind_has_a_place(triple: Any, formula: Any, place: str) -> None:
+    convcost.register(triple)(formula)
+    with pytest.raises(ConvcostError, match=place):
+        tripled(triple)
+
+
+@pytest.mark.parametrize("raised", [ValueError("no"), SystemExit(3), ConvcostError("no"), RuntimeError("meta tensor")])
+def test_a_model_that_catches_what_a_formula_raises_is_not_counted(triple: Any, raised: BaseException) -> None:
+    @convcost.register(triple)
+    def _(*_: Any, **__: Any) -> int:
+        raise raised
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        try:
+            return triple(x, torch.empty_like(x))
+        except (ValueError, RuntimeError, SystemExit):
+            return x
+
+    for device in ("meta", "cpu", "auto"):
+        kind = type(raised).__name__
+        with pytest.raises(ConvcostError, match=rf"raised {kind}: .*\({re.escape(__file__)}:\d+\); mend the function"):
+            convcost.count(Calls(forward), (torch.ones(2, 5),), device=device)
+
+
+def test_only_a_function_is_a_formula(triple: Any) -> None:
+    with pytest.raises(ConvcostError, match=r"^formula \(=7\) must be a function of convcost_test_out\.triple's arg"):
+        convcost.register(triple)(cast("Any", 7))
 
 
 def test_a_formula_of_other_arguments_is_reported_where_it_is_defined(triple: Any) -> None:
