@@ -71,7 +71,7 @@ def count_budget(budget: Budget, checkout: Checkout | None = None, *, recount: b
     from convcost.nn.load.source_tree import is_data
 
     count = partial(_count, budget, _tree(budget, checkout), recount=recount)
-    if is_data(budget.target) and budget.device != "cpu":
+    if is_data(budget.target) and budget.device != "cpu" and not recount:
         return count()  # no code of the user's runs, and nothing is computed
     return _apart(budget, count)
 
