@@ -275,7 +275,7 @@ def check(
     store: bool = True,
     device: str | None = None,
 ) -> CheckResult:
-    """Check the budgets of a configuration, as `convcost check` does.
+    """Check the budgets of a configuration, as `convcost check` does, each in a process of its own.
 
     Args:
         config: Path of the configuration; None for the nearest convcost.toml, else the nearest [tool.convcost].

@@ -36,7 +36,8 @@ class Baseline:
         why: Reason why there are no costs to compare with; empty with costs.
         untimed: Reason why there is no time to compare with; empty with a time.
         lost: Whether costs exist but could not be obtained.
-        earlier: Budget whose target is the earlier model; None where that cannot be loaded.
+        earlier: Budget whose target is the earlier model, for its timing; None where that cannot be loaded.
+        checkout: Files of the earlier model; None without any.
         notes: Notes that change no verdict.
     """
 
@@ -47,6 +48,7 @@ class Baseline:
     untimed: str = ""
     lost: bool = False
     earlier: Budget | None = None
+    checkout: Checkout | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -117,7 +119,8 @@ def baseline_at(budget: Budget, base: BaseRevision, head: Sources) -> Baseline:
     why = _mixed_up(head, counted.sources, checkout.revision)
     if why:
         return Baseline(why=why, untimed=why, lost=True)
-    return Baseline(entry_of(counted.report), checkout.revision, earlier=earlier, notes=_key_notes(budget, base))
+    entry, notes = entry_of(counted.report), _key_notes(budget, base)
+    return Baseline(entry, checkout.revision, earlier=earlier, checkout=checkout, notes=notes)
 
 
 def _mixed_up(head: Sources, base: Sources, revision: str) -> str:

@@ -71,13 +71,13 @@ def count_budget(budget: Budget, checkout: Checkout | None = None, *, recount: b
     from convcost.nn.load.source_tree import is_data
 
     count = partial(_count, budget, _tree(budget, checkout), recount=recount)
-    if is_data(budget.target) and budget.device != "cpu":
+    if is_data(budget.target) and budget.device != "cpu" and not recount:
         return count()  # no code of the user's runs, and nothing is computed
     return _apart(budget, count)
 
 
-def time_budget(budget: Budget, earlier: Budget | None, checkout: Checkout | None, options: TimingOptions) -> Timed:
-    """Time the model of a budget.
+def time_models(budget: Budget, earlier: Budget | None, checkout: Checkout | None, options: TimingOptions) -> Timed:
+    """Time the model of a budget, next to its earlier version.
 
     Args:
         budget: The budget.
@@ -93,10 +93,7 @@ def time_budget(budget: Budget, earlier: Budget | None, checkout: Checkout | Non
 
 
 def machine_for(device: str) -> str:
-    """The name of this machine with a device.
-
-    Its libraries would not work in a forked process once this one had used them.
-    """
+    """The name of this machine with a device; a GPU's library that this process had used would fail in a fork."""
     from convcost.nn.count.isolation import run_apart
     from convcost.nn.measure.this_machine import machine_here
 

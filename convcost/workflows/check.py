@@ -27,7 +27,7 @@ from convcost.workflows.baseline import (
     baseline_from_lock,
     read_base,
 )
-from convcost.workflows.budget_process import count_budget, machine_for, time_budget
+from convcost.workflows.budget_process import count_budget, machine_for, time_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -210,7 +210,7 @@ def _check_one(budget: Budget, base: Baseline | BaseRevision, options: CheckOpti
     if latency is None:
         return _judge_report(budget, report, baseline, options)
     try:
-        timed = _elsewhere(latency, baseline) or _timed(budget, latency, baseline, base, options)
+        timed = _elsewhere(latency, baseline) or _timed(budget, latency, baseline, options)
     except ConvcostError as error:  # the counted limits are still judged
         message = f"{_prefix(latency.source)}{budget.name} latency: {error}"
         return replace(_judge_report(budget, report, baseline, options), error=message)
@@ -295,13 +295,10 @@ def _elsewhere(limit: Limit, baseline: Baseline) -> str | None:
     return None if here == limit.machine else here
 
 
-def _timed(
-    budget: Budget, limit: Limit, baseline: Baseline, base: Baseline | BaseRevision, options: CheckOptions
-) -> Timed:
+def _timed(budget: Budget, limit: Limit, baseline: Baseline, options: CheckOptions) -> Timed:
     options.tell(f"timing {budget.name} for {options.time_budget:g} s ...")
     earlier = baseline.earlier if limit.grow is not None else None
-    checkout = base.checkout if isinstance(base, BaseRevision) else None
-    return time_budget(budget, earlier, checkout, _timing_options(limit, options))
+    return time_models(budget, earlier, baseline.checkout, _timing_options(limit, options))
 
 
 def _passed_limits(judged: Sequence[Judgement]) -> dict[str, float]:

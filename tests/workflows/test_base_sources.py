@@ -245,3 +245,43 @@ def test_a_network_as_data_that_both_revisions_share_decides_nothing(
     project.commit(str(file))
     _, budget = checked(capsys)
     assert budget["metrics"][0]["verdict"] != "pass"
+
+
+def test_a_test_that_has_imported_the_installed_package_compares_the_revisions(project: Project) -> None:
+    package = write(project.folder / "src" / "mypkg")
+    project.install(package)
+    tests = project.folder / "tests"
+    tests.mkdir()
+    (tests / "conftest.py").write_text("import mypkg\nimport convcost.pytest\n")
+    (tests / "test_cost.py").write_text(
+        "import convcost, mypkg\n"
+        "def test_cost():\n"
+        "    (metric,) = convcost.check(base='HEAD').to_dict()['budgets'][0]['metrics']\n"
+        f"    assert (metric['baseline'], metric['actual'], metric['verdict']) == ({8 * PARAMS}, {16 * PARAMS}, 'fail')\n"
+        f"    assert mypkg.__file__.startswith({str(project.site)!r})\n"
+    )
+    project.commit("mypkg:net")
+    grow(package)
+    done = subprocess.run(
+        [fast_python(), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=project.folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(project.site), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_package_of_sources_does_not_hide_an_installed_one(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where `src` is imported by its own name, what is in it is not."""
+    for folder in (project.folder / "src", project.folder / "src" / "blocks"):
+        folder.mkdir()
+        (folder / "__init__.py").write_text("")
+    (project.folder / "src" / "net.py").write_text(PACKAGE.replace(".sizes", "blocks"))
+    (project.site / "blocks.py").write_text("WIDTH = 8\n")
+    project.commit("src.net:net")
+    code, budget = checked(capsys)
+    assert (code, budget["metrics"][0]["verdict"], budget["metrics"][0]["actual"]) == (0, "pass", 8 * PARAMS)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.nn.load.user_code import PACKAGE_FOLDER, import_folders, import_path, library_folders
+from convcost.text.input_file import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -124,7 +125,7 @@ def sources_of(tree: SourceTree, target: str, folder: Path) -> Sources:
             elif unit not in sys.stdlib_module_names:
                 outside[unit] = file
     path = (folder / _path(target)).resolve()
-    if path.is_file() and not tree.holds(str(path)):
+    if is_file(path) and not tree.holds(str(path)):
         outside[target] = str(path)
     named = {target} if target.startswith(ZOOS) else {target, _unit(target.partition(":")[0])}
     has = _module_test(tree, folder.resolve())
@@ -152,10 +153,11 @@ def _places(tree: SourceTree, folder: Path) -> Iterator[Path]:
 
 
 def _declared_roots(place: Path) -> Iterator[Path]:
-    """The folders of a project that hold its packages, itself last."""
+    """The folders of a project that hold its packages and are none themselves, the project's own last."""
     pyproject = _pyproject(place)
-    named = [name for key in DECLARATIONS for name in _texts(_value(pyproject, key))]
-    yield from (root for name in dict.fromkeys(("src", *named)) if (root := place / name).is_dir())
+    named = [place / name for key in DECLARATIONS for name in _texts(_value(pyproject, key))]
+    folders = (root for root in dict.fromkeys((place / "src", *named)) if root.is_dir())
+    yield from (root for root in folders if not (root / "__init__.py").is_file())
     yield place
 
 
@@ -311,5 +313,5 @@ def _is_in(folder: Path, file: str) -> bool:
 
 
 def _file(module: ModuleType) -> str:
-    file = getattr(module, "__file__", None)
+    file = getattr(module, "__dict__", {}).get("__file__")  # some classes in place of modules have one that is no path
     return file if isinstance(file, str) else ""
