@@ -74,10 +74,12 @@ class Interrupts:
     def __call__(self, _: int, frame: FrameType | None) -> None:
         """Take the signal."""
         is_again, self._is_again = self._is_again, False
-        since, self._pressed_at = self._pressed_at, time.monotonic()
-        if (is_again and not self.is_due) or (self.is_due and not is_again and self._pressed_at - since < SAME_S):
+        now = time.monotonic()
+        is_taken, is_same = is_again and not self.is_due, self.is_due and now - self._pressed_at < SAME_S
+        if is_taken or (is_same and not is_again):
             return
-        self.count += not is_again
+        if not is_again:
+            self.count, self._pressed_at = self.count + 1, now
         if not self.is_due:
             self.is_due = True
             _thread.start_new_thread(self._repeat, ())  # threading.Thread takes locks, which this thread may hold
