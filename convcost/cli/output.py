@@ -37,6 +37,8 @@ UNDECIDED: Final = 3
 """Exit code of a strict check with an undecided limit."""
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
+WHOLE_JSON: Final = "JSON always has all rows and fields"
+"""Reason why options that choose rows or fields have no effect."""
 _COMMAND_STARTS: Final = re.compile(r"(?:^|(?<=[\r\n]))[^\S\r\n]*(?=::)|##(?=\[)")
 """What makes a line a workflow command, as a GitHub runner reads it (ActionCommand.cs in actions/runner)."""
 
@@ -44,9 +46,6 @@ _COMMAND_STARTS: Final = re.compile(r"(?:^|(?<=[\r\n]))[^\S\r\n]*(?=::)|##(?=\[)
 def only_json(form: OutputFormat, exports: Iterable[Path] | None) -> bool:
     """Whether all output is JSON, which always has all rows and fields."""
     return form is OutputFormat.json and all(path.suffix.lower() == ".json" for path in exports or ())
-
-
-WHOLE_JSON: Final = "JSON always has all rows and fields"
 
 
 def last(results: Iterable[R], known: R | None = None) -> tuple[int, R]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 IMPORTED_ONCE: Final = frozenset({"numpy", "pandas", "pyarrow", "scipy", "torch", "torchvision"})
 """Packages that cannot be imported again in a process in which their import was interrupted."""
 LOOK_AGAIN_S: Final = 0.05
-"""Seconds between two looks whether the import of such a package has ended."""
-RAISE_AGAIN_S: Final = 2.0
+"""Seconds between two looks whether the import of such a package has ended, or an interrupt is to be raised again."""
+RAISE_AGAIN_S: Final = 5.0
 """Seconds after which an interrupt that nothing has taken is raised again."""
 
 SAME_S: Final = 0.5
@@ -52,9 +52,9 @@ class Interrupts:
     def __init__(self) -> None:
         self.count = 0
         self.is_due = False
-        self._is_waiting = False
         self._is_again = False
         self._pressed_at = 0.0
+        self._raised_at: float | None = None
 
     @contextmanager
     def raised(self) -> Iterator[None]:
@@ -66,31 +66,41 @@ class Interrupts:
         sys.unraisablehook = lambda error: None if isinstance(error.exc_value, KeyboardInterrupt) else hook(error)
         try:
             with handled(signal.SIGINT, self):
-                yield
+                try:
+                    yield
+                finally:
+                    self.is_due = False
         finally:
-            self.is_due = False
             sys.unraisablehook = hook
 
     def __call__(self, _: int, frame: FrameType | None) -> None:
         """Take the signal."""
         is_again, self._is_again = self._is_again, False
-        since, self._pressed_at = self._pressed_at, time.monotonic()
-        if (is_again and not self.is_due) or (self.is_due and not is_again and self._pressed_at - since < SAME_S):
+        now = time.monotonic()
+        is_same = self.is_due and now - self._pressed_at < SAME_S
+        is_ignored = not self._may_repeat() if is_again else is_same
+        if is_ignored:
             return
-        self.count += not is_again
+        if not is_again:
+            self.count, self._pressed_at = self.count + 1, now
         if not self.is_due:
             self.is_due = True
             _thread.start_new_thread(self._repeat, ())  # threading.Thread takes locks, which this thread may hold
-        self._is_waiting = self.count == 1 and _is_importing(frame)
-        if not self._is_waiting:
+        if self.count > 1 or not _is_importing(frame):
+            self._raised_at = now
             raise KeyboardInterrupt
 
     def _repeat(self) -> None:
         while self.is_due:
-            time.sleep(LOOK_AGAIN_S if self._is_waiting else RAISE_AGAIN_S)
-            if self.is_due:
+            time.sleep(LOOK_AGAIN_S)
+            if self._may_repeat():
                 self._is_again = True
                 _thread.interrupt_main()
+
+    def _may_repeat(self) -> bool:
+        """Whether an interrupt waits for the end of an import, or was raised long ago and never taken."""
+        was_raised = self._raised_at is not None and time.monotonic() - self._raised_at < RAISE_AGAIN_S
+        return self.is_due and not was_raised
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -66,6 +66,16 @@ def test_an_interrupt_of_an_import_loses_no_export(word: str, tmp_path: Path) ->
     assert rows[0]["macs"] == 16 * 16 * 3 * 8 * 9
 
 
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_check_whose_imports_are_interrupted_reports_what_it_did_not_check(tmp_path: Path) -> None:
+    out = tmp_path / "check.json"
+    done = at_import("torch", 1, *COMMANDS["check"], "--export", str(out))
+    assert (done.returncode, done.stderr) == (130, "error: mobilenet_v1: interrupted\n")
+    (budget,) = json.loads(out.read_text(encoding="utf-8"))["budgets"]
+    assert [metric["verdict"] for metric in budget["metrics"]] == ["skipped"]
+
+
 def interrupted(*_: object, **__: object) -> None:
     signal.raise_signal(signal.SIGINT)
 

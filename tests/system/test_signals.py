@@ -111,3 +111,22 @@ def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it() -> None:
     with signals.handled(signal.SIGINT, signal.SIG_IGN), interrupts.raised():
         signal.raise_signal(signal.SIGINT)
     assert interrupts.count == 0
+
+
+def test_the_import_that_ends_raises_one_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "RAISE_AGAIN_S", 60)
+    later = []
+
+    def ends(interrupts: Interrupts) -> None:
+        with interrupts.raised():
+            try:
+                run(types.ModuleType("torch"))
+                while True:
+                    time.sleep(0.001)
+            except KeyboardInterrupt:
+                for _ in range(50):
+                    time.sleep(0.001)
+                later.append(interrupts.count)
+
+    ends(Interrupts())
+    assert later == [1]
