@@ -12,7 +12,6 @@ import keyword
 import math
 import operator
 import re
-import zipfile
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -23,7 +22,6 @@ from torch import fx, nn
 from torch._C import _dispatch_has_kernel
 from torch._ops import OpOverload
 
-from convcost.nn.load.model_file import compressed_member
 from convcost.nn.load.program_file import SCALAR_TYPES, ProgramFile
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import DTYPES, Input, format_sizes
@@ -112,10 +110,8 @@ def read_program(path: Path) -> Program:
     Raises:
         ConvcostError: The file holds more than a graph and tensors, or is damaged; the message has the reason alone.
     """
-    with zipfile.ZipFile(path) as archive:
-        if (member := compressed_member(archive)) is not None:
-            raise ConvcostError(f"{member} in it is compressed")
-        file = ProgramFile(archive)
+    with path.open("rb") as opened:
+        file = ProgramFile(opened)
         source = file.document("models/model.json", "serialized_exported_program.json")
         graph, signature = source["graph_module"]["graph"], source["graph_module"]["signature"]
         tensors = file.tensors("weights", "serialized_state_dict") | file.tensors("constants", "serialized_constants")
