@@ -124,7 +124,11 @@ def matrix_of(kernel: Matrix | object, name: str = "kernel") -> Matrix:
         array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
         raise ConvcostError(f"{name} (=dtype {array.dtype}) must hold real numbers; convert it to integers or floats.")
-    whole = np.isfinite(array).all() and (array == np.round(array)).all() and (np.abs(array) < 1 / DOUBLE_EPS).all()
+    whole = (
+        np.isfinite(array).all()
+        and (array == np.round(array)).all()
+        and (np.abs(array) < np.float64(1 / DOUBLE_EPS)).all()
+    )
     if whole or array.dtype.kind != "f":
         return Matrix(name, tuple(tuple(int(entry) for entry in row) for row in array))
     eps = max(float(np.finfo(array.dtype).eps), DOUBLE_EPS)

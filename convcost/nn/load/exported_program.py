@@ -12,7 +12,6 @@ import keyword
 import math
 import operator
 import re
-import zipfile
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -23,7 +22,6 @@ from torch import fx, nn
 from torch._C import _dispatch_has_kernel
 from torch._ops import OpOverload
 
-from convcost.nn.load.model_file import compressed_member
 from convcost.nn.load.program_file import SCALAR_TYPES, ProgramFile
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import DTYPES, Input, format_sizes
@@ -34,32 +32,22 @@ if TYPE_CHECKING:
 
 _NAMESPACES: Final = ("aten", "prims", "quantized", "quantized_decomposed", "torchvision", "torchao")
 """Namespaces of operators that compute; those of others reach files, processes and networks."""
+_OUTSIDE: Final = ("aten::from_file", "aten::_print")
+"""Operators of these namespaces that reach outside all the same."""
 _HIGHER_ORDER: Final = (
-    *(
-        "cond",
-        "while_loop",
-        "map",
-        "map_impl",
-        "scan",
-        "associative_scan",
-        "invoke_subgraph",
-        "hints_wrapper",
-        "strict_mode",
-    ),
-    *("wrap_with_set_grad_enabled", "wrap_with_autocast"),
+    *("cond", "while_loop", "map", "map_impl", "scan", "associative_scan", "invoke_subgraph"),
+    *("hints_wrapper", "strict_mode", "wrap_with_set_grad_enabled", "wrap_with_autocast"),
 )
 """Operators that run graphs, and nothing else."""
+_ARITHMETIC: Final = (
+    *("add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "neg", "pos"),
+    *("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "lshift", "rshift"),
+)
+_SYMBOLIC: Final = ("sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_ite")
 _ON_SIZES: Final[dict[str, Callable[..., Any]]] = {
-    **{
-        f"_operator.{one}": getattr(operator, one) for one in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow")
-    },
-    **{f"_operator.{one}": getattr(operator, one) for one in ("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos")},
-    **{f"_operator.{one}": getattr(operator, one) for one in ("and_", "or_", "lshift", "rshift")},
-    **{f"math.{one}": getattr(math, one) for one in ("trunc", "ceil", "floor")},
-    **{
-        f"torch.{one}": getattr(torch, one)
-        for one in ("sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_ite")
-    },
+    **{f"_operator.{name}": getattr(operator, name) for name in _ARITHMETIC},
+    **{f"math.{name}": getattr(math, name) for name in ("trunc", "ceil", "floor")},
+    **{f"torch.{name}": getattr(torch, name) for name in _SYMBOLIC},
 }
 """Functions on sizes."""
 _LAYOUTS: Final = {1: "sparse_coo", 2: "sparse_csr", 3: "sparse_csc", 4: "sparse_bsr", 5: "sparse_bsc", 7: "strided"}
@@ -112,10 +100,8 @@ def read_program(path: Path) -> Program:
     Raises:
         ConvcostError: The file holds more than a graph and tensors, or is damaged; the message has the reason alone.
     """
-    with zipfile.ZipFile(path) as archive:
-        if (member := compressed_member(archive)) is not None:
-            raise ConvcostError(f"{member} in it is compressed")
-        file = ProgramFile(archive)
+    with path.open("rb") as opened:
+        file = ProgramFile(opened)
         source = file.document("models/model.json", "serialized_exported_program.json")
         graph, signature = source["graph_module"]["graph"], source["graph_module"]["signature"]
         tensors = file.tensors("weights", "serialized_state_dict") | file.tensors("constants", "serialized_constants")
@@ -331,11 +317,10 @@ def _function(target: str) -> Callable[..., Any]:
 
 
 def _computes(operation: OpOverload) -> bool:
-    """Whether an operator is one of the dispatcher, and names no file."""
-    schema = operation._schema  # noqa: SLF001 - torch tells the arguments nowhere else
-    names_file = any(argument.name == "filename" for argument in schema.arguments)
+    """Whether an operator is one of the dispatcher, not only of TorchScript (`aten::save`), and stays inside."""
+    schema = operation._schema  # noqa: SLF001 - torch tells the name and the arguments nowhere else
     overload = f".{schema.overload_name}" if schema.overload_name else ""
-    return not names_file and _dispatch_has_kernel(f"{schema.name}{overload}")
+    return schema.name not in _OUTSIDE and _dispatch_has_kernel(f"{schema.name}{overload}")
 
 
 def _require_sizes(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
-from typing import TYPE_CHECKING, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
+
+import torch
 
 from convcost.text.errors import ConvcostError
 from convcost.text.input_file import require_regular
@@ -53,3 +56,14 @@ def kind_of_archive(names: Collection[str]) -> Kind:
 def compressed_member(archive: zipfile.ZipFile) -> str | None:
     """The first compressed member of an archive, which could grow without limit when read; torch compresses none."""
     return next((one.filename for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED), None)
+
+
+def load_tensors(file: Path | IO[bytes], *, mmap: bool = False) -> Any:
+    """What `torch.save` wrote, if it is tensors and plain values alone; warnings about how stay here.
+
+    Raises:
+        Exception: Whatever torch raises for anything else, before it is called.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)

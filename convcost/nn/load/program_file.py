@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
+import struct
 import zipfile
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import torch
 from torch import nn
 
-from convcost.nn.load.model_file import compressed_member, kind_of_archive
+from convcost.nn.load.model_file import compressed_member, kind_of_archive, load_tensors
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 MAX_GRAPH_BYTES: Final = 2**28
 """Size of the largest graph and the largest list of weights that are read."""
+_LENGTHS: Final = 26
+"""Where the header of a member has the lengths of its name and of its extra field, before these and the data."""
+_ALIGNMENT: Final = 16
+"""Divisor of the addresses of elements; torch writes members so."""
 _DTYPES_FROM_1: Final = (
     *("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"),
     *("complex32", "complex64", "complex128", "bool", "bfloat16"),
@@ -33,9 +39,13 @@ SCALAR_TYPES: Final = dict(enumerate(_DTYPES_FROM_1, 1)) | dict(enumerate(_DTYPE
 class ProgramFile:
     """The members of a program's archive, without those that only a pickle can restore."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        self._names = {name.partition("/")[2] or name: name for name in archive.namelist()}
+    def __init__(self, file: BinaryIO) -> None:
+        self._archive = zipfile.ZipFile(file)
+        if (member := compressed_member(self._archive)) is not None:
+            raise ConvcostError(f"{member} in it is compressed")
+        self._file = file
+        self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._names = {name.partition("/")[2] or name: name for name in self._archive.namelist()}
         self._storages: dict[str, torch.Tensor] = {}
 
     def document(self, *names: str) -> Any:
@@ -68,13 +78,17 @@ class ProgramFile:
         meta = entry["tensor_meta"]
         sizes, strides = ([one["as_int"] for one in meta[key]] for key in ("sizes", "strides"))
         dtype: torch.dtype = getattr(torch, SCALAR_TYPES[meta["dtype"]])
-        if self._archive.getinfo(self._names[member]).file_size == 0:
+        place = self._archive.getinfo(self._names[member])
+        if place.file_size == 0:
             tensor = torch.empty_strided(sizes, strides, dtype=dtype, device="meta")
         else:
             if member not in self._storages:
-                self._storages[member] = torch.frombuffer(bytearray(self._data(member)), dtype=torch.uint8)
-            storage = self._storages[member].untyped_storage()
-            tensor = torch.empty(0, dtype=dtype).set_(storage, meta["storage_offset"]["as_int"], sizes, strides)
+                self._file.seek(place.header_offset + _LENGTHS)
+                start = place.header_offset + _LENGTHS + 4 + sum(struct.unpack("<HH", self._file.read(4)))
+                flat = torch.frombuffer(self._mapped, dtype=torch.uint8, count=place.file_size, offset=start)
+                self._storages[member] = flat if start % _ALIGNMENT == 0 else flat.clone()
+            flat = self._storages[member].view(dtype)
+            tensor = torch.as_strided(flat, sizes, strides, meta["storage_offset"]["as_int"])
         return nn.Parameter(tensor, meta["requires_grad"]) if entry["is_param"] else tensor
 
 
@@ -89,7 +103,7 @@ def _saved_tensors(data: bytes) -> dict[str, torch.Tensor]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if kind_of_archive(archive.namelist()) != "pickle" or compressed_member(archive) is not None:
             raise ConvcostError("its tensors are not as torch.save writes them")
-    tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    tensors = load_tensors(io.BytesIO(data))
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise ConvcostError("its tensors have no names, or it holds other objects")
     return tensors

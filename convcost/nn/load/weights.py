@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from convcost.convolution.conv import Conv
 from convcost.nn.build.conv_module import TiedConv, conv_of, per_axis
-from convcost.nn.load.model_file import compressed_member, kind_of
+from convcost.nn.load.model_file import compressed_member, kind_of, load_tensors
 from convcost.nn.load.spectrum import ConvWeights
 from convcost.nn.load.target import load_real
 from convcost.text.errors import ConvcostError, MissingPackageError, first_line
@@ -106,7 +106,7 @@ def _read_weights(path: Path) -> Iterator[StoredTensor]:
         return _from_safetensors(path)
     _refuse_compressed(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = load_tensors(path, mmap=True)
     except UnpicklingError as error:  # torch's own text advises to run the file
         msg = f"target (={path}) must hold weights alone; it names other objects, which could run any code: save {_HOW}"
         raise ConvcostError(msg) from error

@@ -238,3 +238,12 @@ def test_arguments_of_a_file_of_weights_go_nowhere(folder: Path) -> None:
     torch.save({"a.weight": torch.ones(1, 1, 3, 3)}, folder / "w.pt")
     with pytest.raises(ConvcostError, match=r"arg width goes nowhere: w.pt is a file of weights"):
         convolutions_of("w.pt", {"width": 2})
+
+
+@pytest.mark.filterwarnings("always")
+def test_torchs_warnings_about_a_file_do_not_reach_the_user(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
+    weight = torch._make_per_tensor_quantized_tensor(torch.zeros(4, 3, 3, 3, dtype=torch.int8), 1.0, 0)
+    torch.save({"weight": weight}, folder / "w.pth")
+    recwarn.clear()
+    convolutions_of("w.pth", {})
+    assert [str(one.message) for one in recwarn] == []
