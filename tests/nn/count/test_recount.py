@@ -131,6 +131,18 @@ def test_a_second_call_that_counts_otherwise_is_a_doubt(device: str) -> None:
         assert counted.doubts["macs"].startswith(f"macs are {SMALL}, but {LARGE:,} in a second call; make")
 
 
+def test_a_second_call_sees_the_buffers_that_the_first_one_wrote() -> None:
+    def forward(m: Any, x: torch.Tensor) -> Any:
+        m.calls.add_(1)
+        return m.a(x) if m.calls.item() == 1 else m.b(x)
+
+    model: Any = net(forward)
+    model.register_buffer("calls", torch.zeros(()))
+    counted = report(model, torch.zeros(2, 8), device="cpu")
+    assert counted.doubts["macs"].startswith(f"macs are {SMALL}, but {LARGE:,} in a second call")
+    assert model.calls.item() == 0
+
+
 def test_a_model_that_changes_itself_is_counted_twice_on_meta_tensors() -> None:
     def cached(m: Any, x: torch.Tensor) -> Any:
         m.cache = m.a(x) if m.cache is None else m.cache
