@@ -1,0 +1,150 @@
+"""The derivation of a block's cost as text, as Markdown and as LaTeX."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.text.table import escaped, markdown_table, wrapped
+from convcost.text.units import thousands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from convcost.comparison.explanation import Equation, Explanation
+
+OUTPUT_SIZE: Final = "output size"
+BREAK: Final = r" \\"
+"""End of a line in LaTeX."""
+_QUOTIENT: Final = re.compile(r"(?:\(([^()]+)\)|([\w·]+))/(?:\(([^()]+)\)|(\w+))")
+_POWER: Final = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_DIGITS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+_NAME: Final = re.compile(r"(?<![\\\w])[A-Za-z]\w+")
+_SIGNS: Final = {
+    "·": r" \cdot ",
+    "×": r"\times",
+    "\N{MINUS SIGN}": "-",
+    "(": r"\left(",
+    ")": r"\right)",
+    "⌊": r"\left\lfloor ",
+    "⌋": r"\right\rfloor ",
+}
+
+
+def text_of(explanation: Explanation, width: int | None) -> str:
+    """The derivation as lines of text.
+
+    Args:
+        explanation: Derivation to write.
+        width: Width of the terminal in characters; None for no terminal, so that no line is broken.
+    """
+    lines = [
+        f"{explanation.block}: {explanation.summary}",
+        f"  paper: {explanation.paper}",
+        f"  with {explanation.known}",
+    ]
+    stage = ""
+    for one in explanation.stage_lines:
+        start = f"  {one.part}: "
+        label = f"{start if one.part != stage else ' ' * len(start)}{one.quantity}"
+        lines += _broken(f"{label} = {one.symbols}", _result(one), len(start), width)
+        stage = one.part
+    for one in explanation.total_lines:
+        lines += _broken(f"  {_total_label(one)} = {one.symbols}", _result(one), 2, width)
+    if explanation.verdict is not None:
+        what, symbols, numbers, value = explanation.verdict
+        lines += _broken(f"  {what} = {symbols}", f"{numbers} = {value}", 2, width)
+    return "".join(f"{wrapped(line, width)}\n" for line in lines)
+
+
+def _result(one: Equation) -> str:
+    return f"{one.numbers} = {thousands(one.value)}"
+
+
+def _total_label(one: Equation) -> str:
+    if one.part != "total":
+        return f"  {one.part}: {one.quantity}" if one.quantity.startswith(OUTPUT_SIZE) else f"  against {one.part}"
+    factor = f" ({FLOPS_PER_MAC} per MAC, N samples)" if one.quantity == "FLOPs" else ""
+    return f"total {one.quantity}{factor}"
+
+
+def _broken(start: str, end: str, indent: int, width: int | None) -> list[str]:
+    """An equation on one line, or on two where the terminal is too narrow."""
+    line = f"{start} = {end}"
+    return [line] if width is None or len(line) <= width else [start, f"{' ' * (indent + 4)}= {end}"]
+
+
+def markdown_of(explanation: Explanation) -> str:
+    """The derivation as a heading, a table and the ratio to the baseline, in Markdown."""
+    cells = (
+        (one.part, one.quantity, one.symbols, one.numbers, thousands(one.value))
+        for one in (*explanation.stage_lines, *explanation.total_lines)
+    )
+    table = markdown_table(("part", "quantity", "in symbols", "in numbers", "value"), map(_cells, cells), right={4})
+    paragraphs = (
+        f"### {escaped(explanation.block)}",
+        f"{escaped(explanation.summary)} {escaped(explanation.paper)}.",
+        f"{escaped(explanation.known)}; 1 MAC = {FLOPS_PER_MAC} FLOPs.",
+        table.rstrip("\n"),
+        *([f"{escaped(' = '.join(explanation.verdict))}."] if explanation.verdict is not None else []),
+    )
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _cells(row: Iterable[str]) -> list[str]:
+    return list(map(escaped, row))
+
+
+def latex_of(explanation: Explanation) -> str:
+    """The derivation as one `align*` environment of amsmath, which MathJax shows too."""
+    known = r",\; ".join(latex_math(one) for one in explanation.known.split(", "))
+    lines = [rf"\textbf{{{_latex_text(explanation.block)}}}\colon\quad & {known} \\"]
+    for one in explanation.stage_lines:
+        lines += _latex_lines(f"{one.part}: {one.quantity}", one.symbols, one.numbers, f"{one.value:,}")
+    for one in explanation.total_lines:
+        lines += _latex_lines(_total_label(one).strip(), one.symbols, one.numbers, f"{one.value:,}")
+    if explanation.verdict is not None:
+        what, symbols, numbers, value = explanation.verdict
+        number, _, words = value.partition(": ")
+        lines += _latex_lines(what, symbols, numbers, number)
+        lines[-1] = rf"{lines[-1].removesuffix(BREAK)} \text{{ ({_latex_text(words)})}}{BREAK}"
+    lines[-1] = lines[-1].removesuffix(BREAK)
+    body = "\n".join(f"  {line}" for line in lines)
+    return f"\\begin{{align*}}\n{body}\n\\end{{align*}}\n"
+
+
+def _latex_lines(label: str, symbols: str, numbers: str, value: str) -> list[str]:
+    value = value.replace(",", "{,}")
+    return [
+        rf"\text{{{_latex_text(label)}}} &= {latex_math(symbols)}{BREAK}",
+        rf"&= {latex_math(numbers)} = {value}{BREAK}",
+    ]
+
+
+def _latex_text(text: str) -> str:
+    """Plain text of a name as text in LaTeX mathematics; the names of blocks have no other special characters."""
+    return re.sub(r"[{}$&#%_]", r"\\\g<0>", text)
+
+
+def latex_math(text: str) -> str:
+    r"""A formula of a derivation as LaTeX mathematics.
+
+    >>> print(latex_math("m·(1/O + 1/K²)"))
+    m \cdot \left(\frac{1}{O} + \frac{1}{K^{2}}\right)
+    >>> print(latex_math("N × OH × K_h"))
+    N \times \mathit{OH} \times K_{h}
+    """
+    formula = _QUOTIENT.sub(lambda one: rf"\frac{{{one[1] or one[2]}}}{{{one[3] or one[4]}}}", text)
+    formula = _POWER.sub(lambda one: f"^{{{one[0].translate(_DIGITS)}}}", formula)
+    formula = _NAME.sub(_latex_name, formula)
+    for sign, command in _SIGNS.items():
+        formula = formula.replace(sign, command)
+    return formula
+
+
+def _latex_name(match: re.Match[str]) -> str:
+    """A symbol or word of several letters, such as OH, K_h or stride."""
+    name, _, index = match[0].partition("_")
+    letters = name if len(name) == 1 else rf"\math{'rm' if name.islower() else 'it'}{{{name}}}"
+    return f"{letters}_{{{index}}}" if index else letters
