@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.cost import FLOPS_PER_MAC
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from convcost.comparison.explanation import Equation, Explanation
 
 OUTPUT_SIZE: Final = "output size"
-BREAK: Final = r" \\"
-"""End of a line in LaTeX."""
+KNOWN_IN_A_ROW: Final = 4
+"""Values of symbols on one line of LaTeX, so that it fits a column of text."""
+MAX_LATEX_LINE: Final = 54
+"""Characters of numbers and their value on one line of LaTeX."""
+ENDLINE: Final = " \\\\\n"
 _QUOTIENT: Final = re.compile(r"(?:\(([^()]+)\)|([\w·]+))/(?:\(([^()]+)\)|(\w+))")
 _POWER: Final = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _DIGITS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
@@ -98,28 +102,40 @@ def _cells(row: Iterable[str]) -> list[str]:
 
 def latex_of(explanation: Explanation) -> str:
     """The derivation as one `align*` environment of amsmath, which MathJax shows too."""
-    known = r",\; ".join(latex_math(one) for one in explanation.known.split(", "))
-    lines = [rf"\textbf{{{_latex_text(explanation.block)}}}\colon\quad & {known} \\"]
-    for one in explanation.stage_lines:
-        lines += _latex_lines(f"{one.part}: {one.quantity}", one.symbols, one.numbers, f"{one.value:,}")
+    known = [latex_math(one) for one in explanation.known.split(", ")]
+    known.append(rf"1\text{{ MAC}} = {FLOPS_PER_MAC}\text{{ FLOPs}}")
+    rows = [r",\; ".join(known[start : start + KNOWN_IN_A_ROW]) for start in range(0, len(known), KNOWN_IN_A_ROW)]
+    lines = [_latex_head(explanation.block), *(f"& {row}" for row in rows)]
+    for stage, equations in groupby(explanation.stage_lines, lambda one: one.part):
+        lines.append(_latex_head(stage))
+        for one in equations:
+            lines += _latex_lines(_latex_label(one.quantity), one.symbols, one.numbers, thousands(one.value))
+    lines.append(_latex_head("total"))
     for one in explanation.total_lines:
-        lines += _latex_lines(_total_label(one).strip(), one.symbols, one.numbers, f"{one.value:,}")
+        label = one.quantity if one.part == "total" or one.quantity.startswith(OUTPUT_SIZE) else one.part
+        lines += _latex_lines(_latex_label(label), one.symbols, one.numbers, thousands(one.value))
     if explanation.verdict is not None:
         what, symbols, numbers, value = explanation.verdict
-        number, _, words = value.partition(": ")
-        lines += _latex_lines(what, symbols, numbers, number)
-        lines[-1] = rf"{lines[-1].removesuffix(BREAK)} \text{{ ({_latex_text(words)})}}{BREAK}"
-    lines[-1] = lines[-1].removesuffix(BREAK)
-    body = "\n".join(f"  {line}" for line in lines)
+        ratio, _, words = value.partition(": ")
+        lines += [_latex_head(f"{what}, {words}"), *_latex_lines("", symbols, numbers, ratio)]
+    body = ENDLINE.join(f"  {line}" for line in lines)
     return f"\\begin{{align*}}\n{body}\n\\end{{align*}}\n"
 
 
+def _latex_head(text: str) -> str:
+    return rf"& \textbf{{{_latex_text(text)}}}\colon"
+
+
+def _latex_label(quantity: str) -> str:
+    name = quantity.removeprefix(f"{OUTPUT_SIZE} ")
+    return rf"\text{{{_latex_text(quantity)}}}" if name == quantity else latex_math(name)
+
+
 def _latex_lines(label: str, symbols: str, numbers: str, value: str) -> list[str]:
-    value = value.replace(",", "{,}")
-    return [
-        rf"\text{{{_latex_text(label)}}} &= {latex_math(symbols)}{BREAK}",
-        rf"&= {latex_math(numbers)} = {value}{BREAK}",
-    ]
+    """An equation on two lines or three, aligned at the equals signs; symbols side by side are multiplied."""
+    end = f"{'' if len(numbers) + len(value) <= MAX_LATEX_LINE else ENDLINE + '  &'}= {value.replace(',', '{,}')}"
+    product = latex_math(symbols).replace(r" \cdot ", r" \, ")
+    return [f"{label} &= {product}".lstrip(), f"&= {latex_math(numbers)} {end}"]
 
 
 def _latex_text(text: str) -> str:
