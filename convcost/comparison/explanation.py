@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.comparison.explanation_text import OUTPUT_SIZE, latex_of, markdown_of, text_of
 from convcost.comparison.request import predict
-from convcost.comparison.symbolic_block import Formula, OutputNames, StageText, SymbolicBlock, Total, quotient
+from convcost.comparison.symbolic_block import Formula, Names, StageText, SymbolicBlock, Total, quotient
 from convcost.convolution.algebra import paper_order
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.text.columns import Column
@@ -229,7 +229,7 @@ def explain_blocks(request: Request) -> Explanations:
 def explain_row(row: Row) -> Explanation:
     """The derivation behind a row of a comparison."""
     placed, baseline = row.placed, row.baseline
-    names = OutputNames()
+    names = Names()
     own = SymbolicBlock(placed, names)
     stages, total = own.stages, own.total
     other = None if baseline is None else SymbolicBlock(baseline, names)

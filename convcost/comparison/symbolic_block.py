@@ -92,26 +92,24 @@ class StageText:
     sizes: Mapping[str, Formula]
 
 
-class OutputNames:
-    """The symbols of output sizes that differ from the input's: OH and OW, with a number where there are several.
+class Names:
+    """The symbols of the blocks of one derivation.
+
+    A letter that stands for several values, such as output sizes or channels of a block and of its baseline, has a
+    number from the second value on: OH and OH_2.
 
     Attributes:
-        values: Value of each symbol of an input or output size.
+        values: Value of each symbol.
     """
 
     def __init__(self) -> None:
         self.values: dict[str, int] = {}
 
-    def symbol(self, axis: str, value: int) -> Symbol:
-        """The size with its symbol.
-
-        Args:
-            axis: Name of its factor, "H_out" or "W_out".
-            value: Size; one of the input has its symbol already.
-        """
+    def symbol(self, letter: str, value: int) -> Symbol:
+        """The value with its symbol; a value that has one already keeps it."""
         if not isinstance(value, Symbol):
-            known = [name for name in self.values if name.startswith(_OUTPUT_SIZES[axis])]
-            new = _OUTPUT_SIZES[axis] if not known else f"{_OUTPUT_SIZES[axis]}_{len(known) + 1}"
+            known = [name for name in self.values if name.partition("_")[0] == letter]
+            new = letter if not known else f"{letter}_{len(known) + 1}"
             value = Symbol(value, next((name for name in known if self.values[name] == value), new))
         self.values[value.symbol] = int(value)
         return value
@@ -122,7 +120,7 @@ class OutputNames:
 
     def _factor(self, factor: Factor) -> Symbol:
         if factor.name in _OUTPUT_SIZES:
-            return self.symbol(factor.name, factor.value)
+            return self.symbol(_OUTPUT_SIZES[factor.name], factor.value)
         value = factor.value
         return value if isinstance(value, Symbol) else Symbol(value, Monomial(Fraction(value)))
 
@@ -132,11 +130,11 @@ class SymbolicBlock:
 
     Args:
         placed: Block with its numbers.
-        names: Symbols of output sizes, shared by the blocks of one derivation.
+        names: Symbols that the blocks of one derivation share.
     """
 
-    def __init__(self, placed: Placed, names: OutputNames) -> None:
-        self._layers = _symbolic_layers(placed)
+    def __init__(self, placed: Placed, names: Names) -> None:
+        self._layers = _symbolic_layers(placed, names)
         self._names = names
         self.sizes = {name: size for layer in self._layers for name, size in _output_sizes(layer, names)}
         self.macs = [monomial(names.product(macs(layer))) for layer in self._layers]
@@ -164,7 +162,7 @@ def _paper_formula(terms: Sequence[Monomial]) -> Formula:
     return Formula(symbols, numbers, int(sum(term.value for term in terms)))
 
 
-def _stage_text(layer: Layer, names: OutputNames) -> StageText:
+def _stage_text(layer: Layer, names: Names) -> StageText:
     product, weights = macs(layer), params(layer.op)
     return StageText(
         name=layer.name,
@@ -178,18 +176,18 @@ def _stage_text(layer: Layer, names: OutputNames) -> StageText:
     )
 
 
-def _output_sizes(layer: Layer, names: OutputNames) -> Iterator[tuple[str, Formula]]:
+def _output_sizes(layer: Layer, names: Names) -> Iterator[tuple[str, Formula]]:
     """The symbol and the formula of each output size that a kernel, a stride or padding decides."""
     conv = layer.op
     if not isinstance(conv, Conv):
         return
-    spatial = zip(_OUTPUT_SIZES, layer.input.spatial, layer.output.spatial, strict=True)
+    spatial = zip(_OUTPUT_SIZES.values(), layer.input.spatial, layer.output.spatial, strict=True)
     pads = conv.explicit_padding(layer.input.spatial)
-    for (axis, before, after), kernel, stride, dilation, pad in zip(
+    for (letter, before, after), kernel, stride, dilation, pad in zip(
         spatial, conv.kernel_size, conv.stride, conv.dilation, pads, strict=True
     ):
         if (kernel, stride, *pad) != (1, 1, 0, 0):
-            n, out, k = names.symbol(axis, before), names.symbol(axis, after), str(Factor("1", kernel))
+            n, out, k = names.symbol(letter, before), names.symbol(letter, after), str(Factor("1", kernel))
             exact = (n + sum(pad) - dilation * (kernel - 1) - 1) % stride == 0
             write = partial(_size_text, is_dilated=dilation > 1, is_exact=exact)
             symbols = write(n.symbol, k, "padding", "stride", "dilation")
@@ -205,7 +203,7 @@ def _size_text(  # noqa: PLR0913 - the sizes of an axis
     return f"{steps} + 1" if is_exact else f"⌊{steps}⌋ + 1"
 
 
-def _symbolic_layers(placed: Placed) -> tuple[Layer, ...]:
+def _symbolic_layers(placed: Placed, names: Names) -> tuple[Layer, ...]:
     spec, block = placed.spec, placed.block
     square = spec.kernel_size[0] == spec.kernel_size[1]
     symbolic = replace(
@@ -221,7 +219,7 @@ def _symbolic_layers(placed: Placed) -> tuple[Layer, ...]:
         batch=Symbol(spec.batch, "N"),
     )
     parameters = {
-        name: Symbol(value, PARAMETERS[name].symbol) if isinstance(value, int) else value
+        name: names.symbol(PARAMETERS[name].symbol, value) if isinstance(value, int) else value
         for name, value in placed.parameters.items()
     }
     tree = block.make(symbolic, **parameters)
