@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.comparison.explanation_text import OUTPUT_SIZE, latex_of, markdown_of, text_of
+from convcost.comparison.explanation_text import OUTPUT_SIZE, DerivationText, Equation
 from convcost.comparison.request import predict
 from convcost.comparison.symbolic_block import Formula, Names, StageText, SymbolicBlock, Total, quotient
 from convcost.convolution.algebra import paper_order
@@ -22,27 +22,6 @@ if TYPE_CHECKING:
 
     from convcost.comparison.request import Request
     from convcost.comparison.rows import Row
-
-
-@dataclass(frozen=True, slots=True)
-class Equation:
-    """One line of a derivation.
-
-    Attributes:
-        block: Name of the block that is derived.
-        part: Name of a stage; "total", or the name of the baseline, for the whole block.
-        quantity: Name of what is derived, such as "MACs".
-        symbols: Formula in symbols.
-        numbers: The same formula in numbers.
-        value: Value of the formula.
-    """
-
-    block: str
-    part: str
-    quantity: str
-    symbols: str
-    numbers: str
-    value: int
 
 
 EXPLAIN_COLUMNS: Final[tuple[Column[Equation], ...]] = (
@@ -75,18 +54,18 @@ class Derivation(Result[Equation]):
     @property
     def rows(self) -> tuple[Equation, ...]:
         """The lines of the derivations."""
-        return tuple(line for block in self.blocks for line in (*block.stage_lines, *block.total_lines))
+        return tuple(line for block in self.blocks for line in (*block.written.stages, *block.written.totals))
 
     @property
     def head(self) -> str:
         """Each block with the values of its symbols, on one line."""
-        blocks = "; ".join(f"{block.block}: {block.known}" for block in self.blocks)
+        blocks = "; ".join(f"{block.block}: {block.written.known}" for block in self.blocks)
         return f"{blocks}; 1 MAC = {FLOPS_PER_MAC} FLOPs"
 
     @property
     def verdicts(self) -> tuple[str, ...]:
         """The ratio of each block to the baseline, on one line."""
-        return tuple(f"{block.block}: {' = '.join(block.verdict)}" for block in self.blocks if block.verdict)
+        return tuple(f"{block.block}: {' = '.join(one)}" for block in self.blocks if (one := block.written.verdict))
 
     def text(self, width: int | None = None) -> str:
         """The derivations as lines of text.
@@ -94,22 +73,22 @@ class Derivation(Result[Equation]):
         Args:
             width: Width of the terminal in characters; None for no terminal, so that no line is broken.
         """
-        return "\n".join(text_of(block, width) for block in self.blocks)
+        return "\n".join(block.written.text(width) for block in self.blocks)
 
     def markdown(self) -> str:
         """The derivations as Markdown: a heading and a table for each block."""
-        return "\n".join(map(markdown_of, self.blocks))
+        return "\n".join(block.written.markdown() for block in self.blocks)
 
     def latex(self) -> str:
         """The derivations as LaTeX, which needs the package amsmath."""
         return "\n".join(
-            f"% {block.block} ({block.paper}); needs \\usepackage{{amsmath}}\n{latex_of(block)}"
+            f"% {block.block} ({block.paper}); needs \\usepackage{{amsmath}}\n{block.written.latex()}"
             for block in self.blocks
         )
 
     def _repr_latex_(self) -> str:
         """The derivations as LaTeX, for notebooks."""
-        return "\n".join(map(latex_of, self.blocks))
+        return "\n".join(block.written.latex() for block in self.blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +135,19 @@ class Explanation(Derivation):
         return (self,)
 
     @property
-    def stage_lines(self) -> tuple[Equation, ...]:
-        """The output sizes, MACs and parameters of each stage."""
+    def written(self) -> DerivationText:
+        """The derivation in the order in which it is written."""
+        known = ", ".join(f"{name} = {value}" for name, value in self.values.items())
+        verdict = None
+        if self.ratio is not None and self.baseline != self.block:
+            fewer = f"{1 / self.ratio:.2f} times fewer" if self.ratio <= 1 else f"{self.ratio:.2f} times more"
+            what, value = f"MACs / MACs of {self.baseline}", f"{self.ratio:.4g}: {fewer} MACs"
+            verdict = what, str(self.ratio_symbols), str(self.ratio_numbers), value
+        return DerivationText(
+            self.block, self.summary, self.paper, known, self._stage_lines(), self._total_lines(), verdict
+        )
+
+    def _stage_lines(self) -> tuple[Equation, ...]:
         lines = []
         for stage in self.stages:
             lines += [(stage.name, f"{OUTPUT_SIZE} {name}", size) for name, size in stage.sizes.items()]
@@ -166,9 +156,8 @@ class Explanation(Derivation):
             lines.append((stage.name, "parameters", weights))
         return self._equations(lines)
 
-    @property
-    def total_lines(self) -> tuple[Equation, ...]:
-        """The MACs, parameters and FLOPs of the block, each followed by the baseline's; its own output sizes first."""
+    def _total_lines(self) -> tuple[Equation, ...]:
+        """Each total of the block with that of the baseline, whose own output sizes come first."""
         totals, lines = [("total", self.total)], []
         if self.baseline is not None and self.baseline_total is not None and self.baseline != self.block:
             totals.append((self.baseline, self.baseline_total))
@@ -179,20 +168,6 @@ class Explanation(Derivation):
 
     def _equations(self, lines: Iterable[tuple[str, str, Formula]]) -> tuple[Equation, ...]:
         return tuple(Equation(self.block, part, what, one.symbols, one.numbers, one.value) for part, what, one in lines)
-
-    @property
-    def known(self) -> str:
-        """The values of the symbols."""
-        return ", ".join(f"{name} = {value}" for name, value in self.values.items())
-
-    @property
-    def verdict(self) -> tuple[str, str, str, str] | None:
-        """The ratio to the baseline, in words, symbols, numbers and as a value; None for the baseline itself."""
-        if self.ratio is None or self.baseline == self.block:
-            return None
-        fewer = f"{1 / self.ratio:.2f} times fewer" if self.ratio <= 1 else f"{self.ratio:.2f} times more"
-        value = f"{self.ratio:.4g}: {fewer} MACs"
-        return f"MACs / MACs of {self.baseline}", str(self.ratio_symbols), str(self.ratio_numbers), value
 
     def _fields(self) -> dict[str, Any]:
         whole = self.baseline_total

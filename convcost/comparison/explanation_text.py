@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -12,8 +13,6 @@ from convcost.text.units import thousands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from convcost.comparison.explanation import Equation, Explanation
 
 OUTPUT_SIZE: Final = "output size"
 KNOWN_IN_A_ROW: Final = 4
@@ -36,30 +35,109 @@ _SIGNS: Final = {
 }
 
 
-def text_of(explanation: Explanation, width: int | None) -> str:
-    """The derivation as lines of text.
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """One line of a derivation.
 
-    Args:
-        explanation: Derivation to write.
-        width: Width of the terminal in characters; None for no terminal, so that no line is broken.
+    Attributes:
+        block: Name of the block that is derived.
+        part: Name of a stage; "total", or the name of the baseline, for the whole block.
+        quantity: Name of what is derived, such as "MACs".
+        symbols: Formula in symbols.
+        numbers: The same formula in numbers.
+        value: Value of the formula.
     """
-    lines = [
-        f"{explanation.block}: {explanation.summary}",
-        f"  paper: {explanation.paper}",
-        f"  with {explanation.known}",
-    ]
-    stage = ""
-    for one in explanation.stage_lines:
-        start = f"  {one.part}: "
-        label = f"{start if one.part != stage else ' ' * len(start)}{one.quantity}"
-        lines += _broken(f"{label} = {one.symbols}", _result(one), len(start), width)
-        stage = one.part
-    for one in explanation.total_lines:
-        lines += _broken(f"  {_total_label(one)} = {one.symbols}", _result(one), 2, width)
-    if explanation.verdict is not None:
-        what, symbols, numbers, value = explanation.verdict
-        lines += _broken(f"  {what} = {symbols}", f"{numbers} = {value}", 2, width)
-    return "".join(f"{wrapped(line, width)}\n" for line in lines)
+
+    block: str
+    part: str
+    quantity: str
+    symbols: str
+    numbers: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class DerivationText:
+    """The derivation of one block in the order in which it is written.
+
+    Attributes:
+        block: Name of the block.
+        summary: Description of the block in one line.
+        paper: Paper that introduced the block.
+        known: Values of the symbols.
+        stages: Output sizes, MACs and parameters of each stage.
+        totals: MACs, parameters and FLOPs of the block, each followed by the baseline's.
+        verdict: Ratio to the baseline, in words, symbols, numbers and as a value; None without one.
+    """
+
+    block: str
+    summary: str
+    paper: str
+    known: str
+    stages: tuple[Equation, ...]
+    totals: tuple[Equation, ...]
+    verdict: tuple[str, str, str, str] | None
+
+    def text(self, width: int | None) -> str:
+        """The derivation as lines of text.
+
+        Args:
+            width: Width of the terminal in characters; None for no terminal, so that no line is broken.
+        """
+        lines = [
+            f"{self.block}: {self.summary}",
+            f"  paper: {self.paper}",
+            f"  with {self.known}",
+        ]
+        stage = ""
+        for one in self.stages:
+            start = f"  {one.part}: "
+            label = f"{start if one.part != stage else ' ' * len(start)}{one.quantity}"
+            lines += _broken(f"{label} = {one.symbols}", _result(one), len(start), width)
+            stage = one.part
+        for one in self.totals:
+            lines += _broken(f"  {_total_label(one)} = {one.symbols}", _result(one), 2, width)
+        if self.verdict is not None:
+            what, symbols, numbers, value = self.verdict
+            lines += _broken(f"  {what} = {symbols}", f"{numbers} = {value}", 2, width)
+        return "".join(f"{wrapped(line, width)}\n" for line in lines)
+
+    def markdown(self) -> str:
+        """The derivation as a heading, a table and the ratio to the baseline, in Markdown."""
+        cells = (
+            (one.part, one.quantity, one.symbols, one.numbers, thousands(one.value))
+            for one in (*self.stages, *self.totals)
+        )
+        table = markdown_table(("part", "quantity", "in symbols", "in numbers", "value"), map(_cells, cells), right={4})
+        paragraphs = (
+            f"### {escaped(self.block)}",
+            f"{escaped(self.summary)} {escaped(self.paper)}.",
+            f"{escaped(self.known)}; 1 MAC = {FLOPS_PER_MAC} FLOPs.",
+            table.rstrip("\n"),
+            *([f"{escaped(' = '.join(self.verdict))}."] if self.verdict is not None else []),
+        )
+        return "\n\n".join(paragraphs) + "\n"
+
+    def latex(self) -> str:
+        """The derivation as one `align*` environment of amsmath, which MathJax shows too."""
+        known = [latex_math(one) for one in self.known.split(", ")]
+        known.append(rf"1\text{{ MAC}} = {FLOPS_PER_MAC}\text{{ FLOPs}}")
+        rows = [r",\; ".join(known[start : start + KNOWN_IN_A_ROW]) for start in range(0, len(known), KNOWN_IN_A_ROW)]
+        lines = [_latex_head(self.block), *(f"& {row}" for row in rows)]
+        for stage, equations in groupby(self.stages, lambda one: one.part):
+            lines.append(_latex_head(stage))
+            for one in equations:
+                lines += _latex_lines(_latex_label(one.quantity), one.symbols, one.numbers, thousands(one.value))
+        lines.append(_latex_head("total"))
+        for one in self.totals:
+            label = one.quantity if one.part == "total" or one.quantity.startswith(OUTPUT_SIZE) else one.part
+            lines += _latex_lines(_latex_label(label), one.symbols, one.numbers, thousands(one.value))
+        if self.verdict is not None:
+            what, symbols, numbers, value = self.verdict
+            ratio, _, words = value.partition(": ")
+            lines += [_latex_head(f"{what}, {words}"), *_latex_lines("", symbols, numbers, ratio)]
+        body = ENDLINE.join(f"  {line}" for line in lines)
+        return f"\\begin{{align*}}\n{body}\n\\end{{align*}}\n"
 
 
 def _result(one: Equation) -> str:
@@ -79,47 +157,8 @@ def _broken(start: str, end: str, indent: int, width: int | None) -> list[str]:
     return [line] if width is None or len(line) <= width else [start, f"{' ' * (indent + 4)}= {end}"]
 
 
-def markdown_of(explanation: Explanation) -> str:
-    """The derivation as a heading, a table and the ratio to the baseline, in Markdown."""
-    cells = (
-        (one.part, one.quantity, one.symbols, one.numbers, thousands(one.value))
-        for one in (*explanation.stage_lines, *explanation.total_lines)
-    )
-    table = markdown_table(("part", "quantity", "in symbols", "in numbers", "value"), map(_cells, cells), right={4})
-    paragraphs = (
-        f"### {escaped(explanation.block)}",
-        f"{escaped(explanation.summary)} {escaped(explanation.paper)}.",
-        f"{escaped(explanation.known)}; 1 MAC = {FLOPS_PER_MAC} FLOPs.",
-        table.rstrip("\n"),
-        *([f"{escaped(' = '.join(explanation.verdict))}."] if explanation.verdict is not None else []),
-    )
-    return "\n\n".join(paragraphs) + "\n"
-
-
 def _cells(row: Iterable[str]) -> list[str]:
     return list(map(escaped, row))
-
-
-def latex_of(explanation: Explanation) -> str:
-    """The derivation as one `align*` environment of amsmath, which MathJax shows too."""
-    known = [latex_math(one) for one in explanation.known.split(", ")]
-    known.append(rf"1\text{{ MAC}} = {FLOPS_PER_MAC}\text{{ FLOPs}}")
-    rows = [r",\; ".join(known[start : start + KNOWN_IN_A_ROW]) for start in range(0, len(known), KNOWN_IN_A_ROW)]
-    lines = [_latex_head(explanation.block), *(f"& {row}" for row in rows)]
-    for stage, equations in groupby(explanation.stage_lines, lambda one: one.part):
-        lines.append(_latex_head(stage))
-        for one in equations:
-            lines += _latex_lines(_latex_label(one.quantity), one.symbols, one.numbers, thousands(one.value))
-    lines.append(_latex_head("total"))
-    for one in explanation.total_lines:
-        label = one.quantity if one.part == "total" or one.quantity.startswith(OUTPUT_SIZE) else one.part
-        lines += _latex_lines(_latex_label(label), one.symbols, one.numbers, thousands(one.value))
-    if explanation.verdict is not None:
-        what, symbols, numbers, value = explanation.verdict
-        ratio, _, words = value.partition(": ")
-        lines += [_latex_head(f"{what}, {words}"), *_latex_lines("", symbols, numbers, ratio)]
-    body = ENDLINE.join(f"  {line}" for line in lines)
-    return f"\\begin{{align*}}\n{body}\n\\end{{align*}}\n"
 
 
 def _latex_head(text: str) -> str:
