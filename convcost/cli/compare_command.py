@@ -187,7 +187,7 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
         from convcost.comparison.explanation import explain_row
 
         width = terminal_width() if is_table and is_terminal(sys.stdout) else None
-        for row in result.rows:
+        for row in {row.placed.block.name: row for row in result.rows}.values():
             text = f"\n{explain_row(row).text(width)}"
             if is_table:
                 write_out(text)
