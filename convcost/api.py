@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-from convcost.comparison.request import Request, catalogue, make_spec, predict
+from convcost.comparison.request import Request, catalogue, make_spec
 from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.spec import short_names
 from convcost.text.errors import did_you_mean
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from convcost.archive.listing import History
     from convcost.budgets.result import CheckResult
-    from convcost.comparison.explanation import Explanation
+    from convcost.comparison.explanation import Explanation, Explanations
     from convcost.comparison.result import Comparison
     from convcost.convolution.spec import Value
     from convcost.kernels.separability import Factors
@@ -72,7 +73,7 @@ def compare(
     dilation: int | tuple[int, int] = 1,
     padding: int | tuple[int, int] | Literal["same", "valid"] = "same",
     bias: bool = False,
-    blocks: Sequence[str] | None = None,
+    blocks: str | Sequence[str] | None = None,
     baseline: str = "standard",
     count: bool = True,
     time: bool = True,
@@ -108,7 +109,7 @@ def compare(
         dilation: Dilation, one or (vertical, horizontal).
         padding: "same" (output ceil(input / stride), as TensorFlow's SAME), "valid", or sizes.
         bias: Whether every stage has a bias.
-        blocks: Names of blocks, in the order of the rows; None for the six default blocks.
+        blocks: Name of a block, or names in the order of the rows, or "all"; None for the six default blocks.
         baseline: Name of the block that ratios and speed-ups are relative to.
         count: Whether to cross-check the formula with fvcore and torch's FlopCounterMode.
         time: Whether to time the real modules.
@@ -147,14 +148,33 @@ def compare(
         devices, threads, allocator, time_budget, dtype, memory_format, compiled=compile, store=store, why=why
     )
     request = Request(
-        spec, _given(parameters), catalogue(blocks), baseline, timing, count, time, reuse=reuse, roofline=roofline
-    )
+        spec, _given(parameters), catalogue(None if blocks is None else _names(blocks)), baseline, timing, count, time,
+        reuse=reuse, roofline=roofline,
+    )  # fmt: skip
     return fill(request, watch)
+
+
+@overload
+def explain(
+    block: str, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], *, height: int = ...,
+    width: int | None = ..., batch: int = ..., stride: int | tuple[int, int] = ...,
+    dilation: int | tuple[int, int] = ..., padding: int | tuple[int, int] | Literal["same", "valid"] = ...,
+    bias: bool = ..., baseline: str = ..., **parameters: Value | None,
+) -> Explanation: ...  # fmt: skip
+
+
+@overload
+def explain(
+    block: list[str] | tuple[str, ...], in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], *,
+    height: int = ..., width: int | None = ..., batch: int = ..., stride: int | tuple[int, int] = ...,
+    dilation: int | tuple[int, int] = ..., padding: int | tuple[int, int] | Literal["same", "valid"] = ...,
+    bias: bool = ..., baseline: str = ..., **parameters: Value | None,
+) -> Explanations: ...  # fmt: skip
 
 
 @_with_short_names
 def explain(
-    block: str,
+    block: str | list[str] | tuple[str, ...],
     in_channels: int,
     out_channels: int,
     kernel_size: int | tuple[int, int],
@@ -168,11 +188,11 @@ def explain(
     bias: bool = False,
     baseline: str = "standard",
     **parameters: Value | None,
-) -> Explanation:
-    """The derivation of one block's cost, in symbols and with numbers.
+) -> Explanation | Explanations:
+    """The derivation of the cost of a block or several, in symbols and with numbers.
 
     Args:
-        block: Name of the block in the catalogue.
+        block: Name of a block of the catalogue, or a list of names.
         in_channels: C: input channels.
         out_channels: O: requested output channels.
         kernel_size: K: one size, or (height, width).
@@ -186,20 +206,27 @@ def explain(
         baseline: Name of the block that the ratio is relative to.
         **parameters: Parameters of single blocks, as in `compare`.
 
+    Returns:
+        One derivation for a name, or those of a list in `.blocks`; both with `.text()`, `.markdown()`, `.latex()`,
+        `.to_dict()`, `.to_frame()` and a notebook view.
+
     Raises:
-        ConvcostError: An illegal value, or a shape that the block does not allow.
+        ConvcostError: An illegal value, or a shape that no such block allows.
 
     >>> import convcost
     >>> print(convcost.explain("depthwise-separable", 3, 64, 3).ratio_symbols)
     m·(1/O + 1/K²)
+    >>> print(convcost.explain("depthwise-separable", 3, 64, 3).total.macs.symbols)
+    N·H·W·C·m·(K² + O)
     """
     spec = make_spec(
         in_channels, out_channels, kernel_size, height=height, width=width, batch=batch, stride=stride,
         dilation=dilation, padding=padding, bias=bias,
     )  # fmt: skip
-    from convcost.comparison.explanation import explain_row
+    from convcost.comparison.explanation import explain_blocks
 
-    return explain_row(predict(Request(spec, _given(parameters), (block,), baseline)).rows[0])
+    result = explain_blocks(Request(spec, _given(parameters), catalogue(_names(block)), baseline))
+    return replace(result.blocks[0], notes=result.notes) if isinstance(block, str) else result
 
 
 def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:

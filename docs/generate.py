@@ -13,6 +13,7 @@ from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.cli import COMMANDS, full_app
 from convcost.comparison.columns import COMPARE_COLUMNS
+from convcost.comparison.explanation import EXPLAIN_COLUMNS
 from convcost.convolution.blocks import PARAMETERS
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels.named import KERNELS
@@ -44,7 +45,10 @@ def blocks() -> str:
         ratio = str(explain(block.name, 64, 64, 3).ratio_symbols)
         own = ", ".join(block.defaults) or "–"
         rows.append((f"`{block.name}`", block.summary, ratio, own, block.paper))
-    symbols = "N: batch size; H, W: output size; C, O: input and output channels; K: kernel size"
+    symbols = (
+        "N: batch size; H, W: input size, and output size if it is the same; OH, OW: output size; "
+        "C, O: input and output channels; K: kernel size"
+    )
     tables = f"{markdown_table(heads, rows)}\n{_parameters()}"
     return f"# Blocks\n\n{NOTICE}{symbols}.\n\n{tables}"
 
@@ -63,6 +67,7 @@ def columns() -> str:
     pages = []
     described = {
         "compare": COMPARE_COLUMNS,
+        "explain": EXPLAIN_COLUMNS,
         "kernel": KERNEL_COLUMNS,
         "kernel --model": LAYER_COLUMNS,
         "model": MODEL_COLUMNS,

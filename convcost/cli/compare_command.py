@@ -28,7 +28,7 @@ from convcost.cli.output import (
     write_out,
 )
 from convcost.comparison.columns import COMPARE_COLUMNS
-from convcost.comparison.request import Request, catalogue, predict
+from convcost.comparison.request import Request, catalogue
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import is_terminal, terminal_width
 from convcost.text.columns import choose_columns
@@ -51,6 +51,8 @@ class ExplainFormat(StrEnum):
 
     table = "table"
     json = "json"
+    markdown = "markdown"
+    latex = "latex"
 
 
 def _list_blocks(wanted: bool) -> None:
@@ -184,8 +186,9 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
     if explain:
         from convcost.comparison.explanation import explain_row
 
-        for row in result.rows:
-            text = f"\n{explain_row(row)}\n"
+        width = terminal_width() if is_table and is_terminal(sys.stdout) else None
+        for row in {row.placed.block.name: row for row in result.rows}.values():
+            text = f"\n{explain_row(row).text(width)}"
             if is_table:
                 write_out(text)
             else:
@@ -211,23 +214,28 @@ def _live_view(form: o.OutputFormat, fields: Sequence[Column[Row]], *, measures:
 
 
 def explain_command(
-    block: Annotated[str, typer.Argument(help="Block of the catalogue.", metavar="BLOCK")],
+    block: Annotated[
+        list[str], typer.Argument(help="Blocks of the catalogue, or all.", metavar="BLOCK...", show_default=False)
+    ],
     layer: o.LayerOptions,
     baseline: o.Baseline = "standard",
     form: Annotated[ExplainFormat, typer.Option("--format", help="Format of stdout.")] = ExplainFormat.table,
 ) -> None:
-    """Print the derivation of a block's cost: its formula in symbols, then with numbers.
+    """Print the derivation of a block's cost: its formula in symbols, then with numbers, beside the baseline's.
 
     Example: convcost explain depthwise-separable --c 3 --o 64 --k 3
     """
-    from convcost.comparison.explanation import explain_row
+    from convcost.comparison.explanation import explain_blocks
 
-    prediction = predict(Request(*layer, (block,), baseline))
-    result = explain_row(prediction.rows[0])
+    names = catalogue(block)
+    several = explain_blocks(Request(*layer, names, baseline))
+    result = several if len(names) > 1 else replace(several.blocks[0], notes=several.notes)
     if form is ExplainFormat.table:
-        write_out(f"{result}\n")
-    else:
+        write_out(result.text(terminal_width() if is_terminal(sys.stdout) else None))
+    elif form is ExplainFormat.json:
         from convcost.text.export import json_text
 
         write_out(json_text(result.to_dict()))
-    say(prediction.notes, "note")
+    else:
+        write_out(result.latex() if form is ExplainFormat.latex else result.markdown())
+    say_remarks(result)

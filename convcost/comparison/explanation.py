@@ -1,50 +1,98 @@
-"""The derivation of a block's cost: its formula in symbols and in numbers, and its ratio to a baseline.
+"""The derivation of a block's cost: its formula in symbols and in numbers, beside that of a baseline.
 
 The block is made again from symbolic sizes, and its stages give the formula. No formula is written here.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.convolution.algebra import Symbol, factored, monomial
-from convcost.convolution.blocks import PARAMETERS
-from convcost.convolution.cost import FLOPS_PER_MAC, macs, params
-from convcost.convolution.tree import place
+from convcost.comparison.explanation_text import OUTPUT_SIZE, DerivationText, Equation
+from convcost.comparison.request import predict
+from convcost.comparison.symbolic_block import Formula, Names, StageText, SymbolicBlock, Total, quotient
+from convcost.convolution.algebra import paper_order
+from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.text.columns import Column
+from convcost.text.result import Result
+from convcost.text.units import thousands
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from convcost.comparison.rows import Placed, Row
-    from convcost.convolution.algebra import Monomial
-    from convcost.convolution.formula import Product
-    from convcost.convolution.layer import Layer
+    from convcost.comparison.request import Request
+    from convcost.comparison.rows import Row
+
+
+EXPLAIN_COLUMNS: Final[tuple[Column[Equation], ...]] = (
+    Column("block", lambda one: one.block, "block that is derived", "block"),
+    Column("part", lambda one: one.part, "stage; total, or the baseline's name, for the whole block", "part"),
+    Column("quantity", lambda one: one.quantity, "output size, MACs, parameters or FLOPs", "quantity"),
+    Column("symbols", lambda one: one.symbols, "formula in symbols", "in symbols"),
+    Column("numbers", lambda one: one.numbers, "formula in numbers", "in numbers"),
+    Column("value", lambda one: one.value, "value of the formula", "value", thousands),
+)
+
+
+class Derivation(Result[Equation]):
+    """The derivations of one block or several: the methods that `Explanation` and `Explanations` share."""
+
+    __slots__ = ()
+    SCHEMA: ClassVar = "convcost.explain/1"
+
+    if TYPE_CHECKING:
+
+        @property
+        def blocks(self) -> tuple[Explanation, ...]:
+            """The derivation of each block."""
+
+    @property
+    def columns(self) -> Sequence[Column[Equation]]:
+        """The columns of the frame."""
+        return EXPLAIN_COLUMNS
+
+    @property
+    def rows(self) -> tuple[Equation, ...]:
+        """The lines of the derivations."""
+        return tuple(line for block in self.blocks for line in (*block.written.stages, *block.written.totals))
+
+    @property
+    def head(self) -> str:
+        """Each block with the values of its symbols, on one line."""
+        blocks = "; ".join(f"{block.block}: {block.written.known}" for block in self.blocks)
+        return f"{blocks}; 1 MAC = {FLOPS_PER_MAC} FLOPs"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The ratio of each block to the baseline, on one line."""
+        return tuple(f"{block.block}: {' = '.join(one)}" for block in self.blocks if (one := block.written.verdict))
+
+    def text(self, width: int | None = None) -> str:
+        """The derivations as lines of text.
+
+        Args:
+            width: Width of the terminal in characters; None for no terminal, so that no line is broken.
+        """
+        return "\n".join(block.written.text(width) for block in self.blocks)
+
+    def markdown(self) -> str:
+        """The derivations as Markdown: a heading and a table for each block."""
+        return "\n".join(block.written.markdown() for block in self.blocks)
+
+    def latex(self) -> str:
+        """The derivations as LaTeX, which needs the package amsmath."""
+        return "\n".join(
+            f"% {block.block} ({block.paper}); needs \\usepackage{{amsmath}}\n{block.written.latex()}"
+            for block in self.blocks
+        )
+
+    def _repr_latex_(self) -> str:
+        """The derivations as LaTeX, for notebooks."""
+        return "\n".join(block.written.latex() for block in self.blocks)
 
 
 @dataclass(frozen=True, slots=True)
-class StageText:
-    """The MACs and parameters of one stage, as text and number.
-
-    Attributes:
-        name: Name of the stage.
-        symbols: MACs as a product of symbols.
-        numbers: MACs as a product of numbers.
-        macs: Multiply-accumulates.
-        params: Weights and biases.
-        params_symbols: Parameters as a sum of products of symbols.
-    """
-
-    name: str
-    symbols: str
-    numbers: str
-    macs: int
-    params: int
-    params_symbols: str
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Derivation):
     """The derivation of one block on one layer shape.
 
     Attributes:
@@ -55,10 +103,14 @@ class Explanation:
         stages: Stages in the order they run.
         macs: Multiply-accumulates of the block.
         params: Weights and biases of the block.
+        total: Formulas of the block.
         baseline: Name of the block that the ratio refers to; None if the shape does not allow it.
+        baseline_total: Formulas of the baseline; None without one.
+        baseline_sizes: Formulas of the baseline's output sizes that differ from the block's, by symbol.
         ratio_symbols: MACs of this block ÷ MACs of the baseline, in symbols.
         ratio_numbers: The same ratio in numbers.
         ratio: The same ratio as one number.
+        notes: Remarks, such as the reason why there is no baseline.
     """
 
     block: str
@@ -68,105 +120,110 @@ class Explanation:
     stages: tuple[StageText, ...]
     macs: int
     params: int
+    total: Total
     baseline: str | None
+    baseline_total: Total | None
+    baseline_sizes: Mapping[str, Formula]
     ratio_symbols: str | None
     ratio_numbers: str | None
     ratio: float | None
+    notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `convcost explain`."""
-        stages = [asdict(stage) for stage in self.stages]
-        return {"schema": "convcost.explain/1", **asdict(self), "stages": stages, "flops": FLOPS_PER_MAC * self.macs}
+    @property
+    def blocks(self) -> tuple[Explanation, ...]:
+        """This derivation alone."""
+        return (self,)
 
-    def __str__(self) -> str:
-        """The derivation as lines of text."""
+    @property
+    def written(self) -> DerivationText:
+        """The derivation in the order in which it is written."""
         known = ", ".join(f"{name} = {value}" for name, value in self.values.items())
-        lines = [f"{self.block}: {self.summary}", f"  paper: {self.paper}", f"  with {known}"]
-        for stage in self.stages:
-            indent = " " * (len(stage.name) + 4)
-            lines.append(f"  {stage.name}: MACs = {stage.symbols}")
-            lines.append(f"{indent}     = {stage.numbers} = {stage.macs:,}")
-            lines.append(f"{indent}parameters = {stage.params_symbols} = {stage.params:,}")
-        lines.append(f"  total: {self.macs:,} MACs = {FLOPS_PER_MAC * self.macs:,} FLOPs, {self.params:,} parameters")
-        if self.ratio is not None:
+        verdict = None
+        if self.ratio is not None and self.baseline != self.block:
             fewer = f"{1 / self.ratio:.2f} times fewer" if self.ratio <= 1 else f"{self.ratio:.2f} times more"
-            lines.append(f"  MACs / MACs of {self.baseline} = {self.ratio_symbols}")
-            lines.append(f"    = {self.ratio_numbers} = {self.ratio:.4g}: {fewer} MACs")
-        return "\n".join(lines)
+            what, value = f"MACs / MACs of {self.baseline}", f"{self.ratio:.4g}: {fewer} MACs"
+            verdict = what, str(self.ratio_symbols), str(self.ratio_numbers), value
+        return DerivationText(
+            self.block, self.summary, self.paper, known, self._stage_lines(), self._total_lines(), verdict
+        )
+
+    def _stage_lines(self) -> tuple[Equation, ...]:
+        lines = []
+        for stage in self.stages:
+            lines += [(stage.name, f"{OUTPUT_SIZE} {name}", size) for name, size in stage.sizes.items()]
+            lines.append((stage.name, "MACs", Formula(stage.symbols, stage.numbers, stage.macs)))
+            weights = Formula(stage.params_symbols, stage.params_numbers, stage.params)
+            lines.append((stage.name, "parameters", weights))
+        return self._equations(lines)
+
+    def _total_lines(self) -> tuple[Equation, ...]:
+        """Each total of the block with that of the baseline, whose own output sizes come first."""
+        totals, lines = [("total", self.total)], []
+        if self.baseline is not None and self.baseline_total is not None and self.baseline != self.block:
+            totals.append((self.baseline, self.baseline_total))
+            lines += [(self.baseline, f"{OUTPUT_SIZE} {name}", size) for name, size in self.baseline_sizes.items()]
+        fields = {"MACs": "macs", "parameters": "params", "FLOPs": "flops"}
+        lines += [(part, what, getattr(total, name)) for what, name in fields.items() for part, total in totals]
+        return self._equations(lines)
+
+    def _equations(self, lines: Iterable[tuple[str, str, Formula]]) -> tuple[Equation, ...]:
+        return tuple(Equation(self.block, part, what, one.symbols, one.numbers, one.value) for part, what, one in lines)
+
+    def _fields(self) -> dict[str, Any]:
+        whole = self.baseline_total
+        totals = {"total": self.total.to_dict(), "baseline_total": None if whole is None else whole.to_dict()}
+        return {**asdict(self), **totals, "flops": FLOPS_PER_MAC * self.macs}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations(Derivation):
+    """The derivations of several blocks on one layer shape.
+
+    Attributes:
+        blocks: Derivation of each block.
+        notes: Remarks, such as the blocks that the shape does not allow.
+    """
+
+    blocks: tuple[Explanation, ...]
+    notes: tuple[str, ...] = ()
+
+    def _fields(self) -> dict[str, Any]:
+        return {"blocks": [block._fields() for block in self.blocks], "notes": list(self.notes)}
+
+
+def explain_blocks(request: Request) -> Explanations:
+    """The derivations of the blocks of a request.
+
+    Raises:
+        ShapeError: The shape allows none of the blocks.
+    """
+    prediction = predict(request)
+    return Explanations(tuple(map(explain_row, prediction.rows)), prediction.notes)
 
 
 def explain_row(row: Row) -> Explanation:
     """The derivation behind a row of a comparison."""
     placed, baseline = row.placed, row.baseline
-    layers = _symbolic_layers(placed)
-    terms = [monomial(macs(layer)) for layer in layers]
-    below = [] if baseline is None else [monomial(macs(layer)) for layer in _symbolic_layers(baseline)]
-    values: dict[str, int] = {}
-    for term in (*terms, *below):
-        values |= dict(term.values)
-    symbols, numbers = _quotient(terms, below) if below else (None, None)
+    names = Names()
+    own = SymbolicBlock(placed, names)
+    stages, total = own.stages, own.total
+    other = None if baseline is None else SymbolicBlock(baseline, names)
+    symbols, numbers = (None, None) if other is None else quotient(own.macs, other.macs)
+    other_sizes = {} if other is None else {name: one for name, one in other.sizes.items() if name not in own.sizes}
+    values = names.values | own.values | (other.values if other is not None else {})
     return Explanation(
         block=placed.block.name,
         summary=placed.block.summary,
         paper=placed.block.paper,
-        values={name: int(value) for name, value in values.items()},
-        stages=tuple(_stage_text(layer) for layer in layers),
+        values={name: values[name] for name in sorted(values, key=paper_order)},
+        stages=stages,
         macs=int(placed.cost.macs),
         params=int(placed.cost.params),
+        total=total,
         baseline=None if baseline is None else baseline.block.name,
+        baseline_total=None if other is None else other.total,
+        baseline_sizes=other_sizes,
         ratio_symbols=symbols,
         ratio_numbers=numbers,
         ratio=None if baseline is None else placed.cost.macs / baseline.cost.macs,
     )
-
-
-def _stage_text(layer: Layer) -> StageText:
-    product, weights = macs(layer), params(layer.op)
-    weight_symbols = " + ".join(map(_symbols, weights.terms))
-    return StageText(layer.name, _symbols(product), product.numbers, product.value, weights.value, weight_symbols)
-
-
-def _symbols(product: Product) -> str:
-    """The product with a symbol for each factor; a size that is always 1 is written 1."""
-    return " × ".join("1" if f.value == 1 and not isinstance(f.value, Symbol) else str(f) for f in product.factors)
-
-
-def _symbolic_layers(placed: Placed) -> tuple[Layer, ...]:
-    spec, block = placed.spec, placed.block
-    height = "H" if spec.height == placed.output.spatial[0] else "H_in"
-    width = "W" if spec.width == placed.output.spatial[1] else "W_in"
-    square = spec.kernel_size[0] == spec.kernel_size[1]
-    symbolic = replace(
-        spec,
-        in_channels=Symbol(spec.in_channels, "C"),
-        out_channels=Symbol(spec.out_channels, "O"),
-        kernel_size=(
-            Symbol(spec.kernel_size[0], "K" if square else "K_h"),
-            Symbol(spec.kernel_size[1], "K" if square else "K_w"),
-        ),
-        height=Symbol(spec.height, height),
-        width=Symbol(spec.width, width),
-        batch=Symbol(spec.batch, "N"),
-    )
-    parameters = {
-        name: Symbol(value, PARAMETERS[name].symbol) if isinstance(value, int) else value
-        for name, value in placed.parameters.items()
-    }
-    tree = block.make(symbolic, **parameters)
-    return tuple(layer for layer in place(tree, symbolic.input)[0] if macs(layer).value)
-
-
-def _quotient(above: list[Monomial], below: list[Monomial]) -> tuple[str, str]:
-    """One sum of monomials over another, in symbols and in numbers."""
-    if len(below) > 1:
-        (above_symbols, above_numbers), (below_symbols, below_numbers) = _sum(above), _sum(below)
-        return f"({above_symbols}) / ({below_symbols})", f"({above_numbers}) / ({below_numbers})"
-    common, rest = factored(term / below[0] for term in above)
-    if len(rest) == 1:
-        return _sum([common * rest[0]])
-    symbols, numbers = _sum(rest)
-    return (f"{common}·({symbols})", f"{common.numbers}·({numbers})") if common.powers else (symbols, numbers)
-
-
-def _sum(terms: Sequence[Monomial]) -> tuple[str, str]:
-    return " + ".join(map(str, terms)), " + ".join(term.numbers for term in terms)

@@ -6,17 +6,21 @@ the ratio of two blocks is a quotient of monomials.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import reduce
 from math import prod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from convcost.convolution.formula import Product
 
+MIN_GROUPED: Final = 3
+"""Number of terms from which a factor that only some of them share is taken out too."""
+_PLACES: Final = {"N": 0, "H": 1, "OH": 1, "W": 2, "OW": 2, "C": 3, "K": 6}
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -124,22 +128,61 @@ def monomial(product: Product) -> Monomial:
 
 
 def _like_terms(terms: Iterable[Monomial]) -> tuple[Monomial, ...]:
-    """The sums of terms with equal powers."""
-    merged: dict[tuple[tuple[str, int], ...], Monomial] = {}
+    """The sums of terms with equal powers, in any order."""
+    merged: dict[frozenset[tuple[str, int]], Monomial] = {}
     for term in terms:
-        known = merged.get(term.powers)
-        merged[term.powers] = term if known is None else replace(term, coefficient=term.coefficient + known.coefficient)
+        powers = frozenset(term.powers)
+        known = merged.get(powers)
+        merged[powers] = term if known is None else replace(term, coefficient=term.coefficient + known.coefficient)
     return tuple(merged.values())
 
 
 def factored(terms: Iterable[Monomial]) -> tuple[Monomial, tuple[Monomial, ...]]:
-    """The common factor of monomials (positive powers) and the rest of each: m, 1/O and 1/K² for m/O and m/K²."""
+    """The powers that all monomials share, and the rest of each: m, 1/O and 1/K² for m/O and m/K²."""
     listed = _like_terms(terms)
-    first, *others = (dict(term.powers) for term in listed)
-    shared = {
-        name: min(exponent, *(powers.get(name, 0) for powers in others)) if others else 0
-        for name, exponent in first.items()
-    }
-    powers = tuple((name, exponent) for name, exponent in shared.items() if exponent > 0)
+    shared = {}
+    for name, _ in listed[0].powers if len(listed) > 1 else ():
+        exponents = [dict(term.powers).get(name, 0) for term in listed]
+        shared[name] = max(0, min(exponents)) or min(0, max(exponents))
+    powers = tuple((name, exponent) for name, exponent in shared.items() if exponent)
     common = Monomial(powers=powers, values=listed[0].values)
     return common, tuple(term / common for term in listed)
+
+
+def factored_text(terms: Iterable[Monomial], write: Callable[[Monomial], str] = str) -> str:
+    """A sum of monomials as text, with common factors taken out.
+
+    Args:
+        terms: Monomials; those with equal powers are added.
+        write: Function that writes one monomial, in symbols or in numbers.
+
+    >>> c, o, k = (Monomial(powers=((name, 1),)) for name in "COK")
+    >>> factored_text([c * k * k, c * o])
+    'C·(K² + O)'
+    """
+    common, rest = factored(terms)
+    text = " + ".join(_grouped(rest, write))
+    return f"{write(common)}·({text})" if common.powers else text
+
+
+def _grouped(terms: Sequence[Monomial], write: Callable[[Monomial], str]) -> list[str]:
+    """Terms as text; of three or more, those that share the most frequent symbol are one product."""
+    times = Counter(name for term in terms for name, exponent in term.powers if exponent > 0)
+    shared = max(times, key=lambda name: (times[name], -paper_order(name)), default="")
+    if len(terms) < MIN_GROUPED or times[shared] <= 1:
+        return [write(term) for term in terms]
+    inside = [term for term in terms if dict(term.powers).get(shared, 0) > 0]
+    outside = _grouped([term for term in terms if term not in inside], write)
+    product = [factored_text(inside, write)]
+    return product + outside if terms[0] in inside else outside + product
+
+
+def paper_order(name: str) -> int:
+    """The place of a symbol in a formula of the papers: N, output sizes, C, a block's parameters, channels, kernel."""
+    letter = name.partition("_")[0]
+    return _PLACES.get(letter, 4 if letter.islower() else 5)
+
+
+def in_paper_order(term: Monomial) -> Monomial:
+    """The monomial with its factors in the order of the papers, as in `N·H·W·C·m·K²`."""
+    return replace(term, powers=tuple(sorted(term.powers, key=lambda power: paper_order(power[0]))))

@@ -99,6 +99,10 @@ def whole_numbers(rows: Sequence[Sequence[Entry]]) -> list[list[int]]:
     return [[int(Fraction(entry) * scale) for entry in row] for row, scale in zip(rows, scales, strict=True)]
 
 
+ROUNDINGS: Final = 16
+"""Rounding errors as a multiple of NumPy's for `matrix_rank`, max(k_h, k_w)·eps: entries may be a few roundings off."""
+MAX_DUST: Final = 1e-9
+"""Largest share of a singular vector's largest number that is taken for a rounding error."""
 READABLE_DENOMINATOR: Final = 4096
 """Largest denominator of the fractions that entries of a floating point kernel are taken for."""
 MAX_EXACT_SIDE: Final = 15
@@ -120,8 +124,8 @@ class Term:
 
     def text(self, *, short: bool) -> str:
         """The product as text, such as `1/16 · [1 2 1]ᵀ · [1 2 1]`; floats have four digits if `short`, else all."""
-        front = "" if self.scale == 1 else f"{_text(self.scale, short=short)} · "
-        column, row = (" ".join(_text(one, short=short) for one in side) for side in (self.column, self.row))
+        front = "" if self.scale == 1 else f"{entry_text(self.scale, short=short)} · "
+        column, row = (" ".join(entry_text(one, short=short) for one in side) for side in (self.column, self.row))
         return f"{front}[{column}]ᵀ · [{row}]"
 
 
@@ -178,25 +182,38 @@ def _primitive(line: Sequence[Fraction]) -> tuple[Fraction, list[int]]:
 
 
 def singular_terms(array: NDArray[np.float64], rank: int) -> list[Term]:
-    """The first pairs of singular vectors, each times the root of its singular value."""
+    """The first pairs of singular vectors, each times the root of its singular value.
+
+    A number that may be the rounding error of a 0 is 0: an error in the matrix moves a singular vector by as much,
+    divided by the distance to the nearest other singular value (Wedin 1972).
+    """
     import numpy as np
 
     left, values, right = np.linalg.svd(array, full_matrices=False)
     terms = []
     for i in range(rank):
         share = sqrt(float(values[i]))
-        column, row = _without_dust(share * left[:, i]), _without_dust(share * right[i])
+        gap = min(abs(float(values[i]) - float(other)) for other in (*values[:i], *values[i + 1 :], 0.0))
+        dust = rounding_share(len(left), right.shape[1], DOUBLE_EPS) * float(values[0]) / gap if gap else 1.0
+        sides = (share * left[:, i], share * right[i])
+        column, row = (_without_dust(side, min(dust, MAX_DUST)) for side in sides)
         sign = -1.0 if _flips(column.tolist(), row.tolist()) else 1.0
         terms.append(Term(1, tuple((sign * column + 0.0).tolist()), tuple((sign * row + 0.0).tolist())))
     return terms
 
 
-def _without_dust(side: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The side with zeros for numbers below the rounding error of its largest."""
+def rounding_share(height: int, width: int, eps: float) -> float:
+    """The share of the largest singular value up to which another may come from rounding alone."""
+    return ROUNDINGS * max(height, width) * eps
+
+
+def _without_dust(side: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """The side with zeros for numbers below this share of its largest."""
     import numpy as np
 
-    return np.where(np.abs(side) < DOUBLE_EPS * np.abs(side).max(), 0.0, side)
+    return np.where(np.abs(side) < share * np.abs(side).max(), 0.0, side)
 
 
-def _text(entry: Entry, *, short: bool) -> str:
+def entry_text(entry: Entry, *, short: bool) -> str:
+    """A number as text; floats have four digits if `short`, else all."""
     return f"{entry:.4g}" if short and isinstance(entry, float) else str(entry)

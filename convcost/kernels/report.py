@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
+from convcost.kernels.factors import entry_text, rounding_share
+from convcost.kernels.matrix import DOUBLE_EPS
 from convcost.kernels.row import ENERGY, KernelRow, LayerRow
-from convcost.kernels.separability import products_after
+from convcost.kernels.separability import MAX_NUMBERS, products_after
 from convcost.text.columns import records
 from convcost.text.result import Result
 from convcost.text.sizes import format_sizes
@@ -63,19 +65,36 @@ class KernelReport(Result[KernelRow]):
         return {"kernels": records(KERNEL_COLUMNS, self.rows)}
 
 
+def _matrix_lines(row: KernelRow) -> list[str]:
+    """The kernel's name and its numbers in columns; floats that may be rounding errors of 0 are 0."""
+    matrix = row.matrix
+    if max(row.size) > MAX_NUMBERS:
+        return []
+    largest = max(abs(float(entry)) for line in matrix.entries for entry in line)
+    dust = 0.0 if matrix.exact else rounding_share(*row.size, DOUBLE_EPS) * largest
+    cells = [
+        [entry_text(0 if abs(float(entry)) < dust else entry, short=True) for entry in line] for line in matrix.entries
+    ]
+    width = max(len(cell) for line in cells for cell in line)
+    lines = (f"  {' '.join(cell.rjust(width) for cell in line)}" for line in cells)
+    return [f"{row.separation.name}, {format_sizes(row.size)}:", *lines]
+
+
 def _paragraph(row: KernelRow) -> list[str]:
-    """The kernel's rank and factors, the cost of each rank, and the measured result."""
+    """The kernel's matrix, rank and factors, the cost of each rank, and the measured result."""
     own = row.separation
     kind = "separable" if own.separable else "not separable"
     how = "exact" if own.exact else f"singular values up to {own.tolerance:.1e} of the largest count as 0"
+    dust = rounding_share(*row.size, DOUBLE_EPS) * own.singular_values[0]
     least = own.pays_up_to_rank + 1
     last = max(1, own.rank)
     ranks = [_rank_line(own, rank) for rank in range(1, last + 1) if rank <= min(least, MAX_RANKS) or rank == last]
     stops = f"{products_after(least, *row.size)} products against {own.products_before}"
     return [
+        *_matrix_lines(row),
         f"{own.name}: rank {own.rank} ({how}), spatially {kind}",
         f"  = {own.short_factors}",
-        f"  singular values {_few(own.singular_values)}",
+        f"  singular values {_few([value if value > dust else 0.0 for value in own.singular_values])}",
         *ranks,
         f"  factors of rank {least} or more do not pay: {stops} per pixel",
         f"  {_seen(row)}",

@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from convcost.kernels.factors import exact_rank, readable_terms, singular_terms, whole_numbers
+from convcost.kernels.factors import exact_rank, readable_terms, rounding_share, singular_terms, whole_numbers
 from convcost.kernels.matrix import Matrix, matrix_of
 from convcost.text.units import number_of
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from convcost.kernels.factors import Term
     from convcost.kernels.matrix import Entry
 
-ROUNDINGS: Final = 16
-"""Tolerance as a multiple of NumPy's for `matrix_rank`, max(k_h, k_w)·eps: entries may be a few roundings off."""
 MAX_TERMS: Final = 5
 MAX_NUMBERS: Final = 15
 """Largest numbers of terms, and of entries on a side, of factors that are printed; JSON and CSV have all."""
@@ -132,7 +130,7 @@ def rank_tolerance(height: int, width: int, eps: float) -> float:
     singular value by at most eps / 2 times the Frobenius norm (Weyl 1912), which is at most √min(k_h, k_w) times the
     largest. `eps` is the spacing of the entries' floating point numbers next to 1.
     """
-    return ROUNDINGS * max(height, width) * eps if eps < COARSE_EPS else sqrt(min(height, width)) * eps / 2
+    return rounding_share(height, width, eps) if eps < COARSE_EPS else sqrt(min(height, width)) * eps / 2
 
 
 def best_factors(kernel: object) -> Factors:

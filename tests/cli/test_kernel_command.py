@@ -104,7 +104,9 @@ def test_the_table_says_everything_about_each_kernel(capsys: pytest.CaptureFixtu
     lines = out.splitlines()
     assert lines[0] == "each channel of 1x5x20x30 alone; 1 MAC = 2 FLOPs"
     assert lines[2].split()[:4] == ["sobel", "3x3", "1", "yes"]
-    assert "sobel: rank 1 (exact), spatially separable" in lines
+    start = lines.index("sobel, 3x3:")
+    assert lines[start + 1 : start + 4] == ["  -1  0  1", "  -2  0  2", "  -1  0  1"]
+    assert lines[start + 4] == "sobel: rank 1 (exact), spatially separable"
     assert "  = [1 2 1]ᵀ · [-1 0 1]" in lines
     assert "  rank 1: error 0, products per pixel 9 → 6 (1.5x fewer)" in lines
     assert "  rank 2: error 0, products per pixel 9 → 12 (1.3x as many)" in lines

@@ -58,6 +58,13 @@ def test_the_short_names_of_the_command_line_work_in_python() -> None:
         compare(c=3, in_channels=3, o=64, k=3)
 
 
+def test_a_name_in_place_of_a_list_of_blocks_is_one_block() -> None:
+    one = convcost.compare(3, 64, 3, blocks="depthwise", count=False, time=False)
+    assert one == convcost.compare(3, 64, 3, blocks=["depthwise"], count=False, time=False)
+    every = convcost.compare(4, 64, 3, blocks="all", count=False, time=False)
+    assert [row.placed.block.name for row in every.rows] == list(convcost.BLOCKS)
+
+
 def test_no_block_left_is_an_error_with_the_reason() -> None:
     with pytest.raises(convcost.ConvcostError, match=r"^in_channels \(=6\) must be divisible by groups \(=4\)\.$"):
         predicted(blocks=("grouped",), in_channels=6, groups=4)

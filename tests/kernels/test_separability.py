@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 import convcost
 from convcost.kernels.matrix import matrix_of
+from convcost.kernels.named import named_kernel
 from convcost.kernels.separability import rank_tolerance, separate_matrix
 from convcost.kernels.text import parse_matrix
 
@@ -156,3 +157,21 @@ def test_a_large_kernel_is_decided_too() -> None:
     line = np.arange(1, 128)
     found = separate_matrix(matrix_of(np.outer(line, line)))
     assert (found.rank, found.column, found.row) == (1, line.tolist(), line.tolist())
+
+
+@pytest.mark.parametrize("theta", [0, 15, 45, 90, 180])
+@pytest.mark.parametrize("wavelength", [2, 4, 6])
+@pytest.mark.parametrize("size", [3, 7, 11])
+def test_a_factor_that_is_0_is_exactly_0(theta: float, wavelength: float, size: int) -> None:
+    matrix = named_kernel("gabor", theta=theta, wavelength=wavelength, size=size)
+    terms = separate_matrix(matrix).terms
+    for side in (side for term in terms for side in (term.column, term.row)):
+        numbers = np.abs(np.array(side, float))
+        assert not np.any((numbers > 0) & (numbers < 1e-9 * numbers.max()))
+    product = sum(np.outer(np.array(term.column, float), np.array(term.row, float)) for term in terms)
+    np.testing.assert_allclose(product, matrix.array(), atol=1e-12)
+
+
+def test_a_small_factor_that_is_not_0_stays() -> None:
+    (term,) = separate_matrix(matrix_of([[1e-10 * 2**0.5, 2**0.5], [1e-10, 1.0]])).terms
+    assert 0 < float(term.row[0]) < 1e-9
