@@ -12,6 +12,7 @@ from convcost.comparison.explanation_text import OUTPUT_SIZE, DerivationText, Eq
 from convcost.comparison.request import predict
 from convcost.comparison.symbolic_block import Formula, Names, StageText, SymbolicBlock, Total, quotient
 from convcost.convolution.algebra import paper_order
+from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.text.columns import Column
 from convcost.text.result import Result
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from convcost.comparison.request import Request
     from convcost.comparison.rows import Row
 
-
+_MEANINGS: Final = {
+    "N": "samples",
+    **dict.fromkeys(("H", "W"), "input size"),
+    **dict.fromkeys(("OH", "OW"), "output size"),
+    "C": "input channels",
+    "O": "output channels",
+    "K": "kernel size",
+}
 EXPLAIN_COLUMNS: Final[tuple[Column[Equation], ...]] = (
     Column("block", lambda one: one.block, "block that is derived", "block"),
     Column("part", lambda one: one.part, "stage; total, or the baseline's name, for the whole block", "part"),
@@ -144,8 +152,9 @@ class Explanation(Derivation):
             what, value = f"MACs / MACs of {self.baseline}", f"{self.ratio:.4g}: {fewer} MACs"
             verdict = what, str(self.ratio_symbols), str(self.ratio_numbers), value
         return DerivationText(
-            self.block, self.summary, self.paper, known, self._stage_lines(), self._total_lines(), verdict
-        )
+            self.block, self.summary, self.paper, known, _legend(self.values), self._stage_lines(),
+            self._total_lines(), verdict,
+        )  # fmt: skip
 
     def _stage_lines(self) -> tuple[Equation, ...]:
         lines = []
@@ -189,6 +198,16 @@ class Explanations(Derivation):
 
     def _fields(self) -> dict[str, Any]:
         return {"blocks": [block._fields() for block in self.blocks], "notes": list(self.notes)}
+
+
+def _legend(names: Iterable[str]) -> str:
+    """What each symbol stands for."""
+    meanings = _MEANINGS | {one.symbol: one.name.replace("_", " ") for one in PARAMETERS.values()}
+    letters: dict[str, list[str]] = {}
+    for name in names:
+        letter = name if name in meanings else name.rpartition("_")[0]
+        letters.setdefault(meanings[letter], []).append(name)
+    return "; ".join(f"{', '.join(symbols)}: {meaning}" for meaning, symbols in letters.items())
 
 
 def explain_blocks(request: Request) -> Explanations:

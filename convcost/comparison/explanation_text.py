@@ -65,6 +65,7 @@ class DerivationText:
         summary: Description of the block in one line.
         paper: Paper that introduced the block.
         known: Values of the symbols.
+        legend: Meanings of the symbols.
         stages: Output sizes, MACs and parameters of each stage.
         totals: MACs, parameters and FLOPs of the block, each followed by the baseline's.
         verdict: Ratio to the baseline, in words, symbols, numbers and as a value; None without one.
@@ -74,6 +75,7 @@ class DerivationText:
     summary: str
     paper: str
     known: str
+    legend: str
     stages: tuple[Equation, ...]
     totals: tuple[Equation, ...]
     verdict: tuple[str, str, str, str] | None
@@ -88,6 +90,7 @@ class DerivationText:
             f"{self.block}: {self.summary}",
             f"  paper: {self.paper}",
             f"  with {self.known}",
+            f"  where {self.legend}",
         ]
         stage = ""
         for one in self.stages:
@@ -112,7 +115,7 @@ class DerivationText:
         paragraphs = (
             f"### {escaped(self.block)}",
             f"{escaped(self.summary)} {escaped(self.paper)}.",
-            f"{escaped(self.known)}; 1 MAC = {FLOPS_PER_MAC} FLOPs.",
+            f"{escaped(self.known)}; 1 MAC = {FLOPS_PER_MAC} FLOPs. {escaped(self.legend)}.",
             table.rstrip("\n"),
             *([f"{escaped(' = '.join(self.verdict))}."] if self.verdict is not None else []),
         )

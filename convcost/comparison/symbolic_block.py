@@ -108,7 +108,7 @@ class Names:
     def symbol(self, letter: str, value: int) -> Symbol:
         """The value with its symbol; a value that has one already keeps it."""
         if not isinstance(value, Symbol):
-            known = [name for name in self.values if name.partition("_")[0] == letter]
+            known = [name for name in self.values if name == letter or name.startswith(f"{letter}_")]
             new = letter if not known else f"{letter}_{len(known) + 1}"
             value = Symbol(value, next((name for name in known if self.values[name] == value), new))
         self.values[value.symbol] = int(value)

@@ -192,6 +192,12 @@ def test_the_text_has_the_total_beside_the_baseline() -> None:
     )
 
 
+def test_the_text_says_what_each_symbol_stands_for() -> None:
+    text = str(convcost.explain("inverted-residual", 3, 64, (3, 5), stride=2))
+    assert "  where N: samples; H, W: input size; OH, OW: output size; C: input channels; " in text
+    assert "t: expansion; m: depth multiplier; O: output channels; K_h, K_w: kernel size\n" in text
+
+
 def test_the_baseline_itself_has_no_ratio() -> None:
     assert "times" not in str(convcost.explain("standard", 3, 64, 3))
     assert "against" not in str(convcost.explain("standard", 3, 64, 3))
