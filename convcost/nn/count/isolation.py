@@ -7,8 +7,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import RLock, Thread
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
+_LOCK: Final = RLock()
+_STANCES: Final[list[Any]] = []
+"""The stance of torch's compiler, which all threads share, once for each run that needs it."""
 
 
 def can_isolate() -> bool:
@@ -114,3 +117,21 @@ def same_random_numbers() -> Iterator[None]:
         random.setstate(drawn)
         if numpy_random is not None:
             numpy_random.set_state(drawn_by_numpy)
+
+
+@contextmanager
+def compiled_functions_run_as_they_are() -> Iterator[None]:
+    """Run what torch has compiled as plain Python, until the last of several threads ends this."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with _LOCK:
+        stance = _STANCES[0] if _STANCES else torch.compiler.set_stance("force_eager")
+        _STANCES.append(stance)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _STANCES.pop()
+            if not _STANCES:
+                stance.__exit__(None, None, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections import Counter
 from contextlib import contextmanager, nullcontext
@@ -26,7 +25,12 @@ from convcost.models.report import (
 )
 from convcost.nn.count.counted_call import call_of, kind_without_meta, leaves_of, mapped, module_of
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
-from convcost.nn.count.isolation import can_isolate, run_isolated, same_random_numbers
+from convcost.nn.count.isolation import (
+    can_isolate,
+    compiled_functions_run_as_they_are,
+    run_isolated,
+    same_random_numbers,
+)
 from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.other_threads import Suspicion, ends_only_with_others
 from convcost.nn.count.packed_weights import packed_weights
@@ -271,9 +275,7 @@ def _doubts_of_second_call(
 @contextmanager
 def _same_conditions() -> Iterator[None]:
     """What each run of a model begins with; compiled functions run as they are."""
-    may_be_compiled = "torch._dynamo" in sys.modules
-    eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
-    with same_random_numbers(), torch.no_grad(), eager:
+    with same_random_numbers(), torch.no_grad(), compiled_functions_run_as_they_are():
         yield
 
 

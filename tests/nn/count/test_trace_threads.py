@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 import convcost
+from convcost.nn.count.isolation import compiled_functions_run_as_they_are
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -293,6 +294,18 @@ def test_two_threads_count_two_models_at_the_same_time() -> None:
     with ThreadPoolExecutor(2) as pool:
         counted = list(pool.map(lambda m: convcost.count(m, torch.zeros(2, m[0].in_features)).totals.macs, models))
     assert counted == [20 * 2 * 4 * 4, 20 * 2 * 8 * 8]
+
+
+def test_the_compilers_setting_comes_back_after_counts_that_overlap() -> None:
+    from torch._dynamo import eval_frame
+
+    before, first, second = vars(eval_frame)["_stance"], *(compiled_functions_run_as_they_are() for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert vars(eval_frame)["_stance"].stance == "force_eager"
+    second.__exit__(None, None, None)
+    assert vars(eval_frame)["_stance"] == before
 
 
 def test_what_is_replaced_while_recording_is_restored() -> None:
