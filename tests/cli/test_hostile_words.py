@@ -87,6 +87,7 @@ def ends(place: Path, capfd: pytest.CaptureFixture[str]) -> Callable[[list[str]]
             messages[-300:],
         )
         assert code != 2 or "error: " in messages, shown
+        assert max(map(len, messages.splitlines()), default=0) < 3100, shown
         assert all(line.startswith(OURS) for line in messages.splitlines()), (shown, messages[-300:])
         return messages
 
@@ -212,6 +213,14 @@ def test_what_is_no_file_is_refused_by_every_reader(
     ends(["history"])
     monkeypatch.setenv("CONVCOST_MACHINE", name)
     ends(["compare", *COMMANDS["compare"], "--roofline"])
+
+
+def test_a_link_in_a_circle_and_a_pipe_beside_a_target_are_no_mistake(
+    place: Path, ends: Callable[[list[str]], str]
+) -> None:
+    os.mkfifo(place / "pyproject.toml")
+    (place / "net.py").write_text("from torch import nn\nnet = nn.Linear(3, 4)\n", encoding="utf-8")
+    assert "error: " not in ends(["check", "net.py:net", "--input", "1x3", "--max-params", "16"])
 
 
 WEIGHT = torch.ones(4, 3, 3, 3)
