@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from convcost.timing.hints import Hint
 
 
+MAX_LINE: Final = 3000
+"""Characters of a line on stderr, which may quote a word of the user of any length."""
 R = TypeVar("R")
 DISAGREES: Final = 1
 """Exit code if an independent count differs."""
@@ -88,7 +90,9 @@ def say_remarks(result: Result[Any]) -> None:
 
 
 def complain(line: str) -> None:
-    """Print a line to stderr; a stderr that cannot be written is ignored."""
+    """Print a line to stderr, without the middle of a very long one; a stderr that cannot be written is ignored."""
+    if len(line) > MAX_LINE:
+        line = f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}"
     with contextlib.suppress(OSError):
         shown = fitted(_without_commands(one_line(line)), sys.stderr)
         print(shown, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr

@@ -9,7 +9,7 @@ from convcost.comparison.rows import Placed, Row, place_block
 from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.spec import Spec, short_names
-from convcost.text.errors import ConvcostError, ShapeError
+from convcost.text.errors import ConvcostError, ShapeError, as_text
 from convcost.text.sizes import format_sizes, pair, plain
 from convcost.timing.conditions import TimingOptions, require_one_of
 
@@ -139,7 +139,7 @@ def _words(name: str, value: object) -> list[str]:
     if isinstance(value, bool):
         return [f"--{'' if value else 'no-'}{option}"]
     if not isinstance(value, tuple):
-        return [f"--{option} {value}"]
+        return [f"--{option} {as_text(value) if isinstance(value, int) else value}"]
     texts = value if isinstance(value[0], str) else (format_sizes(value),)
     return [f"--{option} {text}" for text in texts]
 

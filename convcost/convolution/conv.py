@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from convcost.convolution.formula import holds
 from convcost.convolution.shape import AXES, Shape, require_at_least
-from convcost.text.errors import ShapeError
+from convcost.text.errors import ShapeError, as_text
 
 if TYPE_CHECKING:
     from convcost.convolution.formula import Int
@@ -171,7 +171,7 @@ def _per_axis(name: str, value: Size | tuple[Size, ...], rank: int) -> tuple[Siz
     if not isinstance(value, tuple):
         return (value,) * rank
     if len(value) != rank:
-        raise ShapeError(f"{name} (={value}) must have {rank} sizes, one for each axis of the kernel.")
+        raise ShapeError(f"{name} (={as_text(value)}) must have {rank} sizes, one for each axis of the kernel.")
     return value
 
 

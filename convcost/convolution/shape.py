@@ -54,7 +54,9 @@ class Shape:
     def __post_init__(self) -> None:
         """Refuse sizes below 1."""
         if len(self.spatial) not in AXES:
-            raise ShapeError(f"an input shape (={self.spatial}) must have 1 to 3 spatial sizes; give (N, C, *spatial).")
+            raise ShapeError(
+                f"an input shape (={as_text(self.spatial)}) must have 1 to 3 spatial sizes; give (N, C, *spatial)."
+            )
         spatial = dict(zip(AXES[len(self.spatial)], self.spatial, strict=True))
         require_at_least(1, batch=self.batch, channels=self.channels, **spatial)
 

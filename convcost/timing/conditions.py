@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class TimingOptions:
         require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         require_one_of("allocator", self.allocator, ALLOCATORS)
         if self.threads != "all" and (not isinstance(self.threads, int) or self.threads < 1):
-            raise ConvcostError(f"threads (={self.threads}) must be 1 or more, or all.")
+            raise ConvcostError(f"threads (={as_text(self.threads)}) must be 1 or more, or all.")
         require_time_budget(self.time_budget)
         if self.why and self.compiled:
             raise ConvcostError("why (=true) must have eager timings to account for; turn compile off.")
@@ -122,8 +123,9 @@ def require_time_budget(seconds: float) -> None:
     Raises:
         ConvcostError: The budget is not above 0, or infinite.
     """
-    if not 0 < seconds < float("inf"):
-        raise ConvcostError(f"time_budget (={seconds}) must be a number of seconds above 0; 8 is the default.")
+    if not 0 < seconds <= sys.float_info.max:
+        text = as_text(seconds)
+        raise ConvcostError(f"time_budget (={text}) must be a number of seconds above 0; 8 is the default.")
 
 
 def is_device(name: str) -> bool:

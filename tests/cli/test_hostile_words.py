@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from made_machine import machine
 from typer.main import get_command
 
+import convcost
 from convcost.cli import full_app, main
 from convcost.models.network import config_folder
 from convcost.nn.load.weights import convolutions_of
@@ -86,6 +87,7 @@ def ends(place: Path, capfd: pytest.CaptureFixture[str]) -> Callable[[list[str]]
             messages[-300:],
         )
         assert code != 2 or "error: " in messages, shown
+        assert max(map(len, messages.splitlines()), default=0) < 3100, shown
         assert all(line.startswith(OURS) for line in messages.splitlines()), (shown, messages[-300:])
         return messages
 
@@ -211,6 +213,14 @@ def test_what_is_no_file_is_refused_by_every_reader(
     ends(["history"])
     monkeypatch.setenv("CONVCOST_MACHINE", name)
     ends(["compare", *COMMANDS["compare"], "--roofline"])
+
+
+def test_a_link_in_a_circle_and_a_pipe_beside_a_target_are_no_mistake(
+    place: Path, ends: Callable[[list[str]], str]
+) -> None:
+    os.mkfifo(place / "pyproject.toml")
+    (place / "net.py").write_text("from torch import nn\nnet = nn.Linear(3, 4)\n", encoding="utf-8")
+    assert "error: " not in ends(["check", "net.py:net", "--input", "1x3", "--max-params", "16"])
 
 
 WEIGHT = torch.ones(4, 3, 3, 3)
@@ -340,3 +350,24 @@ def test_no_foreign_value_in_the_history_crashes(place: Path, ends: Callable[[li
         with closing(sqlite3.connect(place / "history.sqlite3")) as history, history:
             history.execute(statement)
         assert "database (=" in ends(["history"])
+
+
+@pytest.mark.parametrize("number", [10**5000, -(10**5000), 10**400], ids=["long", "negative", "shorter"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda number: convcost.compare(number, 4, 3, time=False, count=False),
+        lambda number: convcost.compare(4, 4, number, time=False, count=False),
+        lambda number: convcost.compare(4, 4, 3, threads=number),
+        lambda number: convcost.compare(4, 4, 3, time_budget=number),
+        lambda number: convcost.Conv(number, 4, 3),
+        lambda number: convcost.Conv(4, 4, 3, stride=(number,) * 4),
+        lambda number: convcost.Shape(1, number, (3, 3)),
+        lambda number: convcost.Shape(1, 3, (number,) * 5),
+    ],
+)
+def test_a_number_that_python_does_not_write_is_refused_in_one_line(call: Callable[[int], object], number: int) -> None:
+    with pytest.raises(ConvcostError) as caught:
+        call(number)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.nn.load.user_code import PACKAGE_FOLDER, import_folders, import_path, library_folders
-from convcost.text.input_file import is_file
+from convcost.text.errors import ConvcostError
+from convcost.text.input_file import is_file, read_file
+from convcost.text.toml import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -181,11 +183,10 @@ def _module_test(tree: SourceTree, folder: Path) -> Callable[[str], bool]:
 
 
 def _pyproject(place: Path) -> dict[str, Any]:
-    import tomllib
-
+    path = place / "pyproject.toml"
     try:
-        return tomllib.loads((place / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # there is none, or it is damaged: it declares nothing
+        return parse_toml(read_file(path, "config", "give the path of one"), str(path)).values
+    except ConvcostError:  # there is none, or it is damaged: it declares nothing
         return {}
 
 
@@ -222,8 +223,15 @@ def _names(root: Path) -> set[str]:
         entries = list(os.scandir(root))
     except OSError:
         return set()
-    names = {entry.name.removesuffix(".py") for entry in entries if entry.is_dir() or entry.name.endswith(".py")}
+    names = {entry.name.removesuffix(".py") for entry in entries if entry.name.endswith(".py") or _is_folder(entry)}
     return {name for name in names if name.isidentifier()}
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 def _lacks_compiled_parts(root: Path) -> bool:

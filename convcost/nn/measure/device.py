@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import torch
 
 from convcost.system.processor import free_host_memory, usable_cores
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 from convcost.text.units import human_bytes
 from convcost.timing.conditions import DEVICE_RULE, is_device
 
@@ -51,7 +51,7 @@ def resolve_threads(threads: int | Literal["all"]) -> int:
         return cores
     most = 16 * cores
     if threads > most:
-        raise ConvcostError(f"threads (={threads}) must be at most {most} on this machine; all is {cores}.")
+        raise ConvcostError(f"threads (={as_text(threads)}) must be at most {most} on this machine; all is {cores}.")
     return threads
 
 
