@@ -133,6 +133,7 @@ def test_an_error_that_follows_an_interrupt_is_not_reported(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.torch
 def test_calibrate_ends_although_a_step_swallows_the_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def swallow(*_: object) -> None:
         with pytest.raises(KeyboardInterrupt):

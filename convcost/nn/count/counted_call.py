@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments of a call."""
 
 
 class FunctionModule(nn.Module):
@@ -49,7 +52,7 @@ def module_of(model: object) -> nn.Module:
     return named(model)
 
 
-def call_of(inputs: object, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def call_of(inputs: object, kwargs: Mapping[str, Any] | None) -> Arguments:
     """Positional and keyword arguments of a call.
 
     Args:

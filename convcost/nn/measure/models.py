@@ -9,8 +9,8 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convcost.nn.build.conv_module import is_plain
+from convcost.nn.count.one_row import is_one_row
 from convcost.nn.count.tensors import tensor_text
-from convcost.nn.count.trace import is_one_row
 from convcost.nn.load.user_code import forward_failure, running_user_code
 from convcost.nn.measure.device import CHANNELS_LAST, CONTIGUOUS, dtypes_of, format_of, refusal, resolve_device
 from convcost.nn.measure.session import timing_session

@@ -242,7 +242,7 @@ def test_what_is_raised_in_convcosts_own_code_is_a_fault_of_convcost() -> None:
 
 
 def test_a_fault_after_the_forward_pass_is_none_of_the_models_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_report, "_report", lambda *_: human_count(None))  # type: ignore[arg-type]  # a mistake
+    monkeypatch.setattr(model_report, "report_of", lambda *_: human_count(None))  # type: ignore[arg-type]  # a mistake
     for device in ("meta", "cpu", "auto"):
         with pytest.raises(ConvcostError, match=FAULT):
             convcost.count(nn.Linear(4, 6), rows[0], device=device)

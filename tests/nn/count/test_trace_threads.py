@@ -232,7 +232,7 @@ def test_on_the_cpu_values_that_come_back_from_a_running_thread_are_refused_too(
 def test_where_no_process_can_be_forked_a_strong_suspicion_decides(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convcost.nn.count.model_report.can_isolate", lambda: False)
+    monkeypatch.setattr("convcost.nn.count.forward_pass.can_isolate", lambda: False)
     handed = Threaded(lambda c, x: c(x) + worker.ask(functional.conv2d, x, c.weight))
     with pytest.raises(ConvcostError, match="a thread that was started before"):
         convcost.count(handed, IMAGE)

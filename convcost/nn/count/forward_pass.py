@@ -1,0 +1,100 @@
+"""One recorded forward pass of a model, which is left as it was."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from convcost.nn.count.cpu_trial import ForwardError
+from convcost.nn.count.isolation import can_isolate, compiled_functions_run_as_they_are, same_random_numbers
+from convcost.nn.count.other_threads import Suspicion, ends_only_with_others
+from convcost.nn.count.tensors import shape_of, tensors_in
+from convcost.nn.count.trace import Recorder
+from convcost.nn.load.meta_device import any_device_allowed, parts_of, restored_after, switch_to_eval
+from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
+from convcost.system.processor import collection_paused
+from convcost.text.errors import ConvcostError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import nn
+
+    from convcost.nn.count.counted_call import Arguments
+
+
+@contextmanager
+def same_conditions() -> Iterator[None]:
+    """What each run of a model begins with; compiled functions run as they are."""
+    with same_random_numbers(), torch.no_grad(), compiled_functions_run_as_they_are():
+        yield
+
+
+@contextmanager
+def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
+    """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
+    paused = collection_paused() if device == "meta" else nullcontext()
+    with paused, same_conditions(), restored_after(model, device) as parts:
+        with running_user_code(partial(_eval_error, model)):
+            ready = switch_to_eval(model, parts)
+        yield ready
+
+
+def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
+    where = user_line(error) or type(model).__name__
+    return ConvcostError(
+        f"eval() of the model raises {type(error).__name__} at {where}: {first_line(error)}; "
+        "call eval() before counting."
+    )
+
+
+@contextmanager
+def recorded(model: nn.Module, parts: Mapping[str, nn.Module], inputs: Arguments, device: str) -> Iterator[Recorder]:
+    """The record of a forward pass; what it overwrote is restored afterwards."""
+    args, kwargs = inputs
+    recorder = Recorder(model, parts, tensors_in((args, kwargs)), device)
+    describe = partial(_forward_error, model, recorder, args)
+    allowed = any_device_allowed() if device == "meta" else nullcontext()
+    with recorder.kept.restored():
+        with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
+            warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
+            out = model(*args, **kwargs)
+        if recorder.suspicion is not None:
+            recorder.suspicion.look_at(tensors_in(out), "")
+        yield recorder
+
+
+def run_again(model: nn.Module, inputs: Arguments, device: str) -> None:
+    """Record another forward pass, whose rows nobody needs."""
+    with ready(model, device) as parts, recorded(model, parts, inputs, device):
+        pass
+
+
+def require_no_other_threads(suspicion: Suspicion, run: Callable[[], None], seconds: float) -> None:
+    """Refuse a forward pass with results of threads that it did not start, whose operators have no rows."""
+    if suspicion.place is None:
+        return
+    if ends_only_with_others(run, seconds) if can_isolate() else suspicion.is_strong:
+        raise ConvcostError(
+            f"a tensor in {suspicion.place or 'the model'} comes from a thread that was started before the forward "
+            "pass, where operators are not seen; start the thread in forward, or call the module without one."
+        )
+
+
+def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:
+    """The error for a forward pass that raised: the module, what it expects, and its input."""
+    if is_own_fault(error):
+        return own_fault(error)
+    path = recorder.path
+    part = parts_of(model).get(path, model)
+    channels = (name for name in ("in_channels", "in_features") if hasattr(part, name))
+    expected = next((f"expects {name} {getattr(part, name)}, " for name in channels), "")
+    shape = recorder.failed_shape or next((shape_of(a) for a in args if isinstance(a, torch.Tensor)), None)
+    outcome = f"got input {'x'.join(map(str, shape))}" if shape else "could not run"
+    name = f"{path or 'the model'} ({type(part).__name__})"
+    where = user_line(error) or path or type(model).__name__
+    return ForwardError(f"{name} {expected}{outcome}: {forward_failure(error)}", where)

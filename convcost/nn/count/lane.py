@@ -1,0 +1,336 @@
+"""What is recorded in one thread of a forward pass: its calls of modules and its operators."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import torch
+from torch._C import DispatchKey, _disabled_torch_dispatch_impl
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from convcost.nn.count import call_watch
+from convcost.nn.count.autocast import Autocast
+from convcost.nn.count.functions import Functions
+from convcost.nn.count.one_row import is_one_row
+from convcost.nn.count.operators import Verdict, cost, parts_of, verdict
+from convcost.nn.count.recount import reads_values
+from convcost.nn.count.row import Row
+from convcost.nn.count.shape_rules import meta_output
+from convcost.nn.count.tensors import in_order, tensors_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import nn
+
+    from convcost.nn.count.trace import Recorder
+
+HAS_PARTS: Final = frozenset({"flex_attention"})
+"""Operators with functions among their arguments that compute more than these: their parts are recorded."""
+
+
+class Lane(TorchDispatchMode):
+    """What is recorded in one thread."""
+
+    supports_higher_order_operators = True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False avoids the import of torch's dynamo, 800 modules."""
+        return False
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._rows: list[Row | Lane] = []
+        self._paths: list[str] = []
+        self._open: Row | None = None
+        self._functions = Functions(self, recorder.device)
+        self.autocast = Autocast()
+        self._before: call_watch.Lane | None = None
+        self._in_thread = False
+
+    @property
+    def path(self) -> str:
+        """Path of the module that is running."""
+        return self._paths[-1] if self._paths else ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a row is open, or nothing is recorded any more."""
+        return self._open is not None or self._recorder.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the recording ended, though the thread goes on, as the worker of a pool does."""
+        return self._recorder.is_over
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a module or function runs in a thread that the forward pass started."""
+        return self._open is not None or len(self._paths) > 1
+
+    def all_rows(self) -> list[Row]:
+        """The rows, with those of the threads that were started here."""
+        return [row for entry in self._rows for row in ([entry] if isinstance(entry, Row) else entry.all_rows())]
+
+    def branches(self) -> list[Lane]:
+        """The lanes of the threads that were started here, and of theirs."""
+        started = [entry for entry in self._rows if isinstance(entry, Lane)]
+        return [lane for branch in started for lane in (branch, *branch.branches())]
+
+    def __enter__(self) -> Self:
+        self._before = call_watch.switch_lane(self)
+        super().__enter__()
+        self._functions.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._functions.__exit__(*error)
+        super().__exit__(*error)
+        call_watch.switch_lane(self._before)
+
+    def branch(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as it is recorded when another thread runs it."""
+        lane = Lane(self._recorder)
+        lane._paths.append(self.path)
+        lane._in_thread = True
+        self._rows.append(lane)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if lane.is_over:
+                return function(*args, **kwargs)
+            with torch.no_grad(), lane:
+                return function(*args, **kwargs)
+
+        return run
+
+    def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Record tensors that are made from numbers."""
+        self._recorder.memory.add_constants(tensors)
+
+    def lose_sight(self, what: str) -> None:
+        """Something runs in a thread that is not seen."""
+        self._recorder.lose_sight(what)
+
+    def note_values(self, what: str) -> None:
+        """A function or operator reads values of tensors, or whether they have any."""
+        self._recorder.note_values(what.replace("local_scalar_dense", "item").strip("_"), self.path)
+
+    def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a module, in a row of its own if it is one row and none is open."""
+        self.autocast.look()
+        depth = len(self._paths)
+        kind = type(module)
+        path = self._recorder.names.get(id(module), kind.__name__)
+        self._paths.append(path)
+        paused, row = False, None
+        try:
+            if self._open is None and is_one_row(module):
+                # the functions of a module of torch are all in this row: they run faster unobserved
+                is_observed = self.autocast.is_on or not kind.__module__.startswith("torch.")
+                paused = not is_observed and self._functions.pause()
+                inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
+                row = self._open = Row(path, "", kind.__name__, module, inputs)
+            out = call_watch.module_call()(module, *args, **kwargs)
+            if row is not None:
+                self.close(row, out)
+        except BaseException as error:
+            self._keep_done(row)
+            self._recorder.blame(error, self.path, (args, kwargs))
+            raise
+        finally:
+            del self._paths[depth:]
+            if row is not None:
+                self._open = None
+            if paused:
+                self._functions.__enter__()
+        return out
+
+    def call_function(self, row: Row, function: Callable[[], Any]) -> Any:
+        """Call a function in a row of its own."""
+        self._open = row
+        try:
+            out = function()
+            self.close(row, out)
+        except BaseException:
+            self._keep_done(row)
+            raise
+        finally:
+            self._open = None
+        return out
+
+    def _keep_done(self, row: Row | None) -> None:
+        """Keep a row whose call raised, if it has computed something: a hook may raise to end a model early."""
+        if row is not None and (row.events or row.uncounted):
+            self.close(row, None)
+
+    def close(self, row: Row, output: Any) -> None:
+        """Keep a row whose call is complete, unless it computed nothing."""
+        row.in_thread = self._in_thread
+        if row.close(output):
+            self._rows.append(row)
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run an operator and record its cost."""
+        named = kwargs or {}
+        if self._recorder.is_over:
+            call_watch.notice(self._recorder.module)
+            return func(*args, **named)
+        if types and any(map(_has_own_dispatch, types)):
+            return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
+        if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
+            return self._run_higher_order(func, args, named)
+        if verdict(func) is Verdict.DECOMPOSED and not any(tensor.is_nested for tensor in tensors_in(args)):
+            return self._observed(parts_of(func))(*args, **named)  # so it is in inference mode
+        if self._open is not None:
+            return self._run(self._open, func, args, named)
+        return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
+
+    def run_whole(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator by its parts, and record it instead of them."""
+
+        def run(row: Row) -> Any:
+            function, parts = parts_of(operator), Row(row.path, "", "", None, [])
+            self._open = parts
+            try:
+                out = function(*args, **kwargs)
+            finally:
+                self._open = row
+            row.parts += parts.events
+            row.new_storages.update(parts.new_storages)
+            return self._record(row, operator, args, kwargs, out)
+
+        return self._in_row(operator.overloadpacket.__name__, args, run)
+
+    def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
+        """Run an operator in the open row, or in a row of its own."""
+        if self._open is not None:
+            return run(self._open)
+        row = Row(self.path, name, name, None, tensors_in(args))
+        return self.call_function(row, lambda: run(row))
+
+    def _observed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that is called while this mode handles an operator and is off, with the mode on."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            TorchDispatchMode.__enter__(self)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                TorchDispatchMode.__exit__(self, None, None, None)
+
+        return run
+
+    def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator in a row."""
+        memory = self._recorder.memory
+        self._recorder.kept.before(func, args, kwargs)
+        if reads_values(func, args):
+            self.note_values(func.overloadpacket.__name__)
+        if self.autocast.is_on and self._recorder.device.type == "meta":
+            args, casts = self.autocast.for_operator(func, args)
+            row.new_storages.update(memory.add(casts))
+        out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
+        if out is NotImplemented:
+            out = func(*args, **kwargs)
+        return self._record(row, func, args, kwargs, out)
+
+    def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        """Record an operator that was run as one operation."""
+        tensors = tensors_in((args, kwargs) if kwargs else args)
+        outputs = [] if _is_view(func) else tensors_in(out)
+        new = self._recorder.memory.add(outputs)
+        if new:
+            row.new_storages.update(new)
+        if self._recorder.suspicion is not None:
+            self._recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
+        self._trace_weights(row, tensors, new)
+        worth = verdict(func)
+        if worth is Verdict.FREE:
+            return out
+        op = str(getattr(func, "overloadpacket", func))
+        is_sized = not any(tensor.is_nested for tensor in tensors)
+        try:
+            price = cost(func, args, kwargs, out, tensors) if worth is Verdict.FORMULA and is_sized else None
+        except Exception as error:
+            self._recorder.fault = error
+            raise
+        if price is not None:
+            row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
+        else:
+            row.uncounted[op] = row.uncounted.get(op, 0) + 1
+        return out
+
+    def _run_higher_order(self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that takes functions, such as a loop: it is what its functions do.
+
+        It is a row of its own where it has a formula, and listed where it calls none of them.
+        """
+        calls: list[str] = []
+        if reads_values(func, args):
+            self.note_values(func.name())
+
+        def observed(value: Any) -> Any:
+            if not callable(value) or isinstance(value, type):
+                return value
+
+            def run(*inputs: Any, **named: Any) -> Any:
+                calls.append(func.name())
+                return self._observed(value)(*inputs, **named)
+
+            return run
+
+        has_formula = verdict(func) is Verdict.FORMULA
+        dense = func.py_kernels.get(DispatchKey.CompositeExplicitAutograd)
+        if func.name() in HAS_PARTS and dense is not None and not has_formula:
+            return self._observed(dense)(*args, **kwargs)
+        if has_formula:
+            return self._in_row(
+                func.name(),
+                args,
+                lambda row: self._record(row, func, args, kwargs, func(*args, **kwargs)),
+            )
+        out = func(*tree_map(observed, args), **tree_map(observed, kwargs))
+        if calls:
+            self._recorder.memory.add(tensors_in(out))
+            return out
+        return self._in_row(func.name(), args, lambda row: self._record(row, func, args, kwargs, out))
+
+    def _trace_weights(self, row: Row, tensors: list[torch.Tensor], new: list[tuple[int, int]]) -> None:
+        """Remember which parameters an operator used, and what is computed from parameters alone."""
+        memory, used = self._recorder.memory, {}
+        are_weights = bool(tensors)
+        for tensor in tensors:
+            weights = memory.weights_in(tensor)
+            if weights is None:
+                are_weights = False
+            else:
+                for weight in weights:
+                    used[id(weight)] = weight
+        row.used.update(used)
+        if are_weights:
+            memory.mark(new, tuple(used.values()))
+        elif tensors:
+            row.has_activations = True
+
+
+@cache
+def _is_view(func: Any) -> bool:
+    """Whether an operator makes no storage of its own."""
+    return not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
+
+
+@cache
+def _has_own_dispatch(kind: type) -> bool:
+    """Whether a subclass of Tensor runs operators itself, as nested and quantised tensors of Python do."""
+    return getattr(kind, "__torch_dispatch__", None) is not _disabled_torch_dispatch_impl

@@ -1,0 +1,163 @@
+"""The report of a recorded forward pass: its rows under unique names, each parameter in one, and their totals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import torch
+
+from convcost.models.call import Call
+from convcost.models.report import ModelReport, Totals, Uncounted
+from convcost.nn.count.memory import numel, total_bytes
+from convcost.nn.count.packed_weights import packed_weights
+from convcost.nn.count.tensors import dtype_text
+from convcost.nn.load.meta_device import parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from torch import nn
+
+    from convcost.nn.count.row import Row
+    from convcost.nn.count.trace import Recorder
+
+
+def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], device: str) -> ModelReport:
+    """The report of what was recorded.
+
+    Args:
+        recorder: Record of a forward pass.
+        model: Module that ran, still on the device of the count.
+        inputs: Texts of its inputs.
+        device: Device of the count.
+    """
+    parts = parts_of(model)
+    packed = packed_weights(parts)
+    rows, weights = recorder.rows, recorder.weights(parts)
+    kinds: Counter[str] = Counter()
+    for row in rows:
+        for event in row.events:
+            kinds[event.kind] += event.macs
+    totals = Totals(
+        params=None if packed else sum(map(numel, weights)),
+        trainable_params=sum(numel(p) for p in weights if p.requires_grad),
+        macs=kinds.total(),
+        weight_bytes=None if packed else total_bytes(weights),
+        activation_bytes=sum(row.activation_bytes for row in rows),
+        peak_activation_bytes=recorder.memory.peak,
+    )
+    calls = tuple(_calls(rows, weights, totals.macs))
+    conditions = {"device": device, "torch_version": str(torch.__version__), "mode": "eval"}
+    return ModelReport(
+        _writable(type(model).__name__),
+        inputs,
+        conditions,
+        totals,
+        calls,
+        dict(kinds),
+        _uncounted(rows),
+        {},
+        notes=(*packed, *_outside(recorder), *_note_on_values(recorder.values_read)),
+        values_read=tuple(recorder.values_read),
+        doubts=dict.fromkeys(("params", "weight_bytes"), packed[0].rstrip(".")) if packed else {},
+    )
+
+
+def _outside(recorder: Recorder) -> tuple[str, ...]:
+    """A note on parameters that the module does not hold; empty where there are none."""
+    amount = sum(map(numel, recorder.memory.outside))
+    note = (
+        f"{amount:,} of the parameters are used by forward but held by no module of the model, as in a plain list or a "
+        "closure: torch neither trains nor moves them with it."
+    )
+    return (note,) if amount else ()
+
+
+def _note_on_values(places: Collection[str]) -> tuple[str, ...]:
+    if not places:
+        return ()
+    few = f"{', '.join([*places][:3])}{', ...' if len(places) > 3 else ''}"  # noqa: PLR2004 - as many as are shown
+    return (f"the forward pass reads values of tensors ({few}): the counts hold for inputs that lead it the same way.",)
+
+
+def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
+    """The rows under unique names, each parameter in the row that owns it."""
+    left = {id(p): p for p in weights}
+    owners = _owners(rows)
+    unique = _UniqueNames()
+    names = [unique.of(row.name, numbered=bool(row.function)) for row in rows]
+    for index, row in enumerate(rows):
+        macs = sum([event.macs for event in row.events])
+        before = [owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index]
+        shares = names[before[0]] if before else None
+        own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
+        yield Call(
+            name=names[index],
+            op=_writable(row.op),
+            input_shape=row.input_shape,
+            output_shape=row.output_shape,
+            params=sum(map(numel, own)),
+            macs=macs,
+            traffic_bytes=row.traffic_bytes,
+            least_bytes=row.least_bytes,
+            macs_share=macs / total if total else None,
+            conv=row.events[0].conv if len(row.events) == 1 else None,
+            inputs=row.input_texts,
+            weights=_dtypes(row.weights) if row.weights else (),
+            shares=shares,
+            uncounted=len(row.uncounted),
+        )
+    if unused := sum(map(numel, left.values())):
+        share, name = (0.0 if total else None), unique.of("(parameters outside any call)")
+        yield Call(name, "parameters", (), (), unused, 0, 0, share, weights=_dtypes(left.values()))
+
+
+class _UniqueNames:
+    """Names of calls, each once, although a module may have the name that the second call of another would get."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[str] = Counter()
+        self._taken: set[str] = set()
+
+    def of(self, name: str, *, numbered: bool = False) -> str:
+        """The name of the next call of a module, or of a function, whose first call is numbered too."""
+        name = _writable(name)
+        while True:
+            self._calls[name] += 1
+            number = self._calls[name]
+            text = f"{name}#{number}" if numbered or number > 1 else name
+            if text not in self._taken:
+                self._taken.add(text)
+                return text
+
+
+def _writable(name: str) -> str:
+    """A name as a file can hold it: half of a surrogate pair is written as its escape."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _owners(rows: Sequence[Row]) -> dict[int, int]:
+    """The row of each parameter: the first that uses it together with activations, else the first that uses it."""
+    owners: dict[int, int] = {}
+    for is_preparation in (False, True):
+        for index, row in enumerate(rows):
+            if row.is_preparation is is_preparation:
+                for tensor in row.weights:
+                    owners.setdefault(id(tensor), index)
+    return owners
+
+
+def _dtypes(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
+    return tuple(sorted({dtype_text(tensor) for tensor in tensors}))
+
+
+def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:
+    """The operators without a formula, each with the rows that call it."""
+    names: dict[str, dict[str, None]] = {}  # a dict keeps the order
+    calls: Counter[str] = Counter()
+    for row in rows:
+        for op, times in row.uncounted.items():
+            calls[op] += times
+            names.setdefault(op, {})[_writable(row.name)] = None
+    return tuple(Uncounted(op, times, tuple(names[op])) for op, times in calls.items())
