@@ -123,7 +123,7 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
         _timing, time_s=0, time_q25_s=140, time_q75_s=140, time_min_s=None, first_call_s=None, time_runs=170
     ),
     *timing_columns(_timing, dropped_share=None, faults_per_call=None),
-    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),
+    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None, probe_drift=None),
     Column("flop_per_s", lambda row: row.flop_per_s, "FLOPs / median time", "FLOP/s", human_count, width=120),
     Column(
         "bound_s",

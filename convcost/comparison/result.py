@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.rows import Row
 from convcost.text.columns import records
-from convcost.text.result import Result
+from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
 from convcost.text.units import human_ratio, human_share, human_time, number_of
-from convcost.timing.columns import speedup_text
+from convcost.timing.columns import speed_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +61,8 @@ class Comparison(Result[Row]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Each row's warning, by the block's name."""
-        return tuple(f"{row.placed.block.name}: {row.warning}" for row in self.rows if row.warning)
+        """The warnings of the rows, each once."""
+        return grouped((row.placed.block.name, row.warnings) for row in self.rows)
 
     @property
     def head(self) -> str:
@@ -104,7 +104,8 @@ def verdict(row: Row) -> str | None:
         return f"{row.placed.block.name}: {formula}, against {baseline.block.name}."
     threads = number_of("thread", row.conditions.threads)
     device = f"this CPU, {threads}" if row.conditions.device == "cpu" else row.conditions.device
-    return f"{row.placed.block.name}: {formula}, {_speed(row)} on {device}.{_reason(row, ratio)}{_bound(row)}"
+    speed = f"{formula}, {speed_sentence(row.timing, f' on {device}')}."
+    return f"{row.placed.block.name}: {speed}{_reason(row, ratio)}{_bound(row)}"
 
 
 def _bound(row: Row) -> str:
@@ -121,21 +122,11 @@ def _bound(row: Row) -> str:
     return f" Its bound on this machine is {least} ({roof}); it attains {share} of that."
 
 
-def _speed(row: Row) -> str:
-    timing = row.timing
-    if timing is None or timing.speedup_low is None or timing.speedup_high is None:
-        return "speed not comparable"
-    number, _, interval = speedup_text(timing).partition(" ")
-    if timing.speedup_low > 1:
-        return f"{number} faster {interval}"
-    if timing.speedup_high < 1:
-        return f"{number} the speed {interval}"
-    return f"no difference in speed beyond the noise ({number}, {interval.strip('()')})"
-
-
 def _reason(row: Row, ratio: float) -> str:
     timing, baseline = row.timing, row.baseline
-    if timing is None or baseline is None or timing.speedup is None or timing.speedup >= FALLS_SHORT * ratio:
+    if timing is None or baseline is None or timing.speedup is None or timing.verdict == "undecided":
+        return ""
+    if timing.speedup >= FALLS_SHORT * ratio:
         return ""
     if timing.is_overhead:
         return " Below 100 µs a call is mostly overhead, not arithmetic."
