@@ -48,7 +48,7 @@ class KernelReport(Result[KernelRow]):
         parts = [f"each channel of {format_sizes(self.rows[0].input_shape)} alone"]
         timed = next((row.timing.conditions for row in self.rows if row.timing is not None), None)
         if timed is not None:
-            parts += [timed.dtype, timed.summary]
+            parts += [timed.dtype, timed.summary()]
         return ", ".join(parts) + "; 1 MAC = 2 FLOPs"
 
     @property

@@ -21,8 +21,10 @@ R = TypeVar("R")
 
 
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+_PLURAL: Final = re.compile(r"s\b")
 MAX_NAMES: Final = 3
 """Maximum number of rows that a warning names."""
+ALL, MOST = "all rows", "most rows"
 
 
 def grouped(rows: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
@@ -40,24 +42,27 @@ def grouped(rows: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
     kinds: dict[str, dict[int, str]] = {}
     for index, (_, texts) in enumerate(listed):
         for text in texts:
-            kinds.setdefault(_NUMBER.sub("0", text), {})[index] = text
-    together: dict[tuple[int, ...], list[str]] = {}
+            kinds.setdefault(_PLURAL.sub("", _NUMBER.sub("0", text)), {})[index] = text
+    together: dict[str, list[str]] = {}
     for seen in kinds.values():
-        together.setdefault(tuple(seen), []).append(_ranged(list(seen.values())))
-    return tuple(f"{_named(indices, listed)}: {_joined(texts, len(indices))}" for indices, texts in together.items())
+        together.setdefault(_named(list(seen), listed), []).append(_ranged(list(seen.values())))
+    if ALL in together and MOST in together:
+        together[MOST] = [*together.pop(ALL), *together[MOST]]
+    return tuple(f"{name}: {_joined(texts, alone=name in dict(listed))}" for name, texts in together.items())
 
 
 def _named(indices: Sequence[int], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    if len(indices) == len(rows) > MAX_NAMES:
-        return "all rows"
+    """The names of rows, if they are few."""
+    if len(rows) > MAX_NAMES and 2 * len(indices) >= len(rows):
+        return ALL if len(indices) == len(rows) else MOST
     names = [rows[index][0] for index in indices]
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _joined(texts: Sequence[str], rows: int) -> str:
+def _joined(texts: Sequence[str], *, alone: bool) -> str:
     """The warnings in one line; for several rows with the advice of the first alone."""
-    if rows == 1 or len(texts) == 1:
+    if alone or len(texts) == 1:
         return "; ".join(texts)
     return "; ".join(text.rpartition(": ")[0] or text for text in texts) + ": " + texts[0].rpartition(": ")[2]
 
@@ -66,7 +71,7 @@ def _ranged(texts: Sequence[str]) -> str:
     """Texts that differ in their numbers as one, with the range of each number."""
     numbers = [sorted(set(column), key=float) for column in zip(*map(_NUMBER.findall, texts), strict=True)]
     shown = iter(values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}" for values in numbers)
-    return _NUMBER.sub(lambda _: next(shown), texts[0])
+    return _NUMBER.sub(lambda _: next(shown), max(texts, key=len))
 
 
 class Result(Generic[R]):

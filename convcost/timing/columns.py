@@ -64,10 +64,17 @@ def speed_sentence(timing: Timing, where: str = "") -> str:
 
 
 def spread_text(timing: Timing) -> str:
-    """The quartiles of a time; the number of calls where a single block of them has no quartiles."""
-    if timing.time_q25_s == timing.time_q75_s:
+    """The quartiles of a time; the number of calls where there are none."""
+    low, high = _quartiles(timing)
+    if low is None or high is None:
         return f"{number_of('call', timing.time_runs)}, so no spread"
-    return f"{human_time(timing.time_q25_s)} to {human_time(timing.time_q75_s)}"
+    return f"{human_time(low)} to {human_time(high)}"
+
+
+def _quartiles(timing: Timing) -> tuple[float | None, float | None]:
+    """The quartiles of a time; None for a single block of calls, which has none."""
+    equal = timing.time_q25_s == timing.time_q75_s
+    return (None, None) if equal else (timing.time_q25_s, timing.time_q75_s)
 
 
 def _time_text(timing: Timing) -> str:
@@ -77,8 +84,8 @@ def _time_text(timing: Timing) -> str:
 
 _TIMING: Final[tuple[Column[Timing], ...]] = (
     Column("time_s", lambda one: one.time_s, "median seconds per call", "time", cell=_time_text),
-    Column("time_q25_s", lambda one: one.time_q25_s, "lower quartile of the seconds per call", "q25", human_time),
-    Column("time_q75_s", lambda one: one.time_q75_s, "upper quartile of the seconds per call", "q75", human_time),
+    Column("time_q25_s", lambda one: _quartiles(one)[0], "lower quartile of the seconds per call", "q25", human_time),
+    Column("time_q75_s", lambda one: _quartiles(one)[1], "upper quartile of the seconds per call", "q75", human_time),
     Column("time_min_s", lambda one: one.time_min_s, "seconds per call of the fastest block of calls", show=human_time),
     Column("first_call_s", lambda one: one.first_call_s, "seconds of the first call", show=human_time),
     Column("time_runs", lambda one: one.time_runs, "number of timed calls in the blocks that were used", "calls"),
@@ -138,9 +145,14 @@ def timing_columns(timing: Callable[[R], Timing | None], **widths: int | None) -
     return _chosen(_TIMING, timing, widths)
 
 
-def condition_columns(conditions: Callable[[R], Conditions | None], **widths: int | None) -> tuple[Column[R], ...]:
-    """Columns of the conditions of a row's timing; the arguments are as for `timing_columns`."""
-    return _chosen(_CONDITIONS, conditions, widths)
+def condition_columns(
+    conditions: Callable[[R], Conditions | None], *, varies: bool = False, **widths: int | None
+) -> tuple[Column[R], ...]:
+    """Columns of the conditions of a row's timing; the arguments are as for `timing_columns`.
+
+    With `varies`, the terminal's table has those only in which the rows differ.
+    """
+    return tuple(replace(column, varies=varies) for column in _chosen(_CONDITIONS, conditions, widths))
 
 
 def _chosen(

@@ -292,7 +292,7 @@ def _contradictions(timing: Timing, one: Series, base: Series, quiet: set[int]) 
     reasons = {}
     low, high = timing.speedup_low, timing.speedup_high
     pairs = len(_good_pairs(_pairs(one, base), quiet))
-    if pairs < MIN_BLOCKS:
+    if pairs < MIN_BLOCKS <= sum(sample.clean for sample in one.samples):
         reasons[f"only {number_of('undisturbed round', pairs)} with the baseline: raise time_budget"] = True
     width = (high - low) / timing.speedup
     if width > MAX_WIDTH:

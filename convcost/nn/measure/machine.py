@@ -360,10 +360,10 @@ def print_speedup(budget_s: float) -> None:
     """Print the speed-up of one layer; run in a fresh process."""
     from convcost.comparison.rows import place_block
     from convcost.convolution.spec import Spec
-    from convcost.nn.measure.blocks import measure
+    from convcost.nn.measure.blocks import Run, measure
     from convcost.timing.conditions import TimingOptions
 
     blocks = [place_block(name, Spec(64, 64, (3, 3), 56, 56), {}) for name in ("standard", "depthwise-separable")]
     options = TimingOptions(("cpu",), time_budget=budget_s)
-    timings = measure(blocks, "standard", options, lambda *_: None).timings
-    sys.stdout.write(f"{timings['depthwise-separable'].speedup}\n")
+    (measured,) = measure([Run(blocks, options)], "standard", lambda *_: None)
+    sys.stdout.write(f"{measured.timings['depthwise-separable'].speedup}\n")
