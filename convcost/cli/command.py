@@ -35,7 +35,9 @@ class Command(TyperCommand):
         given: Counter[Any] = Counter(one for one in order if one.param_type_name == "option" and not one.multiple)
         for option, times in given.items():
             if times > 1 and (not option.is_flag or _is_switched(option, args)):
-                raise ConvcostError(f"{_name(option)} is given more than once, and takes one value; leave out the others.")
+                raise ConvcostError(
+                    f"{_name(option)} is given more than once, and takes one value; leave out the others."
+                )
             if getattr(option, "rich_help_panel", None) == SHAPE:
                 _require_one_shape(option, str(values[str(option.name)]), f"{ctx.command_path} {' '.join(args)}")
         return super().parse_args(ctx, args)

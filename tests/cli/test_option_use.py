@@ -90,7 +90,9 @@ def test_rows_of_an_exported_table_are_an_effect(tmp_path: Path, capsys: pytest.
         (["--count", "--no-count"], "--count"),
     ],
 )
-def test_an_option_with_two_values_is_refused(words: list[str], option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_with_two_values_is_refused(
+    words: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*COMPARE, *words]) == 2
     message = f"error: {option} is given more than once, and takes one value; leave out the others.\n"
     assert capsys.readouterr().err == message
