@@ -112,6 +112,10 @@ _VARIED: Final = ("device", "dtype", "memory_format", "threads")
 """The conditions that a comparison can vary."""
 FALLS_SHORT: Final = 0.8
 """Share of the MAC ratio; a speed-up below it gets an explanation."""
+MIN_ATTAINED: Final = 0.05
+"""Share of the bound; a row that attains less is told what stands between."""
+MAX_COPY: Final = 2.0
+"""Largest time of a copy of the output, as a multiple of the bound, that the bound explains."""
 SAME_TRAFFIC: Final = 1.05
 """Ratio of memory traffic up to which it counts as unchanged."""
 
@@ -151,7 +155,22 @@ def _bound(row: Row) -> str:
         )
     roof = f"traffic with {bound.level}" if bound.roof == "memory" else bound.roof
     least, share = human_time(bound.seconds), human_share(attained)
-    return f" Its bound on this machine is {least} ({roof}); it attains {share} of that."
+    return f" Its bound on this machine is {least} ({roof}); it attains {share} of that.{_between(row, bound.seconds)}"
+
+
+def _between(row: Row, bound_s: float) -> str:
+    """What stands between a time and its bound, where the two are far from each other."""
+    copy_s = None if row.hint is None else row.hint.copy_s
+    if copy_s is not None and copy_s > MAX_COPY * bound_s:
+        copied = f"{human_time(copy_s)}, {human_ratio(copy_s / bound_s)} the bound"
+        return f" A plain copy of the output takes {copied}, which no kernel that writes it to new memory can reach."
+    if row.attained is None or row.attained >= MIN_ATTAINED:
+        return ""
+    if row.account is None:
+        return " Too far to be explained by its work: an account of the time (why) shows what stands between."
+    largest = max(row.account.parts, key=lambda part: part.seconds)
+    share = human_share(min(1.0, largest.seconds / row.account.time_s))
+    return f" Between them stands {' '.join(filter(None, (largest.part, largest.kernel)))}: {share} of the time."
 
 
 def _reason(row: Row, ratio: float) -> str:
