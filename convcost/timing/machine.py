@@ -221,16 +221,20 @@ def impossible_figures(machine: Machine) -> list[str]:
 def losses(new: Machine, old: Machine) -> list[str]:
     """What a calibration lacks of an earlier one of the same machine and versions, or measured slower."""
     lost = ["the noise between processes"] if old.noise is not None and new.noise is None else []
-    rates = {f"{one.dtype}, {number_of('thread', one.threads)}": one.flop_per_s for one in new.peaks}
-    rates |= {f"{one.name}, {number_of('thread', one.threads)}": one.byte_per_s for one in new.levels}
-    known = {f"{one.dtype}, {number_of('thread', one.threads)}": one.flop_per_s for one in old.peaks}
-    known |= {f"{one.name}, {number_of('thread', one.threads)}": one.byte_per_s for one in old.levels}
+    rates, known = _rates(new), _rates(old)
     lost += [name for name in known if name not in rates]
     slower = [name for name in known if name in rates and rates[name] < (1 - MAX_LOSS) * known[name]]
     calls = old.overhead.convolution_call_s, new.overhead.convolution_call_s
     slower += ["a call"] if (1 - MAX_LOSS) * calls[1] > calls[0] else []
     missing = [f"without {', '.join(lost)}"] if lost else []
     return [*missing, *([f"slower in {', '.join(slower)}"] if slower else [])]
+
+
+def _rates(machine: Machine) -> dict[str, float]:
+    """The figures of which more is better, by their names."""
+    peaks = {f"{one.dtype} of {number_of('thread', one.threads)}": one.flop_per_s for one in machine.peaks}
+    levels = {f"{one.name} of {number_of('thread', one.threads)}": one.byte_per_s for one in machine.levels}
+    return peaks | levels
 
 
 def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[str]:

@@ -133,17 +133,17 @@ def slower(part: Any, factor: float) -> Any:
     [
         (lambda one: one, []),
         (lambda one: replace(one, noise=None), ["without the noise between processes"]),
-        (lambda one: replace(one, peaks=one.peaks[:1]), ["without bfloat16, 1 thread"]),
+        (lambda one: replace(one, peaks=one.peaks[:1]), ["without bfloat16 of 1 thread"]),
         (lambda one: replace(one, peaks=tuple(slower(peak, 1.05) for peak in one.peaks)), []),
         (
             lambda one: replace(one, peaks=tuple(slower(peak, 2) for peak in one.peaks)),
-            ["slower in float32, 1 thread, bfloat16, 1 thread"],
+            ["slower in float32 of 1 thread, bfloat16 of 1 thread"],
         ),
-        (lambda one: replace(one, levels=(slower(one.levels[0], 9), *one.levels[1:])), ["slower in L1, 1 thread"]),
+        (lambda one: replace(one, levels=(slower(one.levels[0], 9), *one.levels[1:])), ["slower in L1 of 1 thread"]),
         (lambda one: replace(one, overhead=replace(one.overhead, convolution_call_s=1e-3)), ["slower in a call"]),
         (
             lambda one: replace(one, noise=None, levels=(slower(one.levels[0], 9), *one.levels[1:])),
-            ["without the noise between processes", "slower in L1, 1 thread"],
+            ["without the noise between processes", "slower in L1 of 1 thread"],
         ),
     ],
 )
