@@ -8,7 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-from convcost.comparison.request import Request, catalogue, make_spec
+from convcost.comparison.request import Request, catalogue, each_condition, make_spec
 from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.spec import short_names
 from convcost.text.errors import did_you_mean
@@ -78,9 +78,9 @@ def compare(
     count: bool = True,
     time: bool = True,
     device: str | Sequence[str] = "auto",
-    dtype: str = "float32",
-    memory_format: str = "contiguous",
-    threads: int | Literal["all"] = 1,
+    dtype: str | Sequence[str] = "float32",
+    memory_format: str | Sequence[str] = "contiguous",
+    threads: int | Literal["all"] | Sequence[int | Literal["all"]] = 1,
     compile: bool = False,  # noqa: A002 - the argument has the name of the command's option
     allocator: str = "pinned",
     time_budget: float = 8.0,
@@ -88,6 +88,7 @@ def compare(
     store: bool = True,
     reuse: bool = False,
     roofline: bool = False,
+    sort: str | None = None,
     watch: Watch = ignore,
     **parameters: Value | None,
 ) -> Comparison:
@@ -114,9 +115,10 @@ def compare(
         count: Whether to cross-check the formula with fvcore and torch's FlopCounterMode.
         time: Whether to time the real modules.
         device: Name of a device, "cpu", "cuda", "cuda:1", "mps" or "auto", or several names.
-        dtype: Data type: "float32", "float64", "bfloat16" or "float16".
-        memory_format: Memory format: "contiguous" or "channels_last".
-        threads: Threads of torch on the CPU, or "all".
+        dtype: Data type, "float32", "float64", "bfloat16" or "float16", or several.
+        memory_format: Memory format, "contiguous" or "channels_last", or both.
+        threads: Threads of torch on the CPU, or "all", or several of these. All conditions of a device are timed next
+            to each other, and speed-ups are relative to the baseline under the same condition.
         compile: Whether to time modules compiled by torch.compile.
         allocator: "pinned" (keep freed memory, to avoid page faults) or "default" (leave the allocator alone).
         time_budget: Seconds for all timings together, including warm-up but not compiling.
@@ -125,11 +127,12 @@ def compare(
         store: Whether to store the timings in the history (`convcost.history`).
         reuse: Whether to show a stored run with equal layers, conditions, machine and versions instead of measuring.
         roofline: Whether to refuse a machine that is not calibrated, since a roofline needs its roofs.
+        sort: Name of a field, in whose ascending order the rows are; None for the order of conditions and blocks.
         watch: Function that is called with each partial result.
         **parameters: Parameters of single blocks, such as depth_multiplier (m) or groups; docs/blocks.md lists them.
 
     Returns:
-        One row for each block and device, with `.to_dict()`, `.to_frame()` and a notebook view.
+        One row for each block and condition, with `.to_dict()`, `.to_frame()` and a notebook view.
 
     Raises:
         ConvcostError: An illegal value, a shape that allows no block, a missing device, or too little memory.
@@ -143,13 +146,14 @@ def compare(
         in_channels, out_channels, kernel_size, height=height, width=width, batch=batch, stride=stride,
         dilation=dilation, padding=padding, bias=bias,
     )  # fmt: skip
-    devices = _names(device)
-    timing = TimingOptions(
-        devices, threads, allocator, time_budget, dtype, memory_format, compiled=compile, store=store, why=why
+    shared = TimingOptions(
+        _names(device), allocator=allocator, time_budget=time_budget, compiled=compile, store=store, why=why
     )
+    numbers = (threads,) if isinstance(threads, (int, str)) else tuple(threads)
+    timings = each_condition(shared, _names(dtype), _names(memory_format), numbers)
     request = Request(
-        spec, _given(parameters), catalogue(None if blocks is None else _names(blocks)), baseline, timing, count, time,
-        reuse=reuse, roofline=roofline,
+        spec, _given(parameters), catalogue(None if blocks is None else _names(blocks)), baseline, timings, count, time,
+        reuse=reuse, roofline=roofline, sort=sort,
     )  # fmt: skip
     return fill(request, watch)
 

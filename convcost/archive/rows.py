@@ -152,7 +152,11 @@ _FIRST: Final = (
     "CREATE INDEX entry_by_session ON entry (session_id)",
     "CREATE INDEX entry_by_layer ON entry (layer)",
 )
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_DOUBTS: Final = (
+    "ALTER TABLE entry ADD COLUMN doubts TEXT NOT NULL DEFAULT '[]'",
+    "UPDATE entry SET doubts = warnings WHERE warnings LIKE '%undisturbed block%' OR warnings LIKE '%meanwhile%'",
+)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _DOUBTS)
 """The statements that migrate schema n to n + 1, at index n; released ones are never changed, only new ones are added.
 
 `PRAGMA user_version` holds the schema of a database; 0 is an empty one.
@@ -161,7 +165,7 @@ T = TypeVar("T")
 NESTED = (Conditions, Setup, Timing)
 """The dataclasses within a run or an entry whose fields become columns."""
 SIZES = frozenset({"input_shape", "kernel_size", "stride"})
-TEXTS = frozenset({"notes", "warnings"})
+TEXTS = frozenset({"notes", "warnings", "doubts"})
 TYPES: Final[dict[str, tuple[tuple[type, ...], str]]] = {
     "int": ((int,), "number"),
     "float": ((int, float), "number"),
@@ -220,7 +224,8 @@ def _session(columns: dict[str, Any]) -> Session:
 def _entry(columns: dict[str, Any]) -> Entry:
     for name in SIZES:
         columns[name] = _sizes(columns[name])
-    columns["warnings"] = _texts(columns["warnings"])
+    for name in ("warnings", "doubts"):
+        columns[name] = _texts(columns[name])
     return _made(Entry, columns | {"timing": _made(Timing, columns)})
 
 

@@ -35,6 +35,9 @@ def calibrate_command(
         float, typer.Option(help=f"Seconds for the whole calibration; measuring the noise takes {NOISE_S:g} or more.")
     ] = 60.0,
     device: Annotated[str, typer.Option(help="Device to calibrate: cpu, cuda, cuda:1, mps or auto.")] = "auto",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a better calibration of the same machine and versions too.")
+    ] = False,
 ) -> int:
     """Measure this machine: peak arithmetic, cache and memory bandwidth, overhead of a call, and noise.
 
@@ -43,7 +46,7 @@ def calibrate_command(
     if not MIN_S <= seconds <= MAX_S:
         raise ConvcostError(f"seconds (={seconds:g}) must be from {MIN_S:g} to {MAX_S:g}; 60 measures everything.")
     with progress_bar(shown=is_terminal(sys.stderr)) as progress:
-        path, machine, doubts = calibrate(out, seconds, device, progress=progress, show=_print)
+        path, machine, doubts = calibrate(out, seconds, device, force=force, progress=progress, show=_print)
     say([f"{path}: written"], "note")
     say(doubts, "warning")
     if machine.noise is None:

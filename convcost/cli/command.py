@@ -1,14 +1,17 @@
-"""The class of the commands: what is noted about the options that were given."""
+"""The class of the commands: what is refused or noted about the options that were given."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from typer.core import TyperCommand
 
+from convcost.cli.options import SHAPE
 from convcost.cli.output import WRONG, say
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,12 +21,8 @@ ELSEWHERE: Final = frozenset({"time", "dtype", "reuse"})
 """Options of the panel of the clock with an effect on more than times, or with a note of their own."""
 
 
-REPEATED: Final = "convcost.repeated"
-"""Key of the context's names of options that take one value and got several."""
-
-
 class Command(TyperCommand):
-    """A command that needs words and gets none shows its help; one value too many for an option is noted."""
+    """A command that needs words and gets none shows its help; one value too many for an option is refused."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - the context of click, or of typer's own copy of it
         """Parse the words of the command."""
@@ -32,19 +31,25 @@ class Command(TyperCommand):
         if not args and any(parameter.required for parameter in self.params):
             typer.echo(self.get_help(ctx))
             ctx.exit(WRONG)
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
         given: Counter[Any] = Counter(one for one in order if one.param_type_name == "option" and not one.multiple)
-        repeated = (one for one, times in given.items() if times > 1)
-        ctx.meta[REPEATED] = [_name(one) for one in repeated if not one.is_flag or _is_switched(one, args)]
+        for option, times in given.items():
+            if times > 1 and (not option.is_flag or _is_switched(option, args)):
+                raise ConvcostError(
+                    f"{_name(option)} is given more than once, and takes one value; leave out the others."
+                )
+            if getattr(option, "rich_help_panel", None) == SHAPE:
+                _require_one_shape(option, str(values[str(option.name)]), f"{ctx.command_path} {' '.join(args)}")
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as above, and the result of any command
-        """Run the command."""
-        code = super().invoke(ctx)
-        say(
-            (f"{name} is given more than once: only the last one has an effect." for name in ctx.meta[REPEATED]), "note"
-        )
-        return code
+
+def _require_one_shape(option: Any, text: str, command: str) -> None:  # noqa: ANN401 - an option of click, or of typer's own copy of it
+    """Refuse a list of numbers where a command takes one shape, with the loop that takes each of them."""
+    if re.fullmatch(r"\d+(\s*,\s*\d+)+", text):
+        short = min(option.opts, key=len).strip("-").replace("-", "_")
+        each = command.replace(text, f"${short}", 1)
+        loop = f"for {short} in {' '.join(re.findall(r'[0-9]+', text))}; do {each}; done"
+        raise ConvcostError(f"{short} (={text}) must be one size; run the command once for each: {loop}")
 
 
 def _is_switched(flag: Any, args: list[str]) -> bool:  # noqa: ANN401 - an option of click, or of typer's own copy of it

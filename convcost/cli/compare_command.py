@@ -28,7 +28,7 @@ from convcost.cli.output import (
     write_out,
 )
 from convcost.comparison.columns import COMPARE_COLUMNS
-from convcost.comparison.request import Request, catalogue
+from convcost.comparison.request import Request, catalogue, each_condition
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import is_terminal, terminal_width
 from convcost.text.columns import choose_columns
@@ -102,8 +102,16 @@ def compare_command(
     device: Annotated[
         list[str] | None, o.option(o.CLOCK, "Device to time on: cpu, cuda, cuda:1, mps or auto; may be repeated.")
     ] = None,
-    dtype: Annotated[str, o.option(o.CLOCK, "Data type: float32, float64, bfloat16 or float16.")] = "float32",
-    memory_format: o.MemoryFormat = "contiguous",
+    dtype: Annotated[
+        list[str] | None,
+        o.option(
+            o.CLOCK, "Data type: float32 (default), float64, bfloat16 or float16; may be repeated.", metavar="DTYPE"
+        ),
+    ] = None,
+    memory_format: Annotated[
+        list[str] | None,
+        o.option(o.CLOCK, "Memory format: contiguous (default) or channels_last; may be repeated.", metavar="FORMAT"),
+    ] = None,
     compile: Annotated[  # noqa: A002 - the parameter has the name of its option
         bool,
         typer.Option(
@@ -112,7 +120,12 @@ def compare_command(
             rich_help_panel=o.CLOCK,
         ),
     ] = False,
-    threads: o.Threads = "1",
+    threads: Annotated[
+        list[str] | None,
+        o.option(
+            o.CLOCK, "Threads of torch on the CPU, a number (default: 1) or all; may be repeated.", metavar="N|all"
+        ),
+    ] = None,
     allocator: o.Allocator = "pinned",
     time_budget: o.TimeBudget = 8.0,
     store: o.Store = True,
@@ -141,6 +154,10 @@ def compare_command(
     ] = False,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
+    sort: Annotated[
+        str | None,
+        o.option(o.OUTPUT, "Field of a row in whose ascending order the rows are, as time_s.", metavar="COLUMN"),
+    ] = None,
     export: o.Export = None,
 ) -> int:
     """Compare the blocks of the catalogue on one layer shape: predicted, counted and timed.
@@ -149,11 +166,12 @@ def compare_command(
     """
     refuse_exports(export)
     fields = choose_columns(COMPARE_COLUMNS, columns)
-    timing = TimingOptions(
-        tuple(device or ("auto",)), parse_threads(threads), allocator, time_budget, dtype, memory_format, compile,
-        store, why,
-    )  # fmt: skip
-    request = Request(*layer, catalogue(block), baseline, timing, count, time, reuse, roofline)
+    shared = TimingOptions(
+        tuple(device or ("auto",)), allocator=allocator, time_budget=time_budget, compiled=compile, store=store, why=why
+    )
+    numbers = [parse_threads(text) for text in threads or ["1"]]
+    timings = each_condition(shared, dtype or ["float32"], memory_format or ["contiguous"], numbers)
+    request = Request(*layer, catalogue(block), baseline, timings, count, time, reuse, roofline, sort)
     live = _live_view(form, fields, measures=count or time)
     latest = _Latest(live)
     with live or nullcontext():
@@ -194,7 +212,7 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
             else:
                 list(map(complain, text.splitlines()))
     if why and is_table:
-        print_blocks(filter(None, map(why_text, result.rows)))
+        print_blocks(filter(None, (why_text(row, result.name(row)) for row in result.rows)))
     if roofline and is_table:
         for plot in draw_rooflines(result, terminal_width() if is_terminal(sys.stdout) else 80):
             write_out(f"\n{plot}\n")

@@ -232,12 +232,9 @@ def _writes(result: Result[Any], exports: Iterable[Path] | None) -> Iterator[Cal
             yield partial(write_whole, path, partial(write, SUFFIXES[path.suffix.lower()], table, whole))
 
 
-def why_text(row: Row) -> str | None:
+def why_text(row: Row, name: str) -> str | None:
     """The account and hint of a row as lines; None for a row without an account."""
-    if row.account is None or row.conditions is None:
-        return None
-    where = "" if row.conditions.device == "cpu" else f" on {row.conditions.device}"
-    return _text(f"{row.placed.block.name}{where}", row.account, row.hint)
+    return None if row.account is None else _text(name, row.account, row.hint)
 
 
 def why_layers_text(calls: Iterable[Call]) -> tuple[str, ...]:

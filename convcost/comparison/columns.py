@@ -116,14 +116,15 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
         width=170,
     ),
     Column("counts_agree", lambda row: row.counts and row.counts.agree, "whether both counters equal the formula"),
-    *condition_columns(_conditions, device=None),
-    Column("dtype", lambda row: row.dtype, "data type of every element"),
-    *condition_columns(_conditions, threads=None, memory_format=None, compiled=None, allocator=None),
+    *condition_columns(_conditions, varies=True, device=0),
+    Column("dtype", lambda row: row.dtype, "data type of every element", "dtype", varies=True),
+    *condition_columns(_conditions, varies=True, threads=0, memory_format=0),
+    *condition_columns(_conditions, compiled=None, allocator=None),
     *timing_columns(
         _timing, time_s=0, time_q25_s=140, time_q75_s=140, time_min_s=None, first_call_s=None, time_runs=170
     ),
     *timing_columns(_timing, dropped_share=None, faults_per_call=None),
-    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),
+    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None, probe_drift=None),
     Column("flop_per_s", lambda row: row.flop_per_s, "FLOPs / median time", "FLOP/s", human_count, width=120),
     Column(
         "bound_s",

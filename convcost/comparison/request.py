@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.rows import Placed, Row, place_block
 from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.spec import Spec, short_names
+from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError, ShapeError, as_text
 from convcost.text.sizes import format_sizes, pair, plain
 from convcost.timing.conditions import TimingOptions, require_one_of
@@ -53,6 +55,26 @@ def make_spec(  # noqa: PLR0913 - the layer options of commands and public funct
     )
 
 
+def each_condition(
+    timing: TimingOptions, dtypes: Sequence[str], memory_formats: Sequence[str], threads: Sequence[int | Literal["all"]]
+) -> tuple[TimingOptions, ...]:
+    """The options of every combination of devices, dtypes, memory formats and threads.
+
+    Args:
+        timing: Devices and the options that all conditions share.
+        dtypes: Data types of the elements.
+        memory_formats: Memory formats of input and weights.
+        threads: Numbers of torch's threads.
+    """
+    return tuple(
+        replace(timing, devices=(device,), dtype=dtype, memory_format=memory_format, threads=number)
+        for device in timing.devices
+        for dtype in dict.fromkeys(dtypes)
+        for memory_format in dict.fromkeys(memory_formats)
+        for number in dict.fromkeys(threads)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """The blocks to compare, their layer shape, and the options of counting and timing.
@@ -62,11 +84,12 @@ class Request:
         given: Values for parameters that only some blocks have.
         blocks: Names of the blocks, in the order of the rows.
         baseline: Name of the block that ratios and speed-ups are relative to.
-        timing: Options of the timing; their dtype also decides the predicted memory traffic.
+        timings: Options of the timing for each condition; their dtype also decides the predicted memory traffic.
         count: Whether to count the real modules.
         time: Whether to time the real modules.
         reuse: Whether a matching run of the history may replace the timing.
         roofline: Whether to draw a roofline, for which the machine must be calibrated.
+        sort: Field of a row whose values order the rows; None for the order of the conditions and blocks.
 
     Raises:
         ConvcostError: An unknown block or dtype, a parameter below its minimum, or options that need timings while
@@ -77,29 +100,46 @@ class Request:
     given: Mapping[str, Value]
     blocks: tuple[str, ...] = DEFAULT_BLOCKS
     baseline: str = "standard"
-    timing: TimingOptions = field(default_factory=TimingOptions)
+    timings: tuple[TimingOptions, ...] = (TimingOptions(),)
     count: bool = True
     time: bool = True
     reuse: bool = False
     roofline: bool = False
+    sort: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse names and values that are wrong for every block."""
+        if self.sort is not None:
+            choose_columns(COMPARE_COLUMNS, self.sort, "sort")
         for name in (*self.blocks, self.baseline):
             find_block(name)
         for name, value in self.given.items():
             PARAMETERS[name].require(value)
-        require_one_of("dtype", self.timing.dtype, tuple(ITEMSIZE))
+        for timing in self.timings:
+            require_one_of("dtype", timing.dtype, tuple(ITEMSIZE))
         if self.timing.why and not self.time:
             raise ConvcostError("why (=true) must have eager timings to account for; turn time on.")
         if self.roofline and not self.time:
             raise ConvcostError("roofline (=true) must have timings to draw; turn time on.")
 
     @property
+    def timing(self) -> TimingOptions:
+        """The options that all conditions share."""
+        return self.timings[0]
+
+    @property
+    def varied(self) -> dict[str, tuple[Any, ...]]:
+        """The different values of each option that may be repeated."""
+        names = ("devices", "dtype", "memory_format", "threads")
+        return {name: tuple(dict.fromkeys(getattr(timing, name) for timing in self.timings)) for name in names}
+
+    @property
     def command(self) -> str:
         """The command line of this request."""
         always = ("in_channels", "out_channels", "kernel_size", "height", "width")
+        varied = self.varied | {"devices": tuple(name for names in self.varied["devices"] for name in names)}
         changed = _changed(self) | _changed(self.timing)
+        changed |= {name: tuple(map(str, values)) for name, values in varied.items() if len(values) > 1}
         options = {
             **{name: getattr(self.spec, name) for name in always},
             **_changed(self.spec),
@@ -112,11 +152,12 @@ class Request:
     def settings(self) -> dict[str, Any]:
         """The requested conditions, for the JSON object."""
         timing = self.timing
+        several = {name: values[0] if len(values) == 1 else list(values) for name, values in self.varied.items()}
         return {
-            "devices": list(timing.devices),
-            "dtype": timing.dtype,
-            "threads": timing.threads,
-            "memory_format": timing.memory_format,
+            "devices": [name for names in self.varied["devices"] for name in names],
+            "dtype": several["dtype"],
+            "threads": several["threads"],
+            "memory_format": several["memory_format"],
             "compiled": timing.compiled,
             "allocator": timing.allocator,
             "time_budget_s": timing.time_budget,
@@ -127,7 +168,7 @@ class Request:
 
 _OPTIONS: Final = {
     "blocks": "block", "count": "count", "time": "time", "store": "store", "reuse": "reuse", "compiled": "compile",
-    "why": "why", "roofline": "roofline", "devices": "device", "baseline": "baseline", "dtype": "dtype",
+    "why": "why", "roofline": "roofline", "sort": "sort", "devices": "device", "baseline": "baseline", "dtype": "dtype",
     "memory_format": "memory_format", "threads": "threads", "allocator": "allocator", "time_budget": "time_budget",
 }  # fmt: skip
 """Fields that are options of the command, with the option's name, in the order of the command line."""
@@ -155,13 +196,11 @@ class Prediction:
     """The predictions for a request.
 
     Attributes:
-        rows: One row for each block that the shape allows.
-        baseline: Block that ratios are relative to; None if the shape does not allow it.
+        rows: One row for each block that the shape allows, and each dtype.
         notes: Blocks that are left out, with the reason, and options without effect.
     """
 
     rows: tuple[Row, ...]
-    baseline: Placed | None
     notes: tuple[str, ...]
 
 
@@ -172,23 +211,24 @@ def predict(request: Request) -> Prediction:
         ShapeError: The shape allows none of the blocks.
     """
     notes = list(_options_without_effect(request))
-    baseline: Placed | None = None
-    try:
-        baseline = place_block(request.baseline, request.spec, request.given, request.timing.dtype)
-    except ShapeError as error:
-        notes.append(f"no ratios: the baseline {request.baseline} does not fit this shape: {error}")
-    placed, refused = [], []
-    for name in request.blocks:
+    rows: list[Row] = []
+    for dtype in request.varied["dtype"]:
+        baseline: Placed | None = None
         try:
-            placed.append(place_block(name, request.spec, request.given, request.timing.dtype))
+            baseline = place_block(request.baseline, request.spec, request.given, dtype)
         except ShapeError as error:
-            refused.append((name, error))
-    if not placed:
-        reasons = "; ".join(str(error) if len(refused) == 1 else f"{name}: {error}" for name, error in refused)
-        raise ShapeError(reasons)
-    notes += [f"{name} is left out: {error}" for name, error in refused]
-    rows = tuple(Row(block, request.timing.dtype, baseline) for block in placed)
-    return Prediction(rows, baseline, tuple(notes))
+            notes.append(f"no ratios: the baseline {request.baseline} does not fit this shape: {error}")
+        refused = []
+        for name in request.blocks:
+            try:
+                rows.append(Row(place_block(name, request.spec, request.given, dtype), dtype, baseline))
+            except ShapeError as error:
+                refused.append((name, error))
+        if not rows:
+            reasons = "; ".join(str(error) if len(refused) == 1 else f"{name}: {error}" for name, error in refused)
+            raise ShapeError(reasons)
+        notes += [f"{name} is left out: {error}" for name, error in refused]
+    return Prediction(tuple(rows), tuple(dict.fromkeys(notes)))
 
 
 def _options_without_effect(request: Request) -> Sequence[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.rows import Row
 from convcost.text.columns import records
-from convcost.text.result import Result
+from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
 from convcost.text.units import human_ratio, human_share, human_time, number_of
-from convcost.timing.columns import speedup_text
+from convcost.timing.columns import speed_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Comparison(Result[Row]):
     """Blocks on one layer shape, side by side.
 
     Attributes:
-        rows: One row for each block and device.
+        rows: One row for each block and condition.
         command: Command line that repeats the comparison.
         settings: Requested conditions.
         notes: Remarks on the whole comparison, such as blocks that the shape does not allow.
@@ -43,9 +43,31 @@ class Comparison(Result[Row]):
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """The requested conditions, and the real ones of the first timed row."""
-        seen = next((row.conditions for row in self.rows if row.conditions is not None), None)
-        return {**self.settings, **({} if seen is None else asdict(seen))}
+        """The requested conditions, and the real ones; a list of those that differ between the rows."""
+        seen = [asdict(row.conditions) for row in self.rows if row.conditions is not None]
+        real = {name: list(dict.fromkeys(one[name] for one in seen)) for name in (seen[0] if seen else ())}
+        return {**self.settings, **{name: one[0] if len(one) == 1 else one for name, one in real.items()}}
+
+    def name(self, row: Row) -> str:
+        """The block of a row, with the conditions in which the rows differ."""
+        varied = [name for name, values in self.conditions.items() if name in _VARIED and isinstance(values, list)]
+        texts = {"dtype": row.dtype} if row.conditions is None else asdict(row.conditions)
+        if row.conditions is not None:
+            texts["threads"] = number_of("thread", row.conditions.threads)
+        shown = ", ".join(texts[name] for name in varied if name in texts)
+        return f"{row.placed.block.name} ({shown})" if shown else row.placed.block.name
+
+    def sorted_by(self, field: str | None) -> Comparison:
+        """The comparison with its rows in ascending order of a field, those without a value last."""
+        column = next((one for one in COMPARE_COLUMNS if one.name == field), None)
+        if column is None:
+            return self
+
+        def key(row: Row) -> tuple[bool, Any]:
+            value = column.value(row)
+            return value is None, value if isinstance(value, (int, float, tuple)) else str(value)
+
+        return replace(self, rows=tuple(sorted(self.rows, key=key)))
 
     @property
     def agrees(self) -> bool:
@@ -56,13 +78,13 @@ class Comparison(Result[Row]):
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """One line for each block with something to report."""
-        return tuple(filter(None, map(verdict, self.rows)))
+        """One line for each row with something to report."""
+        return tuple(filter(None, (verdict(row, self.name(row)) for row in self.rows)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Each row's warning, by the block's name."""
-        return tuple(f"{row.placed.block.name}: {row.warning}" for row in self.rows if row.warning)
+        """The warnings of the rows, each once."""
+        return grouped((self.name(row), row.warnings) for row in self.rows)
 
     @property
     def head(self) -> str:
@@ -71,9 +93,10 @@ class Comparison(Result[Row]):
         layer = f"{spec.in_channels}→{spec.out_channels}, {format_sizes(spec.kernel_size)}"
         shape = format_sizes((spec.batch, spec.in_channels, spec.height, spec.width))
         timed = next((row.conditions for row in self.rows if row.conditions is not None), None)
-        parts = [layer, f"input {shape}", self.rows[0].dtype]
+        varied = {name for name, values in self.conditions.items() if isinstance(values, list)}
+        parts = [layer, f"input {shape}", *([] if "dtype" in varied else [self.rows[0].dtype])]
         if timed is not None:
-            parts.append(timed.summary)
+            parts.append(timed.summary(varied))
         return ", ".join(parts) + "; 1 MAC = 2 FLOPs"
 
     def _fields(self) -> dict[str, Any]:
@@ -85,26 +108,40 @@ class Comparison(Result[Row]):
         }
 
 
+_VARIED: Final = ("device", "dtype", "memory_format", "threads")
+"""The conditions that a comparison can vary."""
 FALLS_SHORT: Final = 0.8
 """Share of the MAC ratio; a speed-up below it gets an explanation."""
+MIN_ATTAINED: Final = 0.05
+"""Share of the bound; a row that attains less is told what stands between."""
+MAX_COPY: Final = 2.0
+"""Largest time of a copy of the output, as a multiple of the bound, that the bound explains."""
 SAME_TRAFFIC: Final = 1.05
 """Ratio of memory traffic up to which it counts as unchanged."""
 
 
-def verdict(row: Row) -> str | None:
-    """A block compared with the baseline and with its bound, on one line; None without either."""
+def verdict(row: Row, name: str | None = None) -> str | None:
+    """A block compared with the baseline and with its bound, on one line; None without either.
+
+    Args:
+        row: Row of the block.
+        name: Beginning of the line; None for the name of the block.
+    """
+    name = name or row.placed.block.name
     baseline, ratio = row.baseline, row.macs_ratio
     if baseline is None or ratio is None or baseline.block.name == row.placed.block.name:
-        return f"{row.placed.block.name}:{_bound(row)}" if row.bound is not None else None
+        return f"{name}:{_bound(row)}" if row.bound is not None else None
     ours, theirs = row.placed.output.channels, baseline.output.channels
     other = "" if ours == theirs else f" (for {ours} output channels instead of {theirs})"
     formula = f"{human_ratio(ratio)} fewer MACs" if ratio >= 1 else f"{human_ratio(1 / ratio)} more MACs"
     formula += other
     if row.timing is None or row.conditions is None or row.timing.speedup is None:
-        return f"{row.placed.block.name}: {formula}, against {baseline.block.name}."
+        return f"{name}: {formula}, against {baseline.block.name}."
     threads = number_of("thread", row.conditions.threads)
-    device = f"this CPU, {threads}" if row.conditions.device == "cpu" else row.conditions.device
-    return f"{row.placed.block.name}: {formula}, {_speed(row)} on {device}.{_reason(row, ratio)}{_bound(row)}"
+    device = row.conditions.device if row.conditions.device != "cpu" else "this CPU"
+    device += f", {threads}" if device == "this CPU" and "thread" not in name else ""
+    speed = f"{formula}, {speed_sentence(row.timing, f' on {device}')}."
+    return f"{name}: {speed}{_reason(row, ratio)}{_bound(row)}"
 
 
 def _bound(row: Row) -> str:
@@ -118,24 +155,29 @@ def _bound(row: Row) -> str:
         )
     roof = f"traffic with {bound.level}" if bound.roof == "memory" else bound.roof
     least, share = human_time(bound.seconds), human_share(attained)
-    return f" Its bound on this machine is {least} ({roof}); it attains {share} of that."
+    return f" Its bound on this machine is {least} ({roof}); it attains {share} of that.{_between(row, bound.seconds)}"
 
 
-def _speed(row: Row) -> str:
-    timing = row.timing
-    if timing is None or timing.speedup_low is None or timing.speedup_high is None:
-        return "speed not comparable"
-    number, _, interval = speedup_text(timing).partition(" ")
-    if timing.speedup_low > 1:
-        return f"{number} faster {interval}"
-    if timing.speedup_high < 1:
-        return f"{number} the speed {interval}"
-    return f"no difference in speed beyond the noise ({number}, {interval.strip('()')})"
+def _between(row: Row, bound_s: float) -> str:
+    """What stands between a time and its bound, where the two are far from each other."""
+    copy_s = None if row.hint is None else row.hint.copy_s
+    if copy_s is not None and copy_s > MAX_COPY * bound_s:
+        copied = f"{human_time(copy_s)}, {human_ratio(copy_s / bound_s)} the bound"
+        return f" A plain copy of the output takes {copied}, which no kernel that writes it to new memory can reach."
+    if row.attained is None or row.attained >= MIN_ATTAINED:
+        return ""
+    if row.account is None:
+        return " Too far to be explained by its work: an account of the time (why) shows what stands between."
+    largest = max(row.account.parts, key=lambda part: part.seconds)
+    share = human_share(min(1.0, largest.seconds / row.account.time_s))
+    return f" Between them stands {' '.join(filter(None, (largest.part, largest.kernel)))}: {share} of the time."
 
 
 def _reason(row: Row, ratio: float) -> str:
     timing, baseline = row.timing, row.baseline
-    if timing is None or baseline is None or timing.speedup is None or timing.speedup >= FALLS_SHORT * ratio:
+    if timing is None or baseline is None or timing.speedup is None or timing.verdict == "undecided":
+        return ""
+    if timing.speedup >= FALLS_SHORT * ratio:
         return ""
     if timing.is_overhead:
         return " Below 100 µs a call is mostly overhead, not arithmetic."

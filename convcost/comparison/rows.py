@@ -235,10 +235,15 @@ class Row:
         return None if self.bound is None or self.timing is None else self.bound.seconds / self.timing.time_s
 
     @property
-    def warning(self) -> str | None:
-        """All reasons not to trust the row; None without any."""
+    def warnings(self) -> tuple[str, ...]:
+        """All reasons not to trust the row."""
         counted = [] if self.counts is None else [*map(str, self.counts.differences), self.counts.note or ""]
         timed = () if self.timing is None else self.timing.warnings
         beaten = () if self.bound is None else self.bound.doubts(self.attained)
         accounted = () if self.account is None else self.account.warnings
-        return "; ".join(filter(None, (*self.notes, *counted, *timed, *beaten, *accounted))) or None
+        return tuple(filter(None, (*self.notes, *counted, *timed, *beaten, *accounted)))
+
+    @property
+    def warning(self) -> str | None:
+        """All reasons not to trust the row, as one text; None without any."""
+        return "; ".join(self.warnings) or None

@@ -196,7 +196,7 @@ KERNEL_COLUMNS: Final[tuple[Column[KernelRow], ...]] = (
         "speed-up",
         cell=_speedup,
     ),
-    *timing_columns(_of_factors, speedup_low=None, speedup_high=None, probe_drift=None),
+    *timing_columns(_of_factors, speedup_low=None, speedup_high=None, verdict=None, probe_drift=None),
     *condition_columns(_conditions, torch_version=None, cpu=None),
     Column("warning", lambda row: row.warning, "reasons not to trust the times"),
 )

@@ -11,10 +11,10 @@ from convcost.kernels.matrix import DOUBLE_EPS
 from convcost.kernels.row import ENERGY, KernelRow, LayerRow
 from convcost.kernels.separability import MAX_NUMBERS, products_after
 from convcost.text.columns import records
-from convcost.text.result import Result
+from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
 from convcost.text.units import change_of, human_count, human_ratio, human_share, human_time, thousands
-from convcost.timing.columns import speedup_text
+from convcost.timing.columns import speed_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ class KernelReport(Result[KernelRow]):
         parts = [f"each channel of {format_sizes(self.rows[0].input_shape)} alone"]
         timed = next((row.timing.conditions for row in self.rows if row.timing is not None), None)
         if timed is not None:
-            parts += [timed.dtype, timed.summary]
+            parts += [timed.dtype, timed.summary()]
         return ", ".join(parts) + "; 1 MAC = 2 FLOPs"
 
     @property
@@ -58,8 +58,8 @@ class KernelReport(Result[KernelRow]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Each kernel's warning, by its name."""
-        return tuple(f"{row.separation.name}: {row.warning}" for row in self.rows if row.warning)
+        """The warnings of the kernels, each once."""
+        return grouped((row.separation.name, [row.warning] if row.warning else []) for row in self.rows)
 
     def _fields(self) -> dict[str, Any]:
         return {"kernels": records(KERNEL_COLUMNS, self.rows)}
@@ -128,7 +128,7 @@ def _seen(row: KernelRow) -> str:
         f"{human_ratio(row.macs_ratio)} fewer MACs" if row.macs_ratio >= 1 else f"{1 / row.macs_ratio:.1f}x the MACs"
     )
     layers = f"as torch layers by {timing.difference:.2g}"
-    return f"{shown}, {layers}; {ratio}, {times}, speed-up {speedup_text(timing.factors)}"
+    return f"{shown}, {layers}; {ratio}, {times}, {speed_sentence(timing.factors)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import params
+from convcost.text.result import grouped
 
 if TYPE_CHECKING:
     from convcost.kernels.demonstration import Agreement, Candidate
@@ -177,7 +178,6 @@ class KernelRow:
         """Reasons not to trust the times; None without any."""
         if self.timing is None:
             return None
-        reasons = [self.timing.refused] if self.timing.refused else []
-        for name, timing in (("kernel", self.timing.kernel), ("factors", self.timing.factors)):
-            reasons += [f"{name}: {text}" for text in (() if timing is None else timing.warnings)]
-        return "; ".join(reasons) or None
+        timings = (("kernel", self.timing.kernel), ("factors", self.timing.factors))
+        reasons = grouped((name, timing.warnings) for name, timing in timings if timing is not None)
+        return "; ".join(filter(None, (self.timing.refused, *reasons))) or None

@@ -11,8 +11,9 @@ from convcost.models.call import Call
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import records
 from convcost.text.errors import ConvcostError
-from convcost.text.result import Result
+from convcost.text.result import Result, grouped
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
+from convcost.timing.columns import spread_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -210,11 +211,12 @@ class ModelReport(Result[Call]):
         ]
         lines += [f"not counted: {u.op}, {u.calls} calls, in {', '.join(u.where[:3])}" for u in self.uncounted]
         if self.forward is not None and self.timed is not None:
-            spread = f"{human_time(self.forward.time_q25_s)} to {human_time(self.forward.time_q75_s)}"
             where = f"{self.timed.device}, {number_of('thread', self.timed.threads)}, allocator {self.timed.allocator}"
             share = None if self.explained is None else human_share(self.explained)
             alone = "no layer could be timed alone" if share is None else f"the layers alone add up to {share} of it"
-            lines.append(f"time: forward {human_time(self.forward.time_s)} ({spread}; {where}); {alone}")
+            lines.append(
+                f"time: forward {human_time(self.forward.time_s)} ({spread_text(self.forward)}; {where}); {alone}"
+            )
         requested = {who: check for who, check in self.cross_check.items() if check != NOT_REQUESTED}
         for who, check in requested.items():
             apart = ", apart from:" if check.status == "agrees" and check.differences else ""
@@ -231,7 +233,7 @@ class ModelReport(Result[Call]):
         doubts = [f"{reason}." for reason in dict.fromkeys(self.doubts.values())]
         return (
             *dict.fromkeys((*self.notes, *doubts)),
-            *(f"{row.name}: {row.warning}" for row in self.layers if row.warning),
+            *grouped((row.name, [row.warning] if row.warning else []) for row in self.layers),
         )
 
     @property

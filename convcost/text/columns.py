@@ -32,6 +32,7 @@ class Column(Generic[R_contra]):
         cell: Function that formats the cell from the whole row; None if the value is enough.
         width: Minimum terminal width for the column, in characters.
         flat: Function that formats a value for one cell of a file; None for numbers, texts and sizes.
+        varies: Whether the terminal's table has the column only if the rows differ in it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Column(Generic[R_contra]):
     cell: Callable[[R_contra], str] | None = None
     width: int = 0
     flat: Callable[[Any], str] | None = None
+    varies: bool = False
 
     def of(self, part: Callable[[Q], R_contra | None]) -> Column[Q]:
         """This column for rows that contain such a part; empty if the part is None.
@@ -58,7 +60,8 @@ class Column(Generic[R_contra]):
             one = part(row)
             return "-" if one is None else self.text(one)
 
-        return Column(self.name, value, self.meaning, self.title, cell=cell, width=self.width, flat=self.flat)
+        width, flat, varies = self.width, self.flat, self.varies
+        return Column(self.name, value, self.meaning, self.title, cell=cell, width=width, flat=flat, varies=varies)
 
     def in_file(self, row: R_contra) -> object:
         """The value in one cell of a file."""
@@ -77,12 +80,13 @@ class Column(Generic[R_contra]):
         return one_line(str(self.in_file(row)) if self.show is None else self.show(value))
 
 
-def choose_columns(columns: Sequence[Column[Q]], names: str | None) -> tuple[Column[Q], ...]:
+def choose_columns(columns: Sequence[Column[Q]], names: str | None, option: str = "columns") -> tuple[Column[Q], ...]:
     """The columns of these names, in this order; a column without a title gets its name as the title.
 
     Args:
         columns: Columns to choose from.
         names: Names separated by commas; None for all columns.
+        option: Name of the option that has the names.
 
     Raises:
         ConvcostError: There is no such column.
@@ -93,10 +97,10 @@ def choose_columns(columns: Sequence[Column[Q]], names: str | None) -> tuple[Col
     chosen = []
     for name in filter(None, map(str.strip, names.split(","))):
         if name not in known:
-            msg = f"columns (={name}) must be fields of a row; {did_you_mean(name, known, 'see the CSV.')}"
+            msg = f"{option} (={name}) must be fields of a row; {did_you_mean(name, known, 'see the CSV.')}"
             raise ConvcostError(msg)
         column = known[name]
-        chosen.append(replace(column, title=column.title or name, width=0))
+        chosen.append(replace(column, title=column.title or name, width=0, varies=False))
     return tuple(chosen)
 
 
@@ -119,6 +123,7 @@ def shown_columns(
         if column.title
         and (width is None or column.width <= width)
         and (column.name in waiting or any(column.value(row) is not None for row in rows))
+        and not (column.varies and len({column.value(row) for row in rows}) == 1)
     ]
     if width is None:
         return shown

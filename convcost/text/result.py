@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
 from convcost.text.table import plain_table, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -17,6 +18,60 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 """Type of a row."""
+
+
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+_PLURAL: Final = re.compile(r"s\b")
+MAX_NAMES: Final = 3
+"""Maximum number of rows that a warning names."""
+ALL, MOST = "all rows", "most rows"
+
+
+def grouped(rows: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
+    """The warnings of rows: those of several rows once, with the range of their numbers and with one advice.
+
+    Args:
+        rows: Name and warnings of each row; what stands after the last colon of a warning is its advice.
+
+    >>> grouped([("a", ["1 of 9 blocks: wait", "late: go on"]), ("b", ["3 of 9 blocks: wait", "late: go on"])])
+    ('a, b: 1 to 3 of 9 blocks; late: wait',)
+    >>> grouped([("a", ["late: wait", "short: go on"]), ("b", [])])
+    ('a: late: wait; short: go on',)
+    """
+    listed = list(rows)
+    kinds: dict[str, dict[int, str]] = {}
+    for index, (_, texts) in enumerate(listed):
+        for text in texts:
+            kinds.setdefault(_PLURAL.sub("", _NUMBER.sub("0", text)), {})[index] = text
+    together: dict[str, list[str]] = {}
+    for seen in kinds.values():
+        together.setdefault(_named(list(seen), listed), []).append(_ranged(list(seen.values())))
+    if ALL in together and MOST in together:
+        together[MOST] = [*together.pop(ALL), *together[MOST]]
+    return tuple(f"{name}: {_joined(texts, alone=name in dict(listed))}" for name, texts in together.items())
+
+
+def _named(indices: Sequence[int], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """The names of rows, if they are few."""
+    if len(rows) > MAX_NAMES and 2 * len(indices) >= len(rows):
+        return ALL if len(indices) == len(rows) else MOST
+    names = [rows[index][0] for index in indices]
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _joined(texts: Sequence[str], *, alone: bool) -> str:
+    """The warnings in one line; for several rows with the advice of the first alone."""
+    if alone or len(texts) == 1:
+        return "; ".join(texts)
+    return "; ".join(text.rpartition(": ")[0] or text for text in texts) + ": " + texts[0].rpartition(": ")[2]
+
+
+def _ranged(texts: Sequence[str]) -> str:
+    """Texts that differ in their numbers as one, with the range of each number."""
+    numbers = [sorted(set(column), key=float) for column in zip(*map(_NUMBER.findall, texts), strict=True)]
+    shown = iter(values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}" for values in numbers)
+    return _NUMBER.sub(lambda _: next(shown), max(texts, key=len))
 
 
 class Result(Generic[R]):

@@ -111,7 +111,7 @@ class Account:
         return self.seconds(*parts) / self.time_s
 
     def __str__(self) -> str:
-        """One line per part: name, time, share of the median and kernel."""
+        """One line per part, the largest first and the unexplained last: name, time, share of the median, kernel."""
         cells = [
             (
                 p.part,
@@ -119,7 +119,7 @@ class Account:
                 human_share(p.seconds / self.time_s),
                 p.kernel or "",
             )
-            for p in self.parts
+            for p in sorted(self.parts, key=lambda part: (part.part == PARTS[-1], -part.seconds))
         ]  # oneDNN's clock has a resolution of 1 µs
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return "\n".join(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from convcost.text.columns import Column
-from convcost.text.units import human_ratio, human_share, human_time
+from convcost.text.units import human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,14 +42,39 @@ P = TypeVar("P")
 
 
 def speedup_text(timing: Timing | None) -> str:
-    """A speed-up with its interval, such as `4.5x (4.4–4.7)`; with more digits near 1."""
+    """A speed-up with its interval, such as `4.5x (4.4–4.7)`; with more digits near 1, and `?` if it is undecided."""
     if timing is None or timing.speedup is None:
         return "-"
     if timing.speedup_low is None or timing.speedup_high is None:
         return human_ratio(timing.speedup)
     digits = 2 if timing.speedup < 2 else 1  # noqa: PLR2004 - below 2x, one decimal would hide the difference
     low, high = f"{timing.speedup_low:.{digits}f}", f"{timing.speedup_high:.{digits}f}"
-    return f"{timing.speedup:.{digits}f}x ({low}–{high})"
+    return f"{timing.speedup:.{digits}f}x ({low}–{high}){' ?' if timing.doubts else ''}"
+
+
+def speed_sentence(timing: Timing, where: str = "") -> str:
+    """The verdict on a speed-up in words, such as `4.5x faster (4.4–4.7) on this CPU`."""
+    number, _, interval = speedup_text(timing).partition(" ")
+    if timing.verdict == "undecided":
+        reason = timing.doubts[0].rpartition(": ")[0] if timing.doubts else "there is no baseline"
+        return f"speed not decided{where}: {reason}"
+    if timing.verdict == "same":
+        return f"no difference in speed beyond the noise ({number}, {interval.strip('()')}){where}"
+    return f"{number} {'faster' if timing.verdict == 'faster' else 'the speed'} {interval}{where}"
+
+
+def spread_text(timing: Timing) -> str:
+    """The quartiles of a time; the number of calls where there are none."""
+    low, high = _quartiles(timing)
+    if low is None or high is None:
+        return f"{number_of('call', timing.time_runs)}, so no spread"
+    return f"{human_time(low)} to {human_time(high)}"
+
+
+def _quartiles(timing: Timing) -> tuple[float | None, float | None]:
+    """The quartiles of a time; None for a single block of calls, which has none."""
+    equal = timing.time_q25_s == timing.time_q75_s
+    return (None, None) if equal else (timing.time_q25_s, timing.time_q75_s)
 
 
 def _time_text(timing: Timing) -> str:
@@ -59,8 +84,8 @@ def _time_text(timing: Timing) -> str:
 
 _TIMING: Final[tuple[Column[Timing], ...]] = (
     Column("time_s", lambda one: one.time_s, "median seconds per call", "time", cell=_time_text),
-    Column("time_q25_s", lambda one: one.time_q25_s, "lower quartile of the seconds per call", "q25", human_time),
-    Column("time_q75_s", lambda one: one.time_q75_s, "upper quartile of the seconds per call", "q75", human_time),
+    Column("time_q25_s", lambda one: _quartiles(one)[0], "lower quartile of the seconds per call", "q25", human_time),
+    Column("time_q75_s", lambda one: _quartiles(one)[1], "upper quartile of the seconds per call", "q75", human_time),
     Column("time_min_s", lambda one: one.time_min_s, "seconds per call of the fastest block of calls", show=human_time),
     Column("first_call_s", lambda one: one.first_call_s, "seconds of the first call", show=human_time),
     Column("time_runs", lambda one: one.time_runs, "number of timed calls in the blocks that were used", "calls"),
@@ -75,6 +100,11 @@ _TIMING: Final[tuple[Column[Timing], ...]] = (
     ),
     Column("speedup_low", lambda one: one.speedup_low, "lower end of the 5-95 % interval of speedup"),
     Column("speedup_high", lambda one: one.speedup_high, "upper end of the 5-95 % interval of speedup"),
+    Column(
+        "verdict",
+        lambda one: one.verdict,
+        "faster, slower, same (not told from noise) or undecided (see warning), against the baseline",
+    ),
     Column("probe_drift", lambda one: one.probe_drift, "change of the reference probe during the run, as a share"),
 )
 _CONDITIONS: Final[tuple[Column[Conditions], ...]] = (
@@ -115,9 +145,14 @@ def timing_columns(timing: Callable[[R], Timing | None], **widths: int | None) -
     return _chosen(_TIMING, timing, widths)
 
 
-def condition_columns(conditions: Callable[[R], Conditions | None], **widths: int | None) -> tuple[Column[R], ...]:
-    """Columns of the conditions of a row's timing; the arguments are as for `timing_columns`."""
-    return _chosen(_CONDITIONS, conditions, widths)
+def condition_columns(
+    conditions: Callable[[R], Conditions | None], *, varies: bool = False, **widths: int | None
+) -> tuple[Column[R], ...]:
+    """Columns of the conditions of a row's timing; the arguments are as for `timing_columns`.
+
+    With `varies`, the terminal's table has those only in which the rows differ.
+    """
+    return tuple(replace(column, varies=varies) for column in _chosen(_CONDITIONS, conditions, widths))
 
 
 def _chosen(

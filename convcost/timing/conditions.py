@@ -11,7 +11,7 @@ from convcost.text.errors import ConvcostError, as_text
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,16 @@ class Conditions:
     torch_version: str
     cpu: str
 
-    @property
-    def summary(self) -> str:
-        """All conditions but the dtype, for the line above a table."""
-        device = f"{self.cpu}, {number_of('thread', self.threads)}" if self.device == "cpu" else self.device
-        return f"{self.memory_format}, {device}, allocator {self.allocator}, torch {self.torch_version}"
+    def summary(self, without: Collection[str] = ()) -> str:
+        """All conditions but the dtype, for the line above a table.
+
+        Args:
+            without: Names of conditions to leave out.
+        """
+        texts = {"memory_format": self.memory_format, "device": self.cpu if self.device == "cpu" else self.device}
+        texts |= {"threads": number_of("thread", self.threads)} if self.device == "cpu" else {}
+        texts |= {"allocator": f"allocator {self.allocator}", "torch_version": f"torch {self.torch_version}"}
+        return ", ".join(text for name, text in texts.items() if name not in without)
 
 
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")

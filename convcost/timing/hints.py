@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.conv import Conv
-from convcost.convolution.cost import params
+from convcost.convolution.cost import macs, params
 from convcost.text.units import human_ratio, human_share, human_time, number_of
 from convcost.timing.statistics import OVERHEAD_S
 
@@ -29,6 +29,14 @@ MAX_FEW_CHANNELS: Final = 8
 """Maximum of input channels for a pointwise stage that does at most 4 FLOPs per byte that it writes."""
 MAX_COPIES: Final = 2.0
 """Maximum time of a memory-bound stage, as a multiple of the time of a copy of its output."""
+IMAGE_AXES: Final = 2
+"""Number of axes of an image: height and width."""
+LARGE_BATCH: Final = 16
+"""Batch size from which torch runs every 1×1 convolution of float32 in oneDNN."""
+SMALL_INPUT: Final = 20480
+"""Maximum number of input values for torch to keep a convolution of one sample outside oneDNN."""
+SMALL_KERNEL: Final = 3
+"""Maximum kernel size of such a convolution."""
 PINNED: Final = "pinned"
 BATCH: Final = "twice_the_batch"
 NATIVE_CONVOLUTION: Final = "conv"
@@ -48,6 +56,7 @@ class Facts:
         threads: Threads of torch.
         cores: Number of processors that this process may use.
         on_cpu: Whether the device is the CPU.
+        dtype: Data type of every element.
     """
 
     account: Account
@@ -56,6 +65,7 @@ class Facts:
     threads: int
     cores: int
     on_cpu: bool = True
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,10 @@ class Trial:
     def gains(self) -> bool:
         """Whether the alternative is faster, by the medians and beyond the noise."""
         return self.after_s < self.before_s and self.faster > 1
+
+    def scaled(self, before_s: float) -> Trial:
+        """The trial with the same ratio of its times, for a call that takes so long."""
+        return replace(self, before_s=before_s, after_s=self.after_s * before_s / self.before_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +118,20 @@ class Hint:
     Attributes:
         text: Sentence for the reader.
         verified: Whether the alternative was timed.
+        copy_s: Seconds of a plain copy of the output, where one was timed.
     """
 
     text: str
     verified: bool
+    copy_s: float | None = None
 
 
 def suggest(facts: Facts) -> tuple[Suggestion, ...]:
-    """The claims of the rules, the most important first; none where the account does not add up."""
+    """The claims of the rules, that on the largest part first; none where the account does not add up."""
     if facts.account.doubts:
         return ()
-    return tuple(filter(None, (rule(facts) for rule in RULES)))
+    claims = filter(None, (rule(facts) for rule in RULES))
+    return tuple(sorted(claims, key=lambda claim: -facts.account.share(*PARTS_OF[claim.alternative])))
 
 
 def word(suggestion: Suggestion, trial: Trial | None) -> Hint | None:
@@ -127,7 +144,8 @@ def word(suggestion: Suggestion, trial: Trial | None) -> Hint | None:
     if trial is None:
         return unverified(suggestion)
     result = RESULTS[suggestion.alternative](trial, suggestion)
-    return None if result is None else Hint(f"{suggestion.claim}: {result}.", verified=True)
+    copy_s = trial.after_s if suggestion.alternative == "copy" else None
+    return None if result is None else Hint(f"{suggestion.claim}: {result}.", verified=True, copy_s=copy_s)
 
 
 def unverified(suggestion: Suggestion) -> Hint:
@@ -165,7 +183,7 @@ def _depth_multiplier(facts: Facts) -> Suggestion | None:
 
 def _reorders(facts: Facts) -> Suggestion | None:
     share = facts.account.share("reorder_input", "reorder_output")
-    images = all(len(layer.input.spatial) == 2 for layer in facts.layers)  # noqa: PLR2004 - images have height and width
+    images = all(len(layer.input.spatial) == IMAGE_AXES for layer in facts.layers)
     if not images or facts.memory_format != "contiguous" or share < MIN_SHARE:
         return None
     taken = _share(facts, "reorder_input", "reorder_output")
@@ -200,6 +218,47 @@ def _memory_bound(facts: Facts) -> Suggestion | None:
     return None
 
 
+def onednn_obstacle(layer: Layer, dtype: str, threads: int) -> tuple[str, str] | None:
+    """Why torch runs a convolution outside oneDNN, and the alternative to time; None where no rule says so.
+
+    The rules are those of `use_mkldnn` in torch's Convolution.cpp.
+    """
+    conv, shape = layer.op, layer.input
+    if not isinstance(conv, Conv) or conv.transposed or len(conv.kernel_size) > IMAGE_AXES:
+        return None
+    if dtype == "float64":
+        return "oneDNN does not convolve float64", "float32"
+    if dtype != "float32":
+        return f"oneDNN convolves {dtype} only on processors with instructions for it", "float32"
+    is_pointwise = {*conv.kernel_size, *conv.stride, *conv.dilation} == {1}
+    if is_pointwise and shape.batch < LARGE_BATCH and threads == 1:
+        rule = f"a 1x1 convolution of stride 1, fewer than {LARGE_BATCH} samples and one thread"
+        return f"torch runs {rule} as a plain matrix product outside oneDNN", "onednn"
+    has_small_kernel = len(conv.kernel_size) < IMAGE_AXES or min(conv.kernel_size) <= SMALL_KERNEL
+    if has_small_kernel and conv.groups == shape.batch == 1 and shape.numel <= SMALL_INPUT:
+        rule = f"a convolution of one sample with at most {SMALL_INPUT:,} input values"
+        return f"torch runs {rule} as a plain matrix product outside oneDNN", "onednn"
+    return None
+
+
+def _native(facts: Facts) -> Suggestion | None:
+    """A claim on a convolution outside oneDNN, with torch's reason for it."""
+    native = [one for one in facts.account.parts if one.part == "native" and NATIVE_CONVOLUTION in (one.kernel or "")]
+    seconds = sum(one.seconds for one in native)
+    if not facts.on_cpu or seconds < MIN_SHARE * facts.account.time_s:
+        return None
+    obstacles = {layer: onednn_obstacle(layer, facts.dtype, facts.threads) for layer in facts.layers}
+    outside = [layer for layer, obstacle in obstacles.items() if obstacle is not None]
+    largest = max(outside, key=lambda layer: macs(layer).value, default=None)
+    if largest is None or (obstacle := obstacles[largest]) is None:
+        return None
+    kernel = max(native, key=lambda one: one.seconds).kernel
+    taken = human_share(min(1.0, seconds / facts.account.time_s))
+    reason, alternative = obstacle
+    stage = largest if alternative == "onednn" else None
+    return Suggestion(f"{kernel} takes {taken} of the time, since {reason}", alternative, stage)
+
+
 def _threads(facts: Facts) -> Suggestion | None:
     if not facts.on_cpu or facts.threads != 1 or facts.cores == 1:
         return None
@@ -219,9 +278,23 @@ RULES: Final[tuple[Callable[[Facts], Suggestion | None], ...]] = (
     _copies,
     _weights,
     _memory_bound,
+    _native,
     _threads,
 )
-"""The rules, the most important first; the first claim that a trial confirms is printed."""
+"""The rules; the first claim that a trial confirms is printed, in the order of `suggest`."""
+PARTS_OF: Final = {
+    PINNED: ("page_faults",),
+    BATCH: ("overhead",),
+    "multiplier_1": ("convolution", "native"),
+    "channels_last": ("reorder_input", "reorder_output"),
+    "contiguous": ("native",),
+    "packed_weights": ("reorder_weights",),
+    "copy": ("convolution",),
+    "onednn": ("native",),
+    "float32": ("native",),
+    "two_threads": ("native",),
+}
+"""The parts of the time that each alternative is about."""
 
 
 def _share(facts: Facts, *parts: str) -> str:
@@ -248,6 +321,18 @@ def _packed(trial: Trial, suggestion: Suggestion) -> str | None:
     if not trial.gains or suggestion.stage is None:
         return None
     return f"packed once, as torch.compile does with freezing, {suggestion.stage.name} takes {_change(trial)}"
+
+
+def _onednn(trial: Trial, suggestion: Suggestion) -> str | None:
+    """The convolution in oneDNN, with packed weights; slower is a result too: the path of torch is the right one."""
+    if suggestion.stage is None:
+        return None
+    how = f"in oneDNN, with weights packed once as torch.compile does with freezing, {suggestion.stage.name} takes"
+    return f"{how} {_change(trial)}" if trial.gains else f"{how} no less, {_change(trial)}, so this path is no loss"
+
+
+def _float32(trial: Trial, _: Suggestion) -> str | None:
+    return f"in float32 it takes {_change(trial)}" if trial.gains else f"float32 takes no less, {_change(trial)}"
 
 
 def _multiplier(trial: Trial, _: Suggestion) -> str | None:
@@ -277,5 +362,7 @@ RESULTS: Final[dict[str, Callable[[Trial, Suggestion], str | None]]] = {
     "contiguous": _if_faster,
     "copy": _copy,
     "two_threads": _other_kernel,
+    "onednn": _onednn,
+    "float32": _float32,
 }
 """Functions that put the result of a trial into words, by alternative; None refutes the claim."""

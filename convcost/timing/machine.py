@@ -6,10 +6,17 @@ The values are measured in `nn.measure.machine`, and read and written in `timing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from convcost.text.toml_tables import Read, number
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
+
+MAX_FLOP_PER_S: Final = 1e13
+"""Maximum FLOP/s of one core; matrix units of today's processors reach a third of it."""
+MAX_BYTE_PER_S: Final = 2e12
+"""Maximum bytes per second of one core; today's first caches reach half of it."""
+MAX_LOSS: Final = 0.1
+"""Share by which a figure may be below that of an earlier calibration, as runs differ."""
 
 # The figures of a machine file, each with limits that are wide enough for every machine that runs torch.
 Cores: TypeAlias = Annotated[int, Read(number(0, 2**16))]
@@ -152,13 +159,13 @@ class Machine:
             gemm = f"matrix product {human_count(peak.gemm_flop_per_s)}"
             lines.append(
                 f"{peak.dtype}, {number_of('thread', peak.threads)}: {human_count(peak.flop_per_s)}FLOP/s "
-                f"({gemm}FLOP/s; spread {human_share(peak.spread)})"
+                f"({gemm}FLOP/s; {_spread_text(peak.spread)})"
             )
         for level in self.levels:
             room = "" if level.capacity_bytes is None else f" ({human_bytes(level.capacity_bytes)})"
             rate = f"{human_bytes(round(level.byte_per_s))}/s"
             lines.append(
-                f"{level.name}{room}, {number_of('thread', level.threads)}: {rate} (spread {human_share(level.spread)})"
+                f"{level.name}{room}, {number_of('thread', level.threads)}: {rate} ({_spread_text(level.spread)})"
             )
         empty, call = human_time(self.overhead.empty_call_s), human_time(self.overhead.convolution_call_s)
         lines.append(f"an empty call {empty}, a convolution of nothing {call}")
@@ -186,6 +193,48 @@ class Machine:
     def _holds(self, measured: int, threads: int) -> bool:
         """Whether a figure is for this number of CPU threads; on an accelerator every figure is."""
         return self.identity.device != "cpu" or measured == threads
+
+
+def _spread_text(spread: float) -> str:
+    """The spread of a figure; beyond 100 % it is none, since other programs disturbed the samples."""
+    return f"spread {human_share(spread)}" if spread <= 1 else "spread over 100 %: other programs disturbed it"
+
+
+def impossible_figures(machine: Machine) -> list[str]:
+    """Figures that no machine has, so that the calibration went wrong."""
+    call, empty = machine.overhead.convolution_call_s, machine.overhead.empty_call_s
+    wrong = [] if empty <= call else [f"an empty call takes {human_time(empty)}, a convolution {human_time(call)}"]
+    if machine.identity.device != "cpu":
+        return wrong
+    wrong += [
+        f"{peak.dtype} reaches {human_count(peak.flop_per_s)}FLOP/s with {number_of('thread', peak.threads)}"
+        for peak in machine.peaks
+        if peak.flop_per_s > MAX_FLOP_PER_S * peak.threads
+    ]
+    return wrong + [
+        f"{level.name} moves {human_bytes(round(level.byte_per_s))}/s with {number_of('thread', level.threads)}"
+        for level in machine.levels
+        if level.byte_per_s > MAX_BYTE_PER_S * level.threads
+    ]
+
+
+def losses(new: Machine, old: Machine) -> list[str]:
+    """What a calibration lacks of an earlier one of the same machine and versions, or measured slower."""
+    lost = ["the noise between processes"] if old.noise is not None and new.noise is None else []
+    rates, known = _rates(new), _rates(old)
+    lost += [name for name in known if name not in rates]
+    slower = [name for name in known if name in rates and rates[name] < (1 - MAX_LOSS) * known[name]]
+    calls = old.overhead.convolution_call_s, new.overhead.convolution_call_s
+    slower += ["a call"] if (1 - MAX_LOSS) * calls[1] > calls[0] else []
+    missing = [f"without {', '.join(lost)}"] if lost else []
+    return [*missing, *([f"slower in {', '.join(slower)}"] if slower else [])]
+
+
+def _rates(machine: Machine) -> dict[str, float]:
+    """The figures of which more is better, by their names."""
+    peaks = {f"{one.dtype} of {number_of('thread', one.threads)}": one.flop_per_s for one in machine.peaks}
+    levels = {f"{one.name} of {number_of('thread', one.threads)}": one.byte_per_s for one in machine.levels}
+    return peaks | levels
 
 
 def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[str]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from convcost.text.units import human_share, human_time, number_of
+from convcost.text.units import human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     """A speed-up with the lower and the upper end of its interval."""
 
 
+Verdict: TypeAlias = Literal["faster", "slower", "same", "undecided"]
+"""Result of the comparison with the baseline; same: not told from noise; undecided: the data allow no sentence."""
 RUN_TO_RUN: Final = 0.025
 """Standard deviation of a speed-up between fresh processes, as a share of it, without a calibration."""
 Z_5_95: Final = 1.645
@@ -28,6 +30,10 @@ MIN_BLOCKS: Final = 5
 """Minimum of clean blocks or quiet rounds; with fewer, all blocks are used, and no verdict rests on them."""
 MAX_DROPPED, MAX_DRIFT, MAX_WIDTH = 0.5, 0.1, 0.25
 """Largest share of dropped blocks, drift of the probe, and width of a speed-up's interval without a warning."""
+MAX_SLOWDOWN: Final = 1.1
+"""Largest time of the fastest block, as a multiple of a call with one thread, without a warning about the threads."""
+MAX_PERCENT: Final = 2.0
+"""Largest change, as a factor, that is shown as a percentage."""
 OVERHEAD_S: Final = 100e-6
 """Time of a call below which overhead dominates the arithmetic (measured on torch's CPU convolutions)."""
 BOOTSTRAPS: Final = 1000
@@ -60,11 +66,15 @@ class Series:
         first_call_s: Seconds of the first call.
         samples: One block for each round; disturbed only if its retries were disturbed too.
         dropped: Number of disturbed blocks that were dropped.
+        threads: Threads of torch.
+        one_thread_s: Seconds of the fastest call with one thread; None where it was not tried.
     """
 
     first_call_s: float
     samples: tuple[Sample, ...]
     dropped: int = 0
+    threads: int = 1
+    one_thread_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,7 @@ class Timing:
         speedup_high: Upper end of that interval; None for the baseline.
         probe_drift: Change of the reference probe from the first rounds to the last, as a share.
         warnings: Reasons not to trust the timing, each with the next step.
+        doubts: Those of the warnings that allow no verdict on the speed-up.
     """
 
     time_s: float
@@ -100,6 +111,16 @@ class Timing:
     speedup_high: float | None
     probe_drift: float
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The comparison with the baseline, which is the same as itself."""
+        if self.doubts or self.speedup is None:
+            return "undecided"
+        if self.speedup_low is None or self.speedup_high is None or self.speedup_low <= 1 <= self.speedup_high:
+            return "same"
+        return "faster" if self.speedup_low > 1 else "slower"
 
     @property
     def is_overhead(self) -> bool:
@@ -168,8 +189,16 @@ def summarise(
     timings = {}
     for name, one in series.items():
         if one.samples:
-            speedup = (1.0, None, None) if name == baseline else _speedup(one, base, quiet, run_to_run)
-            timings[name] = _summarise_one(one, speedup, drift, pinned=pinned)
+            timing = _summarise_one(one, drift)
+            reasons = _disturbances(timing, one)
+            if name == baseline:
+                timing = replace(timing, speedup=1.0)
+            elif baseline is not None:
+                speedup, low, high = _speedup(one, base, quiet, run_to_run)
+                timing = replace(timing, speedup=speedup, speedup_low=low, speedup_high=high)
+                reasons |= _contradictions(timing, one, base, quiet)
+            warnings = (*reasons, *_remarks(timing, pinned=pinned))
+            timings[name] = replace(timing, warnings=warnings, doubts=tuple(filter(reasons.get, reasons)))
     return timings
 
 
@@ -180,27 +209,26 @@ def _drift(probes: Mapping[int, float]) -> float:
     return median(ordered[-few:]) / median(ordered[:few]) - 1 if few else 0.0
 
 
-def _summarise_one(one: Series, speedup: Speedup, drift: float, *, pinned: bool) -> Timing:
+def _summarise_one(one: Series, drift: float) -> Timing:
+    """The timing without a speed-up and without warnings."""
     used = used_samples(one)
     seconds = [sample.seconds for sample in used]
     faults = [sample.faults for sample in used if sample.faults is not None]
     dirty = sum(not sample.clean for sample in one.samples)
-    dropped = (one.dropped + dirty) / (one.dropped + len(one.samples))
-    timing = Timing(
+    return Timing(
         time_s=median(seconds),
         time_q25_s=quantile(seconds, 0.25),
         time_q75_s=quantile(seconds, 0.75),
         time_min_s=min(seconds),
         first_call_s=one.first_call_s,
         time_runs=sum(sample.calls for sample in used),
-        dropped_share=dropped,
+        dropped_share=(one.dropped + dirty) / (one.dropped + len(one.samples)),
         faults_per_call=median(faults) if faults else None,
-        speedup=speedup[0],
-        speedup_low=speedup[1],
-        speedup_high=speedup[2],
+        speedup=None,
+        speedup_low=None,
+        speedup_high=None,
         probe_drift=drift,
     )
-    return _with_warnings(timing, len(one.samples) - dirty, pinned=pinned)
 
 
 def used_samples(one: Series) -> list[Sample]:
@@ -234,24 +262,55 @@ def _good_pairs(pairs: list[tuple[Sample, Sample]], quiet: set[int]) -> list[tup
     return [(a, b) for a, b in pairs if a.clean and b.clean and a.round in quiet]
 
 
-def _with_warnings(timing: Timing, clean: int, *, pinned: bool) -> Timing:
-    warnings = []
-    if clean < MIN_BLOCKS:
-        warnings.append(f"only {number_of('undisturbed block', clean)}: raise time_budget")
+def _disturbances(timing: Timing, one: Series) -> dict[str, bool]:
+    """What other programs or too many threads did to a timing, and whether it allows no verdict."""
+    reasons = {}
+    clean = sum(sample.clean for sample in one.samples)
     if timing.dropped_share > MAX_DROPPED:
-        warnings.append(f"{human_share(timing.dropped_share)} of the blocks were disturbed: close other programs")
+        reasons[f"{human_share(timing.dropped_share)} of the blocks were disturbed: close other programs"] = False
+    if clean < MIN_BLOCKS:
+        reasons[f"only {number_of('undisturbed block', clean)}: raise time_budget"] = True
     if abs(timing.probe_drift) > MAX_DRIFT:
-        change = "slower" if timing.probe_drift > 0 else "faster"
-        warnings.append(f"the machine became {human_share(abs(timing.probe_drift))} {change} meanwhile: run it again")
-    if timing.speedup and timing.speedup_low is not None and timing.speedup_high is not None:
-        width = (timing.speedup_high - timing.speedup_low) / timing.speedup
-        if width > MAX_WIDTH:
-            warnings.append(f"the speed-up's interval is {human_share(width)} wide: raise time_budget")
+        reasons[f"the machine became {_change(timing.probe_drift)} meanwhile: run it again"] = True
+    alone = one.one_thread_s
+    if alone is not None and timing.time_min_s > MAX_SLOWDOWN * alone:
+        threads = f"{one.threads} threads take {human_time(timing.time_min_s)} or more, one {human_time(alone)}"
+        reasons[f"{threads}: take fewer threads"] = True
+    return reasons
+
+
+def _change(drift: float) -> str:
+    """The change of the machine's speed; as a factor where a percentage would be no figure."""
+    word, times = ("slower", 1 + drift) if drift > 0 else ("faster", 1 / (1 + drift))
+    return f"{human_share(abs(drift)) if times <= MAX_PERCENT else human_ratio(times)} {word}"
+
+
+def _contradictions(timing: Timing, one: Series, base: Series, quiet: set[int]) -> dict[str, bool]:
+    """Reasons not to trust a speed-up, and whether they allow no verdict."""
+    if timing.speedup is None or timing.speedup_low is None or timing.speedup_high is None:
+        return {"no baseline was timed: choose another baseline": True}
+    reasons = {}
+    low, high = timing.speedup_low, timing.speedup_high
+    pairs = len(_good_pairs(_pairs(one, base), quiet))
+    if pairs < MIN_BLOCKS <= sum(sample.clean for sample in one.samples):
+        reasons[f"only {number_of('undisturbed round', pairs)} with the baseline: raise time_budget"] = True
+    width = (high - low) / timing.speedup
+    if width > MAX_WIDTH:
+        shown = f"{human_share(width)} wide" if width <= 1 else f"{human_ratio(low)} to {human_ratio(high)}"
+        reasons[f"the speed-up's interval is {shown}: raise time_budget"] = width > 1
+    medians = median(sample.seconds for sample in used_samples(base)) / timing.time_s
+    if not low <= medians <= high:
+        what = f"the medians give {human_ratio(medians)}, the rounds {human_ratio(timing.speedup)}"
+        reasons[f"{what}, as the machine changed its speed: run it again"] = (medians < 1) != (timing.speedup < 1)
+    return reasons
+
+
+def _remarks(timing: Timing, *, pinned: bool) -> list[str]:
+    """Warnings about what was timed."""
+    remarks = []
     if timing.is_overhead:
-        warnings.append(
-            f"overhead-bound: a call takes {human_time(timing.time_s)}; a larger input shows the arithmetic"
-        )
+        remarks.append(f"overhead-bound: a call takes {human_time(timing.time_s)}; a larger input shows the arithmetic")
     if pinned and timing.faults_per_call:
         faults = f"{timing.faults_per_call:.2g}"
-        warnings.append(f"{faults} page faults a call although the allocator is pinned: see the README")
-    return replace(timing, warnings=tuple(warnings))
+        remarks.append(f"{faults} page faults a call although the allocator is pinned: see the README")
+    return remarks

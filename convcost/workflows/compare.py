@@ -1,23 +1,25 @@
-"""`convcost compare`: blocks predicted, then counted one by one, then timed device by device."""
+"""`convcost compare`: blocks predicted, then counted one by one, then timed next to each other on each device."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, Protocol
 
 from convcost.comparison.request import predict
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from convcost.comparison.request import Request
     from convcost.comparison.result import Comparison
     from convcost.comparison.rows import Placed, Row
     from convcost.timing.bound import Bound
-    from convcost.timing.conditions import TimingOptions
+    from convcost.timing.conditions import Conditions, TimingOptions
     from convcost.timing.machine import Machine
     from convcost.timing.measured import Measured
+    from convcost.workflows.history import Recalled
 
 COUNTED_FIELDS: Final = ("fvcore_macs", "torch_flops", "counts_agree")
 TIMED_FIELDS: Final = ("time_s", "time_q25_s", "time_q75_s", "time_runs", "speedup", "flop_per_s")
@@ -50,22 +52,26 @@ def fill(request: Request, watch: Watch) -> Comparison:
     prediction = predict(request)
     result = Comparison(prediction.rows, request.command, request.settings, prediction.notes)
     timed = TIMED_FIELDS if request.time else ()
-    watch(result, ((*COUNTED_FIELDS, *timed) if request.count else timed), "")
+
+    def show(comparison: Comparison, waiting: Sequence[str], line: str) -> None:
+        watch(comparison.sorted_by(request.sort), waiting, line)
+
+    show(result, ((*COUNTED_FIELDS, *timed) if request.count else timed), "")
     if request.time:
-        watch(result, timed, "importing torch ...")
-        require_devices(request.timing.devices)
-        calibrations = {device: _calibration(request.timing, device) for device in request.timing.devices}
-        for device, (machine, note) in calibrations.items():
+        show(result, timed, "importing torch ...")
+        require_devices([device for timing in request.timings for device in timing.devices])
+        calibrations = [_calibration(timing) for timing in request.timings]
+        for timing, (machine, note) in zip(request.timings, calibrations, strict=True):
             if request.roofline and machine is None:
-                raise ConvcostError(f"roofline (=true) must have a calibration of {device}: {note}")
+                raise ConvcostError(f"roofline (=true) must have a calibration of {timing.devices[0]}: {note}")
     if request.count:
-        result = _count(result, watch, timed)
+        result = _count(result, show, timed)
     if request.time:
-        result = _time(result, prediction.baseline, request, calibrations, watch)
+        result = _time(result, request, calibrations, show)
     if request.timing.why:
-        result = _account(result, watch)
-    watch(result, (), "")
-    return result
+        result = _account(result, show)
+    show(result, (), "")
+    return result.sorted_by(request.sort)
 
 
 def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Comparison:
@@ -82,61 +88,99 @@ def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Compar
 
 
 def _time(
-    result: Comparison,
-    baseline: Placed | None,
-    request: Request,
-    calibrations: Mapping[str, tuple[Machine | None, str]],
-    watch: Watch,
+    result: Comparison, request: Request, calibrations: Sequence[tuple[Machine | None, str]], watch: Watch
 ) -> Comparison:
-    """The comparison with timed rows for each device; the devices share the time budget."""
+    """The comparison with timed rows for each condition; the conditions share the time budget.
+
+    Those of one device are timed next to each other.
+    """
+    conditions = []
+    for timing, (machine, note) in zip(request.timings, calibrations, strict=True):
+        options = replace(timing, time_budget=timing.time_budget / len(request.timings))
+        own = tuple(row for row in result.rows if row.dtype == timing.dtype)
+        conditions.append(_Condition(options, machine, note, own))
+    rows: tuple[Row, ...] = ()
+    for _, group in groupby(conditions, lambda one: one.options.devices):
+        finished = _time_device(list(group), replace(result, rows=rows), request, watch)
+        result, rows = finished, finished.rows
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """One condition of the timing.
+
+    Attributes:
+        options: Options of the timing, with the condition's share of the time budget.
+        machine: Calibration that is valid for it; None without one.
+        note: Note about the calibration.
+        rows: Predicted and counted rows.
+    """
+
+    options: TimingOptions
+    machine: Machine | None
+    note: str
+    rows: tuple[Row, ...]
+
+    @property
+    def blocks(self) -> list[Placed]:
+        """The blocks to time, the baseline first."""
+        baseline = self.rows[0].baseline
+        return ([] if baseline is None else [baseline]) + [row.placed for row in self.rows]
+
+    def timed(self, measured: Measured, reused_from: str | None = None) -> tuple[Row, ...]:
+        """The rows with their timings."""
+        return tuple(
+            replace(
+                row,
+                conditions=measured.conditions,
+                timing=measured.timings.get(row.placed.block.name),
+                notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
+                reused_from=reused_from,
+                bound=_bound(row, measured, self.machine),
+            )
+            for row in self.rows
+        )
+
+
+def _time_device(conditions: list[_Condition], result: Comparison, request: Request, watch: Watch) -> Comparison:
+    """The comparison with the timed rows of one more device."""
     from convcost.archive.storing import keep
-    from convcost.nn.measure.blocks import measure
+    from convcost.nn.measure.blocks import Run, measure
     from convcost.nn.measure.this_machine import fingerprint
     from convcost.workflows.history import NOTHING, recall
 
-    blocks = ([] if baseline is None else [baseline]) + [row.placed for row in result.rows]
-    finished: tuple[Row, ...] = ()
-    notes = result.notes
-    machines: dict[str, Machine] = {}
-    devices = request.timing.devices
-    for device in devices:
-        options = replace(request.timing, devices=(device,), time_budget=request.timing.time_budget / len(devices))
-        machine, note = calibrations[device]
-        recalled = recall(blocks, request.baseline, options) if request.reuse else NOTHING
-        if machine is not None and recalled.measured is not None:  # the stored run has its own intervals
-            note = replace(machine, noise=None).note
-        notes = (*notes, note, *recalled.notes)
+    recalled = [recall(one.blocks, request.baseline, one.options) if request.reuse else NOTHING for one in conditions]
+    notes = [*result.notes]
+    for one, old in zip(conditions, recalled, strict=True):
+        stored = one.machine is not None and old.measured is not None  # the stored run has its own intervals
+        notes += [replace(one.machine, noise=None).note if stored and one.machine else one.note, *old.notes]
 
-        def filled(
-            measured: Measured,
-            before: tuple[Row, ...] = finished,
-            reused_from: str | None = recalled.measured_at,
-            known: tuple[str, ...] = notes,
-            machine: Machine | None = machine,
-        ) -> Comparison:
-            rows = tuple(
-                replace(
-                    row,
-                    conditions=measured.conditions,
-                    timing=measured.timings.get(row.placed.block.name),
-                    notes=tuple(filter(None, [measured.refused.get(row.placed.block.name)])),
-                    reused_from=reused_from,
-                    bound=_bound(row, measured, machine),
-                )
-                for row in result.rows
-            )
-            return replace(result, rows=before + rows, notes=known + measured.notes)
+    def together(measured: Sequence[Measured]) -> list[tuple[_Condition, Recalled, Measured]]:
+        fresh = iter(measured)
+        return [(one, old, old.measured or next(fresh)) for one, old in zip(conditions, recalled, strict=True)]
 
-        def show(measured: Measured, line: str, filled: Callable[[Measured], Comparison] = filled) -> None:
-            watch(filled(measured), TIMED_FIELDS, line)
+    def filled(measured: Sequence[Measured]) -> Comparison:
+        known = together(measured)
+        rows = (row for one, old, each in known for row in one.timed(each, old.measured_at))
+        remarks = dict.fromkeys([*notes, *(note for _, _, each in known for note in each.notes)])
+        return replace(result, rows=(*result.rows, *rows), notes=tuple(remarks))
 
-        measured = recalled.measured or measure(blocks, request.baseline, options, show, _noise(machine))
-        finished, notes = filled(measured).rows, (*notes, *measured.notes)
-        machines |= {} if machine is None else {measured.conditions.device: machine}
-        if options.store and recalled.measured is None:
-            setup = fingerprint(measured.conditions.device)
-            notes += keep(blocks, measured, request.baseline, options.time_budget, setup)
-    return replace(result, rows=finished, notes=notes, machines=machines)
+    def show(measured: Sequence[Measured], line: str) -> None:
+        watch(filled(measured), TIMED_FIELDS, line)
+
+    new = [one for one, old in zip(conditions, recalled, strict=True) if old.measured is None]
+    runs = [Run(one.blocks, one.options, _noise(one.machine)) for one in new]
+    measured = measure(runs, request.baseline, show) if runs else ()
+    machines = dict(result.machines)
+    kept: dict[str, None] = {}
+    for one, old, each in together(measured):
+        machines |= {} if one.machine is None else {each.conditions.device: one.machine}
+        if one.options.store and old.measured is None:
+            setup = fingerprint(each.conditions.device)
+            kept |= dict.fromkeys(keep(one.blocks, each, request.baseline, one.options.time_budget, setup))
+    finished = filled(measured)
+    return replace(finished, notes=(*finished.notes, *kept), machines=machines)
 
 
 def _account(result: Comparison, watch: Watch) -> Comparison:
@@ -144,12 +188,12 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
     from convcost.nn.explain.answer import Explainer
 
     rows = list(result.rows)
-    explainers: dict[str, Explainer] = {}
+    explainers: dict[Conditions, Explainer] = {}
     for index, row in enumerate(rows):
         if row.timing is None or row.conditions is None:
             continue
         watch(result, (), f"accounting for the time of {row.placed.block.name} ...")
-        explainer = explainers.setdefault(row.conditions.device, Explainer(row.conditions))
+        explainer = explainers.setdefault(row.conditions, Explainer(row.conditions))
         answer = explainer.explain(row.placed.tree, row.placed.spec.input, row.timing)
         if isinstance(answer, str):
             rows[index] = replace(row, notes=(*row.notes, answer))
@@ -159,12 +203,12 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
     return result
 
 
-def _calibration(options: TimingOptions, device: str) -> tuple[Machine | None, str]:
+def _calibration(options: TimingOptions) -> tuple[Machine | None, str]:
     """The calibration that is valid for a timing, if any, and a note about it."""
     from convcost.nn.measure.device import resolve_device, resolve_threads
     from convcost.nn.measure.this_machine import calibration_for
 
-    where = resolve_device(device)
+    where = resolve_device(options.devices[0])
     return calibration_for(where, options.dtype, resolve_threads(options.threads))
 
 

@@ -132,7 +132,7 @@ def test_a_run_stands_only_for_one_of_its_time_budget_or_less(database: Path) ->
 def test_the_header_names_the_schema_and_its_owner(database: Path) -> None:
     add(database, made.session(), TWO)
     with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
         assert connection.execute("PRAGMA application_id").fetchone() == (0x436F6E76,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
@@ -161,7 +161,7 @@ def test_an_older_schema_is_brought_to_todays_and_keeps_its_rows(
         add(database, made.session("2026-01-01T00:00:00Z"), TWO)
     assert names(database)[:2] == ["standard", "depthwise"]
     with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
         assert connection.execute("SELECT bound_s FROM entry LIMIT 2").fetchall() == [(1e-3,), (1e-3,)]
 
 
@@ -218,7 +218,7 @@ def a_pipe(path: Path) -> None:
 
 
 REFUSED = [
-    (written_by_a_newer_convcost, r"has schema 7 of a newer convcost, and this one knows 1; update convcost, or let"),
+    (written_by_a_newer_convcost, r"has schema 7 of a newer convcost, and this one knows 2; update convcost, or let"),
     (of_another_program, r"belongs to another program; take another file, or let"),
     (no_database, r"is no SQLite database \(.*\); move it away, or let"),
     (cut_short, r"is damaged \(.*\); move it away or repair it with"),

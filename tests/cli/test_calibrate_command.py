@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,52 @@ def test_a_file_that_cannot_be_written_does_not_cost_the_figures(
     streams = capsys.readouterr()
     assert streams.out.splitlines() == list(here.lines)
     assert "could not be written (No space left on device)" in streams.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_better_file_is_kept_unless_forced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, here = tmp_path / "m.toml", machine(identity(torch.device("cpu")))
+    words = ["calibrate", "--out", str(path)]
+    monkeypatch.setattr("convcost.nn.measure.machine.calibrate", lambda *_: (here, ()))
+    assert main(words) == main(words) == 0  # an equal one is no worse
+    kept = path.read_bytes()
+    monkeypatch.setattr("convcost.nn.measure.machine.calibrate", lambda *_: (replace(here, noise=None), ()))
+    capsys.readouterr()
+    assert main(words) == 2
+    streams = capsys.readouterr()
+    assert streams.out.startswith(here.lines[0])
+    assert streams.err == (
+        f"error: machine (={path}) holds a better calibration, and this one is without the noise between processes; "
+        "close other programs and try again, or turn force on.\n"
+    )
+    assert path.read_bytes() == kept
+    assert main([*words, "--force"]) == 0
+    assert read_machine(path).noise is None
+
+
+@pytest.mark.parametrize("stale", ["damaged", "of another torch"])
+def test_a_damaged_or_stale_file_is_replaced(stale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, here = tmp_path / "m.toml", machine(identity(torch.device("cpu")))
+    if stale == "damaged":
+        path.write_text("date = 1", encoding="utf-8")
+    else:
+        save_machine(path, replace(here, identity=replace(here.identity, torch_version="1.0")))
+    worse = replace(here, noise=None)
+    monkeypatch.setattr("convcost.nn.measure.machine.calibrate", lambda *_: (worse, ()))
+    assert main(["calibrate", "--out", str(path)]) == 0
+    assert read_machine(path).noise is None
+
+
+def test_figures_that_cannot_be_are_refused_and_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = machine(identity(torch.device("cpu")), speed=1e4)
+    monkeypatch.setattr("convcost.nn.measure.machine.calibrate", lambda *_: (here, ()))
+    assert main(["calibrate", "--out", str(tmp_path / "m.toml"), "--force"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: a calibration must have possible figures, and float32 reaches 1.00 PFLOP/s with 1")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -148,7 +148,7 @@ def test_the_command_that_a_result_names_gives_the_same_rows(capsys: pytest.Capt
         {"depth_multiplier": 2, "partial": Fraction(1, 2), "mid_channels": 5, "ghost_ratio": 4},
         ("ghost", "spatially-separable", "depthwise-separable"),
         baseline="depthwise",
-        timing=TimingOptions(dtype="float64"),
+        timings=(TimingOptions(dtype="float64"),),
         count=False,
         time=False,
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import convcost
 from convcost.comparison.result import verdict
+from convcost.timing.account import Account, Part
 from convcost.timing.bound import Bound
 from convcost.timing.conditions import Conditions
+from convcost.timing.hints import Hint
 from convcost.timing.statistics import Timing
 
 if TYPE_CHECKING:
@@ -77,6 +79,33 @@ def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound
     baseline = verdict(replace(row(1.0, 1.0, 1.0, block="standard"), bound=bound)) or ""
     assert baseline.startswith("standard: Its bound on this machine is ")
     assert text in baseline
+
+
+COPY = Hint("with 3 input channels it writes more than it computes", True, copy_s=6e-4)
+NATIVE = Account((Part("native", 9e-4, "aten::_slow_conv2d_forward"), Part("unexplained", 1e-4)))
+
+
+@pytest.mark.parametrize(
+    ("known", "seconds", "text"),
+    [
+        ({}, 1e-4, "it attains 10.0 % of that."),
+        ({}, 4e-5, "Too far to be explained by its work: an account of the time (why) shows what stands between."),
+        ({"account": NATIVE}, 4e-5, "Between them stands native aten::_slow_conv2d_forward: 90.0 % of the time."),
+        ({"account": NATIVE}, 1e-4, "it attains 10.0 % of that."),
+        (
+            {"account": NATIVE, "hint": COPY},
+            2e-4,
+            "A plain copy of the output takes 600 µs, 3.0x the bound, "
+            "which no kernel that writes it to new memory can reach.",
+        ),
+        ({"account": NATIVE, "hint": COPY}, 4e-4, "it attains 40.0 % of that."),
+    ],
+)
+def test_a_bound_that_nothing_comes_near_names_what_stands_between(
+    known: dict[str, Any], seconds: float, text: str
+) -> None:
+    bound = Bound(seconds, "memory", "L3", 0.02)
+    assert (verdict(replace(row(4.5, 4.4, 4.7), bound=bound, **known)) or "").endswith(text)
 
 
 def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from made_results import MADE, model
 
+from convcost.text.result import grouped
 from convcost.text.table import plain_table
 
 if TYPE_CHECKING:
@@ -78,3 +79,30 @@ def test_the_rows_for_people_can_be_fewer_than_those_of_the_json() -> None:
     shown = report.arranged(top=1)
     assert (len(shown.rows), len(shown.to_frame())) == (1, 1)
     assert shown.to_dict() == report.to_dict()
+
+
+DISTURBED = "80.0 % of the blocks were disturbed: close other programs"
+
+
+@pytest.mark.parametrize(
+    ("warnings", "lines"),
+    [
+        ([["late: wait"], []], ["a: late: wait"]),
+        ([["late: wait", "short: go on"], []], ["a: late: wait; short: go on"]),
+        ([["late: wait"], ["late: wait"]], ["a, b: late: wait"]),
+        ([["late: wait", "short: go on"]] * 2, ["a, b: late; short: wait"]),
+        (
+            [["only 0 undisturbed blocks: wait"], ["only 1 undisturbed block: wait"]],
+            ["a, b: only 0 to 1 undisturbed blocks: wait"],
+        ),
+        ([["took 2.50 ms"], ["took 10.0 ms"]], ["a, b: took 2.50 to 10.0 ms"]),
+        ([[DISTURBED]] * 4, [f"all rows: {DISTURBED}"]),
+        (
+            [["only 1 block: wait"]] + [[DISTURBED, "only 1 block: wait"]] * 3,
+            ["most rows: only 1 block; 80.0 % of the blocks were disturbed: wait"],
+        ),
+        ([["late: wait"]] * 4 + [[]] * 6, ["a, b, c and 1 more: late: wait"]),
+    ],
+)
+def test_a_warning_of_several_rows_is_said_once_with_one_advice(warnings: list[list[str]], lines: list[str]) -> None:
+    assert list(grouped(zip("abcdefghij", warnings, strict=False))) == lines

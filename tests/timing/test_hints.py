@@ -10,7 +10,7 @@ from convcost.convolution.conv import Conv
 from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
 from convcost.timing.account import Account, Part
-from convcost.timing.hints import Facts, Hint, Suggestion, Trial, suggest, word
+from convcost.timing.hints import Facts, Hint, Suggestion, Trial, onednn_obstacle, suggest, word
 
 MS = 1e-3
 LAYER = Layer("conv", Conv(64, 64, 3, padding=1), Shape(1, 64, (56, 56)))
@@ -123,7 +123,8 @@ def test_a_pointwise_stage_of_three_channels_is_compared_with_a_copy() -> None:
     ],
 )  # fmt: skip
 def test_a_trial_bears_a_claim_out_or_drops_it(alternative: str, trial: Trial, text: str | None) -> None:
-    expected = None if text is None else Hint(text, verified=True)
+    copy_s = trial.after_s if alternative == "copy" else None
+    expected = None if text is None else Hint(text, verified=True, copy_s=copy_s)
     assert word(Suggestion("It pays", alternative, LAYER), trial) == expected
 
 
@@ -157,3 +158,102 @@ def test_the_weights_of_the_largest_stage_are_tried_packed() -> None:
 
 def test_a_claim_without_a_trial_says_so() -> None:
     assert word(Suggestion("It pays", "channels_last"), None) == Hint("It pays (not verified).", verified=False)
+
+
+POINTWISE = Layer("pointwise", Conv(64, 64, 1), Shape(1, 64, (56, 56)))
+SMALL = Layer("conv", Conv(16, 16, 3, padding=1), Shape(1, 16, (20, 20)))
+SLOW = Part("native", 0.8 * MS, "aten::_slow_conv2d_forward")
+
+
+@pytest.mark.parametrize(
+    ("layer", "conditions", "claim"),
+    [
+        (
+            POINTWISE,
+            {},
+            "aten::_slow_conv2d_forward takes 80.0 % of the time, since torch runs a 1x1 convolution of stride 1, "
+            "fewer than 16 samples and one thread as a plain matrix product outside oneDNN",
+        ),
+        (
+            SMALL,
+            {"threads": 2},
+            "aten::_slow_conv2d_forward takes 80.0 % of the time, since torch runs a convolution of one sample with at "
+            "most 20,480 input values as a plain matrix product outside oneDNN",
+        ),
+        (
+            LAYER,
+            {"dtype": "float64"},
+            "aten::_slow_conv2d_forward takes 80.0 % of the time, since oneDNN does not convolve float64",
+        ),
+        (
+            LAYER,
+            {"dtype": "bfloat16"},
+            "aten::_slow_conv2d_forward takes 80.0 % of the time, since oneDNN convolves bfloat16 only on processors "
+            "with instructions for it",
+        ),
+    ],
+)
+def test_a_convolution_outside_onednn_is_a_finding_with_torchs_reason(
+    layer: Layer, conditions: dict[str, Any], claim: str
+) -> None:
+    first, *_ = suggest(facts(SLOW, Part("overhead", 0.2 * MS), layers=(layer,), **conditions))
+    assert first.claim == claim
+    assert (first.alternative, first.stage) == (("float32", None) if "dtype" in conditions else ("onednn", layer))
+
+
+@pytest.mark.parametrize(
+    ("layer", "threads"),
+    [
+        (POINTWISE, 2),
+        (Layer("pointwise", Conv(64, 64, 1), Shape(16, 64, (56, 56))), 1),
+        (Layer("pointwise", Conv(64, 64, 1, stride=2), Shape(1, 64, (56, 56))), 1),
+        (LAYER, 1),
+        (Layer("conv", Conv(16, 16, 3, groups=16), Shape(1, 16, (20, 20))), 1),
+        (Layer("conv", Conv(16, 16, 5), Shape(1, 16, (20, 20))), 1),
+        (Layer("conv", Conv(16, 16, 3), Shape(2, 16, (20, 20))), 1),
+    ],
+)
+def test_a_convolution_that_torch_gives_to_onednn_has_no_obstacle(layer: Layer, threads: int) -> None:
+    assert onednn_obstacle(layer, "float32", threads) is None
+
+
+def test_the_claim_on_the_largest_part_comes_first() -> None:
+    faults, reorders = Part("page_faults", 0.2 * MS), Part("reorder_input", 0.3 * MS, "reorder jit:uni")
+    parts = (faults, reorders, Part("convolution", 0.5 * MS, "jit:avx2"))
+    assert claims(*parts) == ["channels_last", "pinned"]
+    assert claims(SLOW, faults, layers=(POINTWISE,)) == ["onednn", "two_threads", "pinned"]
+
+
+@pytest.mark.parametrize(
+    ("alternative", "trial", "text"),
+    [
+        (
+            "onednn",
+            Trial(1 * MS, 0.5 * MS, 1.9),
+            "It is slow: in oneDNN, with weights packed once as torch.compile does with freezing, pointwise takes "
+            "1.00 ms → 500 µs.",
+        ),
+        (
+            "onednn",
+            Trial(1 * MS, 1.5 * MS, 0.6),
+            "It is slow: in oneDNN, with weights packed once as torch.compile does with freezing, pointwise takes no "
+            "less, 1.00 ms → 1.50 ms, so this path is no loss.",
+        ),
+        ("float32", Trial(9 * MS, 1 * MS, 8.0), "It is slow: in float32 it takes 9.00 ms → 1.00 ms."),
+        ("float32", Trial(1 * MS, 2 * MS, 0.5), "It is slow: float32 takes no less, 1.00 ms → 2.00 ms."),
+    ],
+)
+def test_the_trial_of_onednn_or_float32_is_reported_either_way(alternative: str, trial: Trial, text: str) -> None:
+    hint = word(Suggestion("It is slow", alternative, POINTWISE), trial)
+    assert hint == Hint(text, verified=True)
+
+
+def test_a_hint_about_a_copy_has_the_time_of_the_copy() -> None:
+    stage = Layer("pointwise", Conv(3, 64, 1), Shape(1, 3, (56, 56)))
+    hint = word(Suggestion("It writes", "copy", stage), Trial(1 * MS, 0.6 * MS, 1.6))
+    assert hint is not None
+    assert hint.copy_s == 0.6 * MS
+
+
+def test_a_trial_is_scaled_to_the_time_of_its_row() -> None:
+    assert Trial(2 * MS, 1 * MS, 1.9).scaled(3 * MS) == Trial(3 * MS, 1.5 * MS, 1.9)

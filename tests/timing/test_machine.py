@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from made_machine import IDENTITY, machine
 
 from convcost.timing.bound import Bound, Work, bound_of, memory_seconds
-from convcost.timing.machine import misfits
+from convcost.timing.machine import impossible_figures, losses, misfits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convcost.timing.machine import Machine
 
 WORKS = st.lists(
     st.builds(Work, st.integers(0, 10**12), st.integers(0, 10**9), convolution=st.booleans()), min_size=1, max_size=5
@@ -111,3 +116,75 @@ def test_a_calibration_that_fits_has_nothing_to_say_and_one_without_the_threads_
     assert misfits(here, IDENTITY, "float32", 1) == []
     assert misfits(here, IDENTITY, "float32", 2) == ["not measured with 2 threads"]
     assert misfits(here, IDENTITY, "bfloat16", 1) == ["not measured with bfloat16"]
+
+
+def slower(part: Any, factor: float) -> Any:
+    """A peak or a level with its rates divided by a factor."""
+    rates = {
+        name: getattr(part, name) / factor
+        for name in ("gemm_flop_per_s", "flop_per_s", "byte_per_s")
+        if hasattr(part, name)
+    }
+    return replace(part, **rates)
+
+
+@pytest.mark.parametrize(
+    ("change", "lost"),
+    [
+        (lambda one: one, []),
+        (lambda one: replace(one, noise=None), ["without the noise between processes"]),
+        (lambda one: replace(one, peaks=one.peaks[:1]), ["without bfloat16 of 1 thread"]),
+        (lambda one: replace(one, peaks=tuple(slower(peak, 1.05) for peak in one.peaks)), []),
+        (
+            lambda one: replace(one, peaks=tuple(slower(peak, 2) for peak in one.peaks)),
+            ["slower in float32 of 1 thread, bfloat16 of 1 thread"],
+        ),
+        (lambda one: replace(one, levels=(slower(one.levels[0], 9), *one.levels[1:])), ["slower in L1 of 1 thread"]),
+        (lambda one: replace(one, overhead=replace(one.overhead, convolution_call_s=1e-3)), ["slower in a call"]),
+        (
+            lambda one: replace(one, noise=None, levels=(slower(one.levels[0], 9), *one.levels[1:])),
+            ["without the noise between processes", "slower in L1 of 1 thread"],
+        ),
+    ],
+)
+def test_a_calibration_is_worse_by_what_it_lacks_or_measured_slower(
+    change: Callable[[Machine], Machine], lost: list[str]
+) -> None:
+    old = machine(dtypes=("float32", "bfloat16"))
+    assert losses(change(old), old) == lost
+    assert losses(old, change(old)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        (lambda one: one, []),
+        (
+            lambda one: replace(one, overhead=replace(one.overhead, empty_call_s=1e-3)),
+            ["an empty call takes 1.00 ms, a convolution 10.0 µs"],
+        ),
+        (
+            lambda one: replace(one, peaks=tuple(slower(peak, 1e-3) for peak in one.peaks)),
+            ["float32 reaches 100 TFLOP/s with 1 thread"],
+        ),
+        (
+            lambda one: replace(one, levels=(slower(one.levels[0], 1e-3), *one.levels[1:])),
+            ["L1 moves 100 TB/s with 1 thread"],
+        ),
+        (
+            lambda one: replace(
+                one,
+                identity=replace(one.identity, device="cuda"),
+                peaks=tuple(slower(peak, 1e-3) for peak in one.peaks),
+            ),
+            [],
+        ),
+    ],
+)
+def test_figures_that_no_machine_has_are_named(change: Callable[[Machine], Machine], wrong: list[str]) -> None:
+    assert impossible_figures(change(machine())) == wrong
+
+
+def test_a_spread_beyond_100_percent_is_no_figure() -> None:
+    disturbed = replace(machine(), levels=(replace(machine().levels[0], spread=1027.07),))
+    assert "L1 (10.0 kB), 1 thread: 100 GB/s (spread over 100 %: other programs disturbed it)" in disturbed.lines

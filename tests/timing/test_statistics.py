@@ -124,3 +124,88 @@ def test_a_wide_interval_is_a_warning() -> None:
     timing = summarise({"a": base, "b": fast}, dict.fromkeys(range(8), MS), "a", pinned=True)["b"]
     assert any(text.startswith("the speed-up's interval is ") for text in timing.warnings)
     assert timing.speedup == median([1, 5] * 4)
+
+
+def pair(base: list[float], fast: list[float], probes: list[float] | None = None, **options: Any) -> Timing:
+    series = {"a": Series(1.0, samples(base, **options)), "b": Series(1.0, samples(fast, **options))}
+    return summarise(series, dict(enumerate(probes or [MS] * len(base))), "a", pinned=True)["b"]
+
+
+@pytest.mark.parametrize(
+    ("timing", "verdict"),
+    [
+        (pair([4 * MS] * 8, [MS] * 8), "faster"),
+        (pair([MS] * 8, [4 * MS] * 8), "slower"),
+        (pair([MS] * 8, [MS] * 8), "same"),
+        (one([MS] * 8), "undecided"),
+    ],
+)
+def test_the_verdict_follows_the_interval(timing: Timing, verdict: str) -> None:
+    assert timing.verdict == verdict
+    assert timing.doubts == ()
+
+
+def test_the_baseline_is_the_same_as_itself() -> None:
+    series = {"a": Series(1.0, samples([MS] * 5))}
+    assert summarise(series, dict.fromkeys(range(5), MS), "a", pinned=True)["a"].verdict == "same"
+
+
+@pytest.mark.parametrize(
+    ("timing", "doubt"),
+    [
+        (pair([4 * MS] * 4, [MS] * 4), "only 4 undisturbed blocks: raise time_budget"),
+        (pair([4 * MS] * 8, [MS] * 8, clean=False), "only 0 undisturbed blocks: raise time_budget"),
+        (
+            pair([4 * MS] * 6, [MS] * 6, [MS] * 3 + [1.2 * MS] * 3),
+            "the machine became 20.0 % slower meanwhile: run it again",
+        ),
+        (
+            pair([4 * MS] * 6, [MS] * 6, [MS] * 3 + [10.2 * MS] * 3),
+            "the machine became 10.2x slower meanwhile: run it again",
+        ),
+        (
+            pair([4 * MS] * 6, [MS] * 6, [10 * MS] * 3 + [MS] * 3),
+            "the machine became 10.0x faster meanwhile: run it again",
+        ),
+        (pair([MS, 40 * MS] * 4, [MS] * 8), "the speed-up's interval is 0.98x to 40.0x: raise time_budget"),
+    ],
+)
+def test_data_that_allow_no_sentence_leave_the_verdict_undecided(timing: Timing, doubt: str) -> None:
+    assert timing.verdict == "undecided"
+    assert timing.doubts[0] == doubt
+    assert set(timing.doubts) <= set(timing.warnings)
+
+
+def test_rounds_in_which_only_one_of_both_is_undisturbed_do_not_count() -> None:
+    half = [Sample(n, MS, 10, clean=n % 2 == 0, faults=0.0) for n in range(10)]
+    other = [Sample(n, 4 * MS, 10, clean=n % 2 == 1, faults=0.0) for n in range(10)]
+    series = {"a": Series(1.0, tuple(other)), "b": Series(1.0, tuple(half))}
+    timing = summarise(series, dict.fromkeys(range(10), MS), "a", pinned=True)["b"]
+    assert timing.verdict == "undecided"
+    assert timing.doubts == ("only 0 undisturbed rounds with the baseline: raise time_budget",)
+
+
+def test_a_baseline_without_a_timing_leaves_the_verdict_undecided() -> None:
+    timing = summarise({"b": Series(1.0, samples([MS] * 6))}, dict.fromkeys(range(6), MS), "a", pinned=True)["b"]
+    assert (timing.verdict, timing.doubts) == ("undecided", ("no baseline was timed: choose another baseline",))
+
+
+@pytest.mark.parametrize(("alone", "verdict"), [(None, "faster"), (1.05 * MS, "faster"), (0.5 * MS, "undecided")])
+def test_threads_that_make_a_call_slower_than_one_thread_decide_nothing(alone: float | None, verdict: str) -> None:
+    base = Series(1.0, samples([4 * MS] * 6))
+    fast = Series(1.0, samples([MS] * 6), threads=4, one_thread_s=alone)
+    timing = summarise({"a": base, "b": fast}, dict.fromkeys(range(6), MS), "a", pinned=True)["b"]
+    assert timing.verdict == verdict
+    slower = "4 threads take 1.00 ms or more, one 500 µs: take fewer threads"
+    assert timing.doubts == ((slower,) if verdict == "undecided" else ())
+
+
+@pytest.mark.parametrize(("slow", "medians", "verdict"), [(1.5, "1.3x", "faster"), (20, "0.10x", "undecided")])
+def test_medians_that_contradict_the_rounds_are_a_warning_and_a_doubt_if_they_turn_the_verdict(
+    slow: float, medians: str, verdict: str
+) -> None:
+    """In the five quiet rounds b takes half of a's time; in the six others it is slower than that."""
+    timing = pair([2 * MS] * 11, [MS] * 5 + [slow * MS] * 6, [MS] * 5 + [1.09 * MS] * 6)
+    text = f"the medians give {medians}, the rounds 2.0x, as the machine changed its speed: run it again"
+    assert timing.warnings == (text,)
+    assert timing.verdict == verdict

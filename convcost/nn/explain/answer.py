@@ -104,19 +104,32 @@ class Explainer:
 
     def _facts(self, accounted: Account, layers: tuple[Layer, ...]) -> Facts:
         conditions, on_cpu = self._conditions, self._fresh.device.type == "cpu"
-        return Facts(accounted, layers, conditions.memory_format, conditions.threads, resolve_threads("all"), on_cpu)
+        return Facts(
+            accounted,
+            layers,
+            conditions.memory_format,
+            conditions.threads,
+            resolve_threads("all"),
+            on_cpu,
+            conditions.dtype,
+        )
 
     def _hint(self, subject: Subject, facts: Facts, timing: Timing) -> Hint | None:
         for suggestion in suggest(facts)[:MAX_TRIALS]:
             trial = attempt(subject, suggestion, timing) if timing.time_s <= MAX_TRIED_CALL_S else None
-            hint = word(suggestion, trial)
-            if hint is not None and trial is not None and not _is_of_the_row(suggestion, trial, timing):
-                return unverified(suggestion)
+            of_row = trial and _of_the_row(suggestion, trial, timing, len(facts.layers))
+            hint = word(suggestion, of_row or trial)
             if hint is not None:
-                return hint
+                return hint if of_row is not None else unverified(suggestion)
         return None
 
 
-def _is_of_the_row(suggestion: Suggestion, trial: Trial, timing: Timing) -> bool:
-    """Whether the call next to the alternative took about as long as the row."""
-    return suggestion.stage is not None or 1 / MAX_CHANGE < trial.before_s / timing.time_s < MAX_CHANGE
+def _of_the_row(suggestion: Suggestion, trial: Trial, timing: Timing, layers: int) -> Trial | None:
+    """The trial with the times of the row; None if the call next to the alternative cannot have been the row's.
+
+    A stage of several must not take longer than the row; any other call is the row, and takes about as long.
+    """
+    if suggestion.stage is not None and layers > 1:
+        return trial if trial.before_s <= timing.time_s else None
+    is_row = 1 / MAX_CHANGE < trial.before_s / timing.time_s < MAX_CHANGE
+    return trial.scaled(timing.time_s) if is_row else None

@@ -20,6 +20,7 @@ from convcost.convolution.tree import place
 from convcost.nn.measure.clock import clock_for, seconds_of
 from convcost.system.streams import STDERR, STDOUT, taken_from
 from convcost.timing.account import Observed, cpu_kernels, gpu_kernels, hidden_launches
+from convcost.timing.hints import LARGE_BATCH
 from convcost.timing.onednn import agreement, parse_lines, parse_problem, problem_of, separate
 
 if TYPE_CHECKING:
@@ -94,8 +95,6 @@ MAX_CHANNELS: Final = {True: 256, False: 16}
 
 Inside oneDNN the channels decide the kernel and the layouts, and the time of the primitives is subtracted. Outside it
 the time of the arithmetic remains, so there are fewer channels."""
-LARGE_BATCH: Final = 16
-"""Batch size from which torch runs every 1×1 convolution in oneDNN; for larger kernels it is 2."""
 
 
 @dataclass(slots=True)
@@ -197,7 +196,7 @@ def _emptied(layer: Layer, conv: Conv, *, onednn: bool) -> tuple[Conv, Shape]:
     """A convolution with fewer pixels and channels that torch runs in the same library.
 
     Torch chooses the library by groups, kernel, stride and dilation, which are kept, and by the batch and the input
-    size.
+    size: from 2 samples on, for 1×1 from `LARGE_BATCH`, it takes oneDNN.
     """
     most = MAX_CHANNELS[onednn]
     into, out = (min(channels // conv.groups, most) for channels in (conv.in_channels, conv.out_channels))

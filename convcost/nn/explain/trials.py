@@ -128,6 +128,11 @@ def _packed(subject: Subject, stage: Layer | None) -> Pair:
     return subject.fresh.conv_call(conv, shape), subject.fresh.packed_call(conv, shape)
 
 
+def _float32(subject: Subject, _: Layer | None) -> Pair:
+    other = replace(subject.fresh, dtype=torch.float32)
+    return _row(subject), other.tree_call(subject.tree, subject.shape)
+
+
 def _copy(subject: Subject, stage: Layer | None) -> Pair:
     """Calls of the stage, and of a copy of as many bytes as it writes."""
     conv, shape = _convolution(stage)
@@ -148,6 +153,8 @@ PAIRS: Final[dict[str, Callable[[Subject, Layer | None], Pair]]] = {
     "twice_the_batch": _twice_the_batch,
     "two_threads": _two_threads,
     "packed_weights": _packed,
+    "onednn": _packed,
+    "float32": _float32,
     "multiplier_1": _multiplier_1,
     "copy": _copy,
 }

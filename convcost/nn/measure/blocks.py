@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,80 +20,123 @@ if TYPE_CHECKING:
 
     from convcost.comparison.rows import Placed
     from convcost.nn.measure.session import TimingSession
-    from convcost.timing.conditions import TimingOptions
+    from convcost.timing.conditions import Conditions, TimingOptions
     from convcost.timing.statistics import Series
 
-    Watch = Callable[["Measured", str], None]
+    Watch = Callable[[tuple["Measured", ...], str], None]
 
 
-def measure(
-    blocks: Sequence[Placed], baseline: str, options: TimingOptions, watch: Watch, run_to_run: float = RUN_TO_RUN
-) -> Measured:
-    """Time blocks on the first device of the options, by the protocol of `convcost.nn.measure.clock`.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The blocks to time under one condition.
+
+    Attributes:
+        blocks: Blocks on one input shape; a repeated name is timed once.
+        options: Conditions and time budget; only the first device counts.
+        run_to_run: Standard deviation of a speed-up between processes, as a share.
+    """
+
+    blocks: Sequence[Placed]
+    options: TimingOptions
+    run_to_run: float = RUN_TO_RUN
+
+
+def measure(runs: Sequence[Run], baseline: str, watch: Watch) -> tuple[Measured, ...]:
+    """Time blocks under one or several conditions on one device, by the protocol of `convcost.nn.measure.clock`.
 
     Args:
-        blocks: Blocks on one input shape; a repeated name is timed once.
-        baseline: Name of the block that speed-ups are relative to.
-        options: Conditions and time budget.
-        watch: Called with the partial result and a line of progress.
-        run_to_run: Standard deviation of a speed-up between processes, as a share.
+        runs: Blocks by condition; their time budgets are added up, since all are timed next to each other.
+        baseline: Name of the block that speed-ups are relative to, under the same condition.
+        watch: Called with the partial results and a line of progress.
+
+    Returns:
+        The timings of each run.
 
     Raises:
         ConvcostError: A device or a number of threads that this machine does not have, or a module that torch cannot
             run under these conditions.
     """
-    nothing = Measured(conditions_for(options), {}, {}, ())
+    conditions = [conditions_for(run.options) for run in runs]
+    nothing = tuple(Measured(one, {}, {}, ()) for one in conditions)
+    budget_s = sum(run.options.time_budget for run in runs)
+    widest = max(range(len(runs)), key=lambda index: conditions[index].threads)
+    options = replace(runs[widest].options, time_budget=budget_s)
     with timing_session(options, lambda line: watch(nothing, line)) as session:
-        fitting, refused = _choose(blocks, session, options.time_budget)
+        fitting, refused = _choose(runs, session, budget_s)
+        keys = {_key(placed, index, len(runs)): (placed, index) for placed, index in fitting}
 
-        def result(series: Mapping[str, Series], probes: Mapping[int, float]) -> Measured:
-            timings = summarise(series, probes, baseline, pinned=session.pinned, run_to_run=run_to_run)
-            return Measured(session.conditions, timings, refused, session.notes)
+        def result(series: Mapping[str, Series], probes: Mapping[int, float]) -> tuple[Measured, ...]:
+            own: list[dict[str, Series]] = [{} for _ in runs]
+            for key in series:
+                placed, index = keys[key]
+                own[index][placed.block.name] = series[key]
+            return tuple(
+                Measured(
+                    one,
+                    summarise(mine, probes, baseline, pinned=session.pinned, run_to_run=run.run_to_run),
+                    left,
+                    session.notes,
+                )
+                for one, mine, run, left in zip(conditions, own, runs, refused, strict=True)
+            )
 
         def show(series: Mapping[str, Series], probes: Mapping[int, float], line: str) -> None:
             watch(result(series, probes) if probes else nothing, line)
 
-        return result(*session.run(_calls(fitting, session), show)) if fitting else result({}, {})
+        if not keys:
+            return result({}, {})
+        inputs = [_input(run.blocks[0], one, session.device) for run, one in zip(runs, conditions, strict=True)]
+        calls = {key: _call(placed, conditions[index], inputs[index]) for key, (placed, index) in keys.items()}
+        threads = {key: conditions[index].threads for key, (_, index) in keys.items()}
+        return result(*session.run(calls, show, threads))
 
 
-def _choose(blocks: Sequence[Placed], session: TimingSession, budget_s: float) -> tuple[list[Placed], dict[str, str]]:
-    """The blocks that fit the device and the budget, and the reasons why others do not, by name."""
-    fitting: list[Placed] = []
-    refused: dict[str, str] = {}
+def _key(placed: Placed, index: int, count: int) -> str:
+    """The name of a candidate."""
+    return placed.block.name if count == 1 else f"{placed.block.name}, condition {index + 1} of {count}"
+
+
+def _choose(
+    runs: Sequence[Run], session: TimingSession, budget_s: float
+) -> tuple[list[tuple[Placed, int]], list[dict[str, str]]]:
+    """The blocks that fit the device and the budget, each with the index of its run, and by run why others do not."""
+    fitting: list[tuple[Placed, int]] = []
+    refused: list[dict[str, str]] = [{} for _ in runs]
     weights = 0
-    for placed in {placed.block.name: placed for placed in blocks}.values():
-        element = placed.cost.traffic_bytes  # inputs, weights and outputs of every stage
-        reason = refusal(weights + 2 * element, session.device)
-        min_s = placed.cost.flops / session.flop_per_s
-        if reason is None and min_s > budget_s:
-            reason = f"not timed: a call takes {human_time(min_s)} or more; raise time_budget"
-        if reason is None:
-            fitting.append(placed)
-            weights += element
-        else:
-            refused[placed.block.name] = reason
+    for index, run in enumerate(runs):
+        for name, placed in {placed.block.name: placed for placed in run.blocks}.items():
+            element = placed.cost.traffic_bytes  # inputs, weights and outputs of every stage
+            reason = refusal(weights + 2 * element, session.device)
+            min_s = placed.cost.flops / session.flop_per_s
+            if reason is None and min_s > budget_s:
+                reason = f"not timed: a call takes {human_time(min_s)} or more; raise time_budget"
+            if reason is None:
+                fitting.append((placed, index))
+                weights += element
+            else:
+                refused[index][name] = reason
     return fitting, refused
 
 
-def _calls(blocks: Sequence[Placed], session: TimingSession) -> dict[str, Callable[[], object]]:
-    """A call of each block, by name, with new modules and one input for all."""
-    conditions, device = session.conditions, session.device
-    dtype = getattr(torch, conditions.dtype)
-    layout = LAYOUTS[conditions.memory_format]
-    data = torch.randn(*blocks[0].spec.input.sizes, device=device, dtype=dtype).to(memory_format=layout)
-    calls: dict[str, Callable[[], object]] = {}
-    for placed in blocks:
-        module = laid_out(build(placed.tree, placed.spec.input, device=device, dtype=dtype), layout)
-        runnable = torch.compile(module) if conditions.compiled else module
+def _input(placed: Placed, conditions: Conditions, device: torch.device) -> torch.Tensor:
+    """Random input, the same for all blocks of a run."""
+    data = torch.randn(*placed.spec.input.sizes, device=device, dtype=getattr(torch, conditions.dtype))
+    return data.to(memory_format=LAYOUTS[conditions.memory_format])
 
-        def call(runnable: Callable[[torch.Tensor], object] = runnable, name: str = placed.block.name) -> object:
-            try:
-                return runnable(data)
-            except RuntimeError as error:
-                reason = str(error).partition("\n")[0]
-                step = "turn compile off" if conditions.compiled else "change dtype or device"
-                msg = f"{name} could not run on {device} in {conditions.dtype}: {reason}; {step}."
-                raise ConvcostError(msg) from error
 
-        calls[placed.block.name] = call
-    return calls
+def _call(placed: Placed, conditions: Conditions, data: torch.Tensor) -> Callable[[], object]:
+    """A call of a block as a new module."""
+    tree_module = build(placed.tree, placed.spec.input, device=data.device, dtype=data.dtype)
+    module = laid_out(tree_module, LAYOUTS[conditions.memory_format])
+    runnable: Callable[[torch.Tensor], object] = torch.compile(module) if conditions.compiled else module
+
+    def call() -> object:
+        try:
+            return runnable(data)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            step = "turn compile off" if conditions.compiled else "change dtype or device"
+            msg = f"{placed.block.name} could not run on {data.device} in {conditions.dtype}: {reason}; {step}."
+            raise ConvcostError(msg) from error
+
+    return call

@@ -64,11 +64,11 @@ class CpuClock:
     """The clock of the CPU, on which torch's functions have finished when they return.
 
     Args:
-        threads: Threads of torch; processor time shows preemption only with one thread.
+        threads: Threads of torch; processor time shows preemption only with one thread. None for those of each reading.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._single = threads == 1
+    def __init__(self, threads: int | None) -> None:
+        self._threads = threads
         try:
             import resource
         except ImportError:
@@ -84,7 +84,7 @@ class CpuClock:
     def read(self) -> Reading:
         """Read the wall clock last, so that little of the reading itself is timed."""
         preemptions, faults = self._usage() if self._usage else (None, None)
-        cpu = time.process_time() if self._single else None
+        cpu = time.process_time() if (self._threads or torch.get_num_threads()) == 1 else None
         return Reading(time.perf_counter(), cpu, preemptions, faults)
 
 
@@ -107,8 +107,8 @@ class AcceleratorClock:
         return Reading(time.perf_counter(), None, None, None)
 
 
-def clock_for(device: torch.device, threads: int) -> Clock:
-    """The clock of this device."""
+def clock_for(device: torch.device, threads: int | None) -> Clock:
+    """The clock of this device; the threads are as for `CpuClock`."""
     return CpuClock(threads) if device.type == "cpu" else AcceleratorClock(device)
 
 
@@ -123,6 +123,8 @@ class Watcher(Protocol):
 class _Candidate:
     name: str
     call: Callable[[], object]
+    threads: int | None = None
+    one_thread_s: float | None = None
     first_s: float = 0.0
     call_s: float = 0.0
     calls: int = 1
@@ -130,7 +132,12 @@ class _Candidate:
     dropped: int = 0
 
     def series(self) -> Series:
-        return Series(self.first_s, tuple(self.samples), self.dropped)
+        return Series(self.first_s, tuple(self.samples), self.dropped, self.threads or 1, self.one_thread_s)
+
+    def use_threads(self) -> None:
+        """Set the candidate's threads, if it has its own."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
 
 
 def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the protocol runs
@@ -141,6 +148,7 @@ def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the p
     watch: Watcher | None = None,
     *,
     compiles: bool = False,
+    threads: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Series], dict[int, float]]:
     """Time candidates next to each other until the budget is spent, warm-up included.
 
@@ -151,16 +159,19 @@ def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the p
         budget_s: Seconds for all candidates together.
         watch: Called after each step.
         compiles: Whether first calls compile, so that they are not part of the budget.
+        threads: Threads of torch for each candidate on the CPU; None to leave them as they are.
 
     Returns:
         The series of each candidate, and the seconds of the probe by round. Every candidate has at least one sample,
         even if the budget allows only its first call.
     """
-    timed = [_Candidate(name, call) for name, call in candidates.items()]
+    timed = [_Candidate(name, call, (threads or {}).get(name)) for name, call in candidates.items()]
+    around = torch.get_num_threads()
     probes: dict[int, float] = {}
     for one in timed if compiles else ():
         if watch is not None:
             watch({}, probes, f"compiling {one.name} ...")
+        one.use_threads()
         one.first_s = seconds_of(one.call, clock)
     start = clock.read().wall_s
     deadline = start + budget_s
@@ -176,22 +187,23 @@ def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the p
 
     for one in timed:
         report(f"warming up {one.name}", now=True)
-        _warm_up(one, clock, start + budget_s / 2)
+        _warm_up(one, clock, start + budget_s / 2, tries_one_thread=not compiles)
     _plan(timed, deadline - clock.read().wall_s)
     number = 0
     while _fits(timed, number, deadline - clock.read().wall_s):
+        if threads:
+            torch.set_num_threads(around)
         probes[number] = probe_seconds(probe, clock)
         for one in timed if number % 2 == 0 else reversed(timed):
             _block(one, number, clock, deadline)
         number += 1
         report(f"timed {number} rounds")
-    if not probes:
-        probes[0] = probe_seconds(probe, clock)
     return {one.name: one.series() for one in timed}, probes
 
 
-def _warm_up(one: _Candidate, clock: Clock, latest: float) -> None:
-    """Make 3 calls; fewer if the later ones take 50 ms, or if other candidates need the time."""
+def _warm_up(one: _Candidate, clock: Clock, latest: float, *, tries_one_thread: bool) -> None:
+    """Make 3 calls, fewer if the later ones take 50 ms, then 2 with one thread; none if others need the time."""
+    one.use_threads()
     spent = 0.0
     for number in range(WARM_UP_CALLS):
         one.call_s = seconds_of(one.call, clock)
@@ -199,6 +211,9 @@ def _warm_up(one: _Candidate, clock: Clock, latest: float) -> None:
         spent += one.call_s if number else 0.0
         if clock.read().wall_s > latest or spent > WARM_UP_S:
             break
+    if tries_one_thread and (one.threads or 1) > 1 and clock.read().wall_s + 2 * one.call_s < latest:
+        torch.set_num_threads(1)
+        one.one_thread_s = min(seconds_of(one.call, clock) for _ in range(2))
 
 
 def seconds_of(call: Callable[[], object], clock: Clock) -> float:
@@ -231,6 +246,7 @@ def probe_seconds(probe: Callable[[], object], clock: Clock) -> float:
 
 def _block(one: _Candidate, number: int, clock: Clock, deadline: float) -> None:
     """Time one block of calls after an untimed call; after 3 retries a disturbed block is kept."""
+    one.use_threads()
     for attempt in range(1 + RETRIES):
         now = clock.read().wall_s
         if one.samples and now + (one.calls + 1) * one.call_s > deadline:

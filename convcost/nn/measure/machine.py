@@ -39,15 +39,24 @@ GEMMS: Final = (128, 512, 1024, 2048)
 CONVOLUTIONS: Final = ((16, 3, 14), (64, 3, 56), (256, 3, 28), (512, 3, 14), (256, 1, 28))
 """Channels (in and out), kernel size and image size of the convolutions that are measured for the compute roof."""
 SAMPLE_S: Final = 0.004
+MIN_EACH_S: Final = 0.005
+"""Minimum seconds for one kernel."""
+MIN_NOISE_S: Final = 30.0
+"""Minimum seconds for a calibration that measures the noise between processes."""
 NOISE_SHARE: Final = 0.45
 NOISE_PROCESS_S: Final = 4.0
 """Estimate of the seconds of a fresh process, with the import of torch and the timing."""
 NOISE_TIMING_S: Final = 1.5
 MIN_PROCESSES: Final = 4
+MAX_NOISE: Final = 0.5
+"""Maximum noise that is a figure; other programs make it larger."""
 Z_10: Final = 1.2816
 """Distance of the 10 % quantile of a normal distribution from the mean, in standard deviations."""
 MAX_SLOW: Final = 4
 """Maximum time of a kernel, as a multiple of its share of the budget."""
+MIN_SAMPLES: Final = 2
+LATE: Final = 1.5
+"""Maximum time of a step, as a multiple of its share; what it still lacks is left out then."""
 TOP: Final = 5
 """Number of fastest samples whose range is the spread."""
 MEMORY_BYTES: Final = (1 << 26, 1 << 28)
@@ -85,38 +94,61 @@ def calibrate(device: str, seconds: float, report: Report) -> tuple[Machine, tup
     where = resolve_device(device)
     report("checking the load of the machine", 0.0)
     busy = [_busy()]
-    if where.type == "cpu":
+    on_cpu = where.type == "cpu"
+    if on_cpu:
         pin_allocator()
-    counts = tuple(dict.fromkeys((1, resolve_threads("all")))) if where.type == "cpu" else (1,)
-    steps = list(_steps(where, counts))
-    noise_s = seconds * NOISE_SHARE if where.type == "cpu" else 0.0
-    each = max(0.02, (seconds - noise_s) / max(1, sum(step.parts for step in steps)))
-    results: list[object] = []
-    for step in steps:
-        report(step.name, (time.perf_counter() - start) / seconds)
-        with timing_settings(step.threads):
-            clock = clock_for(where, step.threads)
-            result = step.run(where, clock, each)
-            if isinstance(result, Peak) and _is_beaten(
-                result, results
-            ):  # by fewer threads, so other programs disturbed it
-                result = max(result, step.run(where, clock, each) or result, key=_rate)
-        results += [] if result is None else [result]
-    left = seconds - (time.perf_counter() - start) - LOOK_S
+    counts = tuple(dict.fromkeys((1, resolve_threads("all")))) if on_cpu else (1,)
+    noise_s = max(MIN_PROCESSES * NOISE_PROCESS_S, seconds * NOISE_SHARE) if on_cpu and seconds >= MIN_NOISE_S else 0.0
+    end = start + seconds - LOOK_S
+    measured, skipped = _measure(list(_steps(where, counts)), where, (start, end - noise_s, start + seconds), report)
+    left = end - time.perf_counter()
     noise = None
-    if where.type == "cpu":
+    if noise_s:
         noise = _noise(left, lambda share: report("noise between processes", 1 - left * (1 - share) / seconds))
     busy.append(_busy())
     report("done", 1.0)
     machine = Machine(
         identity(where),
         datetime.now(tz=UTC).astimezone().date().isoformat(),
-        tuple(with_more_threads([one for one in results if isinstance(one, Peak)])),
-        tuple(monotone([one for one in results if isinstance(one, Level)])),
-        next(one for one in results if isinstance(one, Overhead)),
+        tuple(with_more_threads([one for one in measured if isinstance(one, Peak)])),
+        tuple(monotone([one for one in measured if isinstance(one, Level)])),
+        next(one for one in measured if isinstance(one, Overhead)),
         noise,
     )
-    return machine, (*dict.fromkeys(filter(None, busy)), *_uncertain(machine))
+    late = (f"no time was left for {', '.join(skipped)}: raise seconds.",) if skipped else ()
+    return machine, (*dict.fromkeys(filter(None, busy)), *late, *_uncertain(machine))
+
+
+def _measure(
+    steps: Sequence[_Step], where: torch.device, times: tuple[float, float, float], report: Report
+) -> tuple[list[Peak | Level | Overhead], list[str]]:
+    """The figures of the steps, and the names of those without time: dtypes other than float32.
+
+    Args:
+        steps: Steps in the order of their importance.
+        where: Device.
+        times: Start and end of the steps, and end of the calibration.
+        report: Called with the name of a step and the finished share.
+    """
+    begin, end, last = times
+    results: list[Peak | Level | Overhead] = []
+    skipped = []
+    parts = sum(step.parts for step in steps)
+    for step in steps:
+        now = time.perf_counter()
+        report(step.name, (now - begin) / (last - begin))
+        if now >= end and not step.needed:
+            skipped.append(step.name)
+            continue
+        each = max(MIN_EACH_S, (end - now) / parts)
+        parts -= step.parts
+        with timing_settings(step.threads):
+            clock = clock_for(where, step.threads)
+            result = step.run(where, clock, each)
+            if isinstance(result, Peak) and _is_beaten(result, results):  # by fewer threads: others disturbed it
+                result = max(result, step.run(where, clock, each) or result, key=_rate)
+        results += [] if result is None else [result]
+    return results, skipped
 
 
 def _uncertain(machine: Machine) -> tuple[str, ...]:
@@ -152,39 +184,48 @@ class _Step:
         parts: Number of equal shares of the time that it takes.
         threads: Threads of torch.
         run: Function that measures the figure, given the device, the clock and the seconds of a share.
+        needed: Whether it is measured even if no time is left.
     """
 
     name: str
     parts: int
     threads: int
     run: Callable[[torch.device, Clock, float], Peak | Level | Overhead | None]
+    needed: bool = True
 
 
 def _steps(device: torch.device, counts: Sequence[int]) -> Iterator[_Step]:
+    yield _Step("overhead of a call", 4, 1, _overhead)
+    for dtype in DTYPES[:1]:
+        yield from (_peak_step(dtype, threads) for threads in counts)
     for threads in counts:
-        many = number_of("thread", threads)
-        for dtype in DTYPES:
-            yield _Step(f"{dtype} peak, {many}", len(GEMMS) + len(CONVOLUTIONS), threads, _peak_of(dtype, threads))
         inside = 0
         for name, capacity in (*cache_sizes(device, threads), ("memory", None)):
             sizes = MEMORY_BYTES if capacity is None else tuple(int(capacity * part) for part in FOOTPRINTS)
             kept = tuple(size for size in sizes if size > inside) or sizes[-1:]
-            yield _Step(f"{name} bandwidth, {many}", 5 * len(kept), threads, _level_of(name, capacity, kept, threads))
+            words = f"{name} bandwidth, {number_of('thread', threads)}"
+            yield _Step(words, 5 * len(kept), threads, _level_of(name, capacity, kept, threads))
             inside = capacity or inside
-    yield _Step("overhead of a call", 4, 1, _overhead)
+    for dtype in DTYPES[1:]:
+        yield from (replace(_peak_step(dtype, threads), needed=False) for threads in counts)
+
+
+def _peak_step(dtype: str, threads: int) -> _Step:
+    name = f"{dtype} peak, {number_of('thread', threads)}"
+    return _Step(name, len(GEMMS) + len(CONVOLUTIONS), threads, _peak_of(dtype, threads))
 
 
 def fastest(call: Callable[[], object], clock: Clock, seconds: float) -> Fastest:
     """The fastest sample of a repeated call; a sample lasts a few milliseconds.
 
-    At least five samples are taken, since other programs may disturb some; two if one takes longer than `seconds`.
+    At least two samples are taken, since other programs may disturb one.
     """
     call()
     once = max(_sample(call, clock, 1), 1e-7)
     calls = max(1, int(SAMPLE_S / once))
     samples = [once, _sample(call, clock, 1)] if once > seconds else []
     end = clock.read().wall_s + seconds
-    while once <= seconds and (len(samples) < TOP or clock.read().wall_s < end):
+    while once <= seconds and (len(samples) < MIN_SAMPLES or clock.read().wall_s < end):
         samples.append(_sample(call, clock, calls))
     best = sorted(samples)[:TOP]
     return Fastest(best[0], best[-1] / best[0] - 1)
@@ -201,13 +242,12 @@ def _peak_of(dtype: str, threads: int) -> Callable[[torch.device, Clock, float],
     def run(device: torch.device, clock: Clock, each_s: float) -> Peak | None:
         kind = getattr(torch, dtype)
         rates: dict[str, tuple[float, float]] = {}
-        gemm = 0.0
+        gemm, end = 0.0, clock.read().wall_s + LATE * (len(GEMMS) + len(CONVOLUTIONS)) * each_s
         for family in (_gemms(kind, device), _convolutions(kind, device)):
             rate = 0.0
             for name, flops, call in family:
-                if (
-                    rate and flops / rate > MAX_SLOW * each_s
-                ):  # without units for this dtype a large kernel takes seconds
+                slow = rate and flops / rate > MAX_SLOW * each_s  # without units for this dtype it takes seconds
+                if slow or (gemm and clock.read().wall_s > end):
                     break
                 try:
                     one = fastest(call, clock, each_s)
@@ -248,7 +288,10 @@ def _level_of(
 ) -> Callable[[torch.device, Clock, float], Level | None]:
     def run(device: torch.device, clock: Clock, each_s: float) -> Level | None:
         best, spread, how = 0.0, 0.0, ""
+        end = clock.read().wall_s + LATE * 5 * len(footprints) * each_s
         for footprint in footprints:
+            if best and clock.read().wall_s > end:
+                break
             free = free_memory(device)
             if free is not None and 2 * footprint > free:
                 continue
@@ -321,11 +364,16 @@ def _noise(seconds: float, report: Callable[[float], None]) -> Noise | None:
     start, longest = time.perf_counter(), 0.0
     while (begun := time.perf_counter() - start) + longest <= seconds:
         report(begun / seconds)
-        ratios.append(_speedup_of_a_fresh_process())
+        ratio = _speedup_of_a_fresh_process(seconds - begun)
+        if ratio is None:
+            break
+        ratios.append(ratio)
         longest = max(longest, time.perf_counter() - start - begun)
     if len(ratios) < MIN_PROCESSES:
         return None
     share = at_most(stdev(ratios), len(ratios)) / (sum(ratios) / len(ratios))
+    if share > MAX_NOISE:  # an interval of this width tells nothing
+        return None
     how = (
         "standard deviation of the speed-up of depthwise-separable, 64→64 3×3 @56, 1 thread, over fresh processes: "
         "the upper end of its 90 % interval, since few processes see little of the noise"
@@ -343,11 +391,15 @@ def at_most(deviation: float, count: int) -> float:
     return deviation * sqrt(free / quantile)
 
 
-def _speedup_of_a_fresh_process() -> float:
+def _speedup_of_a_fresh_process(limit_s: float | None = None) -> float | None:
+    """The speed-up of one layer in a fresh process; None if that takes longer than the limit."""
     folder = str(Path(__file__).resolve().parents[3])
     code = f"from convcost.nn.measure.machine import print_speedup; print_speedup({NOISE_TIMING_S})"
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {code}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this Python, without a shell
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)  # noqa: S603 - this Python, without a shell
+    except subprocess.TimeoutExpired:
+        return None
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise ConvcostError(
@@ -360,10 +412,10 @@ def print_speedup(budget_s: float) -> None:
     """Print the speed-up of one layer; run in a fresh process."""
     from convcost.comparison.rows import place_block
     from convcost.convolution.spec import Spec
-    from convcost.nn.measure.blocks import measure
+    from convcost.nn.measure.blocks import Run, measure
     from convcost.timing.conditions import TimingOptions
 
     blocks = [place_block(name, Spec(64, 64, (3, 3), 56, 56), {}) for name in ("standard", "depthwise-separable")]
     options = TimingOptions(("cpu",), time_budget=budget_s)
-    timings = measure(blocks, "standard", options, lambda *_: None).timings
-    sys.stdout.write(f"{timings['depthwise-separable'].speedup}\n")
+    (measured,) = measure([Run(blocks, options)], "standard", lambda *_: None)
+    sys.stdout.write(f"{measured.timings['depthwise-separable'].speedup}\n")

@@ -61,11 +61,16 @@ class TimingSession:
         return self.conditions.allocator == "pinned"
 
     def run(
-        self, calls: Mapping[str, Callable[[], object]], watch: Watcher | None = None
+        self,
+        calls: Mapping[str, Callable[[], object]],
+        watch: Watcher | None = None,
+        threads: Mapping[str, int] | None = None,
     ) -> tuple[dict[str, Series], dict[int, float]]:
-        """Time candidates next to each other within the budget, as `interleave`."""
+        """Time candidates next to each other within the budget, as `interleave`; by default with the same threads."""
+        wanted = threads or dict.fromkeys(calls, self.conditions.threads)
+        own = wanted if self.device.type == "cpu" else None
         compiles = self.conditions.compiled
-        return interleave(calls, self.probe, self.clock, self.budget_s, watch, compiles=compiles)
+        return interleave(calls, self.probe, self.clock, self.budget_s, watch, compiles=compiles, threads=own)
 
 
 @contextmanager
@@ -99,7 +104,7 @@ def open_session(conditions: Conditions, budget_s: float) -> Iterator[TimingSess
     """
     device = resolve_device(conditions.device)
     with timing_settings(conditions.threads):
-        clock = clock_for(device, conditions.threads)
+        clock = clock_for(device, None)
         yield TimingSession(conditions, device, max(MIN_BUDGET_S, budget_s), clock, *_reference_probe(device))
 
 
@@ -148,7 +153,7 @@ def _look_at_cpu(options: TimingOptions, conditions: Conditions) -> tuple[tuple[
     if load <= max(0, cores - threads) + MAX_LOAD:
         return (*notes, f"{busy}: close them for a quieter timing."), None
     busy += f" and {threads} {'is' if threads == 1 else 'are'} wanted here"
-    notes.append(f"{busy}: these timings are not to be trusted; close them, or use fewer threads.")
+    notes.append(f"{busy}: disturbed blocks of calls are left out; close them, or use fewer threads.")
     return tuple(notes), f"{busy}: close them"
 
 

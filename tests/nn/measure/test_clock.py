@@ -104,6 +104,50 @@ def test_a_block_lasts_20_ms_and_six_calls_or_two_long_ones() -> None:
     assert series["long"].samples[0].calls == 2
 
 
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads of torch, the current number last; nothing is set."""
+    seen = [1]
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: seen[-1])
+    return seen
+
+
+def test_candidates_with_their_own_threads_run_in_turn_in_one_run(threads: list[int]) -> None:
+    device, used = Device(), set()
+
+    def work(name: str, seconds: float) -> Callable[[], object]:
+        call = device.work(name, seconds)
+
+        def noted() -> None:
+            used.add((name, threads[-1]))
+            call()
+
+        return noted
+
+    calls = {"one": work("one", 4 * MS), "two": work("two", 2 * MS)}
+    series, _ = interleave(calls, work("probe", MS), device, 2.0, threads={"one": 1, "two": 2})
+    assert rounds(device.log)[:2] == [["one", "two"], ["two", "one"]]
+    assert used == {("one", 1), ("two", 2), ("two", 1), ("probe", 1)}
+    assert {name: each.threads for name, each in series.items()} == {"one": 1, "two": 2}
+
+
+def test_a_candidate_with_threads_is_tried_with_one_thread_too(threads: list[int]) -> None:
+    """With two threads the call takes ten times as long as with one."""
+    device = Device()
+
+    def call() -> None:
+        device.queued += 10 * MS if threads[-1] == 2 else MS
+
+    series, _ = interleave({"a": call}, device.work("probe", MS), device, 2.0, threads={"a": 2})
+    assert series["a"].one_thread_s == pytest.approx(MS, rel=1e-4)
+    assert series["a"].samples[0].seconds == pytest.approx(10 * MS, rel=1e-4)
+    compiled, _ = interleave({"a": call}, device.work("probe", MS), device, 2.0, threads={"a": 2}, compiles=True)
+    assert compiled["a"].one_thread_s is None
+    short, _ = interleave({"a": call}, device.work("probe", MS), device, 0.03, threads={"a": 2})
+    assert short["a"].one_thread_s is None
+
+
 def test_the_first_call_is_kept() -> None:
     device = Device()
     slow_once = iter([80 * MS])

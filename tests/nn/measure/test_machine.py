@@ -139,6 +139,56 @@ def test_a_peak_below_that_of_fewer_threads_is_measured_once_more(monkeypatch: p
     assert [(one.threads, one.flop_per_s) for one in machine.peaks] == [(1, 8e9), (2, 15e9)]
 
 
+def test_a_calibration_keeps_to_its_seconds_and_names_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten seconds the first step takes eight, the second three: the third is left out, the fourth is needed."""
+    now, shares = [0.0], {}
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def step(name: str, seconds: float, *, needed: bool) -> home._Step:
+        def run(_: torch.device, __: object, each_s: float) -> None:
+            shares[name] = each_s
+            now[0] += seconds
+
+        return home._Step(name, 1, 1, run, needed=needed)
+
+    steps = [
+        step("a", 8.0, needed=True),
+        *(step(name, 3.0, needed=False) for name in "bc"),
+        step("d", 1.0, needed=True),
+    ]
+    assert home._measure(steps, CPU, (0.0, 10.0, 10.0), lambda *_: None) == ([], ["c"])
+    assert shares == {"a": 10.0 / 4, "b": pytest.approx(2.0 / 3), "d": home.MIN_EACH_S}
+
+
+def test_a_fresh_process_that_would_outlast_the_calibration_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    def fresh(limit_s: float) -> float | None:
+        limits.append(limit_s)
+        now[0] += min(limit_s, 9.0)
+        return 4.0 if limit_s >= 9.0 else None
+
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
+    assert home._noise(17.0, lambda _: None) is None
+    assert limits == [17.0]
+    assert home._noise(40.0, lambda _: None) is not None
+    assert now[0] <= 17.0 + 40.0
+
+
+def test_noise_that_is_no_figure_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    speedups, now = iter([1.0, 9.0] * 2), [0.0]
+
+    def fresh(_: float) -> float:
+        now[0] += 4.0
+        return next(speedups)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
+    assert home._noise(18.0, lambda _: None) is None
+
+
 def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "other_load", lambda _: 1.2)
     monkeypatch.setattr(home, "_steps", lambda *_: iter([home._Step("overhead", 1, 1, home._overhead)]))
@@ -151,7 +201,7 @@ def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     speedups, now = iter([4.0, 5.0, 4.0, 5.0, 0.0]), [0.0]
 
-    def fresh() -> float:
+    def fresh(_: float) -> float:
         now[0] += 4.0
         return next(speedups)
 
@@ -175,7 +225,8 @@ def test_a_fresh_process_measures_a_speedup_and_one_that_fails_is_said_in_one_li
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(home, "NOISE_TIMING_S", 0.2)
-    assert home._speedup_of_a_fresh_process() > 0
+    assert (home._speedup_of_a_fresh_process() or 0.0) > 0
+    assert home._speedup_of_a_fresh_process(1e-6) is None
     monkeypatch.setattr(home, "NOISE_TIMING_S", "nothing")
     monkeypatch.setattr(sys, "executable", fast_python())
     with pytest.raises(

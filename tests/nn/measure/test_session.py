@@ -12,7 +12,7 @@ from torch import nn
 from convcost.comparison.rows import place_block
 from convcost.convolution.spec import Spec
 from convcost.nn.measure import session as home
-from convcost.nn.measure.blocks import measure
+from convcost.nn.measure.blocks import Run, measure
 from convcost.nn.measure.kernels import measure_kernel
 from convcost.nn.measure.models import measure_forwards, measure_model
 from convcost.nn.measure.session import timing_session
@@ -28,7 +28,7 @@ FORWARD: tuple[Any, Any, Any] = (nn.Sequential(nn.Linear(8, 8)), (torch.zeros(2,
 
 def time_blocks(options: TimingOptions) -> None:
     blocks = [place_block(name, Spec(8, 8, (3, 3), 16, 16), {}) for name in ("standard", "pointwise")]
-    measure(blocks, "standard", options, lambda *_: None)
+    measure([Run(blocks, options)], "standard", lambda *_: None)
 
 
 def time_kernel(options: TimingOptions) -> None:
@@ -104,7 +104,7 @@ def test_a_budget_below_the_look_leaves_time_for_a_first_call(budgets: list[floa
             1.9,
             [
                 "other programs keep 1.9 of 2 processors busy and 1 is wanted here: "
-                "these timings are not to be trusted; close them, or use fewer threads."
+                "disturbed blocks of calls are left out; close them, or use fewer threads."
             ],
             "other programs keep 1.9 of 2 processors busy and 1 is wanted here: close them",
         ),
