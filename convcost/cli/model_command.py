@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -26,6 +26,7 @@ from convcost.cli.output import (
     why_layers_text,
     write_out,
 )
+from convcost.models.call import Call
 from convcost.models.claims import parse_claim
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.models.model_table import MODELS_COLUMNS, ModelTable
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from convcost.text.sizes import Input
-
-M = TypeVar("M", ModelReport, ModelTable)
-"""The result of one target or of several."""
 
 
 def model_command(
@@ -117,7 +115,7 @@ def model_command(
     """
     refuse_exports(export)
     is_one = len(targets) == 1
-    fields = choose_columns(MODEL_COLUMNS if is_one else MODELS_COLUMNS, columns)
+    arranged = _Arrangement(depth, sort, top, columns, is_one=is_one)
     require_arrangement(depth, sort, top, timed=time)
     _require_one_timed_model(why=why, is_one=is_one, time=time)
     options = None
@@ -131,25 +129,25 @@ def model_command(
     is_early = is_one and cross_check and not time and form is o.OutputFormat.table and is_terminal(sys.stdout)
     early_lines: list[str] = []
 
-    def arranged(result: M) -> M:
-        order = None if sort == "time" and not result.is_timed else sort
-        return replace(result.arranged(depth=depth, sort=order, top=top), columns=fields)
-
     def show_early(counted: ModelReport) -> None:
         show_progress("")
-        early = replace(arranged(counted), cross_check={})
+        early = arranged(replace(counted, cross_check={}))
         early_lines.extend(early.verdicts)
         write_out(early.text(terminal_width()))
 
     with ProgressLine() as progress:
-        measured = _one(targets[0], request, progress, show_early if is_early else None)
-        code, result = last(measured if is_one else _several(targets, request, progress))
+        measured: Iterator[ModelReport | ModelTable] = (
+            _one(targets[0], request, progress, show_early if is_early else None)
+            if is_one
+            else _several(targets, request, progress)
+        )
+        code, result = last(measured)
     with interrupts_held():
         shown = arranged(result)
         latex = partial(shown.to_latex, shown.caption if caption == "auto" else caption, label)
         deliver(shown, form, export, table_shown=bool(early_lines), lines_shown=len(early_lines), latex=latex)
         if why and form is o.OutputFormat.table:
-            print_blocks(why_layers_text(shown.rows))
+            print_blocks(why_layers_text(call for call in shown.rows if isinstance(call, Call)))
         say_remarks(result)
         _note_unused(context, time=time, is_one=is_one, only_json=only_json(form, export))
         if form is not o.OutputFormat.latex and not any(path.suffix.lower() == ".tex" for path in export or ()):
@@ -159,6 +157,35 @@ def model_command(
     elif isinstance(result, ModelTable) and result.failures:
         code = WRONG
     return code or (0 if result.agrees else DISAGREES)
+
+
+class _Arrangement:
+    """The rows and columns that are shown of a result.
+
+    Args:
+        depth: Depth below which the rows of modules are added up.
+        sort: Order of the rows.
+        top: Maximum number of rows.
+        columns: Names of the columns; None for all.
+        is_one: Whether there is one target.
+
+    Raises:
+        ConvcostError: There is no such column.
+    """
+
+    def __init__(
+        self, depth: int | None, sort: str | None, top: int | None, columns: str | None, *, is_one: bool
+    ) -> None:
+        self._layers = choose_columns(MODEL_COLUMNS, columns if is_one else None)
+        self._models = choose_columns(MODELS_COLUMNS, None if is_one else columns)
+        self._depth, self._sort, self._top = depth, sort, top
+
+    def __call__(self, result: ModelReport | ModelTable) -> ModelReport | ModelTable:
+        """The arranged result; one that was not timed, since it was interrupted, keeps its order."""
+        sort = None if self._sort == "time" and not result.is_timed else self._sort
+        if isinstance(result, ModelTable):
+            return replace(result.arranged(sort=sort, top=self._top), columns=self._models)
+        return replace(result.arranged(depth=self._depth, sort=sort, top=self._top), columns=self._layers)
 
 
 class _Request(NamedTuple):

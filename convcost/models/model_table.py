@@ -193,18 +193,17 @@ class ModelTable(Result[ModelRow]):
             *failed,
         )
 
-    def arranged(self, *, depth: int | None = None, sort: str | None = None, top: int | None = None) -> ModelTable:
+    def arranged(self, *, sort: str | None = None, top: int | None = None) -> ModelTable:
         """The table with fewer or differently ordered rows; ratios stay relative to the first target.
 
         Args:
-            depth: Has no effect here: models have no depth.
             sort: Key of `ORDERS`, largest first; None for the order of the targets.
             top: Maximum number of rows.
 
         Raises:
             ConvcostError: As `require_arrangement`.
         """
-        require_arrangement(depth, sort, top, timed=self.is_timed)
+        require_arrangement(None, sort, top, timed=self.is_timed)
         rows = self.rows if sort is None else tuple(sorted(self.rows, key=_ORDERS[sort], reverse=True))
         return replace(self, shown=rows[:top])
 

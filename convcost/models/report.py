@@ -190,7 +190,7 @@ class ModelReport(Result[Call]):
         return self.layers if self.shown is None else self.shown
 
     @property
-    def total(self) -> Call | None:
+    def totals_row(self) -> Call | None:
         """The totals as a row; None if the parameters were not obtained."""
         if self.totals.params is None:
             return None

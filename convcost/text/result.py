@@ -47,7 +47,7 @@ class Result(Generic[R]):
             """The line above the table."""
 
     @property
-    def total(self) -> R | None:
+    def totals_row(self) -> R | None:
         """The row of totals under the rows of a LaTeX table; None without one."""
         return None
 
@@ -94,7 +94,7 @@ class Result(Generic[R]):
         """
         from convcost.text.latex import Paper, paper_table
 
-        return paper_table(self.columns, self.rows, self.total, Paper(caption, label))
+        return paper_table(self.columns, self.rows, self.totals_row, Paper(caption, label))
 
     def text(self, width: int | None = None) -> str:
         """Head, table and verdicts.
