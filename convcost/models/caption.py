@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from convcost._version import __version__
-from convcost.text.units import human_count
+from convcost.text.units import human_count, listed
 
 if TYPE_CHECKING:
     from convcost.models.report import ModelReport
@@ -24,18 +24,18 @@ NOT_COUNTED: Final = "Bias, normalisation, activations and pooling are not count
 def counted_kinds(*reports: ModelReport) -> str:
     """The kinds of operations that make the MACs of one or several models."""
     kinds = [words for kind, words in _PLURALS.items() if any(one.by_operator.get(kind) for one in reports)]
-    return f"{', '.join(kinds[:-1])} and {kinds[-1]}" if kinds[1:] else kinds[0] if kinds else "no products"
+    return listed(kinds) or "no products"
 
 
 def counter(*reports: ModelReport) -> str:
     """Who counted, with versions, and which other counters agree on all of the models."""
-    versions = " and ".join(dict.fromkeys(str(one.conditions.get("torch_version")) for one in reports))
+    versions = listed(list(dict.fromkeys(str(one.conditions.get("torch_version")) for one in reports)))
     agreeing = [
         name
         for who, name in (("fvcore", "fvcore"), ("torch", "torch's FlopCounterMode"))
         if all(one.cross_check.get(who) is not None and one.cross_check[who].status == "agrees" for one in reports)
     ]
-    checked = f", cross-checked with {' and '.join(agreeing)}" if agreeing else ""
+    checked = f", cross-checked with {listed(agreeing)}" if agreeing else ""
     return f"Counted with convcost {__version__} on torch {versions}{checked}."
 
 

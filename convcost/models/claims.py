@@ -24,7 +24,7 @@ from convcost.models.other_counters import (
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.quantities import Kind, quantity
 from convcost.text.sizes import format_sizes
-from convcost.text.units import human_percent
+from convcost.text.units import human_percent, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +48,6 @@ _SUMS: Final = (
     ("bias", "normalisation", "activations", "pooling"),
 )
 """What is counted besides products, alone and together."""
-_TOTAL: Final = "total of "
 _IMAGE: Final = re.compile(r"(\d+)x([134])x(\d+)x(\d+)")
 
 
@@ -73,6 +72,7 @@ class Claim:
         relative_error: value / claim - 1.
         matches: Whether the value is the claim at the digits that it gives, rounded or cut.
         cut: Whether it is the claim only if its further digits are cut, not rounded.
+        counters: Other counters whose total is this value.
     """
 
     claim: str
@@ -82,12 +82,13 @@ class Claim:
     relative_error: float
     matches: bool
     cut: bool = False
+    counters: tuple[str, ...] = ()
 
     @property
     def record(self) -> dict[str, Any]:
         """The claim as a JSON object."""
         record = {name: getattr(self, name) for name in ("claim", "convention", "value", "relative_error", "matches")}
-        return {**record, "resolution": self.resolution and list(self.resolution)}
+        return {**record, "resolution": self.resolution and list(self.resolution), "counters": list(self.counters)}
 
     @property
     def text(self) -> str:
@@ -115,6 +116,7 @@ class _Figure(NamedTuple):
     convention: str
     value: int
     order: int
+    counters: tuple[str, ...] = ()
 
 
 def parse_claim(text: str) -> _Number:
@@ -176,6 +178,7 @@ def answer(claims: Sequence[str], report: ModelReport, others: Iterable[ModelRep
                 float(figure.value / number.value - 1),
                 bool(matching),
                 bool(matching) and not number.is_rounded(figure.value),
+                figure.counters,
             )
             for figure, size in chosen
         ]
@@ -215,14 +218,14 @@ def _figures(report: ModelReport) -> Iterator[_Figure]:
         for names in _SUMS:
             amounts = [added[name][0] * (added[name][1] if factor > 1 else 1) for name in names]
             if all(amounts):
-                yield _Figure(" + ".join((unit, *names)), factor * macs + sum(amounts), 2 * len(names) + factor - 1)
+                yield _Figure(" + ".join((unit, *names)), factor * macs + sum(amounts), 2 * len(names) + factor)
         for words, amount in left_out.items():
             yield _Figure(f"{unit} {words}", factor * (macs - amount), 1 + factor)
     sums = sum(outputs_of(call) for call in calls if call.macs)
     yield _Figure("FLOPs, 2K - 1 for a sum of K products", FLOPS_PER_MAC * macs - sums, 4)
     image = image_of(report)
     for counter, total in totals_of_others(calls, 1 if image is None else image.samples).items():
-        yield _Figure(f"{_TOTAL}{counter}", total, 2)
+        yield _Figure(f"total of {counter}", total, 2, (counter,))
 
 
 def _classifier(report: ModelReport) -> int:
@@ -235,12 +238,12 @@ def _classifier(report: ModelReport) -> int:
 
 
 def _distinct(figures: Iterable[_Figure]) -> list[_Figure]:
-    """One figure for each value above 0, by its simplest convention, with the other counters that print it."""
+    """One figure for each value above 0, by the first convention that gives it, with all counters that print it."""
     known: dict[int, _Figure] = {}
     for figure in figures:
         before = known.setdefault(figure.value, figure)
-        if before is not figure and figure.convention.startswith(_TOTAL):
-            known[figure.value] = before._replace(convention=f"{before.convention} (the {figure.convention})")
+        if before is not figure:
+            known[figure.value] = before._replace(counters=(*before.counters, *figure.counters))
     return [figure for figure in known.values() if figure.value > 0]
 
 
@@ -257,6 +260,7 @@ def _line(text: str, best: Claim, *more: Claim) -> str:
         nearest = (f"{one.text} ({one.value:,}, {human_percent(one.relative_error, '+')})" for one in (best, *more[:2]))
         return f"claim {text}: no convention gives it; the nearest are {', '.join(nearest)}"
     how = "cut" if best.cut else "rounded" if best.relative_error else "exactly"
+    printed = f", as {listed(best.counters)} print{'s' if len(best.counters) == 1 else ''} it" if best.counters else ""
     names = [one.convention if one.resolution == best.resolution else one.text for one in more[:3]]
     also = f"; {len(more)} more with the same digits: {', '.join(names)}" if more else ""
-    return f"claim {text}: {best.text}, {how} ({best.value:,}){also}{', ...' if more[3:] else ''}"
+    return f"claim {text}: {best.text}, {how} ({best.value:,}{printed}){also}{', ...' if more[3:] else ''}"

@@ -53,11 +53,11 @@ def _conditions(row: ModelRow) -> Conditions | None:
 
 MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
     Column("target", lambda row: row.report.target, "model as the user named it", "model"),
-    Column("inputs", lambda row: row.report.inputs, "inputs of the model", "input", width=110, flat=" ".join),
+    Column("inputs", lambda row: row.report.inputs, "inputs of the model", "input", width=120, flat=" ".join),
     Column("params", lambda row: row.report.totals.params, "parameters, each once", "params", human_count),
     Column("trainable_params", lambda row: row.report.totals.trainable_params, "parameters that require a gradient"),
     Column("macs", lambda row: row.report.totals.macs, "multiply-accumulates", "MACs", human_count),
-    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count),
+    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=85),
     Column(
         "uncounted",
         lambda row: len(row.report.uncounted),
@@ -65,7 +65,12 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
     ),
     Column("traffic_bytes", lambda row: row.traffic_bytes, "traffic of all calls", "traffic", human_bytes, width=110),
     Column(
-        "weight_bytes", lambda row: row.report.totals.weight_bytes, "bytes of the parameters", "weights", human_bytes
+        "weight_bytes",
+        lambda row: row.report.totals.weight_bytes,
+        "bytes of the parameters",
+        "weights",
+        human_bytes,
+        width=100,
     ),
     Column("activation_bytes", lambda row: row.report.totals.activation_bytes, "bytes of all outputs, each once"),
     Column(
@@ -74,6 +79,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         "largest sum of activations that are alive at one call, bytes",
         "peak",
         human_bytes,
+        width=84,
     ),
     Column(
         "params_ratio",
@@ -91,7 +97,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         human_ratio,
     ),
     *timing_columns(
-        _timing, time_s=0, time_q25_s=120, time_q75_s=120, time_min_s=None, first_call_s=None, time_runs=None
+        _timing, time_s=0, time_q25_s=80, time_q75_s=80, time_min_s=None, first_call_s=None, time_runs=None
     ),
     *timing_columns(_timing, dropped_share=None, faults_per_call=None),
     *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),

@@ -58,7 +58,7 @@ class Column(Generic[R_contra]):
             one = part(row)
             return "-" if one is None else self.text(one)
 
-        return Column(self.name, value, self.meaning, self.title, cell=cell, width=self.width, flat=self.flat)
+        return Column(self.name, value, self.meaning, self.title, self.show, cell, self.width, self.flat)
 
     def in_file(self, row: R_contra) -> object:
         """The value in one cell of a file."""

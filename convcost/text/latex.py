@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
 
 R = TypeVar("R")
-PAGE_WIDTH: Final = 90
+PAGE_WIDTH: Final = 100
 """Characters of a table that fit across a page."""
 MAX_ROWS: Final = 45
 """Rows of a table that fit on a page; a longer one is a longtable."""
@@ -37,7 +37,8 @@ _ESCAPES: Final = str.maketrans({
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "×": r"$\times$", "→": r"$\to$", "–": "--", "µ": r"\textmu{}", "≥": r"$\geq$", "·": r"$\cdot$",
 })  # fmt: skip
-_SIZES: Final = re.compile(r"\b\d+(x\d+)+\b")
+_TIMES: Final = re.compile(r"(?<![\w.])(\d+(x\d+)+|[\d.]+x)(?!\w)")
+"""Sizes such as 3x3 and ratios such as 2.5x."""
 _PREFIXED: Final = {human_count: "", human_bytes: "B"}
 """Units of the columns with decimal prefixes, by the function that shows their values."""
 
@@ -67,7 +68,7 @@ def escaped(text: str) -> str:
     >>> print(escaped("50 % of a_b"), escaped("1x3x8 → 1 µs"))
     50 \% of a\_b 1$\times$3$\times$8 $\to$ 1 \textmu{}s
     """
-    times = _SIZES.sub(lambda sizes: sizes[0].replace("x", "×"), one_line(text))
+    times = _TIMES.sub(lambda match: match[0].replace("x", "×"), one_line(text))
     return times.translate(_ESCAPES)
 
 
@@ -120,7 +121,7 @@ def _legend(paper: Paper) -> list[str]:
 def _unit(column: Column[R], rows: Sequence[R]) -> Unit | None:
     """The unit in which the column's largest number has one to three digits before the point; None without numbers."""
     numbers = [abs(value) for row in rows if isinstance(value := column.value(row), int | float)]
-    if not numbers or column.cell is not None:
+    if not numbers or (column.show is None and column.cell is not None):
         return None
     largest = max(numbers)
     if column.show is None:
