@@ -244,6 +244,7 @@ def count(
     *,
     device: str = "meta",
     cross_check: bool = False,
+    claims: str | Sequence[str] = (),
 ) -> ModelReport:
     """Count a torch module's forward pass, layer by layer, and say what was not counted.
 
@@ -257,16 +258,22 @@ def count(
         device: "meta"; "cpu" for a model that looks at the values of its tensors; or "auto", which is meta, and the CPU
             for such a model, with a note.
         cross_check: Whether to cross-check with torch's FlopCounterMode and fvcore.
+        claims: Published numbers of operations, such as "4.5G"; `.claims` and the text say which convention of counting
+            gives each: MACs or FLOPs, with or without bias, normalisation, activations and pooling, what other counters
+            print, or another input size.
 
     Returns:
-        Rows and totals, with `.to_dict()`, `.to_frame()` and a notebook view.
+        Rows and totals, with `.to_dict()`, `.to_frame()`, `.to_latex()` and a notebook view.
 
     Raises:
-        ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where.
+        ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where. Or a claim
+            that is no number.
     """
     from convcost.nn.count.model_report import report
+    from convcost.workflows.claims import answer_for_module
 
-    return report(model, inputs, kwargs, device=device, cross_check=cross_check)
+    counted = report(model, inputs, kwargs, device=device, cross_check=cross_check)
+    return answer_for_module(counted, model, _names(claims)) if claims else counted
 
 
 def count_many(

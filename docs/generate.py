@@ -18,6 +18,7 @@ from convcost.convolution.blocks import PARAMETERS
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels.named import KERNELS
 from convcost.models.columns import MODEL_COLUMNS
+from convcost.models.model_table import MODELS_COLUMNS
 from convcost.text.table import markdown_table
 
 HERE = Path(__file__).parent
@@ -71,6 +72,7 @@ def columns() -> str:
         "kernel": KERNEL_COLUMNS,
         "kernel --model": LAYER_COLUMNS,
         "model": MODEL_COLUMNS,
+        "model TARGET TARGET ...": MODELS_COLUMNS,
         "check": CHECK_COLUMNS,
         "history": HISTORY_COLUMNS,
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -14,6 +15,7 @@ from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
     WHOLE_JSON,
+    WRONG,
     deliver,
     last,
     only_json,
@@ -24,31 +26,36 @@ from convcost.cli.output import (
     why_layers_text,
     write_out,
 )
+from convcost.models.call import Call
+from convcost.models.claims import parse_claim
 from convcost.models.columns import MODEL_COLUMNS
-from convcost.models.report import require_arrangement
+from convcost.models.model_table import MODELS_COLUMNS, ModelTable
+from convcost.models.report import ModelReport, require_arrangement
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine, is_terminal, show_progress, terminal_width
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_arg, parse_input, parse_threads
 from convcost.timing.conditions import TimingOptions
+from convcost.workflows.claims import answer_for_target
 from convcost.workflows.compare import require_devices
 from convcost.workflows.model import count_target, time_target
+from convcost.workflows.model_table import count_targets, time_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from convcost.models.report import ModelReport
+    from convcost.text.sizes import Input
 
 
 def model_command(
     context: typer.Context,
-    target: Annotated[
-        str,
+    targets: Annotated[
+        list[str],
         typer.Argument(
             help="package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
-            "FILE.pt2. The code of a Python target is run.",
-            metavar="TARGET",
+            "FILE.pt2. The code of a Python target is run. Several targets are compared, one row each.",
+            metavar="TARGET...",
         ),
     ],
     inputs: Annotated[
@@ -75,6 +82,14 @@ def model_command(
             help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
         ),
     ] = "meta",
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--claim",
+            help="Published number of operations, as 4.5G: say which convention of counting gives it; may be repeated.",
+            metavar="COUNT",
+        ),
+    ] = None,
     time: Annotated[bool, o.option(o.CLOCK, "Time the forward pass, and each distinct layer alone.", "--time")] = False,
     time_device: o.Device = "auto",
     threads: o.Threads = "1",
@@ -88,64 +103,144 @@ def model_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    caption: Annotated[
+        str | None,
+        o.option(o.OUTPUT, "Caption of the LaTeX table; auto: unit, input, what is counted, and by what.", "--caption"),
+    ] = None,
+    label: Annotated[str | None, o.option(o.OUTPUT, "Label of the LaTeX table, as tab:cost.", "--label")] = None,
 ) -> int:
     """Count a whole torch model, layer by layer, and list the operations that were not counted.
 
     Example: convcost model network:mobilenet_v1
     """
     refuse_exports(export)
-    fields = choose_columns(MODEL_COLUMNS, columns)
+    is_one = len(targets) == 1
+    arranged = _Arrangement(depth, sort, top, columns, is_one=is_one)
     require_arrangement(depth, sort, top, timed=time)
+    _require_one_timed_model(why=why, is_one=is_one, time=time)
     options = None
-    if why and not time:
-        raise ConvcostError("--why must have times to account for; add --time.")
     if time:
         threads_wanted = parse_threads(threads)
         options = TimingOptions((time_device,), threads_wanted, allocator, time_budget, store=store, why=why)
         require_devices(options.devices)
+    claims = [text for text in claim or () if parse_claim(text)]
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
-
-    is_early = cross_check and not time and form is o.OutputFormat.table and is_terminal(sys.stdout)
+    request = _Request(given, args, cross_check, device, claims, options)
+    is_early = is_one and cross_check and not time and form is o.OutputFormat.table and is_terminal(sys.stdout)
     early_lines: list[str] = []
 
-    def measure() -> Iterator[ModelReport]:
-        for counted in count_target(target, given, args, cross_check=cross_check, device=device):
-            by = None if time else sort  # there are no times yet
-            early = replace(counted.arranged(depth=depth, sort=by, top=top), columns=fields, cross_check={})
-            early_lines[:] = early_lines or _shown_early(early, wanted=is_early)
-            yield counted
-        if options is not None:
-            yield from time_target(counted, given, args, options, progress)
+    def show_early(counted: ModelReport) -> None:
+        show_progress("")
+        early = arranged(replace(counted, cross_check={}))
+        early_lines.extend(early.verdicts)
+        write_out(early.text(terminal_width()))
 
     with ProgressLine() as progress:
-        code, result = last(measure())
+        measured: Iterator[ModelReport | ModelTable] = (
+            _one(targets[0], request, progress, show_early if is_early else None)
+            if is_one
+            else _several(targets, request, progress)
+        )
+        code, result = last(measured)
     with interrupts_held():
-        untimed = code == INTERRUPTED and result.forward is None
-        arranged = result.arranged(depth=depth, sort=None if untimed and sort == "time" else sort, top=top)
-        shown = replace(arranged, columns=fields)
-        deliver(shown, form, export, table_shown=bool(early_lines), lines_shown=len(early_lines))
+        shown = arranged(result)
+        latex = partial(shown.to_latex, shown.caption if caption == "auto" else caption, label)
+        deliver(shown, form, export, table_shown=bool(early_lines), lines_shown=len(early_lines), latex=latex)
         if why and form is o.OutputFormat.table:
-            print_blocks(why_layers_text(shown.rows))
+            print_blocks(why_layers_text(call for call in shown.rows if isinstance(call, Call)))
         say_remarks(result)
-        _note_unused(context, time=time, is_json=only_json(form, export))
+        _note_unused(context, time=time, is_one=is_one, only_json=only_json(form, export))
+        if form is not o.OutputFormat.latex and not any(path.suffix.lower() == ".tex" for path in export or ()):
+            note_unused(context, "only LaTeX has them", ("caption", "label"))
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
-        return INTERRUPTED
-    return 0 if result.agrees else DISAGREES
+    elif isinstance(result, ModelTable) and result.failures:
+        code = WRONG
+    return code or (0 if result.agrees else DISAGREES)
 
 
-def _note_unused(context: typer.Context, *, time: bool, is_json: bool) -> None:
-    """Note the options that had no effect."""
+class _Arrangement:
+    """The rows and columns that are shown of a result.
+
+    Args:
+        depth: Depth below which the rows of modules are added up.
+        sort: Order of the rows.
+        top: Maximum number of rows.
+        columns: Names of the columns; None for all.
+        is_one: Whether there is one target.
+
+    Raises:
+        ConvcostError: There is no such column.
+    """
+
+    def __init__(
+        self, depth: int | None, sort: str | None, top: int | None, columns: str | None, *, is_one: bool
+    ) -> None:
+        self._layers = choose_columns(MODEL_COLUMNS, columns if is_one else None)
+        self._models = choose_columns(MODELS_COLUMNS, None if is_one else columns)
+        self._depth, self._sort, self._top = depth, sort, top
+
+    def __call__(self, result: ModelReport | ModelTable) -> ModelReport | ModelTable:
+        """The arranged result; one that was not timed, since it was interrupted, keeps its order."""
+        sort = None if self._sort == "time" and not result.is_timed else self._sort
+        if isinstance(result, ModelTable):
+            return replace(result.arranged(sort=sort, top=self._top), columns=self._models)
+        return replace(result.arranged(depth=self._depth, sort=sort, top=self._top), columns=self._layers)
+
+
+class _Request(NamedTuple):
+    """What is to be counted and timed."""
+
+    inputs: tuple[Input, ...]
+    args: dict[str, object]
+    cross_check: bool
+    device: str
+    claims: list[str]
+    options: TimingOptions | None
+
+
+def _one(
+    target: str,
+    request: _Request,
+    progress: Callable[[str], None],
+    show_early: Callable[[ModelReport], None] | None,
+) -> Iterator[ModelReport]:
+    """The report of one target after each step."""
+    inputs, args, cross_check, device, claims, options = request
+    for counted in count_target(target, inputs, args, cross_check=cross_check, device=device):
+        if show_early is not None:  # before the other counters run
+            show_early(counted)
+            show_early = None
+        yield counted
+    if claims:
+        counted = answer_for_target(counted, args, claims)
+        yield counted
+    if options is not None:
+        yield from time_target(counted, inputs, args, options, progress)
+
+
+def _several(targets: list[str], request: _Request, progress: Callable[[str], None]) -> Iterator[ModelTable]:
+    """The table of several targets after each of them, and with their times."""
+    inputs, args, cross_check, device, claims, options = request
+    for table in count_targets(targets, inputs, args, cross_check=cross_check, device=device, claims=claims):
+        yield table
+    if options is not None:
+        yield time_targets(table, inputs, args, options, progress)
+
+
+def _require_one_timed_model(*, why: bool, is_one: bool, time: bool) -> None:
+    """Refuse `--why` without the times of one model's layers."""
+    if why and not time:
+        raise ConvcostError("--why must have times to account for; add --time.")
+    if why and not is_one:
+        raise ConvcostError("--why must have the layers of one model to account for; give one TARGET.")
+
+
+def _note_unused(context: typer.Context, *, time: bool, is_one: bool, only_json: bool) -> None:
+    """Note the options that have no effect without times, in JSON, or on a table of models."""
     if not time:
         note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
-    if is_json:
+    if only_json:
         note_unused(context, WHOLE_JSON, ("depth", "sort", "top", "columns"))
-
-
-def _shown_early(early: ModelReport, *, wanted: bool) -> tuple[str, ...]:
-    """Show a count before the other counters run, if that is wanted; the lines under its table."""
-    if not wanted:
-        return ()
-    show_progress("")
-    write_out(early.text(terminal_width()))
-    return early.verdicts
+    elif not is_one:
+        note_unused(context, "the rows are whole models", ("depth",))

@@ -133,6 +133,7 @@ def deliver(
     table_shown: bool = False,
     lines_shown: int = 0,
     writes: Iterable[Callable[[], object]] = (),
+    latex: Callable[[], str] | None = None,
 ) -> None:
     """Write the exported files, then stdout; for machine-readable formats the verdicts go to stderr.
 
@@ -143,9 +144,13 @@ def deliver(
         table_shown: Whether the terminal already shows the table, so that only the lines under it are printed.
         lines_shown: Number of the lines under the table that the terminal shows too.
         writes: Functions that write further files.
+        latex: Function that makes the LaTeX; None for a table of all fields.
     """
-    with _exported(result, exports, writes):
-        if form is not OutputFormat.table:
+    with _exported(result, exports, writes, latex):
+        if form is OutputFormat.latex and latex is not None:
+            write_out(latex())
+            say(result.verdicts, "note")
+        elif form is not OutputFormat.table:
             from convcost.text.export import TEXT_FORMATS, json_text
 
             is_json = form is OutputFormat.json
@@ -206,11 +211,14 @@ def close_stdout() -> None:
 
 @contextlib.contextmanager
 def _exported(
-    result: Result[Any], exports: Iterable[Path] | None, writes: Iterable[Callable[[], object]]
+    result: Result[Any],
+    exports: Iterable[Path] | None,
+    writes: Iterable[Callable[[], object]],
+    latex: Callable[[], str] | None = None,
 ) -> Iterator[None]:
     """Write the files; an error is raised only after stdout and the other files are written."""
     refusals: list[ConvcostError] = []
-    for write in (*writes, *_writes(result, exports)):
+    for write in (*writes, *_writes(result, exports, latex)):
         try:
             write()
         except ConvcostError as error:
@@ -221,15 +229,21 @@ def _exported(
         raise refusals[0]
 
 
-def _writes(result: Result[Any], exports: Iterable[Path] | None) -> Iterator[Callable[[], object]]:
+def _writes(
+    result: Result[Any], exports: Iterable[Path] | None, latex: Callable[[], str] | None
+) -> Iterator[Callable[[], object]]:
     """A function for each exported file that writes it."""
     if exports:
         from convcost.system.whole_files import write_whole
-        from convcost.text.export import SUFFIXES, write
+        from convcost.text.export import SUFFIXES, write, write_text
 
         table, whole = result.to_frame(), result.to_dict()
         for path in exports:
-            yield partial(write_whole, path, partial(write, SUFFIXES[path.suffix.lower()], table, whole))
+            kind = SUFFIXES[path.suffix.lower()]
+            content = partial(write, kind, table, whole)
+            if kind == "latex" and latex is not None:
+                content = partial(write_text, latex())
+            yield partial(write_whole, path, content)
 
 
 def why_text(row: Row, name: str) -> str | None:

@@ -38,6 +38,9 @@ class Call:
         least_bytes: Bytes that any kernel must move, fewer than the traffic where a call reads only parts or works in
             place; None if unknown, as for a view or a user's class.
         uncounted: Number of operations without a formula; if there are any, the MACs are a lower bound.
+        torch_name: Name of the torch class that the module is or is derived from, else of the function.
+        is_function: Whether it is a functional call, which counters that hook modules do not see.
+        has_bias: Whether a convolution or a linear layer adds a bias.
         time_s: Median seconds of the layer alone; None if not timed.
         bound: Least possible time on this machine; None if it is not calibrated, or if the least work is unknown.
         account: Account of the time of a convolution; None if not requested.
@@ -60,6 +63,9 @@ class Call:
     shares: str | None = None
     least_bytes: int | None = None
     uncounted: int = 0
+    torch_name: str = ""
+    is_function: bool = False
+    has_bias: bool = False
     time_s: float | None = None
     bound: Bound | None = None
     account: Account | None = None

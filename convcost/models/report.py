@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, get_
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.convolution.shape import require_at_least
 from convcost.models.call import Call
+from convcost.models.caption import caption_of
+from convcost.models.claims import Claim, claim_lines
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import records
 from convcost.text.errors import ConvcostError
@@ -73,6 +75,10 @@ class Uncounted:
     op: str
     calls: int
     where: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The operation, its calls and the first places that it ran in."""
+        return f"not counted: {self.op}, {self.calls} calls, in {', '.join(self.where[:3])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,7 @@ class ModelReport(Result[Call]):
         shown: Rows of the table and the frame; None for all layers in order.
         doubts: Reasons why totals were not obtained, or may not hold for other inputs or calls; by metric.
         values_read: Where the forward pass read values of tensors, such as "item in gate".
+        claims: Claimed numbers beside what conventions of counting give, best first.
     """
 
     SCHEMA: ClassVar = "convcost.model/1"
@@ -176,11 +183,25 @@ class ModelReport(Result[Call]):
     shown: tuple[Call, ...] | None = None
     doubts: Mapping[str, str] = field(default_factory=dict)
     values_read: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
     @property
     def rows(self) -> tuple[Call, ...]:
         """Rows of the table and the frame."""
         return self.layers if self.shown is None else self.shown
+
+    @property
+    def totals_row(self) -> Call | None:
+        """The totals as a row; None if the parameters were not obtained."""
+        if self.totals.params is None:
+            return None
+        traffic, share = sum(row.traffic_bytes for row in self.layers), 1.0 if self.totals.macs else None
+        return Call("total", "", (), (), self.totals.params, self.totals.macs, traffic, share)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the forward pass was timed."""
+        return self.forward is not None
 
     @property
     def agrees(self) -> bool:
@@ -209,7 +230,7 @@ class ModelReport(Result[Call]):
             f"total: {params}, {macs}",
             f"memory: {weights}, {activations}, {peak}",
         ]
-        lines += [f"not counted: {u.op}, {u.calls} calls, in {', '.join(u.where[:3])}" for u in self.uncounted]
+        lines += map(str, self.uncounted)
         if self.forward is not None and self.timed is not None:
             where = f"{self.timed.device}, {number_of('thread', self.timed.threads)}, allocator {self.timed.allocator}"
             share = None if self.explained is None else human_share(self.explained)
@@ -225,7 +246,13 @@ class ModelReport(Result[Call]):
                 f"  {d.op}: {d.ours:,} here, {d.theirs:,} there: {d.reason or 'no known reason'}"
                 for d in check.differences
             ]
-        return tuple(lines)
+        caption = [f"caption: {self.caption}"] if self.claims else []
+        return (*lines, *claim_lines(self.claims), *caption)
+
+    @property
+    def caption(self) -> str:
+        """The sentences for a table's caption: unit, input, what is counted, counter and version."""
+        return caption_of(self)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -283,6 +310,8 @@ class ModelReport(Result[Call]):
             if self.forward is None or self.timed is None
             else {**asdict(self.forward), **asdict(self.timed), "explained_share": self.explained},
             "by_operator": dict(self.by_operator),
+            "caption": self.caption,
+            "claims": [claim.record for claim in self.claims],
             "uncounted": [{**asdict(missed), "where": list(missed.where)} for missed in self.uncounted],
             "cross_check": {
                 who: {**asdict(check), "differences": [asdict(d) for d in check.differences]}

@@ -61,7 +61,7 @@ class Column(Generic[R_contra]):
             return "-" if one is None else self.text(one)
 
         width, flat, varies = self.width, self.flat, self.varies
-        return Column(self.name, value, self.meaning, self.title, cell=cell, width=width, flat=flat, varies=varies)
+        return Column(self.name, value, self.meaning, self.title, self.show, cell, width, flat=flat, varies=varies)
 
     def in_file(self, row: R_contra) -> object:
         """The value in one cell of a file."""

@@ -167,5 +167,9 @@ def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path
     elif kind == "xlsx":
         _write_xlsx(table, path)
     else:
-        text = json_text(payload) if kind == "json" else TEXT_FORMATS[kind](table)
-        path.write_text(text, encoding="utf-8", newline="")
+        write_text(json_text(payload) if kind == "json" else TEXT_FORMATS[kind](table), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text as UTF-8 with the line ends that it has."""
+    path.write_text(text, encoding="utf-8", newline="")

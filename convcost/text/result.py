@@ -102,6 +102,11 @@ class Result(Generic[R]):
             """The line above the table."""
 
     @property
+    def totals_row(self) -> R | None:
+        """The row of totals under the rows of a LaTeX table; None without one."""
+        return None
+
+    @property
     def verdicts(self) -> tuple[str, ...]:
         """The lines under the table."""
         return ()
@@ -134,6 +139,17 @@ class Result(Generic[R]):
         from convcost.text.export import frame
 
         return frame(self.columns, self.rows)
+
+    def to_latex(self, caption: str | None = None, label: str | None = None) -> str:
+        """A LaTeX table for a paper, with units in its heads; it needs booktabs, a long one longtable too.
+
+        Args:
+            caption: Caption; None without one.
+            label: Label for references; None without one.
+        """
+        from convcost.text.latex import Paper, paper_table
+
+        return paper_table(self.columns, self.rows, self.totals_row, Paper(caption, label))
 
     def text(self, width: int | None = None) -> str:
         """Head, table and verdicts.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 
@@ -140,6 +141,11 @@ def human_percent(share: float, sign: str = "") -> str:
 def number_of(noun: str, count: int) -> str:
     """A count with its noun: `1 thread`, `2 threads`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence: `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def thousands(count: int) -> str:

@@ -83,7 +83,7 @@ def _time_text(timing: Timing) -> str:
 
 
 _TIMING: Final[tuple[Column[Timing], ...]] = (
-    Column("time_s", lambda one: one.time_s, "median seconds per call", "time", cell=_time_text),
+    Column("time_s", lambda one: one.time_s, "median seconds per call", "time", human_time, _time_text),
     Column("time_q25_s", lambda one: _quartiles(one)[0], "lower quartile of the seconds per call", "q25", human_time),
     Column("time_q75_s", lambda one: _quartiles(one)[1], "upper quartile of the seconds per call", "q75", human_time),
     Column("time_min_s", lambda one: one.time_min_s, "seconds per call of the fastest block of calls", show=human_time),

@@ -107,6 +107,9 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
             weights=_dtypes(row.weights) if row.weights else (),
             shares=shares,
             uncounted=len(row.uncounted),
+            torch_name=row.torch_name,
+            is_function=row.owner is None,
+            has_bias=row.has_bias,
         )
     if unused := sum(map(numel, left.values())):
         share, name = (0.0 if total else None), unique.of("(parameters outside any call)")

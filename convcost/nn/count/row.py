@@ -97,6 +97,19 @@ class Row:
         return f"{self.path}.{self.function}".strip(".") if self.function else self.path or self.op
 
     @property
+    def torch_name(self) -> str:
+        """The torch class that the module is or is derived from, else the function's name."""
+        kinds = () if self.owner is None else type(self.owner).__mro__
+        return next((kind.__name__ for kind in kinds if kind.__module__.startswith("torch.")), self.op)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether it adds a bias to products."""
+        if len(self.events) == 1 and self.events[0].conv is not None:
+            return self.events[0].conv.bias
+        return bool(self.events) and any(weight.ndim == 1 for weight in self.weights)
+
+    @property
     def is_preparation(self) -> bool:
         """Whether a function computed something from parameters alone, such as a mask times a weight."""
         return self.owner is None and bool(self.used) and not self.has_activations

@@ -51,6 +51,32 @@ def measure_forwards(head: Forward, base: Forward | None, options: TimingOptions
     return summarise_forwards(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
 
 
+def measure_models(
+    models: Mapping[str, Forward], options: TimingOptions, progress: Callable[[str], None]
+) -> dict[str, ModelTiming]:
+    """Time the forward passes of several models next to each other; speed-ups are relative to the first.
+
+    Args:
+        models: Models with real weights on the CPU, by name.
+        options: Conditions and time budget.
+        progress: Called with lines of progress.
+
+    Raises:
+        ConvcostError: A device that is not there, too little memory, or a model that does not run.
+    """
+    _require_memory([module for module, _, _ in models.values()], options, "give fewer models")
+    with timing_session(options, progress) as session:
+        calls = {name: forward_call(*model, session.device) for name, model in models.items()}
+        with running_user_code(_failure):
+            series, probes = session.run(calls, lambda _, __, line: progress(line))
+    timings = summarise(series, probes, next(iter(models)), pinned=session.pinned)
+    results = {}
+    for name, (module, args, kwargs) in models.items():
+        conditions = _of_all(session.conditions, (), [*module.parameters(), *_tensors((args, kwargs))])
+        results[name] = ModelTiming(conditions, timings[name], {}, session.notes, {})
+    return results
+
+
 def _require_memory(models: Iterable[nn.Module], options: TimingOptions, step: str) -> None:
     """Refuse models that do not fit the device together with activations as large as their parameters."""
     held = sum(p.numel() * p.element_size() for model in models for p in model.parameters())

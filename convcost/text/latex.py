@@ -1,0 +1,155 @@
+"""LaTeX tables for papers: few columns, units in the heads, digits as people write them.
+
+Numbers are plain, one unit a column, and their heads are in braces, so that `S` columns of siunitx can take them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from convcost.text.columns import shown_columns
+from convcost.text.errors import one_line
+from convcost.text.units import (
+    DECIMAL_PREFIXES,
+    STEP,
+    TIMES,
+    human_bytes,
+    human_count,
+    human_ratio,
+    human_share,
+    human_time,
+    three_digits,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from convcost.text.columns import Column
+
+R = TypeVar("R")
+PAGE_WIDTH: Final = 100
+"""Characters of a table that fit across a page."""
+MAX_ROWS: Final = 45
+"""Rows of a table that fit on a page; a longer one is a longtable."""
+_ESCAPES: Final = str.maketrans({
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "×": r"$\times$", "→": r"$\to$", "–": "--", "µ": r"\textmu{}", "≥": r"$\geq$", "·": r"$\cdot$",
+})  # fmt: skip
+_TIMES: Final = re.compile(r"(?<![\w.])(\d+(x\d+)+|[\d.]+x)(?!\w)")
+"""Sizes such as 3x3 and ratios such as 2.5x."""
+_PREFIXED: Final = {human_count: "", human_bytes: "B"}
+"""Units of the columns with decimal prefixes, by the function that shows their values."""
+
+
+class Unit(NamedTuple):
+    """The unit of a column: its symbol in the head, as LaTeX, and its size."""
+
+    symbol: str
+    size: float
+
+
+class Paper(NamedTuple):
+    """What surrounds a table in a paper.
+
+    Attributes:
+        caption: Caption; None for a table that does not float.
+        label: Label for references; None without one.
+    """
+
+    caption: str | None = None
+    label: str | None = None
+
+
+def escaped(text: str) -> str:
+    r"""Plain text as one line of LaTeX.
+
+    >>> print(escaped("50 % of a_b"), escaped("1x3x8 → 1 µs"))
+    50 \% of a\_b 1$\times$3$\times$8 $\to$ 1 \textmu{}s
+    """
+    times = _TIMES.sub(lambda match: match[0].replace("x", "×"), one_line(text))
+    return times.translate(_ESCAPES)
+
+
+def paper_table(columns: Iterable[Column[R]], rows: Sequence[R], total: R | None = None, paper: Paper = Paper()) -> str:  # noqa: B008 - an immutable tuple
+    """A table with the rules of booktabs; of more than a page, a longtable that repeats its head.
+
+    Args:
+        columns: Columns to choose from: those with a title that fit across a page.
+        rows: Rows of the table.
+        total: Row under the last rule; None without one.
+        paper: Caption and label.
+    """
+    shown = shown_columns(columns, rows, PAGE_WIDTH)
+    body, heads, kinds = [], [], ""
+    for column in shown:
+        unit = _unit(column, rows)
+        cells = [_cell(column, row, unit) for row in (*rows, *([] if total is None else [total]))]
+        title = escaped(column.title or column.name) + (f" ({unit.symbol})" if unit and unit.symbol else "")
+        heads.append(f"{{{title}}}" if unit else title)
+        kinds += "r" if unit else "l"
+        body.append(cells)
+    lines = [f"{' & '.join(cells)} \\\\" for cells in zip(*body, strict=True)]
+    if total is not None:
+        lines.insert(len(rows), r"\midrule")
+    return (_long if len(rows) > MAX_ROWS else _floating)(kinds, f"{' & '.join(heads)} \\\\", lines, paper)
+
+
+def _floating(kinds: str, head: str, lines: list[str], paper: Paper) -> str:
+    """A tabular, inside a table if it has a caption or a label."""
+    table = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"]
+    if paper != Paper():
+        table = [r"\begin{table}", r"\centering", *_legend(paper), *table, r"\end{table}"]
+    return "\n".join((*table, ""))
+
+
+def _long(kinds: str, head: str, lines: list[str], paper: Paper) -> str:
+    """A longtable, whose caption is inside."""
+    legend = _legend(paper)
+    top = [*legend[:-1], rf"{legend[-1]} \\"] if legend else []
+    heads = [r"\toprule", head, r"\midrule"]
+    begin = [rf"\begin{{longtable}}{{{kinds}}}", *top, *heads, r"\endfirsthead", *heads, r"\endhead"]
+    return "\n".join((*begin, r"\bottomrule", r"\endlastfoot", *lines, r"\end{longtable}", ""))
+
+
+def _legend(paper: Paper) -> list[str]:
+    caption = [] if paper.caption is None else [rf"\caption{{{escaped(paper.caption)}}}"]
+    return caption + ([] if paper.label is None else [rf"\label{{{one_line(paper.label)}}}"])
+
+
+def _unit(column: Column[R], rows: Sequence[R]) -> Unit | None:
+    """The unit in which the column's largest number has one to three digits before the point; None without numbers."""
+    numbers = [abs(value) for row in rows if isinstance(value := column.value(row), int | float)]
+    if not numbers or (column.show is None and column.cell is not None):
+        return None
+    largest = max(numbers)
+    if column.show is None:
+        return Unit("", 1)
+    if column.show in _PREFIXED:
+        power = 0
+        while largest >= STEP ** (power + 1) and power + 1 < len(DECIMAL_PREFIXES):
+            power += 1
+        return Unit(f"{DECIMAL_PREFIXES[power]}{_PREFIXED[column.show]}", STEP**power)
+    if column.show is human_time:
+        symbol, size = next(((one, size) for one, size in TIMES if largest >= size), TIMES[-1])
+        return Unit(symbol.translate(_ESCAPES), size)
+    return Unit(r"\%", 0.01) if column.show is human_share else Unit("", 1) if column.show is human_ratio else None
+
+
+def _cell(column: Column[R], row: R, unit: Unit | None) -> str:
+    value = column.value(row)
+    if value is None or value == ():
+        return ""
+    if unit is not None and isinstance(value, int | float):
+        return _digits(value / unit.size, exact=isinstance(value, int) and unit.size == 1)
+    return escaped(column.text(row))
+
+
+def _digits(value: float, *, exact: bool) -> str:
+    """A number of three digits; with at most three after the point."""
+    if exact or not value:
+        return f"{value:.0f}"
+    if abs(value) < 0.001:  # noqa: PLR2004 - the last of the digits after the point
+        return r"{$<$\,0.001}"
+    return three_digits(value) if abs(value) >= 0.9995 else f"{value:.3f}"  # noqa: PLR2004 - rounds to 1.00
