@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -225,6 +226,19 @@ def test_a_sibling_that_a_revision_lacks_is_not_an_installed_namesake(
     project.commit("models.py:net")
     (project.folder / "blocks.py").write_text("WIDTH = 16\n")
     require_doubt(capsys, f"blocks is imported from {project.site}/blocks.py, not from the files of HEAD (")
+
+
+def test_a_module_of_the_targets_name_that_was_loaded_before_is_neither_revisions(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ModuleType("models")
+    other.__file__ = str(project.site / "models.py")
+    monkeypatch.setitem(sys.modules, "models", other)
+    models = project.folder / "models.py"
+    models.write_text("from torch import nn\ndef net():\n    return nn.Conv2d(3, 8, 3)\n")
+    project.commit("models.py:net")
+    edit(models, "8", "16")
+    require_growth(capsys)
 
 
 @pytest.mark.parametrize("where", ["project", "site"])

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
-from torch._C import DispatchKey, _disabled_torch_dispatch_impl
+from torch._C import DispatchKey
 from torch._ops import HigherOrderOperator, OpOverload
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from convcost.nn.count import call_watch
 from convcost.nn.count.autocast import Autocast
-from convcost.nn.count.functions import Functions
 from convcost.nn.count.one_row import is_one_row
-from convcost.nn.count.operators import Verdict, cost, parts_of, verdict
-from convcost.nn.count.recount import reads_values
+from convcost.nn.count.operators import Verdict, cost, is_view, parts_of, verdict, whole_operator
+from convcost.nn.count.recount import VALUE_FUNCTIONS, reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.shape_rules import meta_output
-from convcost.nn.count.tensors import in_order, tensors_in
+from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import nn
 
-    from convcost.nn.count.trace import Recorder
+    from convcost.nn.count.recording import Recording
 
+NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
+"""Functions that compute nothing."""
+FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
+"""Functions that make a tensor without an operator."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
 """Operators with functions among their arguments that compute more than these: their parts are recorded."""
 
@@ -42,13 +46,13 @@ class Lane(TorchDispatchMode):
         """False avoids the import of torch's dynamo, 800 modules."""
         return False
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recording) -> None:
         super().__init__()
         self._recorder = recorder
         self._rows: list[Row | Lane] = []
         self._paths: list[str] = []
         self._open: Row | None = None
-        self._functions = Functions(self, recorder.device)
+        self._functions = _Functions(self, recorder.device)
         self.autocast = Autocast()
         self._before: call_watch.Lane | None = None
         self._in_thread = False
@@ -186,7 +190,7 @@ class Lane(TorchDispatchMode):
         if self._recorder.is_over:
             call_watch.notice(self._recorder.module)
             return func(*args, **named)
-        if types and any(map(_has_own_dispatch, types)):
+        if types and any(map(has_own_dispatch, types)):
             return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
         if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._run_higher_order(func, args, named)
@@ -248,7 +252,7 @@ class Lane(TorchDispatchMode):
     def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """Record an operator that was run as one operation."""
         tensors = tensors_in((args, kwargs) if kwargs else args)
-        outputs = [] if _is_view(func) else tensors_in(out)
+        outputs = [] if is_view(func) else tensors_in(out)
         new = self._recorder.memory.add(outputs)
         if new:
             row.new_storages.update(new)
@@ -324,13 +328,58 @@ class Lane(TorchDispatchMode):
             row.has_activations = True
 
 
-@cache
-def _is_view(func: Any) -> bool:
-    """Whether an operator makes no storage of its own."""
-    return not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
+class _Functions(TorchFunctionMode):
+    """Opens a row for each function that is called outside any row."""
 
+    def __init__(self, lane: Lane, device: torch.device) -> None:
+        super().__init__()
+        self._lane = lane
+        self._device = device
+        self._constructors = _device_constructors()
 
-@cache
-def _has_own_dispatch(kind: type) -> bool:
-    """Whether a subclass of Tensor runs operators itself, as nested and quantised tensors of Python do."""
-    return getattr(kind, "__torch_dispatch__", None) is not _disabled_torch_dispatch_impl
+    def pause(self) -> bool:
+        """Observe no functions until the mode is entered again; False where the user's own mode runs inside."""
+        if _get_current_function_mode() is not self:
+            return False
+        self.__exit__(None, None, None)
+        return True
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run a function, in a row of its own if none is open."""
+        del types
+        named, lane = kwargs or {}, self._lane
+        if func in self._constructors and named.get("device") is None and not lane.is_over:
+            named = {**named, "device": self._device}
+        name = getattr(func, "__name__", str(func))
+        if name in NO_ROW:
+            if name == "__get__" and getattr(func.__self__, "__name__", "") == "is_meta":
+                lane.note_values("is_meta")
+            return func(*args, **named)
+        if name in VALUE_FUNCTIONS:
+            lane.note_values(name)
+        operator = None if lane.is_over else whole_operator(func, name, args, named)
+        if operator is not None:
+            return lane.run_whole(operator, args, named)
+        if lane.is_open:
+            return self._cast_and_run(func, args, named)
+        has_text = any(isinstance(value, str) for value in (*args, *named.values()))
+        op = name.strip("_")
+        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)), has_text)
+        return lane.call_function(row, lambda: self._cast_and_run(func, args, named))
+
+    def _cast_and_run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a function on what autocast makes of its arguments."""
+        autocast = self._lane.autocast
+        autocast.look()
+        if autocast.is_on and self._device.type == "meta":
+            args, kwargs = autocast.for_function(getattr(func, "__name__", ""), args, kwargs)
+        out = func(*args, **kwargs)
+        if func in FROM_NUMBERS and not tensors_in(args):
+            self._lane.add_constants(tensors_in(out))
+        return out

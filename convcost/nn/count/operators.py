@@ -161,6 +161,12 @@ def _packet(func: Any) -> Any:
     return getattr(func, "overloadpacket", func)
 
 
+@cache
+def is_view(func: Any) -> bool:
+    """Whether an operator makes no storage of its own."""
+    return not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
+
+
 def cost(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, tensors: list[torch.Tensor]
 ) -> Cost | None:

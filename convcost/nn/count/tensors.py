@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch._C import _functorch
+from torch._C import _disabled_torch_dispatch_impl, _functorch
 from torch.utils._pytree import tree_leaves
 
 from convcost.text.sizes import Input
@@ -100,3 +100,9 @@ def _dtype_name(dtype: torch.dtype) -> str:
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
     """Sizes of a tensor, which are tensors themselves while torch.jit traces; empty for a nested one."""
     return () if tensor.is_nested else tuple(map(int, tensor.shape))
+
+
+@cache
+def has_own_dispatch(kind: type) -> bool:
+    """Whether a subclass of Tensor runs operators itself, as nested and quantised tensors of Python do."""
+    return getattr(kind, "__torch_dispatch__", None) is not _disabled_torch_dispatch_impl

@@ -6,69 +6,33 @@ total. A call that raises leaves a row of what it has computed, if anything, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-import torch
-
-from convcost.nn.count import call_watch, other_threads
-from convcost.nn.count.kept_values import KeptValues
+from convcost.nn.count import call_watch
 from convcost.nn.count.lane import Lane
-from convcost.nn.count.memory import Memory
-from convcost.nn.count.other_threads import Suspicion
-from convcost.nn.count.shape_rules import is_switched_off
-from convcost.nn.count.tensors import members, shape_of, tensors_in
+from convcost.nn.count.recording import Recording
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import torch
     from torch import nn
 
     from convcost.nn.count.row import Row
 
 
-class Recorder:
+class Recorder(Recording):
     """Records the rows of one forward pass, in all its threads; enter it around the call of the module.
 
-    Args:
-        module: The module that will be called.
-        parts: It and its parts by path.
-        inputs: Its input tensors, which are alive during the pass.
-        device: Device of new tensors for which the model names none.
+    Takes the arguments of `Recording`.
     """
 
     def __init__(
         self, module: nn.Module, parts: Mapping[str, nn.Module], inputs: Iterable[torch.Tensor], device: str
     ) -> None:
-        self.module = module
-        self.device = torch.device(device)
-        self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
-        self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
-        inputs = list(inputs)
-        self.memory.add(inputs)
-        self.kept = KeptValues(self.memory, inputs)
-        self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
-        self.names = {id(part): name for name, part in parts.items()}
-        self.has_rules = not is_switched_off()
-        self.is_over = False
-        self.fault: Exception | None = None
-        self.path = ""
-        self.failed_shape: tuple[int, ...] | None = None
-        self._failure = 0
-        self._unseen: str | None = None
-        self.values_read: dict[str, None] = {}
+        super().__init__(module, parts, inputs, device)
         self._main = Lane(self)
-
-    def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
-        """Parameters as they were before the call, although it may replace some; with those that it made anew.
-
-        Those that operators used and no module holds, as in a plain list or a closure, are among them.
-
-        Args:
-            parts: The module and its parts after the call, by path.
-        """
-        made = [p for name, p in members(parts, "_parameters").items() if name not in self.parameters]
-        return list({id(p): p for p in (*self.parameters.values(), *made, *self.memory.outside)}.values())
 
     @property
     def rows(self) -> list[Row]:
@@ -87,9 +51,9 @@ class Recorder:
         if self.fault is not None:  # the model may have caught it
             raise self.fault
         running = next((lane.path for lane in self._main.branches() if lane.is_running), None)
-        if self._unseen is not None:
+        if self.unseen is not None:
             raise ConvcostError(
-                f"{self._unseen} runs in a thread that was started before the forward pass, where operators are not "
+                f"{self.unseen} runs in a thread that was started before the forward pass, where operators are not "
                 "seen; start the thread in forward, or call the module without one."
             )
         if running is not None and kind is None:
@@ -97,24 +61,3 @@ class Recorder:
                 f"{running or 'the model'} still runs in a thread after the forward pass has ended; "
                 "wait for the thread in forward."
             )
-
-    def notice(self, module: nn.Module) -> None:
-        """Remember that a thread that is not seen called a module of the model."""
-        name = self.names.get(id(module))
-        if name is not None:
-            self.lose_sight(name or "the model")
-
-    def lose_sight(self, what: str) -> None:
-        """Remember that something runs in a thread that is not seen, which makes the rows incomplete."""
-        self._unseen = what
-
-    def note_values(self, what: str, path: str) -> None:
-        """Remember that a function or operator read values of tensors."""
-        self.values_read[f"{what} in {path or type(self.module).__name__}"] = None
-
-    def blame(self, error: BaseException, path: str, inputs: Any) -> None:
-        """Remember the innermost module that an exception came from."""
-        if id(error) != self._failure:
-            self._failure, self.path = id(error), path
-            tensors = tensors_in(inputs)
-            self.failed_shape = shape_of(tensors[0]) if tensors else None

@@ -100,13 +100,14 @@ def imports_from(tree: SourceTree, target: str, folder: Path) -> Iterator[None]:
         folder: Folder in the tree to which the target is relative.
     """
     roots = list(_import_roots(tree, target, folder.resolve()))
+    beside = [name for place in import_folders(target, folder) for name in _names(place) if _is_module(place / name)]
     finders = sys.meta_path[:]
     with import_path():
         first = [*import_folders(target, folder), *roots]
         sys.path[:] = [*map(str, first), *(_redirected(entry, tree) for entry in sys.path)]
         sys.meta_path.sort(key=lambda finder: finder not in STANDARD_FINDERS)  # before those of editable installs
         try:
-            _forget_stale(tree, {_top(target), *(name for root in roots for name in _names(root))})
+            _forget_stale(tree, {_top(target), *beside, *(name for root in roots for name in _names(root))})
             yield
         finally:
             sys.meta_path[:] = finders
@@ -171,10 +172,7 @@ def _module_test(tree: SourceTree, folder: Path) -> Callable[[str], bool]:
 
     def has(name: str) -> bool:
         top, path = name.partition(".")[0], Path(*name.split("."))
-        return any(
-            top in names and ((root / path / "__init__.py").is_file() or (root / f"{path}.py").is_file())
-            for root, names in declared.items()
-        ) or any(
+        return any(top in names and _is_module(root / path) for root, names in declared.items()) or any(
             top in names and (root / path / "__init__.py").is_file() and not (root / "__init__.py").is_file()
             for root, names in others.items()
         )
@@ -225,6 +223,11 @@ def _names(root: Path) -> set[str]:
         return set()
     names = {entry.name.removesuffix(".py") for entry in entries if entry.name.endswith(".py") or _is_folder(entry)}
     return {name for name in names if name.isidentifier()}
+
+
+def _is_module(path: Path) -> bool:
+    """Whether a path without a suffix is that of a module's file, or of a package with one."""
+    return (path / "__init__.py").is_file() or path.with_name(f"{path.name}.py").is_file()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,0 +1,83 @@
+"""What the threads of one recorded forward pass share: its memory, its parts and what went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from convcost.nn.count import other_threads
+from convcost.nn.count.kept_values import KeptValues
+from convcost.nn.count.memory import Memory
+from convcost.nn.count.other_threads import Suspicion
+from convcost.nn.count.shape_rules import is_switched_off
+from convcost.nn.count.tensors import members, shape_of, tensors_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import nn
+
+
+class Recording:
+    """What all threads of one forward pass share.
+
+    Args:
+        module: The module that will be called.
+        parts: It and its parts by path.
+        inputs: Its input tensors, which are alive during the pass.
+        device: Device of new tensors for which the model names none.
+    """
+
+    def __init__(
+        self, module: nn.Module, parts: Mapping[str, nn.Module], inputs: Iterable[torch.Tensor], device: str
+    ) -> None:
+        self.module = module
+        self.device = torch.device(device)
+        self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
+        self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
+        inputs = list(inputs)
+        self.memory.add(inputs)
+        self.kept = KeptValues(self.memory, inputs)
+        self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
+        self.names = {id(part): name for name, part in parts.items()}
+        self.has_rules = not is_switched_off()
+        self.is_over = False
+        self.fault: Exception | None = None
+        self.path = ""
+        self.failed_shape: tuple[int, ...] | None = None
+        self._failure = 0
+        self.unseen: str | None = None
+        self.values_read: dict[str, None] = {}
+
+    def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
+        """Parameters as they were before the call, although it may replace some; with those that it made anew.
+
+        Those that operators used and no module holds, as in a plain list or a closure, are among them.
+
+        Args:
+            parts: The module and its parts after the call, by path.
+        """
+        made = [p for name, p in members(parts, "_parameters").items() if name not in self.parameters]
+        return list({id(p): p for p in (*self.parameters.values(), *made, *self.memory.outside)}.values())
+
+    def notice(self, module: nn.Module) -> None:
+        """Remember that a thread that is not seen called a module of the model."""
+        name = self.names.get(id(module))
+        if name is not None:
+            self.lose_sight(name or "the model")
+
+    def lose_sight(self, what: str) -> None:
+        """Remember that something runs in a thread that is not seen, which makes the rows incomplete."""
+        self.unseen = what
+
+    def note_values(self, what: str, path: str) -> None:
+        """Remember that a function or operator read values of tensors."""
+        self.values_read[f"{what} in {path or type(self.module).__name__}"] = None
+
+    def blame(self, error: BaseException, path: str, inputs: Any) -> None:
+        """Remember the innermost module that an exception came from."""
+        if id(error) != self._failure:
+            self._failure, self.path = id(error), path
+            tensors = tensors_in(inputs)
+            self.failed_shape = shape_of(tensors[0]) if tensors else None
