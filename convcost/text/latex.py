@@ -150,6 +150,6 @@ def _digits(value: float, *, exact: bool) -> str:
     """A number of three digits; with at most three after the point."""
     if exact or not value:
         return f"{value:.0f}"
-    if abs(value) < 0.001:  # noqa: PLR2004 - the last of the digits after the point
+    if abs(value) < 0.0005:  # noqa: PLR2004 - it would be 0.000
         return r"{$<$\,0.001}"
     return three_digits(value) if abs(value) >= 0.9995 else f"{value:.3f}"  # noqa: PLR2004 - rounds to 1.00
