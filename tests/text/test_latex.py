@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class Row(NamedTuple):
     name: str = "a"
-    count: int | None = 0
+    macs: int | None = 0
     size: int = 0
     seconds: float = 0.0
     share: float = 0.0
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 COLUMNS: tuple[Column[Row], ...] = (
     Column("name", lambda row: row.name, "", "layer"),
-    Column("count", lambda row: row.count, "", "MACs", human_count),
+    Column("macs", lambda row: row.macs, "", "MACs", human_count),
     Column("size", lambda row: row.size, "", "traffic", human_bytes),
     Column("seconds", lambda row: row.seconds, "", "time", human_time),
     Column("share", lambda row: row.share, "", "share", human_share),
