@@ -57,7 +57,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
     Column("params", lambda row: row.report.totals.params, "parameters, each once", "params", human_count),
     Column("trainable_params", lambda row: row.report.totals.trainable_params, "parameters that require a gradient"),
     Column("macs", lambda row: row.report.totals.macs, "multiply-accumulates", "MACs", human_count),
-    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=85),
+    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=64),
     Column(
         "uncounted",
         lambda row: len(row.report.uncounted),
@@ -79,7 +79,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         "largest sum of activations that are alive at one call, bytes",
         "peak",
         human_bytes,
-        width=84,
+        width=63,
     ),
     Column(
         "params_ratio",
@@ -97,7 +97,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         human_ratio,
     ),
     *timing_columns(
-        _timing, time_s=0, time_q25_s=80, time_q75_s=80, time_min_s=None, first_call_s=None, time_runs=None
+        _timing, time_s=0, time_q25_s=62, time_q75_s=62, time_min_s=None, first_call_s=None, time_runs=None
     ),
     *timing_columns(_timing, dropped_share=None, faults_per_call=None),
     *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
 
 R = TypeVar("R")
-PAGE_WIDTH: Final = 100
+PAGE_WIDTH: Final = 80
 """Characters of a table that fit across a page."""
 MAX_ROWS: Final = 45
 """Rows of a table that fit on a page; a longer one is a longtable."""
