@@ -238,13 +238,13 @@ def _classifier(report: ModelReport) -> int:
 
 
 def _distinct(figures: Iterable[_Figure]) -> list[_Figure]:
-    """One figure for each value above 0, by the first convention that gives it, with all counters that print it."""
+    """One figure for each value, by the first convention that gives it, with its counters; 0 only alone."""
     known: dict[int, _Figure] = {}
     for figure in figures:
         before = known.setdefault(figure.value, figure)
         if before is not figure:
             known[figure.value] = before._replace(counters=(*before.counters, *figure.counters))
-    return [figure for figure in known.values() if figure.value > 0]
+    return [figure for figure in known.values() if figure.value > 0] or list(known.values())[:1]
 
 
 def claim_lines(claims: Iterable[Claim]) -> list[str]:
@@ -263,4 +263,5 @@ def _line(text: str, best: Claim, *more: Claim) -> str:
     printed = f", as {listed(best.counters)} print{'s' if len(best.counters) == 1 else ''} it" if best.counters else ""
     names = [one.convention if one.resolution == best.resolution else one.text for one in more[:3]]
     also = f"; {len(more)} more with the same digits: {', '.join(names)}" if more else ""
-    return f"claim {text}: {best.text}, {how} ({best.value:,}{printed}){also}{', ...' if more[3:] else ''}"
+    name = " called FLOPs" if "FLOP" in text.upper() and best.convention.startswith("MACs") else ""
+    return f"claim {text}: {best.text}{name}, {how} ({best.value:,}{printed}){also}{', ...' if more[3:] else ''}"

@@ -121,6 +121,12 @@ def test_the_simplest_convention_comes_first_and_the_input_of_the_count_before_o
     }  # fmt: skip
 
 
+def test_macs_that_a_claim_calls_flops_are_pointed_out() -> None:
+    (line,) = claim_lines(answer(["90.1 kFLOPs"], report())[:1])
+    assert line == "claim 90.1 kFLOPs: MACs at 10x10 called FLOPs, exactly (90,100)"
+    assert "called" not in claim_lines(answer(["180.2 kFLOPs"], report()))[0]
+
+
 def test_a_figure_that_is_cut_matches_after_those_that_are_rounded() -> None:
     rows = (replace(ROWS[0], macs=390_700, conv=None, has_bias=False),)
     (cut, *_) = answer(["390k"], report(rows))
