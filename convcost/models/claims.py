@@ -224,7 +224,10 @@ def _figures(report: ModelReport) -> Iterator[_Figure]:
     sums = sum(outputs_of(call) for call in calls if call.macs)
     yield _Figure("FLOPs, 2K - 1 for a sum of K products", FLOPS_PER_MAC * macs - sums, 4)
     image = image_of(report)
-    for counter, total in totals_of_others(calls, 1 if image is None else image.samples).items():
+    samples = 1 if image is None else image.samples
+    for plain in _plain(macs // samples, order=2):
+        yield plain._replace(convention=f"{plain.convention} of one sample")
+    for counter, total in totals_of_others(calls, samples).items():
         yield _Figure(f"total of {counter}", total, 2, (counter,))
 
 

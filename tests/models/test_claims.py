@@ -156,6 +156,12 @@ def test_attention_products_can_be_left_out() -> None:
     assert best.convention == "FLOPs without products of activations"
 
 
+def test_of_a_batch_one_sample_may_be_meant() -> None:
+    batch = replace(report(), inputs=("10x3x10x10",))
+    assert [one.convention for one in answer([f"{MACS // 10}.0"], batch)] == ["MACs of one sample"]
+    assert all("sample" not in one.convention for one in answer([str(MACS)], report()))
+
+
 def test_an_input_that_is_no_image_has_no_resolution() -> None:
     tokens = replace(report(), inputs=("1x16:int64",))
     assert image_of(tokens) is None
