@@ -20,7 +20,7 @@ from convcost.convolution.conv import Conv
 from convcost.kernels.report import KernelReport, WeightsReport
 from convcost.kernels.row import KernelTiming, LayerRow, Spectrum
 from convcost.models.call import Call
-from convcost.models.claims import Claim
+from convcost.models.claim import Claim
 from convcost.models.model_table import ModelTable
 from convcost.models.report import CrossCheck, ModelReport, Totals, Uncounted
 from convcost.timing.account import Account, Part

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.models.caption import NOT_COUNTED, counted_kinds, counter
-from convcost.models.claims import claim_lines
+from convcost.models.caption import UNIT, what_is_counted, who_counted
+from convcost.models.claim import claim_lines
 from convcost.models.report import ModelReport, require_arrangement
 from convcost.text.columns import Column
 from convcost.text.result import Result, grouped
@@ -179,9 +179,12 @@ class ModelTable(Result[ModelRow]):
         """The sentences for the caption of the table."""
         inputs = dict.fromkeys(", ".join(report.inputs) for report in self.reports)
         given = f"an input of {next(iter(inputs))}" if len(inputs) == 1 else "the model's own input"
+        kinds = frozenset().union(*(report.kinds for report in self.reports))
+        agreeing = frozenset.intersection(*(report.agreeing for report in self.reports))
+        versions = [report.conditions.get("torch_version") for report in self.reports]
         return (
-            f"One forward pass of each model on {given}: parameters and MACs (multiply-accumulates; 1 MAC = 2 FLOPs) "
-            f"of {counted_kinds(*self.reports)}. {NOT_COUNTED} {counter(*self.reports)}"
+            f"One forward pass of each model on {given}: parameters and {UNIT} of {what_is_counted(kinds)} "
+            f"{who_counted(versions, agreeing)}"
         )
 
     @property

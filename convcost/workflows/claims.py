@@ -7,7 +7,7 @@ from dataclasses import replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from convcost.models.claims import OTHER_SIZES, answer, image_of
+from convcost.models.conventions import OTHER_SIZES, answer, image_of
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import Input

@@ -10,7 +10,8 @@ import pytest
 
 from convcost.convolution.conv import Conv
 from convcost.models.call import Call
-from convcost.models.claims import OTHER_SIZES, answer, claim_lines, image_of, parse_claim
+from convcost.models.claim import claim_lines, parse_claim
+from convcost.models.conventions import OTHER_SIZES, answer, image_of
 from convcost.models.report import ModelReport, Totals
 from convcost.text.errors import ConvcostError
 
