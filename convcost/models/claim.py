@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.quantities import Kind, quantity
 from convcost.text.sizes import format_sizes
-from convcost.text.units import human_percent, listed
+from convcost.text.units import human_count, human_percent, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +20,8 @@ CLAIM: Final = Kind(
 )
 MAX_CUT: Final = Decimal("0.03")
 """Share of a claim by which a figure that is cut to its digits may be larger."""
+MAX_PERCENT: Final = 9
+"""Relative error up to which it is written as a percentage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ class Claim:
         """The convention and the input size."""
         size = "" if self.resolution is None else f" at {format_sizes(self.resolution)}"
         return f"{self.convention}{size}"
+
+    @property
+    def distance(self) -> str:
+        """The relative error as a percentage; of a value that is ten times the claim or more, the factor."""
+        far = self.relative_error >= MAX_PERCENT
+        return f"{human_count(1 + self.relative_error)} times" if far else human_percent(self.relative_error, "+")
 
 
 class Number(NamedTuple):
@@ -108,8 +116,8 @@ def claim_lines(claims: Iterable[Claim]) -> list[str]:
 
 def _line(text: str, best: Claim, *more: Claim) -> str:
     if not best.matches:
-        nearest = (f"{one.text} ({one.value:,}, {human_percent(one.relative_error, '+')})" for one in (best, *more[:2]))
-        return f"claim {text}: no convention gives it; the nearest are {', '.join(nearest)}"
+        nearest = ", ".join(f"{one.text} ({one.value:,}, {one.distance})" for one in (best, *more[:2]))
+        return f"claim {text}: no convention gives it; the nearest are {nearest}"
     how = "cut" if best.cut else "rounded" if best.relative_error else "exactly"
     printed = f", as {listed(best.counters)} print{'s' if len(best.counters) == 1 else ''} it" if best.counters else ""
     names = [one.convention if one.resolution == best.resolution else one.text for one in more[:3]]

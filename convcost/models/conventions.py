@@ -126,7 +126,7 @@ def _figures(report: ModelReport) -> Iterator[_Figure]:
     products = kinds.get("attention", 0) or kinds.get("matmul", 0)
     left_out = {
         "without the classifier": _classifier(report),
-        "without attention products" if kinds.get("attention") else "without products of activations": products,
+        "without attention products" if kinds.get("attention") else "without matrix products": products,
         "of convolutions alone": macs - kinds.get("convolution", 0),
         "with transposed convolutions by output size": macs - sum(map(by_output_size, calls)),
     }

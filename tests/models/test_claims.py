@@ -150,11 +150,21 @@ def test_without_a_match_the_nearest_are_listed_and_their_errors() -> None:
     assert line.startswith(f"claim {10 * MACS}: no convention gives it; the nearest are ")
 
 
+def test_what_is_far_from_a_claim_is_no_percentage() -> None:
+    (line,) = claim_lines(answer(["1"], report())[:1])
+    assert (
+        line
+        == "claim 1: no convention gives it; the nearest are MACs without the classifier at 10x10 (90,000, 90.0 k times)"
+    )
+    (line,) = claim_lines(answer(["1E"], report())[:1])
+    assert line.endswith(f"({2 * MACS + 1000 + 2 * 500 + 300 + 200:,}, -100 %)")
+
+
 def test_attention_products_can_be_left_out() -> None:
     (best,) = answer([str(MACS - 40)], report(attention=40))
     assert best.convention == "MACs without attention products"
     (best,) = answer([str(2 * (MACS - 40))], report(matmul=40))
-    assert best.convention == "FLOPs without products of activations"
+    assert best.convention == "FLOPs without matrix products"
 
 
 def test_of_a_batch_one_sample_may_be_meant() -> None:
