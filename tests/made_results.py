@@ -20,6 +20,8 @@ from convcost.convolution.conv import Conv
 from convcost.kernels.report import KernelReport, WeightsReport
 from convcost.kernels.row import KernelTiming, LayerRow, Spectrum
 from convcost.models.call import Call
+from convcost.models.claim import Claim
+from convcost.models.model_table import ModelTable
 from convcost.models.report import CrossCheck, ModelReport, Totals, Uncounted
 from convcost.timing.account import Account, Part
 from convcost.timing.bound import Bound
@@ -69,7 +71,12 @@ def model() -> ModelReport:
         TIMING,
         CONDITIONS,
         0.9,
+        claims=(Claim("14k", "MACs", (8, 8), 13824, -0.0126, True), Claim("1", "<none>", None, 13824, 13823.0, False)),
     )
+
+
+def models() -> ModelTable:
+    return ModelTable((model(), model()), {"<gone>": "not there"}, ("a <note>",))
 
 
 def check() -> CheckResult:
@@ -113,6 +120,7 @@ def weights() -> WeightsReport:
 MADE: dict[str, Callable[[], Result[Any]]] = {
     "compare": comparison,
     "model": model,
+    "model TARGET TARGET": models,
     "check": check,
     "history": history,
     "kernel": kernels,

@@ -27,7 +27,7 @@ from convcost.cli.output import (
     write_out,
 )
 from convcost.models.call import Call
-from convcost.models.claims import parse_claim
+from convcost.models.claim import parse_claim
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.models.model_table import MODELS_COLUMNS, ModelTable
 from convcost.models.report import ModelReport, require_arrangement

@@ -1,16 +1,17 @@
-"""The caption of a table of counts: unit, input, what is counted, counter and version."""
+"""Sentences for the caption of a table of counts: unit, what is counted, by what."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from convcost._version import __version__
-from convcost.text.units import human_count, listed
+from convcost.text.units import listed
 
 if TYPE_CHECKING:
-    from convcost.models.report import ModelReport
+    from collections.abc import Collection, Iterable
 
-_PLURALS: Final = {
+UNIT: Final = "MACs (multiply-accumulates; 1 MAC = 2 FLOPs)"
+_KINDS: Final = {
     "convolution": "convolutions",
     "linear": "linear layers",
     "matmul": "matrix products",
@@ -18,34 +19,22 @@ _PLURALS: Final = {
     "recurrent": "recurrent layers",
     "bilinear": "bilinear layers",
 }
-NOT_COUNTED: Final = "Bias, normalisation, activations and pooling are not counted."
+_COUNTERS: Final = {"fvcore": "fvcore", "torch": "torch's FlopCounterMode"}
 
 
-def counted_kinds(*reports: ModelReport) -> str:
-    """The kinds of operations that make the MACs of one or several models."""
-    kinds = [words for kind, words in _PLURALS.items() if any(one.by_operator.get(kind) for one in reports)]
-    return listed(kinds) or "no products"
+def what_is_counted(kinds: Collection[str]) -> str:
+    """The kinds of operations that have MACs, and those that have none by convention."""
+    counted = listed([words for kind, words in _KINDS.items() if kind in kinds]) or "no products"
+    return f"{counted}. Bias, normalisation, activations and pooling are not counted."
 
 
-def counter(*reports: ModelReport) -> str:
-    """Who counted, with versions, and which other counters agree on all of the models."""
-    versions = listed(list(dict.fromkeys(str(one.conditions.get("torch_version")) for one in reports)))
-    agreeing = [
-        name
-        for who, name in (("fvcore", "fvcore"), ("torch", "torch's FlopCounterMode"))
-        if all(one.cross_check.get(who) is not None and one.cross_check[who].status == "agrees" for one in reports)
-    ]
-    checked = f", cross-checked with {listed(agreeing)}" if agreeing else ""
-    return f"Counted with convcost {__version__} on torch {versions}{checked}."
+def who_counted(torch_versions: Iterable[object], agreeing: Collection[str]) -> str:
+    """The counter and its version.
 
-
-def caption_of(report: ModelReport) -> str:
-    """The sentences for a table of one model."""
-    totals = report.totals
-    least = "at least " if report.uncounted else ""
-    params = "" if totals.params is None else f"{human_count(totals.params)} parameters and "
-    return (
-        f"One forward pass of {report.target} on an input of {', '.join(report.inputs)}: {params}"
-        f"{least}{human_count(totals.macs)} MACs (multiply-accumulates; 1 MAC = 2 FLOPs) of "
-        f"{counted_kinds(report)}. {NOT_COUNTED} {counter(report)}"
-    )
+    Args:
+        torch_versions: Versions of torch that the models were counted on.
+        agreeing: Other counters that agree on all models.
+    """
+    versions = listed(list(dict.fromkeys(map(str, torch_versions))))
+    others = listed([name for who, name in _COUNTERS.items() if who in agreeing])
+    return f"Counted with convcost {__version__} on torch {versions}{others and f', cross-checked with {others}'}."

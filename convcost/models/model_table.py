@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.models.caption import NOT_COUNTED, counted_kinds, counter
-from convcost.models.claims import claim_lines
+from convcost.models.caption import UNIT, what_is_counted, who_counted
+from convcost.models.claim import claim_lines
 from convcost.models.report import ModelReport, require_arrangement
 from convcost.text.columns import Column
-from convcost.text.result import Result
-from convcost.text.units import human_bytes, human_count, human_ratio, number_of
-from convcost.timing.columns import condition_columns, timing_columns
+from convcost.text.result import Result, grouped
+from convcost.text.units import change_of, human_bytes, human_count, human_ratio, number_of
+from convcost.timing.columns import condition_columns, speed_sentence, timing_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
     Column("params", lambda row: row.report.totals.params, "parameters, each once", "params", human_count),
     Column("trainable_params", lambda row: row.report.totals.trainable_params, "parameters that require a gradient"),
     Column("macs", lambda row: row.report.totals.macs, "multiply-accumulates", "MACs", human_count),
-    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=85),
+    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=64),
     Column(
         "uncounted",
         lambda row: len(row.report.uncounted),
@@ -79,7 +79,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         "largest sum of activations that are alive at one call, bytes",
         "peak",
         human_bytes,
-        width=84,
+        width=63,
     ),
     Column(
         "params_ratio",
@@ -97,10 +97,10 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         human_ratio,
     ),
     *timing_columns(
-        _timing, time_s=0, time_q25_s=80, time_q75_s=80, time_min_s=None, first_call_s=None, time_runs=None
+        _timing, time_s=0, time_q25_s=62, time_q75_s=62, time_min_s=None, first_call_s=None, time_runs=None
     ),
     *timing_columns(_timing, dropped_share=None, faults_per_call=None),
-    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),
+    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None, probe_drift=None),
     *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
     *condition_columns(_conditions, torch_version=None, cpu=None),
 )
@@ -153,14 +153,17 @@ class ModelTable(Result[ModelRow]):
         inputs = dict.fromkeys(", ".join(report.inputs) for report in self.reports)
         given = f"input {next(iter(inputs))}" if len(inputs) == 1 else "each on its own input"
         timed = self.reports[0].timed
-        where = "" if timed is None else f", {timed.device}, {number_of('thread', timed.threads)}"
+        where = "" if timed is None else f", {timed.summary()}"
         return f"{number_of('model', len(self.reports))}, {given}{where}; 1 MAC = 2 FLOPs"
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """What was not counted, which counters disagree, and the answers to claims, of each model."""
-        lines = []
+        """Speed against the first model, what was not counted, which counters disagree, and answers to claims."""
+        lines, first = [], self.reports[0]
         for report in self.reports:
+            if report.forward is not None and report is not first:
+                macs = change_of(first.totals.macs, report.totals.macs) if report.totals.macs else "no"
+                lines.append(f"{report.target}: {speed_sentence(report.forward)}, {macs} MACs, against {first.target}.")
             words = [str(missed) for missed in report.uncounted]
             words += [
                 f"{who}: disagrees, {check.reason}"
@@ -176,16 +179,18 @@ class ModelTable(Result[ModelRow]):
         """The sentences for the caption of the table."""
         inputs = dict.fromkeys(", ".join(report.inputs) for report in self.reports)
         given = f"an input of {next(iter(inputs))}" if len(inputs) == 1 else "the model's own input"
+        kinds = frozenset().union(*(report.kinds for report in self.reports))
+        agreeing = frozenset.intersection(*(report.agreeing for report in self.reports))
+        versions = [report.conditions.get("torch_version") for report in self.reports]
         return (
-            f"One forward pass of each model on {given}: parameters and MACs (multiply-accumulates; 1 MAC = 2 FLOPs) "
-            f"of {counted_kinds(*self.reports)}. {NOT_COUNTED} {counter(*self.reports)}"
+            f"One forward pass of each model on {given}: parameters and {UNIT} of {what_is_counted(kinds)} "
+            f"{who_counted(versions, agreeing)}"
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons not to trust the time of a model."""
-        timed = [(report.target, report.forward) for report in self.reports if report.forward is not None]
-        return tuple(f"{target}: {text}" for target, forward in timed for text in forward.warnings)
+        return grouped((one.target, one.forward.warnings) for one in self.reports if one.forward is not None)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:

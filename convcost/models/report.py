@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, get_
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.convolution.shape import require_at_least
 from convcost.models.call import Call
-from convcost.models.caption import caption_of
-from convcost.models.claims import Claim, claim_lines
+from convcost.models.caption import UNIT, what_is_counted, who_counted
+from convcost.models.claim import Claim, claim_lines
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import records
 from convcost.text.errors import ConvcostError
@@ -252,7 +252,23 @@ class ModelReport(Result[Call]):
     @property
     def caption(self) -> str:
         """The sentences for a table's caption: unit, input, what is counted, counter and version."""
-        return caption_of(self)
+        params = "" if self.totals.params is None else f"{human_count(self.totals.params)} parameters and "
+        least = "at least " if self.uncounted else ""
+        return (
+            f"One forward pass of {self.target} on an input of {', '.join(self.inputs)}: {params}{least}"
+            f"{human_count(self.totals.macs)} {UNIT} of {what_is_counted(self.kinds)} "
+            f"{who_counted([self.conditions.get('torch_version')], self.agreeing)}"
+        )
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of operations that have MACs."""
+        return frozenset(kind for kind, macs in self.by_operator.items() if macs)
+
+    @property
+    def agreeing(self) -> frozenset[str]:
+        """The other counters that agree."""
+        return frozenset(who for who, check in self.cross_check.items() if check.status == "agrees")
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
 
 R = TypeVar("R")
-PAGE_WIDTH: Final = 100
+PAGE_WIDTH: Final = 80
 """Characters of a table that fit across a page."""
 MAX_ROWS: Final = 45
 """Rows of a table that fit on a page; a longer one is a longtable."""
@@ -150,6 +150,6 @@ def _digits(value: float, *, exact: bool) -> str:
     """A number of three digits; with at most three after the point."""
     if exact or not value:
         return f"{value:.0f}"
-    if abs(value) < 0.001:  # noqa: PLR2004 - the last of the digits after the point
+    if abs(value) < 0.0005:  # noqa: PLR2004 - it would be 0.000
         return r"{$<$\,0.001}"
     return three_digits(value) if abs(value) >= 0.9995 else f"{value:.3f}"  # noqa: PLR2004 - rounds to 1.00

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr, suppress
 from dataclasses import replace
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from convcost.models.claims import OTHER_SIZES, answer, image_of
+from convcost.models.conventions import OTHER_SIZES, answer, image_of
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import Input
@@ -55,8 +57,7 @@ def answer_for_module(counted: ModelReport, model: Any, claims: Sequence[str]) -
                 continue
             show_progress(f"counting at {size}x{size} ...")
             inputs = Input((image.samples, image.channels, size, size))
-            try:
+            # A model of fixed size raises a ConvcostError; what it prints was printed by the count of its own size.
+            with redirect_stderr(StringIO()), suppress(ConvcostError):
                 others.append(report(model, *tensors_for((inputs,), "meta")))
-            except ConvcostError:  # a model of fixed size
-                continue
     return replace(counted, claims=answer(claims, counted, others))

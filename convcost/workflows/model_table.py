@@ -88,7 +88,8 @@ def time_targets(
     reports = []
     for report, timed in zip(table.reports, timings.values(), strict=True):
         setup = fingerprint(timed.conditions.device)
-        kept = keep_model(report, timed, options.time_budget, args, setup) if options.store else ()
+        alone = replace(timed, whole=replace(timed.whole, speedup=None, speedup_low=None, speedup_high=None))
+        kept = keep_model(report, alone, options.time_budget, args, setup) if options.store else ()
         notes |= dict.fromkeys((*timed.notes, *kept))
         reports.append(replace(report, forward=timed.whole, timed=timed.conditions))
     return replace(table, reports=tuple(reports), notes=(*table.notes, *notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -180,3 +181,130 @@ def test_debug_names_each_operator_without_a_shape_rule_once(file: str, capsys: 
     _, _, err = run(capsys, *words, "--debug")
     assert err.splitlines().count("no shape rule: aten._fft_c2c.default") == 1
     assert "shape rule" not in run(capsys, *words)[2]
+
+
+MODELS = ("network:resnet18", "network:mobilenet_v1", "network:mobilenet_v2")
+
+
+def test_several_targets_are_one_row_each_with_ratios_to_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, *MODELS, "--no-cross-check")
+    assert code == 0
+    head, names, *rows = out.splitlines()[:5]
+    assert head == "3 models, input 1x3x224x224; 1 MAC = 2 FLOPs"
+    assert names.split()[:4] == ["model", "input", "params", "MACs"]
+    assert [row.split()[0] for row in rows] == list(MODELS)
+    assert rows[1].endswith("2.8x        3.2x")  # 11,689,512 / 4,231,976 and 1,814,073,344 / 568,740,352
+
+
+def test_the_json_of_several_targets_has_the_object_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, *MODELS[:2], "--no-cross-check", "--format", "json")
+    payload = json.loads(out)
+    assert (payload["schema"], payload["failures"]) == ("convcost.models/1", {})
+    for target, model in zip(MODELS, payload["models"], strict=False):
+        _, out, _ = run(capsys, target, "--no-cross-check", "--format", "json")
+        assert json.loads(out) == model
+
+
+def test_exports_of_several_targets_have_their_totals(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "models.csv"
+    run(capsys, *MODELS, "--no-cross-check", "--sort", "params", "--top", "2", "--export", str(path))
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    assert [(row["target"], row["params"], row["macs"]) for row in rows] == [
+        ("network:resnet18", "11689512", "1814073344"), ("network:mobilenet_v1", "4231976", "568740352"),
+    ]  # fmt: skip
+    assert [row["macs_ratio"] for row in rows] == ["1.0", repr(1_814_073_344 / 568_740_352)]
+    assert rows[0]["time_s"] == ""
+
+
+def test_a_target_that_fails_costs_its_own_row_alone(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    code, out, err = run(capsys, f"{file}:small", f"{file}:broken", "--input", "1x3x8x8", "--no-cross-check")
+    assert code == 2
+    assert f"{file}:small" in out
+    assert f"{file}:broken" not in out
+    assert f"error: {file}:broken: " in err
+    code, out, err = run(capsys, f"{file}:broken", f"{file}:nothing", "--input", "1x3x8x8")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_what_several_targets_do_not_count_is_listed_with_its_target(
+    capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    _, out, _ = run(capsys, f"{file}:small", f"{file}:fft", "--input", "1x3x8x8", "--no-cross-check")
+    assert f"{file}:fft: not counted: aten._fft" in out
+
+
+@pytest.mark.timing
+def test_several_targets_are_timed_next_to_each_other(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    words = ("--input", "1x3x8x8", "--no-cross-check", "--no-store", "--time", "--time-budget", "0.5")
+    code, out, _ = run(capsys, f"{file}:small", f"{file}:fft", *words, "--time-device", "cpu", "--format", "json")
+    assert code == 0
+    first, second = (model["timing"] for model in json.loads(out)["models"])
+    assert (first["speedup"], first["speedup_low"]) == (1.0, None)
+    assert second["speedup_low"] <= second["speedup"] <= second["speedup_high"]
+    assert {one["device"] for one in (first, second)} == {"cpu"}
+
+
+def test_a_claim_is_answered_under_the_table_and_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("network:mobilenet_v1", "--no-cross-check", "--claim", "418M", "--claim", "7G")
+    code, out, _ = run(capsys, *words, "--depth", "1")
+    assert code == 0
+    assert "claim 418M: MACs at 192x192, rounded (418,121,728)" in out
+    assert "claim 7G: no convention gives it; the nearest are " in out
+    assert "\ncaption: One forward pass of network:mobilenet_v1 on an input of 1x3x224x224: " in out
+    _, out, _ = run(capsys, *words, "--format", "json")
+    claims = json.loads(out)["claims"]
+    assert claims[0].keys() >= {"claim", "convention", "resolution", "value", "relative_error", "matches"}
+    assert [one["matches"] for one in claims if one["claim"] == "7G"] == [False] * 5
+
+
+def test_latex_fits_a_page_with_totals_and_csv_keeps_raw_values(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("network:mobilenet_v1", "--no-cross-check", "--depth", "1", "--format")
+    _, out, _ = run(capsys, *words, "latex", "--caption", "auto", "--label", "tab:v1")
+    lines = out.splitlines()
+    assert lines[0] == r"\begin{table}"
+    assert lines[2].startswith(r"\caption{One forward pass of network:mobilenet\_v1 on an input of 1$\times$3")
+    assert lines[3] == r"\label{tab:v1}"
+    assert lines[6] == r"layer & out & {params (M)} & {MACs (M)} & {share (\%)} \\"
+    assert r"total &  & 4.23 & 569 & 100 \\" in lines
+    _, out, _ = run(capsys, *words, "csv")
+    assert out.startswith("name,op,input_shape")
+
+
+def test_latex_of_all_layers_is_a_longtable_in_a_file_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "layers.tex"
+    _, out, _ = run(capsys, "network:resnet18", "--no-cross-check", "--format", "latex", "--export", str(path))
+    assert out.startswith(r"\begin{longtable}")
+    assert path.read_text(encoding="utf-8") == out
+
+
+def test_chosen_columns_are_those_of_the_latex_table(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, *MODELS, "--no-cross-check", "--format", "latex", "--columns", "target,macs,params_ratio")
+    assert r"model & {MACs (G)} & {params fewer} \\" in out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((*MODELS, "--why", "--time"), "--why must have the layers of one model to account for; give one TARGET."),
+        ((*MODELS, "--columns", "name"), "columns (=name) must be fields of a row"),
+        ((*MODELS, "--sort", "time"), "sort (=time) must have times to sort by"),
+        ((MODELS[0], "--claim", "much"), "claim (=much) must be a number of operations"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_any_work(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run(capsys, *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("words", "name"), [((MODELS[0], "--label", "tab:a"), "--label"), ((*MODELS, "--depth", "2"), "--depth")]
+)
+def test_options_without_effect_are_noted(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], name: str
+) -> None:
+    code, _, err = run(capsys, *words, "--no-cross-check")
+    assert code == 0
+    assert f"note: {name} has no effect here: " in err

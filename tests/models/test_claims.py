@@ -10,7 +10,8 @@ import pytest
 
 from convcost.convolution.conv import Conv
 from convcost.models.call import Call
-from convcost.models.claims import OTHER_SIZES, answer, claim_lines, image_of, parse_claim
+from convcost.models.claim import claim_lines, parse_claim
+from convcost.models.conventions import OTHER_SIZES, answer, image_of
 from convcost.models.report import ModelReport, Totals
 from convcost.text.errors import ConvcostError
 
@@ -121,6 +122,12 @@ def test_the_simplest_convention_comes_first_and_the_input_of_the_count_before_o
     }  # fmt: skip
 
 
+def test_macs_that_a_claim_calls_flops_are_pointed_out() -> None:
+    (line,) = claim_lines(answer(["90.1 kFLOPs"], report())[:1])
+    assert line == "claim 90.1 kFLOPs: MACs at 10x10 called FLOPs, exactly (90,100)"
+    assert "called" not in claim_lines(answer(["180.2 kFLOPs"], report()))[0]
+
+
 def test_a_figure_that_is_cut_matches_after_those_that_are_rounded() -> None:
     rows = (replace(ROWS[0], macs=390_700, conv=None, has_bias=False),)
     (cut, *_) = answer(["390k"], report(rows))
@@ -143,11 +150,27 @@ def test_without_a_match_the_nearest_are_listed_and_their_errors() -> None:
     assert line.startswith(f"claim {10 * MACS}: no convention gives it; the nearest are ")
 
 
+def test_what_is_far_from_a_claim_is_no_percentage() -> None:
+    (line,) = claim_lines(answer(["1"], report())[:1])
+    assert (
+        line
+        == "claim 1: no convention gives it; the nearest are MACs without the classifier at 10x10 (90,000, 90.0 k times)"
+    )
+    (line,) = claim_lines(answer(["1E"], report())[:1])
+    assert line.endswith(f"({2 * MACS + 1000 + 2 * 500 + 300 + 200:,}, -100 %)")
+
+
 def test_attention_products_can_be_left_out() -> None:
     (best,) = answer([str(MACS - 40)], report(attention=40))
     assert best.convention == "MACs without attention products"
     (best,) = answer([str(2 * (MACS - 40))], report(matmul=40))
-    assert best.convention == "FLOPs without products of activations"
+    assert best.convention == "FLOPs without matrix products"
+
+
+def test_of_a_batch_one_sample_may_be_meant() -> None:
+    batch = replace(report(), inputs=("10x3x10x10",))
+    assert [one.convention for one in answer([f"{MACS // 10}.0"], batch)] == ["MACs of one sample"]
+    assert all("sample" not in one.convention for one in answer([str(MACS)], report()))
 
 
 def test_an_input_that_is_no_image_has_no_resolution() -> None:
@@ -224,7 +247,9 @@ def test_a_published_number_comes_from_its_known_convention(claim: str) -> None:
     import convcost
 
     make, convention, resolution, is_cut = PUBLISHED[claim]
-    best = convcost.count(make(), torch.zeros(1, 3, 224, 224), claims=claim).claims[0]
+    at_other_sizes = claim if resolution != (224, 224) else ()  # they cost 17 counts
+    counted = convcost.count(make(), torch.zeros(1, 3, 224, 224), claims=at_other_sizes)
+    best, *_ = counted.claims or answer([claim], counted)
     assert (best.convention, best.resolution, best.matches, best.cut) == (convention, resolution, True, is_cut)
 
 
@@ -239,6 +264,23 @@ def test_a_model_of_fixed_size_is_answered_from_its_own_input() -> None:
     counted = convcost.count(model, torch.zeros(1, 3, 64, 64), claims=["568.9k", "10G"])
     assert counted.claims[0].convention == "MACs"  # 62·62·4·27 + 4·62·62·10 = 568,912
     assert {one.resolution for one in counted.claims} == {(64, 64)}
+
+
+@pytest.mark.torch
+def test_what_a_model_prints_is_not_printed_again_for_each_size(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+    from torch import nn
+
+    import convcost
+
+    class Talking(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            print("called")  # noqa: T201 - what is tested
+            return super().forward(x)
+
+    counted = convcost.count(Talking(3, 4, 1), torch.zeros(1, 3, 64, 64), claims="1")
+    assert {one.resolution for one in counted.claims} == {(64, 64)}
+    assert "called" * 2 not in "".join(capsys.readouterr()).replace("\n", "")
 
 
 @pytest.mark.torch

@@ -1,4 +1,4 @@
-"""Claims: by which convention of counting a published number of operations comes from a model.
+"""Conventions of counting: what each gives for a model, and which of them give a claimed number.
 
 All conventions of one input size are figures over the calls of one count.
 """
@@ -6,11 +6,10 @@ All conventions of one input size are figures over the calls of one count.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.models.claim import Claim, parse_claim
 from convcost.models.other_counters import (
     bias_of,
     by_output_size,
@@ -21,25 +20,16 @@ from convcost.models.other_counters import (
     outputs_of,
     totals_of_others,
 )
-from convcost.text.errors import ConvcostError, as_text
-from convcost.text.quantities import Kind, quantity
-from convcost.text.sizes import format_sizes
-from convcost.text.units import human_percent, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from convcost.models.report import ModelReport
 
-CLAIM: Final = Kind(
-    "a number of operations", ("", "mac", "macs", "flop", "flops", "madds", "mult-adds", "multiply-adds"), "4.5 G"
-)
 OTHER_SIZES: Final = (112, 128, 160, 192, 224, 256, 288, 299, 320, 331, 336, 384, 416, 448, 480, 512, 608, 640)
 """Usual heights and widths of images, for which a count is repeated."""
 CUT: Final = 3
 """Places by which a figure that is cut to the claim's digits comes after one that is rounded to them."""
-MAX_CUT: Final = Decimal("0.03")
-"""Share of a claim by which a figure that is cut to its digits may be larger."""
 MAX_CLOSEST: Final = 5
 """Maximum number of conventions that are listed for a claim that they do not match."""
 _SUMS: Final = (
@@ -60,56 +50,6 @@ class Image(NamedTuple):
     width: int
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A claimed number, beside what one convention gives.
-
-    Attributes:
-        claim: Claim as the user wrote it.
-        convention: What is counted, and how.
-        resolution: Height and width of the input; None where it is no image.
-        value: Operations by the convention.
-        relative_error: value / claim - 1.
-        matches: Whether the value is the claim at the digits that it gives, rounded or cut.
-        cut: Whether it is the claim only if its further digits are cut, not rounded.
-        counters: Other counters whose total is this value.
-    """
-
-    claim: str
-    convention: str
-    resolution: tuple[int, ...] | None
-    value: int
-    relative_error: float
-    matches: bool
-    cut: bool = False
-    counters: tuple[str, ...] = ()
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The claim as a JSON object."""
-        record = {name: getattr(self, name) for name in ("claim", "convention", "value", "relative_error", "matches")}
-        return {**record, "resolution": self.resolution and list(self.resolution), "counters": list(self.counters)}
-
-    @property
-    def text(self) -> str:
-        """The convention and the input size."""
-        size = "" if self.resolution is None else f" at {format_sizes(self.resolution)}"
-        return f"{self.convention}{size}"
-
-
-class _Number(NamedTuple):
-    """A claimed number, and the unit of its last digit."""
-
-    value: Decimal
-    unit: Decimal
-
-    def is_rounded(self, value: int) -> bool:
-        return abs(value - self.value) * 2 <= self.unit
-
-    def is_cut(self, value: int) -> bool:
-        return 0 <= value - self.value < min(self.unit, self.value * MAX_CUT)
-
-
 class _Figure(NamedTuple):
     """What a convention gives, with its place in the order of simplicity, 0 for plain MACs."""
 
@@ -117,30 +57,6 @@ class _Figure(NamedTuple):
     value: int
     order: int
     counters: tuple[str, ...] = ()
-
-
-def parse_claim(text: str) -> _Number:
-    """The number of a claim such as `4.5G`, `569 M MACs`, `8.2 GFLOPs` or `0.39B`, and the unit of its last digit.
-
-    A number without a prefix has as many digits as it has before its trailing zeros.
-
-    Raises:
-        ConvcostError: The text is no number of operations above 0.
-
-    >>> parse_claim("4.50G").unit == 10**7, parse_claim("569000000").unit == 10**6
-    (True, True)
-    """
-    plain = re.sub(r"(?<=[\d\s])B(?=\s|$)", "G", text.strip())  # papers have B for billions
-    try:
-        value = quantity(plain, CLAIM)
-    except ConvcostError as error:
-        raise ConvcostError(f"claim {error}") from None
-    if not value:
-        raise ConvcostError(f"claim (={as_text(text)}) must be above 0; write it as 4.5G.")
-    digits = re.match(r"[\d_]+(\.\d+)?([eE][+-]?\d+)?", plain, re.ASCII)
-    written = Decimal(digits[0].replace("_", "")) if digits else value
-    last = written.normalize() if written == value and digits and not digits[1] and not digits[2] else written
-    return _Number(value, value / written * Decimal(10) ** int(last.as_tuple().exponent))
 
 
 def image_of(report: ModelReport) -> Image | None:
@@ -210,7 +126,7 @@ def _figures(report: ModelReport) -> Iterator[_Figure]:
     products = kinds.get("attention", 0) or kinds.get("matmul", 0)
     left_out = {
         "without the classifier": _classifier(report),
-        "without attention products" if kinds.get("attention") else "without products of activations": products,
+        "without attention products" if kinds.get("attention") else "without matrix products": products,
         "of convolutions alone": macs - kinds.get("convolution", 0),
         "with transposed convolutions by output size": macs - sum(map(by_output_size, calls)),
     }
@@ -224,7 +140,10 @@ def _figures(report: ModelReport) -> Iterator[_Figure]:
     sums = sum(outputs_of(call) for call in calls if call.macs)
     yield _Figure("FLOPs, 2K - 1 for a sum of K products", FLOPS_PER_MAC * macs - sums, 4)
     image = image_of(report)
-    for counter, total in totals_of_others(calls, 1 if image is None else image.samples).items():
+    samples = 1 if image is None else image.samples
+    for plain in _plain(macs // samples, order=2):
+        yield plain._replace(convention=f"{plain.convention} of one sample")
+    for counter, total in totals_of_others(calls, samples).items():
         yield _Figure(f"total of {counter}", total, 2, (counter,))
 
 
@@ -238,29 +157,10 @@ def _classifier(report: ModelReport) -> int:
 
 
 def _distinct(figures: Iterable[_Figure]) -> list[_Figure]:
-    """One figure for each value above 0, by the first convention that gives it, with all counters that print it."""
+    """One figure for each value, by the first convention that gives it, with its counters; 0 only alone."""
     known: dict[int, _Figure] = {}
     for figure in figures:
         before = known.setdefault(figure.value, figure)
         if before is not figure:
             known[figure.value] = before._replace(counters=(*before.counters, *figure.counters))
-    return [figure for figure in known.values() if figure.value > 0]
-
-
-def claim_lines(claims: Iterable[Claim]) -> list[str]:
-    """One sentence for each claim: the convention that gives it, or the closest ones."""
-    by_text: dict[str, list[Claim]] = {}
-    for claim in claims:
-        by_text.setdefault(claim.claim, []).append(claim)
-    return [_line(text, *each) for text, each in by_text.items()]
-
-
-def _line(text: str, best: Claim, *more: Claim) -> str:
-    if not best.matches:
-        nearest = (f"{one.text} ({one.value:,}, {human_percent(one.relative_error, '+')})" for one in (best, *more[:2]))
-        return f"claim {text}: no convention gives it; the nearest are {', '.join(nearest)}"
-    how = "cut" if best.cut else "rounded" if best.relative_error else "exactly"
-    printed = f", as {listed(best.counters)} print{'s' if len(best.counters) == 1 else ''} it" if best.counters else ""
-    names = [one.convention if one.resolution == best.resolution else one.text for one in more[:3]]
-    also = f"; {len(more)} more with the same digits: {', '.join(names)}" if more else ""
-    return f"claim {text}: {best.text}, {how} ({best.value:,}{printed}){also}{', ...' if more[3:] else ''}"
+    return [figure for figure in known.values() if figure.value > 0] or list(known.values())[:1]
