@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import convcost
+from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.result import verdict
 from convcost.timing.account import Account, Part
 from convcost.timing.bound import Bound
@@ -113,6 +114,9 @@ def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:
     assert "calibrate again" in (beaten.warning or "")
     said = verdict(beaten) or ""
     assert said.endswith("It is faster than its bound of 1.10 ms: the calibration is stale; calibrate again.")
+    attained = next(column for column in COMPARE_COLUMNS if column.name == "attained")
+    assert attained.text(beaten) == "beaten"
+    assert attained.text(replace(beaten, bound=Bound(5e-4, "compute", None, 0.02))) == "50.0 %"
     assert replace(beaten, bound=Bound(1.01e-3, "compute", None, 0.02)).warning is None
 
 

@@ -145,7 +145,7 @@ def test_an_account_that_does_not_add_up_gets_no_hint_and_says_so() -> None:
     wrong = (CONVOLUTION, reorder, Part("unexplained", -4 * MS))
     assert claims(*wrong) == []
     (doubt,) = Account(wrong).doubts
-    assert doubt.startswith("the account does not add up, -200.0 % unexplained: close other programs")
+    assert doubt.startswith("the account does not add up, its parts take 3.0x the time: close other programs")
     assert Account((CONVOLUTION, Part("unexplained", 0.4 * MS))).doubts == ()
 
 
