@@ -97,7 +97,7 @@ NATIVE = Account((Part("native", 9e-4, "aten::_slow_conv2d_forward"), Part("unex
             {"account": NATIVE, "hint": COPY},
             2e-4,
             "A plain copy of the output takes 600 µs, 3.0x the bound, "
-            "which no kernel that writes it to new memory can reach.",
+            "which counts its traffic at the speed of the caches.",
         ),
         ({"account": NATIVE, "hint": COPY}, 4e-4, "it attains 40.0 % of that."),
     ],
