@@ -167,6 +167,8 @@ def _between(row: Row, bound_s: float) -> str:
         return ""
     if row.account is None:
         return " Too far to be explained by its work: an account of the time (why) shows what stands between."
+    if row.account.doubts:
+        return " What stands between is not known, since the account does not add up."
     measured = [part for part in row.account.parts if part.part != "unexplained"]
     largest = max(measured, key=lambda part: part.seconds)
     share = human_share(min(1.0, largest.seconds / row.account.time_s))

@@ -83,6 +83,7 @@ def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound
 
 
 COPY = Hint("with 3 input channels it writes more than it computes", True, copy_s=6e-4)
+WRONG = Account((Part("overhead", 1e-4), Part("unexplained", 9e-4)))
 NATIVE = Account((Part("native", 9e-4, "aten::_slow_conv2d_forward"), Part("unexplained", 1e-4)))
 
 
@@ -92,6 +93,7 @@ NATIVE = Account((Part("native", 9e-4, "aten::_slow_conv2d_forward"), Part("unex
         ({}, 1e-4, "it attains 10.0 % of that."),
         ({}, 4e-5, "Too far to be explained by its work: an account of the time (why) shows what stands between."),
         ({"account": NATIVE}, 4e-5, "Between them stands native aten::_slow_conv2d_forward: 90.0 % of the time."),
+        ({"account": WRONG}, 4e-5, "What stands between is not known, since the account does not add up."),
         ({"account": NATIVE}, 1e-4, "it attains 10.0 % of that."),
         (
             {"account": NATIVE, "hint": COPY},
