@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from convcost.api import explain
 from convcost.convolution.blocks import BLOCKS
+from convcost.text.units import number_of
 
 if TYPE_CHECKING:
     from convcost.comparison.result import Comparison
+    from convcost.comparison.rows import Row
 
 
 def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
-    """Rooflines of the timed rows of a comparison as text, one for each calibrated device.
+    """Rooflines of the timed rows of a comparison as text, one for each calibrated device, dtype and number of threads.
 
     Args:
         result: Comparison with timings.
@@ -20,15 +22,20 @@ def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
     """
     from convcost.timing.bound import roofline
 
+    groups: dict[tuple[str, str, int], list[Row]] = {}
+    for row in result.rows:
+        if row.conditions is not None and row.conditions.device in result.machines:
+            groups.setdefault((row.conditions.device, row.dtype, row.conditions.threads), []).append(row)
     plots = []
-    for device, machine in result.machines.items():
-        rows = [row for row in result.rows if row.conditions is not None and row.conditions.device == device]
-        points = [(row.placed.block.name, row.placed.cost.flop_per_byte, row.flop_per_s) for row in rows]
-        drawn = [(name, x, y) for name, x, y in points if y]
-        threads = next((row.conditions.threads for row in rows if row.conditions is not None), 0)
-        peak = machine.peak(rows[0].dtype, threads) if rows else None
+    for (device, dtype, threads), rows in groups.items():
+        machine = result.machines[device]
+        drawn = [(result.name(row), row.placed.cost.flop_per_byte, row.flop_per_s) for row in rows if row.flop_per_s]
+        peak = machine.peak(dtype, threads)
         if peak is not None and drawn:
-            plots.append(f"{device}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
+            title = (
+                device if len(groups) == len(result.machines) else f"{device}, {dtype}, {number_of('thread', threads)}"
+            )
+            plots.append(f"{title}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
     return tuple(plots)
 
 

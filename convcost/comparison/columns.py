@@ -9,7 +9,6 @@ from convcost.text.units import (
     human_bytes,
     human_count,
     human_ratio,
-    human_share,
     human_time,
     show_date,
     thousands,
@@ -140,7 +139,14 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
         lambda row: row.bound and row.bound.level,
         "memory level of the bound, if its roof is memory",
     ),
-    Column("attained", lambda row: row.attained, "bound_s / time_s; 1 is fastest", "attained", human_share, width=105),
+    Column(
+        "attained",
+        lambda row: row.attained,
+        "bound_s / time_s; 1 is fastest",
+        "attained",
+        cell=lambda row: "-" if row.bound is None else row.bound.attained_text(row.attained),
+        width=105,
+    ),
     *condition_columns(_conditions, torch_version=None, cpu=None),
     Column(
         "reused_from",

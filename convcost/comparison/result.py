@@ -138,8 +138,7 @@ def verdict(row: Row, name: str | None = None) -> str | None:
     if row.timing is None or row.conditions is None or row.timing.speedup is None:
         return f"{name}: {formula}, against {baseline.block.name}."
     threads = number_of("thread", row.conditions.threads)
-    device = row.conditions.device if row.conditions.device != "cpu" else "this CPU"
-    device += f", {threads}" if device == "this CPU" and "thread" not in name else ""
+    device = f"this CPU, {threads}" if row.conditions.device == "cpu" else row.conditions.device
     speed = f"{formula}, {speed_sentence(row.timing, f' on {device}')}."
     return f"{name}: {speed}{_reason(row, ratio)}{_bound(row)}"
 
@@ -163,12 +162,15 @@ def _between(row: Row, bound_s: float) -> str:
     copy_s = None if row.hint is None else row.hint.copy_s
     if copy_s is not None and copy_s > MAX_COPY * bound_s:
         copied = f"{human_time(copy_s)}, {human_ratio(copy_s / bound_s)} the bound"
-        return f" A plain copy of the output takes {copied}, which no kernel that writes it to new memory can reach."
+        return f" A plain copy of the output takes {copied}, which counts its traffic at the speed of the caches."
     if row.attained is None or row.attained >= MIN_ATTAINED:
         return ""
     if row.account is None:
         return " Too far to be explained by its work: an account of the time (why) shows what stands between."
-    largest = max(row.account.parts, key=lambda part: part.seconds)
+    if row.account.doubts:
+        return " What stands between is not known, since the account does not add up."
+    measured = [part for part in row.account.parts if part.part != "unexplained"]
+    largest = max(measured, key=lambda part: part.seconds)
     share = human_share(min(1.0, largest.seconds / row.account.time_s))
     return f" Between them stands {' '.join(filter(None, (largest.part, largest.kernel)))}: {share} of the time."
 

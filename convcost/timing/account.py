@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.text.units import human_share, human_time
+from convcost.text.units import human_ratio, human_share, human_time
 from convcost.timing.onednn import Agreement, roles
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class Account:
         left = self.share("unexplained")
         if abs(left) <= MAX_UNEXPLAINED:
             return ()
-        return (f"the account does not add up, {human_share(left)} unexplained: close other programs and run it again",)
+        what = f"{human_share(left)} unexplained" if left >= -1 else f"its parts take {human_ratio(1 - left)} the time"
+        return (f"the account does not add up, {what}: close other programs and run it again",)
 
     @property
     def warnings(self) -> tuple[str, ...]:

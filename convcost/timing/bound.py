@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import FLOPS_PER_MAC, ITEMSIZE, macs, params, traffic_elements
-from convcost.text.units import human_count, three_digits
+from convcost.text.units import human_count, human_share, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,6 +64,10 @@ class Bound:
             attained: Bound ÷ measured time.
         """
         return attained > 1 + min(self.spread, MAX_SPREAD)
+
+    def attained_text(self, attained: float | None) -> str:
+        """The attained share for a table; a time that beats its bound has attained none."""
+        return "-" if attained is None else "beaten" if self.is_beaten(attained) else human_share(attained)
 
     def doubts(self, attained: float | None) -> tuple[str, ...]:
         """A warning if the time beats its bound."""

@@ -324,15 +324,19 @@ def _packed(trial: Trial, suggestion: Suggestion) -> str | None:
 
 
 def _onednn(trial: Trial, suggestion: Suggestion) -> str | None:
-    """The convolution in oneDNN, with packed weights; slower is a result too: the path of torch is the right one."""
+    """The convolution in oneDNN, with packed weights; no gain is a result too: the path of torch is no loss."""
     if suggestion.stage is None:
         return None
     how = f"in oneDNN, with weights packed once as torch.compile does with freezing, {suggestion.stage.name} takes"
-    return f"{how} {_change(trial)}" if trial.gains else f"{how} no less, {_change(trial)}, so this path is no loss"
+    return f"{how} {_change_or_none(trial)}"
 
 
 def _float32(trial: Trial, _: Suggestion) -> str | None:
-    return f"in float32 it takes {_change(trial)}" if trial.gains else f"float32 takes no less, {_change(trial)}"
+    return f"in float32 it takes {_change_or_none(trial)}"
+
+
+def _change_or_none(trial: Trial) -> str:
+    return _change(trial) + ("" if trial.gains else ", no gain beyond the noise")
 
 
 def _multiplier(trial: Trial, _: Suggestion) -> str | None:

@@ -139,9 +139,13 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def quiet_rounds(probes: Mapping[int, float]) -> set[int]:
     """The rounds in which the machine ran at its usual speed; all rounds if these are too few."""
-    limit = MAX_QUIET * quantile(list(probes.values()), 0.05)
-    quiet = {number for number, seconds in probes.items() if seconds <= limit}
+    quiet = _undisturbed_rounds(probes)
     return quiet if len(quiet) >= MIN_BLOCKS else set(probes)
+
+
+def _undisturbed_rounds(probes: Mapping[int, float]) -> set[int]:
+    limit = MAX_QUIET * quantile(list(probes.values()), 0.05) if probes else 0.0
+    return {number for number, seconds in probes.items() if seconds <= limit}
 
 
 def median_interval(ratios: Sequence[float], run_to_run: float = RUN_TO_RUN) -> tuple[float, float, float]:
@@ -184,7 +188,7 @@ def summarise(
         run_to_run: Standard deviation of a speed-up between processes, as a share.
     """
     drift = _drift(probes)
-    quiet = quiet_rounds(probes) if probes else set()
+    quiet = quiet_rounds(probes)
     base = series.get(baseline or "", Series(0.0, ()))
     timings = {}
     for name, one in series.items():
@@ -196,7 +200,8 @@ def summarise(
             elif baseline is not None:
                 speedup, low, high = _speedup(one, base, quiet, run_to_run)
                 timing = replace(timing, speedup=speedup, speedup_low=low, speedup_high=high)
-                reasons |= _contradictions(timing, one, base, quiet)
+                pairs = len(_good_pairs(_pairs(one, base), _undisturbed_rounds(probes)))
+                reasons |= _contradictions(timing, one, base, pairs)
             warnings = (*reasons, *_remarks(timing, pinned=pinned))
             timings[name] = replace(timing, warnings=warnings, doubts=tuple(filter(reasons.get, reasons)))
     return timings
@@ -239,7 +244,7 @@ def used_samples(one: Series) -> list[Sample]:
 
 def count_pairs(one: Series, base: Series, probes: Mapping[int, float]) -> int:
     """Number of quiet rounds in which the blocks of both are clean."""
-    return len(_good_pairs(_pairs(one, base), quiet_rounds(probes) if probes else set()))
+    return len(_good_pairs(_pairs(one, base), quiet_rounds(probes)))
 
 
 def _speedup(one: Series, base: Series, quiet: set[int], run_to_run: float) -> Speedup:
@@ -272,11 +277,18 @@ def _disturbances(timing: Timing, one: Series) -> dict[str, bool]:
         reasons[f"only {number_of('undisturbed block', clean)}: raise time_budget"] = True
     if abs(timing.probe_drift) > MAX_DRIFT:
         reasons[f"the machine became {_change(timing.probe_drift)} meanwhile: run it again"] = True
-    alone = one.one_thread_s
-    if alone is not None and timing.time_min_s > MAX_SLOWDOWN * alone:
-        threads = f"{one.threads} threads take {human_time(timing.time_min_s)} or more, one {human_time(alone)}"
-        reasons[f"{threads}: take fewer threads"] = True
+    if slowed := _slowed(one):
+        reasons[slowed] = True
     return reasons
+
+
+def _slowed(one: Series) -> str | None:
+    """A warning if the threads make a call slower than one thread does."""
+    fastest = min(sample.seconds for sample in one.samples)
+    if one.one_thread_s is None or fastest <= MAX_SLOWDOWN * one.one_thread_s:
+        return None
+    times = f"{human_time(fastest)} or more, one {human_time(one.one_thread_s)}"
+    return f"{one.threads} threads take {times}: take fewer threads"
 
 
 def _change(drift: float) -> str:
@@ -285,13 +297,14 @@ def _change(drift: float) -> str:
     return f"{human_share(abs(drift)) if times <= MAX_PERCENT else human_ratio(times)} {word}"
 
 
-def _contradictions(timing: Timing, one: Series, base: Series, quiet: set[int]) -> dict[str, bool]:
-    """Reasons not to trust a speed-up, and whether they allow no verdict."""
+def _contradictions(timing: Timing, one: Series, base: Series, pairs: int) -> dict[str, bool]:
+    """Reasons not to trust a speed-up from so many undisturbed pairs, and whether they allow no verdict."""
     if timing.speedup is None or timing.speedup_low is None or timing.speedup_high is None:
         return {"no baseline was timed: choose another baseline": True}
     reasons = {}
     low, high = timing.speedup_low, timing.speedup_high
-    pairs = len(_good_pairs(_pairs(one, base), quiet))
+    if slowed := _slowed(base):
+        reasons[f"the baseline: {slowed}"] = True
     if pairs < MIN_BLOCKS <= sum(sample.clean for sample in one.samples):
         reasons[f"only {number_of('undisturbed round', pairs)} with the baseline: raise time_budget"] = True
     width = (high - low) / timing.speedup

@@ -192,7 +192,7 @@ def _account(result: Comparison, watch: Watch) -> Comparison:
     for index, row in enumerate(rows):
         if row.timing is None or row.conditions is None:
             continue
-        watch(result, (), f"accounting for the time of {row.placed.block.name} ...")
+        watch(result, (), f"accounting for the time of {result.name(row)} ...")
         explainer = explainers.setdefault(row.conditions, Explainer(row.conditions))
         answer = explainer.explain(row.placed.tree, row.placed.spec.input, row.timing)
         if isinstance(answer, str):

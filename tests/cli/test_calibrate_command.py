@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from made_machine import machine
+from made_results import CONDITIONS, TIMING
 
+import convcost
 from convcost.cli import main
+from convcost.cli.catalogue import draw_rooflines
 from convcost.nn.measure.this_machine import identity
 from convcost.timing.machine_file import read_machine, save_machine
 
@@ -193,6 +196,22 @@ def test_without_a_calibration_nothing_is_bounded_and_one_line_says_how_to_get_i
     assert [result["rows"][0][name] for name in BOUND_FIELDS] == [None, None, None]
     assert result["machines"] == {}
     assert streams.err.count("run convcost calibrate (a minute)") == 1
+
+
+def test_each_number_of_threads_has_its_own_roofline() -> None:
+    made = convcost.compare(8, 16, 3, height=20, blocks=["standard", "depthwise"], count=False, time=False)
+    rows = tuple(
+        replace(row, conditions=replace(CONDITIONS, threads=threads), timing=TIMING)
+        for threads in (1, 2)
+        for row in made.rows
+    )
+    result = replace(made, rows=rows, machines={"cpu": machine(threads=(1, 2))})
+    one, two = draw_rooflines(result)
+    assert (one.splitlines()[0], two.splitlines()[0]) == ("cpu, float32, 1 thread", "cpu, float32, 2 threads")
+    assert "A  standard (2 threads): " in two
+    (alone,) = draw_rooflines(replace(result, rows=rows[:2]))
+    assert alone.splitlines()[0] == "cpu"
+    assert "A  standard: " in alone
 
 
 def test_a_roofline_is_drawn_under_the_table(calibrated: Path, capsys: pytest.CaptureFixture[str]) -> None:

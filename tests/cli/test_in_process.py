@@ -67,7 +67,7 @@ def test_random_words_never_crash_the_command(capsys: pytest.CaptureFixture[str]
     assert code in {0, 1, 2}
     assert "Traceback" not in streams.err
     assert "crashed" not in streams.err
-    if code == 2:
+    if code == 2 and argv != ["explain"]:  # a command without its words shows its help
         assert sum(line.startswith("error: ") for line in streams.err.splitlines()) == 1
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import convcost
+from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.result import verdict
 from convcost.timing.account import Account, Part
 from convcost.timing.bound import Bound
@@ -82,6 +83,7 @@ def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound
 
 
 COPY = Hint("with 3 input channels it writes more than it computes", True, copy_s=6e-4)
+WRONG = Account((Part("overhead", 1e-4), Part("unexplained", 9e-4)))
 NATIVE = Account((Part("native", 9e-4, "aten::_slow_conv2d_forward"), Part("unexplained", 1e-4)))
 
 
@@ -91,12 +93,13 @@ NATIVE = Account((Part("native", 9e-4, "aten::_slow_conv2d_forward"), Part("unex
         ({}, 1e-4, "it attains 10.0 % of that."),
         ({}, 4e-5, "Too far to be explained by its work: an account of the time (why) shows what stands between."),
         ({"account": NATIVE}, 4e-5, "Between them stands native aten::_slow_conv2d_forward: 90.0 % of the time."),
+        ({"account": WRONG}, 4e-5, "What stands between is not known, since the account does not add up."),
         ({"account": NATIVE}, 1e-4, "it attains 10.0 % of that."),
         (
             {"account": NATIVE, "hint": COPY},
             2e-4,
             "A plain copy of the output takes 600 µs, 3.0x the bound, "
-            "which no kernel that writes it to new memory can reach.",
+            "which counts its traffic at the speed of the caches.",
         ),
         ({"account": NATIVE, "hint": COPY}, 4e-4, "it attains 40.0 % of that."),
     ],
@@ -113,6 +116,9 @@ def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:
     assert "calibrate again" in (beaten.warning or "")
     said = verdict(beaten) or ""
     assert said.endswith("It is faster than its bound of 1.10 ms: the calibration is stale; calibrate again.")
+    attained = next(column for column in COMPARE_COLUMNS if column.name == "attained")
+    assert attained.text(beaten) == "beaten"
+    assert attained.text(replace(beaten, bound=Bound(5e-4, "compute", None, 0.02))) == "50.0 %"
     assert replace(beaten, bound=Bound(1.01e-3, "compute", None, 0.02)).warning is None
 
 

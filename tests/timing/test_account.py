@@ -188,3 +188,24 @@ def test_an_account_reads_as_lines_and_as_one_cell() -> None:
     ]
     assert flat_text(found.records) == "convolution 7.5e-05 s jit:avx2; overhead 2.5e-05 s"
     assert found.share("overhead", "native") == pytest.approx(0.25)
+
+
+def test_the_largest_part_is_on_the_first_line_and_the_unexplained_on_the_last() -> None:
+    parts = (Part("convolution", 2 * US, "jit:avx2"), Part("native", 7 * US, "aten::cat"), Part("overhead", 3 * US))
+    shown = str(Account((*parts, Part("unexplained", 8 * US))))
+    assert [line.split()[0] for line in shown.splitlines()] == ["native", "overhead", "convolution", "unexplained"]
+
+
+@pytest.mark.parametrize(
+    ("left", "doubt"),
+    [
+        (-0.5, None),
+        (-0.8, "-80.0 % unexplained"),
+        (0.6, "60.0 % unexplained"),
+        (-11.0, "its parts take 12.0x the time"),
+    ],
+)
+def test_an_account_that_does_not_add_up_has_no_absurd_percentage(left: float, doubt: str | None) -> None:
+    made = Account((Part("convolution", (1 - left) * US, "jit:avx2"), Part("unexplained", left * US)))
+    again = "close other programs and run it again"
+    assert made.doubts == (() if doubt is None else (f"the account does not add up, {doubt}: {again}",))

@@ -200,6 +200,23 @@ def test_threads_that_make_a_call_slower_than_one_thread_decide_nothing(alone: f
     assert timing.doubts == ((slower,) if verdict == "undecided" else ())
 
 
+def test_a_baseline_that_is_slower_than_with_one_thread_decides_nothing_either() -> None:
+    base = Series(1.0, samples([4 * MS] * 6), threads=2, one_thread_s=MS)
+    fast = Series(1.0, samples([MS] * 6), threads=2, one_thread_s=MS)
+    timing = summarise({"a": base, "b": fast}, dict.fromkeys(range(6), MS), "a", pinned=True)["b"]
+    slower = "the baseline: 2 threads take 4.00 ms or more, one 1.00 ms: take fewer threads"
+    assert (timing.verdict, timing.doubts) == ("undecided", (slower,))
+
+
+def test_too_few_rounds_at_the_usual_speed_decide_nothing() -> None:
+    """The probe is slow in six of ten rounds, in turn, so that it does not drift."""
+    probes = [MS, 1.5 * MS, 1.5 * MS, MS, 1.5 * MS, MS, 1.5 * MS, MS, 1.5 * MS, 1.5 * MS]
+    timing = pair([4 * MS] * 10, [MS] * 10, probes)
+    assert timing.doubts == ("only 4 undisturbed rounds with the baseline: raise time_budget",)
+    assert timing.verdict == "undecided"
+    assert pair([4 * MS] * 11, [MS] * 11, [MS, 1.5 * MS] * 5 + [MS]).verdict == "faster"
+
+
 @pytest.mark.parametrize(("slow", "medians", "verdict"), [(1.5, "1.3x", "faster"), (20, "0.10x", "undecided")])
 def test_medians_that_contradict_the_rounds_are_a_warning_and_a_doubt_if_they_turn_the_verdict(
     slow: float, medians: str, verdict: str

@@ -166,7 +166,6 @@ def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the p
         even if the budget allows only its first call.
     """
     timed = [_Candidate(name, call, (threads or {}).get(name)) for name, call in candidates.items()]
-    around = torch.get_num_threads()
     probes: dict[int, float] = {}
     for one in timed if compiles else ():
         if watch is not None:
@@ -192,7 +191,7 @@ def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the p
     number = 0
     while _fits(timed, number, deadline - clock.read().wall_s):
         if threads:
-            torch.set_num_threads(around)
+            torch.set_num_threads(min(threads.values()))  # others disturb few threads the least
         probes[number] = probe_seconds(probe, clock)
         for one in timed if number % 2 == 0 else reversed(timed):
             _block(one, number, clock, deadline)
