@@ -396,7 +396,8 @@ def test_what_is_not_counted_now_is_no_improvement(project: Path, capsys: pytest
     edit(project / "models.py", "self.body(self.stem(x).relu())", "torch.fft.fft2(self.stem(x)).real")
     code, result = checked(capsys)
     (budget,) = result["budgets"]
-    assert (code, budget["metrics"][0]["verdict"], budget["notes"]) == (0, "pass", [])
+    (note,) = budget["notes"]
+    assert (code, budget["metrics"][0]["verdict"], note.partition(":")[0]) == (0, "pass", "not counted, so that macs may be larger")  # fmt: skip
     forget_models()
     assert main(["check", "--strict"]) == 3
     out = capsys.readouterr().out
