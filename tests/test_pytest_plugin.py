@@ -42,6 +42,16 @@ def test_of_many_layers_the_largest_are_shown() -> None:
         assert_cost(deep, torch.zeros(1, 4), max_params=1)
 
 
+def test_the_message_fits_beside_pytests_margin_and_lists_what_counts_for_the_limit() -> None:
+    with pytest.raises(AssertionError) as failed:
+        assert_cost(nn.Sequential(nn.ReLU(), NET), INPUT, max_macs=1, max_flops=2, max_weight_bytes=3)
+    first, *rest = str(failed.value).splitlines()
+    assert len("AssertionError: ") + len(first) <= 72
+    assert all(len(line) <= 72 for line in rest)
+    assert "to accept Sequential: raise max_macs, max_flops, max_weight_bytes" in rest
+    assert not any("ReLU" in line for line in rest)  # no parameters, no MACs
+
+
 class Spectral(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.fft.fft(x).abs()

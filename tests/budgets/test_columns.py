@@ -62,6 +62,17 @@ def test_baseline_and_growth_are_shown_where_there_is_room() -> None:
     assert all(len(line) <= 60 for line in narrow)
 
 
+def test_long_names_leave_room_for_baseline_and_growth_at_80_columns() -> None:
+    limit = Limit("peak_activation_bytes", max=Decimal(10**9), min=Decimal(1), grow=0.01)
+    judged = judge(limit, Reading(754_000, baseline=700_000))
+    named = Budget("segmentation_net", "m.py:net", Path(), limits=(limit,))
+    checked = CheckResult("convcost.toml", (BudgetResult(named, (judged,)),))
+    lines = table(checked)
+    assert lines[0].split() == ["budget", "metric", "actual", "baseline", "growth", "verdict"]
+    assert lines[2].split()[2:] == ["754", "kB", "700", "kB", "+7.71", "%", "fail"]
+    assert all(len(line) <= 80 for line in lines)
+
+
 def test_columns_that_are_asked_for_are_as_people_read_them() -> None:
     limit = Limit("latency", max=Decimal("0.06"), grow=0.1, floor=Decimal("0.001"))
     lines = table(result(limit, TIME), None, "low,high,grow,floor")

@@ -537,6 +537,26 @@ class TestAgainstAnotherRevision:
         assert {(one["layer"], one["change"]) for one in budget["changes"]} >= {("stem", "changed")}
         assert worktrees(project) == 1
 
+    def test_growth_that_the_lock_accepts_passes(self, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert checked(capsys, "--update")[0] == 0
+        commit(project)
+        edit(project / "models.py", "width=8", "width=9")
+        code, result = checked(capsys, "--base", "HEAD")
+        (metric,) = result["budgets"][0]["metrics"]
+        assert (code, metric["verdict"]) == (1, "fail")
+        assert metric["reason"].endswith("; it may grow by 1 %, and convcost.lock holds 87.6 k")
+        step = "run convcost check --update and commit convcost.lock, which then holds for base too"
+        assert result["budgets"][0]["advice"][-1] == f"to accept net: {step}"
+        assert checked(capsys, "--update")[0] == 0
+        for words in ([], ["--strict"]):
+            code, result = checked(capsys, "--base", "HEAD", *words)
+            (metric,) = result["budgets"][0]["metrics"]
+            assert (code, metric["verdict"], metric["baseline"]) == (0, "pass", MACS)
+            assert result["budgets"][0]["notes"] == [f"macs {metric['reason']}"]
+        edit(project / "convcost.lock", f"macs = {MACS * 9 // 8}", f"macs = {MACS * 9 // 8 - 1}")
+        code, result = checked(capsys, "--base", "HEAD")
+        assert (code, result["notes"][0].startswith("no growth is accepted: ")) == (1, True)
+
     def test_a_renamed_layer_is_recognised(self, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
         edit(project / "models.py", "self.body", "self.trunk")
         code, result = checked(capsys, "--base", "HEAD")
@@ -894,7 +914,7 @@ def test_init_writes_a_configuration_that_passes_and_never_over_another(
     text = (project / "convcost.toml").read_text()
     assert 'target = "models.py:Net"' in text
     assert "args = { width = 4 }" in text
-    assert "macs =" in text
+    assert 'macs = { max = "48.2 k", grow = "1 %" }' in text  # 64 * 9 * (3 * 4 + 4 * 16) = 43,776, and 10 %
     assert main(["check"]) == 0
 
 
