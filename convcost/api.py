@@ -347,6 +347,7 @@ def history(
     *,
     block: str | Sequence[str] = (),
     target: str | Sequence[str] = (),
+    name: str | Sequence[str] = (),
     command: str | None = None,
     device: str | Sequence[str] = (),
     dtype: str | None = None,
@@ -364,6 +365,7 @@ def history(
     Args:
         block: Names of blocks; any of them may match.
         target: Targets of models; any of them may match.
+        name: Names of layers, kernels or blocks; any of them may match, and "forward" matches whole models.
         command: "check", "compare", "kernel" or "model".
         device: Names of devices; any of them may match, and "cuda" matches all of its devices.
         dtype: Data type of the elements.
@@ -387,7 +389,7 @@ def history(
 
     size = None if kernel_size is None else pair(kernel_size)
     filters = Filters(
-        _names(block), _names(target), command, _names(device), dtype, memory_format, threads,
+        _names(block), _names(target), _names(name), command, _names(device), dtype, memory_format, threads,
         in_channels, out_channels, size, since, until,
     )  # fmt: skip
     return list_history(filters, limit)

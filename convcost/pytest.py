@@ -1,26 +1,33 @@
-"""The assertion that a model stays within its budget; its failure shows the table of layers.
+"""The assertion that a model stays within its budget; its failure shows the largest layers.
 
 The pytest plugin in `convcost.pytest_plugin` provides it as a fixture and a marker.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from convcost.api import count
+from convcost.text.units import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
+    from convcost.budgets.result import CheckResult
     from convcost.models.report import ModelReport
 
 __all__ = ["assert_cost"]
 
-MAX_LAYERS = 30
+MAX_LAYERS = 10
 """Maximum number of layers in the message, the largest ones."""
+LAYER_FIELDS = {"weight_bytes": "params", "peak_activation_bytes": "traffic_bytes"}
+"""Field of a layer that adds to a metric, where its name is another."""
+WIDTH = 72
+"""Width of the message, beside the margin of eight characters that pytest puts before it."""
+PREFIX = "AssertionError: "
+"""Text that pytest puts before the first line."""
 
 
 def assert_cost(  # noqa: PLR0913 - one argument for each metric
@@ -54,7 +61,7 @@ def assert_cost(  # noqa: PLR0913 - one argument for each metric
         The count, for further assertions.
 
     Raises:
-        AssertionError: A limit is exceeded; the message has the reasons and the table of layers.
+        AssertionError: A limit is exceeded; the message has the reasons and the largest layers.
         ConvcostError: A quantity of another kind, no limit, or a module that refuses its input.
 
     >>> import torch
@@ -74,17 +81,31 @@ def assert_cost(  # noqa: PLR0913 - one argument for each metric
 
     result = check_report(report, maxima, strict=strict)
     if not result.passed:
-        raise AssertionError("\n".join((*result.verdicts, "", *_layers(report))))
+        raise AssertionError(_message(report, result))
     return report
 
 
-def _layers(report: ModelReport) -> tuple[str, ...]:
-    """The table of the layers, or of the largest ones, and the totals."""
+def _message(report: ModelReport, result: CheckResult) -> str:
+    """The verdicts, the largest layers in what is over its limit, and the totals, for a terminal of 80 columns."""
+    from convcost.text.table import wrapped
+
+    first, *rest = (*result.verdicts, "", report.head, *_layers(report, result), *report.verdicts)
+    opening = wrapped(f"{' ' * len(PREFIX)}{first}", WIDTH)[len(PREFIX) :]
+    return "\n".join((opening, *(line if "\n" in line else wrapped(line, WIDTH) for line in rest)))
+
+
+def _layers(report: ModelReport, result: CheckResult) -> Iterator[str]:
+    """The table of the layers that have a share in a limited figure that did not pass, largest first."""
+    from convcost.text.columns import choose_columns
     from convcost.text.table import plain_table
 
-    rows = report.layers
-    if len(rows) > MAX_LAYERS:
-        rows = tuple(sorted(rows, key=lambda row: (row.macs, row.params), reverse=True)[:MAX_LAYERS])
-    hidden = len(report.layers) - len(rows)
-    more = (f"and {hidden} smaller layers",) if hidden else ()
-    return (report.head, plain_table(replace(report, layers=rows).columns, rows), *more, *report.verdicts)
+    broken = [row.judged.limit.metric for row in result.rows if row.judged.verdict != "pass"]
+    fields = tuple(dict.fromkeys(LAYER_FIELDS.get(metric, metric) for metric in broken))
+    sizes = {call.name: tuple(getattr(call, field) for field in fields) for call in report.layers}
+    calls = [call for call in report.layers if any(sizes[call.name])]
+    calls.sort(key=lambda call: sizes[call.name], reverse=True)
+    if calls:
+        names = ",".join(("name", "op", "input_shape", *fields, *(["macs_share"] if "macs" in fields else [])))
+        yield plain_table(choose_columns(report.columns, names), calls[:MAX_LAYERS])
+    if len(calls) > MAX_LAYERS:
+        yield f"and {number_of('smaller layer', len(calls) - MAX_LAYERS)}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from convcost.models.report import ModelReport
 
-__all__ = ["assert_cost", "pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call"]
+__all__ = ["assert_cost", "pytest_configure", "pytest_runtest_call", "pytest_runtest_setup"]
 
 MARKER = "cost(max_params=..., max_macs=..., ...): limits of the models that this test gives to assert_cost"
 
@@ -58,14 +58,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         pytest.fail(msg, pytrace=False)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse, before any test runs, a marker without limits, and one on a test without the fixture."""
-    for item in items:
-        markers = list(item.iter_markers("cost"))
-        if any(marker.args or not marker.kwargs for marker in markers):
-            msg = f"{item.nodeid} is marked with cost and must name its limits; write @pytest.mark.cost(max_macs=...)."
-            raise pytest.UsageError(msg)
-        if markers and "assert_cost" not in getattr(item, "fixturenames", ()):
-            msg = f"{item.nodeid} is marked with cost and must use the fixture assert_cost; add it as an argument."
-            raise pytest.UsageError(msg)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test whose marker names no limits, or that does not use the fixture; the other tests run."""
+    markers = list(item.iter_markers("cost"))
+    if any(marker.args or not marker.kwargs for marker in markers):
+        msg = "the test is marked with cost and must name its limits; write @pytest.mark.cost(max_macs=...)."
+        pytest.fail(msg, pytrace=False)
+    if markers and "assert_cost" not in getattr(item, "fixturenames", ()):
+        msg = "the test is marked with cost and must use the fixture assert_cost; add it as an argument."
+        pytest.fail(msg, pytrace=False)

@@ -109,7 +109,8 @@ def test_options_of_the_action_reach_the_command(clone: Path) -> None:
     assert not conditions("Install convcost", inputs)
     assert not conditions("Fetch the base revision", inputs)
     done = run_step("Check the budgets", clone, inputs)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    notice = "::notice file=other.toml,line=2,col=10,title=convcost%3A within budget::net: macs 124 k of 200 k\n"
+    assert (done.returncode, done.stdout) == (0, notice), done.stderr
     assert (clone / "out.xml").exists()
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from convcost.archive.rows import FORWARD
 from convcost.convolution.blocks import find_block
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.shape import require_at_least
@@ -28,6 +29,7 @@ class Filters:
     Attributes:
         blocks: Names of blocks; any of them may match.
         targets: Targets of models; any of them may match.
+        names: Names of layers, kernels or blocks; any of them may match, and "forward" matches whole models.
         command: "check", "compare", "kernel" or "model".
         devices: Names of devices; any of them may match, and "cuda" matches all of its devices.
         dtype: Data type of the elements.
@@ -45,6 +47,7 @@ class Filters:
 
     blocks: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     command: str | None = None
     devices: tuple[str, ...] = ()
     dtype: str | None = None
@@ -88,6 +91,7 @@ class Filters:
         chosen = _Condition()
         chosen.any_of("session.command = 'compare' AND entry.name = {}", self.blocks)
         chosen.any_of("session.target = {}", self.targets)
+        chosen.any_of("entry.name = {}", [FORWARD if name == "forward" else name for name in self.names])
         chosen.any_of("instr(session.device || ':', {} || ':') = 1", self.devices)
         for name in ("command", "dtype", "memory_format", "threads"):
             chosen.equal(f"session.{name} = {{}}", getattr(self, name))

@@ -10,7 +10,7 @@ from convcost.archive.rows import Stored
 from convcost.convolution.shape import require_at_least
 from convcost.text.columns import Column, records
 from convcost.text.result import Result
-from convcost.text.units import human_count, number_of, show_date
+from convcost.text.units import human_count, number_of, show_date, thousands
 from convcost.timing.columns import condition_columns, timing_columns
 
 if TYPE_CHECKING:
@@ -28,10 +28,17 @@ def _timing(row: Stored) -> Timing:
 
 
 HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
-    Column("measured_at", lambda row: row.session.measured_at, "end of the run, date in UTC", "measured", show_date),
+    Column(
+        "measured_at",
+        lambda row: row.session.measured_at,
+        "end of the run, date in UTC",
+        "measured",
+        show_date,
+        width=40,
+    ),
     Column("command", lambda row: row.session.command, "command of the run: check, compare, kernel or model"),
-    Column("target", lambda row: row.session.target, "target of a model", "model", width=140),
-    Column("name", lambda row: row.entry.name, "block, kernel or layer; (forward) for a whole model", "name"),
+    Column("target", lambda row: row.session.target, "target of a model", "model", width=33),
+    Column("name", lambda row: row.name, "block, kernel or layer; (forward) and arguments for a whole model", "name"),
     Column("input_shape", lambda row: row.entry.input_shape, "shape of the first input tensor", "input", width=60),
     Column("in_channels", lambda row: row.entry.in_channels, "input channels of a convolution"),
     Column("out_channels", lambda row: row.entry.out_channels, "output channels of a convolution", "out", width=72),
@@ -40,15 +47,14 @@ HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
     Column("groups", lambda row: row.entry.groups, "largest number of groups", "groups", width=150),
     Column("params", lambda row: row.entry.params, "weights and biases"),
     Column("macs", lambda row: row.entry.macs, "multiply-accumulates of the batch", "MACs", human_count, width=110),
-    *condition_columns(
-        _conditions, device=74, dtype=110, threads=110, memory_format=130, compiled=None, allocator=None
-    ),
+    *condition_columns(_conditions, varies=True, device=30, dtype=30, threads=30, memory_format=30),
+    *condition_columns(_conditions, compiled=None, allocator=None),
     *timing_columns(
         _timing, time_s=0, time_q25_s=150, time_q75_s=150, time_min_s=None, first_call_s=None, time_runs=None
     ),
-    *timing_columns(_timing, dropped_share=170, faults_per_call=None),
+    *timing_columns(_timing, dropped_share=None, faults_per_call=None),
     Column("baseline", lambda row: row.session.baseline, "block, kernel or revision that speed-ups are relative to"),
-    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, probe_drift=None),
+    *timing_columns(_timing, speedup=35, speedup_low=None, speedup_high=None, probe_drift=None),
     Column("time_budget_s", lambda row: row.session.time_budget_s, "time budget of the run on this device, seconds"),
     *condition_columns(_conditions, torch_version=170),
     Column("convcost_version", lambda row: row.session.setup.convcost_version, "version of convcost"),
@@ -88,9 +94,19 @@ class History(Result[Stored]):
     @property
     def head(self) -> str:
         """The number of timings and the path of the database, on one line."""
-        few = "" if len(self.rows) == self.total else f"{len(self.rows)} of "
+        few = "" if len(self.rows) == self.total else f"{thousands(len(self.rows))} of "
         there = "" if Path(self.database).exists() else " (no such file yet)"
-        return f"{few}{number_of('timing', self.total)} in {self.database}{there}"
+        return f"{few}{thousands(self.total)} timing{'' if self.total == 1 else 's'} in {self.database}{there}"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The conditions that all rows have in common."""
+        every = {
+            (one.device, one.dtype, one.memory_format, number_of("thread", one.threads))
+            for one in map(_conditions, self.rows)
+        }
+        common = [values[0] for values in map(tuple, map(set, zip(*every, strict=True))) if len(values) == 1]
+        return (f"all on {', '.join(common)}",) if common else ()
 
     def _fields(self) -> dict[str, Any]:
         return {"database": self.database, "total": self.total, "rows": records(HISTORY_COLUMNS, self.rows)}

@@ -88,7 +88,20 @@ class Stored:
     session: Session
     entry: Entry
 
+    @property
+    def name(self) -> str:
+        """The name of the layer; of a whole model, with the arguments that it was made with."""
+        if self.entry.name != FORWARD:
+            return self.entry.name
+        try:
+            arguments = json.loads(self.entry.layer)["arguments"]
+            return " ".join((FORWARD, *(f"{name}={value}" for name, value in arguments.items())))
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # not written by convcost
+            return FORWARD
 
+
+FORWARD: Final = "(forward)"
+"""Name of the entry for a model's forward pass."""
 APPLICATION_ID: Final = 0x436F6E76
 """The application id in SQLite's header ("Conv"), which shows that a database is convcost's."""
 _FIRST: Final = (

@@ -6,9 +6,9 @@ If the history cannot be written, the timings are still shown, with a note that 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from convcost.archive.rows import Entry, Session
+from convcost.archive.rows import FORWARD, Entry, Session
 from convcost.text.errors import ConvcostError
 from convcost.text.units import now
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import Conditions, Setup
     from convcost.timing.measured import Measured, ModelTiming
     from convcost.timing.statistics import Timing
-
-
-FORWARD: Final = "(forward)"
-"""Name of the entry for a model's forward pass."""
 
 
 def keep(blocks: Sequence[Placed], measured: Measured, baseline: str, budget_s: float, setup: Setup) -> tuple[str, ...]:

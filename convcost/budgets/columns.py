@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from convcost.text.columns import Column
@@ -38,6 +39,11 @@ class MetricRow:
         is_open = bool(short) if verdict == "pass" else bool(colon) and verdict in {"inconclusive", "skipped"}
         return f"{verdict} ({short})" if is_open else verdict
 
+    @property
+    def actual_text(self) -> str:
+        """The value as text, marked if it is a lower bound."""
+        return f"{'≥ ' if self.judged.lower_bound else ''}{self.figure(self.judged.reading.actual)}"
+
     def figure(self, value: float | None) -> str:
         """A figure as text, exact where rounding would hide that a limit is broken."""
         if value is None:
@@ -48,16 +54,6 @@ class MetricRow:
             if metric.text(reading.actual) in {metric.text(other) for other in others if other is not None}:
                 return metric.exact(value)
         return metric.text(value)
-
-
-def _actual(row: MetricRow) -> str:
-    return f"{'≥ ' if row.judged.lower_bound else ''}{row.figure(row.judged.reading.actual)}"
-
-
-def _growth(row: MetricRow) -> str:
-    grow = row.judged.limit.grow
-    allowed = "" if grow is None else f" (≤ {human_percent(grow)})"
-    return "-" if row.judged.growth is None else f"{human_percent(row.judged.growth, '+')}{allowed}"
 
 
 def _conditions(row: MetricRow) -> Conditions | None:
@@ -79,20 +75,20 @@ CHECK_COLUMNS: Final[tuple[Column[MetricRow], ...]] = (
         lambda row: row.judged.reading.actual,
         "value: a number, bytes or seconds",
         "actual",
-        cell=_actual,
+        cell=lambda row: row.actual_text,
     ),
-    _figure("max", lambda row: row.judged.limit.bound("max"), "largest value that passes", "max"),
-    _figure("min", lambda row: row.judged.limit.bound("min"), "smallest value that passes", "min", 50),
-    _figure("baseline", lambda row: row.judged.reading.baseline, "value in the lock or base revision", "baseline", 30),
+    _figure("max", lambda row: row.judged.limit.bound("max"), "largest value that passes", "max", 40),
+    _figure("min", lambda row: row.judged.limit.bound("min"), "smallest value that passes", "min", 70),
+    _figure("baseline", lambda row: row.judged.reading.baseline, "value in the lock or base revision", "baseline", 20),
     Column(
         "growth",
         lambda row: row.judged.growth,
         "growth over the baseline, share",
         "growth",
-        cell=_growth,
-        width=40,
+        partial(human_percent, sign="+"),
+        width=20,
     ),
-    Column("grow", lambda row: row.judged.limit.grow, "largest allowed growth, share", show=human_percent),
+    Column("grow", lambda row: row.judged.limit.grow, "largest allowed growth, share", "grow", human_percent, width=60),
     _figure("floor", lambda row: row.judged.limit.bound("floor"), "growth that is always allowed"),
     _figure("low", lambda row: row.judged.reading.low, "lower end of the 5-95 % interval of a latency, seconds"),
     _figure("high", lambda row: row.judged.reading.high, "upper end of the 5-95 % interval of a latency, seconds"),
@@ -102,7 +98,6 @@ CHECK_COLUMNS: Final[tuple[Column[MetricRow], ...]] = (
         lambda row: row.judged.verdict,
         "verdict: pass, warn, fail, inconclusive or skipped",
         "verdict",
-        cell=lambda row: row.verdict_text,
     ),
     Column("level", lambda row: row.judged.limit.level, "error, or warn for a limit that does not fail the check"),
     Column("reason", lambda row: row.judged.reason or None, "reason for the verdict"),

@@ -29,8 +29,10 @@ PYPROJECT: Final = "pyproject.toml"
 ROOT: Final = ("tool", "convcost")
 """Keys that lead to the configuration in a pyproject.toml."""
 HINT: Final = """\
-# the current figures + 10 %; a limit on growth over convcost.lock: macs = { max = ..., grow = "1 %", floor = "2 M" }
+# max: the current figures + 10 %; grow: over convcost.lock, which convcost check --update writes, or over --base
 """
+FIRST_GROW: Final = "1 %"
+"""Allowed growth in a first configuration."""
 
 
 def load_configuration(path: Path | None = None) -> Configuration:
@@ -102,13 +104,13 @@ def relative_target(target: str, folder: Path) -> str:
 
 
 def write_first(path: Path, budget: Budget, totals: Totals) -> None:
-    """Write a configuration with limits 10 % above these figures.
+    """Write a configuration with limits 10 % above these figures, and on growth.
 
     Raises:
         ConvcostError: TOML cannot express an argument, or the folder cannot be written.
     """
     limits = {
-        name: generous(getattr(totals, name), metric.kind)
+        name: {"max": generous(getattr(totals, name), metric.kind), "grow": FIRST_GROW}
         for name, metric in METRICS.items()
         if name not in {"flops", "latency"} and getattr(totals, name) is not None
     }

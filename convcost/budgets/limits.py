@@ -37,9 +37,10 @@ def broken_rules(values: object) -> Iterator[tuple[Key, str]]:
         path = ("budget", name)
         if not any(metric in table for metric in METRICS):
             yield path, f"budget.{name} must limit something; give one of {', '.join(METRICS)}."
-        for metric, limits in _tables(table):
+        for metric, limits in table.items():
             if metric in METRICS:
-                for rule in _broken_limits(limits, METRICS[metric].kind):
+                given = limits if isinstance(limits, dict) else {"max": limits}
+                for rule in _broken_limits(given, METRICS[metric].kind):
                     yield (*path, metric), f"budget.{name}.{metric} {rule}"
 
 
@@ -54,6 +55,9 @@ def _broken_limits(limits: Mapping[str, Any], kind: Kind) -> Iterator[str]:
         yield 'must limit something; give max = "..." or grow = "1 %".'
     if "floor" in limits and "grow" not in limits:
         yield 'must have grow beside floor, for both must be passed to fail; give grow = "1 %".'
+    for key in ("max", "min"):
+        if rule := _fraction_rule(limits.get(key), kind):
+            yield f"{key} (={limits[key]}) {rule}"
     most, least = _read(limits.get("max"), kind), _read(limits.get("min"), kind)
     if most is not None and least is not None and least > most:
         yield "must have min of at most max; exchange them."
@@ -67,6 +71,21 @@ def _read(value: object, kind: Kind) -> Decimal | None:
         return quantity(value, kind)
     except ConvcostError:
         return None
+
+
+def _fraction_rule(value: object, kind: Kind) -> str | None:
+    """The rule that a limit such as "12.6" breaks, a fraction of what is counted in whole numbers; None for any other.
+
+    With a prefix, as in "45.7 MiB", the limit is the whole number below.
+    """
+    read = _read(value, kind)
+    if kind is SECONDS or read is None or read % 1 == 0:
+        return None
+    text = "".join(str(value).split())
+    unit = text.lstrip("0123456789._")
+    if unit.lower() not in kind.words:
+        return None
+    return f'must be {kind.noun} without a fraction; write "{text.removesuffix(unit)} M{unit}" if it is millions.'
 
 
 Level: TypeAlias = Literal["error", "warn"]
@@ -198,6 +217,8 @@ def limits_from(maxima: Mapping[str, str | int | None]) -> tuple[Limit, ...]:
             limits.append(Limit(name, max=quantity(text, METRICS[name].kind)))
         except ConvcostError as error:
             raise ConvcostError(f"max_{name} {error}") from error
+        if rule := _fraction_rule(text, METRICS[name].kind):
+            raise ConvcostError(f"max_{name} (={text}) {rule}")
     if not limits:
         raise ConvcostError(f"a check must have a limit; give one of {', '.join(f'max_{name}' for name in maxima)}.")
     return tuple(limits)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 REMEDIED: Final = ("params", "macs", "flops", "weight_bytes")
 """The metrics whose change by another block is known."""
+MAX_IMAGE_CHANNELS: Final = 4
+"""Maximum number of channels of an image: red, green, blue and one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,9 @@ def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, fl
     """The catalogue block that brings metrics back to their limits: in the fewest layers, and there the cheapest.
 
     Layers that changed are replaced first, and of these the largest. A block can replace a layer if it gives the same
-    output shape, its kernel is at least as large, and each of its outputs sees every input channel. The effect on the
-    accuracy is not known here.
+    output shape, its kernel is at least as large, and each of its outputs sees every input channel. A layer that reads
+    an image is left as it is, as in the networks that these blocks come from: its few channels leave too little to
+    factorise. The effect on the accuracy is not known here.
 
     Args:
         entry: Costs of the current model.
@@ -164,10 +167,12 @@ def _replacements(layer: LayerCost) -> dict[str, Cost]:
 
 
 def _spec(layer: LayerCost) -> Spec | None:
-    """The layer's shape; None for a layer that is no 2-D convolution of images."""
+    """The layer's shape; None for a layer that is no 2-D convolution, or whose input is an image itself."""
     match layer.input_sizes:
         case (batch, _, height, width) if layer.op == "Conv2d":
             inputs, outputs = map(int, layer.channels.split(">"))
+            if inputs <= MAX_IMAGE_CHANNELS:
+                return None
             kernel, stride, padding, dilation = (
                 pair([int(size) for size in text.split("x")])
                 for text in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)

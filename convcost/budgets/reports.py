@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from convcost.budgets.result import remedy_text
+from convcost.budgets.advice import acceptance
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
 from convcost.text.table import escaped, markdown_table
 from convcost.text.toml import TomlError, split_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from convcost.budgets.result import BudgetResult, CheckResult
     from convcost.budgets.verdict import Judgement
@@ -35,10 +35,27 @@ KINDS: Final = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
 def workflow_commands(result: CheckResult) -> list[str]:
     """Annotations of the verdicts: at most ten lines, failures first; the last line has the number of further ones.
 
-    Paths are relative to GITHUB_WORKSPACE, by default to this folder.
+    The budgets without any share a notice. Paths are relative to GITHUB_WORKSPACE, by default to this folder.
     """
-    lines = chain.from_iterable(map(_annotated, result.budgets))
-    return _at_most_ten(sorted(lines, key=lambda line: not line.startswith("::error")))
+    annotated = [list(_annotated(one)) for one in result.budgets]
+    lines = sorted(chain.from_iterable(annotated), key=lambda line: not line.startswith("::error"))
+    within = [one for one, own in zip(result.budgets, annotated, strict=True) if not own]
+    if not within:
+        return _at_most_ten(lines)
+    notice = _command("notice", within[0].budget.source, "convcost: within budget", "\n".join(_within(within)))
+    return [*_at_most_ten(lines), notice]
+
+
+def _within(budgets: Iterable[BudgetResult]) -> Iterator[str]:
+    """A line for each budget with its figures, and its notes."""
+    for one in budgets:
+        figures = (
+            f"{row.judged.metric.name} {row.actual_text}{'' if most is None else f' of {row.figure(most)}'}"
+            for row in one.rows
+            for most in [row.judged.limit.bound("max")]
+        )
+        yield one_line(f"{one.budget.name}: {', '.join(figures)}")
+        yield from map(one_line, one.all_notes)
 
 
 def refusal_commands(error: ConvcostError) -> list[str]:
@@ -72,8 +89,7 @@ def _text(one: BudgetResult, judged: Judgement) -> str:
     parts = [judged.reason]
     if one.failures:
         parts += [*(one.budget.message or "").splitlines(), *one.change_lines(3)]
-    if one.remedy is not None:
-        parts.append(f"back under budget: {remedy_text(one.remedy)}")
+        parts += [*one.remedies, f"to accept it: {acceptance([judged])}" if judged.broken else ""]
     return "\n".join(map(one_line, filter(None, parts)))
 
 
@@ -238,8 +254,7 @@ def _budget(one: BudgetResult) -> Iterator[str]:
             yield f"- **{name}** {judged.limit.metric}: {escaped(judged.reason)}{where}"
     if one.failures and one.budget.message:
         yield f"- {escaped(one.budget.message)}"
-    if one.remedy is not None:
-        yield f"- back under budget: {escaped(remedy_text(one.remedy))}"
+    yield from (f"- {escaped(line)}" for line in one.advice)
     yield ""
     real = [change for change in one.changes if change.kind != "renamed"]
     if one.changes:

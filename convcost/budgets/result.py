@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from convcost.budgets.advice import acceptance, ways_back
 from convcost.budgets.changes import renamed_summary
 from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS, MetricRow
 from convcost.budgets.limits import METRICS
+from convcost.budgets.verdict import UNJUDGED
 from convcost.text.columns import records
 from convcost.text.errors import one_line
 from convcost.text.result import Result
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from convcost.budgets.changes import Change
     from convcost.budgets.layer_cost import Entry, LayerCost
@@ -91,7 +93,18 @@ class BudgetResult:
     @property
     def all_notes(self) -> tuple[str, ...]:
         """The notes of the budget and of its verdicts."""
-        return tuple(dict.fromkeys([*self.notes, *(note for one in self.judged for note in one.notes)]))
+        notes = dict.fromkeys(note for one in self.judged for note in one.notes)
+        return tuple(dict.fromkeys((*self.notes, *self._uncounted_note, *_joined(notes))))
+
+    @property
+    def _uncounted_note(self) -> tuple[str, ...]:
+        """The operations without a formula, where they make a limited figure a lower bound that was judged."""
+        bounds = [one.limit.metric for one in self.judged if one.lower_bound and one.verdict != "inconclusive"]
+        if not bounds or not self.uncounted:
+            return ()
+        operations = ", ".join(f"{one.op} ({number_of('call', one.calls)})" for one in self.uncounted)
+        step = "give each a formula with convcost.register"
+        return (f"not counted, so that {' and '.join(bounds)} may be larger: {operations}; {step}",)
 
     @property
     def lines(self) -> Iterator[str]:
@@ -108,10 +121,21 @@ class BudgetResult:
         if self.moved:
             yield f"why: {name} against {self.compared_with}: {self._sums}"
             yield from (f"  {line}" for line in self.change_lines(SHOWN))
-        if self.remedy is not None:
-            yield f"back under budget: {remedy_text(self.remedy)}"
-        elif self.mendable:
-            yield f"back under budget: no block of the catalogue is enough for {name}"
+        yield from self.advice
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """The ways back under the broken limits."""
+        ways = tuple(ways_back(self.failures, self.changes, self.remedy))
+        if self.mendable and not ways:
+            ways = (f"no block of the catalogue is enough for {self.budget.name}",)
+        return tuple(f"back under budget: {way}" for way in ways)
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to do about the broken limits: the ways back, and how to accept the figures."""
+        steps = acceptance(self.failures)
+        return (*self.remedies, *((f"to accept {self.budget.name}: {steps}",) if steps else ()))
 
     @property
     def moved(self) -> bool:
@@ -168,6 +192,7 @@ class BudgetResult:
                 for change in self.changes
             ],
             "uncounted": [{**asdict(one), "where": list(one.where)} for one in self.uncounted],
+            "advice": list(self.advice),
             "remedy": self.remedy and {**asdict(self.remedy), "layers": list(self.remedy.layers)},
             "notes": list(self.all_notes),
             "error": self.error,
@@ -278,17 +303,13 @@ class CheckResult(Result[MetricRow]):
         }
 
 
-def remedy_text(remedy: Remedy) -> str:
-    """`depthwise-separable in layer3.0.conv1: 1.18 M → 152 k params, the model then 4.10 M params`."""
-    metric = METRICS[remedy.metric]
-    shown = ", ".join(remedy.layers[:3])
-    more = f" and {len(remedy.layers) - 3} more layers" if len(remedy.layers) > 3 else ""  # noqa: PLR2004 - as many as `shown` has
-    before, after = metric.text(remedy.before), metric.text(remedy.after)
-    totals = ", ".join(f"{METRICS[name].text(total)} {name}" for name, total in remedy.totals.items())
-    return (
-        f"{remedy.block} in place of {shown}{more}: {before} → {after} {remedy.metric}, the model then {totals} "
-        "(test the accuracy: it may fall)"
-    )
+def _joined(notes: Iterable[str]) -> Iterator[str]:
+    """The notes; limits of several metrics that are not judged for the same reason share one."""
+    metrics: dict[str, list[str]] = {}
+    for note in notes:
+        metric, _, rest = note.partition(" ") if UNJUDGED in note else ("", "", note)
+        metrics.setdefault(rest, []).append(metric)
+    return (f"{', '.join(names)} {rest}".lstrip() for rest, names in metrics.items())
 
 
 def _layer_dict(layer: LayerCost | None) -> dict[str, Any] | None:

@@ -25,6 +25,10 @@ SEVERITY: Final[tuple[Verdict, ...]] = get_args(Verdict)
 MAX_NAMED: Final = 3
 """Maximum number of uncounted operations that a reason names; the JSON has all."""
 _GIVE_FORMULA: Final = "give each a formula with convcost.register"
+UNJUDGED: Final = "is not judged"
+"""Words of the note that a limit was not judged."""
+ACCEPTED: Final = "accepted"
+"""First word of the reason of growth over a revision that the lock accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Reading:
         high: Upper end of the 5-95 % interval of a time.
         baseline: Value in the lock or in the base revision; None without one.
         locked: Whether the baseline comes from the lock, which `convcost check --update` renews.
+        accepted: Value in the lock beside a baseline that is a revision; None without one.
         recounted: Part of `actual - baseline` that may come from another version of the counter or of torch.
         growth: Growth of a time over its baseline, as (share, low, high); None for any other metric.
         uncounted: Number of operations without a formula.
@@ -57,6 +62,7 @@ class Reading:
     high: float | None = None
     baseline: float | None = None
     locked: bool = False
+    accepted: float | None = None
     recounted: float = 0
     growth: tuple[float, float, float] | None = None
     uncounted: int = 0
@@ -149,6 +155,7 @@ class Judgement:
         verdict: Gravest ruling of the limits.
         reason: Explanation of the verdict; empty for a plain pass.
         source: FILE:LINE of the limit that decides.
+        broken: Keys of the broken limits.
         notes: Remarks that change no verdict.
     """
 
@@ -157,6 +164,7 @@ class Judgement:
     verdict: Verdict
     reason: str
     source: str
+    broken: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -201,13 +209,16 @@ def judge(limit: Limit, reading: Reading, *, strict: bool = False) -> Judgement:
         ruling, why = rulings.get(key, ("pass", ""))
         if ruling == "skipped" and len(rulings) > 1:
             del rulings[key]
-            notes.append(f"{limit.metric} {key} is not judged: {why}")
+            notes.append(f"{limit.metric} {key} {UNJUDGED}: {why}")
     if limit.grow is not None and not strict and "" not in rulings:
         notes += _improvement(limit, reading)
     verdict, reason, key = _gravest(rulings)
+    broken = tuple(key for key, (ruling, _) in rulings.items() if ruling == "fail")
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
         verdict = "warn"  # level "error" would fail the check
-    return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), tuple(notes))
+    if verdict == "pass" and reason.startswith(ACCEPTED):
+        notes.append(f"{limit.metric} {reason}")
+    return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), broken, tuple(notes))
 
 
 def _judge_limits(limit: Limit, reading: Reading, *, strict: bool) -> dict[str, Ruling]:
@@ -274,18 +285,28 @@ def _judge_growth(limit: Limit, reading: Reading, *, strict: bool) -> Ruling:
     change = f"{now} is {_share(delta, baseline)} {'over' if delta > 0 else 'under'} the baseline of {before}"
     allowed = f"{human_percent(limit.grow or 0)}{f' and {metric.text(floor)}' if floor else ''}"
     if delta > limit.allowance(baseline):
-        if metric.counts and reading.uncounted_calls_before > reading.uncounted_calls:
-            hidden = (
-                f"{number_of('call', reading.uncounted_calls_before)} uncounted then, {reading.uncounted_calls} now"
-            )
-            accept = ", or accept it with convcost check --update" if reading.locked else ""
-            return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_GIVE_FORMULA}{accept}"
-        return "fail", f"{change}; it may grow by {allowed}"
+        return _judge_excess(metric, reading, change, allowed, strict=strict)
     if delta + reading.recounted > limit.allowance(baseline):
         return "inconclusive", _recount(metric, reading, baseline, now)
     stale = f"{change}, and the lock still has the old value (strict); run convcost check --update"
     has_fallen = strict and _fall_below_lock(limit, reading)
     return ("fail", stale) if has_fallen else _pass_unless_uncounted(metric, reading, strict=strict)
+
+
+def _judge_excess(metric: Metric, reading: Reading, change: str, allowed: str, *, strict: bool) -> Ruling:
+    """Fail growth beyond its limit, unless the lock accepts it or uncounted operations of the baseline may hide it.
+
+    The lock accepts growth over a revision if it holds the very figure, as after `convcost check --update`.
+    """
+    lock = "" if reading.accepted is None else f", and convcost.lock holds {metric.text(reading.accepted)}"
+    if reading.accepted == reading.actual:
+        ruling, bound = _pass_unless_uncounted(metric, reading, strict=strict)
+        return ruling, "; ".join(filter(None, (f"{ACCEPTED}: {change}{lock} too", bound)))
+    if metric.counts and reading.uncounted_calls_before > reading.uncounted_calls:
+        hidden = f"{number_of('call', reading.uncounted_calls_before)} uncounted then, {reading.uncounted_calls} now"
+        accept = ", or accept it with convcost check --update" if reading.locked else ""
+        return "inconclusive", f"{change}, which is a lower bound: {hidden}; {_GIVE_FORMULA}{accept}"
+    return "fail", f"{change}; it may grow by {allowed}{lock}"
 
 
 def _recount(metric: Metric, reading: Reading, baseline: float, without: str) -> str:

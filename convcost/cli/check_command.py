@@ -35,6 +35,7 @@ from convcost.system.terminal import is_terminal
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import parse_arg, parse_input
+from convcost.text.units import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,13 +76,17 @@ def check_command(
         list[str] | None, o.option(CONFIG, "Check only this budget; may be repeated.", metavar="NAME")
     ] = None,
     base: Annotated[
-        str | None, o.option(CONFIG, "Git revision to compare with instead of the lock.", metavar="REV")
+        str | None,
+        o.option(CONFIG, "Git revision to compare with; growth that convcost.lock holds passes.", metavar="REV"),
     ] = None,
     update: Annotated[
         bool, o.option(CONFIG, "Accept the current figures: write them to convcost.lock.", "--update")
     ] = False,
     init: Annotated[
-        bool, o.option(CONFIG, "Write a configuration with limits 10 % above the current figures of TARGET.", "--init")
+        bool,
+        o.option(
+            CONFIG, "Write a configuration for TARGET: limits 10 % above the current figures, and on growth.", "--init"
+        ),
     ] = False,
     strict: Annotated[
         bool,
@@ -235,7 +240,8 @@ def _init(budget: Budget, config: Path | None) -> int:
         [f"{path}: written with limits 10 % above the current figures; convcost check --update writes the lock."],
         "note",
     )
-    say([f"not counted: {one.op}, {one.calls} calls: MACs are a lower bound" for one in report.uncounted], "note")
+    calls = [f"{one.op}, {number_of('call', one.calls)}" for one in report.uncounted]
+    say([f"not counted: {one}: MACs are a lower bound" for one in calls], "note")
     return 0
 
 

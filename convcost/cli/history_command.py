@@ -28,6 +28,10 @@ def history_command(
         list[str] | None, o.option(FILTERS, "Block of the catalogue; may be repeated.", metavar="NAME")
     ] = None,
     target: Annotated[list[str] | None, o.option(FILTERS, "Target of a model; may be repeated.")] = None,
+    name: Annotated[
+        list[str] | None,
+        o.option(FILTERS, "Layer, kernel or block; forward for whole models; may be repeated.", metavar="NAME"),
+    ] = None,
     command: Annotated[str | None, o.option(FILTERS, "Command: check, compare, kernel or model.")] = None,
     device: Annotated[
         list[str] | None, o.option(FILTERS, "Device: cpu, cuda (any), cuda:1 or mps; may be repeated.")
@@ -73,6 +77,7 @@ def history_command(
     history = api.history(
         block=block or (),
         target=target or (),
+        name=name or (),
         command=command,
         device=device or (),
         dtype=dtype,

@@ -38,6 +38,7 @@ class Baseline:
         lost: Whether costs exist but could not be obtained.
         earlier: Budget whose target is the earlier model, for its timing; None where that cannot be loaded.
         checkout: Files of the earlier model; None without any.
+        accepted: Costs in today's lock, which accept growth over another revision; None without any.
         notes: Notes that change no verdict.
     """
 
@@ -49,21 +50,24 @@ class Baseline:
     lost: bool = False
     earlier: Budget | None = None
     checkout: Checkout | None = None
+    accepted: Entry | None = None
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BaseRevision:
-    """Another revision with its configuration.
+    """Another revision with its configuration, and today's lock.
 
     Attributes:
         checkout: Files of the revision.
+        lock: Entries of today's lock, by budget.
         configured: Whether the current revision has a configuration, so that this one may have one too.
         budgets: Budgets of the revision's own configuration, by name.
         damage: Reason why that configuration cannot be read; empty if it can, or does not exist.
     """
 
     checkout: Checkout
+    lock: Mapping[str, Entry]
     configured: bool
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     damage: str = ""
@@ -82,12 +86,12 @@ def baseline_from_lock(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     return Baseline(entry, "convcost.lock", locked=True, untimed=untimed)
 
 
-def read_base(checkout: Checkout, configuration: Configuration) -> BaseRevision:
+def read_base(checkout: Checkout, configuration: Configuration, lock: Mapping[str, Entry]) -> BaseRevision:
     """A revision with the budgets of its own configuration, which is the file of the same path."""
     if not configuration.source:
-        return BaseRevision(checkout, configured=False)
+        return BaseRevision(checkout, lock, configured=False)
     path = checkout.counterpart(configuration.folder) / Path(configuration.source).name
-    base = BaseRevision(checkout, configured=True)
+    base = BaseRevision(checkout, lock, configured=True)
     if not path.is_file() or (path.name == PYPROJECT and not has_table(path)):
         return base
     try:
@@ -119,8 +123,8 @@ def baseline_at(budget: Budget, base: BaseRevision, head: Sources) -> Baseline:
     why = _mixed_up(head, counted.sources, checkout.revision)
     if why:
         return Baseline(why=why, untimed=why, lost=True)
-    entry, notes = entry_of(counted.report), _key_notes(budget, base)
-    return Baseline(entry, checkout.revision, earlier=earlier, checkout=checkout, notes=notes)
+    entry, accepted, notes = entry_of(counted.report), base.lock.get(budget.name), _key_notes(budget, base)
+    return Baseline(entry, checkout.revision, earlier=earlier, checkout=checkout, accepted=accepted, notes=notes)
 
 
 def _mixed_up(head: Sources, base: Sources, revision: str) -> str:

@@ -109,8 +109,12 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     names = [budget.name for budget in configuration.budgets]
     if options.accept:
         require_writable(path, what="the lock")
-    locked = bool(configuration.source) and options.base is None
-    lock = load_lock(path, names, rewritten=options.accept) if locked else Lock()
+    try:
+        lock = load_lock(path, names, rewritten=options.accept) if configuration.source else Lock()
+    except ConvcostError as error:
+        if options.base is None:
+            raise
+        lock = Lock(notes=tuple(f"no growth is accepted: {line}" for line in error.lines))
     result = check_budgets(configuration, lock.entries, options)
     result = replace(result, notes=(*result.notes, *lock.notes))
     if not options.accept or result.interrupted:
@@ -169,7 +173,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
 
     Args:
         configuration: Configuration with the budgets.
-        lock: Earlier costs of the models, by budget.
+        lock: Accepted costs of the models, by budget: the baseline, or, with `base`, growth that passes.
         options: Options of the check.
 
     Raises:
@@ -183,7 +187,7 @@ def check_budgets(configuration: Configuration, lock: Mapping[str, Entry], optio
             base = None
             if options.base is not None:
                 checkout = stack.enter_context(checked_out(options.base, configuration.folder))
-                base = read_base(checkout, configuration)
+                base = read_base(checkout, configuration, lock)
             for budget in _on_device(configuration.budgets, options.device):
                 baseline = base or baseline_from_lock(budget, lock)
                 results.append(_check_one(budget, baseline, options))
@@ -270,7 +274,14 @@ def _judge_report(
             else counted_reading(limit, entry, before, () if options.accept else changes, baseline.why)
         )
         doubt = report.doubts.get("macs" if limit.metric == "flops" else limit.metric, reading.doubt)
-        reading = replace(reading, doubt=doubt, lost=baseline.lost, locked=baseline.locked, operations=operations)
+        reading = replace(
+            reading,
+            doubt=doubt,
+            lost=baseline.lost,
+            locked=baseline.locked,
+            accepted=getattr(baseline.accepted, limit.metric, None),
+            operations=operations,
+        )
         judged.append(judge(limit, reading, strict=options.strict))
     passed = _passed_limits(judged)
     return BudgetResult(

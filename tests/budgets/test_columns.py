@@ -54,12 +54,23 @@ def test_the_verdicts_cell_is_a_few_words_for_the_reason_stands_below(limit: Lim
 def test_baseline_and_growth_are_shown_where_there_is_room() -> None:
     limit = Limit("macs", max=Decimal(100_000_000), grow=0.01)
     lines = table(result(limit, Reading(64_000_000, baseline=1_000_000)))
-    assert lines[0].split() == ["budget", "metric", "actual", "max", "baseline", "growth", "verdict"]
-    assert "+6300 % (≤ 1 %)" in lines[2]
+    assert lines[0].split() == ["budget", "metric", "actual", "max", "baseline", "growth", "grow", "verdict"]
+    assert "+6300 %   1 %" in lines[2]
     narrow = table(result(limit, Reading(64_000_000, baseline=1_000_000)), 60)
-    assert narrow[0].split() == ["budget", "metric", "actual", "max", "baseline", "verdict"]
+    assert narrow[0].split() == ["budget", "metric", "actual", "max", "baseline", "growth", "verdict"]
     assert all(len(line) <= 80 for line in lines)
     assert all(len(line) <= 60 for line in narrow)
+
+
+def test_long_names_leave_room_for_baseline_and_growth_at_80_columns() -> None:
+    limit = Limit("peak_activation_bytes", max=Decimal(10**9), min=Decimal(1), grow=0.01)
+    judged = judge(limit, Reading(754_000, baseline=700_000))
+    named = Budget("segmentation_net", "m.py:net", Path(), limits=(limit,))
+    checked = CheckResult("convcost.toml", (BudgetResult(named, (judged,)),))
+    lines = table(checked)
+    assert lines[0].split() == ["budget", "metric", "actual", "baseline", "growth", "verdict"]
+    assert lines[2].split()[2:] == ["754", "kB", "700", "kB", "+7.71", "%", "fail"]
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_columns_that_are_asked_for_are_as_people_read_them() -> None:

@@ -53,6 +53,15 @@ def test_nothing_is_proposed_that_is_not_enough_or_no_replacement() -> None:
     assert find_remedy(entry(relu("a")), (), {"macs": -1}) is None
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_layer_that_reads_an_image_stays_as_it_is(channels: int) -> None:
+    stem, body = conv("stem", f"{channels}>64", size=32), conv("body", "64>64")
+    assert find_remedy(entry(stem), (), {"macs": stem.macs * 0.9}) is None
+    remedy = find_remedy(entry(stem, body), (), {"params": stem.params + body.params * 0.9})
+    assert remedy is not None
+    assert remedy.layers == ("body",)
+
+
 def test_a_block_with_a_bias_where_the_layer_has_one() -> None:
     plain = conv("a", "64>64")
     biased = replace(plain, params=plain.params + 64)

@@ -76,6 +76,17 @@ def test_failures_come_before_warnings_and_at_most_ten_are_shown() -> None:
     assert len(workflow_commands(result(*many[3:]))) == 10
 
 
+def test_what_is_within_budget_is_a_notice() -> None:
+    limit = Limit("macs", max=Decimal(400_000), source="c.toml:4")
+    judged = judge(limit, Reading(100_000, baseline=90_000))
+    within = BudgetResult(Budget("net", "m.py:net", Path(), source="c.toml:2:1"), (judged,), notes=("a note",))
+    notice = "::notice file=c.toml,line=2,col=1,title=convcost%3A within budget::net: macs 100 k of 400 k%0Aa note"
+    assert workflow_commands(result(within)) == [notice]
+    error, last = workflow_commands(result(within, failing("other")))
+    assert (error.split()[0], last) == ("::error", notice)
+    assert "%0Ato accept it: raise max of macs (dir/convcost.toml:7)" in error
+
+
 def test_a_model_that_does_not_load_is_an_error_on_its_budget() -> None:
     broken = BudgetResult(Budget("net", "x:y", Path(), source="convcost.toml:3:10"), error="net: no x")
     assert workflow_commands(result(broken)) == [
@@ -107,7 +118,8 @@ def test_the_markdown_has_the_verdicts_the_layers_and_what_would_help() -> None:
     assert "### convcost: fail" in text
     assert "| a\\|b | macs | 309 k | 100 k | 87.6 k | +253 % | ❌ fail |" in text
     assert "| body | 16→64 | +3,456 | +221,184 |" in text
-    assert "- back under budget: " in text
+    assert "- back under budget: revert the change of body: " in text
+    assert "- to accept a\\|b: raise max of macs (dir/convcost.toml:7)" in text
 
 
 def test_markup_in_names_is_shown_as_it_is() -> None:

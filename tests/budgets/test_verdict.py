@@ -115,6 +115,18 @@ def test_a_baseline_that_could_not_be_obtained_decides_nothing() -> None:
     assert verdict({"grow": 0.01, "max": 100}, lost).verdict == "fail"
 
 
+def test_growth_over_a_revision_that_the_lock_holds_is_accepted() -> None:
+    grown = "150 is 50 % over the baseline of 100"
+    judged = verdict({"grow": 0.01}, {"actual": 150, "baseline": 100, "accepted": 150})
+    reason = f"accepted: {grown}, and convcost.lock holds 150 too"
+    assert (judged.verdict, judged.reason, judged.notes) == ("pass", reason, (f"macs {reason}",))
+    assert verdict({"grow": 0.01, "max": 140}, {"actual": 150, "baseline": 100, "accepted": 150}).verdict == "fail"
+    other = verdict({"grow": 0.01}, {"actual": 150, "baseline": 100, "accepted": 151})
+    assert (other.verdict, other.reason) == ("fail", f"{grown}; it may grow by 1 %, and convcost.lock holds 151")
+    hidden = {"actual": 150, "baseline": 100, "accepted": 150, "uncounted": 1}
+    assert [verdict({"grow": 0.01}, hidden, strict=strict).verdict for strict in (False, True)] == ["pass", "inconclusive"]  # fmt: skip
+
+
 def test_a_limit_that_is_not_judged_names_its_metric() -> None:
     judged = verdict({"grow": 0.01, "max": 200}, {"actual": 150, "baseline": None, "why": "no entry"})
     assert judged.notes == ("macs grow is not judged: no entry",)
@@ -267,5 +279,12 @@ def test_limits_without_a_file_name_the_option() -> None:
     assert limits_from({"macs": "580M", "params": None}) == (Limit("macs", max=Decimal(580_000_000)),)
     with pytest.raises(ConvcostError, match=r"^max_macs \(=5 MB\) must be a number of MACs"):
         limits_from({"macs": "5 MB"})
+    with pytest.raises(
+        ConvcostError, match=r'^max_macs \(=12.6\) must be a number of MACs without a fraction; write "12.6 M" if'
+    ):
+        limits_from({"macs": "12.6"})
+    with pytest.raises(ConvcostError, match=r'^max_weight_bytes \(=1.5 B\) .* write "1.5 MB" if it is millions\.$'):
+        limits_from({"weight_bytes": "1.5 B"})
+    assert limits_from({"weight_bytes": "45.7 MiB", "macs": "12.0"})[0].bound("max") == 47_919_923  # of 45.7 * 2**20
     with pytest.raises(ConvcostError, match="a check must have a limit; give one of max_macs"):
         limits_from({"macs": None})

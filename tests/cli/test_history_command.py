@@ -31,6 +31,7 @@ from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.cli import main
 from convcost.nn.measure import session as session_home
 from convcost.nn.measure.this_machine import identity
+from convcost.text.table import plain_table
 from convcost.timing.machine_file import save_machine
 
 SHAPE = ["compare", "--c", "8", "--o", "8", "--k", "3", "--h", "16", "--no-count", "--device", "cpu"]
@@ -248,6 +249,46 @@ def test_filters_choose_and_the_newest_comes_first(
     rows = rows_of(capsys, "history", *filters)
     assert [row["measured_at"][8:10] for row in rows] == dates
     assert stored.exists()
+
+
+@pytest.fixture
+def networks(database: Path) -> Path:
+    """Two runs of one model with other arguments and threads, and one of a comparison."""
+    for threads in (1, 2):
+        whole = f'{{"arguments": {{"depth": "1", "width": "{threads}"}}, "target": "a.py:net"}}'
+        conditions = made.replace(made.CONDITIONS, threads=threads)
+        run = made.replace(made.session(), command="model", target="a.py:net", conditions=conditions)
+        add(database, run, [made.entry("(forward)", whole), made.entry("stem")])
+    add(database, made.session(), [made.entry("standard")])
+    return database
+
+
+@pytest.mark.usefixtures("networks")
+def test_whole_models_have_their_arguments_in_the_name_and_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["(forward) depth=1 width=2", "(forward) depth=1 width=1"]
+    assert [row["name"] for row in rows_of(capsys, "history", "--name", "forward")] == names
+    assert [row["name"] for row in rows_of(capsys, "history", "--name", "(forward)")] == names
+    assert [row["name"] for row in rows_of(capsys, "history", "--name", "stem", "--threads", "2")] == ["stem"]
+    assert list(convcost.history(name=["stem", "standard"]).to_frame()["name"]) == ["standard", "stem", "stem"]
+
+
+@pytest.mark.parametrize("layer", ["{}", "[]", "no JSON", '{"arguments": 3}'])
+def test_a_whole_model_that_another_program_stored_is_listed(
+    database: Path, layer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(database, made.session(), [made.entry("(forward)", layer)])
+    assert [row["name"] for row in rows_of(capsys, "history")] == ["(forward)"]
+
+
+@pytest.mark.usefixtures("networks")
+def test_conditions_that_differ_are_columns_at_80_and_the_others_stand_below() -> None:
+    history = convcost.history()
+    head, rule, *rows = plain_table(history.columns, history.rows, 80).splitlines()
+    assert head.split() == ["model", "name", "threads", "time", "speed-up"]
+    assert len(rule) <= 80
+    assert [row.split("  ")[0].strip() for row in rows] == ["-", *["a.py:net"] * 4]
+    assert convcost.history().verdicts == ("all on cpu, float32, contiguous",)
+    assert "threads" not in plain_table(history.columns, history.rows[:1], 80)
 
 
 def test_an_age_is_counted_from_now(database: Path, capsys: pytest.CaptureFixture[str]) -> None:

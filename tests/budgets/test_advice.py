@@ -1,0 +1,79 @@
+"""What a failure says about the ways back and about how to accept it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from locks import conv, entry, relu
+
+from convcost.budgets.advice import acceptance, ways_back
+from convcost.budgets.changes import what_changed
+from convcost.budgets.limits import Limit
+from convcost.budgets.remedy import find_remedy
+from convcost.budgets.verdict import Judgement, Reading, judge
+
+BEFORE, AFTER = entry(conv("stem", "8>8"), conv("body", "8>16")), entry(conv("stem", "8>8"), conv("body", "8>64"))
+SOURCES = {"max": "c.toml:3", "min": "c.toml:4", "grow": "c.toml:5"}
+
+
+def failure(metric: str = "macs", actual: float = 150, *, reading: dict[str, Any] | None = None, **limit: Any) -> Judgement:  # fmt: skip
+    given = {key: value if key in {"grow", "sources"} else Decimal(str(value)) for key, value in limit.items()}
+    return judge(Limit(metric, **given), Reading(actual, **reading or {}))
+
+
+def test_reverting_the_change_comes_first_and_gives_the_baselines_figures() -> None:
+    changes = what_changed(BEFORE, AFTER)
+    most = BEFORE.macs + 1000
+    broken = failure(actual=AFTER.macs, max=most, reading={"baseline": BEFORE.macs})
+    revert, block = ways_back([broken], changes, find_remedy(AFTER, changes, {"macs": most}))
+    assert revert == "revert the change of body: the model then has 111 k macs again"  # 64 (8 * 8 + 8 * 16) 9
+    assert block.partition(":")[0].endswith(" in place of body")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "limit"),
+    [(None, {"max": 100}), (120, {"max": 100}), (200, {"grow": 0.01})],
+    ids=["none", "over the limit too", "larger"],
+)
+def test_reverting_is_no_way_back_where_the_baseline_would_not_pass(
+    baseline: int | None, limit: dict[str, Any]
+) -> None:
+    broken = judge(
+        Limit("macs", **{key: value if key == "grow" else Decimal(value) for key, value in limit.items()}),
+        Reading(150, baseline=baseline, locked=True),
+        strict=True,
+    )
+    assert list(ways_back([broken], what_changed(BEFORE, AFTER), None)) == []
+
+
+def test_a_renamed_layer_is_not_to_be_reverted() -> None:
+    renamed = what_changed(entry(conv("a", "8>8"), relu("b")), entry(conv("c", "8>8"), relu("b")))
+    broken = failure(max=100, reading={"baseline": 90})
+    assert list(ways_back([broken], renamed, None)) == []
+    assert list(ways_back([], what_changed(BEFORE, AFTER), None)) == []
+
+
+UPDATE = "run convcost check --update and commit convcost.lock"
+
+
+@pytest.mark.parametrize(
+    ("broken", "steps"),
+    [
+        ([failure(max=100)], "raise max_macs"),
+        ([failure(max=100, sources=SOURCES)], "raise max of macs (c.toml:3)"),
+        ([failure(max=100, sources=SOURCES), failure("params", max=100, sources=SOURCES)], "raise max of macs (c.toml:3), params (c.toml:3)"),
+        ([failure(min=200, sources=SOURCES)], "lower min of macs (c.toml:4)"),
+        ([failure(grow=0.01, reading={"baseline": 100, "locked": True})], UPDATE),
+        ([failure(grow=0.01, reading={"baseline": 100})], f"{UPDATE}, which then holds for base too"),
+        ([failure(max=100, grow=0.01, sources=SOURCES, reading={"baseline": 100, "locked": True})], f"raise max of macs (c.toml:3); {UPDATE}"),
+        ([failure(max=200, grow=0.01, sources=SOURCES, reading={"baseline": 100, "locked": True})], UPDATE),
+        ([failure("latency", 0.2, grow=0.01, sources=SOURCES, reading={"baseline": 0.1, "growth": (1, 0.9, 1.1)})], "raise grow of latency (c.toml:5)"),
+        ([failure("latency", 0.2, max=0.1, reading={"low": 0.19, "high": 0.21})], "raise max_latency"),
+        ([], None),
+    ],
+)  # fmt: skip
+def test_every_failure_says_how_to_accept_it(broken: list[Judgement], steps: str | None) -> None:
+    assert all(one.verdict == "fail" for one in broken)
+    assert acceptance(broken) == steps
