@@ -20,7 +20,7 @@ from convcost.cli.options import with_layer_options
 from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, show_warning, write_out
 from convcost.system.signals import Interrupts
 from convcost.system.terminal import is_terminal
-from convcost.text.errors import ConvcostError, as_text
+from convcost.text.errors import ConvcostError, as_text, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "app", "full_app", "main"]
 
 COMPLETION_VARIABLE = "_CONVCOST_COMPLETE"
+COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException; newer typers carry their own click
 
 app = typer.Typer(
     name="convcost",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 COMMANDS = {
     "compare": "compare_command",
@@ -47,7 +49,7 @@ COMMANDS = {
 }
 """The module of this package that defines each command."""
 
-KERNEL_FLAGS = frozenset({"--", "--time", "--no-time", "--store", "--no-store", "--list-kernels", "--help"})
+KERNEL_FLAGS = frozenset({"--", "--time", "--no-time", "--store", "--no-store", "--list-kernels", "--help", "-h"})
 """Options of `convcost kernel` without a value; a word after them may be a matrix."""
 
 
@@ -55,10 +57,15 @@ def _register(words: Sequence[str]) -> None:
     """Add the named command, or all commands for the help or an unknown word; each import costs milliseconds."""
     named = next((word for word in words if not word.startswith("-")), "")
     app.registered_commands.clear()
+    completes = COMPLETION_VARIABLE in os.environ
     for name, module in COMMANDS.items():
         if name == named or named not in COMMANDS:
-            function = getattr(import_module(f"convcost.cli.{module}"), f"{name}_command")
-            app.command(name, cls=Command)(with_layer_options(function))
+            function = with_layer_options(getattr(import_module(f"convcost.cli.{module}"), f"{name}_command"))
+            if completes:
+                from convcost.cli.completion import with_values
+
+                function = with_values(function)
+            app.command(name, cls=Command)(function)
 
 
 def full_app() -> typer.Typer:
@@ -125,13 +132,22 @@ def main(arguments: Sequence[str]) -> int:
         with interrupts.raised(), warnings.catch_warnings(), _logged() if debug else nullcontext():
             if not (debug or sys.warnoptions):
                 warnings.showwarning = show_warning
-            _register(words)
-            code = int(get_command(app).main(words or ["--help"], prog_name="convcost", standalone_mode=False) or 0)
-            code = code if words else WRONG
+            code = _run(words)
             write_out("")
     except BaseException as error:  # noqa: BLE001 - any exception becomes an exit code and at most a few lines
         code = INTERRUPTED if interrupts.count else _ended_by(error, code, debug=debug)
     return INTERRUPTED if interrupts.count else code
+
+
+def _run(words: list[str]) -> int:
+    """Run the command of these words, or complete those of the shell; the exit code."""
+    _register(words)
+    if COMPLETION_VARIABLE in os.environ or (words and words[0] in COMPLETION_OPTIONS):
+        from convcost.cli.completion import run_completion
+
+        return run_completion(app, words)
+    code = int(get_command(app).main(words or ["--help"], prog_name="convcost", standalone_mode=False) or 0)
+    return code if words else WRONG
 
 
 @contextmanager
@@ -161,8 +177,6 @@ def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
     if isinstance(error, BrokenPipeError) or _is_closed_pipe_exit(error):
         close_stdout()
         return code
-    if isinstance(error, SystemExit) and COMPLETION_VARIABLE in os.environ:
-        return int(error.code or 0)
     if isinstance(error, OSError):
         error = _file_error(error)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
@@ -212,5 +226,9 @@ def _parser_message(error: Exception) -> str:
     """The message of a parser's error, with the next step."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "convcost"
-    return f"{message.rstrip('.')}; see {command} --help."
+    step = f"see {context.command_path if context is not None else 'convcost'} --help."
+    if context is not None and hasattr(error, "option_name") and hasattr(error, "possibilities"):
+        options = [name for one in context.command.params for name in (*one.opts, *one.secondary_opts)]
+        known = [name for name in options if name.startswith("-")]  # the parser's possibilities are often others
+        return f"No such option: {error.option_name}; {did_you_mean(error.option_name, known, step)}"
+    return f"{message.rstrip('.')}; {step}"

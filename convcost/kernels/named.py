@@ -86,7 +86,7 @@ def named_kernel(name: str, **given: float) -> Matrix:
 
 def unknown_kernel(name: str) -> ConvcostError:
     """The error for an unknown name, with the nearest known one."""
-    hint = did_you_mean(name.lower(), KERNELS, f"known: {', '.join(KERNELS)}; or numbers, as '1 0 -1; 2 0 -2'.")
+    hint = did_you_mean(name, KERNELS, f"known: {', '.join(KERNELS)}; or numbers, as '1 0 -1; 2 0 -2'.")
     return ConvcostError(f"kernel (={name}) must be a named kernel, a file or a matrix; {hint}")
 
 

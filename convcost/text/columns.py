@@ -94,11 +94,12 @@ def choose_columns(columns: Sequence[Column[Q]], names: str | None, option: str 
     if names is None:
         return tuple(columns)
     known = {column.name: column for column in columns}
+    titles = {column.title: column.name for column in columns}
     chosen = []
     for name in filter(None, map(str.strip, names.split(","))):
         if name not in known:
-            msg = f"{option} (={name}) must be fields of a row; {did_you_mean(name, known, 'see the CSV.')}"
-            raise ConvcostError(msg)
+            hint = did_you_mean(titles.get(name, name), known, "see the CSV.")
+            raise ConvcostError(f"{option} (={name}) must be fields of a row; {hint}")
         column = known[name]
         chosen.append(replace(column, title=column.title or name, width=0, varies=False))
     return tuple(chosen)

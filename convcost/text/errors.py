@@ -84,8 +84,17 @@ def as_text(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Collection[str], otherwise: str | None = None) -> str:
-    """The next step for an unknown word: the nearest known word, else `otherwise`, by default all known words."""
+    """The next step for an unknown word: the nearest known word, else `otherwise`, by default all known words.
+
+    >>> did_you_mean("MobileNet-V1", ["mobilenet_v1", "resnet18"])
+    'did you mean mobilenet_v1?'
+    """
     from difflib import get_close_matches
 
-    near = get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else otherwise or f"known: {', '.join(known)}."
+    alike = {_without_case(one): one for one in known}
+    near = get_close_matches(_without_case(word), alike, n=1)
+    return f"did you mean {alike[near[0]]}?" if near else otherwise or f"known: {', '.join(known)}."
+
+
+def _without_case(word: str) -> str:
+    return word.casefold().replace("_", "-")

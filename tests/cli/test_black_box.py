@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 from fork_server import fast_python
 
+from convcost import BLOCKS
+from convcost.kernels.named import KERNELS
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SHAPE = ["--c", "3", "--o", "64", "--k", "3"]
@@ -103,7 +107,21 @@ def test_a_layer_of_10_to_the_20_macs_is_exact() -> None:
 def test_the_catalogue_is_listed_with_formula_and_paper() -> None:
     done = convcost("compare", "--list-blocks")
     assert done.returncode == 0
-    assert re.search(r"depthwise-separable +m·\(1/O \+ 1/K²\) .*Howard et al\. 2017", done.stdout)
+    assert re.search(r"depthwise-separable +m·\(1/O \+ 1/K²\)\n.*\n.*Howard et al\. 2017", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "known"), [(("compare", "--list-blocks"), BLOCKS), (("kernel", "--list-kernels"), KERNELS)]
+)
+def test_a_list_fits_80_columns_and_has_every_name(words: tuple[str, ...], known: Mapping[str, object]) -> None:
+    lines = convcost(*words).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:] if line[0] != " "] == list(known)
+
+
+@pytest.mark.parametrize("words", [["-h"], ["compare", "-h"], ["compare", "--c", "3", "-h"]])
+def test_h_is_the_help(words: list[str]) -> None:
+    assert convcost(*words).stdout == convcost(*words[:-1], "--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -137,6 +155,15 @@ def test_the_catalogue_is_listed_with_formula_and_paper() -> None:
         ([*PREDICTED, "--partial", "1/0"], "partial (=1/0) must be a share; write it as 1/4 or 0.25."),
         (["compare", "--c", "3", "--k", "3"], "Missing option '--o' / '--out-channels'; see convcost compare --help."),
         ([*PREDICTED, "--nope"], "No such option: --nope"),
+        (["compare", "-c", "3"], "No such option: -c; did you mean --c?"),
+        (["compare", "--C", "3"], "No such option: --C; did you mean --c?"),
+        (["compare", "--in_channels", "3"], "No such option: --in_channels; did you mean --in-channels?"),
+        (["compare", "--zzz", "3"], "No such option: --zzz; see convcost compare --help."),
+        (
+            [*PREDICTED, "--block", "DEPTHWISE"],
+            "block (=DEPTHWISE) must be a name of the catalogue; did you mean depthwise?",
+        ),
+        ([*PREDICTED, "--columns", "fewer"], "columns (=fewer) must be fields of a row; did you mean macs_ratio?"),
         (["compar"], "No such command 'compar'. Did you mean 'compare'"),
         ([*PREDICTED, "--format", "yaml"], "Invalid value for '--format': 'yaml' is not one of"),
     ],
