@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 # Where pip finds torch, for example TORCH_INDEX=https://download.pytorch.org/whl/cpu for a CPU build on Linux.
 TORCH_INDEX ?=
-PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt \
+# The versions that are installed; without a file, the newest.
+PINS ?= constraints.txt
+EXTRAS ?= test,lint
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q $(if $(PINS),-c $(PINS)) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Tests share the cores; `make test WORKERS=0` runs them in one process.
 WORKERS ?= auto
@@ -15,7 +18,9 @@ else
 BIN = $(VENV)/bin
 endif
 
-.PHONY: demo test test-fast lint budgets format bench docs clean
+LOWEST = $(VENV)-lowest
+
+.PHONY: demo test test-fast test-lowest test-newest lint budgets format bench docs clean
 
 demo: $(VENV)/.user
 	$(BIN)/convcost compare --c 3 --o 64 --k 3
@@ -26,6 +31,14 @@ test: $(VENV)/.developer
 # What is neither slow nor measures real time: under a minute.
 test-fast: $(VENV)/.developer
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not timing"
+
+# The ends of the ranges in pyproject.toml, each in an environment of its own: its lower bounds, and nothing pinned.
+# Both count the networks against convcost.lock, which another torch wrote.
+test-lowest: $(LOWEST)/pins.txt
+	$(MAKE) budgets test VENV=$(LOWEST) PINS=$(LOWEST)/pins.txt EXTRAS=test
+
+test-newest:
+	$(MAKE) budgets test VENV=$(VENV)-newest PINS= EXTRAS=test
 
 lint: $(VENV)/.developer
 	$(BIN)/ruff format --check .
@@ -49,14 +62,18 @@ docs: $(VENV)/.developer
 bench: $(VENV)/.developer
 	$(BIN)/python benchmarks/run.py
 
-$(VENV)/.user: pyproject.toml constraints.txt
+$(VENV)/.user: pyproject.toml $(PINS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) -e .
 	touch $@
 
 $(VENV)/.developer: $(VENV)/.user
-	$(PIP_INSTALL) -e ".[test,lint]"
+	$(PIP_INSTALL) -e ".[$(EXTRAS)]"
 	touch $@
 
+$(LOWEST)/pins.txt: pyproject.toml
+	mkdir -p $(@D)
+	sed -n 's/^    "\([a-z0-9-]*\)>=\([^"]*\)".*/\1==\2/p' pyproject.toml > $@
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
