@@ -119,7 +119,7 @@ class ModelTable(Result[ModelRow]):
 
     Attributes:
         reports: Count of each model, in the order of the targets; ratios are relative to the first.
-        failures: Reasons why targets have no row, by target.
+        failures: Reasons why targets have no row, by target; and why there are no times, as "timing".
         notes: Remarks on all models.
         columns: Columns of the table and the frame.
         shown: Rows of the table and the frame; None for all in order.

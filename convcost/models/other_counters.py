@@ -83,7 +83,7 @@ def _resamples(call: Call) -> bool:
     return plain_name(call).startswith(("upsampl", "interpolate", "pixel", "gridsampl"))
 
 
-_HIDDEN: Final = frozenset({"recurrent", "MultiheadAttention", "Bilinear", "bilinear", "multi_head_attention_forward"})
+_HIDDEN: Final = frozenset({"MultiheadAttention", "Bilinear", "bilinear", "multi_head_attention_forward"})
 
 
 def _is_hidden(call: Call) -> bool:
@@ -116,6 +116,11 @@ def _thop(call: Call) -> int | None:
     return inputs_of(call) if name == "prelu" else None if name == "softmax" else by_output_size(call)
 
 
+def _is_unclear(call: Call) -> bool:
+    """Whether it is a softmax, of which some counters see that of torch.nn.functional, and none sees torch's own."""
+    return call.is_function and plain_name(call) == "softmax"
+
+
 _FUNCTIONS_OF_PTFLOPS: Final = frozenset({"relu", "prelu", "elu", "relu6", "gelu", "silu", "softmax"})
 _MODULES_OF_PTFLOPS: Final = frozenset({"relu", "prelu", "elu", "leakyrelu", "relu6", "gelu"})
 
@@ -129,14 +134,15 @@ def _ptflops(call: Call, *, patches: bool = True) -> int | None:
     """
     name = plain_name(call)
     is_module = not call.is_function and call.op == call.torch_name
-    if _is_hidden(call) or _resamples(call) or (patches and call.is_function and name == "matmul" and call.macs):
+    is_unclear = patches and (_is_unclear(call) or (call.is_function and name == "matmul" and call.macs))
+    if _is_hidden(call) or _resamples(call) or is_unclear:
         return None
     if is_normalisation(call):
         has_affine = bool(call.weights) and name != "layernorm"
         return inputs_of(call) * (1 + has_affine) if is_module and not name.startswith(("rms", "local")) else 0
     if is_pooling(call) or is_activation(call):
         hooked = is_module and (is_pooling(call) or name in _MODULES_OF_PTFLOPS)
-        patched = patches and (is_pooling(call) or name in _FUNCTIONS_OF_PTFLOPS)
+        patched = patches and (is_pooling(call) or name in _FUNCTIONS_OF_PTFLOPS - _of_hardtanh(call))
         return inputs_of(call) * (hooked + patched)
     if call.is_function:
         return call.macs if patches and name in {"bmm", "mm"} else 0
@@ -166,19 +172,22 @@ def _torchprofile(call: Call) -> int | None:
     return by_output_size(call)
 
 
+def _of_hardtanh(call: Call) -> frozenset[str]:
+    """Modules that call another function than their name says: nn.ReLU6 calls functional.hardtanh."""
+    return frozenset() if call.is_function else frozenset({"relu6"})
+
+
 _ACTIVATIONS_OF_DEEPSPEED: Final = frozenset({"relu", "prelu", "elu", "leakyrelu", "relu6", "silu", "gelu", "softmax"})
 
 
 def _deepspeed(call: Call) -> int | None:
     name = plain_name(call)
-    if call.torch_name == "MultiheadAttention":
-        return 0
     is_odd = call.conv is not None and call.conv.transposed and call.has_bias  # its output size is another
-    if _is_hidden(call) or _resamples(call) or is_odd or name == "einsum":
+    if _is_hidden(call) or _resamples(call) or is_odd or _is_unclear(call) or name == "einsum":
         return None
     if is_normalisation(call):
         return 0 if name.startswith(("rms", "local")) else _normalised(call, (1, 2), (4, 5))
-    if is_pooling(call) or name in _ACTIVATIONS_OF_DEEPSPEED:
+    if is_pooling(call) or name in _ACTIVATIONS_OF_DEEPSPEED - _of_hardtanh(call):
         return inputs_of(call)
     return FLOPS_PER_MAC * call.macs + (0 if call.conv is None else bias_of(call))
 

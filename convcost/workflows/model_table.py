@@ -65,25 +65,27 @@ def time_targets(
 ) -> ModelTable:
     """The table with the times of the forward passes; speed-ups are relative to the first.
 
+    If a model does not run or fit into the memory, there are no times, and the reason is among the failures.
+
     Args:
         table: Table of `count_targets` with the same inputs and args.
         inputs: Inputs of every model; empty for its own.
         args: Arguments of every callable.
         options: Device, threads and time budget of all models together.
         tell: Called with lines of progress.
-
-    Raises:
-        ConvcostError: An unknown device, too little memory, or a model that does not run.
     """
     from convcost.nn.load.user_code import user_code_context
     from convcost.nn.measure.models import measure_models
     from convcost.nn.measure.this_machine import fingerprint
 
     forwards = {}
-    for number, report in enumerate(table.reports):
-        with user_code_context(report.target):
-            forwards[str(number)] = load_forward(report.target, inputs, args)
-    timings = measure_models(forwards, options, tell)
+    try:
+        for number, report in enumerate(table.reports):
+            with user_code_context(report.target):
+                forwards[str(number)] = load_forward(report.target, inputs, args)
+        timings = measure_models(forwards, options, tell)
+    except ConvcostError as error:
+        return replace(table, failures={**table.failures, "timing": str(error)})
     notes: dict[str, None] = {}
     reports = []
     for report, timed in zip(table.reports, timings.values(), strict=True):

@@ -27,6 +27,14 @@ def small(width=4):
 def broken():
     raise KeyError("weights")
 
+def loud():
+    class Model(nn.Conv2d):
+        def forward(self, x):
+            if x.device.type != "meta":
+                raise RuntimeError("out of order")
+            return super().forward(x)
+    return Model(3, 4, 3)
+
 def fft():
     class Model(nn.Module):
         def forward(self, x):
@@ -242,6 +250,18 @@ def test_several_targets_are_timed_next_to_each_other(capsys: pytest.CaptureFixt
     assert (first["speedup"], first["speedup_low"]) == (1.0, None)
     assert second["speedup_low"] <= second["speedup"] <= second["speedup_high"]
     assert {one["device"] for one in (first, second)} == {"cpu"}
+
+
+@pytest.mark.timing
+def test_a_model_that_does_not_run_costs_the_times_and_not_the_counts(
+    capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    words = ("--input", "1x3x8x8", "--no-cross-check", "--no-store", "--time", "--time-budget", "0.1", "--sort", "time")
+    code, out, err = run(capsys, f"{file}:small", f"{file}:loud", *words, "--time-device", "cpu")
+    assert code == 2
+    assert [line.split()[0] for line in out.splitlines()[2:4]] == [f"{file}:small", f"{file}:loud"]
+    assert "error: timing: the model could not run: " in err
+    assert "out of order" in err
 
 
 def test_a_claim_is_answered_under_the_table_and_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
