@@ -92,7 +92,8 @@ def calibrate(device: str, seconds: float, report: Report) -> tuple[Machine, tup
     noise = None
     if noise_s:
         noise = measure_noise(left, lambda share: report("noise between processes", 1 - left * (1 - share) / seconds))
-    busy.append(_busy())
+    if time.perf_counter() <= end:
+        busy.append(_busy())
     report("done", 1.0)
     machine = Machine(
         identity(where),
