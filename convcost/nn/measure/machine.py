@@ -36,8 +36,8 @@ CONVOLUTIONS: Final = ((16, 3, 14), (64, 3, 56), (256, 3, 28), (512, 3, 14), (25
 SAMPLE_S: Final = 0.004
 MIN_EACH_S: Final = 0.005
 """Minimum seconds for one kernel."""
-MIN_NOISE_S: Final = 30.0
-"""Minimum seconds for a calibration that measures the noise between processes."""
+MIN_NOISE_S: Final = 25.0
+"""Minimum seconds for a calibration that measures the noise between processes, after the import of torch."""
 NOISE_SHARE: Final = 0.45
 MAX_SLOW: Final = 4
 """Maximum time of a kernel, as a multiple of its share of the budget."""
