@@ -10,8 +10,7 @@ from convcost.comparison.rows import Placed, Row, place_block
 from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE
 from convcost.convolution.spec import Spec, short_names
-from convcost.text.columns import choose_columns
-from convcost.text.errors import ConvcostError, ShapeError, as_text
+from convcost.text.errors import ConvcostError, ShapeError, as_text, did_you_mean
 from convcost.text.sizes import format_sizes, pair, plain
 from convcost.timing.conditions import TimingOptions, require_one_of
 
@@ -109,8 +108,9 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse names and values that are wrong for every block."""
-        if self.sort is not None:
-            choose_columns(COMPARE_COLUMNS, self.sort, "sort")
+        known = [column.name for column in COMPARE_COLUMNS]
+        if self.sort is not None and self.sort not in known:
+            raise ConvcostError(f"sort (={self.sort}) must be a field of a row; {did_you_mean(self.sort, known)}")
         for name in (*self.blocks, self.baseline):
             find_block(name)
         for name, value in self.given.items():

@@ -65,7 +65,8 @@ class Comparison(Result[Row]):
 
         def key(row: Row) -> tuple[bool, Any]:
             value = column.value(row)
-            return value is None, value if isinstance(value, (int, float, tuple)) else str(value)
+            sizes = isinstance(value, tuple) and all(isinstance(size, int) for size in value)
+            return value is None, value if sizes or isinstance(value, (int, float)) else str(column.in_file(row))
 
         return replace(self, rows=tuple(sorted(self.rows, key=key)))
 

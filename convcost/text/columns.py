@@ -80,13 +80,12 @@ class Column(Generic[R_contra]):
         return one_line(str(self.in_file(row)) if self.show is None else self.show(value))
 
 
-def choose_columns(columns: Sequence[Column[Q]], names: str | None, option: str = "columns") -> tuple[Column[Q], ...]:
+def choose_columns(columns: Sequence[Column[Q]], names: str | None) -> tuple[Column[Q], ...]:
     """The columns of these names, in this order; a column without a title gets its name as the title.
 
     Args:
         columns: Columns to choose from.
         names: Names separated by commas; None for all columns.
-        option: Name of the option that has the names.
 
     Raises:
         ConvcostError: There is no such column.
@@ -99,7 +98,7 @@ def choose_columns(columns: Sequence[Column[Q]], names: str | None, option: str 
     for name in filter(None, map(str.strip, names.split(","))):
         if name not in known:
             hint = did_you_mean(titles.get(name, name), known, "see the CSV.")
-            raise ConvcostError(f"{option} (={name}) must be fields of a row; {hint}")
+            raise ConvcostError(f"columns (={name}) must be fields of a row; {hint}")
         column = known[name]
         chosen.append(replace(column, title=column.title or name, width=0, varies=False))
     return tuple(chosen)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from made_results import comparison
 
 import convcost
 from convcost.comparison.columns import COMPARE_COLUMNS
@@ -125,3 +126,17 @@ def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:
 def test_without_a_timing_the_formula_alone_is_said() -> None:
     predicted = convcost.compare(8, 8, 3, blocks=["fused-inverted-residual"], count=False, time=False).rows[0]
     assert verdict(predicted) == "fused-inverted-residual: 6.7x more MACs, against standard."
+
+
+@pytest.mark.parametrize("field", [column.name for column in COMPARE_COLUMNS])
+def test_rows_can_be_sorted_by_every_field(field: str) -> None:
+    made = comparison()
+    values = next(column for column in COMPARE_COLUMNS if column.name == field).value
+    for rows in (made.rows, made.rows[::-1], (made.rows[0], made.rows[0])):
+        ordered = replace(made, rows=rows).sorted_by(field).rows
+        assert [values(row) is None for row in ordered] == sorted(values(row) is None for row in rows)
+
+
+def test_sizes_are_sorted_as_numbers() -> None:
+    compared = convcost.compare(16, 16, (11, 3), blocks=["standard", "pointwise"], count=False, time=False)
+    assert [row.placed.kernel_size for row in compared.sorted_by("kernel_size").rows] == [(1, 1), (11, 3)]

@@ -158,7 +158,8 @@ def test_rows_are_sorted_by_a_field_with_those_without_a_value_last(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--sort", "time"], "sort (=time) must be fields of a row; did you mean time_s?"),
+        (["--sort", "time"], "sort (=time) must be a field of a row; did you mean time_s?"),
+        (["--sort", "time_s,macs"], "sort (=time_s,macs) must be a field of a row; did you mean time_s?"),
         (
             ["--dtype", "float32", "--dtype", "int8"],
             "dtype (=int8) must be one of float32, float64, bfloat16, float16.",

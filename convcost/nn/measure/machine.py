@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from math import sqrt
-from pathlib import Path
-from statistics import stdev
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -19,13 +14,13 @@ from torch import nn
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.measure.clock import clock_for
 from convcost.nn.measure.device import free_memory, laid_out, resolve_device, resolve_threads
+from convcost.nn.measure.noise import MIN_NOISE_TIME_S, measure_noise
 from convcost.nn.measure.session import LOOK_S, MAX_LOAD, timing_settings
 from convcost.nn.measure.this_machine import cache_sizes, identity
 from convcost.system.processor import other_load, pin_allocator
-from convcost.text.errors import ConvcostError
 from convcost.text.units import number_of
 from convcost.timing.bound import MAX_SPREAD
-from convcost.timing.machine import Level, Machine, Noise, Overhead, Peak
+from convcost.timing.machine import Level, Machine, Overhead, Peak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,17 +36,9 @@ CONVOLUTIONS: Final = ((16, 3, 14), (64, 3, 56), (256, 3, 28), (512, 3, 14), (25
 SAMPLE_S: Final = 0.004
 MIN_EACH_S: Final = 0.005
 """Minimum seconds for one kernel."""
-MIN_NOISE_S: Final = 30.0
-"""Minimum seconds for a calibration that measures the noise between processes."""
+MIN_NOISE_S: Final = 25.0
+"""Minimum seconds for a calibration that measures the noise between processes, after the import of torch."""
 NOISE_SHARE: Final = 0.45
-NOISE_PROCESS_S: Final = 4.0
-"""Estimate of the seconds of a fresh process, with the import of torch and the timing."""
-NOISE_TIMING_S: Final = 1.5
-MIN_PROCESSES: Final = 4
-MAX_NOISE: Final = 0.5
-"""Maximum noise that is a figure; other programs make it larger."""
-Z_10: Final = 1.2816
-"""Distance of the 10 % quantile of a normal distribution from the mean, in standard deviations."""
 MAX_SLOW: Final = 4
 """Maximum time of a kernel, as a multiple of its share of the budget."""
 MIN_SAMPLES: Final = 2
@@ -98,14 +85,15 @@ def calibrate(device: str, seconds: float, report: Report) -> tuple[Machine, tup
     if on_cpu:
         pin_allocator()
     counts = tuple(dict.fromkeys((1, resolve_threads("all")))) if on_cpu else (1,)
-    noise_s = max(MIN_PROCESSES * NOISE_PROCESS_S, seconds * NOISE_SHARE) if on_cpu and seconds >= MIN_NOISE_S else 0.0
+    noise_s = max(MIN_NOISE_TIME_S, seconds * NOISE_SHARE) if on_cpu and seconds >= MIN_NOISE_S else 0.0
     end = start + seconds - LOOK_S
     measured, skipped = _measure(list(_steps(where, counts)), where, (start, end - noise_s, start + seconds), report)
     left = end - time.perf_counter()
     noise = None
     if noise_s:
-        noise = _noise(left, lambda share: report("noise between processes", 1 - left * (1 - share) / seconds))
-    busy.append(_busy())
+        noise = measure_noise(left, lambda share: report("noise between processes", 1 - left * (1 - share) / seconds))
+    if time.perf_counter() <= end:
+        busy.append(_busy())
     report("done", 1.0)
     machine = Machine(
         identity(where),
@@ -354,68 +342,3 @@ def _overhead(device: torch.device, clock: Clock, each_s: float) -> Overhead:
     best = min(calls, key=lambda one: one.seconds)
     how = "Identity, and the faster of two 1×1 convolutions of one pixel; fastest samples"
     return Overhead(nothing.seconds, best.seconds, best.spread, how)
-
-
-def _noise(seconds: float, report: Callable[[float], None]) -> Noise | None:
-    """The standard deviation of a speed-up over fresh processes; None if there is no time for enough of them."""
-    if seconds < MIN_PROCESSES * NOISE_PROCESS_S:
-        return None
-    ratios: list[float] = []
-    start, longest = time.perf_counter(), 0.0
-    while (begun := time.perf_counter() - start) + longest <= seconds:
-        report(begun / seconds)
-        ratio = _speedup_of_a_fresh_process(seconds - begun)
-        if ratio is None:
-            break
-        ratios.append(ratio)
-        longest = max(longest, time.perf_counter() - start - begun)
-    if len(ratios) < MIN_PROCESSES:
-        return None
-    share = at_most(stdev(ratios), len(ratios)) / (sum(ratios) / len(ratios))
-    if share > MAX_NOISE:  # an interval of this width tells nothing
-        return None
-    how = (
-        "standard deviation of the speed-up of depthwise-separable, 64→64 3×3 @56, 1 thread, over fresh processes: "
-        "the upper end of its 90 % interval, since few processes see little of the noise"
-    )
-    return Noise(share, len(ratios), how)
-
-
-def at_most(deviation: float, count: int) -> float:
-    """The upper limit, with 90 % confidence, of a standard deviation that `count` values estimate.
-
-    It uses the 10 % quantile of the chi-squared distribution (approximated after Wilson, Hilferty 1931).
-    """
-    free = count - 1
-    quantile = free * (1 - 2 / (9 * free) - Z_10 * sqrt(2 / (9 * free))) ** 3
-    return deviation * sqrt(free / quantile)
-
-
-def _speedup_of_a_fresh_process(limit_s: float | None = None) -> float | None:
-    """The speed-up of one layer in a fresh process; None if that takes longer than the limit."""
-    folder = str(Path(__file__).resolve().parents[3])
-    code = f"from convcost.nn.measure.machine import print_speedup; print_speedup({NOISE_TIMING_S})"
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {code}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)  # noqa: S603 - this Python, without a shell
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ConvcostError(
-            f"a process that measures the noise must run: {reason}; a calibration of 10 seconds does not measure it."
-        )
-    return float(done.stdout)
-
-
-def print_speedup(budget_s: float) -> None:
-    """Print the speed-up of one layer; run in a fresh process."""
-    from convcost.comparison.rows import place_block
-    from convcost.convolution.spec import Spec
-    from convcost.nn.measure.blocks import Run, measure
-    from convcost.timing.conditions import TimingOptions
-
-    blocks = [place_block(name, Spec(64, 64, (3, 3), 56, 56), {}) for name in ("standard", "depthwise-separable")]
-    options = TimingOptions(("cpu",), time_budget=budget_s)
-    (measured,) = measure([Run(blocks, options)], "standard", lambda *_: None)
-    sys.stdout.write(f"{measured.timings['depthwise-separable'].speedup}\n")

@@ -23,6 +23,7 @@ from convcost.nn.explain.trials import PAIRS, Subject, attempt
 from convcost.nn.measure.session import open_session
 from convcost.system.processor import fault_seconds
 from convcost.text.errors import ConvcostError
+from convcost.text.units import human_time
 from convcost.timing import onednn as onednn_problem
 from convcost.timing.hints import Suggestion, Trial
 
@@ -181,6 +182,26 @@ def test_a_trial_that_refutes_a_claim_drops_it_whatever_the_row_took(monkeypatch
     monkeypatch.setattr(home, "attempt", lambda *_: Trial(100.0, 200.0, 0.5))
     (row,) = rows("standard")
     assert row.hint is None
+
+
+def test_the_times_of_a_hint_are_those_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It pays", "channels_last"),))
+    monkeypatch.setattr(home, "attempt", lambda _, __, timing: Trial(1.2 * timing.time_s, 0.6 * timing.time_s, 1.9))
+    (row,) = rows("standard")
+    seconds = row.timing.time_s
+    assert row.hint.text == f"It pays: {human_time(seconds)} → {human_time(seconds / 2)}."
+
+
+@pytest.mark.parametrize(("share", "verified"), [(0.9, True), (1.1, False)])
+def test_a_stage_does_not_take_longer_than_its_row(
+    monkeypatch: pytest.MonkeyPatch, share: float, *, verified: bool
+) -> None:
+    (predicted,) = convcost.compare(8, 16, 3, blocks=["depthwise-separable"], count=False, time=False).rows
+    stage = predicted.placed.layers[1]
+    monkeypatch.setattr(home, "suggest", lambda _: (Suggestion("It is slow", "onednn", stage),))
+    monkeypatch.setattr(home, "attempt", lambda _, __, timing: Trial(share * timing.time_s, 0.5 * timing.time_s, 1.9))
+    (row,) = rows("depthwise-separable")
+    assert row.hint.verified is verified
 
 
 def test_a_row_whose_calls_take_long_gets_no_account_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,32 @@ def test_a_module_that_torch_cannot_run_is_one_line(monkeypatch: pytest.MonkeyPa
         measured("standard")
 
 
+def test_conditions_are_timed_in_one_run_each_with_its_own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+
+    def look(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        del output
+        if isinstance(module, torch.nn.Conv2d):
+            last = inputs[0].is_contiguous(memory_format=torch.channels_last)
+            seen.add((str(inputs[0].dtype), last, torch.get_num_threads()))
+
+    monkeypatch.setattr(session_home, "other_load", lambda _: 0.0)
+    with torch.nn.modules.module.register_module_forward_hook(look):
+        options: dict[str, Any] = {"dtype": ["float32", "float64"], "memory_format": ["contiguous", "channels_last"]}
+        blocks = ["standard", "pointwise"]
+        result = convcost.compare(
+            8, 8, 3, height=16, blocks=blocks, device="cpu", count=False, time_budget=1.5, **options
+        )
+    assert seen == {(f"torch.{dtype}", last, 1) for dtype in options["dtype"] for last in (False, True)}
+    assert [(row.dtype, row.conditions.memory_format, row.placed.block.name) for row in result.rows] == [
+        (dtype, memory_format, block)
+        for dtype in options["dtype"]
+        for memory_format in options["memory_format"]
+        for block in blocks
+    ]
+    assert all(row.timing is not None and row.timing.speedup is not None for row in result.rows)
+
+
 def test_one_row_a_block_and_device() -> None:
     result = convcost.compare(
         8, 8, 3, height=16, blocks=["standard"], device=["cpu", "cpu"], count=False, time_budget=1.2

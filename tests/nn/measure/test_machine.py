@@ -12,6 +12,7 @@ from fork_server import fast_python
 from made_machine import machine as made_machine
 
 from convcost.nn.measure import machine as home
+from convcost.nn.measure import noise as noise_home
 from convcost.nn.measure.clock import Reading
 from convcost.nn.measure.device import resolve_threads
 from convcost.nn.measure.this_machine import cache_sizes, identity
@@ -170,10 +171,10 @@ def test_a_fresh_process_that_would_outlast_the_calibration_is_ended(monkeypatch
 
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
-    assert home._noise(17.0, lambda _: None) is None
+    monkeypatch.setattr(noise_home, "speedup_of_a_fresh_process", fresh)
+    assert noise_home.measure_noise(17.0, lambda _: None) is None
     assert limits == [17.0]
-    assert home._noise(40.0, lambda _: None) is not None
+    assert noise_home.measure_noise(40.0, lambda _: None) is not None
     assert now[0] <= 17.0 + 40.0
 
 
@@ -185,8 +186,8 @@ def test_noise_that_is_no_figure_is_not_measured(monkeypatch: pytest.MonkeyPatch
         return next(speedups)
 
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
-    assert home._noise(18.0, lambda _: None) is None
+    monkeypatch.setattr(noise_home, "speedup_of_a_fresh_process", fresh)
+    assert noise_home.measure_noise(18.0, lambda _: None) is None
 
 
 def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,34 +206,34 @@ def test_the_noise_is_the_deviation_of_fresh_processes_as_a_share(monkeypatch: p
         now[0] += 4.0
         return next(speedups)
 
-    monkeypatch.setattr(home, "_speedup_of_a_fresh_process", fresh)
+    monkeypatch.setattr(noise_home, "speedup_of_a_fresh_process", fresh)
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    noise = home._noise(18.0, lambda _: None)
+    noise = noise_home.measure_noise(18.0, lambda _: None)
     assert noise is not None
     assert noise.processes == 4
     assert noise.run_to_run == pytest.approx((4 * 0.5**2 / 3 * 3 / 0.584) ** 0.5 / 4.5, rel=0.02)
-    assert home._noise(2 * home.NOISE_PROCESS_S, lambda _: None) is None
+    assert noise_home.measure_noise(2 * noise_home.PROCESS_S, lambda _: None) is None
 
 
 @pytest.mark.parametrize(("count", "quantile"), [(4, 0.584), (8, 2.833), (11, 4.865), (31, 20.599)])
 def test_few_processes_make_the_noise_larger_by_the_chi_squared_distribution(count: int, quantile: float) -> None:
     """Tabulated 10 % quantiles of chi-squared for count - 1 degrees of freedom (Abramowitz, Stegun, table 26.8)."""
-    assert home.at_most(1.0, count) == pytest.approx(((count - 1) / quantile) ** 0.5, rel=0.02)
+    assert noise_home.at_most(1.0, count) == pytest.approx(((count - 1) / quantile) ** 0.5, rel=0.02)
 
 
 @pytest.mark.timing
 def test_a_fresh_process_measures_a_speedup_and_one_that_fails_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(home, "NOISE_TIMING_S", 0.2)
-    assert (home._speedup_of_a_fresh_process() or 0.0) > 0
-    assert home._speedup_of_a_fresh_process(1e-6) is None
-    monkeypatch.setattr(home, "NOISE_TIMING_S", "nothing")
+    monkeypatch.setattr(noise_home, "TIMING_S", 0.2)
+    assert (noise_home.speedup_of_a_fresh_process() or 0.0) > 0
+    assert noise_home.speedup_of_a_fresh_process(1e-6) is None
+    monkeypatch.setattr(noise_home, "TIMING_S", "nothing")
     monkeypatch.setattr(sys, "executable", fast_python())
     with pytest.raises(
         ConvcostError, match=r"NameError.*; a calibration of 10 seconds does not measure it\.$"
     ) as caught:
-        home._speedup_of_a_fresh_process()
+        noise_home.speedup_of_a_fresh_process()
     assert "\n" not in str(caught.value)
 
 
