@@ -89,9 +89,9 @@ def _message(report: ModelReport, result: CheckResult) -> str:
     """The verdicts, the largest layers in what is over its limit, and the totals, for a terminal of 80 columns."""
     from convcost.text.table import wrapped
 
-    first, *rest = (*result.verdicts, "", report.head, *_layers(report, result), *report.verdicts)
-    opening = wrapped(f"{' ' * len(PREFIX)}{first}", WIDTH)[len(PREFIX) :]
-    return "\n".join((opening, *(line if "\n" in line else wrapped(line, WIDTH) for line in rest)))
+    lines = (*result.verdicts, "", report.head, *_layers(report, result), *report.verdicts)
+    opening = wrapped(f"{' ' * len(PREFIX)}{lines[0]}", WIDTH)[len(PREFIX) :]
+    return "\n".join((opening, *(line if "\n" in line else wrapped(line, WIDTH) for line in lines[1:])))
 
 
 def _layers(report: ModelReport, result: CheckResult) -> Iterator[str]:

@@ -29,7 +29,7 @@ PYPROJECT: Final = "pyproject.toml"
 ROOT: Final = ("tool", "convcost")
 """Keys that lead to the configuration in a pyproject.toml."""
 HINT: Final = """\
-# max: the current figures + 10 %; grow: over convcost.lock, which convcost check --update writes, or over --base
+# max: the current figures + 10 %; grow: over convcost.lock (convcost check --update writes it) or a base revision
 """
 FIRST_GROW: Final = "1 %"
 """Allowed growth in a first configuration."""

@@ -18,9 +18,18 @@ BEFORE, AFTER = entry(conv("stem", "8>8"), conv("body", "8>16")), entry(conv("st
 SOURCES = {"max": "c.toml:3", "min": "c.toml:4", "grow": "c.toml:5"}
 
 
-def failure(metric: str = "macs", actual: float = 150, *, reading: dict[str, Any] | None = None, **limit: Any) -> Judgement:  # fmt: skip
-    given = {key: value if key in {"grow", "sources"} else Decimal(str(value)) for key, value in limit.items()}
-    return judge(Limit(metric, **given), Reading(actual, **reading or {}))
+def failure(
+    metric: str = "macs",
+    actual: float = 150,
+    *,
+    reading: dict[str, Any] | None = None,
+    strict: bool = False,
+    **limits: Any,
+) -> Judgement:
+    given: dict[str, Any] = {
+        key: value if key in {"grow", "sources"} else Decimal(str(value)) for key, value in limits.items()
+    }
+    return judge(Limit(metric, **given), Reading(actual, **reading or {}), strict=strict)
 
 
 def test_reverting_the_change_comes_first_and_gives_the_baselines_figures() -> None:
@@ -40,11 +49,8 @@ def test_reverting_the_change_comes_first_and_gives_the_baselines_figures() -> N
 def test_reverting_is_no_way_back_where_the_baseline_would_not_pass(
     baseline: int | None, limit: dict[str, Any]
 ) -> None:
-    broken = judge(
-        Limit("macs", **{key: value if key == "grow" else Decimal(value) for key, value in limit.items()}),
-        Reading(150, baseline=baseline, locked=True),
-        strict=True,
-    )
+    broken = failure(reading={"baseline": baseline, "locked": True}, strict=True, **limit)
+    assert broken.verdict == "fail"
     assert list(ways_back([broken], what_changed(BEFORE, AFTER), None)) == []
 
 
