@@ -210,14 +210,14 @@ def judge(limit: Limit, reading: Reading, *, strict: bool = False) -> Judgement:
         if ruling == "skipped" and len(rulings) > 1:
             del rulings[key]
             notes.append(f"{limit.metric} {key} {UNJUDGED}: {why}")
+    if (accepted := rulings.get("grow", ("", ""))[1]).startswith(ACCEPTED):
+        notes.append(f"{limit.metric} {accepted}")
     if limit.grow is not None and not strict and "" not in rulings:
         notes += _improvement(limit, reading)
     verdict, reason, key = _gravest(rulings)
     broken = tuple(key for key, (ruling, _) in rulings.items() if ruling == "fail")
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
         verdict = "warn"  # level "error" would fail the check
-    if verdict == "pass" and reason.startswith(ACCEPTED):
-        notes.append(f"{limit.metric} {reason}")
     return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), broken, tuple(notes))
 
 

@@ -124,6 +124,7 @@ def test_growth_over_a_revision_that_the_lock_holds_is_accepted() -> None:
     other = verdict({"grow": 0.01}, {"actual": 150, "baseline": 100, "accepted": 151})
     assert (other.verdict, other.reason) == ("fail", f"{grown}; it may grow by 1 %, and convcost.lock holds 151")
     hidden = {"actual": 150, "baseline": 100, "accepted": 150, "uncounted": 1}
+    assert verdict({"grow": 0.01, "max": 200}, hidden).notes[0].startswith("macs accepted: ")
     assert [verdict({"grow": 0.01}, hidden, strict=strict).verdict for strict in (False, True)] == ["pass", "inconclusive"]  # fmt: skip
 
 
