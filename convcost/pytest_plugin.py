@@ -5,6 +5,7 @@ Loading it imports neither torch nor the rest of convcost.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,10 @@ def assert_cost(request: pytest.FixtureRequest) -> Callable[..., ModelReport]:
             report = check(*args, **{**limits, **kwargs})
         finally:
             helper.LAST_PASS.reset(token)
-        cache.set(key, helper.as_json(report))
+        with suppress(
+            pytest.PytestCacheWarning
+        ):  # where warnings are errors: a cache that cannot be written fails no test
+            cache.set(key, helper.as_json(report))
         return report
 
     return check_with_limits

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from convcost.budgets.changes import recounted
 from convcost.budgets.limits import METRICS, Limit, Metric
-from convcost.text.units import human_percent, human_share, human_time, number_of
+from convcost.text.units import human_percent, human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -394,4 +394,8 @@ def _excess(metric: Metric, amount: float, of: float) -> str:
 
 
 def _share(amount: float, of: float) -> str:
-    return human_percent(abs(amount) / of) if of else "infinitely"
+    """The share as a percentage, and as a factor from ten times on."""
+    if not of:
+        return "infinitely"
+    share = abs(amount) / of
+    return human_ratio(share) if share >= 10 else human_percent(share)  # noqa: PLR2004 - its percentage has four digits

@@ -144,6 +144,13 @@ def test_growth_is_judged_on_another_machine_and_max_is_said_not_to_be(high: flo
     assert (alone.verdict, alone.notes) == ("skipped", ("latency grow is not judged: a lock holds no times",))
 
 
+def test_a_share_of_ten_times_and_more_is_a_factor() -> None:
+    assert verdict({"max": 100}, {"actual": 1099}).reason == "1.10 k is over max 100 by 999 (999 %)"
+    assert verdict({"max": 100}, {"actual": 14_700}).reason == "14.7 k is over max 100 by 14.6 k (146x)"
+    growth = verdict({"grow": 0.01}, {"actual": 1200, "baseline": 100})
+    assert growth.reason == "1.20 k is 11.0x over the baseline of 100; it may grow by 1 %"
+
+
 def test_growth_over_a_lower_bound_is_not_decided() -> None:
     found = {
         "actual": 150,
