@@ -5,6 +5,8 @@ The pytest plugin in `convcost.pytest_plugin` provides it as a fixture and a mar
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from convcost.api import count
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from convcost.budgets.layer_cost import Entry
     from convcost.budgets.result import CheckResult
     from convcost.models.report import ModelReport
 
@@ -26,6 +29,8 @@ LAYER_FIELDS = {"weight_bytes": "params", "peak_activation_bytes": "traffic_byte
 """Field of a layer that adds to a metric, where its name is another."""
 WIDTH = 72
 """Width of the message, beside the margin of eight characters that pytest puts before it."""
+LAST_PASS: ContextVar[Entry | None] = ContextVar("LAST_PASS", default=None)
+"""Costs of the model when the running test passed last, which the plugin knows."""
 PREFIX = "AssertionError: "
 """Text that pytest puts before the first line."""
 
@@ -79,19 +84,39 @@ def assert_cost(  # noqa: PLR0913 - one argument for each metric
     report = count(model, inputs, kwargs, device=device)
     from convcost.workflows.check import check_report
 
-    result = check_report(report, maxima, strict=strict)
+    result = check_report(report, maxima, strict=strict, before=LAST_PASS.get())
     if not result.passed:
         raise AssertionError(_message(report, result))
     return report
 
 
 def _message(report: ModelReport, result: CheckResult) -> str:
-    """The verdicts, the largest layers in what is over its limit, and the totals, for a terminal of 80 columns."""
+    """The verdicts, the totals, and the largest layers unless changes explain the verdicts, in 80 columns."""
     from convcost.text.table import wrapped
 
-    lines = (*result.verdicts, "", report.head, *_layers(report, result), *report.verdicts)
+    explained = any(one.changes for one in result.budgets)
+    layers = () if explained else _layers(report, result)
+    lines = (*result.verdicts, "", report.head, *layers, *report.verdicts)
     opening = wrapped(f"{' ' * len(PREFIX)}{lines[0]}", WIDTH)[len(PREFIX) :]
     return "\n".join((opening, *(line if "\n" in line else wrapped(line, WIDTH) for line in lines[1:])))
+
+
+def as_json(report: ModelReport) -> dict[str, Any]:
+    """The costs of a model as JSON, for `from_json`."""
+    from convcost.budgets.layer_cost import entry_of
+
+    return asdict(entry_of(report))
+
+
+def from_json(stored: Any) -> Entry | None:  # noqa: ANN401 - whatever the cache of pytest holds
+    """Costs that `as_json` gave; None for anything else, such as those of another version."""
+    from convcost.budgets.layer_cost import Entry, LayerCost
+
+    try:
+        layers = {name: LayerCost(**layer) for name, layer in stored["layers"].items()}
+        return Entry(**{**stored, "input": tuple(stored["input"]), "layers": layers})
+    except (AttributeError, KeyError, TypeError):
+        return None
 
 
 def _layers(report: ModelReport, result: CheckResult) -> Iterator[str]:

@@ -5,6 +5,9 @@ Loading it imports neither torch nor the rest of convcost.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from hashlib import sha256
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def assert_cost(request: pytest.FixtureRequest) -> Callable[..., ModelReport]:
     """`convcost.pytest.assert_cost` with the limits of the test's marker, which a call's own limits override.
 
-    A test with limits that passes without calling it fails, since its models were not checked.
+    A test with limits that passes without calling it fails, since its models were not checked. The cache of pytest
+    keeps the costs of each call that passed, so that a later failure lists what grew since.
     """
     from convcost import pytest as helper
 
@@ -40,11 +44,25 @@ def assert_cost(request: pytest.FixtureRequest) -> Callable[..., ModelReport]:
     for marker in reversed(list(request.node.iter_markers("cost"))):
         limits |= marker.kwargs
     request.node.stash[CHECKED] = not limits
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    calls = count()
 
     def check_with_limits(*args: object, **kwargs: object) -> ModelReport:
         __tracebackhide__ = True
         request.node.stash[CHECKED] = True
-        return check(*args, **{**limits, **kwargs})
+        if cache is None:
+            return check(*args, **{**limits, **kwargs})
+        key = f"convcost/{sha256(f'{request.node.nodeid} {next(calls)}'.encode()).hexdigest()[:16]}"
+        token = helper.LAST_PASS.set(helper.from_json(cache.get(key, None)))
+        try:
+            report = check(*args, **{**limits, **kwargs})
+        finally:
+            helper.LAST_PASS.reset(token)
+        with suppress(
+            pytest.PytestCacheWarning
+        ):  # where warnings are errors: a cache that cannot be written fails no test
+            cache.set(key, helper.as_json(report))
+        return report
 
     return check_with_limits
 

@@ -12,7 +12,8 @@ import torch
 from fork_server import fast_python
 from torch import nn
 
-from convcost.pytest import assert_cost
+from convcost.budgets.layer_cost import entry_of
+from convcost.pytest import as_json, assert_cost, from_json
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -100,6 +101,31 @@ def test_the_plugin_gives_a_fixture_and_a_marker(test: str, code: int, said: str
     command = [fast_python(), "-m", "pytest", "-q", *WITHOUT, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+
+
+def test_a_failure_lists_what_grew_since_the_test_passed(tmp_path: Path) -> None:
+    file, command = tmp_path / "test_net.py", [fast_python(), "-m", "pytest", "-q", "-p", "no:hypothesispytest"]
+    test = HEAD + "def test_net(assert_cost):\n    assert_cost(nn.Sequential(NET, nn.Linear(4, 4)), X, max_params=40)\n"
+    outputs = []
+    for code in (test, test.replace("nn.Linear(4, 4))", "nn.Linear(4, 4), nn.Linear(4, 3))")):
+        file.write_text(code)
+        done = subprocess.run([*command, str(file)], cwd=tmp_path, capture_output=True, text=True, check=False)
+        outputs.append(done.stdout)
+    assert "1 passed" in outputs[0]
+    lines = [line.removeprefix("E").strip() for line in outputs[1].splitlines()]
+    why = lines.index("why: Sequential against its last pass: 15 params more, 12 MACs more, 60")  # 3 (4 + 1), 3 · 4
+    assert lines[why + 2 : why + 4] == [
+        "2  added: Linear, on 1x4  +15 params, +12 MACs",
+        "back under budget: revert the change of 2: the model then has 36 params",
+    ]
+    assert not any(line.startswith("layer ") for line in lines)
+
+
+@pytest.mark.parametrize("stored", [None, [], {}, {"layers": {"a": {"op": "x"}}}, {"layers": {}, "other": 1}])
+def test_costs_that_another_version_stored_are_left_out(stored: object) -> None:
+    assert from_json(stored) is None
+    report = assert_cost(NET, INPUT, max_macs=MACS)
+    assert from_json(as_json(report)) == entry_of(report)
 
 
 @pytest.mark.slow

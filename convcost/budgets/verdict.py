@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from convcost.budgets.changes import recounted
 from convcost.budgets.limits import METRICS, Limit, Metric
-from convcost.text.units import human_percent, human_share, human_time, number_of
+from convcost.text.units import human_percent, human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -210,14 +210,14 @@ def judge(limit: Limit, reading: Reading, *, strict: bool = False) -> Judgement:
         if ruling == "skipped" and len(rulings) > 1:
             del rulings[key]
             notes.append(f"{limit.metric} {key} {UNJUDGED}: {why}")
+    if (accepted := rulings.get("grow", ("", ""))[1]).startswith(ACCEPTED):
+        notes.append(f"{limit.metric} {accepted}")
     if limit.grow is not None and not strict and "" not in rulings:
         notes += _improvement(limit, reading)
     verdict, reason, key = _gravest(rulings)
     broken = tuple(key for key, (ruling, _) in rulings.items() if ruling == "fail")
     if limit.level == "warn" and (verdict == "fail" or (strict and verdict == "inconclusive")):
         verdict = "warn"  # level "error" would fail the check
-    if verdict == "pass" and reason.startswith(ACCEPTED):
-        notes.append(f"{limit.metric} {reason}")
     return Judgement(limit, reading, verdict, reason, limit.sources.get(key, limit.source), broken, tuple(notes))
 
 
@@ -394,4 +394,8 @@ def _excess(metric: Metric, amount: float, of: float) -> str:
 
 
 def _share(amount: float, of: float) -> str:
-    return human_percent(abs(amount) / of) if of else "infinitely"
+    """The share as a percentage, and as a factor from ten times on."""
+    if not of:
+        return "infinitely"
+    share = abs(amount) / of
+    return human_ratio(share) if share >= 10 else human_percent(share)  # noqa: PLR2004 - its percentage has four digits

@@ -134,13 +134,16 @@ def check_configuration(configuration: Configuration, options: CheckOptions) -> 
     return replace(result, notes=(*result.notes, *notes)), tuple(changed)
 
 
-def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *, strict: bool = False) -> CheckResult:
+def check_report(
+    report: ModelReport, maxima: Mapping[str, str | int | None], *, strict: bool = False, before: Entry | None = None
+) -> CheckResult:
     """Check a counted model against maxima, as the pytest helper does.
 
     Args:
         report: Result of `count`.
         maxima: Quantities with their units, by metric.
         strict: Whether a lower bound is inconclusive.
+        before: Costs of the model when it last passed, from which changes are explained; None if unknown.
 
     Raises:
         ConvcostError: A quantity of another kind, or no limit.
@@ -148,7 +151,8 @@ def check_report(report: ModelReport, maxima: Mapping[str, str | int | None], *,
     from convcost.budgets.limits import Budget, limits_from
 
     budget = Budget(report.target, report.target, Path.cwd(), limits=limits_from(maxima))
-    return CheckResult("", (_judge_report(budget, report, Baseline(), CheckOptions(strict=strict)),), strict)
+    baseline = Baseline(before, "its last pass")
+    return CheckResult("", (_judge_report(budget, report, baseline, CheckOptions(strict=strict)),), strict)
 
 
 def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configuration:

@@ -124,6 +124,7 @@ def test_growth_over_a_revision_that_the_lock_holds_is_accepted() -> None:
     other = verdict({"grow": 0.01}, {"actual": 150, "baseline": 100, "accepted": 151})
     assert (other.verdict, other.reason) == ("fail", f"{grown}; it may grow by 1 %, and convcost.lock holds 151")
     hidden = {"actual": 150, "baseline": 100, "accepted": 150, "uncounted": 1}
+    assert verdict({"grow": 0.01, "max": 200}, hidden).notes[0].startswith("macs accepted: ")
     assert [verdict({"grow": 0.01}, hidden, strict=strict).verdict for strict in (False, True)] == ["pass", "inconclusive"]  # fmt: skip
 
 
@@ -141,6 +142,13 @@ def test_growth_is_judged_on_another_machine_and_max_is_said_not_to_be(high: flo
     assert (judged.verdict, judged.notes) == (said, (other,))
     alone = verdict(limit, {**times, "why": "a lock holds no times"}, metric="latency")
     assert (alone.verdict, alone.notes) == ("skipped", ("latency grow is not judged: a lock holds no times",))
+
+
+def test_a_share_of_ten_times_and_more_is_a_factor() -> None:
+    assert verdict({"max": 100}, {"actual": 1099}).reason == "1.10 k is over max 100 by 999 (999 %)"
+    assert verdict({"max": 100}, {"actual": 14_700}).reason == "14.7 k is over max 100 by 14.6 k (146x)"
+    growth = verdict({"grow": 0.01}, {"actual": 1200, "baseline": 100})
+    assert growth.reason == "1.20 k is 11.0x over the baseline of 100; it may grow by 1 %"
 
 
 def test_growth_over_a_lower_bound_is_not_decided() -> None:
