@@ -205,7 +205,7 @@ def own_fault(error: BaseException) -> ConvcostError:
     )
 
 
-def forward_failure(error: BaseException) -> str:
-    """What a forward pass raised, and what the user can do about it."""
-    step = "mend it there, or change the input" if user_line(error) else "change the input"
-    return f"{error_summary(error)}; {step}."
+def forward_failure(error: BaseException, step: str | None = None) -> str:
+    """What a forward pass raised, and the next step, by default to change the code or the input."""
+    usual = "mend it there, or change the input" if user_line(error) else "change the input"
+    return f"{error_summary(error)}; {step or usual}."
