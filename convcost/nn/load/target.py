@@ -230,7 +230,7 @@ def _zoo_factory(package: str, name: str) -> Callable[..., object]:
     try:
         zoo: Any = importlib.import_module("torchvision.models" if package == "torchvision" else package)
     except Exception as error:  # a build for another torch raises RuntimeError and more
-        msg = f"{needs} is not installed; pip install 'convcost[{package}]'."
+        msg = f"{needs} is not installed; pip install {package}."
         if not isinstance(error, ModuleNotFoundError) or error.name != package:
             msg = (
                 f"{needs} raises {type(error).__name__} when imported: {first_line(error)}; "
