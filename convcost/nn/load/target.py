@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from convcost.convolution.tree import place
-from convcost.models.network import read_network, read_packaged_network
+from convcost.models.network import list_networks, read_network, read_packaged_network
 from convcost.nn.build.tree_module import build
 from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.nn.load.exported_program import read_program
@@ -96,7 +96,8 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
         return _from_file(target, path, args)
     where, _, dotted = target.rpartition(":")
     if not where or not dotted:
-        raise ConvcostError(f"target (={target}) {TARGET_RULE}")
+        known = f" Did you mean network:{dotted}?" if dotted in list_networks() else ""
+        raise ConvcostError(f"target (={target}) {TARGET_RULE}{known}")
     with user_code_context(target):
         value = import_object(target, where, dotted)
         if not isinstance(value, nn.Module):

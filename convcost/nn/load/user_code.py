@@ -128,9 +128,9 @@ def _import(target: str, where: str) -> ModuleType:
     except BaseException as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) and not is_python else None
         if missing and f"{where}.".startswith(f"{missing}."):
+            step = did_you_mean(missing, ["network"], "give another name, or the path of a file as file.py:callable.")
             raise ConvcostError(
-                f"target (={target}) must name a module that can be imported: there is no {missing}; "
-                "give another name, or the path of a file as file.py:callable."
+                f"target (={target}) must name a module that can be imported: there is no {missing}; {step}"
             ) from error
         raise user_error(target, "being imported", error) from error
 
