@@ -8,9 +8,11 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
+from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.request import Request, catalogue, each_condition, make_spec
 from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.spec import short_names
+from convcost.text.columns import choose_columns
 from convcost.text.errors import did_you_mean
 from convcost.text.sizes import pair, plain
 from convcost.timing.conditions import TimingOptions
@@ -53,7 +55,7 @@ def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
         known = [*own, *PARAMETERS] if takes_more else own
         for name in named:
             if name not in known:
-                hint = did_you_mean(name, known, f"see help(convcost.{function.__name__}).")
+                hint = did_you_mean(name, [*known, *long_names], f"see help(convcost.{function.__name__}).")
                 raise TypeError(f"{function.__name__} has no argument {name}; {hint}")
         return function(*args, **named)
 
@@ -89,6 +91,7 @@ def compare(
     reuse: bool = False,
     roofline: bool = False,
     sort: str | None = None,
+    columns: str | Sequence[str] | None = None,
     watch: Watch = ignore,
     **parameters: Value | None,
 ) -> Comparison:
@@ -126,8 +129,11 @@ def compare(
             second more for each row, or about ten calls of a slow one, and leaves the allocator pinned.
         store: Whether to store the timings in the history (`convcost.history`).
         reuse: Whether to show a stored run with equal layers, conditions, machine and versions instead of measuring.
-        roofline: Whether to refuse a machine that is not calibrated, since a roofline needs its roofs.
+        roofline: Whether the printed text and the notebook view end with the rooflines; it requires a calibrated
+            machine.
         sort: Name of a field, in whose ascending order the rows are; None for the order of conditions and blocks.
+        columns: Fields in the printed table, a notebook and the frame, as "block,macs,speedup" or a list; by default
+            those that fit, and in the frame all.
         watch: Function that is called with each partial result.
         **parameters: Parameters of single blocks, such as depth_multiplier (m) or groups; docs/blocks.md lists them.
 
@@ -149,13 +155,14 @@ def compare(
     shared = TimingOptions(
         _names(device), allocator=allocator, time_budget=time_budget, compiled=compile, store=store, why=why
     )
+    fields = choose_columns(COMPARE_COLUMNS, columns)
     numbers = (threads,) if isinstance(threads, (int, str)) else tuple(threads)
     timings = each_condition(shared, _names(dtype), _names(memory_format), numbers)
     request = Request(
         spec, _given(parameters), catalogue(None if blocks is None else _names(blocks)), baseline, timings, count, time,
         reuse=reuse, roofline=roofline, sort=sort,
     )  # fmt: skip
-    return fill(request, watch)
+    return replace(fill(request, watch), columns=fields, has_rooflines=roofline)
 
 
 @overload
@@ -245,6 +252,7 @@ def count(
     device: str = "meta",
     cross_check: bool = False,
     claims: str | Sequence[str] = (),
+    columns: str | Sequence[str] | None = None,
 ) -> ModelReport:
     """Count a torch module's forward pass, layer by layer, and say what was not counted.
 
@@ -261,6 +269,8 @@ def count(
         claims: Published numbers of operations, such as "4.5G"; `.claims` and the text say which convention of counting
             gives each: MACs or FLOPs, with or without bias, normalisation, activations and pooling, what other counters
             print, or another input size.
+        columns: Fields in the printed table, a notebook and the frame, as "name,macs,macs_share" or a list; by default
+            those that fit, and in the frame all.
 
     Returns:
         Rows and totals, with `.to_dict()`, `.to_frame()`, `.to_latex()` and a notebook view.
@@ -269,10 +279,12 @@ def count(
         ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where. Or a claim
             that is no number.
     """
+    from convcost.models.columns import MODEL_COLUMNS
     from convcost.nn.count.model_report import report
     from convcost.workflows.claims import answer_for_module
 
-    counted = report(model, inputs, kwargs, device=device, cross_check=cross_check)
+    fields = choose_columns(MODEL_COLUMNS, columns)
+    counted = replace(report(model, inputs, kwargs, device=device, cross_check=cross_check), columns=fields)
     return answer_for_module(counted, model, _names(claims)) if claims else counted
 
 
@@ -312,6 +324,7 @@ def check(
     time_budget: float = 8.0,
     store: bool = True,
     device: str | None = None,
+    columns: str | Sequence[str] | None = None,
 ) -> CheckResult:
     """Check the budgets of a configuration, as `convcost check` does, each in a process of its own.
 
@@ -326,6 +339,8 @@ def check(
         store: Whether to store the timings in the history (`convcost.history`).
         device: Device to count on, in place of the budgets' own: "meta", "cpu", or "auto", which is meta, and the CPU
             for models that depend on the values of their tensors.
+        columns: Fields in the printed table, a notebook and the frame, as "budget,metric,actual" or a list; by default
+            those that fit, and in the frame all.
 
     Returns:
         The verdicts, with `.passed`, `.to_dict()`, `.to_frame()` and a notebook view.
@@ -334,12 +349,14 @@ def check(
         ConvcostError: No configuration, or one with mistakes, each with line and column; an unknown budget or revision;
             or both `base` and `update`.
     """
+    from convcost.budgets.columns import CHECK_COLUMNS
     from convcost.budgets.config_files import load_configuration
     from convcost.workflows.check import CheckOptions, check_configuration, choose_budgets
 
+    fields = choose_columns(CHECK_COLUMNS, columns)
     options = CheckOptions(base, strict, update, time_budget, store=store, device=device)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
-    return check_configuration(configuration, options)[0]
+    return replace(check_configuration(configuration, options)[0], columns=fields)
 
 
 @_with_short_names
@@ -359,6 +376,7 @@ def history(
     since: str | None = None,
     until: str | None = None,
     limit: int | None = None,
+    columns: str | Sequence[str] | None = None,
 ) -> History:
     """The stored timings, newest first; all filters that are set must hold.
 
@@ -377,6 +395,8 @@ def history(
         since: Oldest date, such as 2026-07-01 or 2026-07-01T12:30, or age, such as 12h or 7d.
         until: Newest date or age, in the same form.
         limit: Maximum number of rows; None for all.
+        columns: Fields in the printed table, a notebook and the frame, as "name,time_s,speedup" or a list; by default
+            those that fit, and in the frame all.
 
     Returns:
         One row for each timed layer, with `.to_dict()`, `.to_frame()` and a notebook view.
@@ -385,14 +405,15 @@ def history(
         ConvcostError: A filter that no row could match, or a database that cannot be read.
     """
     from convcost.archive.filters import Filters
-    from convcost.archive.listing import list_history
+    from convcost.archive.listing import HISTORY_COLUMNS, list_history
 
     size = None if kernel_size is None else pair(kernel_size)
     filters = Filters(
         _names(block), _names(target), _names(name), command, _names(device), dtype, memory_format, threads,
         in_channels, out_channels, size, since, until,
     )  # fmt: skip
-    return list_history(filters, limit)
+    fields = choose_columns(HISTORY_COLUMNS, columns)
+    return replace(list_history(filters, limit), columns=fields)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -103,6 +103,26 @@ def test_the_steps_check_a_pull_request_against_its_base(clone: Path) -> None:
     assert len(git(clone, "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("package", "installed"),
+    [
+        (".", str(ROOT)),
+        ("git+https://example.org/it@v1", "git+https://example.org/it@v1"),
+        ("dist/a.whl", "dist/a.whl"),
+    ],
+)
+def test_the_action_installs_itself_or_the_package_that_is_named(tmp_path: Path, package: str, installed: str) -> None:
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    step = STEPS["Install convcost"]
+    variables = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PACKAGE": package}
+    command = [str(shutil.which("bash")), "-e", "-o", "pipefail", "-c", step["run"]]
+    environment = os.environ | variables | {"GITHUB_ACTION_PATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"-m pip install --disable-pip-version-check {installed}\n"
+    assert ACTION["inputs"]["package"]["default"] == "."
+
+
 def test_options_of_the_action_reach_the_command(clone: Path) -> None:
     (clone / "other.toml").write_text(CONFIG.replace('100 k", grow = "1 %"', '200 k"'))
     inputs = {"config": "other.toml", "base": "lock", "args": "--strict  --only net\n--junit\nout.xml\n", "package": ""}

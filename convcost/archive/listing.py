@@ -74,7 +74,7 @@ HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
 """The fields of a stored timing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class History(Result[Stored]):
     """Stored timings, newest first.
 

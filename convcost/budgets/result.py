@@ -199,7 +199,7 @@ class BudgetResult:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CheckResult(Result[MetricRow]):
     """The results of all budgets of a configuration.
 

@@ -1,4 +1,4 @@
-"""The lists behind `--list-blocks` and `--list-kernels`, and the roofline as text."""
+"""The lists behind `--list-blocks` and `--list-kernels`."""
 
 from __future__ import annotations
 
@@ -6,42 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.api import explain
 from convcost.convolution.blocks import BLOCKS
-from convcost.text.units import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from convcost.comparison.result import Comparison
-    from convcost.comparison.rows import Row
-
 WIDTH: Final = 80
 """Characters in a line of a list."""
-
-
-def draw_rooflines(result: Comparison, width: int = 80) -> tuple[str, ...]:
-    """Rooflines of the timed rows of a comparison as text, one for each calibrated device, dtype and number of threads.
-
-    Args:
-        result: Comparison with timings.
-        width: Width of the text in characters.
-    """
-    from convcost.timing.bound import roofline
-
-    groups: dict[tuple[str, str, int], list[Row]] = {}
-    for row in result.rows:
-        if row.conditions is not None and row.conditions.device in result.machines:
-            groups.setdefault((row.conditions.device, row.dtype, row.conditions.threads), []).append(row)
-    plots = []
-    for (device, dtype, threads), rows in groups.items():
-        machine = result.machines[device]
-        drawn = [(result.name(row), row.placed.cost.flop_per_byte, row.flop_per_s) for row in rows if row.flop_per_s]
-        peak = machine.peak(dtype, threads)
-        if peak is not None and drawn:
-            title = (
-                device if len(groups) == len(result.machines) else f"{device}, {dtype}, {number_of('thread', threads)}"
-            )
-            plots.append(f"{title}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
-    return tuple(plots)
 
 
 def list_blocks() -> str:

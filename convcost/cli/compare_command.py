@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convcost.cli import options as o
-from convcost.cli.catalogue import draw_rooflines, list_blocks
+from convcost.cli.catalogue import list_blocks
 from convcost.cli.command import note_unused
 from convcost.cli.output import (
     DISAGREES,
@@ -24,7 +24,6 @@ from convcost.cli.output import (
     refuse_exports,
     say,
     say_remarks,
-    why_text,
     write_out,
 )
 from convcost.comparison.columns import COMPARE_COLUMNS
@@ -212,9 +211,9 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
             else:
                 list(map(complain, text.splitlines()))
     if why and is_table:
-        print_blocks(filter(None, (why_text(row, result.name(row)) for row in result.rows)))
+        print_blocks(result.below)
     if roofline and is_table:
-        for plot in draw_rooflines(result, terminal_width() if is_terminal(sys.stdout) else 80):
+        for plot in result.rooflines(terminal_width() if is_terminal(sys.stdout) else 80):
             write_out(f"\n{plot}\n")
 
 

@@ -23,10 +23,8 @@ from convcost.cli.output import (
     refuse_exports,
     say,
     say_remarks,
-    why_layers_text,
     write_out,
 )
-from convcost.models.call import Call
 from convcost.models.claim import parse_claim
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.models.model_table import MODELS_COLUMNS, ModelTable
@@ -147,7 +145,7 @@ def model_command(
         latex = partial(shown.to_latex, shown.caption if caption == "auto" else caption, label)
         deliver(shown, form, export, table_shown=bool(early_lines), lines_shown=len(early_lines), latex=latex)
         if why and form is o.OutputFormat.table:
-            print_blocks(why_layers_text(call for call in shown.rows if isinstance(call, Call)))
+            print_blocks(shown.below)
         say_remarks(result)
         _note_unused(context, time=time, is_one=is_one, only_json=only_json(form, export))
         if form is not o.OutputFormat.latex and not any(path.suffix.lower() == ".tex" for path in export or ()):

@@ -13,17 +13,12 @@ from convcost.cli.options import OutputFormat
 from convcost.system.terminal import is_terminal, terminal_width
 from convcost.text.errors import ConvcostError, one_line
 from convcost.text.table import wrapped
-from convcost.text.units import human_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from convcost.comparison.rows import Row
-    from convcost.models.call import Call
     from convcost.text.result import Result
-    from convcost.timing.account import Account
-    from convcost.timing.hints import Hint
 
 
 MAX_LINE: Final = 3000
@@ -244,29 +239,3 @@ def _writes(
             if kind == "latex" and latex is not None:
                 content = partial(write_text, latex())
             yield partial(write_whole, path, content)
-
-
-def why_text(row: Row, name: str) -> str | None:
-    """The account and hint of a row as lines; None for a row without an account."""
-    return None if row.account is None else _text(name, row.account, row.hint)
-
-
-def why_layers_text(calls: Iterable[Call]) -> tuple[str, ...]:
-    """The account and hint of each distinct layer as lines, with the name of its first call."""
-    alike: dict[int, list[Call]] = {}
-    for call in calls:
-        if call.account is not None:
-            alike.setdefault(id(call.account), []).append(call)
-    texts = []
-    for first, *others in alike.values():
-        more = f" (and {len(others)} alike)" if others else ""
-        if first.account is not None:
-            texts.append(_text(f"{first.name}{more}", first.account, first.hint))
-    return tuple(texts)
-
-
-def _text(name: str, account: Account, hint: Hint | None) -> str:
-    lines = [f"{one_line(name)}: where {human_time(account.time_s)} go", str(account)]
-    lines += [f"  {account.agreement}"] if account.agreement.agrees is not None else []
-    lines += [f"  hint: {hint.text}"] if hint is not None else []
-    return "\n".join(lines)

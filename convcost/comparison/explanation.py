@@ -99,7 +99,7 @@ class Derivation(Result[Equation]):
         return "\n".join(block.written.latex() for block in self.blocks)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation(Derivation):
     """The derivation of one block on one layer shape.
 
@@ -184,7 +184,7 @@ class Explanation(Derivation):
         return {**asdict(self), **totals, "flops": FLOPS_PER_MAC * self.macs}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanations(Derivation):
     """The derivations of several blocks on one layer shape.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convcost.timing.machine import Machine
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison(Result[Row]):
     """Blocks on one layer shape, side by side.
 
@@ -31,6 +31,7 @@ class Comparison(Result[Row]):
         notes: Remarks on the whole comparison, such as blocks that the shape does not allow.
         machines: Calibrated machines, by device, from which the bounds come.
         columns: Columns of the table and the frame; the JSON object always has all.
+        has_rooflines: Whether the printed text and the notebook view end with the rooflines.
     """
 
     SCHEMA: ClassVar = "convcost.compare/1"
@@ -40,6 +41,7 @@ class Comparison(Result[Row]):
     notes: tuple[str, ...] = ()
     machines: Mapping[str, Machine] = field(default_factory=dict)
     columns: tuple[Column[Row], ...] = COMPARE_COLUMNS
+    has_rooflines: bool = False
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -86,6 +88,38 @@ class Comparison(Result[Row]):
     def warnings(self) -> tuple[str, ...]:
         """The warnings of the rows, each once."""
         return grouped((self.name(row), row.warnings) for row in self.rows)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The account of each row that has one, then the rooflines, if they are requested."""
+        accounts = [row.account.lines(self.name(row), row.hint) for row in self.rows if row.account is not None]
+        return (*accounts, *(self.rooflines() if self.has_rooflines else ()))
+
+    def rooflines(self, width: int = 80) -> tuple[str, ...]:
+        """Rooflines of the timed rows as text, one for each calibrated device, dtype and number of threads.
+
+        Args:
+            width: Width of the text in characters.
+        """
+        from convcost.timing.bound import roofline
+
+        groups: dict[tuple[str, str, int], list[Row]] = {}
+        for row in self.rows:
+            if row.conditions is not None and row.conditions.device in self.machines:
+                groups.setdefault((row.conditions.device, row.dtype, row.conditions.threads), []).append(row)
+        plots = []
+        for (device, dtype, threads), rows in groups.items():
+            machine = self.machines[device]
+            drawn = [(self.name(row), row.placed.cost.flop_per_byte, row.flop_per_s) for row in rows if row.flop_per_s]
+            peak = machine.peak(dtype, threads)
+            if peak is not None and drawn:
+                title = (
+                    device
+                    if len(groups) == len(self.machines)
+                    else f"{device}, {dtype}, {number_of('thread', threads)}"
+                )
+                plots.append(f"{title}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
+        return tuple(plots)
 
     @property
     def head(self) -> str:

@@ -27,7 +27,7 @@ MAX_RANKS: Final = 8
 """Ranks and singular values that are printed; JSON and CSV have all of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class KernelReport(Result[KernelRow]):
     """Rank, factors and savings of kernels.
 
@@ -131,7 +131,7 @@ def _seen(row: KernelRow) -> str:
     return f"{shown}, {layers}; {ratio}, {times}, {speed_sentence(timing.factors)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WeightsReport(Result[LayerRow]):
     """Separability of the weights of a network.
 

@@ -113,7 +113,7 @@ _ORDERS: Final[Mapping[str, Callable[[ModelRow], float]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ModelTable(Result[ModelRow]):
     """Several models, one row each.
 

@@ -142,7 +142,7 @@ def require_arrangement(depth: int | None, sort: str | None, top: int | None, *,
     require_at_least(1, **{name: size for name, size in (("depth", depth), ("top", top)) if size is not None})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ModelReport(Result[Call]):
     """A traced model.
 
@@ -277,6 +277,18 @@ class ModelReport(Result[Call]):
         return (
             *dict.fromkeys((*self.notes, *doubts)),
             *grouped((row.name, [row.warning] if row.warning else []) for row in self.layers),
+        )
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The account of each distinct layer that has one, by the name of its first call."""
+        alike: dict[int, list[Call]] = {}
+        for call in self.rows:
+            alike.setdefault(id(call.account), []).append(call)
+        return tuple(
+            first.account.lines(f"{first.name} (and {len(others)} alike)" if others else first.name, first.hint)
+            for first, *others in alike.values()
+            if first.account is not None
         )
 
     @property

@@ -57,7 +57,7 @@ SWEEP_COLUMNS: Final[tuple[Column[Variant], ...]] = (
 """What follows the arguments."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sweep(Result[Variant]):
     """The counts of many configurations.
 

@@ -80,12 +80,12 @@ class Column(Generic[R_contra]):
         return one_line(str(self.in_file(row)) if self.show is None else self.show(value))
 
 
-def choose_columns(columns: Sequence[Column[Q]], names: str | None) -> tuple[Column[Q], ...]:
+def choose_columns(columns: Sequence[Column[Q]], names: str | Sequence[str] | None) -> tuple[Column[Q], ...]:
     """The columns of these names, in this order; a column without a title gets its name as the title.
 
     Args:
         columns: Columns to choose from.
-        names: Names separated by commas; None for all columns.
+        names: Names, in one text separated by commas; None for all columns.
 
     Raises:
         ConvcostError: There is no such column.
@@ -95,7 +95,7 @@ def choose_columns(columns: Sequence[Column[Q]], names: str | None) -> tuple[Col
     known = {column.name: column for column in columns}
     titles = {column.title: column.name for column in columns}
     chosen = []
-    for name in filter(None, map(str.strip, names.split(","))):
+    for name in filter(None, map(str.strip, names.split(",") if isinstance(names, str) else names)):
         if name not in known:
             hint = did_you_mean(titles.get(name, name), known, "see the CSV.")
             raise ConvcostError(f"columns (={name}) must be fields of a row; {hint}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from convcost.text.columns import shown_columns
@@ -20,6 +22,8 @@ R = TypeVar("R")
 """Type of a row."""
 
 
+NOTEBOOK_WIDTH: Final = 100
+"""Characters in a line of the terminal whose columns a notebook shows."""
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 _PLURAL: Final = re.compile(r"s\b")
 MAX_NAMES: Final = 3
@@ -122,6 +126,11 @@ class Result(Generic[R]):
         return ()
 
     @property
+    def below(self) -> tuple[str, ...]:
+        """Texts of several lines under the verdicts, such as the accounts of times."""
+        return ()
+
+    @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
         """The lines for stderr, each with its kind: note, warning or error."""
         return (*(("note", line) for line in self.notes), *(("warning", line) for line in self.warnings))
@@ -161,9 +170,15 @@ class Result(Generic[R]):
         return above + "".join(f"{wrapped(one_line(line), width)}\n" for line in self.verdicts)
 
     def __str__(self) -> str:
-        """Head, table, verdicts, notes and warnings."""
-        remarks = (f"{kind}: {one_line(line)}" for kind, line in self.remarks)
-        return "\n".join((self.text().rstrip("\n"), *remarks))
+        """Head, table, verdicts, notes and warnings; on a terminal with the columns that fit it."""
+        width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+        below = (f"\n{text}" for text in self.below)
+        remarks = (wrapped(f"{kind}: {one_line(line)}", width) for kind, line in self.remarks)
+        return "\n".join((self.text(width).rstrip("\n"), *below, *remarks))
+
+    def __repr__(self) -> str:
+        """As `str`, since a prompt shows it."""
+        return str(self)
 
     def _repr_html_(self) -> str:
         """Head, table, verdicts, notes and warnings as HTML, for notebooks."""
@@ -171,10 +186,12 @@ class Result(Generic[R]):
 
         import pandas as pd
 
-        shown = shown_columns(self.columns, self.rows)
+        shown = shown_columns(self.columns, self.rows, NOTEBOOK_WIDTH)
         cells = {column.title: [column.text(row) for row in self.rows] for column in shown}
-        table = pd.DataFrame(cells).to_html(index=False, border=0)
+        with pd.option_context("display.max_colwidth", None):
+            table = pd.DataFrame(cells).to_html(index=False, border=0)
         lines = (*self.verdicts, *(f"{kind}: {line}" for kind, line in self.remarks))
         head = f"<caption>{escape(one_line(self.head))}</caption>"
         below = "".join(f"<div>{escape(one_line(line))}</div>" for line in lines)
+        below += "".join(f"<pre>{escape(text)}</pre>" for text in self.below)
         return table.replace("\n", f"\n  {head}\n", 1) + below

@@ -39,6 +39,15 @@ DTYPES: Final = (
     *("int64", "int32", "int16", "int8", "uint8", "bool"),
 )
 """The dtypes that an input may have, by torch's names."""
+_SHORT: Final = {
+    "float": "float32",
+    "double": "float64",
+    "half": "float16",
+    "short": "int16",
+    "int": "int32",
+    "long": "int64",
+}
+"""Torch's other names of dtypes."""
 _INPUT: Final = r"(?:(?P<name>[^=:]*)=)?(?P<sizes>[^=:]*)(?::(?P<dtype>[^=:]*))?"
 _SIZES: Final = r"\d{1,18}(x\d{1,18})*"
 _PAIR: Final = r"\d{1,40}(x\d{1,40})?"
@@ -91,7 +100,7 @@ def parse_input(text: str) -> Input:
         raise ConvcostError(
             f"input (={as_text(text)}) must be sizes with x between them; write it as 1x3x224x224 or name=1x16:int64."
         )
-    name, dtype = match["name"], match["dtype"]
+    name, dtype = match["name"], _SHORT.get(match["dtype"], match["dtype"])
     if name is not None and not name.isidentifier():
         raise ConvcostError(
             f"input (={as_text(text)}) must name a keyword argument before =; write it as name=1x16:int64."

@@ -12,12 +12,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from convcost.text.errors import one_line
 from convcost.text.units import human_ratio, human_share, human_time
 from convcost.timing.onednn import Agreement, roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from convcost.timing.hints import Hint
     from convcost.timing.onednn import Primitive
 
 
@@ -110,6 +112,12 @@ class Account:
     def share(self, *parts: str) -> float:
         """Share of the median that these parts take together."""
         return self.seconds(*parts) / self.time_s
+
+    def lines(self, name: str, hint: Hint | None) -> str:
+        """The account of a row under its name, with its hint, if any."""
+        lines = [f"{one_line(name)}: where {human_time(self.time_s)} go", str(self)]
+        lines += [f"  {self.agreement}"] if self.agreement.agrees is not None else []
+        return "\n".join([*lines, *([] if hint is None else [f"  hint: {hint.text}"])])
 
     def __str__(self) -> str:
         """One line per part, the largest first and the unexplained last: name, time, share of the median, kernel."""

@@ -15,7 +15,6 @@ from made_results import CONDITIONS, TIMING
 
 import convcost
 from convcost.cli import main
-from convcost.cli.catalogue import draw_rooflines
 from convcost.nn.measure.this_machine import identity
 from convcost.timing.machine_file import read_machine, save_machine
 
@@ -206,10 +205,10 @@ def test_each_number_of_threads_has_its_own_roofline() -> None:
         for row in made.rows
     )
     result = replace(made, rows=rows, machines={"cpu": machine(threads=(1, 2))})
-    one, two = draw_rooflines(result)
+    one, two = result.rooflines()
     assert (one.splitlines()[0], two.splitlines()[0]) == ("cpu, float32, 1 thread", "cpu, float32, 2 threads")
     assert "A  standard (2 threads): " in two
-    (alone,) = draw_rooflines(replace(result, rows=rows[:2]))
+    (alone,) = replace(result, rows=rows[:2]).rooflines()
     assert alone.splitlines()[0] == "cpu"
     assert "A  standard: " in alone
 

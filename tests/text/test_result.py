@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_results import MADE, model
+from made_machine import machine
+from made_results import ACCOUNT, CONDITIONS, HINT, MADE, TIMING, model
 
-from convcost.text.result import grouped
+import convcost
+from convcost.text.columns import shown_columns
+from convcost.text.result import NOTEBOOK_WIDTH, grouped
 from convcost.text.table import plain_table
 
 if TYPE_CHECKING:
@@ -54,8 +60,58 @@ def test_every_cell_of_a_file_is_a_plain_value(result: Result[Any]) -> None:
 def test_the_text_is_head_table_verdicts_and_remarks(result: Result[Any]) -> None:
     table = plain_table(result.columns, result.rows)
     remarks = [f"{kind}: {line}" for kind, line in result.remarks]
-    below = ["", *result.verdicts] if result.verdicts else []
-    assert str(result) == "\n".join([result.head, table, *below, *remarks])
+    verdicts = ["", *result.verdicts] if result.verdicts else []
+    below = [f"\n{text}" for text in result.below]
+    assert str(result) == "\n".join([result.head, table, *verdicts, *below, *remarks])
+
+
+def test_a_prompt_shows_the_text(result: Result[Any]) -> None:
+    assert repr(result) == str(result)
+
+
+def test_the_text_fits_the_terminal(result: Result[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    longest = max(len(word) for word in str(result).split())
+    assert max(map(len, str(result).splitlines())) <= max(80, longest)
+
+
+@pytest.mark.parametrize("name", ["compare", "model"])
+def test_the_text_and_a_notebook_have_the_account_of_a_time(name: str) -> None:
+    result = MADE[name]()
+    (account,) = result.below
+    assert account.splitlines()[1:3] == str(ACCOUNT).splitlines()
+    assert account.endswith(f"hint: {HINT.text}")
+    assert account in str(result)
+    assert f"<pre>{escape(account)}</pre>" in result._repr_html_()
+
+
+def test_a_notebook_has_the_columns_of_a_terminal_and_the_frame_all() -> None:
+    result = MADE["model"]()
+    fewer = [column.title for column in shown_columns(result.columns, result.rows, NOTEBOOK_WIDTH)]
+    assert len(fewer) < len(shown_columns(result.columns, result.rows)) < len(result.to_frame().columns)
+    assert re.findall("<th>(.*?)</th>", result._repr_html_()) == fewer
+
+
+def test_columns_are_chosen_by_name_and_the_json_has_all() -> None:
+    every = convcost.compare(3, 64, 3, count=False, time=False)
+    for columns in ("block, macs", ["block", "macs"]):
+        few = convcost.compare(3, 64, 3, count=False, time=False, columns=columns)
+        assert list(few.to_frame().columns) == ["block", "macs"]
+        assert re.findall("<th>(.*?)</th>", few._repr_html_()) == ["block", "MACs"]
+        assert few.to_dict() == every.to_dict()
+    with pytest.raises(convcost.ConvcostError, match=r"did you mean macs\?"):
+        convcost.compare(3, 64, 3, columns="mac")
+
+
+def test_rooflines_are_in_the_text_if_they_are_requested() -> None:
+    result = convcost.compare(3, 64, 3, blocks="standard", count=False, time=False)
+    (row,) = result.rows
+    timed = replace(result, rows=(replace(row, conditions=CONDITIONS, timing=TIMING),), machines={"cpu": machine()})
+    assert timed.below == ()
+    (plot,) = replace(timed, has_rooflines=True).below
+    assert plot == timed.rooflines()[0]
+    assert plot.startswith("cpu\nFLOP/s\n")
 
 
 def test_a_notebook_shows_as_much_and_escapes_it(result: Result[Any]) -> None:

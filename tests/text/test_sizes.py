@@ -29,6 +29,11 @@ def test_an_input_is_read_and_written_alike(text: str, expected: Input) -> None:
     assert str(expected) == text
 
 
+@pytest.mark.parametrize(("short", "long"), [("long", "int64"), ("int", "int32"), ("half", "float16")])
+def test_an_input_may_have_torchs_other_names_of_dtypes(short: str, long: str) -> None:
+    assert parse_input(f"1x16:{short}") == Input((1, 16), long)
+
+
 @pytest.mark.parametrize("text", ["", "1x", "x3", "1x3:int65", "0x3", "a b=1x3", "1x3:", "-1x3", "1.5x3", "1x3=2"])
 def test_an_illegal_input_is_one_line(text: str) -> None:
     with pytest.raises(ConvcostError, match=r"^input \(=") as caught:

@@ -14,11 +14,12 @@ from torch.utils.flop_counter import flop_registry
 
 from convcost.models.report import CrossCheck, Discrepancy
 from convcost.nn.count.counters import CounterError, counter_errors, load_fvcore, torch_operators
+from convcost.nn.count.cpu_trial import with_values
 from convcost.nn.count.fvcore_graph import fvcore_graph
 from convcost.nn.count.isolation import can_isolate, run_isolated
 from convcost.nn.count.recount import too_large
 from convcost.nn.count.unused_results import unused_macs
-from convcost.nn.load.meta_device import any_device_allowed, tensors_of
+from convcost.nn.load.meta_device import any_device_allowed
 from convcost.system.child_process import ProcessEndedError
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
@@ -160,9 +161,7 @@ def check_with_fvcore(
 
     def trace() -> FvcoreGraph:
         twin = model if can_isolate() else copy.deepcopy(model)  # a forked process has its own copy of the memory
-        if any(tensor.device.type == "meta" for tensor in tensors_of(twin)):
-            twin = twin.to_empty(device="cpu")
-        return fvcore_graph(twin.eval(), tree_map(_real, inputs[0]))
+        return fvcore_graph(with_values(twin).eval(), tree_map(_real, inputs[0]))
 
     try:
         with counter_errors():
@@ -171,7 +170,7 @@ def check_with_fvcore(
     except ProcessEndedError as error:
         return CrossCheck("unavailable", None, f"fvcore's tracing {error}")
     except ConvcostError as error:
-        return CrossCheck("unavailable", None, str(error))
+        return CrossCheck("unavailable", None, f"fvcore's tracing fails: {error}")
     theirs = sum(product.counted for product in graph.products)
     differences = _explained(rows, graph, totals.macs - theirs, observed)
     unexplained = totals.macs - theirs - sum(difference.ours - difference.theirs for difference in differences)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -57,7 +58,7 @@ def recorded(model: nn.Module, parts: Mapping[str, nn.Module], inputs: Arguments
     """The record of a forward pass; what it overwrote is restored afterwards."""
     args, kwargs = inputs
     recorder = Recorder(model, parts, tensors_in((args, kwargs)), device)
-    describe = partial(_forward_error, model, recorder, args)
+    describe = partial(_forward_error, model, recorder, inputs)
     allowed = any_device_allowed() if device == "meta" else nullcontext()
     with recorder.kept.restored():
         with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
@@ -85,7 +86,7 @@ def require_no_other_threads(suspicion: Suspicion, run: Callable[[], None], seco
         )
 
 
-def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], error: BaseException) -> ConvcostError:
+def _forward_error(model: nn.Module, recorder: Recorder, inputs: Arguments, error: BaseException) -> ConvcostError:
     """The error for a forward pass that raised: the module, what it expects, and its input."""
     if is_own_fault(error):
         return own_fault(error)
@@ -93,8 +94,26 @@ def _forward_error(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], 
     part = parts_of(model).get(path, model)
     channels = (name for name in ("in_channels", "in_features") if hasattr(part, name))
     expected = next((f"expects {name} {getattr(part, name)}, " for name in channels), "")
-    shape = recorder.failed_shape or next((shape_of(a) for a in args if isinstance(a, torch.Tensor)), None)
+    shape = recorder.failed_shape or next((shape_of(a) for a in inputs[0] if isinstance(a, torch.Tensor)), None)
     outcome = f"got input {'x'.join(map(str, shape))}" if shape else "could not run"
     name = f"{path or 'the model'} ({type(part).__name__})"
     where = user_line(error) or path or type(model).__name__
-    return ForwardError(f"{name} {expected}{outcome}: {forward_failure(error)}", where)
+    return ForwardError(
+        f"{name} {expected}{outcome}: {forward_failure(error, _other_dtype(inputs, shape, error))}", where
+    )
+
+
+def _other_dtype(inputs: Arguments, shape: tuple[int, ...] | None, error: BaseException) -> str | None:
+    """The next step for an input, if possible one of this shape, whose dtype is refused; None for another error."""
+    text = str(error)
+    for tensor in sorted(tensors_in(inputs), key=lambda one: shape_of(one) != shape):
+        wanted = "int64" if tensor.is_floating_point() else "float32"
+        if (_WANTS_INTEGERS if tensor.is_floating_point() else _WANTS_FLOATS).search(text):
+            sizes = "x".join(map(str, tensor.shape))
+            return f"write the input as {sizes}:{wanted}, in Python as a tensor of torch.{wanted}"
+    return None
+
+
+_WANTS_INTEGERS: Final = re.compile(r"\b(Long|long|LongTensor|int32/int64|integral)\b")
+_WANTS_FLOATS: Final = re.compile(r"same (d|data )?type|should be the same|\bfloating point\b|scalar type Float")
+"""Words of torch's messages about a dtype that an operator refuses."""

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from convcost.convolution.tree import place
-from convcost.models.network import read_network, read_packaged_network
+from convcost.models.network import list_networks, read_network, read_packaged_network
 from convcost.nn.build.tree_module import build
 from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.nn.load.exported_program import read_program
@@ -96,7 +96,8 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
         return _from_file(target, path, args)
     where, _, dotted = target.rpartition(":")
     if not where or not dotted:
-        raise ConvcostError(f"target (={target}) {TARGET_RULE}")
+        known = f" Did you mean network:{dotted}?" if dotted in list_networks() else ""
+        raise ConvcostError(f"target (={target}) {TARGET_RULE}{known}")
     with user_code_context(target):
         value = import_object(target, where, dotted)
         if not isinstance(value, nn.Module):
@@ -230,7 +231,7 @@ def _zoo_factory(package: str, name: str) -> Callable[..., object]:
     try:
         zoo: Any = importlib.import_module("torchvision.models" if package == "torchvision" else package)
     except Exception as error:  # a build for another torch raises RuntimeError and more
-        msg = f"{needs} is not installed; pip install 'convcost[{package}]'."
+        msg = f"{needs} is not installed; pip install {package}."
         if not isinstance(error, ModuleNotFoundError) or error.name != package:
             msg = (
                 f"{needs} raises {type(error).__name__} when imported: {first_line(error)}; "

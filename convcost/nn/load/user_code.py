@@ -128,9 +128,9 @@ def _import(target: str, where: str) -> ModuleType:
     except BaseException as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) and not is_python else None
         if missing and f"{where}.".startswith(f"{missing}."):
+            step = did_you_mean(missing, ["network"], "give another name, or the path of a file as file.py:callable.")
             raise ConvcostError(
-                f"target (={target}) must name a module that can be imported: there is no {missing}; "
-                "give another name, or the path of a file as file.py:callable."
+                f"target (={target}) must name a module that can be imported: there is no {missing}; {step}"
             ) from error
         raise user_error(target, "being imported", error) from error
 
@@ -205,7 +205,7 @@ def own_fault(error: BaseException) -> ConvcostError:
     )
 
 
-def forward_failure(error: BaseException) -> str:
-    """What a forward pass raised, and what the user can do about it."""
-    step = "mend it there, or change the input" if user_line(error) else "change the input"
-    return f"{error_summary(error)}; {step}."
+def forward_failure(error: BaseException, step: str | None = None) -> str:
+    """What a forward pass raised, and the next step, by default to change the code or the input."""
+    usual = "mend it there, or change the input" if user_line(error) else "change the input"
+    return f"{error_summary(error)}; {step or usual}."

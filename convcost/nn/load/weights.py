@@ -149,7 +149,7 @@ def _from_safetensors(path: Path) -> Iterator[StoredTensor]:
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError as error:
-        msg = f"target (={path}) needs safetensors, which is not installed; pip install 'convcost[safetensors]'."
+        msg = f"target (={path}) needs safetensors, which is not installed; pip install safetensors."
         raise MissingPackageError(msg) from error
     try:
         file: Any = safe_open(path, framework="pt")  # stays open, for its tensors to be read

@@ -367,7 +367,16 @@ def test_what_a_model_raises_while_it_is_traced_is_the_reason() -> None:
         raise ValueError("not while tracing")
 
     by_fvcore, _ = checked(when_traced(refuse), x2d, macs=60)
-    assert (by_fvcore.status, by_fvcore.reason) == ("unavailable", "not while tracing")
+    assert (by_fvcore.status, by_fvcore.reason) == ("unavailable", "fvcore's tracing fails: not while tracing")
+
+
+def test_positions_in_a_buffer_are_legal_for_fvcore_where_the_model_has_no_values() -> None:
+    """As in BERT, whose position_ids are no part of its weights; memory that nobody wrote holds any number."""
+    with torch.device("meta"):
+        model = Calls(lambda m, x: m.last(m.table(m.positions) + x), table=nn.Embedding(5, 6), last=nn.Linear(6, 7))
+        model.register_buffer("positions", torch.arange(5), persistent=False)
+    by_fvcore, _ = checked(model, torch.zeros(2, 5, 6, device="meta"), macs=2 * 5 * 6 * 7)
+    assert by_fvcore.status == "agrees"
 
 
 def test_fvcore_may_not_take_forever(monkeypatch: pytest.MonkeyPatch) -> None:

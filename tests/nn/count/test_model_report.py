@@ -304,6 +304,29 @@ def test_a_wrong_input_names_the_layer_what_it_expects_and_what_it_got() -> None
         convcost.count(model, (zeros(1, 3, 6, 6),))
 
 
+@pytest.mark.parametrize(
+    ("model", "inputs", "step"),
+    [
+        (nn.Embedding(9, 4), (zeros(2, 5),), "2x5:int64"),
+        (nn.EmbeddingBag(9, 4), (zeros(2, 5),), "2x5:int64"),
+        (Calls(lambda _, x: torch.arange(9.0)[x]), (zeros(2, 5),), "2x5:int64"),
+        (Calls(lambda _, x: x << 1), (zeros(2, 5),), "2x5:int64"),
+        (Calls(lambda m, x, i: m.part(i).sum() + x, part=nn.Embedding(9, 4)), (zeros(3), zeros(2, 5)), "2x5:int64"),
+        (nn.Conv2d(3, 8, 3), (torch.zeros(1, 3, 6, 6, dtype=torch.int64),), "1x3x6x6:float32"),
+        (nn.LayerNorm(5), (torch.zeros(2, 5, dtype=torch.int64),), "2x5:float32"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_input_of_the_wrong_dtype_is_told_the_right_one(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...], step: str
+) -> None:
+    wanted = step.partition(":")[2]
+    with pytest.raises(
+        ConvcostError, match=rf"; write the input as {step}, in Python as a tensor of torch\.{wanted}\.$"
+    ):
+        convcost.count(model, inputs)
+
+
 def test_control_flow_on_values_names_the_line_and_offers_the_cpu() -> None:
     model = Calls(lambda _, x: x if x.sum() > 0 else -x)
     with pytest.raises(ConvcostError, match=r"test_model_report\.py:\d+ needs the values of a tensor.*device cpu\.$"):

@@ -143,6 +143,13 @@ def test_an_unknown_network_names_the_nearest() -> None:
         load_target("network:mobilenet_v11")
 
 
+def test_a_network_without_its_prefix_or_with_another_one_is_found() -> None:
+    with pytest.raises(ConvcostError, match=r"Did you mean network:resnet18\?$"):
+        load_target("resnet18")
+    with pytest.raises(ConvcostError, match=r"there is no netwrok; did you mean network\?$"):
+        load_target("netwrok:resnet18")
+
+
 def test_an_exported_program_brings_its_input(tmp_path: Path) -> None:
     path = tmp_path / "net.pt2"
     torch.export.save(torch.export.export(nn.Linear(3, 4).eval(), (torch.zeros(2, 3),)), path)
