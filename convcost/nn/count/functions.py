@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._device import _device_constructors
 
@@ -20,6 +22,8 @@ NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride
 """Functions that compute nothing."""
 FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 """Functions that make a tensor without an operator."""
+NEEDS_RULES: Final = torch.__version__ < "2.7"
+"""Whether torch runs an operator that takes functions only in a mode that the operator has a rule for."""
 
 
 class Functions(TorchFunctionMode):
@@ -48,6 +52,8 @@ class Functions(TorchFunctionMode):
         """Run a function, in a row of its own if none is open."""
         del types
         named, lane = kwargs or {}, self._lane
+        if NEEDS_RULES and isinstance(func, HigherOrderOperator):
+            func.python_key_table.setdefault(type(lane), partial(_dispatch, func))
         if func in self._constructors and named.get("device") is None and not lane.is_over:
             named = {**named, "device": self._device}
         name = getattr(func, "__name__", str(func))
@@ -77,3 +83,7 @@ class Functions(TorchFunctionMode):
         if func in FROM_NUMBERS and not tensors_in(args):
             self._lane.add_constants(tensors_in(out))
         return out
+
+
+def _dispatch(operator: HigherOrderOperator, lane: Lane, *args: Any, **kwargs: Any) -> Any:
+    return lane.__torch_dispatch__(operator, (), args, kwargs)
