@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -19,6 +20,7 @@ from convcost.nn.count.one_row import is_one_row
 from convcost.nn.count.operators import Verdict, cost, is_view, parts_of, verdict, whole_operator
 from convcost.nn.count.recount import VALUE_FUNCTIONS, reads_values
 from convcost.nn.count.row import Row
+from convcost.nn.count.scripted import unseen_products
 from convcost.nn.count.shape_rules import meta_output
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
@@ -143,6 +145,8 @@ class Lane(TorchDispatchMode):
                 inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
                 row = self._open = Row(path, "", kind.__name__, module, inputs)
             out = call_watch.module_call()(module, *args, **kwargs)
+            if self._open is not None and isinstance(module, torch.jit.ScriptModule):
+                self._open.uncounted.update(unseen_products() + Counter(self._open.uncounted))
             if row is not None:
                 self.close(row, out)
         except BaseException as error:
