@@ -54,10 +54,12 @@ def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
 
 
 @contextmanager
-def recorded(model: nn.Module, parts: Mapping[str, nn.Module], inputs: Arguments, device: str) -> Iterator[Recorder]:
+def recorded(
+    model: nn.Module, parts: Mapping[str, nn.Module], inputs: Arguments, device: str, *, shows_cpu: bool = False
+) -> Iterator[Recorder]:
     """The record of a forward pass; what it overwrote is restored afterwards."""
     args, kwargs = inputs
-    recorder = Recorder(model, parts, tensors_in((args, kwargs)), device)
+    recorder = Recorder(model, parts, tensors_in((args, kwargs)), device, shows_cpu=shows_cpu)
     describe = partial(_forward_error, model, recorder, inputs)
     allowed = any_device_allowed() if device == "meta" else nullcontext()
     with recorder.kept.restored():

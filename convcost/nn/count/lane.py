@@ -22,6 +22,7 @@ from convcost.nn.count.recount import VALUE_FUNCTIONS, reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.scripted import unseen_products
 from convcost.nn.count.shape_rules import meta_output
+from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, kept_on_meta
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Lane(TorchDispatchMode):
         self._rows: list[Row | Lane] = []
         self._paths: list[str] = []
         self._open: Row | None = None
-        self._functions = _Functions(self, recorder.device)
+        self._functions = _Functions(self, recorder.device, shows_cpu=recorder.shows_cpu)
         self.autocast = Autocast()
         self._before: call_watch.Lane | None = None
         self._in_thread = False
@@ -127,7 +128,15 @@ class Lane(TorchDispatchMode):
 
     def note_values(self, what: str) -> None:
         """A function or operator reads values of tensors, or whether they have any."""
-        self._recorder.note_values(what.replace("local_scalar_dense", "item").strip("_"), self.path)
+        self._recorder.note_values(_readable(what), self.path)
+
+    def note_device(self) -> None:
+        """Forward reads the device of a tensor."""
+        self._recorder.note_device(self.path)
+
+    def note_missed(self, what: str) -> None:
+        """A function raises, or gives what a tensor with values gives otherwise."""
+        self._recorder.note_missed(_readable(what), self.path)
 
     def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a module, in a row of its own if it is one row and none is open."""
@@ -253,7 +262,11 @@ class Lane(TorchDispatchMode):
             row.new_storages.update(memory.add(casts))
         out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
         if out is NotImplemented:
-            out = func(*args, **kwargs)
+            try:
+                out = func(*args, **kwargs)
+            except Exception:
+                self.note_missed(func.overloadpacket.__name__)
+                raise
         return self._record(row, func, args, kwargs, out)
 
     def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
@@ -335,13 +348,18 @@ class Lane(TorchDispatchMode):
             row.has_activations = True
 
 
+def _readable(operator: str) -> str:
+    return operator.replace("local_scalar_dense", "item").strip("_")
+
+
 class _Functions(TorchFunctionMode):
     """Opens a row for each function that is called outside any row."""
 
-    def __init__(self, lane: Lane, device: torch.device) -> None:
+    def __init__(self, lane: Lane, device: torch.device, *, shows_cpu: bool) -> None:
         super().__init__()
         self._lane = lane
         self._device = device
+        self._shows_cpu = shows_cpu
         self._constructors = _device_constructors()
 
     def pause(self) -> bool:
@@ -367,11 +385,14 @@ class _Functions(TorchFunctionMode):
             named = {**named, "device": self._device}
         name = getattr(func, "__name__", str(func))
         if name in NO_ROW:
-            if name == "__get__" and getattr(func.__self__, "__name__", "") == "is_meta":
-                lane.note_values("is_meta")
-            return func(*args, **named)
+            is_read = name == "__get__" and getattr(func.__self__, "__name__", "") in ON_CPU
+            return self._place(func, args) if is_read else func(*args, **named)
         if name in VALUE_FUNCTIONS:
             lane.note_values(name)
+        if name in STORAGE_FUNCTIONS:
+            lane.note_missed(name)
+        if self._shows_cpu:
+            func, args, named = kept_on_meta(func, args, named)
         operator = None if lane.is_over else whole_operator(func, name, args, named)
         if operator is not None:
             return lane.run_whole(operator, args, named)
@@ -382,13 +403,25 @@ class _Functions(TorchFunctionMode):
         row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)), has_text)
         return lane.call_function(row, lambda: self._cast_and_run(func, args, named))
 
+    def _place(self, func: Any, args: tuple[Any, ...]) -> Any:
+        """An attribute that says where a tensor is."""
+        name = func.__self__.__name__
+        self._lane.note_device()
+        if name == "is_meta":
+            self._lane.note_values(name)
+        return ON_CPU[name] if self._shows_cpu and args[0].is_meta else func(*args)
+
     def _cast_and_run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a function on what autocast makes of its arguments."""
         autocast = self._lane.autocast
         autocast.look()
         if autocast.is_on and self._device.type == "meta":
             args, kwargs = autocast.for_function(getattr(func, "__name__", ""), args, kwargs)
-        out = func(*args, **kwargs)
+        try:
+            out = func(*args, **kwargs)
+        except Exception:
+            self._lane.note_missed(getattr(func, "__name__", str(func)))
+            raise
         if func in FROM_NUMBERS and not tensors_in(args):
             self._lane.add_constants(tensors_in(out))
         return out

@@ -26,6 +26,7 @@ from convcost.nn.count.recount import (
     random_like,
     too_large,
 )
+from convcost.nn.count.shown_device import doubts_of_device
 from convcost.nn.count.tensors import tensor_text
 from convcost.nn.load.meta_device import on_device, require_memory
 from convcost.nn.load.user_code import own_fault
@@ -115,19 +116,26 @@ def _on_device(
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
-        return _counted(model, _with_zeros(call), "cpu", twice=twice)
+        counted, check, _ = _counted(model, _with_zeros(call), "cpu", twice=twice)
+        return counted, check
 
     def on_cpu(note: str = "") -> tuple[ModelReport, _Check]:
         real = with_values(model if load_real is None else load_real())
-        counted, check = _counted(real, _with_zeros(call), "cpu", twice=twice)
+        counted, check, _ = _counted(real, _with_zeros(call), "cpu", twice=twice)
         return replace(counted, notes=(*counted.notes, note)), check
 
     if special is not None:
         return on_cpu(f"{special} inputs do {_NOT_ON_META}")
     try:
-        return _counted(model, call, "meta", twice=twice)
+        counted, check, recorder = _counted(model, call, "meta", twice=twice)
     except ForwardError as error:
         failure = error
+    else:
+        shown, real = partial(_shown_cpu, model, call), (lambda: on_cpu()[0]) if is_small(model, call) else None
+        doubts, is_decided = doubts_of_device(counted, recorder, shown, real)
+        if is_decided and doubts and device == "auto":
+            return on_cpu("forward goes another way on meta tensors: the model was run once on the CPU to be counted.")
+        return replace(counted, doubts={**doubts, **counted.doubts}), check
     if is_compiled(model):
         return on_cpu(f"a scripted or quantised part does {_NOT_ON_META}")
     if not runs_on_cpu(on_cpu, failure, small=is_small(model, call)):
@@ -162,7 +170,7 @@ def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: Argume
     def differences() -> dict[str, str]:
         with same_random_numbers():
             torch.manual_seed(SEED)
-            anew, _ = _counted(with_values(load()), mapped(random_like, call), "cpu")
+            anew, *_ = _counted(with_values(load()), mapped(random_like, call), "cpu")
         return doubts_between(counted, anew, "on the CPU with random inputs")
 
     reason = too_large(counted.totals)
@@ -182,8 +190,17 @@ def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: Argume
     return replace(counted, doubts={**dict.fromkeys(METRICS, doubt), **counted.doubts})
 
 
-def _counted(model: nn.Module, inputs: Arguments, device: str, *, twice: bool = False) -> tuple[ModelReport, _Check]:
-    """The count, with doubts where a second call counts otherwise, and a function that runs the other counters.
+def _shown_cpu(model: nn.Module, inputs: Arguments) -> ModelReport:
+    """The count on meta tensors that give their device as the CPU."""
+    placed = mapped(lambda value: on_device(value, "meta"), inputs)
+    with ready(model, "meta") as parts, recorded(model, parts, placed, "meta", shows_cpu=True) as recorder:
+        return report_of(recorder, model, _input_texts(*inputs), "meta")
+
+
+def _counted(
+    model: nn.Module, inputs: Arguments, device: str, *, twice: bool = False
+) -> tuple[ModelReport, _Check, Recorder]:
+    """The count, with doubts where a second call counts otherwise, a function for the other counters, and the record.
 
     The second call is made where `twice` says so, or on the meta device after a first one that changed the model.
     """
@@ -201,7 +218,7 @@ def _counted(model: nn.Module, inputs: Arguments, device: str, *, twice: bool = 
                 counted = replace(counted, doubts={**doubts, **counted.doubts})
     if recorder.suspicion is not None:
         require_no_other_threads(recorder.suspicion, partial(run_again, model, placed, device), seconds)
-    return counted, partial(_cross_checked, model, inputs, placed, recorder, counted.totals)
+    return counted, partial(_cross_checked, model, inputs, placed, recorder, counted.totals), recorder
 
 
 def _cross_checked(

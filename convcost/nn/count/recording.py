@@ -27,13 +27,23 @@ class Recording:
         parts: It and its parts by path.
         inputs: Its input tensors, which are alive during the pass.
         device: Device of new tensors for which the model names none.
+        shows_cpu: Whether meta tensors give their device as the CPU, and stay where they are when moved to it.
     """
 
     def __init__(
-        self, module: nn.Module, parts: Mapping[str, nn.Module], inputs: Iterable[torch.Tensor], device: str
+        self,
+        module: nn.Module,
+        parts: Mapping[str, nn.Module],
+        inputs: Iterable[torch.Tensor],
+        device: str,
+        *,
+        shows_cpu: bool = False,
     ) -> None:
         self.module = module
         self.device = torch.device(device)
+        self.shows_cpu = shows_cpu
+        self.device_read: str | None = None
+        self.values_missed: str | None = None
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
         self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
         inputs = list(inputs)
@@ -74,6 +84,14 @@ class Recording:
     def note_values(self, what: str, path: str) -> None:
         """Remember that a function or operator read values of tensors."""
         self.values_read[f"{what} in {path or type(self.module).__name__}"] = None
+
+    def note_device(self, path: str) -> None:
+        """Remember that forward read the device of a tensor, which may decide what it does."""
+        self.device_read = self.device_read or f"the device of a tensor in {path or type(self.module).__name__}"
+
+    def note_missed(self, what: str, path: str) -> None:
+        """Remember that a function raised, or gave what it gives for tensors with values alone, and forward went on."""
+        self.values_missed = self.values_missed or f"{what} in {path or type(self.module).__name__}"
 
     def blame(self, error: BaseException, path: str, inputs: Any) -> None:
         """Remember the innermost module that an exception came from."""

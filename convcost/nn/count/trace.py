@@ -29,9 +29,15 @@ class Recorder(Recording):
     """
 
     def __init__(
-        self, module: nn.Module, parts: Mapping[str, nn.Module], inputs: Iterable[torch.Tensor], device: str
+        self,
+        module: nn.Module,
+        parts: Mapping[str, nn.Module],
+        inputs: Iterable[torch.Tensor],
+        device: str,
+        *,
+        shows_cpu: bool = False,
     ) -> None:
-        super().__init__(module, parts, inputs, device)
+        super().__init__(module, parts, inputs, device, shows_cpu=shows_cpu)
         self._main = Lane(self)
 
     @property

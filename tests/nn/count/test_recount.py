@@ -79,7 +79,7 @@ LOOKS: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str | None]] = {
 def test_a_count_that_depends_on_values_or_on_the_device_is_doubted(
     forward: Callable[[Any, torch.Tensor], Any], what: str | None
 ) -> None:
-    counted = recounted(forward)
+    counted = recounted(forward, "meta" if what in {None, "is_meta"} else "auto")
     assert counted.totals.macs == SMALL
     figures = f"macs are {SMALL}, but {LARGE:,} on the CPU with random inputs"
     assert counted.doubts["macs"].startswith(figures)
@@ -106,6 +106,73 @@ def test_values_that_change_no_count_are_reported_and_no_doubt() -> None:
 def test_values_that_are_read_are_reported_without_a_recount_too() -> None:
     counted = convcost.count(net(LOOKS["item"][0]), torch.zeros(2, 8), device="auto")
     assert (counted.totals.macs, counted.values_read, counted.doubts) == (SMALL, ("item in Calls",), {})
+
+
+def _tried(read: Callable[[torch.Tensor], object]) -> Callable[[Any, torch.Tensor], Any]:
+    def forward(m: Any, x: torch.Tensor) -> Any:
+        try:
+            read(x)
+        except Exception:  # noqa: BLE001 - what a model may do
+            return m.a(x)
+        return m.b(x)
+
+    return forward
+
+
+TELLS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
+    "a copy on the CPU": _tried(lambda x: x.cpu()),
+    "item": _tried(lambda x: x.sum().item()),
+    "tolist": _tried(lambda x: x.tolist()),
+    "numpy": _tried(lambda x: x.numpy()),
+    "nonzero": _tried(lambda x: x.nonzero()),
+    "device.type": _either(lambda x: x.device.type == "cpu"),
+    "text of the device": _either(lambda x: str(x.device) == "cpu"),
+    "is_cpu": _either(lambda x: x.is_cpu),
+    "is_meta": _either(lambda x: not x.is_meta),
+    "data_ptr": _either(lambda x: x.data_ptr() != 0),
+    "storage": _either(lambda x: x.untyped_storage().data_ptr() != 0),
+    "typed storage": _either(lambda x: x.storage().data_ptr() != 0),
+    "repr": _either(lambda x: "meta" not in repr(x)),
+    "format": _either(lambda x: "meta" not in f"{x}"),
+    "device of a parameter": lambda m, x: (m.b if next(m.parameters()).device == torch.device("cpu") else m.a)(x),
+    "device of a new tensor": _either(lambda _: torch.zeros(1).device.type == "cpu"),
+}
+
+
+@pytest.mark.parametrize("forward", TELLS.values(), ids=TELLS)
+def test_a_model_that_goes_another_way_on_meta_is_counted_on_the_cpu_or_doubted(
+    forward: Callable[[Any, torch.Tensor], Any],
+) -> None:
+    x = torch.zeros(2, 8)
+    on_meta = convcost.count(net(forward), x)
+    assert on_meta.totals.macs == SMALL
+    assert on_meta.doubts["macs"] == f"macs are {SMALL}, but {LARGE:,} on the CPU; make the forward pass take one way"
+    counted = convcost.count(net(forward), x, device="auto")
+    assert (counted.totals.macs, counted.doubts, counted.conditions["device"]) == (LARGE, {}, "cpu")
+    assert counted.notes[-1].startswith("forward goes another way on meta tensors")
+
+
+HARMLESS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
+    "new tensors": lambda m, x: m.a(x) + torch.arange(8, device=x.device) + x.new_zeros(8, device=x.device),
+    "moved": lambda m, x: m.a(x.to(m.a.weight.device)) + torch.ones(8).to(x.device),
+    "autocast": lambda m, x: m.a(x) if (x.device.type if x.device.type != "mps" else "cpu") else m.b(x),
+    "device of another tensor": lambda m, x: m.a(x) if x.device == m.a.weight.device else m.b(x),
+    "a caught error": _tried(lambda x: x.view(3)),
+}
+
+
+@pytest.mark.parametrize("forward", HARMLESS.values(), ids=HARMLESS)
+def test_a_device_that_decides_nothing_is_no_doubt(forward: Callable[[Any, torch.Tensor], Any]) -> None:
+    counted = convcost.count(net(forward), torch.zeros(2, 8), device="auto")
+    assert (counted.totals.macs, counted.doubts, counted.conditions["device"]) == (SMALL, {}, "meta")
+
+
+def test_a_model_too_large_for_the_cpu_is_doubted_where_it_catches_an_error() -> None:
+    model = Calls(
+        _tried(lambda x: x.sum().item()), a=nn.Linear(8, 8, device="meta"), b=nn.Linear(8, 10**9, device="meta")
+    )
+    doubt = convcost.count(model, torch.zeros(2, 8), device="auto").doubts["macs"]
+    assert doubt.startswith("item in Calls may lead forward another way than on the CPU, where it was not counted")
 
 
 def test_indices_and_sizes_are_no_values() -> None:
@@ -173,7 +240,7 @@ def test_a_second_call_that_fails_is_a_doubt_of_every_metric() -> None:
 
 
 def test_operations_that_are_uncounted_on_the_cpu_alone_are_a_doubt() -> None:
-    counted = recounted(lambda m, x: m.a(x) if x.is_meta else torch.fft.fft(m.a(x)).real)
+    counted = recounted(lambda m, x: m.a(x) if x.is_meta else torch.fft.fft(m.a(x)).real, "meta")
     assert counted.doubts["macs"] == "no operation is uncounted here, but 1 operation on the CPU with random inputs"
 
 
@@ -192,7 +259,7 @@ def test_a_model_that_is_too_large_is_not_run_which_is_a_doubt_where_it_reads_va
     counted = report(Wide(), data)
     assert counted.doubts == {}
     assert counted.notes[-1].startswith("not counted once more on the CPU: 68.7 GMACs and")  # 2^36
-    doubted = report(Calls(lambda m, x: m.wide(x) if x.is_meta else x, wide=Wide()), data)
+    doubted = report(Calls(lambda m, x: (x.is_meta, m.wide(x))[1], wide=Wide()), data)
     assert doubted.doubts["macs"].startswith("the forward pass reads values of tensors, and could not be counted with")
 
 

@@ -1,0 +1,88 @@
+"""What a forward pass notices of the device of its tensors, which may lead it another way than on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch.utils._pytree import tree_map
+
+from convcost.nn.count.cpu_trial import TRIAL_SECONDS
+from convcost.nn.count.isolation import can_isolate, run_isolated
+from convcost.nn.count.recount import METRICS, doubts_between
+from convcost.nn.load.meta_device import META
+from convcost.system.child_process import ProcessEndedError
+from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convcost.models.report import ModelReport
+    from convcost.nn.count.recording import Recording
+
+ON_CPU: Final[dict[str, Any]] = {"device": torch.device("cpu"), "is_cpu": True, "is_meta": False}
+"""Attributes of tensors that tell the meta device from the CPU, with what they are there."""
+STORAGE_FUNCTIONS: Final = frozenset(
+    {"data_ptr", "storage", "_typed_storage", "untyped_storage", "__repr__", "__format__"}
+)
+"""Functions that give the memory of a tensor, or a text with its values."""
+
+
+def kept_on_meta(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """A function and its arguments, with the meta device in place of the CPU."""
+    if func is torch.device:
+        return func, args, kwargs
+    if func is torch.Tensor.cpu:
+        return torch.Tensor.to, (args[0], META), {}
+    return func, *tree_map(
+        lambda value: META if isinstance(value, torch.device | str) and str(value) == "cpu" else value, (args, kwargs)
+    )
+
+
+def doubts_of_device(
+    counted: ModelReport,
+    recording: Recording,
+    shown: Callable[[], ModelReport],
+    on_cpu: Callable[[], ModelReport] | None,
+) -> tuple[dict[str, str], bool]:
+    """Doubts where a forward pass on meta tensors noticed their device, and counts otherwise on the CPU.
+
+    Most models that read a device create tensors there. So one that only read it is first counted once more on meta
+    tensors that give it as the CPU, which is fast; the CPU itself decides where that count differs.
+
+    Args:
+        counted: The count on meta tensors.
+        recording: What it recorded.
+        shown: Counts on meta tensors that give their device as the CPU.
+        on_cpu: Counts on the CPU; None for a model that is too large.
+
+    Returns:
+        The doubts, and whether the CPU has decided.
+    """
+    notice = recording.values_missed or recording.device_read
+    if notice is None:
+        return {}, False
+    doubts: dict[str, str] | None = None
+    if recording.values_missed is None:
+        try:
+            doubts = doubts_between(counted, shown(), "on the CPU")
+        except ConvcostError:
+            doubts = None
+        if doubts == {}:
+            return {}, False
+    reason = "it is too large"
+    if on_cpu is not None and can_isolate():
+        try:
+            return run_isolated(
+                lambda: doubts_between(counted, on_cpu(), "on the CPU"), TRIAL_SECONDS, quiet=True
+            ), True
+        except ProcessEndedError as error:
+            reason = f"the process {error}"
+        except ConvcostError as error:
+            reason = str(error).rstrip(".")
+    text = (
+        f"{notice} may lead forward another way than on the CPU, where it was not counted ({reason}); take device cpu"
+    )
+    return doubts or dict.fromkeys(METRICS, text), False
