@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
@@ -171,6 +170,8 @@ class Result(Generic[R]):
 
     def __str__(self) -> str:
         """Head, table, verdicts, notes and warnings; on a terminal with the columns that fit it."""
+        import shutil
+
         width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
         below = (f"\n{text}" for text in self.below)
         remarks = (wrapped(f"{kind}: {one_line(line)}", width) for kind, line in self.remarks)
