@@ -29,6 +29,7 @@ _UNARY: Final = (
     *("softplus", "celu", "selu", "sqrt", "rsqrt", "exp", "log", "neg", "abs", "sin", "cos", "erf", "square"),
     *("reciprocal", "floor", "ceil", "round", "clamp", "softshrink", "log1p"),
     *("exp2", "log2", "erfinv", "expm1", "sign", "trunc"),
+    *("tan", "asin", "acos", "atan", "sinh", "cosh", "erfc", "nan_to_num"),
 )
 """Operators of one tensor, whose result has its layout."""
 _IN_PLACE: Final = ("fill_", "add_", "sub_", "mul_", "div_", "pow_")
@@ -36,19 +37,20 @@ _IN_PLACE: Final = ("fill_", "add_", "sub_", "mul_", "div_", "pow_")
 
 
 @RULES.add(*_UNARY, "pow.Tensor_Scalar", "rsub.Scalar", "add.Scalar", "sub.Scalar", "mul.Scalar", "div.Scalar")
+@RULES.add("remainder.Scalar", "fmod.Scalar")
 def _unary(data: Tensor, *_: Any, **__: Any) -> Tensor:
     return spread(float_dtype(data), data)
 
 
 @RULES.add(*(f"{name}_" for name in _UNARY))
 @RULES.add(*(f"{name}.Scalar" for name in _IN_PLACE))
-@RULES.add("relu6_", "clamp_min_", "clamp_max_", "zero_", "normal_", "uniform_")
+@RULES.add("relu6_", "clamp_min_", "clamp_max_", "threshold_", "zero_", "normal_", "uniform_")
 def _unary_in_place(data: Tensor, *_: Any, **__: Any) -> Tensor:
     float_dtype(data)
     return may_write(data)
 
 
-@RULES.add("relu6", "clamp_min", "clamp_max", "hardshrink")
+@RULES.add("relu6", "clamp_min", "clamp_max", "hardshrink", "threshold")
 def _unary_of_contiguous(data: Tensor, *_: Any, **__: Any) -> Tensor:
     sure(is_in_order(data), data.dim() > 1)
     return empty(data.shape, float_dtype(data))
@@ -71,6 +73,12 @@ def _complex(one: Tensor, other: Tensor) -> Tensor:
     dtype = float_dtype(one, other)
     sure(dtype in {torch.float32, torch.float64}, is_in_order(one), is_in_order(other))
     return spread(dtype.to_complex(), one, other)
+
+
+@RULES.add("isnan")
+def _is_not_a_number(data: Tensor) -> Tensor:
+    float_dtype(data)
+    return spread(torch.bool, data)
 
 
 @RULES.add("logical_not", "bitwise_not")
@@ -112,6 +120,17 @@ def _binary(data: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 @RULES.add("maximum", "minimum")
 def _extremum(data: Tensor, other: Tensor) -> Tensor:
     return spread(_arithmetic_dtype(data, other), data, other)
+
+
+@RULES.add("atan2", "hypot")
+def _float_binary(data: Tensor, other: Tensor) -> Tensor:
+    return spread(float_dtype(data, other), data, other)
+
+
+@RULES.add("xlogy.Tensor")
+def _x_log_y(data: Tensor, other: Tensor) -> Tensor:
+    sure(is_in_order(data), is_in_order(other))
+    return spread(float_dtype(data, other), data, other)
 
 
 @RULES.add("div.Tensor")

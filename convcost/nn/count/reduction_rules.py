@@ -39,7 +39,7 @@ def _reduced_to(
     return empty([1 if at in axes else n for at, n in enumerate(data.shape) if keepdim or at not in axes], dtype)
 
 
-@RULES.add("sum.dim_IntList", "mean.dim", "amax", "amin", "sum", "mean", "prod.dim_int", "prod")
+@RULES.add("sum.dim_IntList", "mean.dim", "amax", "amin", "sum", "max", "min", "mean", "prod.dim_int", "prod")
 @RULES.add("var.correction", "std.correction")
 def _reduced(
     data: Tensor,
@@ -91,10 +91,16 @@ def _softmax(data: Tensor, dim: int, half_to_float: bool) -> Tensor:
     return _safe_softmax(data, dim)
 
 
-@RULES.add("_safe_softmax", "cumsum")
+@RULES.add("_safe_softmax", "cumprod")
 def _safe_softmax(data: Tensor, dim: int) -> Tensor:
     axis_of(dim, data.dim())
     return empty(data.shape, float_dtype(data))
+
+
+@RULES.add("cumsum")
+def _summed_up(data: Tensor, dim: int) -> Tensor:
+    axis_of(dim, data.dim())
+    return empty(data.shape, data.dtype if data.dtype.is_floating_point else torch.int64)
 
 
 # Normalisation
@@ -197,3 +203,10 @@ def _negative_log_likelihood(
     sure(data.dim() in {2, 4}, target.dtype == torch.int64, is_in_order(target))
     sure(target.shape == (data.shape[0], *data.shape[2:]), weight is None or weight.shape == (data.shape[1],))
     return empty(() if reduction else target.shape, dtype), empty((), dtype)
+
+
+@RULES.add("mse_loss", "smooth_l1_loss", "huber_loss")
+def _difference(data: Tensor, target: Tensor, reduction: int = 1, scale: float = 1) -> Tensor:
+    sure(scale > 0, reduction > 0 or (is_in_order(data) and is_in_order(target)))
+    result = spread(float_dtype(data, target), data, target)
+    return empty((), result.dtype) if reduction else result

@@ -470,6 +470,16 @@ def loss(d: Drawer, axes: int = 0) -> Case:
     return (data, target, weight, d.randint(0, 2), -100), {}
 
 
+def difference(d: Drawer) -> Case:
+    shape = d.shape()
+    data = d.tensor(shape)
+    return (data, d.tensor(d.near(shape), data.dtype), d.randint(0, 2)), {}
+
+
+def threshold(d: Drawer) -> Case:
+    return (d.tensor(), d.scalar(), d.scalar()), {}
+
+
 def folded(d: Drawer) -> Case:
     kernel, dilation, padding, stride = (
         [d.randint(low, high) for _ in range(2)] for low, high in ((1, 3), (1, 2), (0, 2), (1, 3))
@@ -587,6 +597,12 @@ DRAWS: dict[str, Draw] = {
     "clamp_min_.Tensor": binary,
     "randn": sized,
     "pow.Scalar": power_of_number,
+    **dict.fromkeys(("remainder.Scalar", "fmod.Scalar"), with_scalar),
+    **dict.fromkeys(("atan2", "hypot", "xlogy.Tensor"), binary),
+    **dict.fromkeys(("threshold", "threshold_"), threshold),
+    **dict.fromkeys(("mse_loss", "smooth_l1_loss", "huber_loss"), difference),
+    "cumprod": at_axis,
+    **dict.fromkeys(("max", "min"), unary),
     **dict.fromkeys(("polar", "complex"), binary),
     "eye": squares,
     "eye.m": partial(squares, count=2),
