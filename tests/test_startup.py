@@ -182,6 +182,44 @@ def test_counting_a_network_loads_neither_sympy_nor_the_compiler(network: str, t
     assert added_to_torch(words) == {"networks"}
 
 
+OPERATORS = """
+import sys, torch, convcost
+from torch.nn import functional as F
+
+x, image = torch.randn(2, 7, 8), torch.randn(2, 4, 8, 8)
+CASES = {
+    "sinusoids": (lambda x: x[..., :4] / 10000 ** (torch.arange(0, 8, 2, device=x.device) / 8) + torch.arange(4.0), x),
+    "roll": (lambda x: x[:, :3].roll(1, 1), x),
+    "mask": (lambda x: x.mT.masked_fill(torch.ones(8, 1, dtype=torch.bool, device=x.device), -1e9), x),
+    "mask in place": (lambda x: x.masked_fill_(torch.ones(7, 1, dtype=torch.bool, device=x.device), -1e9), x),
+    "loss": (lambda x: F.cross_entropy(x[:, 0], torch.zeros(2, dtype=torch.long, device=x.device)), x),
+    "loss of images": (lambda x: F.cross_entropy(x, torch.zeros(2, 8, 8, dtype=torch.long, device=x.device)), image),
+    "eye": (lambda x: x @ torch.eye(8, device=x.device), x),
+    "polar": (lambda x: torch.view_as_real(torch.polar(x, x)), x),
+    "fold": (lambda x: F.fold(F.unfold(x, 3, padding=1), (8, 8), 3, padding=1), image),
+    "one image unfolded": (lambda x: F.unfold(x[0], 3), image),
+    "grid": (lambda x: F.grid_sample(x, F.affine_grid(x[:, 0, :2, :3].contiguous(), (2, 4, 6, 6), False), align_corners=False), image),
+    "distances": (lambda x: torch.cdist(x, x), x),
+    "scatter": (lambda x: torch.zeros_like(x).scatter_(2, x.topk(2, 2)[1], 1.0).scatter(2, x.topk(2, 2)[1], 1.0), x),
+    "shuffle": (torch.nn.ChannelShuffle(2), image),
+    "weight norm": (lambda x: torch._weight_norm(x, x[:, :1, :1]), x),
+    "bag": (torch.nn.EmbeddingBag(10, 4), torch.zeros(5, 4, dtype=torch.long)),
+}
+for name, (model, data) in CASES.items():
+    convcost.count(model, data)
+    assert not {"sympy", "torch._dynamo"} & set(sys.modules), name
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_counting_everyday_operators_loads_neither_sympy_nor_the_compiler() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", OPERATORS], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection"}
 TOML = {*PYDANTIC, "tree_sitter", "tree_sitter_toml"}
 """What checks the files of networks and budgets."""

@@ -1,8 +1,8 @@
-"""Shape rules of arithmetic: elementwise operators, products, reductions and normalisation; see `shape_rules`."""
+"""Shape rules of arithmetic: elementwise operators and products; see `shape_rules`."""
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -12,14 +12,13 @@ from convcost.convolution.conv import Conv
 from convcost.convolution.shape import Shape
 from convcost.nn.build.conv_module import per_axis
 from convcost.nn.count.layouts import broadcast, is_in_order
-from convcost.nn.count.rule_table import Rules, axis_of, empty, float_dtype, may_write, spread, sure
+from convcost.nn.count.rule_table import Rules, empty, float_dtype, may_write, spread, sure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RULES: Final = Rules()
 _COMPARISONS: Final = ("eq", "ne", "lt", "le", "gt", "ge")
-_HALF_BYTES: Final = 2
 _WHOLE: Final = frozenset({torch.int32, torch.int64})
 
 
@@ -30,6 +29,7 @@ _UNARY: Final = (
     *("softplus", "celu", "selu", "sqrt", "rsqrt", "exp", "log", "neg", "abs", "sin", "cos", "erf", "square"),
     *("reciprocal", "floor", "ceil", "round", "clamp", "softshrink", "log1p"),
     *("exp2", "log2", "erfinv", "expm1", "sign", "trunc"),
+    *("tan", "asin", "acos", "atan", "sinh", "cosh", "erfc", "nan_to_num"),
 )
 """Operators of one tensor, whose result has its layout."""
 _IN_PLACE: Final = ("fill_", "add_", "sub_", "mul_", "div_", "pow_")
@@ -37,19 +37,20 @@ _IN_PLACE: Final = ("fill_", "add_", "sub_", "mul_", "div_", "pow_")
 
 
 @RULES.add(*_UNARY, "pow.Tensor_Scalar", "rsub.Scalar", "add.Scalar", "sub.Scalar", "mul.Scalar", "div.Scalar")
+@RULES.add("remainder.Scalar", "fmod.Scalar")
 def _unary(data: Tensor, *_: Any, **__: Any) -> Tensor:
     return spread(float_dtype(data), data)
 
 
 @RULES.add(*(f"{name}_" for name in _UNARY))
 @RULES.add(*(f"{name}.Scalar" for name in _IN_PLACE))
-@RULES.add("relu6_", "clamp_min_", "clamp_max_", "zero_", "normal_", "uniform_")
+@RULES.add("relu6_", "clamp_min_", "clamp_max_", "threshold_", "zero_", "normal_", "uniform_")
 def _unary_in_place(data: Tensor, *_: Any, **__: Any) -> Tensor:
     float_dtype(data)
     return may_write(data)
 
 
-@RULES.add("relu6", "clamp_min", "clamp_max", "hardshrink")
+@RULES.add("relu6", "clamp_min", "clamp_max", "hardshrink", "threshold")
 def _unary_of_contiguous(data: Tensor, *_: Any, **__: Any) -> Tensor:
     sure(is_in_order(data), data.dim() > 1)
     return empty(data.shape, float_dtype(data))
@@ -60,6 +61,24 @@ def _triangle(data: Tensor, diagonal: int = 0) -> Tensor:
     del diagonal
     sure(is_in_order(data), data.dim() > 1)
     return empty(data.shape, data.dtype)
+
+
+@RULES.add("pow.Scalar")
+def _power_of_number(base: float, exponent: Tensor) -> Tensor:
+    return _binary(exponent, base)
+
+
+@RULES.add("polar", "complex")
+def _complex(one: Tensor, other: Tensor) -> Tensor:
+    dtype = float_dtype(one, other)
+    sure(dtype in {torch.float32, torch.float64}, is_in_order(one), is_in_order(other))
+    return spread(dtype.to_complex(), one, other)
+
+
+@RULES.add("isnan")
+def _is_not_a_number(data: Tensor) -> Tensor:
+    float_dtype(data)
+    return spread(torch.bool, data)
 
 
 @RULES.add("logical_not", "bitwise_not")
@@ -103,11 +122,25 @@ def _extremum(data: Tensor, other: Tensor) -> Tensor:
     return spread(_arithmetic_dtype(data, other), data, other)
 
 
+@RULES.add("atan2", "hypot")
+def _float_binary(data: Tensor, other: Tensor) -> Tensor:
+    return spread(float_dtype(data, other), data, other)
+
+
+@RULES.add("xlogy.Tensor")
+def _x_log_y(data: Tensor, other: Tensor) -> Tensor:
+    sure(is_in_order(data), is_in_order(other))
+    return spread(float_dtype(data, other), data, other)
+
+
 @RULES.add("div.Tensor")
 def _quotient(data: Tensor, other: Any) -> Tensor:
-    result = _binary(data, other)
-    sure(result.is_floating_point())
-    return result
+    sure(isinstance(other, (Tensor, int, float)))
+    dtype = torch.result_type(data, other)
+    if dtype.is_floating_point:
+        return _binary(data, other)
+    sure(dtype in _WHOLE)
+    return spread(torch.get_default_dtype(), data, *((other,) if isinstance(other, Tensor) else ()))
 
 
 @RULES.add("add_.Tensor", "sub_.Tensor", "mul_.Tensor", "div_.Tensor")
@@ -249,151 +282,23 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
     return empty((), float_dtype(one, other))
 
 
-# Reductions
-
-
-def _axes(dim: int | Sequence[int] | None, rank: int) -> set[int]:
-    """The reduced axes; none given are all."""
-    given = (dim,) if isinstance(dim, int) else tuple(dim or range(rank))
-    axes = {axis_of(axis, rank) for axis in given}
-    sure(rank > 0, len(axes) == len(given))
-    return axes
-
-
-def _reduced_to(
-    dtype: torch.dtype,
-    data: Tensor,
-    dim: int | Sequence[int] | None = None,
-    keepdim: bool = False,
+@RULES.add("_trilinear")
+def _trilinear(
+    one: Tensor,
+    two: Tensor,
+    three: Tensor,
+    expand1: Sequence[int],
+    expand2: Sequence[int],
+    expand3: Sequence[int],
+    sumdim: Sequence[int],
+    unroll_dim: int = 1,
 ) -> Tensor:
-    axes = _axes(dim, data.dim())
-    return empty([1 if at in axes else n for at, n in enumerate(data.shape) if keepdim or at not in axes], dtype)
-
-
-@RULES.add("sum.dim_IntList", "mean.dim", "amax", "amin", "sum", "mean", "prod.dim_int", "prod")
-@RULES.add("var.correction", "std.correction")
-def _reduced(
-    data: Tensor,
-    dim: int | Sequence[int] | None = None,
-    keepdim: bool = False,
-    *,
-    dtype: torch.dtype | None = None,
-    correction: float | None = None,
-) -> Tensor:
-    del correction
-    sure(dtype is None)
-    return _reduced_to(float_dtype(data), data, dim, keepdim)
-
-
-@RULES.add("any.dim", "any", "all.dim", "all")
-def _truth(data: Tensor, *dim_and_keepdim: Any) -> Tensor:
-    sure(data.dtype != torch.uint8)  # whose result is uint8
-    return _reduced_to(torch.bool, data, *dim_and_keepdim)
-
-
-RULES.add("argmax", "argmin")(partial(_reduced_to, torch.int64))
-
-
-@RULES.add("logsumexp")
-def _logsumexp(data: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
-    sure(len(dim) > 0)
-    return _reduced(data, dim, keepdim)
-
-
-@RULES.add("max.dim", "min.dim")
-def _extreme(data: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    return _reduced(data, dim, keepdim), _reduced_to(torch.int64, data, dim, keepdim)
-
-
-@RULES.add("linalg_vector_norm")
-def _norm(
-    data: Tensor,
-    order: float = 2,
-    dim: int | Sequence[int] | None = None,
-    keepdim: bool = False,
-) -> Tensor:
-    sure(isinstance(order, (int, float)))
-    return _reduced(data, dim, keepdim)
-
-
-@RULES.add("_softmax", "_log_softmax")
-def _softmax(data: Tensor, dim: int, half_to_float: bool) -> Tensor:
-    sure(not half_to_float)
-    return _safe_softmax(data, dim)
-
-
-@RULES.add("_safe_softmax", "cumsum")
-def _safe_softmax(data: Tensor, dim: int) -> Tensor:
-    axis_of(dim, data.dim())
-    return empty(data.shape, float_dtype(data))
-
-
-# Normalisation
-
-
-@RULES.add("native_batch_norm")
-def _batch_norm(
-    data: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    mean: Tensor | None,
-    var: Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    del momentum, eps
-    dtype = float_dtype(data, weight, bias, mean, var)
-    sure(data.dim() > 1, is_in_order(data) or 1 not in data.shape)
-    channels = (data.shape[1],)
-    sure(data.numel() > data.shape[1] if training else mean is not None and var is not None)
-    sure(all(tensor is None or tensor.shape == channels for tensor in (weight, bias, mean, var)))
-    saved = channels if training else (0,)  # as on the CPU; torch's meta kernel makes them in both modes
-    return spread(dtype, data), empty(saved, _saved(dtype)), empty(saved, _saved(dtype))
-
-
-def _saved(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of mean and variance."""
-    return dtype if dtype.itemsize > _HALF_BYTES else torch.float32
-
-
-@RULES.add("_native_batch_norm_legit_no_training")
-def _batch_norm_in_eval(
-    data: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _batch_norm(data, weight, bias, mean, var, False, momentum, eps)
-
-
-@RULES.add("native_layer_norm")
-def _layer_norm(
-    data: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    del eps
-    dtype, axes = float_dtype(data, weight, bias), len(shape)
-    sure(
-        is_in_order(data) or not data.is_contiguous(),
-        0 < axes <= data.dim(),
-        tuple(data.shape[data.dim() - axes :]) == tuple(shape),
-    )
-    sure(all(one is None or (is_in_order(one) and tuple(one.shape) == tuple(shape)) for one in (weight, bias)))
-    saved = (*data.shape[: data.dim() - axes], *(1,) * axes)
-    return empty(data.shape, dtype), empty(saved, _saved(dtype)), empty(saved, _saved(dtype))
-
-
-@RULES.add("native_group_norm")
-def _group_norm(
-    data: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    batch: int,
-    channels: int,
-    pixels: int,
-    groups: int,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    del eps
-    dtype = float_dtype(data, weight, bias)
-    sure(data.is_contiguous(), data.dim() > 1, tuple(data.shape[:2]) == (batch, channels), groups > 0)
-    sure(data.numel() == batch * channels * pixels, channels % groups == 0)
-    sure(all(tensor is None or tuple(tensor.shape) == (channels,) for tensor in (weight, bias)))
-    return spread(dtype, data), empty((batch, groups), dtype), empty((batch, groups), dtype)
+    """The product of three tensors with axes of size 1 put in, summed over some axes."""
+    del unroll_dim
+    whole: dict[int, int] = {}
+    for tensor, expand in ((one, expand1), (two, expand2), (three, expand3)):
+        axes = [axis for axis in range(tensor.dim() + len(expand)) if axis not in expand]
+        for axis, size in zip(axes, tensor.shape, strict=True):
+            sure(whole.setdefault(axis, size) == size)
+    sure(sorted(whole) == list(range(len(whole))))
+    return empty([whole[axis] for axis in sorted(whole) if axis not in sumdim], float_dtype(one, two, three))

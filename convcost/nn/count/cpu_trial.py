@@ -77,7 +77,7 @@ def runs_on_cpu(run: Callable[[], object], failure: ForwardError, *, small: bool
     if not small or not can_isolate():
         return failure.names_meta
     try:
-        return run_isolated(lambda: bool(run()), TRIAL_SECONDS, quiet=True)
+        return run_isolated(lambda: bool(run()), TRIAL_SECONDS)
     except ProcessEndedError:
         return failure.names_meta
     except ConvcostError:

@@ -30,13 +30,14 @@ def can_isolate() -> bool:
     return CAN_FORK and not torch.cuda.is_initialized()
 
 
-def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False) -> T:
+def run_isolated(action: Callable[[], T], limit_s: float) -> T:
     """The result of a function that runs in a forked process with one thread, or in this one if that cannot be.
+
+    The forked process prints nothing, not even the dump of a crash in C++.
 
     Args:
         action: The function; its result is pickled.
         limit_s: Seconds that it may take there.
-        quiet: Whether what it prints there is dropped.
 
     Raises:
         ProcessEndedError: The process crashed, or took too long.
@@ -46,7 +47,7 @@ def run_isolated(action: Callable[[], T], limit_s: float, *, quiet: bool = False
 
     if can_isolate():
         drawn = random.getstate()
-        return in_child(partial(_alone, action, drawn, with_executors=True), limit_s, quiet=quiet)
+        return in_child(partial(_alone, action, drawn, with_executors=True), limit_s, quiet=True)
     try:
         return action()
     except Exception as error:

@@ -177,7 +177,7 @@ def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: Argume
     if reason is None:
         show_progress("counting once more on the CPU, with other inputs ...")
         try:
-            doubts = run_isolated(differences, RECOUNT_SECONDS, quiet=True)
+            doubts = run_isolated(differences, RECOUNT_SECONDS)
         except ProcessEndedError as error:
             reason = f"the process {error}"
         except ConvcostError as error:

@@ -1,158 +1,21 @@
-"""Shape rules of operators that move, pick, resize or make elements; see `shape_rules`."""
+"""Shape rules of operators that move, pick or make elements; see `shape_rules`."""
 
 from __future__ import annotations
 
-from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 
-from convcost.convolution.conv import Conv
-from convcost.convolution.shape import Shape
-from convcost.nn.build.conv_module import per_axis
 from convcost.nn.count.layouts import broadcast, format_strides, is_in_order
-from convcost.nn.count.rule_table import Rules, axis_of, empty, float_dtype, in_format, spread, sure
+from convcost.nn.count.rule_table import Rules, axis_of, empty, float_dtype, may_write, spread, sure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RULES: Final = Rules()
 _INDICES: Final = frozenset({torch.int32, torch.int64})
-
-
-# Windows
-
-
-def _pooled(
-    data: Tensor,
-    axes: int,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil_mode: bool,
-) -> list[int]:
-    """Sizes of pooled images: each axis as in a convolution, whose last window may be cut off."""
-    _sure_of_images(data, axes)
-    sizes = tuple(data.shape[-axes:])
-    windows = [per_axis(list(one), axes) for one in (kernel, stride or kernel, padding, dilation)]
-    whole = _conv_sizes(sizes, *windows)
-    pooled = list(data.shape[:-axes])
-    for out, n, k, s, p, d in zip(whole, sizes, *windows, strict=True):
-        sure(2 * p <= k)
-        is_cut_off = (out - 1) * s + d * (k - 1) + 1 < n + 2 * p
-        pooled.append(out + (ceil_mode and is_cut_off and out * s < n + p))
-    return pooled
-
-
-def _sure_of_images(data: Tensor, axes: int) -> None:
-    """Give up unless the data is a batch of images, or one image, whose results' memory format is known."""
-    float_dtype(data)
-    sure(data.dim() in {axes + 1, axes + 2})
-    is_in_volume = axes > 2 and (not is_in_order(data) or 1 in data.shape)  # torch knows a format of these too
-    sure(not is_in_volume)
-
-
-def _conv_sizes(
-    sizes: tuple[int, ...],
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> tuple[int, ...]:
-    """Spatial sizes after a convolution with this kernel, stride, padding and dilation."""
-    return tuple(Conv(1, 1, kernel, stride, padding, dilation).output_shape(Shape(1, 1, sizes)).spatial)
-
-
-def _max_pool(
-    axes: int,
-    data: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0,),
-    dilation: Sequence[int] = (1,),
-    ceil_mode: bool = False,
-) -> tuple[Tensor, Tensor]:
-    shape = _pooled(data, axes, kernel, stride, padding, dilation, ceil_mode)
-    return in_format(data, shape), in_format(data, shape, torch.int64)
-
-
-def _avg_pool(
-    axes: int,
-    data: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0,),
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor: int | None = None,
-) -> Tensor:
-    del count_include_pad
-    sure(
-        divisor is None,
-        axes == 2 or all(n >= k for n, k in zip(data.shape[-axes:], per_axis(list(kernel), axes), strict=False)),
-    )
-    return in_format(data, _pooled(data, axes, kernel, stride, padding, (1,), ceil_mode))
-
-
-def _resized(axes: int, data: Tensor, size: Sequence[int], *_: Any, **__: Any) -> Tensor:
-    _sure_of_images(data, axes)
-    sure(is_in_order(data) or 1 not in data.shape)  # else torch's choice depends on more than the strides
-    sure(len(size) == axes, all(n > 0 for n in size))
-    return in_format(data, (*data.shape[:-axes], *size))
-
-
-def _upsampled(axes: int, data: Tensor, size: Sequence[int], *_: Any, **__: Any) -> Tensor:
-    sure(data.dim() == axes + 2)
-    return _resized(axes, data, size)
-
-
-def _adaptive_max_pool(axes: int, data: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    out = _resized(axes, data, size)
-    return out, in_format(data, out.shape, torch.int64)
-
-
-for _axes in (2, 3):
-    RULES.add(f"max_pool{_axes}d_with_indices")(partial(_max_pool, _axes))
-    RULES.add(f"avg_pool{_axes}d")(partial(_avg_pool, _axes))
-    RULES.add(f"_adaptive_avg_pool{_axes}d")(partial(_resized, _axes))
-    RULES.add(f"adaptive_max_pool{_axes}d")(partial(_adaptive_max_pool, _axes))
-RULES.add("upsample_linear1d", "upsample_nearest1d", "_upsample_nearest_exact1d")(partial(_upsampled, 1))
-RULES.add("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bilinear2d")(partial(_upsampled, 2))
-RULES.add("upsample_bicubic2d")(partial(_upsampled, 2))
-RULES.add("upsample_trilinear3d", "upsample_nearest3d", "_upsample_nearest_exact3d")(partial(_upsampled, 3))
-
-
-@RULES.add("_trilinear")
-def _trilinear(
-    one: Tensor,
-    two: Tensor,
-    three: Tensor,
-    expand1: Sequence[int],
-    expand2: Sequence[int],
-    expand3: Sequence[int],
-    sumdim: Sequence[int],
-    unroll_dim: int = 1,
-) -> Tensor:
-    """The product of three tensors with axes of size 1 put in, summed over some axes."""
-    del unroll_dim
-    whole: dict[int, int] = {}
-    for tensor, expand in ((one, expand1), (two, expand2), (three, expand3)):
-        axes = [axis for axis in range(tensor.dim() + len(expand)) if axis not in expand]
-        for axis, size in zip(axes, tensor.shape, strict=True):
-            sure(whole.setdefault(axis, size) == size)
-    sure(sorted(whole) == list(range(len(whole))))
-    return empty([whole[axis] for axis in sorted(whole) if axis not in sumdim], float_dtype(one, two, three))
-
-
-@RULES.add("im2col")
-def _unfolded(
-    data: Tensor, kernel: Sequence[int], dilation: Sequence[int], padding: Sequence[int], stride: Sequence[int]
-) -> Tensor:
-    sure(data.dim() == 4, all(len(one) == 2 for one in (kernel, dilation, padding, stride)))
-    height, width = _conv_sizes(tuple(data.shape[2:]), tuple(kernel), tuple(stride), tuple(padding), tuple(dilation))
-    return empty((data.shape[0], data.shape[1] * kernel[0] * kernel[1], height * width), float_dtype(data))
 
 
 # Moved elements
@@ -180,8 +43,8 @@ def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @RULES.add("roll")
 def _rolled(data: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
-    sure(is_in_order(data), len(shifts) == len(dims), all(-data.dim() <= dim < data.dim() for dim in dims))
-    return spread(float_dtype(data), data)
+    sure(len(shifts) == len(dims) > 0, all(-data.dim() <= dim < data.dim() for dim in dims))
+    return empty(data.shape, data.dtype)
 
 
 @RULES.add("flip")
@@ -212,37 +75,6 @@ def _gated(data: Tensor, dim: int = -1) -> Tensor:
     half = data.shape[axis] // 2
     halves = (data.narrow(axis, 0, half), data.narrow(axis, half, half))
     return spread(float_dtype(data), *halves)
-
-
-@RULES.add("pixel_shuffle")
-def _pixel_shuffle(data: Tensor, factor: int) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), factor > 0)
-    batch, channels, height, width = data.shape
-    sure(channels % factor**2 == 0)
-    return empty((batch, channels // factor**2, height * factor, width * factor), float_dtype(data))
-
-
-@RULES.add("pixel_unshuffle")
-def _pixel_unshuffle(data: Tensor, factor: int) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), factor > 0)
-    batch, channels, height, width = data.shape
-    sure(height % factor == 0, width % factor == 0)
-    return empty((batch, channels * factor**2, height // factor, width // factor), float_dtype(data))
-
-
-@RULES.add("channel_shuffle")
-def _channel_shuffle(data: Tensor, groups: int) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), groups > 1, data.shape[1] % groups == 0)
-    return empty(data.shape, float_dtype(data))
-
-
-@RULES.add("reflection_pad2d")
-def _padded(data: Tensor, padding: Sequence[int]) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), len(padding) == 4)
-    height, width = data.shape[2:]
-    left, right, top, bottom = padding
-    sure(min(padding) >= 0, max(left, right) < width, max(top, bottom) < height)
-    return empty((*data.shape[:2], height + top + bottom, width + left + right), float_dtype(data))
 
 
 # Elements by index
@@ -305,14 +137,72 @@ def _gather(data: Tensor, dim: int, index: Tensor) -> Tensor:
 
 @RULES.add("masked_fill.Scalar")
 def _masked_fill(data: Tensor, mask: Tensor, value: float) -> Tensor:
-    sure(is_in_order(data), is_in_order(mask), mask.dtype == torch.bool, isinstance(value, (int, float)))
-    return spread(float_dtype(data), mask, data)
+    sure(mask.dtype == torch.bool, isinstance(value, (int, float)))
+    result = spread(float_dtype(data), mask, data)
+    sure(1 not in result.shape or (is_in_order(data) and is_in_order(mask)))
+    return empty(result.shape, result.dtype)
 
 
 @RULES.add("masked_fill.Tensor")
 def _masked_fill_tensor(data: Tensor, mask: Tensor, value: Tensor) -> Tensor:
     sure(value.dim() == 0, value.dtype == data.dtype)
     return _masked_fill(data, mask, 0)
+
+
+@RULES.add("masked_fill_.Scalar")
+def _masked_fill_in_place(data: Tensor, mask: Tensor, value: float) -> Tensor:
+    sure(mask.dtype == torch.bool, isinstance(value, (int, float)))
+    float_dtype(data)
+    return may_write(data, mask)
+
+
+@RULES.add("scatter.value")
+def _scattered(data: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
+    sure(isinstance(value, (int, float)))
+    axis = axis_of(dim, data.dim())
+    sure(index.dtype == torch.int64, index.dim() == data.dim())
+    sure(all(index.shape[at] <= size for at, size in enumerate(data.shape) if at != axis))
+    return empty(data.shape, data.dtype)
+
+
+@RULES.add("scatter.src", "scatter_add")
+def _scattered_from(data: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    sure(source.dtype == data.dtype, source.dim() == index.dim())
+    sure(all(size <= limit for size, limit in zip(index.shape, source.shape, strict=True)))
+    return _scattered(data, dim, index, 0)
+
+
+@RULES.add("scatter_.value")
+def _scatter_in_place(data: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
+    _scattered(data, dim, index, value)
+    return may_write(data)
+
+
+@RULES.add("scatter_.src", "scatter_add_")
+def _scatter_in_place_from(data: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    _scattered_from(data, dim, index, source)
+    return may_write(data)
+
+
+@RULES.add("_embedding_bag", "_embedding_bag_forward_only")
+def _embedding_bag(
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding: int = -1,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    del scale_grad_by_freq, sparse, padding
+    sure(weights is None, not include_last_offset, mode in {0, 1})
+    sure(weight.dim() == 2, indices.dim() == 1, offsets.dim() == 1, indices.dtype == offsets.dtype)
+    sure(indices.dtype in _INDICES)
+    out = empty((offsets.shape[0], weight.shape[1]), float_dtype(weight))
+    of_each, in_each, largest = (empty(shape, indices.dtype) for shape in (indices.shape, offsets.shape, (0,)))
+    return out, of_each, in_each, largest
 
 
 # New tensors
@@ -355,15 +245,31 @@ def _randn(size: Sequence[int], *, dtype: torch.dtype | None = None, **options: 
 
 
 @RULES.add("arange")
-def _arange(end: int, **options: Any) -> Tensor:
+def _arange(end: float, **options: Any) -> Tensor:
     return _stepped(0, end, **options)
 
 
 @RULES.add("arange.start", "arange.start_step")
-def _stepped(start: int, end: int, step: int = 1, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+def _stepped(start: float, end: float, step: float = 1, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
     _sure_of(options)
-    sure(all(type(value) is int for value in (start, end, step)), step > 0, end > start)
-    return empty((len(range(start, end, step)),), dtype or torch.int64)
+    sure(step > 0, end > start)
+    if all(type(value) is int for value in (start, end, step)):
+        return empty((ceil((end - start) / step),), dtype or torch.int64)
+    dtype = dtype or torch.get_default_dtype()
+    sure(dtype.is_floating_point, all(type(value) in {int, float} for value in (start, end, step)))
+    return empty((ceil((end - start) / step),), dtype)
+
+
+@RULES.add("eye")
+def _eye(size: int, **options: Any) -> Tensor:
+    return _rectangular_eye(size, size, **options)
+
+
+@RULES.add("eye.m")
+def _rectangular_eye(rows: int, columns: int, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    _sure_of(options)
+    sure(rows > 0, columns > 0)
+    return empty((rows, columns), dtype or torch.get_default_dtype())
 
 
 @RULES.add("linspace")

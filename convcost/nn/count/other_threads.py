@@ -37,7 +37,7 @@ def ends_only_with_others(run: Callable[[], object], seconds: float) -> bool:
         seconds: The time that it takes here.
     """
     try:
-        run_isolated(lambda: bool(run()), MAX_WAIT_S + MAX_SLOWDOWN * seconds, quiet=True)
+        run_isolated(lambda: bool(run()), MAX_WAIT_S + MAX_SLOWDOWN * seconds)
     except ConvcostError:
         return True
     return False

@@ -18,14 +18,14 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.nn import Parameter
 
-from convcost.nn.count import arithmetic_rules, movement_rules
+from convcost.nn.count import arithmetic_rules, image_rules, movement_rules, reduction_rules
 from convcost.nn.count.rule_table import UnsureError
 from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RULES: Final = arithmetic_rules.RULES | movement_rules.RULES
+RULES: Final = arithmetic_rules.RULES | reduction_rules.RULES | movement_rules.RULES | image_rules.RULES
 _DTYPES: Final = frozenset({
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool),
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -365,6 +366,21 @@ def test_a_counter_that_ends_its_process_is_unavailable(
     (child,) = children
     with pytest.raises(ChildProcessError):  # no process is left behind
         os.waitpid(child, os.WNOHANG)
+
+
+def test_a_counter_that_crashes_in_cpp_leaves_no_dump(capfd: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: Any) -> None:
+        raise StopIteration
+
+    def forward(self: Any, x: torch.Tensor) -> Any:
+        with contextlib.suppress(StopIteration):
+            self.stopped(x)
+        return self.part(x)
+
+    model = Calls(forward, part=nn.Linear(5, 6), stopped=Calls(stop))
+    by_fvcore, _ = checked(model, x2d, macs=60)
+    assert by_fvcore.reason == "fvcore's tracing ended the process (signal SIGABRT)"
+    assert "c10::Error" not in capfd.readouterr().err
 
 
 def test_what_a_model_raises_while_it_is_traced_is_the_reason() -> None:

@@ -421,6 +421,99 @@ def steps(d: Drawer, *, count: int = 1) -> Case:
     return tuple(values[1:2] if count == 1 else values[:count]), on_meta(d)
 
 
+def power_of_number(d: Drawer) -> Case:
+    args, _ = with_scalar(d)
+    return args[::-1], {}
+
+
+def squares(d: Drawer, *, count: int = 1) -> Case:
+    return tuple(d.randint(-1 if d.one_in(9) else 0, 4) for _ in range(count)), on_meta(d)
+
+
+def scattered(d: Drawer) -> Case:
+    args, _ = gather(d)
+    return (*args, d.scalar()), {}
+
+
+def scattered_from(d: Drawer) -> Case:
+    data, axis, index = gather(d)[0]
+    shape = tuple(max(size + (d.randint(-1, 1) if d.one_in(6) else 0), 1) for size in index.shape)
+    return (data, axis, index, d.tensor(shape, data.dtype if not d.one_in(9) else None)), {}
+
+
+def bags(d: Drawer) -> Case:
+    table, indices = embedding(d)[0]
+    kind = indices.dtype if not d.one_in(9) else None
+    rest = (d.one_in(2), d.randint(0, 2), d.one_in(4), None, d.one_in(6), d.choice((-1, 0)))
+    return (table, d.tensor((d.randint(1, 6),), indices.dtype), d.tensor((d.randint(1, 3),), kind), *rest), {}
+
+
+def weight_norm(d: Drawer) -> Case:
+    data = d.tensor(d.shape(1, 4))
+    axis = d.choice((0, data.dim() - 1)) if not d.one_in(9) else d.axis(data.dim())
+    shape = tuple(n if at == axis else 1 for at, n in enumerate(data.shape))
+    return (data, d.tensor(shape if not d.one_in(9) else d.near(shape), data.dtype), axis), {}
+
+
+def distances(d: Drawer) -> Case:
+    shape, size = d.shape(0, 2), d.randint(1, 4)
+    one = d.tensor((*shape, d.randint(1, 4), size))
+    other = d.tensor((*d.near(shape), d.randint(1, 4), size + d.one_in(12)), one.dtype if not d.one_in(12) else None)
+    return (one, other, d.choice((2.0, 1.0, -1.0)), d.choice((None, 0, 1, 2, 3))), {}
+
+
+def loss(d: Drawer, axes: int = 0) -> Case:
+    batch, classes, sizes = d.randint(1, 3), d.randint(1, 4), tuple(d.randint(1, 3) for _ in range(axes))
+    data = d.tensor((batch, classes, *sizes))
+    target = d.tensor((batch + d.one_in(12), *sizes), torch.int64 if not d.one_in(12) else None)
+    weight = d.tensor((classes + d.one_in(12),), data.dtype) if d.one_in(3) else None
+    return (data, target, weight, d.randint(0, 2), -100), {}
+
+
+def difference(d: Drawer) -> Case:
+    shape = d.shape()
+    data = d.tensor(shape)
+    return (data, d.tensor(d.near(shape), data.dtype), d.randint(0, 2)), {}
+
+
+def threshold(d: Drawer) -> Case:
+    return (d.tensor(), d.scalar(), d.scalar()), {}
+
+
+def folded(d: Drawer) -> Case:
+    kernel, dilation, padding, stride = (
+        [d.randint(low, high) for _ in range(2)] for low, high in ((1, 3), (1, 2), (0, 2), (1, 3))
+    )
+    size = [d.randint(1, 7) for _ in range(2)]
+    blocks = [
+        (n + 2 * p - g * (k - 1) - 1) // s + 1
+        for n, k, g, p, s in zip(size, kernel, dilation, padding, stride, strict=True)
+    ]
+    shape = (d.randint(1, 3) * kernel[0] * kernel[1] + d.one_in(12), max(blocks[0] * blocks[1], 1) + d.one_in(12))
+    data = d.tensor(shape if d.one_in(4) else (d.randint(1, 2), *shape))
+    return (data, size, kernel, dilation, padding, stride), {}
+
+
+def unpooled(d: Drawer) -> Case:
+    data, size = resized(d)[0]
+    shape = tuple(data.shape) if not d.one_in(12) else d.shape()
+    return (data, d.tensor(shape, torch.int64 if not d.one_in(12) else None), size), {}
+
+
+def sampled(d: Drawer) -> Case:
+    data = image(d)
+    shape = (data.shape[0] + d.one_in(12), d.randint(1, 4), d.randint(1, 4), 2 + d.one_in(12))
+    pair = (data, d.tensor(shape, data.dtype))
+    if d.one_in(2):
+        pair = (torch.empty_like(data, memory_format=torch.contiguous_format), torch.empty(shape, device="meta"))
+    return (*pair, d.randint(0, 1), d.randint(0, 2), d.one_in(2)), {}
+
+
+def affine_grid(d: Drawer) -> Case:
+    size = [d.randint(1, 4) for _ in range(4 + d.one_in(9))]
+    return (d.tensor((size[0] + d.one_in(12), 2, 3)), size, d.one_in(2)), {}
+
+
 def spaced(d: Drawer) -> Case:
     return (d.scalar(), d.scalar(), d.randint(-1 if d.one_in(9) else 0, 5)), on_meta(d)
 
@@ -503,6 +596,28 @@ DRAWS: dict[str, Draw] = {
     **dict.fromkeys(("logical_and", "logical_or"), truths),
     "clamp_min_.Tensor": binary,
     "randn": sized,
+    "pow.Scalar": power_of_number,
+    **dict.fromkeys(("remainder.Scalar", "fmod.Scalar"), with_scalar),
+    **dict.fromkeys(("atan2", "hypot", "xlogy.Tensor"), binary),
+    **dict.fromkeys(("threshold", "threshold_"), threshold),
+    **dict.fromkeys(("mse_loss", "smooth_l1_loss", "huber_loss"), difference),
+    "cumprod": at_axis,
+    **dict.fromkeys(("max", "min"), unary),
+    **dict.fromkeys(("polar", "complex"), binary),
+    "eye": squares,
+    "eye.m": partial(squares, count=2),
+    "masked_fill_.Scalar": masked,
+    **dict.fromkeys(("scatter.value", "scatter_.value"), scattered),
+    **dict.fromkeys(("scatter.src", "scatter_.src", "scatter_add", "scatter_add_"), scattered_from),
+    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), bags),
+    "_weight_norm_interface": weight_norm,
+    "_cdist_forward": distances,
+    "nll_loss_forward": loss,
+    "nll_loss2d_forward": partial(loss, axes=2),
+    "col2im": folded,
+    "max_unpool2d": unpooled,
+    "grid_sampler_2d": sampled,
+    "affine_grid_generator": affine_grid,
     "arange": steps,
     "linspace": spaced,
     "arange.start": partial(steps, count=2),

@@ -1,0 +1,212 @@
+"""Shape rules of reductions, normalisation, distances and losses; see `shape_rules`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from convcost.nn.count.layouts import broadcast, is_in_order
+from convcost.nn.count.rule_table import Rules, axis_of, empty, float_dtype, spread, sure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RULES: Final = Rules()
+_HALF_BYTES: Final = 2
+
+
+# Reductions
+
+
+def _axes(dim: int | Sequence[int] | None, rank: int) -> set[int]:
+    """The reduced axes; none given are all."""
+    given = (dim,) if isinstance(dim, int) else tuple(dim or range(rank))
+    axes = {axis_of(axis, rank) for axis in given}
+    sure(rank > 0, len(axes) == len(given))
+    return axes
+
+
+def _reduced_to(
+    dtype: torch.dtype,
+    data: Tensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+) -> Tensor:
+    axes = _axes(dim, data.dim())
+    return empty([1 if at in axes else n for at, n in enumerate(data.shape) if keepdim or at not in axes], dtype)
+
+
+@RULES.add("sum.dim_IntList", "mean.dim", "amax", "amin", "sum", "max", "min", "mean", "prod.dim_int", "prod")
+@RULES.add("var.correction", "std.correction")
+def _reduced(
+    data: Tensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+    correction: float | None = None,
+) -> Tensor:
+    del correction
+    sure(dtype is None)
+    return _reduced_to(float_dtype(data), data, dim, keepdim)
+
+
+@RULES.add("any.dim", "any", "all.dim", "all")
+def _truth(data: Tensor, *dim_and_keepdim: Any) -> Tensor:
+    sure(data.dtype != torch.uint8)  # whose result is uint8
+    return _reduced_to(torch.bool, data, *dim_and_keepdim)
+
+
+RULES.add("argmax", "argmin")(partial(_reduced_to, torch.int64))
+
+
+@RULES.add("logsumexp")
+def _logsumexp(data: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
+    sure(len(dim) > 0)
+    return _reduced(data, dim, keepdim)
+
+
+@RULES.add("max.dim", "min.dim")
+def _extreme(data: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    return _reduced(data, dim, keepdim), _reduced_to(torch.int64, data, dim, keepdim)
+
+
+@RULES.add("linalg_vector_norm")
+def _norm(
+    data: Tensor,
+    order: float = 2,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+) -> Tensor:
+    sure(isinstance(order, (int, float)))
+    return _reduced(data, dim, keepdim)
+
+
+@RULES.add("_softmax", "_log_softmax")
+def _softmax(data: Tensor, dim: int, half_to_float: bool) -> Tensor:
+    sure(not half_to_float)
+    return _safe_softmax(data, dim)
+
+
+@RULES.add("_safe_softmax", "cumprod")
+def _safe_softmax(data: Tensor, dim: int) -> Tensor:
+    axis_of(dim, data.dim())
+    return empty(data.shape, float_dtype(data))
+
+
+@RULES.add("cumsum")
+def _summed_up(data: Tensor, dim: int) -> Tensor:
+    axis_of(dim, data.dim())
+    return empty(data.shape, data.dtype if data.dtype.is_floating_point else torch.int64)
+
+
+# Normalisation
+
+
+@RULES.add("native_batch_norm")
+def _batch_norm(
+    data: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    del momentum, eps
+    dtype = float_dtype(data, weight, bias, mean, var)
+    sure(data.dim() > 1, is_in_order(data) or 1 not in data.shape)
+    channels = (data.shape[1],)
+    sure(data.numel() > data.shape[1] if training else mean is not None and var is not None)
+    sure(all(tensor is None or tensor.shape == channels for tensor in (weight, bias, mean, var)))
+    saved = channels if training else (0,)  # as on the CPU; torch's meta kernel makes them in both modes
+    return spread(dtype, data), empty(saved, _saved(dtype)), empty(saved, _saved(dtype))
+
+
+def _saved(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of mean and variance."""
+    return dtype if dtype.itemsize > _HALF_BYTES else torch.float32
+
+
+@RULES.add("_native_batch_norm_legit_no_training")
+def _batch_norm_in_eval(
+    data: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _batch_norm(data, weight, bias, mean, var, False, momentum, eps)
+
+
+@RULES.add("native_layer_norm")
+def _layer_norm(
+    data: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    del eps
+    dtype, axes = float_dtype(data, weight, bias), len(shape)
+    sure(
+        is_in_order(data) or not data.is_contiguous(),
+        0 < axes <= data.dim(),
+        tuple(data.shape[data.dim() - axes :]) == tuple(shape),
+    )
+    sure(all(one is None or (is_in_order(one) and tuple(one.shape) == tuple(shape)) for one in (weight, bias)))
+    saved = (*data.shape[: data.dim() - axes], *(1,) * axes)
+    return empty(data.shape, dtype), empty(saved, _saved(dtype)), empty(saved, _saved(dtype))
+
+
+@RULES.add("native_group_norm")
+def _group_norm(
+    data: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    batch: int,
+    channels: int,
+    pixels: int,
+    groups: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    del eps
+    dtype = float_dtype(data, weight, bias)
+    sure(data.is_contiguous(), data.dim() > 1, tuple(data.shape[:2]) == (batch, channels), groups > 0)
+    sure(data.numel() == batch * channels * pixels, channels % groups == 0)
+    sure(all(tensor is None or tuple(tensor.shape) == (channels,) for tensor in (weight, bias)))
+    return spread(dtype, data), empty((batch, groups), dtype), empty((batch, groups), dtype)
+
+
+@RULES.add("_weight_norm_interface")
+def _weight_norm(direction: Tensor, length: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    dtype = float_dtype(direction, length)
+    sure(0 <= dim < direction.dim() > 1)
+    norm = empty([n if at == dim else 1 for at, n in enumerate(direction.shape)], _saved(dtype))
+    sure(length.shape == norm.shape, dtype.itemsize > _HALF_BYTES)
+    return spread(dtype, direction, spread(dtype, length, norm)), norm
+
+
+# Distances and losses
+
+
+@RULES.add("_cdist_forward")
+def _distances(one: Tensor, other: Tensor, p: float, mode: int | None) -> Tensor:
+    sure(one.dim() > 1, other.dim() > 1, one.shape[-1] == other.shape[-1], p >= 0, mode in {None, 0, 1, 2})
+    batch = broadcast(tuple(one.shape[:-2]), tuple(other.shape[:-2]))
+    sure(batch is not None)
+    return empty((*(batch or ()), one.shape[-2], other.shape[-2]), float_dtype(one, other))
+
+
+@RULES.add("nll_loss_forward", "nll_loss2d_forward")
+def _negative_log_likelihood(
+    data: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignored: int
+) -> tuple[Tensor, Tensor]:
+    del ignored
+    dtype = float_dtype(data, weight)
+    sure(data.dim() in {2, 4}, target.dtype == torch.int64, is_in_order(target))
+    sure(target.shape == (data.shape[0], *data.shape[2:]), weight is None or weight.shape == (data.shape[1],))
+    return empty(() if reduction else target.shape, dtype), empty((), dtype)
+
+
+@RULES.add("mse_loss", "smooth_l1_loss", "huber_loss")
+def _difference(data: Tensor, target: Tensor, reduction: int = 1, scale: float = 1) -> Tensor:
+    sure(scale > 0, reduction > 0 or (is_in_order(data) and is_in_order(target)))
+    result = spread(float_dtype(data, target), data, target)
+    return empty((), result.dtype) if reduction else result
