@@ -121,9 +121,10 @@ def _apart(budget: Budget, action: Callable[[], T], *, in_threads: bool = False)
 
 
 def _count(budget: Budget, tree: SourceTree, *, recount: bool) -> Counted:
-    from convcost.nn.load.source_tree import sources_of
+    from convcost.nn.load.source_tree import is_data, opened_files, sources_of
     from convcost.nn.load.user_code import is_own_fault, own_fault
 
+    opened = opened_files() if tree.is_checkout and not is_data(budget.target) else ()
     with _ready(budget, tree):
         try:
             steps = count_target(
@@ -134,7 +135,7 @@ def _count(budget: Budget, tree: SourceTree, *, recount: bool) -> Counted:
             if isinstance(error, ConvcostError) or not is_own_fault(error):
                 raise
             raise own_fault(error) from error
-    return Counted(replace(report, columns=()), sources_of(tree, budget.target, budget.folder))
+        return Counted(replace(report, columns=()), sources_of(tree, budget.target, budget.folder, opened))
 
 
 def _time(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 MAX_LENGTH: Final = 400
 """Characters of an exception's text in a message: torch quotes whole graphs."""
-PACKAGE_FOLDER: Final = str(Path(__file__).resolve().parents[2])
-"""Folder of convcost's own code."""
+PACKAGE_FOLDER: Final = f"{Path(__file__).resolve().parents[2]}{os.sep}"
+"""Folder of convcost's own code, with the separator that the paths of its files have next."""
 CALLS: Final = ("func(", "function(", "self.function(", "model(")
 """Calls in convcost's code of an operator or a model, which raise what torch or the user's code raises."""
 MODULE_PREFIX: Final = "convcost_target_"
@@ -74,10 +74,11 @@ def _quiet_torch() -> Iterator[None]:
 
 @cache
 def library_folders() -> tuple[str, ...]:
-    """Folders whose code is not the user's: Python's library, installed packages, convcost."""
+    """Folders, each with a separator, whose code is not the user's: Python's library, installed packages, convcost."""
     import sysconfig
 
-    return tuple({*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), PACKAGE_FOLDER})
+    folders = {f"{sysconfig.get_path(kind)}{os.sep}" for kind in ("stdlib", "purelib", "platlib")}
+    return (*folders, PACKAGE_FOLDER)
 
 
 @contextmanager
