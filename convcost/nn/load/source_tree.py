@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convcost.nn.load.declarations import declared_folders, is_installed
-from convcost.nn.load.user_code import PACKAGE_FOLDER, import_folders, import_path, library_folders
+from convcost.nn.load.user_code import PACKAGE_FOLDER, ZOOS, import_folders, import_path, is_own_python, library_folders
 from convcost.text.input_file import is_file
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 STANDARD_FINDERS: Final = (BuiltinImporter, FrozenImporter, PathFinder)
 MAIN: Final = ("__main__", "__mp_main__")
-ZOOS: Final = ("torchvision:", "timm:")
-"""Beginnings of targets that are models of an installed package by definition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,11 @@ class Sources:
 def is_data(target: str) -> bool:
     """Whether a target is a network as data, which runs no code of the user's."""
     return target.startswith("network:") or target.endswith(".toml")
+
+
+def has_imports(target: str, folder: Path) -> bool:
+    """Whether a target of a folder imports modules that a revision may have: the user's Python, or a zoo's."""
+    return target.startswith(ZOOS) or is_own_python(target, folder)
 
 
 def working_tree(folder: Path) -> SourceTree:
@@ -130,7 +133,7 @@ def sources_of(tree: SourceTree, target: str, folder: Path, opened: Collection[s
     """
     inside: set[str] = set()
     outside: dict[str, str] = {}
-    for name, module in () if is_data(target) else list(sys.modules.items()):
+    for name, module in list(sys.modules.items()) if has_imports(target, folder) else ():
         file = _file(module)
         if file and name not in MAIN and not file.startswith(PACKAGE_FOLDER):
             unit = _unit(name)

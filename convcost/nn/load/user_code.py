@@ -28,12 +28,26 @@ PACKAGE_FOLDER: Final = f"{Path(__file__).resolve().parents[2]}{os.sep}"
 """Folder of convcost's own code, with the separator that the paths of its files have next."""
 CALLS: Final = ("func(", "function(", "self.function(", "model(")
 """Calls in convcost's code of an operator or a model, which raise what torch or the user's code raises."""
+ZOOS: Final = ("torchvision:", "timm:")
+"""Beginnings of targets that are models of an installed package by definition."""
 MODULE_PREFIX: Final = "convcost_target_"
 """Prefix for the module of a target's file whose own name is taken; no import statement uses it."""
 
 
+def is_own_python(target: str, folder: Path) -> bool:
+    """Whether a target of a folder names Python of the user's: no file of data, packaged network or model of a zoo."""
+    path = folder / target
+    is_file_of_data = path.suffix == ".toml" or (path.suffix != ".py" and is_file(path))
+    return ":" in target and not target.startswith(("network:", *ZOOS)) and not is_file_of_data
+
+
 def import_folders(target: str, folder: Path) -> tuple[Path, ...]:
-    """The folders that come first on the import path of a target of a folder: that of its file, and the folder."""
+    """The folders that come first on the import path of a target of a folder: that of its file, and the folder.
+
+    There are none for one that is not the user's Python, or convcost and torch would import what lies there.
+    """
+    if not is_own_python(target, folder):
+        return ()
     where, folder = target.rpartition(":")[0], folder.resolve()
     return (resolved(folder / where).parent, folder) if where.endswith(".py") else (folder,)
 
