@@ -203,7 +203,7 @@ def is_own_fault(error: BaseException) -> bool:
     An error in torch's C++ has no frame, so that the innermost one is the call of an operator: `func(...)`.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    if not frames or isinstance(error, (RecursionError, MemoryError, Warning)):
+    if not frames or isinstance(error, (RecursionError, MemoryError, Warning, SystemExit)):
         return False
     last = frames[-1]
     line = linecache.getline(last.filename, last.lineno or 0)[last.colno or 0 :]
