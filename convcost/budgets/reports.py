@@ -129,11 +129,16 @@ def write_summary(markdown: str) -> str | None:
     path = Path(name)
     try:
         held = path.stat().st_size if path.exists() else 0
-        with path.open("a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8", opener=_without_waiting) as file:
             file.write(cut(markdown, max(0, MAX_SUMMARY_BYTES - held)))
     except OSError as error:
         return f"{SUMMARY_VARIABLE} (={name}) could not be written ({error.strerror}); the verdicts above are complete."
     return None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody reads is an error at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -18,6 +18,7 @@ from convcost._version import __version__
 from convcost.cli.command import Command
 from convcost.cli.options import with_layer_options
 from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, show_warning, write_out
+from convcost.system.process_end import process_kept
 from convcost.system.signals import Interrupts
 from convcost.system.terminal import is_terminal
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
     app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
     code, interrupts = 0, Interrupts()
     try:
-        with interrupts.raised(), warnings.catch_warnings(), _logged() if debug else nullcontext():
+        with interrupts.raised(), process_kept(), warnings.catch_warnings(), _logged() if debug else nullcontext():
             if not (debug or sys.warnoptions):
                 warnings.showwarning = show_warning
             code = _run(words)

@@ -30,12 +30,14 @@ class Checkout:
         project: Absolute path of the user's working tree.
         folder: Absolute path of the checkout.
         lacking: Paths of submodules whose commit is not in the local clones; their folders are empty.
+        changed: Paths in the project of the files that are not the same in the working tree.
     """
 
     revision: str
     project: Path
     folder: Path
     lacking: tuple[str, ...] = ()
+    changed: frozenset[str] = frozenset()
 
     def counterpart(self, path: Path) -> Path:
         """The same file or folder in the checkout; a path outside the project stays as it is."""
@@ -74,7 +76,8 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
         try:
             _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
             lacking = tuple(_fill_submodules(project, folder))
-            yield Checkout(f"{revision} ({commit[:9]})", project.resolve(), folder, lacking)
+            changed = frozenset(_changed(project, folder, commit))
+            yield Checkout(f"{revision} ({commit[:9]})", project.resolve(), folder, lacking, changed)
         finally:
             _remove(project, folder)
 
@@ -105,6 +108,16 @@ def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = Non
         msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; correct it, or leave base out."
         raise ConvcostError(msg)
     return done.stdout.strip()
+
+
+def _changed(project: Path, folder: Path, commit: str) -> Iterator[str]:
+    """The files in which a working tree is not a commit, those of changed submodules and new files among them."""
+    words = ("--name-only", "-z", "--no-renames", "--no-ext-diff", "--ignore-submodules=none", commit)
+    new = _git(project, "ls-files", "-z", "--others", "--exclude-standard")
+    for path in filter(None, f"{_git(project, 'diff', *words)}\0{new}".split("\0")):
+        folders = [tree for tree in (project, folder) if (tree / path).is_dir()]
+        yield from (file.relative_to(tree).as_posix() for tree in folders for file in (tree / path).rglob("*"))
+        yield path
 
 
 def _fill_submodules(project: Path, folder: Path) -> Iterator[str]:
@@ -150,7 +163,8 @@ def _repository_variables() -> frozenset[str]:
 
 def _run(words: Sequence[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = ["git", "-c", "core.hooksPath=/dev/null", *words]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603 - git, without a shell
+    run = partial(subprocess.run, capture_output=True, text=True, errors="surrogateescape", check=False)
+    return run(command, cwd=folder, env=variables)
 
 
 def _remove_abandoned(project: Path) -> None:

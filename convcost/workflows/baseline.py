@@ -120,21 +120,33 @@ def baseline_at(budget: Budget, base: BaseRevision, head: Sources) -> Baseline:
         lacking = "".join(f"; submodule {path} is not here at that commit, fetch it" for path in checkout.lacking)
         why = f"it could not be counted at {checkout.revision}: {reason}{lacking}"
         return Baseline(why=why, untimed=why, lost=own is not None or bool(base.damage))
-    why = _mixed_up(head, counted.sources, checkout.revision)
+    why = _mixed_up(head, counted.sources, checkout)
     if why:
         return Baseline(why=why, untimed=why, lost=True)
     entry, accepted, notes = entry_of(counted.report), base.lock.get(budget.name), _key_notes(budget, base)
     return Baseline(entry, checkout.revision, earlier=earlier, checkout=checkout, accepted=accepted, notes=notes)
 
 
-def _mixed_up(head: Sources, base: Sources, revision: str) -> str:
-    """Why the two counts do not compare two revisions: a module that is not from the files of one; empty if all are."""
-    for side, other, name in ((base, head, revision), (head, base, "the working tree")):
-        if wrong := sorted(side.doubted | (side.outside.keys() & other.inside)):
+def _mixed_up(head: Sources, base: Sources, checkout: Checkout) -> str:
+    """Why the two counts do not compare two revisions: a file that is not one of either's own; empty if all are."""
+    from convcost.nn.load.changed_modules import changed_modules
+
+    trees = checkout.project, checkout.folder
+    for side, other, name in ((base, head, checkout.revision), (head, base, "the working tree")):
+        if wrong := sorted(
+            side.doubted
+            | (side.outside.keys() & other.inside)
+            | (side.outside.keys() & changed_modules(checkout.changed, trees, side.inside))
+        ):
             return (
                 f"{wrong[0]} is imported from {side.outside[wrong[0]]}, not from the files of {name}: "
                 "name the target as file.py:callable, or install the project with pip install -e"
             )
+    if read := sorted(base.read & checkout.changed):
+        return (
+            f"{read[0]} is read from {checkout.project}, not from the files of {checkout.revision}: "
+            "let the code find it beside its own __file__, or by a relative path"
+        )
     return ""
 
 

@@ -121,9 +121,10 @@ def _apart(budget: Budget, action: Callable[[], T], *, in_threads: bool = False)
 
 
 def _count(budget: Budget, tree: SourceTree, *, recount: bool) -> Counted:
-    from convcost.nn.load.source_tree import sources_of
+    from convcost.nn.load.source_tree import has_imports, opened_files, sources_of
     from convcost.nn.load.user_code import is_own_fault, own_fault
 
+    opened = opened_files() if tree.is_checkout and has_imports(budget.target, budget.folder) else ()
     with _ready(budget, tree):
         try:
             steps = count_target(
@@ -134,7 +135,7 @@ def _count(budget: Budget, tree: SourceTree, *, recount: bool) -> Counted:
             if isinstance(error, ConvcostError) or not is_own_fault(error):
                 raise
             raise own_fault(error) from error
-    return Counted(replace(report, columns=()), sources_of(tree, budget.target, budget.folder))
+        return Counted(replace(report, columns=()), sources_of(tree, budget.target, budget.folder, opened))
 
 
 def _time(
@@ -167,10 +168,10 @@ def _load(budget: Budget) -> Forward:
 @contextmanager
 def _ready(budget: Budget, tree: SourceTree) -> Iterator[None]:
     """The budget's folder as the current one, and its modules from its tree."""
-    from convcost.nn.load.source_tree import imports_from, is_data
+    from convcost.nn.load.source_tree import has_imports, imports_from
 
     if not budget.folder.is_dir():
         raise ConvcostError(f"folder (={budget.folder}) must be there; the revision may be older than it.")
-    imports = nullcontext() if is_data(budget.target) else imports_from(tree, budget.target, budget.folder)
-    with imports, chdir(budget.folder):
+    is_importing = has_imports(budget.target, budget.folder)
+    with imports_from(tree, budget.target, budget.folder) if is_importing else nullcontext(), chdir(budget.folder):
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -150,6 +151,19 @@ def test_a_summary_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: p
     assert "could not be written (No such file or directory)" in (
         write_summary(check_markdown(result(failing()))) or ""
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_summary_that_is_a_pipe_without_a_reader_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "pipe"))
+    assert "could not be written (" in (write_summary(check_markdown(result(failing()))) or "")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert write_summary(check_markdown(result(failing()))) is None
+    assert os.read(reader, 2**16).decode() == check_markdown(result(failing()))
+    os.close(reader)
 
 
 @pytest.mark.parametrize("most", [0, 10, 100, 200, 10_000])

@@ -16,6 +16,8 @@ from budgeted_project import commit, edit, git
 from fork_server import fast_python
 
 from convcost.cli import main
+from convcost.nn.load.source_tree import sources_of, working_tree
+from convcost.nn.load.user_code import PACKAGE_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -299,3 +301,118 @@ def test_a_package_of_sources_does_not_hide_an_installed_one(
     project.commit("src.net:net")
     code, budget = checked(capsys)
     assert (code, budget["metrics"][0]["verdict"], budget["metrics"][0]["actual"]) == (0, "pass", 8 * PARAMS)
+
+
+def test_a_package_anywhere_in_the_repository_decides_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write(project.folder / "libs" / "helper" / "src" / "mypkg")
+    service = project.folder / "services" / "api"
+    service.mkdir(parents=True)
+    (service / "models.py").write_text("from mypkg import net\n")
+    (service / "convcost.toml").write_text(CONFIG.format(target="models.py:net"))
+    project.install(package)
+    commit(project.folder)
+    monkeypatch.chdir(service)
+    grow(package)
+    require_doubt(capsys, f"mypkg is imported from {project.site}/mypkg/__init__.py, not from the files of HEAD (")
+
+
+SETUP_CFG = "[options]\npackage_dir =\n    mypkg = lib\n"
+RENAMED = {
+    "setuptools": ("pyproject.toml", '[tool.setuptools.package-dir]\nmypkg = "lib"\n'),
+    "hatch": ("pyproject.toml", '[tool.hatch.build.targets.wheel.sources]\nlib = "mypkg"\n'),
+    "project": ("pyproject.toml", '[project]\nname = "mypkg"\n'),
+    "setup.cfg": ("setup.cfg", SETUP_CFG),
+    "setup.py": ("setup.py", "from setuptools import setup\nsetup(package_dir={'mypkg': 'lib'}, version='1')\n"),
+}
+
+
+@pytest.mark.parametrize("how", RENAMED)
+def test_a_package_whose_folder_has_another_name_decides_nothing(
+    how: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.folder / "pyproject.toml").unlink()
+    file, text = RENAMED[how]
+    (project.folder / file).write_text(text)
+    write(project.folder / "lib")
+    shutil.copytree(project.folder / "lib", project.site / "mypkg")
+    (project.folder / "models.py").write_text("from mypkg import net\n")
+    project.commit("models.py:net")
+    grow(project.folder / "lib")
+    require_doubt(capsys, f"mypkg is imported from {project.site}/mypkg/__init__.py, not from the files of HEAD (")
+
+
+def test_a_package_whose_name_begins_as_convcosts_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    zoo = ModuleType("convcost_zoo")
+    zoo.__file__ = f"{PACKAGE_FOLDER.removesuffix(os.sep)}_zoo/__init__.py"
+    monkeypatch.setitem(sys.modules, "convcost_zoo", zoo)
+    assert sources_of(working_tree(tmp_path), "convcost_zoo:net", tmp_path, ()).doubted == {"convcost_zoo"}
+
+
+READS = {
+    "data": "import json\nWIDTH = json.load(open({path!r}))\n",
+    "script": "import runpy\nWIDTH = runpy.run_path({path!r})['WIDTH']\n",
+    "module": (
+        "from importlib.util import module_from_spec, spec_from_file_location\n"
+        "spec = spec_from_file_location('sizes', {path!r})\nmodule = module_from_spec(spec)\n"
+        "spec.loader.exec_module(module)\nWIDTH = module.WIDTH\n"
+    ),
+    "descriptor": "import os, pathlib\nWIDTH = int(os.read(os.open(pathlib.Path({path!r}), os.O_RDONLY), 9))\n",
+}
+
+
+@pytest.mark.parametrize("how", READS)
+def test_a_changed_file_of_the_working_tree_that_the_revision_reads_decides_nothing(
+    how: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_data = how in {"data", "descriptor"}
+    sizes = project.folder / "sizes" / ("width.json" if is_data else "width.py")
+    sizes.parent.mkdir()
+    sizes.write_text("8" if is_data else "WIDTH = 8\n")
+    code = READS[how].format(path=str(sizes))
+    (project.folder / "models.py").write_text(f"{code}{PACKAGE.replace('from .sizes import WIDTH', '')}")
+    project.commit("models.py:net")
+    assert checked(capsys)[1]["metrics"][0]["verdict"] == "pass"  # it is the same at both
+    edit(sizes, "8", "16")
+    require_doubt(capsys, f"sizes/{sizes.name} is read from {project.folder}, not from the files of HEAD (")
+
+
+def test_an_installed_module_that_is_only_executed_decides_nothing(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.folder / "pyproject.toml").unlink()
+    sizes = project.folder / "lib" / "sizes.py"
+    sizes.parent.mkdir()
+    sizes.write_text("WIDTH = 8\n")
+    shutil.copy(sizes, project.site)
+    code = "import runpy\nWIDTH = runpy.run_module('sizes')['WIDTH']\n"
+    (project.folder / "models.py").write_text(f"{code}{PACKAGE.replace('from .sizes import WIDTH', '')}")
+    project.commit("models.py:net")
+    edit(sizes, "8", "16")
+    require_doubt(capsys, f"sizes is imported from {project.site}/sizes.py, not from the files of HEAD (")
+
+
+def test_a_project_with_dependencies_and_changes_is_decided(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.folder / "pyproject.toml").write_text(
+        '[project]\nname = "mine"\nversion = "1"\ndependencies = ["mypkg", "torch", "numpy"]\n'
+        '[tool.setuptools.package-data]\n"*" = ["mypkg.yaml"]\n'
+    )
+    write(project.site / "mypkg")
+    docs = project.folder / "docs" / "torch" / "mypkg"
+    docs.mkdir(parents=True)
+    (docs / "index.py").write_text("")
+    own = project.folder / "backbones"
+    own.mkdir()
+    (own / "mypkg.py").write_text("import mypkg, numpy\nfrom torch import nn\ndef net():\n    return mypkg.net()\n")
+    project.commit("backbones.mypkg:net")
+    for file in (own / "mypkg.py", docs / "index.py"):
+        file.write_text(f"{file.read_text()}# changed\n")
+    code, budget = checked(capsys)
+    assert (code, budget["metrics"][0]["verdict"], budget["metrics"][0]["actual"]) == (0, "pass", 8 * PARAMS), budget[
+        "metrics"
+    ][0]["reason"]

@@ -5,36 +5,23 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, BuiltinImporter, FrozenImporter, PathFinder
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import source_from_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from convcost.nn.load.user_code import PACKAGE_FOLDER, import_folders, import_path, library_folders
-from convcost.text.errors import ConvcostError
-from convcost.text.input_file import is_file, read_file
-from convcost.text.toml import parse_toml
+from convcost.nn.load.declarations import declared_folders, is_installed
+from convcost.nn.load.user_code import PACKAGE_FOLDER, ZOOS, import_folders, import_path, is_own_python, library_folders
+from convcost.text.input_file import is_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from types import ModuleType
 
 STANDARD_FINDERS: Final = (BuiltinImporter, FrozenImporter, PathFinder)
 MAIN: Final = ("__main__", "__mp_main__")
-ZOOS: Final = ("torchvision:", "timm:")
-"""Beginnings of targets that are models of an installed package by definition."""
-DECLARATIONS: Final = (
-    "tool.setuptools.package-dir",
-    "tool.setuptools.packages.find.where",
-    "tool.poetry.packages",
-    "tool.hatch.build.targets.wheel.sources",
-    "tool.pdm.build.package-dir",
-    "tool.maturin.python-source",
-    "tool.uv.build-backend.module-root",
-)
-"""Keys of pyproject.toml that name the folders with a project's packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +55,24 @@ class Sources:
     Attributes:
         inside: Names of modules from the tree.
         outside: Files of the other modules, by name.
-        doubted: Names in `outside` that the tree has too, or that the target names.
+        doubted: Names in `outside` that the target names, or whose files are those of the working tree.
+        read: Files of the working tree that were read in place of those of a checkout, as paths in the project.
     """
 
     inside: frozenset[str]
     outside: dict[str, str]
     doubted: frozenset[str]
+    read: frozenset[str]
 
 
 def is_data(target: str) -> bool:
     """Whether a target is a network as data, which runs no code of the user's."""
     return target.startswith("network:") or target.endswith(".toml")
+
+
+def has_imports(target: str, folder: Path) -> bool:
+    """Whether a target of a folder imports modules that a revision may have: the user's Python, or a zoo's."""
+    return target.startswith(ZOOS) or is_own_python(target, folder)
 
 
 def working_tree(folder: Path) -> SourceTree:
@@ -115,11 +109,31 @@ def imports_from(tree: SourceTree, target: str, folder: Path) -> Iterator[None]:
                 _forget(name for name, module in list(sys.modules.items()) if tree.holds(_file(module)))
 
 
-def sources_of(tree: SourceTree, target: str, folder: Path) -> Sources:
-    """Where the loaded modules come from, after a target of a folder has run."""
+def opened_files() -> set[str]:
+    """The paths of the files that Python opens in this process, which should be a child: this never ends."""
+    paths: set[str] = set()
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+            with suppress(OSError, ValueError):  # the current folder is gone, or it is no path
+                paths.add(os.path.abspath(os.fsdecode(arguments[0])))  # noqa: PTH100 - Path opens no faster, and imports
+
+    sys.addaudithook(hook)
+    return paths
+
+
+def sources_of(tree: SourceTree, target: str, folder: Path, opened: Collection[str]) -> Sources:
+    """Where the loaded modules come from, after a target of a folder has run.
+
+    Args:
+        tree: Files of the revision.
+        target: The target.
+        folder: Folder in the tree to which the target is relative.
+        opened: Files that were opened meanwhile, where the tree is a checkout.
+    """
     inside: set[str] = set()
     outside: dict[str, str] = {}
-    for name, module in () if is_data(target) else list(sys.modules.items()):
+    for name, module in list(sys.modules.items()) if has_imports(target, folder) else ():
         file = _file(module)
         if file and name not in MAIN and not file.startswith(PACKAGE_FOLDER):
             unit = _unit(name)
@@ -127,13 +141,33 @@ def sources_of(tree: SourceTree, target: str, folder: Path) -> Sources:
                 inside.add(unit)
             elif unit not in sys.stdlib_module_names:
                 outside[unit] = file
+    for name, file in _executed(opened):
+        if not tree.holds(file) and name not in inside and name not in sys.stdlib_module_names:
+            outside.setdefault(name, file)
     path = (folder / _path(target)).resolve()
     if is_file(path) and not tree.holds(str(path)):
         outside[target] = str(path)
     named = {target} if target.startswith(ZOOS) else {target, _unit(target.partition(":")[0])}
-    has = _module_test(tree, folder.resolve())
-    doubted = {name for name, file in outside.items() if name in named or has(name) or _is_in(tree.project, file)}
-    return Sources(frozenset(inside - outside.keys()), outside, frozenset(doubted))
+    doubted = {name for name, file in outside.items() if name in named or _is_in(tree.project, file)}
+    read = (Path(os.path.realpath(_source(file))) for file in opened if _is_in(tree.project, file))
+    places = frozenset(file.relative_to(tree.project).as_posix() for file in read)
+    return Sources(frozenset(inside - outside.keys()), outside, frozenset(doubted), places)
+
+
+def _executed(opened: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The modules whose files on the import path were opened: one that `runpy` executes is not among the loaded."""
+    for file in map(_source, opened):
+        for entry in map(Path, sys.path):
+            if file.endswith(".py") and Path(file).is_relative_to(entry):
+                parts = Path(file).with_suffix("").relative_to(entry).parts
+                yield _unit(".".join(parts).removesuffix(".__init__")), file
+
+
+def _source(file: str) -> str:
+    """The source of a compiled module's file; any other file."""
+    with suppress(ValueError, NotImplementedError):
+        return source_from_cache(file)
+    return file
 
 
 def _import_roots(tree: SourceTree, target: str, folder: Path) -> Iterator[Path]:
@@ -144,75 +178,15 @@ def _import_roots(tree: SourceTree, target: str, folder: Path) -> Iterator[Path]
     """
     top = _top(target)
     for place in _places(tree, folder):
-        is_installed = _is_installed(place)
-        for root in _declared_roots(place):
-            if (is_installed or top in _names(root)) and not _lacks_compiled_parts(root):
+        is_project = is_installed(place)
+        for root in declared_folders(place):
+            if (is_project or top in _names(root)) and not _lacks_compiled_parts(root):
                 yield root
 
 
 def _places(tree: SourceTree, folder: Path) -> Iterator[Path]:
     """The folder and those around it in the tree."""
     return (place for place in (folder, *folder.parents) if place.is_relative_to(tree.root))
-
-
-def _declared_roots(place: Path) -> Iterator[Path]:
-    """The folders of a project that hold its packages and are none themselves, the project's own last."""
-    pyproject = _pyproject(place)
-    named = [place / name for key in DECLARATIONS for name in _texts(_value(pyproject, key))]
-    folders = (root for root in dict.fromkeys((place / "src", *named)) if root.is_dir())
-    yield from (root for root in folders if not (root / "__init__.py").is_file())
-    yield place
-
-
-def _module_test(tree: SourceTree, folder: Path) -> Callable[[str], bool]:
-    """Whether a tree has a module of a name: where packages are declared, or a package one folder below."""
-    places = list(_places(tree, folder))
-    declared = {root: _names(root) for place in places for root in _declared_roots(place)}
-    others = {inner: _names(inner) for place in places for inner in place.iterdir() if inner not in declared}
-
-    def has(name: str) -> bool:
-        top, path = name.partition(".")[0], Path(*name.split("."))
-        return any(top in names and _is_module(root / path) for root, names in declared.items()) or any(
-            top in names and (root / path / "__init__.py").is_file() and not (root / "__init__.py").is_file()
-            for root, names in others.items()
-        )
-
-    return has
-
-
-def _pyproject(place: Path) -> dict[str, Any]:
-    path = place / "pyproject.toml"
-    try:
-        return parse_toml(read_file(path, "config", "give the path of one"), str(path)).values
-    except ConvcostError:  # there is none, or it is damaged: it declares nothing
-        return {}
-
-
-def _value(table: object, dotted: str) -> object:
-    for key in dotted.split("."):
-        table = table.get(key) if isinstance(table, dict) else None
-    return table
-
-
-def _texts(value: object) -> Iterator[str]:
-    """The folders in a declaration: a text, a list of them, or the tables of setuptools ("") and Poetry (from)."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from _texts(value.get("", value.get("from")))
-    elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)
-
-
-def _is_installed(place: Path) -> bool:
-    """Whether the project of a folder is installed, by the name in its pyproject.toml."""
-    pyproject = _pyproject(place)
-    name = _value(pyproject, "project.name") or _value(pyproject, "tool.poetry.name")
-    try:
-        return isinstance(name, str) and bool(name) and distribution(name) is not None
-    except PackageNotFoundError:
-        return False
 
 
 def _names(root: Path) -> set[str]:
@@ -252,7 +226,7 @@ def _lacks_compiled_parts(root: Path) -> bool:
 def _redirected(entry: str, tree: SourceTree) -> str:
     """An entry of the import path, moved from the working tree to the tree; installed packages stay."""
     path = Path(entry).absolute()
-    inside = path.is_relative_to(tree.project) and not str(path).startswith(library_folders())
+    inside = path.is_relative_to(tree.project) and not f"{path}{os.sep}".startswith(library_folders())
     return str(tree.root / path.relative_to(tree.project)) if inside else entry
 
 

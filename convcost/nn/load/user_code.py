@@ -24,16 +24,30 @@ if TYPE_CHECKING:
 
 MAX_LENGTH: Final = 400
 """Characters of an exception's text in a message: torch quotes whole graphs."""
-PACKAGE_FOLDER: Final = str(Path(__file__).resolve().parents[2])
-"""Folder of convcost's own code."""
+PACKAGE_FOLDER: Final = f"{Path(__file__).resolve().parents[2]}{os.sep}"
+"""Folder of convcost's own code, with the separator that the paths of its files have next."""
 CALLS: Final = ("func(", "function(", "self.function(", "model(")
 """Calls in convcost's code of an operator or a model, which raise what torch or the user's code raises."""
+ZOOS: Final = ("torchvision:", "timm:")
+"""Beginnings of targets that are models of an installed package by definition."""
 MODULE_PREFIX: Final = "convcost_target_"
 """Prefix for the module of a target's file whose own name is taken; no import statement uses it."""
 
 
+def is_own_python(target: str, folder: Path) -> bool:
+    """Whether a target of a folder names Python of the user's: no file of data, packaged network or model of a zoo."""
+    path = folder / target
+    is_file_of_data = path.suffix == ".toml" or (path.suffix != ".py" and is_file(path))
+    return ":" in target and not target.startswith(("network:", *ZOOS)) and not is_file_of_data
+
+
 def import_folders(target: str, folder: Path) -> tuple[Path, ...]:
-    """The folders that come first on the import path of a target of a folder: that of its file, and the folder."""
+    """The folders that come first on the import path of a target of a folder: that of its file, and the folder.
+
+    There are none for one that is not the user's Python, or convcost and torch would import what lies there.
+    """
+    if not is_own_python(target, folder):
+        return ()
     where, folder = target.rpartition(":")[0], folder.resolve()
     return (resolved(folder / where).parent, folder) if where.endswith(".py") else (folder,)
 
@@ -74,10 +88,11 @@ def _quiet_torch() -> Iterator[None]:
 
 @cache
 def library_folders() -> tuple[str, ...]:
-    """Folders whose code is not the user's: Python's library, installed packages, convcost."""
+    """Folders, each with a separator, whose code is not the user's: Python's library, installed packages, convcost."""
     import sysconfig
 
-    return tuple({*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), PACKAGE_FOLDER})
+    folders = {f"{sysconfig.get_path(kind)}{os.sep}" for kind in ("stdlib", "purelib", "platlib")}
+    return (*folders, PACKAGE_FOLDER)
 
 
 @contextmanager
@@ -188,7 +203,7 @@ def is_own_fault(error: BaseException) -> bool:
     An error in torch's C++ has no frame, so that the innermost one is the call of an operator: `func(...)`.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    if not frames or isinstance(error, (RecursionError, MemoryError, Warning)):
+    if not frames or isinstance(error, (RecursionError, MemoryError, Warning, SystemExit)):
         return False
     last = frames[-1]
     line = linecache.getline(last.filename, last.lineno or 0)[last.colno or 0 :]

@@ -6,10 +6,15 @@ import csv
 import json
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from fork_server import fast_python
+from torch import nn
+
+from convcost.nn.load.user_code import import_folders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,3 +129,38 @@ def test_what_a_forward_raises_is_told_in_full_with_the_users_line_and_a_step_th
     assert len(line) < 1000
     assert line.endswith(f"... at {folder}/inner/net.py:17; mend it there, or change the input.")
     assert done.returncode == 2
+
+
+def test_a_model_as_data_puts_no_folder_on_the_import_path(tmp_path: Path) -> None:
+    (tmp_path / "model.pt2").touch()
+    for target in ("network:resnet18", "torchvision:resnet18", "timm:resnet18", "net.toml", "model.pt2"):
+        assert import_folders(target, tmp_path) == ()
+        assert import_folders(str(tmp_path / target), tmp_path) == () or ":" in target
+    assert import_folders("net.py:Net", tmp_path) == (tmp_path, tmp_path)
+    assert import_folders("package.module:net", tmp_path) == (tmp_path,)
+
+
+STRAY = ("fvcore", "sympy", "triton", "pydantic", "pandas", "iopath", "networkx", "onnx", "google")
+CALLS = {
+    "model": ("model", "model.pt2", "--export", "out.csv"),
+    "network": ("model", "network:resnet18", "--format", "json"),
+    "check": ("check", "--strict"),
+    "kernel": ("kernel", "--model", "model.pt2", "--no-time"),
+}
+
+
+@pytest.mark.parametrize("how", CALLS)
+def test_a_folder_with_a_model_as_data_runs_no_code_of_it(how: str, tmp_path: Path) -> None:
+    place, script = tmp_path / "place", tmp_path / "scripts" / "convcost"
+    for folder in (place, script.parent):
+        folder.mkdir()
+    script.write_text("from convcost.__main__ import run\nrun()\n")
+    module = nn.Sequential(nn.Conv2d(3, 4, 3))
+    torch.export.save(torch.export.export(module, (torch.zeros(1, 3, 8, 8),)), place / "model.pt2")
+    (place / "convcost.toml").write_text('[budget.net]\ntarget = "model.pt2"\nmacs = "1 M"\n')
+    (place / "pyproject.toml").write_text('[project]\nname = "convcost"\n')  # an installed project
+    for name in STRAY:
+        (place / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise ImportError\n")
+    command = [sys.executable, str(script), *CALLS[how]]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "ran").exists()) == (0, False), done
