@@ -21,7 +21,7 @@ from convcost.cli.output import INTERRUPTED, WRONG, close_stdout, complain, show
 from convcost.system.process_end import process_kept
 from convcost.system.signals import Interrupts
 from convcost.system.terminal import is_terminal
-from convcost.text.errors import ConvcostError, as_text, did_you_mean
+from convcost.text.errors import ConvcostError, as_text, did_you_mean, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -186,7 +186,7 @@ def _ended_by(error: BaseException, code: int, *, debug: bool) -> int:
         return _refuse(error, *error.lines, debug=debug)
     if isinstance(error, PARSER_ERROR):
         return _refuse(error, _parser_message(error), debug=debug)
-    kind = f"{type(error).__name__}: {error}"
+    kind = ": ".join(filter(None, (type(error).__name__, text_of(error))))
     if isinstance(error, SystemExit):  # commands return their code, so it comes from the user's model
         message = f"the code that was run must not end the program: {kind}; correct it, or see where with --debug."
     else:

@@ -103,6 +103,14 @@ class Interrupts:
         return self.is_due and not was_raised
 
 
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether an exception is Ctrl-C, rather than a KeyboardInterrupt that the user's code raises itself."""
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    handler = signal.getsignal(signal.SIGINT)
+    return handler.count > 0 if isinstance(handler, Interrupts) else callable(handler)
+
+
 def _is_importing(frame: FrameType | None) -> bool:
     """Whether the code of a module of `IMPORTED_ONCE` runs in this frame or in one that called it."""
     while frame is not None:

@@ -61,9 +61,17 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def text_of(error: BaseException) -> str:
+    """The text of an exception; empty where its own class fails to make one."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a class of the user's may raise anything here
+        return ""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text, at most 200 characters; its class where it has no text."""
-    line = str(error).strip().partition("\n")[0]
+    line = text_of(error).strip().partition("\n")[0]
     return " ".join(line.split())[:200] or type(error).__name__
 
 

@@ -25,12 +25,20 @@ class Fatal(BaseException):
     """What libraries raise that want to get past `except Exception`."""
 
 
+class MuteError(Exception):
+    """An exception whose text cannot be made."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
         (SystemExit("bad GPU"), "the code that was run must not end the program: SystemExit: bad GPU; correct it"),
         (SystemExit(0), "the code that was run must not end the program: SystemExit: 0; correct it"),
         (Fatal("gone"), "convcost crashed: Fatal: gone; run it again with --debug"),
+        (MuteError(), "convcost crashed: MuteError; run it again with --debug"),
         (ZeroDivisionError("x"), "convcost crashed: ZeroDivisionError: x; run it again with --debug"),
     ],
 )

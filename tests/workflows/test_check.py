@@ -462,7 +462,9 @@ def test_a_model_that_does_not_load_is_exit_code_2_beside_the_others_verdicts(
     ]
 
 
-@pytest.mark.parametrize("raised", ["SystemExit('no')", "BaseException('no')"])
+@pytest.mark.parametrize(
+    "raised", ["SystemExit('no')", "BaseException('no')", "KeyboardInterrupt('no')", "GeneratorExit('no')"]
+)
 def test_a_forward_that_ends_the_program_is_exit_code_2_beside_the_others_verdicts(
     project: Path, raised: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from convcost.nn.count import call_watch
 from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.one_row import is_one_row
 from convcost.nn.count.operators import Verdict, cost, is_view, parts_of, verdict, whole_operator
+from convcost.nn.count.packed_weights import added_arguments, codes_in, is_lookup
 from convcost.nn.count.recount import VALUE_FUNCTIONS, reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.scripted import unseen_products
@@ -26,6 +27,7 @@ from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, kept_on_me
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Callable, Iterable
 
     from torch import nn
@@ -278,7 +280,7 @@ class Lane(TorchDispatchMode):
             row.new_storages.update(new)
         if self._recorder.suspicion is not None:
             self._recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
-        self._trace_weights(row, tensors, new)
+        multiplied = self._trace_weights(row, func, tensors, outputs, new)
         worth = verdict(func)
         if worth is Verdict.FREE:
             return out
@@ -289,6 +291,10 @@ class Lane(TorchDispatchMode):
         except Exception as error:
             self._recorder.fault = error
             raise
+        if multiplied and (price is None or price.macs):
+            added = set(map(id, added_arguments(func, args, kwargs)))
+            sources = (source for one in multiplied.keys() - added for source in multiplied[one])
+            self._recorder.memory.multiplied.update(dict.fromkeys(sources, row.path))
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
         else:
@@ -330,22 +336,43 @@ class Lane(TorchDispatchMode):
             return out
         return self._in_row(func.name(), args, lambda row: self._record(row, func, args, kwargs, out))
 
-    def _trace_weights(self, row: Row, tensors: list[torch.Tensor], new: list[tuple[int, int]]) -> None:
-        """Remember which parameters an operator used, and what is computed from parameters alone."""
+    def _trace_weights(
+        self,
+        row: Row,
+        func: Any,
+        tensors: list[torch.Tensor],
+        outputs: list[torch.Tensor],
+        new: list[tuple[int, int]],
+    ) -> dict[int, tuple[weakref.ref[torch.Tensor], ...]]:
+        """Remember which parameters an operator used, and what is computed from parameters or constants alone.
+
+        Returns:
+            What each constant tensor by its identity was computed from, if the operator has activations too.
+        """
         memory, used = self._recorder.memory, {}
-        are_weights = bool(tensors)
+        are_weights, are_constants = bool(tensors), True
+        constants = {}
         for tensor in tensors:
-            weights = memory.weights_in(tensor)
+            weights, sources = memory.origin(tensor)
             if weights is None:
                 are_weights = False
             else:
                 for weight in weights:
                     used[id(weight)] = weight
+            if sources is None:
+                are_constants = False
+            elif sources:
+                constants[id(tensor)] = sources
         row.used.update(used)
+        if constants and is_lookup(func):
+            constants.update({id(one): codes_in(constants.get(id(one), ())) for one in tensors[1:]})
+        all_sources = tuple({source: None for sources in constants.values() for source in sources})
+        memory.mark_sources(new, outputs, all_sources if are_constants else None)
         if are_weights:
             memory.mark(new, tuple(used.values()))
         elif tensors:
             row.has_activations = True
+        return {} if are_constants else constants
 
 
 def _readable(operator: str) -> str:

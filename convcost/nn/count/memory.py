@@ -17,10 +17,13 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from convcost.nn.build.conv_module import per_axis
+from convcost.nn.count.packed_weights import is_packed_dtype
 from convcost.nn.load.meta_device import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    _Source = weakref.ref[torch.Tensor]
 
 _PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
 """The usual types of tensors, which are not lazy."""
@@ -165,6 +168,8 @@ class Memory:
     Attributes:
         outside: Parameters that operators used, existed before, and are none of the model's.
         peak: Largest sum of the bytes of activations that were alive.
+        multiplied: Packed buffers and plain tensors by which activations were multiplied, each with the path of a
+            module that did so; without keeping them alive.
 
     Args:
         parameters: Parameters of the model.
@@ -179,6 +184,11 @@ class Memory:
                 self._weights[key] = (*self._weights.get(key, ()), *((tensor,) if is_parameter else ()))
         self._fixed = set(self._weights)
         self._constants: set[int] = set()
+        self._sources: dict[int, tuple[_Source, ...]] = {}
+        for buffer in buffers:
+            if buffer.ndim and is_packed_dtype(buffer.dtype) and (key := key_of(buffer)) is not None:
+                self._sources[key] = (weakref.ref(buffer),)
+        self.multiplied: dict[_Source, str] = {}
         self.outside: list[torch.Tensor] = []
         self._alive: dict[int, _Alive] = {}
         self._lock = RLock()
@@ -199,6 +209,7 @@ class Memory:
             key = storage_key(storage)
             if key in self._alive or key in self._fixed:
                 continue
+            self._sources.pop(key, None)  # of an earlier storage at this address
             alive = _Alive(storage, self._forget)
             alive.key, alive.size = key, int(storage.nbytes())
             with self._lock:  # threads of the forward pass share the memory
@@ -218,7 +229,9 @@ class Memory:
 
     def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
         """Record tensors that forward makes from numbers, which needs no operator on the meta device."""
-        self._constants.update(key for key in map(key_of, tensors) if key is not None)
+        keys = [key for key in map(key_of, tensors) if key is not None]
+        self._constants.update(keys)
+        self._sources.update(dict.fromkeys(keys, ()))
 
     def _forget(self, dead: _Alive) -> None:
         """Take off a storage that died."""
@@ -226,17 +239,22 @@ class Memory:
             del self._alive[dead.key]
             self._bytes -= dead.size
             self._weights.pop(dead.key, None)
+            self._sources.pop(dead.key, None)
 
-    def weights_in(self, tensor: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
-        """The parameters that a tensor is a view of, or was computed from; None if from other values too.
+    def origin(self, tensor: torch.Tensor) -> tuple[tuple[torch.Tensor, ...] | None, tuple[_Source, ...] | None]:
+        """What a tensor is a view of, or was computed from.
 
-        Empty for a buffer, and for what was computed from buffers alone.
+        Returns:
+            Parameters, None if it comes from other values than parameters and buffers too; and packed buffers and plain
+            tensors, None if it comes from activations too.
         """
         key = key_of(tensor)
         if key is None:
-            return None
+            return None, None
         weights = self._weights.get(key)
-        return self._weights_outside(key, tensor) if weights is None and key not in self._alive else weights
+        if weights is None and key not in self._alive:
+            weights = self._weights_outside(key, tensor)
+        return weights, self._sources.get(key, None if weights is None else ())
 
     def _weights_outside(self, key: int, tensor: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
         """The tensor itself if it is a parameter that no module of the model holds; None for a constant."""
@@ -244,6 +262,8 @@ class Memory:
             isinstance(tensor, nn.Parameter) or (tensor.requires_grad and tensor.is_leaf)
         ):
             self._constants.add(key)  # and it stays one, also if forward makes a parameter of it
+            is_number = not tensor.ndim or tensor.dtype == torch.bool
+            self._sources.setdefault(key, () if is_number else (weakref.ref(tensor),))
             return None
         with self._lock:
             if key not in self._fixed:
@@ -256,3 +276,14 @@ class Memory:
         """Remember that new storages were computed from parameters alone."""
         for key, _ in new:
             self._weights[key] = parameters
+
+    def mark_sources(
+        self, new: Sequence[tuple[int, int]], outputs: Iterable[torch.Tensor], sources: tuple[_Source, ...] | None
+    ) -> None:
+        """Remember what outputs, in new storages or overwritten ones, were computed from; None for activations."""
+        keys = [key for key, _ in new] or [key for key in map(key_of, outputs) if key is not None]
+        for key in keys:
+            if sources is not None:
+                self._sources[key] = sources
+            elif not new:
+                self._sources.pop(key, None)

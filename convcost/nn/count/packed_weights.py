@@ -1,16 +1,18 @@
-"""Weights that are no parameters of torch: packed by quantisation, or kept as integers."""
+"""Weights that are no parameters of torch: packed by quantisation, kept as integers, or in plain tensors."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from convcost.nn.count.formulas import NUMBERS_PER_ELEMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from weakref import ref
 
     from torch import nn
 
@@ -18,13 +20,22 @@ _PLAIN: Final = frozenset({bool, int, float, str, tuple, list, dict, set, type(N
 """Types of most attributes of a module, which hold no weights."""
 
 
-def packed_weights(parts: Mapping[str, nn.Module]) -> tuple[str, ...]:
+_LOOKUPS: Final = frozenset({"embedding", "_embedding_bag", "_embedding_bag_forward_only", "gather", "index"})
+_MORE_LOOKUPS: Final = frozenset({"index_select", "take", "_unsafe_index"})
+"""Operators that look up the elements of their first tensor at the others."""
+MAX_CODE_BYTES: Final = 2
+"""Bytes of an integer that may be a code of a quantised weight; longer ones are positions."""
+
+
+def packed_weights(parts: Mapping[str, nn.Module], multiplied: Iterable[torch.Tensor] = ()) -> tuple[str, ...]:
     """A note on the weights whose number torch's parameters do not give; empty where there are none.
 
     Args:
         parts: The model and its parts by path.
+        multiplied: Tensors that are weights by their use.
     """
-    holders = {name: size for name, part in parts.items() if (size := _packed_in(part)) is not None}
+    used = {id(tensor) for tensor in multiplied if is_packed_dtype(tensor.dtype)}
+    holders = {name: size for name, part in parts.items() if (size := _packed_in(part, used)) is not None}
     if not holders:
         return ()
     first = next(iter(holders)).removesuffix("._packed_params") or type(parts[""]).__name__
@@ -35,18 +46,20 @@ def packed_weights(parts: Mapping[str, nn.Module]) -> tuple[str, ...]:
     return (f"{where} {verb} {amount}packed weights: params and weight_bytes are not obtained.",)
 
 
-def _packed_in(part: nn.Module) -> int | None:
+def _packed_in(part: nn.Module, used: set[int]) -> int | None:
     """The number of weights in the packed attributes of a part itself, 0 if unknown; None if it has none."""
     if isinstance(part, torch.jit.ScriptModule):
         is_frozen = not part._c.hasattr("training")  # noqa: SLF001 - the script itself; `train` sets it on its wrapper
         return 0 if is_frozen else None  # a frozen script has its weights as constants
-    if any(tensor is not None and _is_integer(tensor) for tensor in part._parameters.values()):  # noqa: SLF001 - as below
+    if any(tensor is not None and _is_integer(tensor.dtype) for tensor in part._parameters.values()):  # noqa: SLF001 - as below
         return 0  # several may share an integer
     attributes = {name: value for name, value in vars(part).items() if type(value) not in _PLAIN}
     attributes |= part._buffers  # noqa: SLF001 - the part's own, not those of its parts
     if not attributes:
         return None
-    tensors = [v for name, v in attributes.items() if isinstance(v, torch.Tensor) and _is_packed(name, v)]
+    own = {name: value for name, value in attributes.items() if isinstance(value, torch.Tensor)}
+    tensors = [value for name, value in own.items() if _is_packed(name, value)]
+    tensors = tensors or [value for value in own.values() if id(value) in used]
     if any(isinstance(value, torch.ScriptObject) for value in attributes.values()):
         unpack = getattr(part, "_weight_bias", None)
         tensors += [] if unpack is None else [value for value in unpack() if value is not None]
@@ -55,11 +68,66 @@ def _packed_in(part: nn.Module) -> int | None:
 
 
 def _is_packed(name: str, tensor: torch.Tensor) -> bool:
-    return tensor.is_quantized or ("weight" in name and _is_integer(tensor))
+    return tensor.is_quantized or ("weight" in name and _is_integer(tensor.dtype))
 
 
-def _is_integer(tensor: torch.Tensor) -> bool:
+def is_packed_dtype(dtype: torch.dtype) -> bool:
+    """Whether weights of a dtype are quantised ones: integers, or numbers of a byte or less."""
+    return _is_integer(dtype) or (dtype.is_floating_point and dtype.itemsize == 1)
+
+
+def _is_integer(dtype: torch.dtype) -> bool:
     """Whether the elements are integers, or hold several numbers each."""
-    dtype = tensor.dtype
     is_plain = dtype.is_floating_point or dtype.is_complex or dtype == torch.bool
     return not is_plain or str(dtype) in NUMBERS_PER_ELEMENT
+
+
+@cache
+def is_lookup(func: Any) -> bool:
+    """Whether an operator looks up elements of its first tensor."""
+    return getattr(getattr(func, "overloadpacket", None), "__name__", "") in _LOOKUPS | _MORE_LOOKUPS
+
+
+def codes_in(sources: tuple[ref[torch.Tensor], ...]) -> tuple[ref[torch.Tensor], ...]:
+    """The sources of an index that may be codes of quantised weights, rather than positions."""
+    tensors = ((source, source()) for source in sources)
+    return tuple(
+        source
+        for source, one in tensors
+        if one is not None and _is_integer(one.dtype) and one.itemsize <= MAX_CODE_BYTES
+    )
+
+
+def added_arguments(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The arguments of a product that it adds, such as a bias or a mask; all those of an operator without a schema."""
+    if not hasattr(func, "_schema"):
+        return [*args, *kwargs.values()]
+    names = [one.name for one in func._schema.arguments]  # noqa: SLF001 - where torch keeps them
+    adds = "add" in func.name()
+    named = {**dict(zip(names, args, strict=False)), **kwargs}
+    return [
+        v for name, v in named.items() if "bias" in name or "mask" in name or "seq" in name or (adds and name == "self")
+    ]
+
+
+def plain_weights(parts: Mapping[str, nn.Module], multiplied: Mapping[torch.Tensor, str]) -> str | None:
+    """Why the parameters are not all weights: activations are multiplied by plain tensors; None where they are not.
+
+    Args:
+        parts: The model and its parts by path.
+        multiplied: Tensors that are weights by their use, each with the path of a module that uses it.
+    """
+    if not multiplied:
+        return None
+    held = {id(value): name for part in parts.values() for name, value in (*vars(part).items(), *part._buffers.items())}  # noqa: SLF001 - as above
+    plain = {one: path for one, path in multiplied.items() if id(one) not in held or not is_packed_dtype(one.dtype)}
+    if not plain:
+        return None
+    first, path = next(iter(plain.items()))
+    name = held.get(id(first), "a tensor of no module")
+    where = name if len(plain) == 1 else f"{name} and {len(plain) - 1} more"
+    amount = sum(tensor.numel() for tensor in plain)
+    return (
+        f"{path or type(parts['']).__name__} multiplies by {where}, {amount:,} values that are neither in a parameter "
+        "nor in a buffer: params and weight_bytes leave them out; make them parameters or buffers"
+    )

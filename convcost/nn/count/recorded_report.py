@@ -10,7 +10,7 @@ import torch
 from convcost.models.call import Call
 from convcost.models.report import ModelReport, Totals, Uncounted
 from convcost.nn.count.memory import numel, total_bytes
-from convcost.nn.count.packed_weights import packed_weights
+from convcost.nn.count.packed_weights import packed_weights, plain_weights
 from convcost.nn.count.tensors import dtype_text
 from convcost.nn.load.meta_device import parts_of
 
@@ -33,7 +33,9 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         device: Device of the count.
     """
     parts = parts_of(model)
-    packed = packed_weights(parts)
+    multiplied = {tensor: path for one, path in recorder.memory.multiplied.items() if (tensor := one()) is not None}
+    packed, plain = packed_weights(parts, multiplied), plain_weights(parts, multiplied)
+    doubt = packed[0].rstrip(".") if packed else plain
     rows, weights = recorder.rows, recorder.weights(parts)
     kinds: Counter[str] = Counter()
     for row in rows:
@@ -60,7 +62,7 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         {},
         notes=(*packed, *_outside(recorder), *_note_on_values(recorder.values_read)),
         values_read=tuple(recorder.values_read),
-        doubts=dict.fromkeys(("params", "weight_bytes"), packed[0].rstrip(".")) if packed else {},
+        doubts=dict.fromkeys(("params", "weight_bytes"), doubt) if doubt else {},
     )
 
 

@@ -21,7 +21,14 @@ from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.nn.load.exported_program import read_program
 from convcost.nn.load.meta_device import move, parts_of, require_memory, tensors_of
 from convcost.nn.load.model_file import kind_of
-from convcost.nn.load.user_code import import_object, running_user_code, user_code_context, user_error
+from convcost.nn.load.user_code import (
+    import_object,
+    is_own_fault,
+    own_fault,
+    running_user_code,
+    user_code_context,
+    user_error,
+)
 from convcost.text.errors import ConvcostError, MissingPackageError, as_text, did_you_mean, first_line
 from convcost.text.input_file import is_file
 from convcost.text.sizes import TARGET_RULE, Input
@@ -98,7 +105,11 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
     if not where or not dotted:
         known = f" Did you mean network:{dotted}?" if dotted in list_networks() else ""
         raise ConvcostError(f"target (={target}) {TARGET_RULE}{known}")
-    with user_code_context(target):
+
+    def describe(error: BaseException) -> ConvcostError:
+        return own_fault(error) if is_own_fault(error) else user_error(target, "being loaded", error)
+
+    with user_code_context(target), running_user_code(describe):
         value = import_object(target, where, dotted)
         if not isinstance(value, nn.Module):
             return from_factory(target, value, args, device)

@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from convcost.system.signals import is_ctrl_c
 from convcost.system.streams import quiet_stdout
-from convcost.text.errors import ConvcostError, did_you_mean, first_line
+from convcost.text.errors import ConvcostError, did_you_mean, first_line, text_of
 from convcost.text.input_file import is_file, resolved
 
 if TYPE_CHECKING:
@@ -100,14 +101,16 @@ def running_user_code(describe: Callable[[BaseException], ConvcostError]) -> Ite
     """Turn whatever the user's code raises into an error of convcost, SystemExit included; stdout goes to stderr.
 
     Args:
-        describe: Makes the error for an exception. ConvcostError, Ctrl-C and GeneratorExit pass unchanged.
+        describe: Makes the error for an exception. ConvcostError and Ctrl-C pass unchanged.
     """
     try:
         with quiet_stdout():
             yield
-    except (ConvcostError, KeyboardInterrupt, GeneratorExit):
+    except ConvcostError:
         raise
     except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         raise describe(error) from error
 
 
@@ -138,9 +141,9 @@ def _import(target: str, where: str) -> ModuleType:
         raise ConvcostError(f"target (={target}) must name a file that is there: {where} is not; give the path of one.")
     try:
         return _import_file(Path(where).resolve()) if is_python else importlib.import_module(where)
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
     except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         missing = error.name if isinstance(error, ModuleNotFoundError) and not is_python else None
         if missing and f"{where}.".startswith(f"{missing}."):
             step = did_you_mean(missing, ["network"], "give another name, or the path of a file as file.py:callable.")
@@ -183,7 +186,7 @@ def user_error(target: str, action: str, error: BaseException) -> ConvcostError:
 
 def error_summary(error: BaseException) -> str:
     """An exception and its place in the user's code: `ValueError: too wide at /home/me/net.py:12`."""
-    kind, text = type(error).__name__, " ".join(str(error).split())
+    kind, text = type(error).__name__, " ".join(text_of(error).split())
     text = text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
     place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else user_line(error)
     return (f"{kind}: {text}" if text else kind) + (f" at {place}" if place else "")

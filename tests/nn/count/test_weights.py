@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from calls import Calls
 from torch import nn
+from torch.nn import functional
 
 import convcost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.torch
 
@@ -92,3 +94,105 @@ def test_a_parameter_of_truth_values_is_not_packed() -> None:
     model = nn.Sequential(nn.Linear(4, 2))
     model[0].mask = nn.Parameter(torch.zeros(2, dtype=torch.bool), requires_grad=False)
     assert convcost.count(model, torch.zeros(1, 4)).totals.params == 4 * 2 + 2 + 2
+
+
+def _int8() -> torch.Tensor:
+    return torch.zeros(4, 4, dtype=torch.int8)
+
+
+def _model(forward: Callable[[Any, torch.Tensor], torch.Tensor], **held: torch.Tensor) -> nn.Module:
+    """A module with tensors: integers and floats of a byte are buffers, others plain attributes."""
+    model = Calls(forward)
+    for name, tensor in held.items():
+        if tensor.dtype.itemsize == 1 or not tensor.dtype.is_floating_point:
+            model.register_buffer(name, tensor)
+        else:
+            setattr(model, name, tensor)
+    return model
+
+
+def _copied(m: Any, x: torch.Tensor) -> torch.Tensor:
+    weight = torch.empty(4, 4)
+    weight.copy_(m.w)
+    return x @ weight
+
+
+def _through_new_memory(m: Any, x: torch.Tensor) -> torch.Tensor:
+    data = torch.zeros(2, 4)
+    data[:] = x
+    return data @ m.w.float()
+
+
+@DEVICES
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(lambda: _model(lambda m, x: x @ m.w.float(), w=_int8()), id="int8"),
+        pytest.param(lambda: _model(lambda m, x: x @ m.w.float(), w=_int8().to(torch.float8_e4m3fn)), id="float8"),
+        pytest.param(lambda: _model(lambda m, x: functional.conv1d(x[..., None], m.w[..., None].float()), w=_int8()), id="convolution"),
+        pytest.param(lambda: _model(lambda m, x: x @ ((m.w[..., None] >> torch.arange(0, 8, 4)) & 15)[..., 0].float(), w=_int8()), id="int4"),
+        pytest.param(lambda: _model(lambda m, x: x @ torch.arange(256.0)[m.w.int()], w=_int8()), id="codebook"),
+        pytest.param(lambda: _model(lambda m, x: x @ (m.w.float() * torch.tensor(0.1)), w=_int8()), id="scaled"),
+        pytest.param(lambda: _model(_copied, w=_int8()), id="copied"),
+        pytest.param(lambda: _model(_through_new_memory, w=_int8()), id="activations copied"),
+    ],
+)  # fmt: skip
+def test_what_activations_are_multiplied_by_is_a_packed_weight_whatever_its_name(
+    model: Callable[[], nn.Module], device: str
+) -> None:
+    report = convcost.count(model(), torch.zeros(2, 4), device=device)
+    assert (report.totals.params, report.totals.weight_bytes) == (None, None)
+    assert report.notes == ("Calls holds 16 packed weights: params and weight_bytes are not obtained.",)
+    assert set(report.doubts) == {"params", "weight_bytes"}
+
+
+@DEVICES
+def test_plain_tensors_as_weights_leave_params_in_doubt(device: str) -> None:
+    model, outside = _model(lambda m, x: functional.linear(x, m.w.t() * 2), w=torch.zeros(4, 5)), _int8()
+    report = convcost.count(model, torch.zeros(2, 4), device=device)
+    assert report.totals.params == 0
+    assert report.doubts["params"].startswith(
+        "Calls multiplies by w, 20 values that are neither in a parameter nor in a"
+    )
+    report = convcost.count(Calls(lambda _, x: x @ outside.float()), torch.zeros(2, 4), device=device)
+    assert report.doubts["weight_bytes"].startswith("Calls multiplies by a tensor of no module, 16 values")
+
+
+def _cached(m: Any, x: torch.Tensor) -> torch.Tensor:
+    m.cache[:] = x
+    m.quantised[:] = x
+    return x @ m.cache.t() @ m.quantised.float()
+
+
+def _positions(m: Any, x: torch.Tensor) -> torch.Tensor:
+    near = m.table.weight[m.ids]
+    angles = torch.einsum("i,j->ij", m.ids.float(), m.frequencies)
+    scores = (x @ near.t()).masked_fill(m.mask == 0, -9) + angles.sum()
+    return functional.scaled_dot_product_attention(scores @ x, x, x, attn_mask=m.added)
+
+
+@DEVICES
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(lambda: _model(_cached, cache=torch.zeros(2, 4), quantised=torch.zeros(2, 4).to(torch.int8)), id="caches"),
+        pytest.param(lambda: _model(lambda m, x: x * m.mean, mean=torch.zeros(4)), id="factor"),
+        pytest.param(lambda: Calls(lambda _, x: x @ x.new_tensor([[1.0]] * 4) @ torch.tensor([[1.0]])), id="made in forward"),
+        pytest.param(lambda: Calls(lambda _, x: x @ torch.FloatTensor([[1.0]] * 4)), id="made by its class"),
+    ],
+)  # fmt: skip
+def test_what_forward_writes_or_makes_and_what_is_no_factor_of_a_product_is_no_weight(
+    model: Callable[[], nn.Module], device: str
+) -> None:
+    report = convcost.count(model(), torch.zeros(2, 4), device=device)
+    assert (report.totals.params, report.notes, report.doubts) == (0, (), {})
+
+
+@DEVICES
+def test_positions_masks_and_counters_are_no_weights(device: str) -> None:
+    model = _model(
+        _positions, ids=torch.arange(2), mask=torch.ones(2, 2, dtype=torch.uint8), added=torch.zeros(2, 2), frequencies=torch.ones(3)
+    )  # fmt: skip
+    model.table, model.norm = nn.Embedding(8, 4), nn.BatchNorm1d(4)
+    report = convcost.count(model, torch.zeros(2, 4), device=device)
+    assert (report.totals.params, report.notes, report.doubts) == (8 * 4 + 4 + 4, (), {})

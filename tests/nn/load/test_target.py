@@ -52,6 +52,24 @@ def raises():
 
 def gives_a_number():
     return 5
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+def raises_mute():
+    raise Mute
+
+class Unknown:
+    @property
+    def __class__(self):
+        raise RuntimeError("no class")
+
+unknown = Unknown()
+
+class NoEval(Net):
+    def eval(self):
+        raise Mute
 """
 
 
@@ -113,6 +131,10 @@ def test_a_factory_that_looks_at_values_is_made_on_the_cpu_and_said(file: str) -
         ("number", ["number"]),
         ("raises", ["no weights here", "nets_of_test.py:"]),
         ("gives_a_number", ["gives_a_number"]),
+        ("raises_mute", ["being called: Mute at ", "nets_of_test.py:"]),
+        ("unknown", ["being loaded: RuntimeError: no class at ", "nets_of_test.py:"]),
+        ("Unknown", ["being loaded: RuntimeError: no class at ", "nets_of_test.py:"]),
+        ("NoEval", ["being loaded: Mute at ", "nets_of_test.py:"]),
     ],
 )
 def test_a_target_that_gives_no_module_is_one_line(file: str, name: str, words: list[str]) -> None:
