@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import torch
 from torch._C import DispatchKey
 from torch._ops import HigherOrderOperator, OpOverload
-from torch.overrides import TorchFunctionMode, _get_current_function_mode
-from torch.utils._device import _device_constructors
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map
 
 from convcost.nn.count import call_watch
 from convcost.nn.count.autocast import Autocast
+from convcost.nn.count.composites import COMPLEX_CONVOLUTIONS
+from convcost.nn.count.function_calls import Functions
 from convcost.nn.count.one_row import is_one_row
-from convcost.nn.count.operators import Verdict, cost, is_view, parts_of, verdict, whole_operator
-from convcost.nn.count.recount import VALUE_FUNCTIONS, reads_values
+from convcost.nn.count.operators import (
+    Verdict,
+    cost,
+    is_composite,
+    is_view,
+    is_whole,
+    join_complex_convolution,
+    parts_of,
+    verdict,
+)
+from convcost.nn.count.recount import reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.scripted import unseen_products
 from convcost.nn.count.shape_rules import meta_output
@@ -30,10 +39,6 @@ if TYPE_CHECKING:
 
     from convcost.nn.count.recording import Recording
 
-NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
-"""Functions that compute nothing."""
-FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
-"""Functions that make a tensor without an operator."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
 """Operators with functions among their arguments that compute more than these: their parts are recorded."""
 
@@ -54,7 +59,7 @@ class Lane(TorchDispatchMode):
         self._rows: list[Row | Lane] = []
         self._paths: list[str] = []
         self._open: Row | None = None
-        self._functions = _Functions(self, recorder.device)
+        self._functions = Functions(self, recorder.device)
         self.autocast = Autocast()
         self._before: call_watch.Lane | None = None
         self._in_thread = False
@@ -198,27 +203,55 @@ class Lane(TorchDispatchMode):
             return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
         if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._run_higher_order(func, args, named)
-        if verdict(func) is Verdict.DECOMPOSED and not any(tensor.is_nested for tensor in tensors_in(args)):
-            return self._observed(parts_of(func))(*args, **named)  # so it is in inference mode
+        if is_composite(func) and not any(
+            tensor.is_nested for tensor in tensors_in(args)
+        ):  # so it is in inference mode
+            return self._run_parts(func, self._observed(parts_of(func)), args, named)
         if self._open is not None:
             return self._run(self._open, func, args, named)
         return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
 
-    def run_whole(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operator by its parts, and record it instead of them."""
+    def run_composite(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a composite operator and record it, unless it is itself a part of an operator that is recorded."""
+        function = parts_of(operator)
+        is_seen = self in _get_current_dispatch_mode_stack()
+        return self._run_parts(operator, function, args, kwargs) if is_seen else function(*args, **kwargs)
+
+    def _run_parts(
+        self, operator: OpOverload, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a composite operator by its parts, and record it instead of them where it is one."""
+        name = operator.overloadpacket.__name__
+        if is_whole(operator):
+            return self._in_row(name, args, lambda row: self._run_whole(row, operator, function, args, kwargs))
+        if name not in COMPLEX_CONVOLUTIONS or not any(map(torch.Tensor.is_complex, tensors_in(args))):
+            return function(*args, **kwargs)
 
         def run(row: Row) -> Any:
-            function, parts = parts_of(operator), Row(row.path, "", "", None, [])
-            self._open = parts
-            try:
-                out = function(*args, **kwargs)
-            finally:
-                self._open = row
-            row.parts += parts.events
-            row.new_storages.update(parts.new_storages)
-            return self._record(row, operator, args, kwargs, out)
+            first = len(row.events)
+            out = function(*args, **kwargs)
+            row.events[first:] = join_complex_convolution(row.events[first:])
+            return out
 
-        return self._in_row(operator.overloadpacket.__name__, args, run)
+        return self._in_row(name, args, run)
+
+    def _run_whole(
+        self,
+        row: Row,
+        operator: OpOverload,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        parts = self._open = Row(row.path, "", "", None, [])
+        args = self._cast(row, operator, args)
+        try:
+            out = function(*args, **kwargs)
+        finally:
+            self._open = row
+        row.parts += parts.events
+        row.new_storages.update(parts.new_storages)
+        return self._record(row, operator, args, kwargs, out)
 
     def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
         """Run an operator in the open row, or in a row of its own."""
@@ -241,17 +274,21 @@ class Lane(TorchDispatchMode):
 
     def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator in a row."""
-        memory = self._recorder.memory
         self._recorder.kept.before(func, args, kwargs)
         if reads_values(func, args):
             self.note_values(func.overloadpacket.__name__)
-        if self.autocast.is_on and self._recorder.device.type == "meta":
-            args, casts = self.autocast.for_operator(func, args)
-            row.new_storages.update(memory.add(casts))
+        args = self._cast(row, func, args)
         out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
         if out is NotImplemented:
             out = func(*args, **kwargs)
         return self._record(row, func, args, kwargs, out)
+
+    def _cast(self, row: Row, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of an operator as the user's autocast passes them on."""
+        if self.autocast.is_on and self._recorder.device.type == "meta":
+            args, casts = self.autocast.for_operator(func, args)
+            row.new_storages.update(self._recorder.memory.add(casts))
+        return args
 
     def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """Record an operator that was run as one operation."""
@@ -330,60 +367,3 @@ class Lane(TorchDispatchMode):
             memory.mark(new, tuple(used.values()))
         elif tensors:
             row.has_activations = True
-
-
-class _Functions(TorchFunctionMode):
-    """Opens a row for each function that is called outside any row."""
-
-    def __init__(self, lane: Lane, device: torch.device) -> None:
-        super().__init__()
-        self._lane = lane
-        self._device = device
-        self._constructors = _device_constructors()
-
-    def pause(self) -> bool:
-        """Observe no functions until the mode is entered again; False where the user's own mode runs inside."""
-        if _get_current_function_mode() is not self:
-            return False
-        self.__exit__(None, None, None)
-        return True
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Run a function, in a row of its own if none is open."""
-        del types
-        named, lane = kwargs or {}, self._lane
-        if func in self._constructors and named.get("device") is None and not lane.is_over:
-            named = {**named, "device": self._device}
-        name = getattr(func, "__name__", str(func))
-        if name in NO_ROW:
-            if name == "__get__" and getattr(func.__self__, "__name__", "") == "is_meta":
-                lane.note_values("is_meta")
-            return func(*args, **named)
-        if name in VALUE_FUNCTIONS:
-            lane.note_values(name)
-        operator = None if lane.is_over else whole_operator(func, name, args, named)
-        if operator is not None:
-            return lane.run_whole(operator, args, named)
-        if lane.is_open:
-            return self._cast_and_run(func, args, named)
-        has_text = any(isinstance(value, str) for value in (*args, *named.values()))
-        op = name.strip("_")
-        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)), has_text)
-        return lane.call_function(row, lambda: self._cast_and_run(func, args, named))
-
-    def _cast_and_run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a function on what autocast makes of its arguments."""
-        autocast = self._lane.autocast
-        autocast.look()
-        if autocast.is_on and self._device.type == "meta":
-            args, kwargs = autocast.for_function(getattr(func, "__name__", ""), args, kwargs)
-        out = func(*args, **kwargs)
-        if func in FROM_NUMBERS and not tensors_in(args):
-            self._lane.add_constants(tensors_in(out))
-        return out
