@@ -17,8 +17,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from convcost.nn.count import composites
+from convcost.nn.count.operators import parts_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch._ops import OpOverload
 
 
 class Lane(Protocol):
@@ -33,6 +38,9 @@ class Lane(Protocol):
 
     def lose_sight(self, what: str) -> None:
         """Something runs in a thread that is not seen."""
+
+    def run_composite(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a composite operator and record it."""
 
     def branch(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function as it is recorded when another thread runs it."""
@@ -71,6 +79,7 @@ def watch(owner: Owner) -> None:
             for (home, name), observer in observers.items():
                 setattr(home, name, observer)
             sys.setrecursionlimit(FRAMES_PER_FRAME * sys.getrecursionlimit())
+        composites.catch(_observed_composite)
         _OWNERS.append(owner)
 
 
@@ -82,6 +91,7 @@ def unwatch(owner: Owner) -> None:
             for (home, name), original in _ORIGINALS.items():
                 setattr(home, name, original)
             _ORIGINALS.clear()
+            composites.release()
             sys.setrecursionlimit(sys.getrecursionlimit() // FRAMES_PER_FRAME)
 
 
@@ -165,6 +175,11 @@ def _observed_compile(model: Any = None, **options: Any) -> Any:
     if _recording_lane() is None:
         return _original(torch, "compile")(model, **options)
     return model if model is not None else lambda function: function
+
+
+def _observed_composite(operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    lane = _recording_lane()
+    return parts_of(operator)(*args, **kwargs) if lane is None else lane.run_composite(operator, args, kwargs)
 
 
 def _observed_pool(pool: Any) -> None:

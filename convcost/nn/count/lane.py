@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
 from torch._C import DispatchKey
 from torch._ops import HigherOrderOperator, OpOverload
-from torch.overrides import TorchFunctionMode, _get_current_function_mode
-from torch.utils._device import _device_constructors
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map
 
 from convcost.nn.count import call_watch
 from convcost.nn.count.autocast import Autocast
+from convcost.nn.count.composites import COMPLEX_CONVOLUTIONS
+from convcost.nn.count.function_calls import Functions
 from convcost.nn.count.one_row import is_one_row
-from convcost.nn.count.operators import Verdict, cost, is_view, parts_of, verdict, whole_operator
+from convcost.nn.count.operators import (
+    Verdict,
+    cost,
+    is_composite,
+    is_view,
+    is_whole,
+    join_complex_convolution,
+    parts_of,
+    verdict,
+)
 from convcost.nn.count.packed_weights import added_arguments, codes_in, is_lookup
-from convcost.nn.count.recount import VALUE_FUNCTIONS, reads_values
+from convcost.nn.count.recount import reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.scripted import unseen_products
 from convcost.nn.count.shape_rules import meta_output
-from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, kept_on_meta
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
 if TYPE_CHECKING:
@@ -34,12 +41,6 @@ if TYPE_CHECKING:
 
     from convcost.nn.count.recording import Recording
 
-NO_ROW: Final = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "__len__"})
-"""Functions that compute nothing."""
-FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
-"""Functions that make a tensor without an operator."""
-NEEDS_RULES: Final = torch.__version__ < "2.7"
-"""Whether torch runs an operator that takes functions only in a mode that the operator has a rule for."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
 """Operators with functions among their arguments that compute more than these: their parts are recorded."""
 
@@ -60,7 +61,7 @@ class Lane(TorchDispatchMode):
         self._rows: list[Row | Lane] = []
         self._paths: list[str] = []
         self._open: Row | None = None
-        self._functions = _Functions(self, recorder.device, shows_cpu=recorder.shows_cpu)
+        self._functions = Functions(self, recorder.device, shows_cpu=recorder.shows_cpu)
         self.autocast = Autocast()
         self._before: call_watch.Lane | None = None
         self._in_thread = False
@@ -212,27 +213,55 @@ class Lane(TorchDispatchMode):
             return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
         if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._run_higher_order(func, args, named)
-        if verdict(func) is Verdict.DECOMPOSED and not any(tensor.is_nested for tensor in tensors_in(args)):
-            return self._observed(parts_of(func))(*args, **named)  # so it is in inference mode
+        if is_composite(func) and not any(
+            tensor.is_nested for tensor in tensors_in(args)
+        ):  # so it is in inference mode
+            return self._run_parts(func, self._observed(parts_of(func)), args, named)
         if self._open is not None:
             return self._run(self._open, func, args, named)
         return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
 
-    def run_whole(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operator by its parts, and record it instead of them."""
+    def run_composite(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a composite operator and record it, unless it is itself a part of an operator that is recorded."""
+        function = parts_of(operator)
+        is_seen = self in _get_current_dispatch_mode_stack()
+        return self._run_parts(operator, function, args, kwargs) if is_seen else function(*args, **kwargs)
+
+    def _run_parts(
+        self, operator: OpOverload, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a composite operator by its parts, and record it instead of them where it is one."""
+        name = operator.overloadpacket.__name__
+        if is_whole(operator):
+            return self._in_row(name, args, lambda row: self._run_whole(row, operator, function, args, kwargs))
+        if name not in COMPLEX_CONVOLUTIONS or not any(map(torch.Tensor.is_complex, tensors_in(args))):
+            return function(*args, **kwargs)
 
         def run(row: Row) -> Any:
-            function, parts = parts_of(operator), Row(row.path, "", "", None, [])
-            self._open = parts
-            try:
-                out = function(*args, **kwargs)
-            finally:
-                self._open = row
-            row.parts += parts.events
-            row.new_storages.update(parts.new_storages)
-            return self._record(row, operator, args, kwargs, out)
+            first = len(row.events)
+            out = function(*args, **kwargs)
+            row.events[first:] = join_complex_convolution(row.events[first:])
+            return out
 
-        return self._in_row(operator.overloadpacket.__name__, args, run)
+        return self._in_row(name, args, run)
+
+    def _run_whole(
+        self,
+        row: Row,
+        operator: OpOverload,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        parts = self._open = Row(row.path, "", "", None, [])
+        args = self._cast(row, operator, args)
+        try:
+            out = function(*args, **kwargs)
+        finally:
+            self._open = row
+        row.parts += parts.events
+        row.new_storages.update(parts.new_storages)
+        return self._record(row, operator, args, kwargs, out)
 
     def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
         """Run an operator in the open row, or in a row of its own."""
@@ -255,13 +284,10 @@ class Lane(TorchDispatchMode):
 
     def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator in a row."""
-        memory = self._recorder.memory
         self._recorder.kept.before(func, args, kwargs)
         if reads_values(func, args):
             self.note_values(func.overloadpacket.__name__)
-        if self.autocast.is_on and self._recorder.device.type == "meta":
-            args, casts = self.autocast.for_operator(func, args)
-            row.new_storages.update(memory.add(casts))
+        args = self._cast(row, func, args)
         out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
         if out is NotImplemented:
             try:
@@ -270,6 +296,13 @@ class Lane(TorchDispatchMode):
                 self.note_missed(func.overloadpacket.__name__)
                 raise
         return self._record(row, func, args, kwargs, out)
+
+    def _cast(self, row: Row, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of an operator as the user's autocast passes them on."""
+        if self.autocast.is_on and self._recorder.device.type == "meta":
+            args, casts = self.autocast.for_operator(func, args)
+            row.new_storages.update(self._recorder.memory.add(casts))
+        return args
 
     def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """Record an operator that was run as one operation."""
@@ -377,82 +410,3 @@ class Lane(TorchDispatchMode):
 
 def _readable(operator: str) -> str:
     return operator.replace("local_scalar_dense", "item").strip("_")
-
-
-class _Functions(TorchFunctionMode):
-    """Opens a row for each function that is called outside any row."""
-
-    def __init__(self, lane: Lane, device: torch.device, *, shows_cpu: bool) -> None:
-        super().__init__()
-        self._lane = lane
-        self._device = device
-        self._shows_cpu = shows_cpu
-        self._constructors = _device_constructors()
-
-    def pause(self) -> bool:
-        """Observe no functions until the mode is entered again; False where the user's own mode runs inside."""
-        if _get_current_function_mode() is not self:
-            return False
-        self.__exit__(None, None, None)
-        return True
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Run a function, in a row of its own if none is open."""
-        del types
-        named, lane = kwargs or {}, self._lane
-        if NEEDS_RULES and isinstance(func, HigherOrderOperator):
-            func.python_key_table.setdefault(Lane, partial(_dispatch, func))
-        if func in self._constructors and named.get("device") is None and not lane.is_over:
-            named = {**named, "device": self._device}
-        name = getattr(func, "__name__", str(func))
-        if name in NO_ROW:
-            is_read = name == "__get__" and getattr(func.__self__, "__name__", "") in ON_CPU
-            return self._place(func, args) if is_read else func(*args, **named)
-        if name in VALUE_FUNCTIONS:
-            lane.note_values(name)
-        if name in STORAGE_FUNCTIONS:
-            lane.note_missed(name)
-        if self._shows_cpu:
-            func, args, named = kept_on_meta(func, args, named)
-        operator = None if lane.is_over else whole_operator(func, name, args, named)
-        if operator is not None:
-            return lane.run_whole(operator, args, named)
-        if lane.is_open:
-            return self._cast_and_run(func, args, named)
-        has_text = any(isinstance(value, str) for value in (*args, *named.values()))
-        op = name.strip("_")
-        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)), has_text)
-        return lane.call_function(row, lambda: self._cast_and_run(func, args, named))
-
-    def _place(self, func: Any, args: tuple[Any, ...]) -> Any:
-        """An attribute that says where a tensor is."""
-        name = func.__self__.__name__
-        self._lane.note_device()
-        if name == "is_meta":
-            self._lane.note_values(name)
-        return ON_CPU[name] if self._shows_cpu and args[0].is_meta else func(*args)
-
-    def _cast_and_run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a function on what autocast makes of its arguments."""
-        autocast = self._lane.autocast
-        autocast.look()
-        if autocast.is_on and self._device.type == "meta":
-            args, kwargs = autocast.for_function(getattr(func, "__name__", ""), args, kwargs)
-        try:
-            out = func(*args, **kwargs)
-        except Exception:
-            self._lane.note_missed(getattr(func, "__name__", str(func)))
-            raise
-        if func in FROM_NUMBERS and not tensors_in(args):
-            self._lane.add_constants(tensors_in(out))
-        return out
-
-
-def _dispatch(operator: HigherOrderOperator, lane: Lane, *args: Any, **kwargs: Any) -> Any:
-    return lane.__torch_dispatch__(operator, (), args, kwargs)

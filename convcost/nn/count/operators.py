@@ -21,11 +21,12 @@ from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.formulas import CONVOLUTIONS, FORMULAS, OperatorCall, convolution, is_sparse
 from convcost.nn.count.free_operators import FREE_OF_OTHER_LIBRARIES, OPAQUE, is_free_name
+from convcost.nn.count.tensors import samples_of
 from convcost.nn.load.user_code import user_line
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from convcost.convolution.conv import Conv
 
@@ -95,7 +96,7 @@ def _known_verdict(func: Any) -> Verdict:
     is_overload = not isinstance(func, HigherOrderOperator)
     if is_overload and library == "aten" and name in OPAQUE:
         return Verdict.UNCOUNTED
-    if is_overload and _is_composite(func) and not (library == "aten" and name in WHOLE):
+    if is_overload and is_composite(func) and not (library == "aten" and name in WHOLE):
         return Verdict.DECOMPOSED
     if qualified_name(func) in CONVOLUTIONS or _formula(qualified_name(func)):
         return Verdict.FORMULA
@@ -106,30 +107,9 @@ def _known_verdict(func: Any) -> Verdict:
     return Verdict.FREE if is_free else Verdict.UNCOUNTED
 
 
-def whole_operator(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpOverload | None:
-    """The operator to record as one in place of a function that runs it, which torch would take apart before.
-
-    Its user's formula counts it as one, or its parts hide its products. None for other functions.
-
-    Args:
-        func: The function, which may be an operator.
-        name: Its name.
-        args: Its positional arguments.
-        kwargs: Its keyword arguments.
-    """
-    if name not in WHOLE and not REGISTERED:
-        return None
-    packet = _packet(func)
-    if name in WHOLE and not isinstance(packet, OpOverloadPacket):
-        packet = getattr(torch.ops.aten, name)
-    elif packet not in REGISTERED:
-        return None
-    try:
-        overload = torch._C._jit_resolve_packet(packet._qualified_op_name, *args, **kwargs)  # noqa: SLF001 - as torch itself does
-    except RuntimeError:  # a wrong call, which raises when it is made
-        return None
-    operator: OpOverload = func if isinstance(func, OpOverload) else getattr(packet, overload or "default")
-    return operator if _is_composite(operator) else None
+def is_whole(func: Any) -> bool:
+    """Whether a composite operator is recorded as one: its user's formula says so, or its parts hide its products."""
+    return is_composite(func) and verdict(func) is not Verdict.DECOMPOSED
 
 
 @cache
@@ -152,7 +132,8 @@ def _first_overload(packet: Any) -> Any:
     return getattr(packet, packet.overloads()[0])
 
 
-def _is_composite(func: Any) -> bool:
+@cache
+def is_composite(func: Any) -> bool:
     """Whether torch takes the operator apart; it offers no public way to ask."""
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))  # noqa: SLF001 - as above
 
@@ -184,7 +165,7 @@ def cost(
     """
     packet, name = _packet(func), qualified_name(func)
     if REGISTERED and packet in REGISTERED:
-        macs = _registered_macs(packet, args, kwargs, out)
+        macs = _registered_macs(packet, args, kwargs, out) * samples_of((args, kwargs))
         return Cost(macs, None, macs)
     factor = REAL_MACS_PER_COMPLEX_MAC if any(map(torch.Tensor.is_complex, tensors)) else 1
     call = OperatorCall(name, _arguments(func, args, kwargs), out)
@@ -262,22 +243,16 @@ def _definition(formula: Formula) -> str:
     return repr(formula) if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def join_complex_convolutions(events: Sequence[Counted]) -> list[Counted]:
-    """One convolution for each three that torch runs for a complex one: of real parts, imaginary parts and their sums.
+def join_complex_convolution(events: list[Counted]) -> list[Counted]:
+    """One convolution for the three that torch runs for a complex one: of real parts, imaginary parts and their sums.
 
     Args:
-        events: The operators of one call that has complex tensors.
+        events: What a convolution of complex tensors runs.
     """
-    joined: list[Counted] = []
-    for event in events:
-        joined.append(event)
-        parts = joined[-CONVOLUTIONS_PER_COMPLEX_ONE:]
-        kinds = {one.conv and replace(one.conv, bias=False) for one in parts if one.plain_macs == one.macs}
-        if len(parts) == CONVOLUTIONS_PER_COMPLEX_ONE and len(kinds) == 1 and None not in kinds:
-            whole = next((one for one in parts if one.conv and one.conv.bias), event)
-            macs, plain = REAL_MACS_PER_COMPLEX_MAC * event.macs, sum(one.macs for one in parts)
-            joined[-CONVOLUTIONS_PER_COMPLEX_ONE:] = [replace(whole, macs=macs, plain_macs=plain)]
-    return joined
+    if len(events) != CONVOLUTIONS_PER_COMPLEX_ONE:
+        return events
+    whole = next((one for one in events if one.conv and one.conv.bias), events[-1])
+    return [replace(whole, macs=REAL_MACS_PER_COMPLEX_MAC * whole.macs, plain_macs=sum(one.macs for one in events))]
 
 
 def register(op: Any) -> Callable[[Formula], Formula]:
@@ -300,7 +275,7 @@ def register(op: Any) -> Callable[[Formula], Formula]:
         raise ConvcostError(f"op (={op}) must be an operator of torch.ops; give torch.ops.library.name.")
     name = str(packet._qualified_op_name)  # noqa: SLF001 - where torch keeps a packet's name
     is_ours = name.startswith("aten::") and (name in CONVOLUTIONS or _formula(name) is not None)
-    if name.startswith("aten::") and _is_composite(_first_overload(packet)):
+    if name.startswith("aten::") and is_composite(_first_overload(packet)):
         raise ConvcostError(
             f"op (={packet}) is taken apart by torch before it is counted, and is the sum of its parts; "
             "register a formula for one of these, or for an operator of another library."

@@ -9,7 +9,6 @@ from torch import nn
 
 from convcost.nn.count.formulas import ATTENTION
 from convcost.nn.count.memory import key_of, least_bytes, parameters_of, total_bytes
-from convcost.nn.count.operators import join_complex_convolutions
 from convcost.nn.count.tensors import all_unwrapped, shape_of, tensor_text, tensors_in
 
 if TYPE_CHECKING:
@@ -138,8 +137,6 @@ class Row:
             return False
         outputs = tensors_in(output)
         self.output_shape = shape_of(outputs[0]) if outputs else ()
-        if len(self.events) > 1 and any(tensor.is_complex() for tensor in (*inputs, *outputs)):
-            self.events = join_complex_convolutions(self.events)
         own = [] if self.owner is None else all_unwrapped(parameters_of(self.owner))
         self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
         self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)

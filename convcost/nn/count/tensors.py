@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cache, lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -64,6 +65,21 @@ def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
     while _functorch.is_functorch_wrapped_tensor(tensor):
         tensor = _functorch.get_unwrapped(tensor)
     return tensor
+
+
+def samples_of(values: Any) -> int:
+    """How many samples each sample of vmap in nested containers stands for; 1 outside of vmap."""
+    if _functorch.peek_interpreter_stack() is None:
+        return 1
+    sizes: dict[int, int] = {}
+    for leaf in tree_leaves(values):
+        tensor = leaf
+        while isinstance(tensor, torch.Tensor) and _functorch.is_functorch_wrapped_tensor(tensor):
+            inner = _functorch.get_unwrapped(tensor)
+            if _functorch.is_batchedtensor(tensor):
+                sizes[_functorch.maybe_get_level(tensor)] = inner.shape[_functorch.maybe_get_bdim(tensor)]
+            tensor = inner
+    return prod(sizes.values())
 
 
 def in_order(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
