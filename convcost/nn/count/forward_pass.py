@@ -41,15 +41,16 @@ def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     paused = collection_paused() if device == "meta" else nullcontext()
     with paused, same_conditions(), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
-            ready = switch_to_eval(model, parts)
+            ready = switch_to_eval(model, parts, device)
         yield ready
 
 
 def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
     where = user_line(error) or type(model).__name__
-    return ConvcostError(
+    return ForwardError(
         f"eval() of the model raises {type(error).__name__} at {where}: {first_line(error)}; "
-        "call eval() before counting."
+        "call eval() before counting.",
+        where,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
+from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.system.processor import free_host_memory
 from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes
@@ -168,12 +169,13 @@ def any_device_allowed() -> Iterator[None]:
         setattr(home, check, before)
 
 
-def switch_to_eval(module: nn.Module, named: dict[str, nn.Module]) -> dict[str, nn.Module]:
+def switch_to_eval(module: nn.Module, named: dict[str, nn.Module], device: str) -> dict[str, nn.Module]:
     """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`.
 
     Args:
         module: The module.
         named: It and its parts by path.
+        device: Device of its tensors, and of those that its own method makes.
 
     Returns:
         Its parts afterwards, since a method of its own may replace some.
@@ -183,14 +185,18 @@ def switch_to_eval(module: nn.Module, named: dict[str, nn.Module]) -> dict[str, 
     if not training:
         return named
     is_usual = all(_methods(kind) == _methods(nn.Module) for kind in set(map(type, parts)))
-    if is_usual and all(vars(part).keys().isdisjoint(_SET_BY_EXPORT) for part in parts):
+    is_exported = not all(vars(part).keys().isdisjoint(_SET_BY_EXPORT) for part in parts)
+    if is_usual and not is_exported:
         for part in training:  # what `eval` does, in less time
             vars(part)["training"] = False
         return named
     try:
-        module.eval()
-    except NotImplementedError:  # an exported program has the mode of its export
-        for part in parts:
+        with nullcontext() if device != "meta" else ByShapeRules(), torch.device(device):
+            module.eval()
+    except NotImplementedError:
+        if not is_exported:
+            raise
+        for part in parts:  # an exported program has the mode of its export
             vars(part)["training"] = False
     return parts_of(module)
 
