@@ -15,7 +15,8 @@ from convcost.nn.count.isolation import can_isolate, compiled_functions_run_as_t
 from convcost.nn.count.other_threads import Suspicion, ends_only_with_others
 from convcost.nn.count.tensors import shape_of, tensors_in
 from convcost.nn.count.trace import Recorder
-from convcost.nn.load.meta_device import any_device_allowed, parts_of, restored_after, switch_to_eval
+from convcost.nn.load.gradients import gradients_restored
+from convcost.nn.load.meta_device import any_device_allowed, parts_of, restored_after, switch_to_eval, tensors_of
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.processor import collection_paused
 from convcost.text.errors import ConvcostError, first_line
@@ -39,7 +40,7 @@ def same_conditions() -> Iterator[None]:
 def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
     paused = collection_paused() if device == "meta" else nullcontext()
-    with paused, same_conditions(), restored_after(model, device) as parts:
+    with paused, same_conditions(), gradients_restored(tensors_of(model)), restored_after(model, device) as parts:
         with running_user_code(partial(_eval_error, model)):
             ready = switch_to_eval(model, parts, device)
         yield ready
@@ -60,10 +61,11 @@ def recorded(
 ) -> Iterator[Recorder]:
     """The record of a forward pass; what it overwrote is restored afterwards."""
     args, kwargs = inputs
-    recorder = Recorder(model, parts, tensors_in((args, kwargs)), device, shows_cpu=shows_cpu)
+    tensors = tensors_in((args, kwargs))
+    recorder = Recorder(model, parts, tensors, device, shows_cpu=shows_cpu)
     describe = partial(_forward_error, model, recorder, inputs)
     allowed = any_device_allowed() if device == "meta" else nullcontext()
-    with recorder.kept.restored():
+    with gradients_restored(tensors), recorder.kept.restored():
         with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
             warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
             out = model(*args, **kwargs)

@@ -128,7 +128,7 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
     ]
     held += _nested(held)
     items = [(dict if isinstance(value, dict) else list)(value) if value else () for value in held]
-    weights = [] if device == "meta" else [p for part in parts for p in _own_weights(part) if not is_lazy(p)]
+    weights = [p for part in parts for p in _own_weights(part) if (p.is_meta or device != "meta") and not is_lazy(p)]
     values = [weight.data for weight in weights]
     scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
     try:

@@ -444,7 +444,7 @@ RESHAPED: dict[str, Any] = {
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 @pytest.mark.parametrize("is_meta", [False, True])
 def test_tensors_have_their_shapes_and_values_again(forward: Any, device: str, *, is_meta: bool) -> None:
-    model = Calls(forward, l=nn.Linear(4, 3))
+    model: Any = Calls(forward, l=nn.Linear(4, 3))
     model.register_buffer("b", torch.empty(0))
     x = torch.randn(2, 4)
     if is_meta:
@@ -457,6 +457,53 @@ def test_tensors_have_their_shapes_and_values_again(forward: Any, device: str, *
     for tensor, shape, stride, values in before:
         assert (tensor.shape, tensor.stride()) == (shape, stride)
         assert is_meta or torch.equal(tensor, values)
+
+
+def _learning(m: Any, x: torch.Tensor) -> torch.Tensor:
+    m.l.weight.grad = torch.ones_like(m.l.weight)
+    m.l.weight.register_hook(lambda gradient: gradient)
+    m.l.weight.register_post_accumulate_grad_hook(lambda _: None)
+    m.l.bias.requires_grad_(False)
+    x.requires_grad_()
+    x.grad = torch.ones_like(x)
+    with torch.enable_grad():
+        m.b(x).sum().backward()
+    return m.l(x)
+
+
+@DEVICES
+@pytest.mark.parametrize("is_meta", [False, True])
+def test_gradients_and_their_hooks_are_restored(device: str, *, is_meta: bool) -> None:
+    if is_meta and device == "cpu":
+        return
+    place = "meta" if is_meta else "cpu"
+    model: Any = Calls(_learning, l=nn.Linear(4, 3), b=nn.Linear(4, 5)).to(place)
+    model.b.bias.grad = gradient = torch.ones(5, device=place)
+    handle = model.b.bias.register_hook(lambda one: one)
+    x = torch.zeros(2, 4, device=place)
+    assert convcost.count(model, x, device=device).totals.macs == 2 * 4 * (3 * 5 + 3)  # forward, and two products back
+    assert (x.requires_grad, x.grad, model.l.weight.grad, model.b.weight.grad) == (False, None, None, None)
+    assert all(weight.requires_grad for weight in model.parameters())
+    assert model.l.weight._backward_hooks is None
+    assert model.l.weight._post_accumulate_grad_hooks is None
+    assert list(model.b.bias._backward_hooks) == [handle.id]
+    assert model.b.bias.grad is gradient
+    assert is_meta or gradient.tolist() == [1] * 5
+
+
+@DEVICES
+def test_the_storage_of_a_weight_that_forward_frees_is_no_activation_and_no_activation_is_it(device: str) -> None:
+    def forward(m: Any, x: torch.Tensor) -> torch.Tensor:
+        for layer in m.layers:
+            layer.weight.data = layer.weight.data.clone()
+            x = layer(x)
+            layer.weight.data = torch.empty(0, device=x.device)
+        return x
+
+    model = Calls(forward, layers=nn.ModuleList(nn.Linear(4, 4) for _ in range(4)))
+    report = convcost.count(model, zeros(5, 4), device=device)
+    assert report.totals.activation_bytes == 4 * (4 * 4 + 5 * 4) * 4  # of each layer the clone and the output
+    assert report.totals.macs == 4 * 5 * 4 * 4
 
 
 # ------------------------------------------------------------------------------------------------------ autocast
