@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from convcost.nn.count.cpu_trial import ForwardError
-from convcost.nn.count.isolation import can_isolate, compiled_functions_run_as_they_are, same_random_numbers
+from convcost.nn.count.isolation import alone, can_isolate, compiled_functions_run_as_they_are, same_random_numbers
 from convcost.nn.count.other_threads import Suspicion, ends_only_with_others
 from convcost.nn.count.tensors import shape_of, tensors_in
 from convcost.nn.count.trace import Recorder
@@ -40,7 +40,13 @@ def same_conditions() -> Iterator[None]:
 def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
     paused = collection_paused() if device == "meta" else nullcontext()
-    with paused, same_conditions(), gradients_restored(tensors_of(model)), restored_after(model, device) as parts:
+    with (
+        alone(model),
+        paused,
+        same_conditions(),
+        gradients_restored(tensors_of(model)),
+        restored_after(model, device) as parts,
+    ):
         with running_user_code(partial(_eval_error, model)):
             ready = switch_to_eval(model, parts, device)
         yield ready

@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -32,6 +33,10 @@ _CONTAINERS: Final = (dict, list, set, deque)
 """Types of attributes whose items the forward pass may change."""
 _SET_BY_EXPORT: Final = frozenset({"eval", "train"})
 """Methods that the module of an exported program has as attributes."""
+_FLEX_ATTENTION: Final = "torch.nn.attention.flex_attention"
+_LOCK: Final = RLock()
+_CHECKS: Final[list[Any]] = []
+"""The check of devices that was replaced, once for each run that needs it so."""
 _methods: Final = attrgetter("eval", "train", "__setattr__")
 """What `eval` calls."""
 
@@ -153,20 +158,33 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
             part.training = mode
 
 
+def knows_flex_attention() -> bool:
+    """Whether flex attention is loaded, so that `any_device_allowed` has an effect."""
+    return _FLEX_ATTENTION in sys.modules
+
+
 @contextmanager
 def any_device_allowed() -> Iterator[None]:
-    """Let flex attention, which refuses devices by a list, run on the meta device; nothing if it is not loaded."""
-    home = sys.modules.get("torch.nn.attention.flex_attention")
+    """Let flex attention, which refuses devices by a list, run on the meta device; nothing if it is not loaded.
+
+    The last of several threads ends this.
+    """
+    home = sys.modules.get(_FLEX_ATTENTION)
     check = "_validate_device"
     if home is None or not hasattr(home, check):
         yield
         return
-    before = vars(home)[check]
-    setattr(home, check, lambda *_: None)
+    with _LOCK:
+        before = _CHECKS[0] if _CHECKS else vars(home)[check]
+        _CHECKS.append(before)
+        setattr(home, check, lambda *_: None)
     try:
         yield
     finally:
-        setattr(home, check, before)
+        with _LOCK:
+            _CHECKS.pop()
+            if not _CHECKS:
+                setattr(home, check, before)
 
 
 def switch_to_eval(module: nn.Module, named: dict[str, nn.Module], device: str) -> dict[str, nn.Module]:
