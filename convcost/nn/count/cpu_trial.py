@@ -11,7 +11,9 @@ from torch.utils._pytree import tree_leaves
 
 from convcost.nn.count.memory import total_bytes
 from convcost.nn.load.meta_device import move, parts_of, tensors_of
+from convcost.system.processor import free_host_memory
 from convcost.text.errors import ConvcostError, NeedsValuesError, first_line
+from convcost.text.units import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,12 +49,17 @@ class ForwardError(ConvcostError):
         """Whether torch's message is one of those for code that needs values."""
         return any(sign in str(self.__cause__) for sign in NEEDS_VALUES)
 
+    @property
+    def need(self) -> tuple[str, str]:
+        """What a model that runs on the CPU needs, and why the meta device does not have it."""
+        if "expected device" in self.reason:
+            what = "uses a tensor that is in none of the model's modules, nor an input in a list or dict"
+            return f"{self.where} {what}", "which was not moved to the meta device"
+        return f"{self.where} needs the values of a tensor", "which a meta tensor does not have"
+
     def needs_values(self) -> NeedsValuesError:
         """The error for a model that runs where tensors have values."""
-        return NeedsValuesError(
-            f"{self.where} needs the values of a tensor, which a meta tensor does not have ({self.reason}); "
-            "run it with device cpu."
-        )
+        return NeedsValuesError(f"{', '.join(self.need)} ({self.reason}); run it with device cpu.")
 
 
 def is_small(model: nn.Module, inputs: Any) -> bool:
@@ -85,9 +92,19 @@ def runs_on_cpu(run: Callable[[], object], failure: ForwardError, *, small: bool
 
 
 def with_values(model: nn.Module) -> nn.Module:
-    """The model, or a copy with zeros on the CPU if it has tensors on the meta device."""
-    if all(tensor.device.type != "meta" for tensor in tensors_of(model)):
+    """The model, or a copy with zeros on the CPU if it has tensors on the meta device.
+
+    Raises:
+        ConvcostError: The copy needs more bytes than are free.
+    """
+    without = [tensor for tensor in tensors_of(model) if tensor.is_meta]
+    if not without:
         return model
+    needed, free = total_bytes(without), free_host_memory()
+    if free is not None and needed > free:
+        raise ConvcostError(
+            f"model (={human_bytes(needed)}) must fit into memory, and {human_bytes(free)} are free; take device meta."
+        )
     real = copy.deepcopy(model)
     move(parts_of(real).values(), "cpu")
     return real

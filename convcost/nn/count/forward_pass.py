@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from convcost.nn.count.cpu_trial import ForwardError
-from convcost.nn.count.isolation import can_isolate, compiled_functions_run_as_they_are, same_random_numbers
+from convcost.nn.count.isolation import alone, can_isolate, compiled_functions_run_as_they_are, same_random_numbers
 from convcost.nn.count.other_threads import Suspicion, ends_only_with_others
 from convcost.nn.count.tensors import shape_of, tensors_in
 from convcost.nn.count.trace import Recorder
-from convcost.nn.load.meta_device import any_device_allowed, parts_of, restored_after, switch_to_eval
+from convcost.nn.load.gradients import gradients_restored
+from convcost.nn.load.meta_device import any_device_allowed, parts_of, restored_after, switch_to_eval, tensors_of
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.processor import collection_paused
 from convcost.text.errors import ConvcostError, first_line
@@ -39,17 +40,24 @@ def same_conditions() -> Iterator[None]:
 def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
     paused = collection_paused() if device == "meta" else nullcontext()
-    with paused, same_conditions(), restored_after(model, device) as parts:
+    with (
+        alone(model),
+        paused,
+        same_conditions(),
+        gradients_restored(tensors_of(model)),
+        restored_after(model, device) as parts,
+    ):
         with running_user_code(partial(_eval_error, model)):
-            ready = switch_to_eval(model, parts)
+            ready = switch_to_eval(model, parts, device)
         yield ready
 
 
 def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
     where = user_line(error) or type(model).__name__
-    return ConvcostError(
+    return ForwardError(
         f"eval() of the model raises {type(error).__name__} at {where}: {first_line(error)}; "
-        "call eval() before counting."
+        "call eval() before counting.",
+        where,
     )
 
 
@@ -59,10 +67,11 @@ def recorded(
 ) -> Iterator[Recorder]:
     """The record of a forward pass; what it overwrote is restored afterwards."""
     args, kwargs = inputs
-    recorder = Recorder(model, parts, tensors_in((args, kwargs)), device, shows_cpu=shows_cpu)
+    tensors = tensors_in((args, kwargs))
+    recorder = Recorder(model, parts, tensors, device, shows_cpu=shows_cpu)
     describe = partial(_forward_error, model, recorder, inputs)
     allowed = any_device_allowed() if device == "meta" else nullcontext()
-    with recorder.kept.restored():
+    with gradients_restored(tensors), recorder.kept.restored():
         with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
             warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
             out = model(*args, **kwargs)

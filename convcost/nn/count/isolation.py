@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -19,8 +21,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LOCK: Final = RLock()
+_LOCKS: Final[WeakValueDictionary[int, Any]] = WeakValueDictionary()
+"""The lock of each model that runs, by its identity."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LOCKS.clear)  # the threads that hold them did not come along
 _STANCES: Final[list[Any]] = []
 """The stance of torch's compiler, which all threads share, once for each run that needs it."""
+
+
+@contextmanager
+def alone(model: object) -> Iterator[None]:
+    """Run a model, whose tensors are moved for it, in one thread at a time."""
+    with _LOCK:
+        lock = _LOCKS.setdefault(id(model), RLock())
+    with lock:
+        yield
 
 
 def can_isolate() -> bool:

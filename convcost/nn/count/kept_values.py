@@ -1,4 +1,4 @@
-"""The values of tensors that a forward pass on the CPU overwrites, kept so that the pass leaves them as they were."""
+"""The values and shapes of tensors that a forward pass overwrites, kept so that the pass leaves them as they were."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class KeptValues:
     def __init__(self, memory: Memory, inputs: Iterable[torch.Tensor]) -> None:
         self._memory = memory
         self._inputs = frozenset(map(key_of, inputs))
+        self._shapes: dict[int, tuple[torch.Tensor, torch.UntypedStorage, tuple[Any, ...]]] = {}
         self._kept: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
 
     def before(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -45,19 +46,31 @@ class KeptValues:
         for index, name in _written(func):
             for tensor in tensors_in(args[index] if index < len(args) else kwargs.get(name)):
                 storage, key = storage_of(tensor), key_of(tensor)
-                if storage is None or key is None or key in self._kept or tensor.device.type == "meta":
+                if storage is None or key is None or (key not in self._inputs and self._memory.is_alive(key)):
                     continue
-                if key in self._inputs or not self._memory.is_alive(key):
+                if id(tensor) not in self._shapes:
+                    self._shapes[id(tensor)] = tensor, storage, _place(tensor)
+                if key not in self._kept and tensor.device.type != "meta":
                     self._kept[key] = storage, copy(storage)
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Write all kept values back afterwards."""
+        """Write all kept values back afterwards, and give tensors their shapes back."""
         try:
             yield
         finally:
             for storage, values in self._kept.values():
+                if storage.nbytes() != values.nbytes():
+                    storage.resize_(values.nbytes())
                 storage.copy_(values)
+            for tensor, storage, place in self._shapes.values():
+                if _place(tensor) != place:
+                    tensor.set_(storage, *place[1:])
+
+
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Where the elements of a tensor are: its storage, and the arguments of `set_` after it."""
+    return key_of(tensor), tensor.storage_offset(), tensor.shape, tensor.stride()
 
 
 @cache

@@ -131,7 +131,7 @@ class Lane(TorchDispatchMode):
 
     def note_values(self, what: str) -> None:
         """A function or operator reads values of tensors, or whether they have any."""
-        self._recorder.note_values(_readable(what), self.path)
+        self._recorder.note_values(what, self.path)
 
     def note_device(self) -> None:
         """Forward reads the device of a tensor."""
@@ -139,7 +139,7 @@ class Lane(TorchDispatchMode):
 
     def note_missed(self, what: str) -> None:
         """A function raises, or gives what a tensor with values gives otherwise."""
-        self._recorder.note_missed(_readable(what), self.path)
+        self._recorder.note_missed(what, self.path)
 
     def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a module, in a row of its own if it is one row and none is open."""
@@ -406,7 +406,3 @@ class Lane(TorchDispatchMode):
         elif tensors:
             row.has_activations = True
         return {} if are_constants else constants
-
-
-def _readable(operator: str) -> str:
-    return operator.replace("local_scalar_dense", "item").strip("_")

@@ -178,10 +178,12 @@ class Memory:
 
     def __init__(self, parameters: Iterable[torch.Tensor], buffers: Iterable[torch.Tensor]) -> None:
         self._weights: dict[int, tuple[torch.Tensor, ...]] = {}
+        self._held: list[torch.UntypedStorage | None] = []  # so that no other storage gets the key of a weight
         for tensor, is_parameter in [*((p, True) for p in parameters), *((b, False) for b in buffers)]:
             key = key_of(tensor)
             if key is not None:
                 self._weights[key] = (*self._weights.get(key, ()), *((tensor,) if is_parameter else ()))
+                self._held.append(storage_of(tensor))
         self._fixed = set(self._weights)
         self._constants: set[int] = set()
         self._sources: dict[int, tuple[_Source, ...]] = {}
@@ -229,9 +231,15 @@ class Memory:
 
     def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
         """Record tensors that forward makes from numbers, which needs no operator on the meta device."""
-        keys = [key for key in map(key_of, tensors) if key is not None]
-        self._constants.update(keys)
-        self._sources.update(dict.fromkeys(keys, ()))
+        for tensor in tensors:
+            key = key_of(tensor)
+            if key is not None:
+                self._hold(key, tensor)
+                self._sources[key] = ()
+
+    def _hold(self, key: int, constant: torch.Tensor) -> None:
+        self._constants.add(key)
+        self._held.append(storage_of(constant))
 
     def _forget(self, dead: _Alive) -> None:
         """Take off a storage that died."""
@@ -261,13 +269,15 @@ class Memory:
         if key in self._constants or not (
             isinstance(tensor, nn.Parameter) or (tensor.requires_grad and tensor.is_leaf)
         ):
-            self._constants.add(key)  # and it stays one, also if forward makes a parameter of it
+            if key not in self._constants:
+                self._hold(key, tensor)  # and it stays one, also if forward makes a parameter of it
             is_number = not tensor.ndim or tensor.dtype == torch.bool
             self._sources.setdefault(key, () if is_number else (weakref.ref(tensor),))
             return None
         with self._lock:
             if key not in self._fixed:
                 self._fixed.add(key)
+                self._held.append(storage_of(tensor))
                 self.outside.append(tensor)
                 self._weights[key] = (tensor,)
         return self._weights[key]

@@ -28,7 +28,7 @@ from convcost.nn.count.recount import (
 )
 from convcost.nn.count.shown_device import doubts_of_device
 from convcost.nn.count.tensors import tensor_text
-from convcost.nn.load.meta_device import on_device, require_memory
+from convcost.nn.load.meta_device import knows_flex_attention, on_device, require_memory
 from convcost.nn.load.user_code import own_fault
 from convcost.system.child_process import ProcessEndedError
 from convcost.system.streams import quiet_stdout
@@ -116,7 +116,7 @@ def _on_device(
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
-        counted, check, _ = _counted(model, _with_zeros(call), "cpu", twice=twice)
+        counted, check, _ = _counted(with_values(model), _with_zeros(call), "cpu", twice=twice)
         return counted, check
 
     def on_cpu(note: str = "") -> tuple[ModelReport, _Check]:
@@ -127,7 +127,7 @@ def _on_device(
     if special is not None:
         return on_cpu(f"{special} inputs do {_NOT_ON_META}")
     try:
-        counted, check, recorder = _counted(model, call, "meta", twice=twice)
+        counted, check, recorder = _counted_on_meta(model, call, twice=twice)
     except ForwardError as error:
         failure = error
     else:
@@ -142,7 +142,7 @@ def _on_device(
         raise failure
     if device == "meta":
         raise failure.needs_values() from failure
-    return on_cpu(f"{failure.where} needs the values of a tensor: the model was run once on the CPU to be counted.")
+    return on_cpu(f"{failure.need[0]}: the model was run once on the CPU to be counted.")
 
 
 _NOT_ON_META: Final = "not run on meta tensors: the model was run once on the CPU."
@@ -188,6 +188,17 @@ def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: Argume
         return replace(counted, notes=(*counted.notes, f"not counted once more on the CPU: {reason}."))
     doubt = f"the forward pass reads values of tensors, and could not be counted with others: {reason}"
     return replace(counted, doubts={**dict.fromkeys(METRICS, doubt), **counted.doubts})
+
+
+def _counted_on_meta(model: nn.Module, call: Arguments, *, twice: bool) -> tuple[ModelReport, _Check, Recorder]:
+    """What `_counted` returns; once more where forward imported flex attention, which refuses meta tensors at first."""
+    knew_it = knows_flex_attention()
+    try:
+        return _counted(model, call, "meta", twice=twice)
+    except ForwardError:
+        if knew_it or not knows_flex_attention():
+            raise
+        return _counted(model, call, "meta", twice=twice)
 
 
 def _shown_cpu(model: nn.Module, inputs: Arguments) -> ModelReport:

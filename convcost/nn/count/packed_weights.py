@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from convcost.nn.count.formulas import NUMBERS_PER_ELEMENT
 
@@ -62,7 +63,8 @@ def _packed_in(part: nn.Module, used: set[int]) -> int | None:
     tensors = tensors or [value for value in own.values() if id(value) in used]
     if any(isinstance(value, torch.ScriptObject) for value in attributes.values()):
         unpack = getattr(part, "_weight_bias", None)
-        tensors += [] if unpack is None else [value for value in unpack() if value is not None]
+        unpacked = [] if unpack is None else tree_leaves(unpack())
+        tensors += [value for value in unpacked if isinstance(value, torch.Tensor)]
         return sum(tensor.numel() for tensor in tensors)
     return sum(tensor.numel() for tensor in tensors) if tensors else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from convcost.nn.count.row import Row
     from convcost.nn.count.trace import Recorder
+
+
+GIVEN_AWAY: Final = ("numpy in ", "array in ", "dlpack in ")
+"""What reads the values of a whole tensor for another library."""
 
 
 def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], device: str) -> ModelReport:
@@ -62,7 +66,10 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         {},
         notes=(*packed, *_outside(recorder), *_note_on_values(recorder.values_read)),
         values_read=tuple(recorder.values_read),
-        doubts=dict.fromkeys(("params", "weight_bytes"), doubt) if doubt else {},
+        doubts={
+            **(dict.fromkeys(("params", "weight_bytes"), doubt) if doubt else {}),
+            **_doubt_on_numpy(recorder.values_read),
+        },
     )
 
 
@@ -81,6 +88,18 @@ def _note_on_values(places: Collection[str]) -> tuple[str, ...]:
         return ()
     few = f"{', '.join([*places][:3])}{', ...' if len(places) > 3 else ''}"  # noqa: PLR2004 - as many as are shown
     return (f"the forward pass reads values of tensors ({few}): the counts hold for inputs that lead it the same way.",)
+
+
+def _doubt_on_numpy(places: Iterable[str]) -> dict[str, str]:
+    """A doubt where forward gave tensors to another library, which may have computed with them."""
+    place = next((place for place in places if place.startswith(GIVEN_AWAY)), None)
+    return (
+        {}
+        if place is None
+        else {
+            "macs": f"{place} gives a tensor to NumPy or another library: what that computes is not counted; use torch"
+        }
+    )
 
 
 def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:

@@ -83,15 +83,20 @@ class Recording:
 
     def note_values(self, what: str, path: str) -> None:
         """Remember that a function or operator read values of tensors."""
-        self.values_read[f"{what} in {path or type(self.module).__name__}"] = None
+        self.values_read[self._place(what, path)] = None
 
     def note_device(self, path: str) -> None:
         """Remember that forward read the device of a tensor, which may decide what it does."""
-        self.device_read = self.device_read or f"the device of a tensor in {path or type(self.module).__name__}"
+        self.device_read = self.device_read or self._place("the device of a tensor", path)
 
     def note_missed(self, what: str, path: str) -> None:
         """Remember that a function raised, or gave what it gives for tensors with values alone, and forward went on."""
-        self.values_missed = self.values_missed or f"{what} in {path or type(self.module).__name__}"
+        self.values_missed = self.values_missed or self._place(what, path)
+
+    def _place(self, what: str, path: str) -> str:
+        """A function or operator by the name that a user calls it by, and where it is."""
+        name = what.replace("local_scalar_dense", "item").strip("_")
+        return f"{name} in {path or type(self.module).__name__}"
 
     def blame(self, error: BaseException, path: str, inputs: Any) -> None:
         """Remember the innermost module that an exception came from."""

@@ -28,7 +28,7 @@ VALUE_TAGS: Final = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynami
 """Torch's tags of operators whose result depends on values in other ways than by arithmetic."""
 VALUE_OPERATORS: Final = frozenset({"cond", "while_loop"})
 """Operators that take functions and choose by a value which of them to run, or how often."""
-VALUE_FUNCTIONS: Final = frozenset({"tolist", "numpy", "__array__"})
+VALUE_FUNCTIONS: Final = frozenset({"tolist", "numpy", "__array__", "__dlpack__"})
 """Functions that give values to Python without an operator."""
 MASKS: Final = frozenset({torch.bool, torch.uint8})
 """Dtypes of indices that choose elements by their values."""

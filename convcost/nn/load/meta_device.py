@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
+from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.system.processor import free_host_memory
 from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes
@@ -31,6 +33,10 @@ _CONTAINERS: Final = (dict, list, set, deque)
 """Types of attributes whose items the forward pass may change."""
 _SET_BY_EXPORT: Final = frozenset({"eval", "train"})
 """Methods that the module of an exported program has as attributes."""
+_FLEX_ATTENTION: Final = "torch.nn.attention.flex_attention"
+_LOCK: Final = RLock()
+_CHECKS: Final[list[Any]] = []
+"""The check of devices that was replaced, once for each run that needs it so."""
 _methods: Final = attrgetter("eval", "train", "__setattr__")
 """What `eval` calls."""
 
@@ -127,7 +133,7 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
     ]
     held += _nested(held)
     items = [(dict if isinstance(value, dict) else list)(value) if value else () for value in held]
-    weights = [] if device == "meta" else [p for part in parts for p in _own_weights(part) if not is_lazy(p)]
+    weights = [p for part in parts for p in _own_weights(part) if (p.is_meta or device != "meta") and not is_lazy(p)]
     values = [weight.data for weight in weights]
     scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
     try:
@@ -152,28 +158,42 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
             part.training = mode
 
 
+def knows_flex_attention() -> bool:
+    """Whether flex attention is loaded, so that `any_device_allowed` has an effect."""
+    return _FLEX_ATTENTION in sys.modules
+
+
 @contextmanager
 def any_device_allowed() -> Iterator[None]:
-    """Let flex attention, which refuses devices by a list, run on the meta device; nothing if it is not loaded."""
-    home = sys.modules.get("torch.nn.attention.flex_attention")
+    """Let flex attention, which refuses devices by a list, run on the meta device; nothing if it is not loaded.
+
+    The last of several threads ends this.
+    """
+    home = sys.modules.get(_FLEX_ATTENTION)
     check = "_validate_device"
     if home is None or not hasattr(home, check):
         yield
         return
-    before = vars(home)[check]
-    setattr(home, check, lambda *_: None)
+    with _LOCK:
+        before = _CHECKS[0] if _CHECKS else vars(home)[check]
+        _CHECKS.append(before)
+        setattr(home, check, lambda *_: None)
     try:
         yield
     finally:
-        setattr(home, check, before)
+        with _LOCK:
+            _CHECKS.pop()
+            if not _CHECKS:
+                setattr(home, check, before)
 
 
-def switch_to_eval(module: nn.Module, named: dict[str, nn.Module]) -> dict[str, nn.Module]:
+def switch_to_eval(module: nn.Module, named: dict[str, nn.Module], device: str) -> dict[str, nn.Module]:
     """Put a module into eval mode by its own method, unless all its parts are; inside `restored_after`.
 
     Args:
         module: The module.
         named: It and its parts by path.
+        device: Device of its tensors, and of those that its own method makes.
 
     Returns:
         Its parts afterwards, since a method of its own may replace some.
@@ -183,14 +203,18 @@ def switch_to_eval(module: nn.Module, named: dict[str, nn.Module]) -> dict[str, 
     if not training:
         return named
     is_usual = all(_methods(kind) == _methods(nn.Module) for kind in set(map(type, parts)))
-    if is_usual and all(vars(part).keys().isdisjoint(_SET_BY_EXPORT) for part in parts):
+    is_exported = not all(vars(part).keys().isdisjoint(_SET_BY_EXPORT) for part in parts)
+    if is_usual and not is_exported:
         for part in training:  # what `eval` does, in less time
             vars(part)["training"] = False
         return named
     try:
-        module.eval()
-    except NotImplementedError:  # an exported program has the mode of its export
-        for part in parts:
+        with nullcontext() if device != "meta" else ByShapeRules(), torch.device(device):
+            module.eval()
+    except NotImplementedError:
+        if not is_exported:
+            raise
+        for part in parts:  # an exported program has the mode of its export
             vars(part)["training"] = False
     return parts_of(module)
 

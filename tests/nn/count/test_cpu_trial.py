@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from calls import Calls
 from torch import nn
 
 import convcost
@@ -26,7 +30,10 @@ if TYPE_CHECKING:
 MEAN = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1)
 CONVOLUTION = 3 * 6 * 6 * 4 * 3 * 9
 """MACs of the convolution in each model here."""
-HINT = re.compile(r"^.+test_cpu_trial\.py:\d+ needs the values of a tensor, .*\); run it with device cpu\.$")
+HINT = re.compile(
+    r"^.+test_cpu_trial\.py:\d+ (needs the values of a tensor|uses a tensor that is in none of the model's modules.*), "
+    r"which .*\); run it with device cpu\.$"
+)
 
 
 class Net(nn.Module):
@@ -181,7 +188,7 @@ def test_a_check_counts_such_a_model_on_the_cpu_unless_it_is_told_not_to(
     result = convcost.check()
     assert (result.passed, result.budgets[0].judged[0].reading.actual) == (True, CONVOLUTION)
     (note,) = result.budgets[0].notes
-    assert "needs_values_net.py:7 needs the values of a tensor: the model was run once on the CPU" in note
+    assert "needs_values_net.py:7 uses a tensor that is in none of the model's modules, nor an input" in note
     (refused,) = convcost.check(device="meta").errors
     assert refused.endswith("run it with device cpu.")
     (tmp_path / "convcost.toml").write_text(f'{budget}device = "meta"\n')
@@ -305,3 +312,55 @@ def test_a_failing_check_inside_torch_is_not_quoted(make: Any) -> None:
     ):
         convcost.count(model, torch.zeros(1, 3, 8, 8))
     assert convcost.count(model, torch.zeros(1, 3, 8, 8), device="auto").totals.macs == 2 * 6 * 6 * 4 * 27
+
+
+class Hidden:
+    """An object of a class of its own."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: m.held[0](m.l(x)),
+        lambda m, x: m.named["a"](m.l(x)),
+        lambda m, x: m.own.value(m.l(x)),
+        lambda m, x: m.bound(m.l(x)),
+    ],
+)
+def test_modules_that_no_module_holds_are_the_reason_and_not_values(forward: Any) -> None:
+    part = nn.Linear(3, 2)
+    model = Calls(forward, l=nn.Linear(4, 3), held=[part], named={"a": part}, own=Hidden(part), bound=partial(part))
+    x = torch.zeros(5, 4)
+    with pytest.raises(
+        ConvcostError, match=r":\d+ uses a tensor that is in none of the model's modules.*device cpu\.$"
+    ):
+        convcost.count(model, x)
+    report = convcost.count(model, x, device="auto")
+    assert report.totals.macs == 5 * (4 * 3 + 3 * 2)
+    assert "uses a tensor that is in none of the model's modules" in report.notes[-1]
+
+
+def test_an_input_in_an_object_is_the_reason_and_not_values() -> None:
+    model = Calls(lambda m, data: m.l(data.value), l=nn.Linear(4, 3))
+    with pytest.raises(ConvcostError, match=r"nor an input in a list or dict, which was not moved"):
+        convcost.count(model, (Hidden(torch.zeros(5, 4)),))
+
+
+def test_a_model_without_values_is_counted_on_the_cpu_with_zeros() -> None:
+    report = convcost.count(nn.Linear(4, 3, device="meta"), torch.zeros(5, 4), device="cpu")
+    assert (report.totals.macs, report.conditions["device"]) == (5 * 4 * 3, "cpu")
+
+
+def test_flex_attention_is_counted_where_forward_imports_it() -> None:
+    code = (
+        "import torch, convcost\n"
+        "def forward(q):\n"
+        "    from torch.nn.attention.flex_attention import flex_attention\n"
+        "    return flex_attention(q, q, q)\n"
+        "print(convcost.count(forward, torch.zeros(1, 2, 16, 8)).totals.macs)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 2 * 2 * 16 * 16 * 8

@@ -123,7 +123,7 @@ TELLS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "a copy on the CPU": _tried(lambda x: x.cpu()),
     "item": _tried(lambda x: x.sum().item()),
     "tolist": _tried(lambda x: x.tolist()),
-    "numpy": _tried(lambda x: x.numpy()),
+    "bool": _tried(lambda x: bool(x.any())),
     "nonzero": _tried(lambda x: x.nonzero()),
     "device.type": _either(lambda x: x.device.type == "cpu"),
     "text of the device": _either(lambda x: str(x.device) == "cpu"),
@@ -150,6 +150,21 @@ def test_a_model_that_goes_another_way_on_meta_is_counted_on_the_cpu_or_doubted(
     counted = convcost.count(net(forward), x, device="auto")
     assert (counted.totals.macs, counted.doubts, counted.conditions["device"]) == (LARGE, {}, "cpu")
     assert counted.notes[-1].startswith("forward goes another way on meta tensors")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize(
+    ("work", "what"),
+    [
+        (lambda _, x: torch.from_numpy(x.numpy() @ x.numpy().T), "numpy"),
+        (lambda _, x: torch.tensor(np.matmul(x, x.T)), "array"),
+        (lambda _, x: torch.from_numpy(np.from_dlpack(x) @ np.ones((8, 3), np.float32)), "dlpack"),
+    ],
+)
+def test_work_in_numpy_is_a_doubt(work: Callable[[Any, torch.Tensor], Any], what: str, device: str) -> None:
+    counted = convcost.count(net(work), torch.zeros(2, 8), device=device)
+    assert counted.doubts["macs"].startswith(f"{what} in Calls gives a tensor to NumPy or another library: what that")
+    assert f"{counted.doubts['macs']}." in counted.warnings
 
 
 HARMLESS: dict[str, Callable[[Any, torch.Tensor], Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -188,6 +189,66 @@ def test_each_part_keeps_its_own_training_flag() -> None:
     assert [part.training for part in model.modules()] == [True, True, False]
 
 
+def _copied(new: nn.Conv2d, kernel: torch.Tensor) -> None:
+    with torch.no_grad():
+        new.weight.copy_(kernel)
+
+
+def _set(new: nn.Conv2d, kernel: torch.Tensor) -> None:
+    new.weight.data = kernel.data
+
+
+def _read(new: nn.Conv2d, kernel: torch.Tensor) -> None:
+    new.weight.data = kernel.data * float(kernel.sum())
+
+
+def _through_numpy(new: nn.Conv2d, kernel: torch.Tensor) -> None:
+    new.weight.data = torch.from_numpy(kernel.detach().numpy())
+
+
+FOLDS: dict[str, tuple[Any, str]] = {
+    "copy_": (_copied, "meta"),
+    "data": (_set, "meta"),
+    "load_state_dict": (lambda new, kernel: new.load_state_dict({"weight": kernel.detach()}), "meta"),
+    "item": (_read, "cpu"),
+    "numpy": (_through_numpy, "cpu"),
+}
+
+
+@pytest.mark.parametrize(("fill", "expected"), FOLDS.values(), ids=FOLDS)
+def test_an_eval_that_makes_modules_runs_on_the_device_of_the_count(fill: Any, expected: str) -> None:
+    class Refolding(Folding):
+        def __init__(self) -> None:
+            super().__init__()
+            self.new: Any = None
+
+        def train(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - as torch's own
+            super().train(mode)
+            if not mode:
+                self.new = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+                fill(self.new, self.a.weight + functional.pad(self.b.weight, [1] * 4))
+            return self
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) if self.new is None else self.new(x)
+
+    model = Refolding()
+    report = convcost.count(model, zeros(1, 4, 8, 8), device="auto")
+    assert (report.totals.macs, report.conditions["device"], model.new) == (64 * 4 * 36, expected, None)
+    if expected == "cpu":
+        with pytest.raises(ConvcostError, match=r"needs the values of a tensor.*run it with device cpu"):
+            convcost.count(model, zeros(1, 4, 8, 8))
+
+
+def test_a_not_implemented_eval_is_no_exported_program() -> None:
+    class Unfinished(nn.Linear):
+        def eval(self) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(ConvcostError, match=r"^eval\(\) of the model raises NotImplementedError"):
+        convcost.count(Unfinished(3, 4), zeros(1, 3), device="auto")
+
+
 def test_an_eval_that_raises_is_reported_with_its_place() -> None:
     class Stubborn(nn.Linear):
         def eval(self) -> Any:
@@ -343,12 +404,106 @@ def test_a_model_that_traces_a_part_is_counted() -> None:
     assert convcost.count(model, zeros(2, 8)).totals.macs == 2 * 8 * 3
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")  # as the next line
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the old way to quantise is what is tested
+@pytest.mark.parametrize(("cell", "gates"), [(nn.RNNCell, 1), (nn.GRUCell, 3), (nn.LSTMCell, 4)])
+def test_packed_weights_of_cells_are_reported_in_a_note(cell: Any, gates: int) -> None:
+    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(cell(8, 6)), {cell})
+    report = convcost.count(model, zeros(7, 8), device="auto")
+    packed = gates * 6 * (8 + 6 + 1 + 1)
+    assert report.notes[0] == f"0 holds {packed} packed weights: params and weight_bytes are not obtained."
+    assert [one.calls for one in report.uncounted] == [1]
+
+
 def test_weights_of_integers_in_buffers_are_reported_in_a_note() -> None:
     model = nn.Sequential(nn.Linear(4, 4))
     model[0].register_buffer("qweight", torch.zeros(2, 4, dtype=torch.int32))
     assert convcost.count(model, zeros(2, 4)).notes == (
         "0 holds 8 packed weights: params and weight_bytes are not obtained.",
     )
+
+
+# ------------------------------------------------------------------------------------------------- what is restored
+
+
+RESHAPED: dict[str, Any] = {
+    "a larger input": lambda m, x: (x.resize_(7, 4), m.l(x)),
+    "a smaller input": lambda m, x: (x.resize_(1, 4), m.l(x)),
+    "a turned input": lambda m, x: m.l(x.t_().t()),
+    "a flat input": lambda m, x: m.l(x.unsqueeze_(0)),
+    "an input in another storage": lambda m, x: m.l(x.set_(torch.ones(2, 4, device=x.device))),
+    "a buffer": lambda m, x: (m.b.resize_(3), m.l(x)),
+    "a buffer as an output": lambda m, x: (torch.add(x, 1, out=m.b), m.l(x)),
+    "larger weights": lambda m, x: (m.l.weight.data.resize_(6, 4), m.l(x)),
+    "smaller weights": lambda m, x: (m.l.weight.data.resize_(1, 4), m.l(x)),
+    "turned weights": lambda m, x: (m.l.weight.t_(), m.l.weight.t_(), m.l.weight.unsqueeze_(0), m.l(x)),
+}
+
+
+@pytest.mark.parametrize("forward", RESHAPED.values(), ids=RESHAPED)
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize("is_meta", [False, True])
+def test_tensors_have_their_shapes_and_values_again(forward: Any, device: str, *, is_meta: bool) -> None:
+    model: Any = Calls(forward, l=nn.Linear(4, 3))
+    model.register_buffer("b", torch.empty(0))
+    x = torch.randn(2, 4)
+    if is_meta:
+        model, x = model.to("meta"), x.to("meta")
+    tensors = [x, model.b, *model.parameters()]
+    before = [(tensor, tensor.shape, tensor.stride(), tensor.clone()) for tensor in tensors]
+    with suppress(ConvcostError):
+        convcost.count(model, x, device=device)
+    assert tensors == [x, model.b, *model.parameters()]
+    for tensor, shape, stride, values in before:
+        assert (tensor.shape, tensor.stride()) == (shape, stride)
+        assert is_meta or torch.equal(tensor, values)
+
+
+def _learning(m: Any, x: torch.Tensor) -> torch.Tensor:
+    m.l.weight.grad = torch.ones_like(m.l.weight)
+    m.l.weight.register_hook(lambda gradient: gradient)
+    m.l.weight.register_post_accumulate_grad_hook(lambda _: None)
+    m.l.bias.requires_grad_(False)
+    x.requires_grad_()
+    x.grad = torch.ones_like(x)
+    with torch.enable_grad():
+        m.b(x).sum().backward()
+    return m.l(x)
+
+
+@DEVICES
+@pytest.mark.parametrize("is_meta", [False, True])
+def test_gradients_and_their_hooks_are_restored(device: str, *, is_meta: bool) -> None:
+    if is_meta and device == "cpu":
+        return
+    place = "meta" if is_meta else "cpu"
+    model: Any = Calls(_learning, l=nn.Linear(4, 3), b=nn.Linear(4, 5)).to(place)
+    model.b.bias.grad = gradient = torch.ones(5, device=place)
+    handle = model.b.bias.register_hook(lambda one: one)
+    x = torch.zeros(2, 4, device=place)
+    assert convcost.count(model, x, device=device).totals.macs == 2 * 4 * (3 * 5 + 3)  # forward, and two products back
+    assert (x.requires_grad, x.grad, model.l.weight.grad, model.b.weight.grad) == (False, None, None, None)
+    assert all(weight.requires_grad for weight in model.parameters())
+    assert model.l.weight._backward_hooks is None
+    assert model.l.weight._post_accumulate_grad_hooks is None
+    assert list(model.b.bias._backward_hooks) == [handle.id]
+    assert model.b.bias.grad is gradient
+    assert is_meta or gradient.tolist() == [1] * 5
+
+
+@DEVICES
+def test_the_storage_of_a_weight_that_forward_frees_is_no_activation_and_no_activation_is_it(device: str) -> None:
+    def forward(m: Any, x: torch.Tensor) -> torch.Tensor:
+        for layer in m.layers:
+            layer.weight.data = layer.weight.data.clone()
+            x = layer(x)
+            layer.weight.data = torch.empty(0, device=x.device)
+        return x
+
+    model = Calls(forward, layers=nn.ModuleList(nn.Linear(4, 4) for _ in range(4)))
+    report = convcost.count(model, zeros(5, 4), device=device)
+    assert report.totals.activation_bytes == 4 * (4 * 4 + 5 * 4) * 4  # of each layer the clone and the output
+    assert report.totals.macs == 4 * 5 * 4 * 4
 
 
 # ------------------------------------------------------------------------------------------------------ autocast

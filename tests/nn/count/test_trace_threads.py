@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import copy
+import importlib
 import queue
 import threading
 import time
@@ -20,6 +21,7 @@ from torch.nn import functional
 
 import convcost
 from convcost.nn.count.isolation import compiled_functions_run_as_they_are
+from convcost.nn.load.meta_device import any_device_allowed
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -314,3 +316,22 @@ def test_what_is_replaced_while_recording_is_restored() -> None:
     with pytest.raises(ConvcostError):
         convcost.count(nn.Linear(3, 4), torch.zeros(1, 5))
     assert before == (nn.Module.__call__, threading.Thread.start, ThreadPoolExecutor.submit, torch.compile)
+
+
+def test_threads_that_count_one_model_at_once_count_it_in_turn() -> None:
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(50)))
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: convcost.count(model, torch.zeros(5, 4)), range(12)))
+    assert {report.totals.macs for report in reports} == {50 * 5 * 4 * 4}
+    assert {weight.device.type for weight in model.parameters()} == {"cpu"}
+
+
+def test_threads_may_count_flex_attention_at_once() -> None:
+    q, home = torch.zeros(1, 2, 16, 8), importlib.import_module("torch.nn.attention.flex_attention")
+    before, first, second = vars(home)["_validate_device"], any_device_allowed(), any_device_allowed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    home._validate_device(q.to("meta"))
+    second.__exit__(None, None, None)
+    assert vars(home)["_validate_device"] is before
