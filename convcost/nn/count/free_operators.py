@@ -80,8 +80,9 @@ _NORMALISATION: Final = """
     prepare_softmax_online renorm softmax
 """
 _POOLING_AND_RESAMPLING: Final = """
-    _adaptive_avg_pool2d _adaptive_avg_pool3d _grid_sampler_2d_cpu_fallback _low_memory_max_pool_offsets_to_indices
-    _low_memory_max_pool_with_offsets _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_lanczos2d_aa
+    _adaptive_avg_pool2d _adaptive_avg_pool3d _grid_sampler_2d_cpu_fallback _low_memory_max_pool2d_offsets_to_indices
+    _low_memory_max_pool2d_with_offsets _low_memory_max_pool_offsets_to_indices _low_memory_max_pool_with_offsets
+    _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_lanczos2d_aa
     _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d adaptive_avg_pool1d
     adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d affine_grid_generator avg_pool1d
     avg_pool2d avg_pool3d cudnn_affine_grid_generator cudnn_grid_sampler fractional_max_pool2d fractional_max_pool3d

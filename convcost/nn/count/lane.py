@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
@@ -34,6 +35,8 @@ FROM_NUMBERS: Final = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 """Functions that make a tensor without an operator."""
 HAS_PARTS: Final = frozenset({"flex_attention"})
 """Operators with functions among their arguments that compute more than these: their parts are recorded."""
+NEEDS_RULES: Final = torch.__version__ < "2.7"
+"""Whether torch runs an operator that takes functions only in a mode that the operator has a rule for."""
 
 
 class Lane(TorchDispatchMode):
@@ -354,6 +357,8 @@ class _Functions(TorchFunctionMode):
         """Run a function, in a row of its own if none is open."""
         del types
         named, lane = kwargs or {}, self._lane
+        if NEEDS_RULES and isinstance(func, HigherOrderOperator):
+            func.python_key_table.setdefault(Lane, partial(_run_by_rule, func))
         if func in self._constructors and named.get("device") is None and not lane.is_over:
             named = {**named, "device": self._device}
         name = getattr(func, "__name__", str(func))
@@ -383,3 +388,7 @@ class _Functions(TorchFunctionMode):
         if func in FROM_NUMBERS and not tensors_in(args):
             self._lane.add_constants(tensors_in(out))
         return out
+
+
+def _run_by_rule(operator: HigherOrderOperator, lane: Lane, *args: Any, **kwargs: Any) -> Any:
+    return lane.__torch_dispatch__(operator, (), args, kwargs)

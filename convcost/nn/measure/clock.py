@@ -100,10 +100,7 @@ class AcceleratorClock:
 
     def read(self) -> Reading:
         """Synchronize, then read."""
-        if hasattr(torch, "accelerator"):
-            torch.accelerator.synchronize(self._device)
-        else:
-            getattr(torch, self._device.type).synchronize()
+        torch.accelerator.synchronize(self._device)
         return Reading(time.perf_counter(), None, None, None)
 
 

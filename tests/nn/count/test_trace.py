@@ -150,6 +150,7 @@ def test_the_transforms_of_torch_func_are_counted(case: str, device: str) -> Non
     assert convcost.count(Calls(forward, l=nn.Linear(4, 3)), zeros(5, 4), device=device).totals.macs == expected
 
 
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 runs the function of a scan twice more, for shapes")
 @DEVICES
 def test_a_loop_of_torch_runs_its_function_once_for_each_step(device: str) -> None:
     from torch._higher_order_ops.scan import scan

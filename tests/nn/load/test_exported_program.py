@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")  # torch 2.13 warns of itself as it saves
+needs_2_8 = pytest.mark.skipif(torch.__version__ < "2.8", reason="torch before 2.8 writes files of the former layout")
 
 
 class Net(nn.Module):
@@ -101,6 +102,7 @@ def save_as_before_2_8(program: Any, path: Path) -> None:
 SAVES: dict[str, Callable[[Any, Path], None]] = {"today": torch.export.save, "torch 2.7": save_as_before_2_8}
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:torch.fx.graph")  # torch 2.6 warns of its own module of a program
 @pytest.mark.parametrize("save", SAVES.values(), ids=SAVES.keys())
 @pytest.mark.parametrize("decomposed", [False, True])
 @pytest.mark.parametrize(("make", "sizes", "free"), PROGRAMS.values(), ids=PROGRAMS.keys())
@@ -155,7 +157,7 @@ def test_numbers_of_dtypes_layouts_and_memory_formats_are_those_of_torch() -> No
     dtypes = {int(key): str(value) for key, value in serialize._SERIALIZE_TO_TORCH_DTYPE.items()}
     layouts = {int(key): str(value) for key, value in serialize._SERIALIZE_TO_TORCH_LAYOUT.items()}
     formats = {int(key): str(value) for key, value in serialize._SERIALIZE_TO_TORCH_MEMORY_FORMAT.items()}
-    assert {key: f"torch.{value}" for key, value in SCALAR_TYPES.items()} == dtypes
+    assert {key: f"torch.{value}" for key, value in SCALAR_TYPES.items()}.items() >= dtypes.items()
     assert {key: f"torch.{value}" for key, value in _LAYOUTS.items()}.items() >= layouts.items() - {
         (6, "torch._mkldnn")
     }
@@ -251,6 +253,7 @@ def test_a_pickle_in_place_of_any_member_is_not_called(save: Any, suffix: str, m
             assert not marker.exists(), name
 
 
+@needs_2_8
 def test_a_weight_a_constant_or_an_object_that_is_a_pickle_is_refused_with_the_reason(
     marker: Path, tmp_path: Path
 ) -> None:
@@ -310,6 +313,7 @@ CODE = (
 )
 
 
+@needs_2_8
 def test_code_in_place_of_any_text_of_the_graph_is_not_run(marker: Path, tmp_path: Path) -> None:
     whole, path = tmp_path / "whole.pt2", tmp_path / "net.pt2"
     module = Calls(attention, layer=nn.Linear(4, 4))
@@ -399,6 +403,7 @@ def test_a_compressed_member_is_refused(tmp_path: Path) -> None:
         load_target(str(path))
 
 
+@needs_2_8
 def test_a_tensor_beyond_its_bytes_is_refused_and_one_without_bytes_takes_no_memory(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole.pt2", tmp_path / "net.pt2"
     torch.export.save(exported(nn.Linear(3, 3), (zeros(1, 3),)), whole)
