@@ -91,7 +91,7 @@ def counted_reading(limit: Limit, entry: Entry, before: Entry | None, changes: S
     metric = limit.metric
     actual, baseline = getattr(entry, metric), None if before is None else getattr(before, metric)
     by_counter = 0
-    if None not in {actual, baseline} and any(change.kind == "recounted" for change in changes):
+    if before is not None and before.versions != entry.versions and None not in {actual, baseline}:
         same_model = all(change.kind in {"recounted", "renamed"} for change in changes)
         by_counter = actual - baseline if same_model else _recounted_part(metric, changes)
     return Reading(

@@ -109,8 +109,7 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
             typed[name] = typed[name].astype("float64")
         elif values and all(isinstance(value, bool) for value in values):
             typed[name] = typed[name].astype("boolean")
-    with path.open("wb") as file:  # pyarrow takes no path that is not UTF-8
-        typed.to_parquet(file, index=False, engine="pyarrow")
+    path.write_bytes(typed.to_parquet(index=False, engine="pyarrow"))  # pyarrow takes no path that is not UTF-8
 
 
 def _exact_integers(series: pd.Series[Any]) -> pd.Series[Any]:

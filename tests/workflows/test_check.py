@@ -206,6 +206,21 @@ def test_an_update_by_another_torch_that_counts_the_same_renews_its_version(
     assert result["budgets"][0]["notes"] == [said]
 
 
+@pytest.mark.parametrize(("torch_before", "code"), [("2.4.0", 0), (torch.__version__.partition("+")[0], 1)])
+def test_growth_of_the_peak_alone_may_be_that_of_another_torch(
+    project: Path, capsys: pytest.CaptureFixture[str], torch_before: str, code: int
+) -> None:
+    edit(project / "convcost.toml", "macs = {", 'peak_activation_bytes = { grow = "0 %" }\nmacs = {')
+    assert checked(capsys, "--update")[0] == 0
+    lock = tomllib.loads((project / "convcost.lock").read_text())["budget"]["net"]
+    peak = lock["peak_activation_bytes"]
+    texts = [(f"peak_activation_bytes = {peak}", f"peak_activation_bytes = {peak - 4}"), (lock["torch"], torch_before)]
+    edit_lock(project / "convcost.lock", *texts)
+    shown, result = checked(capsys)
+    verdicts = {metric["metric"]: metric["verdict"] for metric in result["budgets"][0]["metrics"]}
+    assert (shown, verdicts["peak_activation_bytes"]) == (code, "fail" if code else "inconclusive")
+
+
 def test_growth_of_a_second_input_is_not_excused_by_another_torch(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
