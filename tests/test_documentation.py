@@ -79,7 +79,7 @@ def test_the_readme_begins_with_the_two_commands_that_set_everything_up() -> Non
     assert re.findall(r"^\$ (make \w+)", first[1], re.MULTILINE) == ["make demo", "make test"]
 
 
-PINNED_TYPER = re.search(r"^typer==(.*)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
+(PINNED_TYPER,) = re.findall(r"^typer==(.*)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.skipif(version("typer") != PINNED_TYPER, reason="another version of typer words the help otherwise")
