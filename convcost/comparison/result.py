@@ -92,7 +92,11 @@ class Comparison(Result[Row]):
     @property
     def below(self) -> tuple[str, ...]:
         """The account of each row that has one, then the rooflines, if they are requested."""
-        accounts = [row.account.lines(self.name(row), row.hint) for row in self.rows if row.account is not None]
+        accounts = [
+            row.account.lines(self.name(row), row.hint and row.hint.text)
+            for row in self.rows
+            if row.account is not None
+        ]
         return (*accounts, *(self.rooflines() if self.has_rooflines else ()))
 
     def rooflines(self, width: int = 80) -> tuple[str, ...]:

@@ -286,7 +286,9 @@ class ModelReport(Result[Call]):
         for call in self.rows:
             alike.setdefault(id(call.account), []).append(call)
         return tuple(
-            first.account.lines(f"{first.name} (and {len(others)} alike)" if others else first.name, first.hint)
+            first.account.lines(
+                f"{first.name} (and {len(others)} alike)" if others else first.name, first.hint and first.hint.text
+            )
             for first, *others in alike.values()
             if first.account is not None
         )

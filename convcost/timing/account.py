@@ -19,7 +19,6 @@ from convcost.timing.onednn import Agreement, roles
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from convcost.timing.hints import Hint
     from convcost.timing.onednn import Primitive
 
 
@@ -113,11 +112,11 @@ class Account:
         """Share of the median that these parts take together."""
         return self.seconds(*parts) / self.time_s
 
-    def lines(self, name: str, hint: Hint | None) -> str:
-        """The account of a row under its name, with its hint, if any."""
+    def lines(self, name: str, hint: str | None) -> str:
+        """The account of a row under its name, with the text of its hint, if any."""
         lines = [f"{one_line(name)}: where {human_time(self.time_s)} go", str(self)]
         lines += [f"  {self.agreement}"] if self.agreement.agrees is not None else []
-        return "\n".join([*lines, *([] if hint is None else [f"  hint: {hint.text}"])])
+        return "\n".join([*lines, *([] if hint is None else [f"  hint: {hint}"])])
 
     def __str__(self) -> str:
         """One line per part, the largest first and the unexplained last: name, time, share of the median, kernel."""
