@@ -93,7 +93,7 @@ class Comparison(Result[Row]):
     def below(self) -> tuple[str, ...]:
         """The account of each row that has one, then the rooflines, if they are requested."""
         accounts = [
-            row.account.lines(self.name(row), row.hint and row.hint.text)
+            row.account.lines(self.name(row), row.hint.text if row.hint else None)
             for row in self.rows
             if row.account is not None
         ]

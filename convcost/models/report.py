@@ -287,7 +287,8 @@ class ModelReport(Result[Call]):
             alike.setdefault(id(call.account), []).append(call)
         return tuple(
             first.account.lines(
-                f"{first.name} (and {len(others)} alike)" if others else first.name, first.hint and first.hint.text
+                f"{first.name} (and {len(others)} alike)" if others else first.name,
+                first.hint.text if first.hint else None,
             )
             for first, *others in alike.values()
             if first.account is not None
