@@ -56,6 +56,11 @@ def _unary_of_contiguous(data: Tensor, *_: Any, **__: Any) -> Tensor:
     return empty(data.shape, float_dtype(data))
 
 
+@RULES.add("log_sigmoid_forward")
+def _log_sigmoid(data: Tensor) -> tuple[Tensor, Tensor]:
+    return _unary_of_contiguous(data), _unary_of_contiguous(data)
+
+
 @RULES.add("triu", "tril")
 def _triangle(data: Tensor, diagonal: int = 0) -> Tensor:
     del diagonal
