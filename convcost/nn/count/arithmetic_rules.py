@@ -44,7 +44,7 @@ def _unary(data: Tensor, *_: Any, **__: Any) -> Tensor:
 
 @RULES.add(*(f"{name}_" for name in _UNARY))
 @RULES.add(*(f"{name}.Scalar" for name in _IN_PLACE))
-@RULES.add("relu6_", "clamp_min_", "clamp_max_", "threshold_", "zero_", "normal_", "uniform_")
+@RULES.add("relu6_", "clamp_min_", "clamp_max_", "threshold_", "zero_", "normal_", "uniform_", "exponential_")
 def _unary_in_place(data: Tensor, *_: Any, **__: Any) -> Tensor:
     float_dtype(data)
     return may_write(data)
@@ -54,6 +54,11 @@ def _unary_in_place(data: Tensor, *_: Any, **__: Any) -> Tensor:
 def _unary_of_contiguous(data: Tensor, *_: Any, **__: Any) -> Tensor:
     sure(is_in_order(data), data.dim() > 1)
     return empty(data.shape, float_dtype(data))
+
+
+@RULES.add("log_sigmoid_forward")
+def _log_sigmoid(data: Tensor) -> tuple[Tensor, Tensor]:
+    return _unary_of_contiguous(data), _unary_of_contiguous(data)
 
 
 @RULES.add("triu", "tril")

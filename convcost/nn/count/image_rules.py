@@ -202,10 +202,15 @@ def _channel_shuffle(data: Tensor, groups: int) -> Tensor:
     return empty(data.shape, float_dtype(data))
 
 
-@RULES.add("reflection_pad2d")
-def _padded(data: Tensor, padding: Sequence[int]) -> Tensor:
-    sure(data.dim() == 4, is_in_order(data), len(padding) == 4)
-    height, width = data.shape[2:]
-    left, right, top, bottom = padding
-    sure(min(padding) >= 0, max(left, right) < width, max(top, bottom) < height)
-    return empty((*data.shape[:2], height + top + bottom, width + left + right), float_dtype(data))
+def _padded(axes: int, is_reflection: bool, data: Tensor, padding: Sequence[int]) -> Tensor:
+    sure(data.dim() == axes + 2, is_in_order(data), len(padding) == 2 * axes, min(padding) >= 0)
+    sizes = list(data.shape)
+    for axis, (before, after) in enumerate(zip(padding[::2], padding[1::2], strict=True), 1):
+        sure(not is_reflection or max(before, after) < sizes[-axis])
+        sizes[-axis] += before + after
+    return empty(sizes, float_dtype(data))
+
+
+for _axes in (1, 2):
+    RULES.add(f"reflection_pad{_axes}d")(partial(_padded, _axes, True))
+    RULES.add(f"replication_pad{_axes}d")(partial(_padded, _axes, False))

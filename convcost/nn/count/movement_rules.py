@@ -210,6 +210,9 @@ def _embedding_bag(
 
 @RULES.add("zeros_like", "ones_like", "empty_like")
 def _like(data: Tensor, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    if options.get("memory_format") is torch.contiguous_format:
+        options.pop("memory_format")
+        data = empty(data.shape, data.dtype)
     sure(all(value is None or value is False for key, value in options.items() if key not in {"device", "layout"}))
     sure(options.get("layout") in {None, torch.strided}, options.get("device") in {None, torch.device("meta")})
     return spread(dtype or data.dtype, data)

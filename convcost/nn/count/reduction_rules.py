@@ -85,6 +85,11 @@ def _norm(
     return _reduced(data, dim, keepdim)
 
 
+@RULES.add("norm.ScalarOpt_dim")
+def _norm_over(data: Tensor, order: float | None, dim: Sequence[int], keepdim: bool = False) -> Tensor:
+    return _norm(data, 2 if order is None else order, dim, keepdim)
+
+
 @RULES.add("_softmax", "_log_softmax")
 def _softmax(data: Tensor, dim: int, half_to_float: bool) -> Tensor:
     sure(not half_to_float)
@@ -210,3 +215,21 @@ def _difference(data: Tensor, target: Tensor, reduction: int = 1, scale: float =
     sure(scale > 0, reduction > 0 or (is_in_order(data) and is_in_order(target)))
     result = spread(float_dtype(data, target), data, target)
     return empty((), result.dtype) if reduction else result
+
+
+@RULES.add("binary_cross_entropy")
+def _binary_cross_entropy(data: Tensor, target: Tensor, weight: Tensor | None = None, reduction: int = 1) -> Tensor:
+    sure(weight is None, data.shape == target.shape)
+    return _difference(data, target, reduction)
+
+
+@RULES.add("binary_cross_entropy_with_logits")
+def _binary_cross_entropy_with_logits(
+    data: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    positive_weight: Tensor | None = None,
+    reduction: int = 1,
+) -> Tensor:
+    sure(positive_weight is None)
+    return _binary_cross_entropy(data, target, weight, reduction)

@@ -381,8 +381,8 @@ def shuffled(d: Drawer) -> Case:
     return (d.tensor(tuple(sizes) if not d.one_in(12) else tuple(sizes[1:])), factor), {}
 
 
-def padded(d: Drawer) -> Case:
-    return (image(d), [d.randint(-1 if d.one_in(20) else 0, 2) for _ in range(4)]), {}
+def padded(d: Drawer, axes: int = 2) -> Case:
+    return (image(d, axes), [d.randint(-1 if d.one_in(20) else 0, 2) for _ in range(2 * axes)]), {}
 
 
 def indexed(d: Drawer) -> Case:
@@ -474,6 +474,17 @@ def difference(d: Drawer) -> Case:
     shape = d.shape()
     data = d.tensor(shape)
     return (data, d.tensor(d.near(shape), data.dtype), d.randint(0, 2)), {}
+
+
+def entropy(d: Drawer) -> Case:
+    data, target, reduction = difference(d)[0]
+    same = d.tensor(tuple(data.shape), data.dtype) if not d.one_in(4) else target
+    return (data, same), {"reduction": reduction}
+
+
+def norm_over(d: Drawer) -> Case:
+    data = d.tensor()
+    return (data, d.choice((2, 1, None)), [d.axis(data.dim())], d.one_in(2)), {}
 
 
 def threshold(d: Drawer) -> Case:
@@ -587,7 +598,10 @@ DRAWS: dict[str, Draw] = {
     "full_like": filled,
     "scalar_tensor": single,
     **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "channel_shuffle"), shuffled),
-    **dict.fromkeys(("reflection_pad2d",), padded),
+    **dict.fromkeys(("reflection_pad2d", "replication_pad2d"), padded),
+    **dict.fromkeys(("reflection_pad1d", "replication_pad1d"), partial(padded, axes=1)),
+    **dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), entropy),
+    "norm.ScalarOpt_dim": norm_over,
     "index.Tensor": indexed,
     "topk": topk,
     "sort": at_axis,
