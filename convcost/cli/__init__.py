@@ -226,6 +226,7 @@ def _refuse(error: BaseException, *messages: str, debug: bool) -> int:
 def _parser_message(error: Exception) -> str:
     """The message of a parser's error, with the next step."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = message.replace("Value error, ", "", 1)  # typer 0.29 passes pydantic's own words on
     context = getattr(error, "ctx", None)
     step = f"see {context.command_path if context is not None else 'convcost'} --help."
     if context is not None and hasattr(error, "option_name") and hasattr(error, "possibilities"):
