@@ -67,7 +67,7 @@ def in_child(action: Callable[[], T], limit_s: float | None = None, *, quiet: bo
     Raises:
         ProcessEndedError: The child was killed by a signal, ended itself, or took too long.
         ChildError: The function raised; the message is that of a ConvcostError, else the first line.
-        KeyboardInterrupt: The child was interrupted.
+        KeyboardInterrupt: This process was interrupted.
     """
     reader, writer = multiprocessing.Pipe(duplex=False)
     with reader:
@@ -159,7 +159,7 @@ def _received(child: Child, reader: Connection, limit_s: float | None) -> tuple[
 
 def _ending(code: int) -> str:
     if code == -signal.SIGINT:
-        raise KeyboardInterrupt
+        time.sleep(LOOK_S)  # Ctrl-C interrupts this process too, maybe a moment later; else the child did it itself
     if code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name

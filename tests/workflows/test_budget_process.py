@@ -79,6 +79,10 @@ def test_what_one_model_leaves_behind_does_not_reach_the_next(what: str, tmp_pat
 ENDS = {
     "exit": ("import os\nos._exit(3)", "ended the process (exit code 3) in which it ran"),
     "signal": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "ended the process (signal SIGSEGV) in"),
+    "interrupt": (
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)",
+        "ended the process (signal SIGINT) in which it",
+    ),
     "memory": (
         "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
         "ended the process (signal SIGKILL, as the system sends where memory runs out) in which it ran",
