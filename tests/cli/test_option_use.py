@@ -11,6 +11,7 @@ import pytest
 
 from convcost.cli import COMMANDS, main
 
+LONG = "9" * 5001
 FULL = Path("/dev/full")
 LAYER = ["--c", "3", "--o", "4", "--k", "3"]
 COMPARE = ["compare", *LAYER, "--no-time", "--no-count"]
@@ -82,6 +83,25 @@ def test_rows_of_an_exported_table_are_an_effect(tmp_path: Path, capsys: pytest.
     words = ["--format", "json", "--columns", "block", "--export", str(tmp_path / "rows.csv")]
     assert main([*COMPARE, *words]) == 0
     assert notes(capsys) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "--c", LONG],
+        ["model", "network:mobilenet_v1", "--depth", LONG],
+        ["history", "--since", f"{LONG}d"],
+        ["history", "--limit", f"-{LONG}"],
+        [*COMPARE, "--memory-format", LONG],
+    ],
+    ids=lambda words: words[-2],
+)
+def test_a_long_word_is_quoted_in_short(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{'9' * 56}" in line
+    assert LONG not in line
+    assert len(line) < 300
 
 
 @pytest.mark.parametrize(
