@@ -148,6 +148,17 @@ def database_path() -> Path:
     return user_data_path("convcost", appauthor=False) / "history.sqlite3"
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a file, readable or not; SQLite says why it is not."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # a loop of links, a name that is too long
+        return True
+    return True
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
     """A write transaction on the database, which is created or migrated first."""
@@ -165,7 +176,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     """A read transaction on the database, which is migrated first if it is older; None if there is no database."""
-    if not path.exists():
+    if not _is_there(path):
         yield None
         return
     with ExitStack() as stack:

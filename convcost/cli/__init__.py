@@ -32,6 +32,8 @@ __all__ = ["COMMANDS", "app", "full_app", "main"]
 COMPLETION_VARIABLE = "_CONVCOST_COMPLETE"
 COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException; newer typers carry their own click
+MAX_WORD = 120
+"""Characters of a word in a parser's message, which quotes what the user typed."""
 
 app = typer.Typer(
     name="convcost",
@@ -227,6 +229,7 @@ def _parser_message(error: Exception) -> str:
     """The message of a parser's error, with the next step."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     message = message.replace("Value error, ", "", 1)  # typer 0.29 passes pydantic's own words on
+    message = re.sub(rf"[^\s']{{{MAX_WORD},}}", lambda word: as_text(word[0]), message)
     context = getattr(error, "ctx", None)
     step = f"see {context.command_path if context is not None else 'convcost'} --help."
     if context is not None and hasattr(error, "option_name") and hasattr(error, "possibilities"):

@@ -176,7 +176,7 @@ def check_command(
             if unwritten is not None:
                 say([str(unwritten)], "error")
         if not any(limit.metric == "latency" for budget in configuration.budgets for limit in budget.limits):
-            note_unused(context, "no budget limits latency", ("time_budget",))
+            note_unused(context, "no budget limits latency", ("time_budget", "store"))
         if form is CheckFormat.json and only_json(o.OutputFormat.json, export):
             note_unused(context, WHOLE_JSON, ("columns",))
         if update and unwritten is None:

@@ -75,4 +75,6 @@ def note_unused(context: typer.Context, reason: str, names: Collection[str] = ()
         in_panel = getattr(parameter, "rich_help_panel", None) == (panel or ()) and name not in ELSEWHERE
         source = context.get_parameter_source(name)
         if (in_panel or name in names) and source is not None and source.name == "COMMANDLINE":
-            say([f"{_name(parameter)} has no effect here: {reason}."], "note")
+            is_off = context.params[name] is False and parameter.secondary_opts
+            written = parameter.secondary_opts[0] if is_off else _name(parameter)
+            say([f"{written} has no effect here: {reason}."], "note")

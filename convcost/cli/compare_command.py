@@ -187,7 +187,7 @@ def compare_command(
         _print_below(result, form, explain=explain, why=why, roofline=roofline)
         say_remarks(result)
         if not time:
-            note_unused(context, "nothing is to be timed", panel=o.CLOCK)
+            note_unused(context, "nothing is to be timed", ("store",), panel=o.CLOCK)
         if form is not o.OutputFormat.table:
             note_unused(context, "it is drawn under the table only", ("roofline",))
         if only_json(form, export):

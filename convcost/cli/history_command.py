@@ -14,7 +14,7 @@ from convcost.cli.command import note_unused
 from convcost.cli.output import WHOLE_JSON, deliver, only_json, refuse_exports, say
 from convcost.system.signals import interrupts_held
 from convcost.text.columns import choose_columns
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 from convcost.text.sizes import parse_sizes
 
 FILTERS = "Filters"
@@ -112,5 +112,5 @@ def _limit(text: str | None) -> int | None:
     if text is None or text == "all":
         return None
     if not text.isascii() or not text.isdigit() or int(text[:9]) < 1 or len(text) > 9:  # noqa: PLR2004 - more digits than any history has rows
-        raise ConvcostError(f"limit (={text}) must be 1 or more, or all.")
+        raise ConvcostError(f"limit (={as_text(text)}) must be 1 or more, or all.")
     return int(text)

@@ -237,7 +237,7 @@ def _require_one_timed_model(*, why: bool, is_one: bool, time: bool) -> None:
 def _note_unused(context: typer.Context, *, time: bool, is_one: bool, only_json: bool) -> None:
     """Note the options that have no effect without times, in JSON, or on a table of models."""
     if not time:
-        note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
+        note_unused(context, "nothing is timed without --time", ("store",), panel=o.CLOCK)
     if only_json:
         note_unused(context, WHOLE_JSON, ("depth", "sort", "top", "columns"))
     elif not is_one:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def parse_moment(name: str, text: str) -> str:
         return as_stored_date(datetime.fromisoformat(text.strip()).astimezone())
     except (OverflowError, ValueError, OSError):
         raise ConvcostError(
-            f"{name} (={text}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
+            f"{name} (={as_text(text)}) must be a date or an age; write it as 2026-07-01, 2026-07-01T12:30, 12h or 7d."
         ) from None
 
 

@@ -145,4 +145,4 @@ def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
         ConvcostError: The value is not allowed; the message lists the allowed ones.
     """
     if value not in allowed:
-        raise ConvcostError(f"{name} (={value}) must be one of {', '.join(allowed)}.")
+        raise ConvcostError(f"{name} (={as_text(value)}) must be one of {', '.join(allowed)}.")

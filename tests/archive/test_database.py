@@ -260,6 +260,14 @@ def test_a_text_where_a_number_belongs_is_named(database: Path, field: str, valu
         names(database)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a right of their own on Windows")
+def test_a_link_to_itself_cannot_be_opened(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(DatabaseError, match=r"cannot be opened"):
+        stored_rows(loop, "1", {}, None)
+
+
 def test_a_file_where_a_folder_is_wanted_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(DatabaseError, match=r"cannot be opened \(.*\); .*/file is a file, or let"):

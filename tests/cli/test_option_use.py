@@ -11,6 +11,7 @@ import pytest
 
 from convcost.cli import COMMANDS, main
 
+LONG = "9" * 5001
 FULL = Path("/dev/full")
 LAYER = ["--c", "3", "--o", "4", "--k", "3"]
 COMPARE = ["compare", *LAYER, "--no-time", "--no-count"]
@@ -42,7 +43,8 @@ def notes(capsys: pytest.CaptureFixture[str]) -> list[str]:
         (["explain", "standard", *LAYER, "--rank", "3"], "rank"),
         (["explain", "low-rank", *LAYER, "--rank", "2"], ""),
         ([*KERNEL, "--device", "nope", "--threads", "3"], "device threads"),
-        ([*KERNEL, "--no-store", "--height", "3"], ""),
+        ([*KERNEL, "--no-store", "--height", "3", "--c", "4"], "no-store in-channels"),
+        ([*COMPARE, "--no-store"], "no-store"),
         ([*KERNEL, "--format", "json", "--columns", "rank"], "columns"),
         (["history", "--format", "json", "--columns", "layer"], "columns"),
         (["config", "schema", "--config", "nope.toml"], "config"),
@@ -61,11 +63,12 @@ def test_options_without_effect_are_noted(
     ("words", "unused"),
     [
         ([*MODEL, *(word for pair in UNTIMED.items() for word in pair)], "threads allocator time-budget"),
-        ([*MODEL, "--time-device", "nope"], "time-device"),
+        ([*MODEL, "--time-device", "nope", "--no-store"], "time-device no-store"),
         ([*MODEL, "--format", "json", "--top", "1", "--sort", "macs", "--depth", "1"], "top sort depth"),
         ([*MODEL, "--top", "1"], ""),
         (["kernel", "--model", "network:mobilenet_v1", "--device", "nope", "--in-channels", "4"], "device in-channels"),
-        ([*CHECK, "--time-budget", "3"], "time-budget"),
+        (["kernel", "--model", "network:mobilenet_v1", "--no-time"], ""),
+        ([*CHECK, "--time-budget", "3", "--no-store"], "time-budget no-store"),
         ([*CHECK, "--format", "json", "--columns", "metric"], "columns"),
     ],
 )
@@ -80,6 +83,25 @@ def test_rows_of_an_exported_table_are_an_effect(tmp_path: Path, capsys: pytest.
     words = ["--format", "json", "--columns", "block", "--export", str(tmp_path / "rows.csv")]
     assert main([*COMPARE, *words]) == 0
     assert notes(capsys) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "--c", LONG],
+        ["model", "network:mobilenet_v1", "--depth", LONG],
+        ["history", "--since", f"{LONG}d"],
+        ["history", "--limit", f"-{LONG}"],
+        [*COMPARE, "--memory-format", LONG],
+    ],
+    ids=lambda words: words[-2],
+)
+def test_a_long_word_is_quoted_in_short(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{'9' * 56}" in line
+    assert LONG not in line
+    assert len(line) < 300
 
 
 @pytest.mark.parametrize(

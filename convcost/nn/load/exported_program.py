@@ -134,6 +134,7 @@ class _Reader:
     def module(self) -> fx.GraphModule:
         """The module of the graph, which is complete."""
         self.owner.graph = self.graph
+        del type(self.owner).__call__  # torch.fx gives each graph a class of its own, whose call prints tracebacks
         return self.owner
 
     def signature_inputs(

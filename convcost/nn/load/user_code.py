@@ -195,7 +195,7 @@ def error_summary(error: BaseException) -> str:
 def user_line(error: BaseException) -> str | None:
     """The innermost frame of the traceback in a file of the user's, as FILE:LINE."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(("<frozen", *library_folders())):
+        if not frame.filename.startswith(("<frozen", "<eval_with_key", *library_folders())):  # the code of torch.fx
             return f"{frame.filename}:{frame.lineno}"
     return None
 

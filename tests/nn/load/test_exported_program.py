@@ -18,6 +18,7 @@ import torch
 from calls import Calls, zeros
 from torch import nn
 
+import convcost
 from convcost.nn.load.exported_program import (
     _LAYOUTS,
     _MEMORY_FORMATS,
@@ -392,6 +393,17 @@ def test_damaged_programs_are_refused_in_one_line_without_words_of_torch(
     for cut in range(0, len(whole.read_bytes()), 997):
         path.write_bytes(whole.read_bytes()[:cut])
         use(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_program_that_fails_as_it_runs_prints_no_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole, path = tmp_path / "whole.pt2", tmp_path / "net.pt2"
+    torch.export.save(exported(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), (zeros(1, 3),)), whole)
+    renamed = {key: data.replace(b'"input"', b'"torch"') for key, data in members(whole).items()}
+    write(path, renamed)
+    module = load_target(str(path)).module
+    with pytest.raises(ConvcostError, match="AttributeError: 'Tensor' object has no attribute 'ops'; change the input"):
+        convcost.count(module, zeros(1, 3))
     assert capfd.readouterr() == ("", "")
 
 
