@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
+from torch import nn
 from torch._C import DispatchKey
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
@@ -34,8 +35,6 @@ from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from torch import nn
 
     from convcost.nn.count.recording import Recording
 
@@ -141,8 +140,10 @@ class Lane(TorchDispatchMode):
         paused, row = False, None
         try:
             if self._open is None and is_one_row(module):
-                # the functions of a module of torch are all in this row: they run faster unobserved
-                is_observed = self.autocast.is_on or not kind.__module__.startswith("torch.")
+                # the functions of a module of torch are all in this row: they run faster unobserved; but attention
+                # would then run by other operators than on meta tensors and for the other counters
+                is_torchs = kind.__module__.startswith("torch.") and kind is not nn.MultiheadAttention
+                is_observed = self.autocast.is_on or not is_torchs
                 paused = not is_observed and self._functions.pause()
                 inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
                 row = self._open = Row(path, "", kind.__name__, module, inputs)
