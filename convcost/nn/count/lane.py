@@ -16,6 +16,7 @@ from convcost.nn.count import call_watch
 from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.composites import COMPLEX_CONVOLUTIONS
 from convcost.nn.count.function_calls import Functions
+from convcost.nn.count.inner_products import InnerProducts
 from convcost.nn.count.one_row import is_one_row
 from convcost.nn.count.operators import (
     Verdict,
@@ -341,11 +342,13 @@ class Lane(TorchDispatchMode):
         if func.name() in HAS_PARTS and dense is not None and not has_formula:
             return self._observed(dense)(*args, **kwargs)
         if has_formula:
-            return self._in_row(
-                func.name(),
-                args,
-                lambda row: self._record(row, func, args, kwargs, func(*args, **kwargs)),
-            )
+
+            def run(row: Row) -> Any:
+                products = InnerProducts(row)
+                out = func(*tree_map(products.of, args), **tree_map(products.of, kwargs))
+                return self._record(row, func, args, kwargs, out)
+
+            return self._in_row(func.name(), args, run)
         out = func(*tree_map(observed, args), **tree_map(observed, kwargs))
         if calls:
             self._recorder.memory.add(tensors_in(out))
