@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
+from torch import nn
 from torch._C import DispatchKey
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
@@ -15,6 +16,7 @@ from convcost.nn.count import call_watch
 from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.composites import COMPLEX_CONVOLUTIONS
 from convcost.nn.count.function_calls import Functions
+from convcost.nn.count.inner_products import InnerProducts
 from convcost.nn.count.one_row import is_one_row
 from convcost.nn.count.operators import (
     Verdict,
@@ -36,8 +38,6 @@ from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable, Iterable
-
-    from torch import nn
 
     from convcost.nn.count.recording import Recording
 
@@ -151,8 +151,10 @@ class Lane(TorchDispatchMode):
         paused, row = False, None
         try:
             if self._open is None and is_one_row(module):
-                # the functions of a module of torch are all in this row: they run faster unobserved
-                is_observed = self.autocast.is_on or not kind.__module__.startswith("torch.")
+                # the functions of a module of torch are all in this row: they run faster unobserved; but attention
+                # would then run by other operators than on meta tensors and for the other counters
+                is_torchs = kind.__module__.startswith("torch.") and kind is not nn.MultiheadAttention
+                is_observed = self.autocast.is_on or not is_torchs
                 paused = not is_observed and self._functions.pause()
                 inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
                 row = self._open = Row(path, "", kind.__name__, module, inputs)
@@ -358,11 +360,13 @@ class Lane(TorchDispatchMode):
         if func.name() in HAS_PARTS and dense is not None and not has_formula:
             return self._observed(dense)(*args, **kwargs)
         if has_formula:
-            return self._in_row(
-                func.name(),
-                args,
-                lambda row: self._record(row, func, args, kwargs, func(*args, **kwargs)),
-            )
+
+            def run(row: Row) -> Any:
+                products = InnerProducts(row)
+                out = func(*tree_map(products.of, args), **tree_map(products.of, kwargs))
+                return self._record(row, func, args, kwargs, out)
+
+            return self._in_row(func.name(), args, run)
         out = func(*tree_map(observed, args), **tree_map(observed, kwargs))
         if calls:
             self._recorder.memory.add(tensors_in(out))

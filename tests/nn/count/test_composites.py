@@ -148,3 +148,18 @@ def test_a_complex_convolution_in_vmap_and_in_inference_mode_is_one() -> None:
 
     for function in (torch.vmap(one), run):
         assert convcost.count(function, SIGNAL).totals.macs == 4 * 6 * 3 * 3 * 3
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_product_of_vectors_under_autocast_has_the_dtype_of_torch(device: str) -> None:
+    dtypes = []
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = torch.linalg.vecdot(x, x)
+        dtypes.append(out.dtype)
+        return out
+
+    run(X)
+    assert convcost.count(run, X, device=device).totals.macs == 5 * 4
+    assert set(dtypes) == {torch.bfloat16}

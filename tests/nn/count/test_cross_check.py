@@ -404,3 +404,34 @@ def test_fvcore_may_not_take_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_check, "FVCORE_SECONDS", 0.5)
     by_fvcore, _ = checked(when_traced(signal.pause), x2d, macs=60)
     assert (by_fvcore.status, by_fvcore.reason) == ("unavailable", "fvcore's tracing took longer than 0.5 s")
+
+
+SAME_IN_ALL = {
+    "attention": (nn.MultiheadAttention(8, 2, batch_first=True), (torch.zeros(2, 7, 8),) * 3, "cpu"),
+    "an encoder": (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (torch.zeros(2, 7, 8),), "cpu"),
+    "a transformer": (nn.Transformer(8, 2, 1, 1, 16, batch_first=True), (torch.zeros(2, 7, 8),) * 2, "cpu"),
+    "a recurrent layer in inference mode": (
+        Calls(lambda m, x: torch.inference_mode()(m.part)(x), part=nn.LSTM(8, 6, batch_first=True)),
+        (torch.zeros(2, 7, 8),),
+        "meta",
+    ),
+    "a product with a sparse matrix": (
+        Calls(lambda _, a, b: torch.sparse.mm(a, b)),
+        (torch.eye(5).to_sparse(), torch.zeros(5, 4)),
+        "cpu",
+    ),
+    "products of vectors with tangents": (
+        Calls(lambda _, x: torch.func.jvp(lambda y: torch.linalg.vecdot(y, y), (x,), (x,))),
+        (torch.zeros(5, 4),),
+        "cpu",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAME_IN_ALL)
+def test_counters_agree_where_torch_runs_the_same_products_by_other_operators(case: str) -> None:
+    model, inputs, device = SAME_IN_ALL[case]
+    report = convcost.count(model, inputs, device=device, cross_check=True)
+    assert {name: check.status for name, check in report.cross_check.items()} == dict.fromkeys(
+        ("fvcore", "torch"), "agrees"
+    )

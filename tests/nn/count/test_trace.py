@@ -284,3 +284,20 @@ def test_a_model_with_its_own_function_mode_keeps_it_and_its_rows() -> None:
 
     counted = rows(Calls(forward, l=nn.Linear(4, 4)), zeros(2, 4))
     assert counted == [("l", 2 * 16), ("relu#1", 0), ("l#2", 2 * 16)]
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_products_of_a_score_modification_are_in_the_row_of_flex_attention(device: str) -> None:
+    weights = nn.Parameter(torch.zeros(2, 6))
+
+    class Scored(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = weights
+
+        def forward(self, q: torch.Tensor) -> Any:
+            return flex_attention(q, q, q, score_mod=lambda s, _b, h, _i, _j: s + self.weights[h] @ self.weights[h])
+
+    report = convcost.count(Scored(), torch.zeros(1, 2, 5, 4), device=device)
+    assert report.totals.macs == 2 * 2 * 5 * 5 * 4 + 2 * 6  # the product depends on the head alone
+    assert not report.uncounted
