@@ -75,9 +75,7 @@ def doubts_of_device(
     reason = "it is too large"
     if on_cpu is not None and can_isolate():
         try:
-            return run_isolated(
-                lambda: doubts_between(counted, on_cpu(), "on the CPU"), TRIAL_SECONDS, quiet=True
-            ), True
+            return run_isolated(lambda: doubts_between(counted, on_cpu(), "on the CPU"), TRIAL_SECONDS), True
         except ProcessEndedError as error:
             reason = f"the process {error}"
         except ConvcostError as error:
