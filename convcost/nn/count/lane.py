@@ -23,7 +23,7 @@ from convcost.nn.count.recount import VALUE_FUNCTIONS, reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.scripted import unseen_products
 from convcost.nn.count.shape_rules import meta_output
-from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, kept_on_meta
+from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, is_own_call, kept_on_meta
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
 if TYPE_CHECKING:
@@ -408,11 +408,13 @@ class _Functions(TorchFunctionMode):
             named = {**named, "device": self._device}
         name = getattr(func, "__name__", str(func))
         if name in NO_ROW:
-            is_read = name == "__get__" and getattr(func.__self__, "__name__", "") in ON_CPU
+            is_read = name == "__get__" and getattr(func.__self__, "__name__", "") in ON_CPU and not is_own_call()
             return self._place(func, args) if is_read else func(*args, **named)
         if name in VALUE_FUNCTIONS:
             lane.note_values(name)
         if name in STORAGE_FUNCTIONS:
+            if is_own_call():
+                return func(*args, **named)
             lane.note_missed(name)
         if self._shows_cpu:
             func, args, named = kept_on_meta(func, args, named)
