@@ -65,16 +65,25 @@ def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
 def recorded(
     model: nn.Module, parts: Mapping[str, nn.Module], inputs: Arguments, device: str, *, shows_cpu: bool = False
 ) -> Iterator[Recorder]:
-    """The record of a forward pass; what it overwrote is restored afterwards."""
+    """The record of a forward pass, or of its part before Ctrl-C; what it overwrote is restored afterwards.
+
+    Raises:
+        KeyboardInterrupt: After the use of an interrupted record.
+    """
     args, kwargs = inputs
     tensors = tensors_in((args, kwargs))
     recorder = Recorder(model, parts, tensors, device, shows_cpu=shows_cpu)
     describe = partial(_forward_error, model, recorder, inputs)
     allowed = any_device_allowed() if device == "meta" else nullcontext()
     with gradients_restored(tensors), recorder.kept.restored():
-        with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
-            warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
-            out = model(*args, **kwargs)
+        try:
+            with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
+                warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
+                out = model(*args, **kwargs)
+        except KeyboardInterrupt:
+            recorder.is_interrupted = True
+            yield recorder
+            raise
         if recorder.suspicion is not None:
             recorder.suspicion.look_at(tensors_in(out), "")
         yield recorder

@@ -86,17 +86,34 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
     """
     if device not in COUNT_DEVICES:
         raise ConvcostError(f"device (={device}) must be auto, meta or cpu.")
+    before = dict.fromkeys(("fvcore", "torch"), INTERRUPTED if cross_check else NOT_REQUESTED)
     with _own_faults():
         module, call = module_of(model), call_of(inputs, kwargs)
-        counted, check = _on_device(module, call, device, load_real, twice=recount)
+        try:
+            counted, check = _on_device(module, call, device, load_real, twice=recount)
+        except _InterruptedCount as interrupt:
+            yield replace(interrupt.report, cross_check=before)
+            raise
         if recount:
             counted = _recounted(counted, load_real or (lambda: module), call)
-    before = INTERRUPTED if cross_check else NOT_REQUESTED
-    yield replace(counted, cross_check={"fvcore": before, "torch": before})
+    yield replace(counted, cross_check=before)
     if cross_check:
         with _own_faults():
             checks = check()
         yield replace(counted, cross_check=checks)
+
+
+class _InterruptedCount(KeyboardInterrupt):
+    """Ctrl-C in a forward pass.
+
+    Attributes:
+        report: Report of what ran before.
+    """
+
+    def __init__(self, counted: ModelReport) -> None:
+        super().__init__()
+        doubt = "the forward pass was interrupted: what it had not run yet is not counted"
+        self.report = replace(counted, doubts={**dict.fromkeys(METRICS, doubt), **counted.doubts})
 
 
 @contextmanager
@@ -222,6 +239,8 @@ def _counted(
         with recorded(model, parts, placed, device) as recorder:
             seconds = perf_counter() - started
             counted = report_of(recorder, model, _input_texts(*inputs), device)
+            if recorder.is_interrupted:
+                raise _InterruptedCount(counted)
             after = attributes_of(parts.values())
             changed = len(before) != len(after) or any(map(is_not, before, after))
             if twice or (changed and device == "meta"):

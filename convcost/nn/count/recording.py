@@ -53,6 +53,7 @@ class Recording:
         self.names = {id(part): name for name, part in parts.items()}
         self.has_rules = not is_switched_off()
         self.is_over = False
+        self.is_interrupted = False
         self.fault: Exception | None = None
         self.path = ""
         self.failed_shape: tuple[int, ...] | None = None

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 import convcost
+from convcost.nn.count.model_report import reports
 from convcost.text.errors import ConvcostError
 
 DEVICES = pytest.mark.parametrize("device", ["meta", "cpu"])
@@ -609,3 +610,16 @@ def test_a_model_that_refuses_a_nested_tensor_is_no_fault_of_convcost() -> None:
 def test_what_is_no_module_or_no_input_is_refused_in_one_sentence(model: Any, inputs: Any, message: str) -> None:
     with pytest.raises(ConvcostError, match=message):
         convcost.count(model, inputs)
+
+
+def test_an_interrupted_forward_pass_leaves_what_it_ran() -> None:
+    def interrupted(m: Any, x: torch.Tensor) -> torch.Tensor:
+        m.a(x)
+        raise KeyboardInterrupt
+
+    steps = reports(Calls(interrupted, a=nn.Linear(4, 3), b=nn.Linear(4, 5)), zeros(2, 4))
+    counted = next(steps)
+    assert (counted.totals.macs, counted.totals.params) == (2 * 4 * 3, 4 * 3 + 3 + 4 * 5 + 5)
+    assert counted.doubts["macs"] == "the forward pass was interrupted: what it had not run yet is not counted"
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
