@@ -13,7 +13,7 @@ from torch.utils._device import _device_constructors
 from convcost.nn.count.operators import is_whole
 from convcost.nn.count.recount import VALUE_FUNCTIONS
 from convcost.nn.count.row import Row
-from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, kept_on_meta
+from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, is_own_call, kept_on_meta
 from convcost.nn.count.tensors import in_order, tensors_in
 
 if TYPE_CHECKING:
@@ -97,11 +97,13 @@ class Functions(TorchFunctionMode):
         is_operator = type(func) is OpOverload and is_whole(func)
         name = func.overloadpacket.__name__ if is_operator else getattr(func, "__name__", str(func))
         if name in NO_ROW:
-            is_read = name == "__get__" and getattr(func.__self__, "__name__", "") in ON_CPU
+            is_read = name == "__get__" and getattr(func.__self__, "__name__", "") in ON_CPU and not is_own_call()
             return self._place(func, args) if is_read else func(*args, **named)
         if name in VALUE_FUNCTIONS:
             lane.note_values(name)
         if name in STORAGE_FUNCTIONS:
+            if is_own_call():
+                return func(*args, **named)
             lane.note_missed(name)
         if self._shows_cpu:
             func, args, named = kept_on_meta(func, args, named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -26,6 +27,11 @@ STORAGE_FUNCTIONS: Final = frozenset(
     {"data_ptr", "storage", "_typed_storage", "untyped_storage", "__repr__", "__format__"}
 )
 """Functions that give the memory of a tensor, or a text with its values."""
+
+
+def is_own_call() -> bool:
+    """Whether the function that calls this one observes a call that convcost makes, not the model."""
+    return str(sys._getframe(2).f_globals.get("__name__")).startswith("convcost.")  # noqa: SLF001 - `inspect` is slow
 
 
 def kept_on_meta(
