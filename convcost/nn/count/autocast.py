@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
-from torch._C import _dispatch_has_kernel_for_dispatch_key
+from torch._C import _dispatch_has_kernel, _dispatch_has_kernel_for_dispatch_key, _functorch
 
 from convcost.nn.count.tensors import tensors_in
 
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 _LOWER: Final = frozenset(
     {
-        *("convolution", "_convolution", "mm", "bmm", "addmm", "baddbmm", "addbmm", "_addmm_activation", "mv", "dot"),
-        *("linalg_vecdot", "conv_tbc", "mkldnn_rnn_layer", "_prelu_kernel", "_native_multi_head_attention"),
+        *("convolution", "_convolution", "mm", "bmm", "addmm", "baddbmm", "addbmm", "_addmm_activation"),
+        *(
+            "linalg_vecdot",
+            "conv_tbc",
+            "mkldnn_rnn_layer",
+            "_prelu_kernel",
+            "_native_multi_head_attention",
+            "flex_attention",
+        ),
         *("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_attention_math"),
     }
 )
@@ -27,10 +34,12 @@ _LOWER: Final = frozenset(
 _LOWER_FUNCTIONS: Final = frozenset(
     {
         *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-        *("linear", "matmul", "prelu", "scaled_dot_product_attention"),
+        *("linear", "matmul", "prelu", "scaled_dot_product_attention", "lstm"),
     }
 )
 """Functions that run in the lower precision, with the operators above as their parts."""
+_OPERATORS: Final = {"cross_entropy": "cross_entropy_loss", "grid_sample": "grid_sampler"}
+"""Functions of Python with another name than the composite operator that they call."""
 _WIDEST: Final = frozenset({"cat", "stack", "index_copy"})
 """Operators whose inputs are cast to the widest dtype among them."""
 
@@ -61,7 +70,8 @@ class Autocast:
 
         Functions are cast before operators, since some compare the dtypes of their arguments.
         """
-        policy = None if self._lower is None else _function_policy(name)
+        is_off = self._lower is None or _is_in_vmap() or (name == "lstm" and not _is_one_operator(args))
+        policy = None if is_off else _function_policy(name)
         return (args, kwargs) if policy is None else (self._placed(args, policy, []), self._placed(kwargs, policy, []))
 
     def for_operator(self, func: Any, args: Any) -> tuple[Any, list[torch.Tensor]]:
@@ -100,6 +110,18 @@ class Autocast:
         return view
 
 
+def _is_one_operator(args: tuple[Any, ...]) -> bool:
+    """Whether the CPU runs an LSTM by oneDNN: without projections, and not of a packed sequence."""
+    states = args[1]
+    return not isinstance(states, torch.Tensor) and states[0].shape[-1] == states[1].shape[-1]
+
+
+def _is_in_vmap() -> bool:
+    """Whether vmap takes functions apart before autocast."""
+    top = _functorch.peek_interpreter_stack()
+    return top is not None and top.key() == _functorch.TransformType.Vmap
+
+
 def _depth() -> int:
     """The number of autocast contexts around; torch tells it only to who opens or closes one."""
     torch.autocast_increment_nesting()
@@ -114,7 +136,7 @@ def _to(tensor: torch.Tensor, dtype: torch.dtype, made: list[torch.Tensor]) -> t
 @cache
 def _policy(func: Any) -> Policy | None:
     """The precision that autocast gives an operator; None for one that it leaves alone."""
-    name = func.overloadpacket.__name__
+    name = getattr(func, "overloadpacket", func).__name__
     if name in _LOWER:
         return "lower"
     if name in _WIDEST:
@@ -130,4 +152,13 @@ def _function_policy(name: str) -> Policy | None:
     name = name.strip("_")
     if name in _LOWER or name in _LOWER_FUNCTIONS:
         return "lower"
-    return "float32" if name.endswith("_loss") and hasattr(aten, name) else None
+    name = _OPERATORS.get(name, name)
+    packet = getattr(aten, name, None)
+    overloads = () if packet is None else [getattr(packet, one).name() for one in packet.overloads()]
+    keys = ("AutocastCPU", "CompositeImplicitAutograd")
+    is_cast = any(
+        all(_dispatch_has_kernel_for_dispatch_key(one, key) for key in keys)
+        for one in overloads
+        if _dispatch_has_kernel(one)  # not one that torch.jit alone knows
+    )
+    return "float32" if is_cast or (packet is not None and name.endswith("_loss")) else None

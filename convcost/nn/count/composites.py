@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch._C import _dispatch_has_kernel_for_dispatch_key
 
-from convcost.nn.count.operators import REGISTERED, WHOLE, is_composite
+from convcost.nn.count.operators import REGISTERED, WHOLE, is_composite, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,8 @@ _BACKENDS: Final = ("CPU", "Meta")
 """Devices of a count, as torch's dispatcher calls them."""
 _BATCHED: Final = "FuncTorchBatched"
 """Where vmap takes operators apart; those of torch with the word after it."""
+_TRANSFORMED: Final = "FuncTorchDynamicLayerFrontMode"
+"""Where transforms of torch.func begin; inside jvp and grad, meta tensors have no key for autograd."""
 _LIBRARIES: Final[dict[Any, Any]] = {}
 """The kernels in place at present."""
 
@@ -63,6 +65,8 @@ def _caught(operator: Any, run: Run) -> Any:
         return run(operator, args, kwargs)
 
     keys = [f"Autograd{backend}" for backend in _BACKENDS if not _has_kernel(operator, backend)]
+    if is_whole(operator) and len(keys) == len(_BACKENDS):
+        keys.append(_TRANSFORMED)
     if operator.namespace != "aten":
         keys = [key for key in (*keys, _BATCHED) if not _has_kernel(operator, key)]
     elif operator.overloadpacket.__name__ in COMPLEX_CONVOLUTIONS:

@@ -363,8 +363,9 @@ class Lane(TorchDispatchMode):
 
             def run(row: Row) -> Any:
                 products = InnerProducts(row)
-                out = func(*tree_map(products.of, args), **tree_map(products.of, kwargs))
-                return self._record(row, func, args, kwargs, out)
+                first = self._cast(row, func, args[:3])  # query, key and value
+                out = func(*tree_map(products.of, (*first, *args[3:])), **tree_map(products.of, kwargs))
+                return self._record(row, func, (*first, *args[3:]), kwargs, out)
 
             return self._in_row(func.name(), args, run)
         out = func(*tree_map(observed, args), **tree_map(observed, kwargs))

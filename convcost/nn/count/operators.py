@@ -176,6 +176,7 @@ def cost(
     counted = formula(call) if formula else _torch_macs(packet, args, kwargs, out)
     if counted is None:
         return None
+    counted *= samples_of((args, kwargs))
     is_plain = not any(map(is_sparse, tensors)) or packet not in _formulas_of_torch()
     return Cost(counted * factor, None, counted if is_plain else _torch_macs(packet, args, kwargs, out))
 

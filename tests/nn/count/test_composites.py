@@ -53,6 +53,7 @@ FORMS: Final[dict[str, Callable[[nn.Module], Any]]] = {
     "exported": lambda module: torch.export.export(module, (X,)).module(),
     "in vmap": torch.vmap,
     "without torch functions": without_functions,
+    "in jvp": lambda module: lambda x: torch.func.jvp(module, (x,), (x,)),
     "in a checkpoint": lambda module: lambda x: torch.utils.checkpoint.checkpoint(module, x, use_reentrant=False),
 }
 

@@ -12,6 +12,7 @@ import torch
 from calls import Calls, zeros
 from torch import nn
 from torch.nn import functional
+from torch.nn.attention.flex_attention import flex_attention
 
 import convcost
 from convcost.nn.count.model_report import reports
@@ -550,6 +551,36 @@ def test_autocast_gives_the_same_rows_and_memory_on_meta_as_on_the_cpu(case: str
     meta, cpu = (convcost.count(Autocast(body), zeros(*shape), device=device) for device in ("meta", "cpu"))
     assert meta.layers == cpu.layers
     assert meta.totals == cpu.totals
+
+
+LINE = nn.Linear(4, 3)
+PRECISIONS: dict[str, tuple[nn.Module, torch.Tensor]] = {
+    "LSTM": (nn.LSTM(8, 6), zeros(2, 7, 8)),
+    "LSTM of two directions": (nn.LSTM(8, 6, num_layers=2, bidirectional=True), zeros(2, 7, 8)),
+    "LSTM with projections": (nn.LSTM(8, 6, proj_size=3), zeros(2, 7, 8)),
+    "flex attention": (Calls(lambda _, q: flex_attention(q, q, q)), zeros(1, 2, 5, 4)),
+    "a layer in vmap": (Calls(lambda m, x: torch.vmap(m.part)(x), part=LINE), zeros(5, 4)),
+    "mv": (Calls(lambda _, x: torch.mv(x, x[0])), zeros(5, 4)),
+    "dot": (Calls(lambda _, x: torch.dot(x[0], x[0])), zeros(5, 4)),
+    "matrix times vector": (Calls(lambda _, x: x @ x[0]), zeros(5, 4)),
+    "distances": (Calls(lambda _, x: torch.cdist(x, x)), zeros(5, 4).bfloat16()),
+    "cross entropy": (Calls(lambda _, x: functional.cross_entropy(x, x)), zeros(5, 4).bfloat16()),
+}
+
+
+@pytest.mark.parametrize("case", PRECISIONS)
+def test_autocast_gives_the_same_output_on_meta_as_on_the_cpu(case: str) -> None:
+    body, x = PRECISIONS[case]
+    dtypes = []
+
+    def run(x: torch.Tensor) -> Any:
+        out = Autocast(body)(x)
+        dtypes.append((out[0] if isinstance(out, tuple) else out).dtype)
+        return out
+
+    model = Calls(lambda _, x: run(x), body=body)
+    sizes = {convcost.count(model, x, device=device).totals.activation_bytes for device in ("meta", "cpu")}
+    assert len(sizes) == len(set(dtypes)) == 1
 
 
 def test_autocast_halves_the_activations_of_convolutions() -> None:
