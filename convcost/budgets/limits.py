@@ -79,7 +79,7 @@ def _fraction_rule(value: object, kind: Kind) -> str | None:
     With a prefix, as in "45.7 MiB", the limit is the whole number below.
     """
     read = _read(value, kind)
-    if kind is SECONDS or read is None or read % 1 == 0:
+    if kind is SECONDS or read is None or read == read.to_integral_value():
         return None
     text = "".join(str(value).split())
     unit = text.lstrip("0123456789._")

@@ -128,12 +128,11 @@ def kernel_command(
     with interrupts_held():
         deliver(result, form, export)
         say_remarks(result)
-        of_times = ("channels", "store")
         if model is not None:
-            unused = (*of_times, "height", "width", *(("time",) if time else ()))
+            unused = ("channels", "store", "height", "width", *(("time",) if time else ()))
             note_unused(context, "the layers of a network are not timed", unused, panel=o.CLOCK)
         elif not time:
-            note_unused(context, "nothing is to be timed", of_times, panel=o.CLOCK)
+            note_unused(context, "nothing is to be timed", ("store",), panel=o.CLOCK)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("columns",))
     if code == INTERRUPTED:

@@ -43,7 +43,7 @@ def notes(capsys: pytest.CaptureFixture[str]) -> list[str]:
         (["explain", "standard", *LAYER, "--rank", "3"], "rank"),
         (["explain", "low-rank", *LAYER, "--rank", "2"], ""),
         ([*KERNEL, "--device", "nope", "--threads", "3"], "device threads"),
-        ([*KERNEL, "--no-store", "--height", "3", "--c", "4"], "no-store in-channels"),
+        ([*KERNEL, "--no-store", "--height", "3", "--c", "4"], "no-store"),
         ([*COMPARE, "--no-store"], "no-store"),
         ([*KERNEL, "--format", "json", "--columns", "rank"], "columns"),
         (["history", "--format", "json", "--columns", "layer"], "columns"),
