@@ -8,15 +8,9 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-from convcost.comparison.columns import COMPARE_COLUMNS
-from convcost.comparison.request import Request, catalogue, each_condition, make_spec
-from convcost.convolution.blocks import PARAMETERS
-from convcost.convolution.spec import short_names
 from convcost.text.columns import choose_columns
 from convcost.text.errors import did_you_mean
 from convcost.text.sizes import pair, plain
-from convcost.timing.conditions import TimingOptions
-from convcost.workflows.compare import Watch, fill, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +25,7 @@ if TYPE_CHECKING:
     from convcost.kernels.separability import Factors
     from convcost.models.report import ModelReport
     from convcost.models.sweep import Sweep
+    from convcost.workflows.compare import Watch
 
 
 __all__ = ["check", "compare", "count", "count_many", "explain", "history", "register", "separate"]
@@ -47,6 +42,9 @@ def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        from convcost.convolution.blocks import PARAMETERS
+        from convcost.convolution.spec import short_names
+
         long_names = {short: name for name, short in short_names().items()}
         named: dict[str, Any] = {long_names.get(name, name): value for name, value in kwargs.items()}
         if len(named) < len(kwargs):
@@ -92,7 +90,7 @@ def compare(
     roofline: bool = False,
     sort: str | None = None,
     columns: str | Sequence[str] | None = None,
-    watch: Watch = ignore,
+    watch: Watch | None = None,
     **parameters: Value | None,
 ) -> Comparison:
     """Compare blocks of the catalogue on one layer shape: predicted by the formula, counted in the real module, timed.
@@ -148,6 +146,11 @@ def compare(
     >>> row["macs"] == 224 * 224 * 3 * (64 + 3 * 3)
     True
     """
+    from convcost.comparison.columns import COMPARE_COLUMNS
+    from convcost.comparison.request import Request, catalogue, each_condition, make_spec
+    from convcost.timing.conditions import TimingOptions
+    from convcost.workflows.compare import fill, ignore
+
     spec = make_spec(
         in_channels, out_channels, kernel_size, height=height, width=width, batch=batch, stride=stride,
         dilation=dilation, padding=padding, bias=bias,
@@ -162,7 +165,7 @@ def compare(
         spec, _given(parameters), catalogue(None if blocks is None else _names(blocks)), baseline, timings, count, time,
         reuse=reuse, roofline=roofline, sort=sort,
     )  # fmt: skip
-    return replace(fill(request, watch), columns=fields, has_rooflines=roofline)
+    return replace(fill(request, watch or ignore), columns=fields, has_rooflines=roofline)
 
 
 @overload
@@ -230,12 +233,13 @@ def explain(
     >>> print(convcost.explain("depthwise-separable", 3, 64, 3).total.macs.symbols)
     N·H·W·C·m·(K² + O)
     """
+    from convcost.comparison.explanation import explain_blocks
+    from convcost.comparison.request import Request, catalogue, make_spec
+
     spec = make_spec(
         in_channels, out_channels, kernel_size, height=height, width=width, batch=batch, stride=stride,
         dilation=dilation, padding=padding, bias=bias,
     )  # fmt: skip
-    from convcost.comparison.explanation import explain_blocks
-
     result = explain_blocks(Request(spec, _given(parameters), catalogue(_names(block)), baseline))
     return replace(result.blocks[0], notes=result.notes) if isinstance(block, str) else result
 
@@ -281,11 +285,14 @@ def count(
     """
     from convcost.models.columns import MODEL_COLUMNS
     from convcost.nn.count.model_report import report
-    from convcost.workflows.claims import answer_for_module
 
     fields = choose_columns(MODEL_COLUMNS, columns)
     counted = replace(report(model, inputs, kwargs, device=device, cross_check=cross_check), columns=fields)
-    return answer_for_module(counted, model, _names(claims)) if claims else counted
+    if not claims:
+        return counted
+    from convcost.workflows.claims import answer_for_module
+
+    return answer_for_module(counted, model, _names(claims))
 
 
 def count_many(
