@@ -13,6 +13,7 @@ from convcost.nn.count.memory import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_weights, plain_weights
 from convcost.nn.count.tensors import dtype_text
 from convcost.nn.load.meta_device import parts_of
+from convcost.text.errors import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -56,7 +57,7 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
     calls = tuple(_calls(rows, weights, totals.macs))
     conditions = {"device": device, "torch_version": str(torch.__version__), "mode": "eval"}
     return ModelReport(
-        _writable(type(model).__name__),
+        encodable(type(model).__name__),
         inputs,
         conditions,
         totals,
@@ -115,7 +116,7 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
         own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
         yield Call(
             name=names[index],
-            op=_writable(row.op),
+            op=encodable(row.op),
             input_shape=row.input_shape,
             output_shape=row.output_shape,
             params=sum(map(numel, own)),
@@ -146,7 +147,7 @@ class _UniqueNames:
 
     def of(self, name: str, *, numbered: bool = False) -> str:
         """The name of the next call of a module, or of a function, whose first call is numbered too."""
-        name = _writable(name)
+        name = encodable(name)
         while True:
             self._calls[name] += 1
             number = self._calls[name]
@@ -154,11 +155,6 @@ class _UniqueNames:
             if text not in self._taken:
                 self._taken.add(text)
                 return text
-
-
-def _writable(name: str) -> str:
-    """A name as a file can hold it: half of a surrogate pair is written as its escape."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _owners(rows: Sequence[Row]) -> dict[int, int]:
@@ -183,5 +179,5 @@ def _uncounted(rows: Iterable[Row]) -> tuple[Uncounted, ...]:
     for row in rows:
         for op, times in row.uncounted.items():
             calls[op] += times
-            names.setdefault(op, {})[_writable(row.name)] = None
+            names.setdefault(op, {})[encodable(row.name)] = None
     return tuple(Uncounted(op, times, tuple(names[op])) for op, times in calls.items())

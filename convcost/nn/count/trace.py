@@ -6,6 +6,7 @@ total. A call that raises leaves a row of what it has computed, if anything, and
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from convcost.nn.count import call_watch
@@ -14,11 +15,6 @@ from convcost.nn.count.recording import Recording
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    import torch
-    from torch import nn
-
     from convcost.nn.count.row import Row
 
 
@@ -28,17 +24,10 @@ class Recorder(Recording):
     Takes the arguments of `Recording`.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        parts: Mapping[str, nn.Module],
-        inputs: Iterable[torch.Tensor],
-        device: str,
-        *,
-        shows_cpu: bool = False,
-    ) -> None:
-        super().__init__(module, parts, inputs, device, shows_cpu=shows_cpu)
-        self._main = Lane(self)
+    @cached_property
+    def _main(self) -> Lane:
+        """What the thread of the forward pass records."""
+        return Lane(self)
 
     @property
     def rows(self) -> list[Row]:

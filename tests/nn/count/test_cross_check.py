@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from calls import Calls
 from torch import nn
 from torch._higher_order_ops.map import map as torch_map
 from torch._higher_order_ops.scan import scan
@@ -27,19 +28,6 @@ if TYPE_CHECKING:
 
 UNSUPPORTED = "fvcore counts it 0 and lists {} as unsupported"
 HIDDEN = "fvcore counts it 0: its graph does not show what it runs"
-
-
-class Calls(nn.Module):
-    """A module whose forward pass is a function of the module and its inputs."""
-
-    def __init__(self, forward: Callable[..., Any], **parts: Any) -> None:
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self._run = forward
-
-    def forward(self, *inputs: torch.Tensor) -> Any:
-        return self._run(self, *inputs)
 
 
 class Product(torch.autograd.Function):
