@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from convcost.budgets.layer_cost import Entry
     from convcost.budgets.result import CheckResult
+    from convcost.changes.layer_cost import Entry
     from convcost.models.report import ModelReport
 
 __all__ = ["assert_cost"]
@@ -103,14 +103,14 @@ def _message(report: ModelReport, result: CheckResult) -> str:
 
 def as_json(report: ModelReport) -> dict[str, Any]:
     """The costs of a model as JSON, for `from_json`."""
-    from convcost.budgets.layer_cost import entry_of
+    from convcost.changes.layer_cost import entry_of
 
     return asdict(entry_of(report))
 
 
 def from_json(stored: Any) -> Entry | None:  # noqa: ANN401 - whatever the cache of pytest holds
     """Costs that `as_json` gave; None for anything else, such as those of another version."""
-    from convcost.budgets.layer_cost import Entry, LayerCost
+    from convcost.changes.layer_cost import Entry, LayerCost
 
     try:
         layers = {name: LayerCost(**layer) for name, layer in stored["layers"].items()}

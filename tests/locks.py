@@ -6,8 +6,8 @@ import re
 import tomllib
 from typing import TYPE_CHECKING
 
-from convcost.budgets.layer_cost import Entry, LayerCost
 from convcost.budgets.lock import checksum
+from convcost.changes.layer_cost import Entry, LayerCost
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import torch
 from fork_server import fast_python
 from torch import nn
 
-from convcost.budgets.layer_cost import entry_of
+from convcost.changes.layer_cost import entry_of
 from convcost.pytest import as_json, assert_cost, from_json
 from convcost.text.errors import ConvcostError
 

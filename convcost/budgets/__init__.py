@@ -1,1 +1,1 @@
-"""Budgets as plain values: limits, the lock, verdicts, changes of a model, and their reports."""
+"""Budgets as plain values: limits, the lock, verdicts, and their reports."""

@@ -10,9 +10,9 @@ from convcost.text.units import number_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from convcost.budgets.changes import Change
     from convcost.budgets.remedy import Remedy
     from convcost.budgets.verdict import Judgement
+    from convcost.changes.change import Change
 
 MAX_NAMED: Final = 3
 """Maximum number of layers that a line names; the JSON has all."""

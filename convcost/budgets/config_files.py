@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from convcost.budgets.configuration import Configuration
-    from convcost.budgets.layer_cost import Entry
     from convcost.budgets.limits import Budget
+    from convcost.changes.layer_cost import Entry
     from convcost.models.report import Totals
 
 CONFIG_NAME: Final = "convcost.toml"

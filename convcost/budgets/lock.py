@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.budgets.layer_cost import Entry
+from convcost.changes.layer_cost import Entry
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.toml import Mistake, TomlError, key_text, parse_toml, quoted, table_text
 from convcost.text.toml_tables import read_table

@@ -17,8 +17,8 @@ from convcost.text.sizes import pair
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from convcost.budgets.changes import Change
-    from convcost.budgets.layer_cost import Entry, LayerCost
+    from convcost.changes.change import Change
+    from convcost.changes.layer_cost import Entry, LayerCost
     from convcost.comparison.rows import Placed
     from convcost.convolution.cost import Cost
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.budgets.advice import acceptance, ways_back
-from convcost.budgets.changes import renamed_summary
 from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS, MetricRow
 from convcost.budgets.limits import METRICS
 from convcost.budgets.verdict import UNJUDGED
+from convcost.changes.change import renamed_summary
 from convcost.text.columns import records
 from convcost.text.errors import one_line
 from convcost.text.result import Result
@@ -18,11 +18,11 @@ from convcost.text.units import number_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from convcost.budgets.changes import Change
-    from convcost.budgets.layer_cost import Entry, LayerCost
     from convcost.budgets.limits import Budget
     from convcost.budgets.remedy import Remedy
     from convcost.budgets.verdict import Judgement
+    from convcost.changes.change import Change
+    from convcost.changes.layer_cost import Entry, LayerCost
     from convcost.models.report import Uncounted
     from convcost.text.columns import Column
     from convcost.timing.conditions import Conditions

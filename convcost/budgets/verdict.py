@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from convcost.budgets.changes import recounted
 from convcost.budgets.limits import METRICS, Limit, Metric
+from convcost.changes.change import recounted
 from convcost.text.units import human_percent, human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from convcost.budgets.changes import Change
-    from convcost.budgets.layer_cost import Entry
+    from convcost.changes.change import Change
+    from convcost.changes.layer_cost import Entry
     from convcost.timing.measured import ForwardTiming
 
 Verdict: TypeAlias = Literal["skipped", "pass", "inconclusive", "warn", "fail"]

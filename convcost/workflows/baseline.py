@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.config_files import PYPROJECT, has_table, load_configuration
-from convcost.budgets.layer_cost import entry_of
+from convcost.changes.layer_cost import entry_of
 from convcost.text.errors import ConvcostError
 from convcost.workflows.budget_process import count_budget
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from convcost.budgets.configuration import Configuration
-    from convcost.budgets.layer_cost import Entry
     from convcost.budgets.limits import Budget
+    from convcost.changes.layer_cost import Entry
     from convcost.nn.load.source_tree import Sources
     from convcost.system.git_revision import Checkout
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcost.budgets.changes import what_changed
-from convcost.budgets.layer_cost import entry_of
 from convcost.budgets.remedy import REMEDIED, find_remedy
 from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, counted_reading, judge, timed_reading
+from convcost.changes.change import what_changed
+from convcost.changes.layer_cost import entry_of
 from convcost.models.report import COUNT_DEVICES
 from convcost.system.git_revision import checked_out
 from convcost.system.processor import collection_paused
@@ -32,11 +32,11 @@ from convcost.workflows.budget_process import count_budget, machine_for, time_mo
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from convcost.budgets.changes import Change
     from convcost.budgets.configuration import Configuration
-    from convcost.budgets.layer_cost import Entry
     from convcost.budgets.limits import Budget, Limit
     from convcost.budgets.verdict import Judgement
+    from convcost.changes.change import Change
+    from convcost.changes.layer_cost import Entry
     from convcost.models.report import ModelReport
     from convcost.timing.measured import ForwardTiming
     from convcost.workflows.budget_process import Timed

@@ -9,10 +9,10 @@ import pytest
 from locks import conv, entry, relu
 
 from convcost.budgets.advice import acceptance, ways_back
-from convcost.budgets.changes import what_changed
 from convcost.budgets.limits import Limit
 from convcost.budgets.remedy import find_remedy
 from convcost.budgets.verdict import Judgement, Reading, judge
+from convcost.changes.change import what_changed
 
 BEFORE, AFTER = entry(conv("stem", "8>8"), conv("body", "8>16")), entry(conv("stem", "8>8"), conv("body", "8>64"))
 SOURCES = {"max": "c.toml:3", "min": "c.toml:4", "grow": "c.toml:5"}

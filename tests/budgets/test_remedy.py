@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from locks import conv, entry, relu
 
-from convcost.budgets.changes import what_changed
 from convcost.budgets.remedy import find_remedy
+from convcost.changes.change import what_changed
 
 
 def test_the_block_with_the_fewest_layers_and_then_the_lowest_cost_is_found() -> None:

@@ -11,7 +11,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from locks import conv, entry
 
-from convcost.budgets.changes import what_changed
 from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.remedy import find_remedy
 from convcost.budgets.reports import (
@@ -25,6 +24,7 @@ from convcost.budgets.reports import (
 )
 from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, judge
+from convcost.changes.change import what_changed
 from convcost.text.errors import ConvcostError
 from convcost.text.toml import Mistake, Place, TomlError
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import convcost
 from convcost.budgets.config_files import load_lock, save_lock
-from convcost.budgets.layer_cost import entry_of
+from convcost.changes.layer_cost import entry_of
 
 pytestmark = pytest.mark.torch
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from locks import conv, entry, relu
 
-from convcost.budgets.changes import recounted, renamed_summary, what_changed
-from convcost.budgets.layer_cost import Entry, LayerCost
+from convcost.changes.change import recounted, renamed_summary, what_changed
+from convcost.changes.layer_cost import Entry, LayerCost
 
 
 def told(before: Entry, after: Entry) -> list[tuple[str, str, str]]:
