@@ -115,13 +115,14 @@ def _columns(command: str, incomplete: str) -> Iterable[str]:
     """The fields of a row, each after the ones that are there already."""
     from convcost.archive.listing import HISTORY_COLUMNS
     from convcost.budgets.columns import CHECK_COLUMNS
+    from convcost.changes.columns import DIFF_COLUMNS
     from convcost.comparison.columns import COMPARE_COLUMNS
     from convcost.kernels.columns import KERNEL_COLUMNS
     from convcost.models.columns import MODEL_COLUMNS
 
     columns: Mapping[str, Iterable[Column[Any]]] = {
         "compare": COMPARE_COLUMNS, "model": MODEL_COLUMNS, "check": CHECK_COLUMNS, "history": HISTORY_COLUMNS,
-        "kernel": KERNEL_COLUMNS,
+        "kernel": KERNEL_COLUMNS, "diff": DIFF_COLUMNS,
     }  # fmt: skip
     before, comma, _ = incomplete.rpartition(",")
     return (f"{before}{comma}{column.name}" for column in columns[command])
@@ -130,13 +131,13 @@ def _columns(command: str, incomplete: str) -> Iterable[str]:
 def _sort(command: str, _: str) -> Iterable[str]:
     from convcost.models.report import ORDERS
 
-    return ORDERS if command == "model" else _columns(command, "")
+    return ORDERS if command in {"model", "diff"} else _columns(command, "")
 
 
 def _device(command: str, _: str) -> Iterable[str]:
     from convcost.models.report import COUNT_DEVICES
 
-    return COUNT_DEVICES if command in {"model", "check"} else DEVICES
+    return COUNT_DEVICES if command in {"model", "check", "diff"} else DEVICES
 
 
 def _budgets(*_: str) -> Iterable[str]:
@@ -156,6 +157,8 @@ VALUES: Final[Mapping[str, Values]] = {
     "target": _networks,
     "targets": _networks,
     "model": _networks,
+    "a": _networks,
+    "b": _networks,
     "columns": _columns,
     "sort": _sort,
     "only": _budgets,
