@@ -52,15 +52,15 @@ class Side:
     @property
     def folder(self) -> Path:
         """The folder in whose repository the revision is: that of the target's file, or the current one."""
-        path = _file_of(self.target)
-        return Path.cwd() if path is None else path.resolve().parent
+        file = _file_of(self.target)
+        return Path(file).resolve().parent if file else Path.cwd()
 
     def budget(self, inputs: tuple[Input, ...], device: str, checkout: Checkout | None) -> Budget:
         """The target as one that is counted in a process of its own, in the current folder or its counterpart."""
-        here, target, path = Path.cwd(), self.target, _file_of(self.target)
+        here, target, file = Path.cwd(), self.target, _file_of(self.target)
         if checkout is not None:
-            if path is not None and (path.is_absolute() or not here.is_relative_to(checkout.project)):
-                target = f"{checkout.counterpart(path)}{target.removeprefix(str(path))}"
+            if file and (Path(file).is_absolute() or not here.is_relative_to(checkout.project)):
+                target = f"{checkout.counterpart(Path(file))}{target.removeprefix(file)}"
             here = checkout.counterpart(here)
         return Budget(self.name, target, here, self.args, inputs, device=device)
 
@@ -71,8 +71,9 @@ def parse_side(name: str, args: Mapping[str, object]) -> Side:
     Raises:
         ConvcostError: An empty revision, or one of a target that no git repository of the user's holds.
     """
-    path = _file_of(name)
-    matched = None if path is not None and is_file(path) else AT_REVISION.fullmatch(name)
+    file = _file_of(name)
+    is_plain = is_file(Path(file)) and "@" not in name.removeprefix(file)
+    matched = None if is_plain else AT_REVISION.fullmatch(name)
     if matched is None:
         return Side(name, name, args)
     target, revision = matched["target"], matched["revision"]
@@ -86,10 +87,10 @@ def parse_side(name: str, args: Mapping[str, object]) -> Side:
     return Side(name, target, args, revision)
 
 
-def _file_of(target: str) -> Path | None:
-    """The file of a target; None for one that is named otherwise."""
-    where, _, _ = target.rpartition(":")
-    return Path(where) if where.endswith(".py") else Path(target) if target.endswith((".toml", ".pt2")) else None
+def _file_of(target: str) -> str:
+    """The path of a target's file; empty for one that is named otherwise."""
+    where = target.rpartition(":")[0]
+    return where if where.endswith(".py") else target if target.endswith((".toml", ".pt2")) else ""
 
 
 def diff_targets(
