@@ -59,14 +59,12 @@ def count_target(  # noqa: PLR0913 - the options of `convcost model`, and that o
     from convcost.nn.load.target import load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
 
-    if device not in COUNT_DEVICES:
-        msg = f"device (={device}) must be auto, meta or cpu for counting; time_device says where to time."
-        raise ConvcostError(msg)
+    require_count_device(device)
     first = "cpu" if device == "cpu" else "meta"
     show_progress(f"loading {target} ...")
     with user_code_context(target):
         loaded = load_target(target, args, first)
-        positional, named = tensors_for(_inputs(target, inputs, loaded), first)
+        positional, named = tensors_for(inputs_of(target, inputs, loaded), first)
         notes = () if loaded.note is None else (loaded.note,)
         show_progress(f"tracing {target} ...")
         steps = reports(
@@ -115,7 +113,7 @@ def time_target(
         options = replace(options, dtype=_weights_dtype(loaded))
         where = resolve_device(options.devices[0])
         machine, machine_note = calibration_for(where, options.dtype, resolve_threads(options.threads))
-        tensors = tensors_for(_inputs(counted.target, inputs, loaded), "cpu")
+        tensors = tensors_for(inputs_of(counted.target, inputs, loaded), "cpu")
         timed = measure_model(loaded.module, *tensors, options, tell)
     setup = fingerprint(timed.conditions.device)
     kept = keep_model(counted, timed, options.time_budget, args, setup) if options.store else ()
@@ -210,10 +208,17 @@ def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, obje
     from convcost.nn.load.target import load_real, tensors_for
 
     loaded = load_real(target, args)
-    return (loaded.module, *tensors_for(_inputs(target, inputs, loaded), "cpu"))
+    return (loaded.module, *tensors_for(inputs_of(target, inputs, loaded), "cpu"))
 
 
-def _inputs(target: str, inputs: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:
+def require_count_device(device: str) -> None:
+    """Refuse a device on which nothing is counted."""
+    if device not in COUNT_DEVICES:
+        msg = f"device (={device}) must be auto, meta or cpu for counting; time_device says where to time."
+        raise ConvcostError(msg)
+
+
+def inputs_of(target: str, inputs: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:
     """The user's inputs, else the target's own."""
     if not inputs and not loaded.default_input:
         raise ConvcostError(f"target (={target}) must be given an input; write one such as 1x3x224x224.")
