@@ -47,6 +47,7 @@ COMMANDS = {
     "history": "history_command",
     "model": "model_command",
     "diff": "diff_command",
+    "replace": "replace_command",
     "check": "check_command",
     "config": "check_command",
     "calibrate": "calibrate_command",
