@@ -18,6 +18,7 @@ __all__ = [
     "macs",
     "params",
     "register",
+    "replace",
     "separate",
 ]
 
@@ -25,7 +26,7 @@ TYPE_CHECKING = False  # as typing has it, which takes milliseconds to import
 
 if TYPE_CHECKING:
     from convcost._version import __version__
-    from convcost.api import check, compare, count, count_many, explain, history, register, separate
+    from convcost.api import check, compare, count, count_many, explain, history, register, replace, separate
     from convcost.convolution.blocks import BLOCKS
     from convcost.convolution.conv import Conv
     from convcost.convolution.cost import Cost, cost, macs, params

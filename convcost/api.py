@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from convcost.archive.listing import History
     from convcost.budgets.result import CheckResult
+    from convcost.changes.replace_report import ReplaceReport
     from convcost.comparison.explanation import Explanation, Explanations
     from convcost.comparison.result import Comparison
     from convcost.convolution.spec import Value
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from convcost.workflows.compare import Watch
 
 
-__all__ = ["check", "compare", "count", "count_many", "explain", "history", "register", "separate"]
+__all__ = ["check", "compare", "count", "count_many", "explain", "history", "register", "replace", "separate"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -165,7 +166,7 @@ def compare(
         spec, _given(parameters), catalogue(None if blocks is None else _names(blocks)), baseline, timings, count, time,
         reuse=reuse, roofline=roofline, sort=sort,
     )  # fmt: skip
-    return replace(fill(request, watch or ignore), columns=fields, has_rooflines=roofline)
+    return dataclasses.replace(fill(request, watch or ignore), columns=fields, has_rooflines=roofline)
 
 
 @overload
@@ -241,7 +242,7 @@ def explain(
         dilation=dilation, padding=padding, bias=bias,
     )  # fmt: skip
     result = explain_blocks(Request(spec, _given(parameters), catalogue(_names(block)), baseline))
-    return replace(result.blocks[0], notes=result.notes) if isinstance(block, str) else result
+    return dataclasses.replace(result.blocks[0], notes=result.notes) if isinstance(block, str) else result
 
 
 def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:
@@ -287,7 +288,7 @@ def count(
     from convcost.nn.count.model_report import report
 
     fields = choose_columns(MODEL_COLUMNS, columns)
-    counted = replace(report(model, inputs, kwargs, device=device, cross_check=cross_check), columns=fields)
+    counted = dataclasses.replace(report(model, inputs, kwargs, device=device, cross_check=cross_check), columns=fields)
     if not claims:
         return counted
     from convcost.workflows.claims import answer_for_module
@@ -319,6 +320,73 @@ def count_many(
     from convcost.workflows.count_many import count_configurations
 
     return count_configurations(factory, configurations, inputs, device=device)
+
+
+@_with_short_names
+def replace(
+    model: nn.Module,
+    inputs: Sequence[Any] | Tensor,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    to: str | Sequence[str],
+    origin: str = "standard",
+    only: str | None = None,
+    skip: str | None = None,
+    min_kernel: int = 2,
+    min_saving: float | None = None,
+    between: bool = True,
+    device: str = "auto",
+    cross_check: bool = False,
+    columns: str | Sequence[str] | None = None,
+    **parameters: Value | None,
+) -> tuple[nn.Module, ReplaceReport]:
+    """Replace the convolutions of a copy of a module by a block of the catalogue, and count what that saves.
+
+    The module itself stays as it is. The stages of a block keep stride, padding, dilation, bias, dtype, device, memory
+    format, mode and `requires_grad` of the convolution; their weights are torch's default initialisation, from torch's
+    random state, which stays as it is too: `torch.manual_seed` decides the weights. Between the stages stand the batch
+    normalisation and the activation that follow the convolution in the module, as in MobileNets.
+
+    A layer that reads the image, with at most 4 channels and less than 1 % of the MACs, is replaced only if `only`
+    matches it, as in the networks that the blocks come from.
+
+    Args:
+        model: Module whose convolutions are replaced.
+        inputs: Positional arguments of the model, real or meta tensors; a single tensor is one input.
+        kwargs: Keyword arguments of the model.
+        to: Name of a block, or names in order of preference: a layer gets the first that keeps its output shape.
+        origin: Kind of convolution that is replaced: "standard", "grouped", "depthwise" or "pointwise".
+        only: Regular expression that must match (as `re.search`) the path of a replaced layer.
+        skip: Regular expression that must not match it.
+        min_kernel: Smallest kernel, on its longer side, that is replaced.
+        min_saving: Smallest share of a layer's MACs that a block must save, such as 0.2; None if it may even add some.
+        between: Whether the normalisation and activation stand between the stages of a block too.
+        device: Device of the count, as for `count`.
+        cross_check: Whether to cross-check the altered module with torch's FlopCounterMode and fvcore.
+        columns: Fields in the printed table, a notebook and the frame, as "name,macs_before,macs_after" or a list.
+        **parameters: Parameters of single blocks, as in `compare`.
+
+    Returns:
+        The altered copy, and a row for each convolution: the block in its place, or the reason why it stays as it is;
+        with `.before` and `.after` (as of `count`), `.to_dict()`, `.to_frame()` and a notebook view.
+
+    Raises:
+        ConvcostError: An illegal rule, no layer that may be replaced, or a module that cannot be counted or copied.
+
+    >>> import convcost, torch
+    >>> conv = torch.nn.Sequential(torch.nn.Conv2d(8, 16, 3, padding=1, bias=False))
+    >>> new, result = convcost.replace(conv, torch.zeros(1, 8, 5, 5), to="depthwise-separable")
+    >>> result.after.totals.params == 8 * 3 * 3 + 8 * 16
+    True
+    """
+    from convcost.changes.replace_columns import REPLACE_COLUMNS
+    from convcost.changes.replacement import Rules
+    from convcost.workflows.replace import replace_layers
+
+    fields = choose_columns(REPLACE_COLUMNS, columns)
+    rules = Rules(_names(to), origin, only, skip, min_kernel, min_saving, between, _given(parameters))
+    *_, (altered, result) = replace_layers(model, inputs, kwargs, rules, device=device, cross_check=cross_check)
+    return altered.model, dataclasses.replace(result, columns=fields)
 
 
 def check(
@@ -363,7 +431,7 @@ def check(
     fields = choose_columns(CHECK_COLUMNS, columns)
     options = CheckOptions(base, strict, update, time_budget, store=store, device=device)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
-    return replace(check_configuration(configuration, options)[0], columns=fields)
+    return dataclasses.replace(check_configuration(configuration, options)[0], columns=fields)
 
 
 @_with_short_names
@@ -420,7 +488,7 @@ def history(
         in_channels, out_channels, size, since, until,
     )  # fmt: skip
     fields = choose_columns(HISTORY_COLUMNS, columns)
-    return replace(list_history(filters, limit), columns=fields)
+    return dataclasses.replace(list_history(filters, limit), columns=fields)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,38 @@
+"""The columns of `convcost replace`, in the order of CSV and JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from convcost.text.columns import Column
+from convcost.text.units import human_count, human_ratio, human_share
+
+if TYPE_CHECKING:
+    from convcost.changes.replace_report import ReplacedLayer
+
+REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
+    Column("name", lambda row: row.name, "path of the layer", "layer"),
+    Column("before", lambda row: row.before, "the convolution: channels, kernel size and more", "before", width=100),
+    Column("after", lambda row: row.after, "the block in its place; empty for a layer that stays as it is", "after"),
+    Column("calls", lambda row: row.calls, "calls of the layer in one forward pass", "calls", varies=True),
+    Column("params_before", lambda row: row.params_before, "parameters of the layer", "params", human_count),
+    Column("params_after", lambda row: row.params_after, "parameters in its place", "→ params", human_count),
+    Column(
+        "params_ratio", lambda row: row.params_ratio, "params_before / params_after", "fewer", human_ratio, width=90
+    ),
+    Column("macs_before", lambda row: row.macs_before, "multiply-accumulates of the layer", "MACs", human_count),
+    Column("macs_after", lambda row: row.macs_after, "multiply-accumulates in its place", "→ MACs", human_count),
+    Column("macs_ratio", lambda row: row.macs_ratio, "macs_before / macs_after", "fewer", human_ratio),
+    Column(
+        "weight_error", lambda row: row.weight_error, "relative error of the factorised weights", "weights", human_share
+    ),
+    Column(
+        "output_error",
+        lambda row: row.output_error,
+        "relative error of the model's output with this layer alone replaced",
+        "output",
+        human_share,
+    ),
+    Column("skipped", lambda row: row.skipped, "reason why the layer stays as it is", "stays, since"),
+)
+"""The fields of a layer."""

@@ -1,0 +1,263 @@
+"""A copy of a model with blocks in the place of convolutions, whose outputs have the shapes of the model's own."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten
+
+from convcost.changes.replacement import choose_block, reads_image, require_layers
+from convcost.nn.alter.eligibility import obstacles
+from convcost.nn.alter.surroundings import Watch
+from convcost.nn.build.tree_module import build
+from convcost.nn.count.counted_call import mapped
+from convcost.nn.count.forward_pass import ready
+from convcost.nn.count.isolation import same_random_numbers
+from convcost.nn.count.model_report import report
+from convcost.nn.count.tensors import tensor_text
+from convcost.nn.load.meta_device import any_device_allowed, on_device, parts_of
+from convcost.nn.load.user_code import error_summary, running_user_code
+from convcost.text.errors import ConvcostError, encodable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from convcost.changes.replacement import Replacement, Rules
+    from convcost.models.call import Call
+    from convcost.models.report import ModelReport
+    from convcost.nn.alter.surroundings import Following
+    from convcost.nn.count.counted_call import Arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What becomes of a convolution.
+
+    Attributes:
+        path: Path of the module; of a functional call, its name.
+        calls: Its calls in one forward pass.
+        outcome: The block in its place, or the reason why it stays as it is.
+    """
+
+    path: str
+    calls: tuple[Call, ...]
+    outcome: Replacement | str
+
+
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """A model with blocks in the place of layers.
+
+    Attributes:
+        model: The altered model.
+        counted: Its count.
+        choices: What became of each convolution, in the order of the forward pass.
+    """
+
+    model: nn.Module
+    counted: ModelReport
+    choices: tuple[Choice, ...]
+
+
+def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules) -> Altered:
+    """Replace the convolutions of a copy of a model that the rules choose.
+
+    Args:
+        model: The model, which stays as it is.
+        call: Its inputs.
+        counted: Its count, with the same inputs.
+        rules: Which layers are replaced, and by what.
+
+    Raises:
+        ConvcostError: No layer is left to replace, or the model cannot be copied.
+    """
+    device = str(counted.conditions["device"])
+    known = obstacles(model)
+    following, outputs = _seen_in_forward(model, call, device, known)
+    calls = _calls_by_path(model, counted)
+    outcomes: dict[str, Replacement | str] = {
+        path: obstacle or _outcome(path, calls.get(path, ()), following[path], counted, rules)
+        for path, obstacle in known.items()
+    }
+    chosen = {path: one for path, one in outcomes.items() if not isinstance(one, str)}
+    trial = _Trial(model, call, device, chosen, _modules(model, chosen, following), outputs)
+    result = trial.run(list(chosen)) if chosen else ""
+    if isinstance(result, str):
+        outcomes |= trial.refused(list(chosen), result)
+        require_layers(rules, outcomes)
+        result = trial.run([path for path, one in outcomes.items() if not isinstance(one, str)])
+        if isinstance(result, str):
+            raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
+    functional = {
+        one.name: "a call of a function: there is no module to replace"
+        for one in counted.layers
+        if one.is_function and one.conv is not None
+    }
+    calls |= {one.name: (one,) for one in counted.layers if one.name in functional}
+    order = {one.name: index for index, one in enumerate(counted.layers)}
+    choices = [Choice(path, calls.get(path, ()), one) for path, one in (outcomes | functional).items()]
+    choices.sort(key=lambda one: order[one.calls[0].name] if one.calls else len(order))
+    return Altered(*result, tuple(choices))
+
+
+def _outcome(
+    path: str, calls: Sequence[Call], following: Following, counted: ModelReport, rules: Rules
+) -> Replacement | str:
+    """The block in the place of a layer, or the reason why the layer stays."""
+    if not calls:
+        return "the forward pass does not call it"
+    conv = calls[0].conv
+    if conv is None:
+        return "it does more than convolve"
+    reason = rules.reason_for_kind(conv) or rules.reason_for_name(path)
+    if reason is not None:
+        return reason
+    if rules.only is None and reads_image(calls[0], counted):
+        return "reads the image, whose few channels leave little to save; name it with only to replace it"
+    return choose_block(path, calls, following.style, rules)
+
+
+def _calls_by_path(model: nn.Module, counted: ModelReport) -> dict[str, tuple[Call, ...]]:
+    """The calls of each module, by its path."""
+    names = {encodable(path or type(model).__name__): path for path in parts_of(model)}
+    calls: dict[str, tuple[Call, ...]] = {}
+    for one in counted.layers:
+        name = one.name if one.name in names else one.name.rpartition("#")[0]
+        if not one.is_function and name in names:
+            calls[names[name]] = (*calls.get(names[name], ()), one)
+    return calls
+
+
+def _seen_in_forward(
+    model: nn.Module, call: Arguments, device: str, paths: Iterable[str]
+) -> tuple[dict[str, Following], list[str]]:
+    """What follows each convolution, and the texts of the outputs."""
+    placed = mapped(partial(on_device, device=device), call)
+    with ready(model, device) as parts, any_device_allowed():
+        watch = Watch({path: parts[path] for path in paths}, parts)
+        with running_user_code(lambda error: ConvcostError(error_summary(error))), watch:
+            out = model(*placed[0], **placed[1])
+    return watch.following, _texts(out)
+
+
+def _texts(out: Any) -> list[str]:
+    """The structure, shapes and dtypes of an output."""
+    leaves, structure = tree_flatten(out)
+    texts = [tensor_text(one) if isinstance(one, torch.Tensor) else type(one).__name__ for one in leaves]
+    return [*texts, str(structure)]
+
+
+def _modules(
+    model: nn.Module, chosen: Mapping[str, Replacement], following: Mapping[str, Following]
+) -> dict[str, nn.Module]:
+    """The module of each block, initialised as torch does from the caller's random state, which stays as it is."""
+    parts = parts_of(model)
+    with same_random_numbers():
+        return {path: _module(one, parts[path], following[path].norm) for path, one in chosen.items()}
+
+
+def _module(one: Replacement, layer: nn.Module, norm: nn.Module | None) -> nn.Module:
+    """The module of a block, with device, dtype, memory format, mode and `requires_grad` of the layer."""
+    weight = layer.get_parameter("weight")
+    place = "meta" if weight.is_meta else "cpu"  # so that the same random numbers give the same weights on any device
+    block = build(one.placed.tree, one.placed.spec.input, device=place, dtype=weight.dtype).to(weight.device)
+    if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
+        block = block.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
+    for part in block.modules():
+        if isinstance(part, nn.BatchNorm2d) and norm is not None:
+            part.eps, part.momentum = norm.eps, norm.momentum  # type: ignore[assignment]  # numbers of a normalisation
+    return block.train(layer.training).requires_grad_(weight.requires_grad)
+
+
+def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
+    """A copy of a model with other modules in the place of some of its parts.
+
+    Every attribute, list or container that holds such a part holds the other module in the copy. What the copy keeps of
+    the model has its own tensors, with equal values, on the same device.
+
+    Args:
+        model: The model, which stays as it is.
+        modules: Modules by the path of the part that they replace; they are not copied.
+
+    Raises:
+        ConvcostError: A part of the model cannot be copied.
+    """
+    parts = parts_of(model)
+    memo: dict[int, Any] = {id(parts[path]): module for path, module in modules.items()}
+    for part in parts.values():
+        for value in vars(part).values():
+            if (
+                isinstance(value, torch.Tensor) and not value.is_leaf
+            ):  # torch refuses to copy what has a gradient's graph
+                memo[id(value)] = value.detach().clone()
+
+    def describe(error: BaseException) -> ConvcostError:
+        return ConvcostError(f"model must be one that copy.deepcopy can copy: {error_summary(error)}; mend it there.")
+
+    with running_user_code(describe):
+        return copy.deepcopy(model, memo)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Runs a model with blocks in the place of some layers.
+
+    Attributes:
+        model: The model.
+        call: Its inputs.
+        device: Device of the count.
+        chosen: Blocks by the path of the layer.
+        modules: Modules of the blocks.
+        outputs: Texts of the model's outputs.
+    """
+
+    model: nn.Module
+    call: Arguments
+    device: str
+    chosen: Mapping[str, Replacement]
+    modules: Mapping[str, nn.Module]
+    outputs: list[str]
+
+    def refused(self, paths: list[str], reason: str) -> dict[str, str]:
+        """The layers with whose blocks the model does not run as before, each with the reason.
+
+        Args:
+            paths: Layers that are replaced together.
+            reason: Why the model does not run as before; the layers are halved until those that fail alone are known.
+        """
+        if len(paths) <= 1:
+            return dict.fromkeys(paths, reason)
+        halves = (paths[: len(paths) // 2], paths[len(paths) // 2 :])
+        refused: dict[str, str] = {}
+        for half in halves:
+            result = self.run(half)
+            if isinstance(result, str):
+                refused |= self.refused(half, result)
+        return refused
+
+    def run(self, paths: Sequence[str]) -> tuple[nn.Module, ModelReport] | str:
+        """The model with these layers replaced, and its count; why it is no replacement of the model, if it is none."""
+        new = replaced(self.model, {path: self.modules[path] for path in paths})
+        try:
+            counted = report(new, *self.call, device=self.device)
+            _, outputs = _seen_in_forward(new, self.call, self.device, ())
+        except ConvcostError as error:
+            return str(error).rstrip(".")
+        if outputs != self.outputs:
+            differs = next((pair for pair in zip(self.outputs, outputs, strict=False) if pair[0] != pair[1]), None)
+            return "the model's output differs" + (f": {differs[1]}, not {differs[0]}" if differs else "")
+        if any(_macs_inside(path, counted) != self.chosen[path].after.macs for path in paths):
+            return "forward does not call it through its place in the model"
+        return new, counted
+
+
+def _macs_inside(path: str, counted: ModelReport) -> int:
+    """The MACs of all calls of a part and inside it."""
+    own = encodable(path)
+    names = ((one.name.partition("#")[0], one.macs) for one in counted.layers)
+    return sum(macs for name, macs in names if not own or name == own or name.startswith(f"{own}."))

@@ -1,0 +1,113 @@
+"""`convcost replace`: a model counted, altered, and counted again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from convcost.changes.replace_report import ReplaceReport, layer_of
+from convcost.system.terminal import show_progress
+from convcost.workflows.model import inputs_of, require_count_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from convcost.changes.replacement import Rules
+    from convcost.nn.alter.altered import Altered
+    from convcost.nn.load.target import Loaded
+    from convcost.text.sizes import Input
+
+
+def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
+    target: str,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    rules: Rules,
+    *,
+    cross_check: bool,
+    device: str,
+) -> Iterator[ReplaceReport]:
+    """Load a target and replace layers in it; the report, then again with the results of the other counters.
+
+    Args:
+        target: Target as the user names it.
+        inputs: Inputs of the model; empty for its own.
+        args: Arguments of the callable.
+        rules: Which layers are replaced, and by what.
+        cross_check: Whether to run torch's FlopCounterMode and fvcore on the altered model too.
+        device: Device of the count, as in `convcost model`.
+
+    Raises:
+        ConvcostError: The target does not load or refuses its input, or no layer is left to replace.
+    """
+    show_progress("importing torch ...")
+    from convcost.nn.load.target import load_target, tensors_for
+    from convcost.nn.load.user_code import user_code_context
+
+    require_count_device(device)
+    first = "cpu" if device == "cpu" else "meta"
+    show_progress(f"loading {target} ...")
+    with user_code_context(target):
+        loaded = load_target(target, args, first)
+        positional, named = tensors_for(inputs_of(target, inputs, loaded), first)
+        notes = () if loaded.note is None else (loaded.note,)
+    real = partial(load_target, target, args, "cpu")
+    steps = replace_layers(loaded.module, positional, named, rules, device=device, cross_check=cross_check, load=real)
+    report: ReplaceReport | None
+    while True:
+        with user_code_context(target):
+            report = next((one for _, one in steps), None)
+        if report is None:
+            return
+        before, after = (replace(one, target=target) for one in (report.before, report.after))
+        yield replace(report, before=before, after=after, notes=(*notes, *report.notes))
+
+
+def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and how the model is loaded anew
+    model: object,
+    inputs: object,
+    kwargs: Mapping[str, Any] | None,
+    rules: Rules,
+    *,
+    device: str,
+    cross_check: bool,
+    load: Callable[[], Loaded] | None = None,
+) -> Iterator[tuple[Altered, ReplaceReport]]:
+    """Replace layers in a copy of a module: the copy and the report, then again with the results of other counters.
+
+    Args:
+        model: The module, which stays as it is.
+        inputs: Positional arguments, real or meta tensors; or a single tensor.
+        kwargs: Keyword arguments.
+        rules: Which layers are replaced, and by what.
+        device: Device of the count.
+        cross_check: Whether to run torch's FlopCounterMode and fvcore on the altered model too.
+        load: Loads the model on the CPU, where `model` is made for the meta device.
+
+    Raises:
+        ConvcostError: No layer is left to replace, or the altered model does not run as the model does.
+    """
+    from convcost.nn.alter.altered import alter
+    from convcost.nn.count.counted_call import call_of, module_of
+    from convcost.nn.count.model_report import report, reports
+
+    module, call = module_of(model), call_of(inputs, kwargs)
+    show_progress("counting the model ...")
+    load_real = None if load is None else lambda: load().module
+    *_, before = reports(module, *call, device=device, load_real=load_real)
+    if load is not None and before.conditions["device"] == "cpu":
+        module = load().module  # what runs on the CPU alone needs values
+    show_progress("replacing layers ...")
+    altered = alter(module, call, before, rules)
+    result = ReplaceReport(
+        before,
+        altered.counted,
+        tuple(layer_of(one.path, one.calls, one.outcome) for one in altered.choices),
+        (*rules.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
+    )
+    yield altered, result
+    if cross_check:
+        show_progress("counting the altered model with the other counters ...")
+        after = report(altered.model, *call, device=str(before.conditions["device"]), cross_check=True)
+        yield altered, replace(result, after=after)
