@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from convcost.changes.pareto import Limits, Option, TradeOff, trade_off
-from convcost.changes.replace_report import layer_of
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.workflows.side_by_side import time_side_by_side
@@ -86,8 +85,7 @@ def _each_block_alone(report: ReplaceReport, forward: Forward, rules: Rules) -> 
             )
         except ConvcostError:  # no layer allows this block
             continue
-        rows = [layer_of(one.path, one.calls, one.outcome) for one in altered.choices]
-        if layers := tuple(row for row in rows if row.replacement is not None and row.name not in there):
+        if layers := tuple(row for row in altered.layers if row.block is not None and row.name not in there):
             yield replace(report, after=altered.counted, layers=layers), altered
 
 
@@ -96,9 +94,8 @@ def _timed(
 ) -> Iterator[ReplaceReport]:
     """The report with times, then after each account."""
     report, altered = variant
-    replaced, root = {row.name for row in report.replaced}, type(altered.model).__name__
-    names = {one.path or one.calls[0].name: one.path or root for one in altered.choices if one.calls}
-    names = {before: after for before, after in names.items() if before in replaced}
+    parts, root = dict(altered.model.named_modules()), type(altered.model).__name__
+    names = {row.name: row.name if row.name in parts else root for row in report.replaced}
     pairs: list[tuple[str | None, str | None]] = list(names.items())
     if options.why:  # the account of a block is that of its stages
         known = {call.name for call in report.before.layers}
