@@ -32,7 +32,7 @@ from convcost.nn.count.packed_weights import added_arguments, codes_in, is_looku
 from convcost.nn.count.recount import reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.scripted import unseen_products
-from convcost.nn.count.shape_rules import meta_output
+from convcost.nn.count.shape_rules import kernel_output, meta_output
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class Lane(TorchDispatchMode):
         out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
         if out is NotImplemented:
             try:
-                out = func(*args, **kwargs)
+                out = kernel_output(func, args, kwargs)
             except Exception:
                 self.note_missed(func.overloadpacket.__name__)
                 raise
