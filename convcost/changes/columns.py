@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import Column
 from convcost.text.units import human_bytes, human_count
-from convcost.timing.columns import timing_columns
+from convcost.timing.columns import condition_columns, timing_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from convcost.changes.diff_row import Amount, DiffRow
+    from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
 
 MARKS: Final = {"same": " ", "changed": "~", "added": "+", "removed": "-", None: "?"}
@@ -48,6 +49,10 @@ def _delta(amount: Amount, name: str, title: str, show: Callable[[int], str], wi
 
 def _timing(row: DiffRow) -> Timing | None:
     return row.timing
+
+
+def _conditions(row: DiffRow) -> Conditions | None:
+    return next((call.conditions for call in (row.after, row.before) if call and call.conditions), None)
 
 
 def signed(count: int, show: Callable[[int], str]) -> str:
@@ -85,5 +90,7 @@ DIFF_COLUMNS: Final[tuple[Column[DiffRow], ...]] = (
     *_sides("account", "account_{}"),
     *_sides("hint", "hint_{}"),
     *_sides("warning", "warning_{}"),
+    *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
+    *condition_columns(_conditions, torch_version=None, cpu=None),
 )
 """The fields of a layer in two models."""

@@ -10,22 +10,18 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from convcost.changes.change import layers_of
 from convcost.changes.layer_cost import entry_of
 from convcost.changes.promise import TimedChange
-from convcost.models.call import Call
 from convcost.text.units import listed, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from convcost.changes.change import Change
+    from convcost.models.call import Call
     from convcost.models.report import ModelReport
     from convcost.timing.statistics import Timing
 
 Kind: TypeAlias = Literal["same", "changed", "added", "removed"]
 Amount: TypeAlias = Literal["params", "macs", "traffic_bytes"]
-AMOUNTS: Final[tuple[Amount, ...]] = ("params", "macs", "traffic_bytes")
-"""The costs of a layer that add up to those of the model."""
-NO_CALL: Final = "(no call)"
-"""Name of the row of parameters that no call uses."""
 MAX_NAMED: Final = 3
 """Maximum number of layers that the words of a row name."""
 
@@ -74,7 +70,7 @@ def rows_of(
 ) -> tuple[DiffRow, ...]:
     """The layers of two models in the order of the forward pass, a removed one where it was.
 
-    The rows' differences add up to those of the totals: what no call uses is a row of its own.
+    The rows' differences add up to those of the totals.
 
     Args:
         before: First model.
@@ -82,24 +78,15 @@ def rows_of(
         timings: Timings of layers of the second model with their speed-ups, by the names in both models.
     """
     if after is None:
-        return tuple(DiffRow(None, call, None) for call in _calls(before))
-    old, new = ({call.name: call for call in _calls(report)} for report in (before, after))
+        return tuple(DiffRow(None, call, None) for call in before.layers)
+    old, new = ({call.name: call for call in report.layers} for report in (before, after))
     changes = layers_of(entry_of(before), entry_of(after))
     words = _replacements(changes)
     rows = [_row(change, old, new, words) for change in changes]
-    rows += _row_without_call(old.get(NO_CALL), new.get(NO_CALL))
     return tuple(
         replace(row, timing=timings.get((row.before.name, row.after.name))) if row.before and row.after else row
         for row in _in_order(rows, old, new)
     )
-
-
-def _calls(report: ModelReport) -> Iterator[Call]:
-    """The calls of a model, and its parameters without one."""
-    yield from report.layers
-    unused = (report.totals.params or 0) - sum(call.params for call in report.layers)
-    if unused > 0:
-        yield Call(NO_CALL, "", (), (), unused, 0, 0)
 
 
 def _row(change: Change, old: Mapping[str, Call], new: Mapping[str, Call], words: Mapping[int, str]) -> DiffRow:
@@ -113,14 +100,6 @@ def _row(change: Change, old: Mapping[str, Call], new: Mapping[str, Call], words
     if before.traffic_bytes == after.traffic_bytes:
         return DiffRow("same", before, after, change.what)
     return DiffRow("changed", before, after, "; ".join(filter(None, (change.what, "other traffic"))))
-
-
-def _row_without_call(before: Call | None, after: Call | None) -> Iterator[DiffRow]:
-    what = "parameters that no call uses"
-    if before is not None and after is not None:
-        yield DiffRow("same" if before.params == after.params else "changed", before, after, what)
-    elif before is not None or after is not None:
-        yield DiffRow("removed" if after is None else "added", before, after, what)
 
 
 def _replacements(changes: Iterable[Change]) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,7 @@ from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.text.input_file import is_file
 from convcost.workflows.budget_process import count_budget, mixed_up, time_pair
-from convcost.workflows.model import count_target, load_as_counted
+from convcost.workflows.model import count_target, load_as_counted, require_count_device
 from convcost.workflows.side_by_side import time_side_by_side
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def diff_targets(a: Side, b: Side, options: DiffOptions) -> Iterator[DiffReport]
         ConvcostError: As `count_target` and `time_target`; an unknown revision; files that are not those of the
             revision; or a target that is not the same model each time it is loaded.
     """
+    require_count_device(options.device)
     with ExitStack() as stack:
         if a.revision is None and b.revision is None:
             yield from _diff_here((a, b), options)
@@ -152,8 +153,9 @@ def diff_modules(
 
     modules, call = (module_of(a), module_of(b)), call_of(inputs, kwargs)
     counts = []
-    for module in modules:
-        *_, counted = reports(module, *call, device=options.device, cross_check=options.cross_check)
+    for letter, module in zip("ab", modules, strict=True):
+        with _of_model(letter):
+            *_, counted = reports(module, *call, device=options.device, cross_check=options.cross_check)
         counts.append(counted)
     diff = compare_models(counts[0], counts[1])
     if options.timing is not None:
@@ -164,13 +166,25 @@ def diff_modules(
     return diff
 
 
+@contextmanager
+def _of_model(name: str) -> Iterator[None]:
+    """Say which of the two models an error is of, where its message does not."""
+    try:
+        yield
+    except ConvcostError as error:
+        if f"(={name})" in str(error):
+            raise
+        raise ConvcostError(f"{name}: {error}") from error
+
+
 def _diff_here(sides: tuple[Side, Side], options: DiffOptions) -> Iterator[DiffReport]:
     """The diff of two targets of the working tree."""
     counts: list[ModelReport] = []
     for side in sides:
-        *_, counted = count_target(
-            side.target, options.inputs, side.args, cross_check=options.cross_check, device=options.device
-        )
+        with _of_model(side.target):
+            *_, counted = count_target(
+                side.target, options.inputs, side.args, cross_check=options.cross_check, device=options.device
+            )
         counts.append(counted)
         yield (diff := compare_models(counts[0], counts[1] if len(counts) > 1 else None))
     if options.timing is None:
@@ -217,7 +231,8 @@ def _counted(budget: Budget, side: Side, checkout: Checkout | None, *, cross_che
     """A target counted in a process of its own, under the name that the user gave it."""
     show_progress(f"counting {side.name} ...")
     try:
-        counted = count_budget(budget, checkout, cross_check=cross_check)
+        with _of_model(side.target):
+            counted = count_budget(budget, checkout, cross_check=cross_check)
     except ConvcostError as error:
         if checkout is None:
             raise
