@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.changes.replace_columns import REPLACE_COLUMNS
-from convcost.changes.replacement import cost_of
+from convcost.changes.replacement import cost_of, few
+from convcost.convolution.cost import Cost, params
 from convcost.convolution.shape import require_at_least
 from convcost.models.report import check_lines
 from convcost.text.columns import records
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from convcost.changes.replacement import Replacement
+    from convcost.convolution.conv import Conv
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
     from convcost.text.columns import Column
@@ -67,6 +68,8 @@ class ReplacedLayer:
         return self.macs_before / self.macs_after if self.replacement else None
 
 
+MAX_REASONS: Final = 6
+"""Maximum number of reasons, why layers stay as they are, in the lines under the table."""
 ORDERS: Final[Mapping[str, Callable[[ReplacedLayer], float]]] = {
     "macs": lambda row: row.macs_before - row.macs_after,
     "params": lambda row: row.params_before - row.params_after,
@@ -74,32 +77,37 @@ ORDERS: Final[Mapping[str, Callable[[ReplacedLayer], float]]] = {
 """The orders that rows can be sorted by, largest saving first."""
 
 
-def layer_of(path: str, calls: Sequence[Call], outcome: Replacement | str) -> ReplacedLayer:
+def layer_of(name: str, op: str, conv: Conv | None, calls: Sequence[Call], outcome: Replacement | str) -> ReplacedLayer:
     """The row of a convolution.
 
     Args:
-        path: Path of its module.
+        name: Path of the module, or name of the functional call.
+        op: Class of the module, or name of the function.
+        conv: The convolution; None if it is not exactly one.
         calls: Its calls in one forward pass.
         outcome: The block in its place, or the reason why it stays as it is.
     """
-    name = path or (calls[0].name if calls else "")
-    cost = cost_of(calls)
-    row = ReplacedLayer(name, described(calls), None, len(calls), cost.params, cost.params, cost.macs, cost.macs)
+    cost = cost_of(calls) if calls or conv is None else Cost(0, params(conv).value, 0)
+    text = described(op, conv)
+    row = ReplacedLayer(name, text, None, len(calls), cost.params, cost.params, cost.macs, cost.macs)
     if isinstance(outcome, str):
         return replace(row, skipped=outcome)
     after = outcome.after
     return replace(row, after=outcome.text, params_after=after.params, macs_after=after.macs, replacement=outcome)
 
 
-def described(calls: Sequence[Call]) -> str:
-    """A layer in words: `Conv2d 64→128, 3×3, stride 2`; its class alone if it is no convolution or is not called."""
-    if not calls or (conv := calls[0].conv) is None:
-        return calls[0].op if calls else ""
-    words = [f"{calls[0].op} {conv.in_channels}→{conv.out_channels}", "×".join(map(str, conv.kernel_size))]
-    for name in ("stride", "dilation"):
-        sizes = getattr(conv, name)
-        words += [f"{name} {'×'.join(map(str, dict.fromkeys(sizes)))}"] if set(sizes) != {1} else []
+def described(op: str, conv: Conv | None) -> str:
+    """A layer in words: `Conv2d 64→128, 3×3, stride 2`; its class alone if it is not exactly one convolution."""
+    if conv is None:
+        return op
+    words = [f"{op} {conv.in_channels}→{conv.out_channels}", _sizes(conv.kernel_size)]
+    for name, sizes in (("stride", conv.stride), ("dilation", conv.dilation)):
+        words += [] if set(sizes) == {1} else [f"{name} {_sizes(sizes if len(set(sizes)) > 1 else sizes[:1])}"]
     return ", ".join([*words, *([f"groups {conv.groups}"] if conv.groups > 1 else [])])
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    return "×".join(map(str, sizes))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -186,12 +194,23 @@ class ReplaceReport(Result[ReplacedLayer]):
         if before.weight_bytes is not None and after.weight_bytes is not None:
             memory.insert(0, f"weights {human_bytes(before.weight_bytes)} → {human_bytes(after.weight_bytes)}")
         lines.append(f"memory: {', '.join(memory)}")
-        reasons = Counter(row.skipped for row in self.layers if row.skipped is not None)
-        lines += [f"as before: {number_of('convolution', n)}: {reason}" for reason, n in reasons.most_common()]
+        lines += self._reasons
         if not self.adds_up:
             lines.append("the rows do not add up to the difference of the totals: report it, with the model")
         lines += map(str, self.after.uncounted)
         return (*lines, *check_lines(self.after.cross_check))
+
+    @property
+    def _reasons(self) -> list[str]:
+        """The reasons why layers stay as they are, the most frequent first."""
+        names: dict[str, list[str]] = {}
+        for row in self.layers:
+            if row.skipped is not None:
+                names.setdefault(row.skipped, []).append(row.name)
+        ordered = sorted(names.items(), key=lambda one: len(one[1]), reverse=True)
+        lines = [f"as before, {few(layers)}: {reason}" for reason, layers in ordered[:MAX_REASONS]]
+        more = sum(len(layers) for _, layers in ordered[MAX_REASONS:])
+        return [*lines, f"as before, {number_of('more convolution', more)}, each for its own reason"] if more else lines
 
     def arranged(self, *, every: bool = False, sort: str | None = None, top: int | None = None) -> ReplaceReport:
         """The report with other rows in its table and frame; its layers and totals stay the same.

@@ -143,9 +143,10 @@ class Replacement:
 
     @property
     def text(self) -> str:
-        """The block with its own parameters: `low-rank, rank 16`."""
-        own = (f"{name.replace('_', ' ')} {value}" for name, value in self.placed.parameters.items())
-        return ", ".join((self.placed.block.name, *own))
+        """The block, with its own parameters where they are not at a fixed default: `low-rank, rank 16`."""
+        block, given = self.placed.block, self.placed.parameters.items()
+        own = (f"{name.replace('_', ' ')} {value}" for name, value in given if value != block.defaults[name])
+        return ", ".join((block.name, *own))
 
     @property
     def before(self) -> Cost:
@@ -271,10 +272,8 @@ def _open_ended(node: Node) -> Node:
 
 def _require_saving(layer: Layer, placed: Placed, least: float | None) -> None:
     """Refuse a block that saves too few MACs."""
-    saving = 1 - placed.cost.macs / cost([layer]).macs
-    if least is not None and saving < least:
-        shown = f"saves {human_percent(saving)}" if saving >= 0 else f"adds {human_percent(-saving)}"
-        raise ShapeError(f"{shown} of the MACs, and min_saving is {human_percent(least)}.")
+    if least is not None and placed.cost.macs > (1 - least) * cost([layer]).macs:
+        raise ShapeError(f"saves fewer MACs than min_saving (={human_percent(least)}).")
 
 
 def require_layers(rules: Rules, outcomes: Mapping[str, Replacement | str]) -> None:
@@ -291,12 +290,25 @@ def require_layers(rules: Rules, outcomes: Mapping[str, Replacement | str]) -> N
         raise ConvcostError("model must have a module that is a convolution, to replace it; there is none.")
     if rules.only is not None and not any(re.search(rules.only, name) for name in outcomes):
         plain = re.sub(r"[^\w.]", "", rules.only)
-        raise ConvcostError(f"only (={as_text(rules.only)}) must match a convolution; {did_you_mean(plain, outcomes)}")
+        words = dict.fromkeys(part for name in outcomes for part in (name, *_parents(name)))
+        hint = did_you_mean(plain, words, "leave it out to see all of them.")
+        raise ConvcostError(f"only (={as_text(rules.only)}) must match a convolution; {hint}")
     reasons: dict[str, list[str]] = {}
     for name, outcome in outcomes.items():
         if not isinstance(outcome, str):
             return
         reasons.setdefault(outcome, []).append(name)
-    few = sorted(reasons.items(), key=lambda one: len(one[1]), reverse=True)[:MAX_REASONS]
-    shown = "; ".join(f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {why}" for why, names in few)
+    ordered = sorted(reasons.items(), key=lambda one: len(one[1]), reverse=True)[:MAX_REASONS]
+    shown = "; ".join(f"{few(names)}: {why}" for why, names in ordered)
     raise ConvcostError(f"no convolution may be replaced ({shown}); change the rules.")
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of several names, and the number of the others: `conv1 and 3 more`."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _parents(path: str) -> list[str]:
+    """The paths of the modules that a module is in, and the name of each."""
+    names = path.split(".")
+    return [text for i in range(1, len(names)) for text in (".".join(names[:i]), names[i])]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from convcost.changes.replace_report import ReplaceReport, layer_of
+from convcost.changes.replace_report import ReplaceReport
 from convcost.system.terminal import show_progress
 from convcost.workflows.model import inputs_of, require_count_device
 
@@ -90,20 +90,21 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
     """
     from convcost.nn.alter.altered import alter
     from convcost.nn.count.counted_call import call_of, module_of
-    from convcost.nn.count.model_report import report, reports
+    from convcost.nn.count.cpu_trial import with_values
+    from convcost.nn.count.model_report import report, reports, with_zeros
 
     module, call = module_of(model), call_of(inputs, kwargs)
     show_progress("counting the model ...")
     load_real = None if load is None else lambda: load().module
     *_, before = reports(module, *call, device=device, load_real=load_real)
-    if load is not None and before.conditions["device"] == "cpu":
-        module = load().module  # what runs on the CPU alone needs values
+    if before.conditions["device"] == "cpu":
+        module, call = with_values(module if load is None else load().module), with_zeros(call)
     show_progress("replacing layers ...")
     altered = alter(module, call, before, rules)
     result = ReplaceReport(
         before,
         altered.counted,
-        tuple(layer_of(one.path, one.calls, one.outcome) for one in altered.choices),
+        altered.layers,
         (*rules.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
     )
     yield altered, result

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
+from convcost.changes.replace_report import layer_of
 from convcost.changes.replacement import choose_block, reads_image, require_layers
-from convcost.nn.alter.eligibility import obstacles
+from convcost.nn.alter.eligibility import is_lazy_module, obstacles
 from convcost.nn.alter.surroundings import Watch
+from convcost.nn.build.conv_module import conv_of
 from convcost.nn.build.tree_module import build
 from convcost.nn.count.counted_call import mapped
 from convcost.nn.count.forward_pass import ready
@@ -27,26 +29,12 @@ from convcost.text.errors import ConvcostError, encodable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from convcost.changes.replace_report import ReplacedLayer
     from convcost.changes.replacement import Replacement, Rules
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
     from convcost.nn.alter.surroundings import Following
     from convcost.nn.count.counted_call import Arguments
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What becomes of a convolution.
-
-    Attributes:
-        path: Path of the module; of a functional call, its name.
-        calls: Its calls in one forward pass.
-        outcome: The block in its place, or the reason why it stays as it is.
-    """
-
-    path: str
-    calls: tuple[Call, ...]
-    outcome: Replacement | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +44,12 @@ class Altered:
     Attributes:
         model: The altered model.
         counted: Its count.
-        choices: What became of each convolution, in the order of the forward pass.
+        layers: What became of each convolution, in the order of the forward pass; last those that it does not call.
     """
 
     model: nn.Module
     counted: ModelReport
-    choices: tuple[Choice, ...]
+    layers: tuple[ReplacedLayer, ...]
 
 
 def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules) -> Altered:
@@ -77,32 +65,35 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
         ConvcostError: No layer is left to replace, or the model cannot be copied.
     """
     device = str(counted.conditions["device"])
-    known = obstacles(model)
-    following, outputs = _seen_in_forward(model, call, device, known)
     calls = _calls_by_path(model, counted)
+    known = obstacles(model, calls)
+    following, outputs = _seen_in_forward(model, call, device, [path for path, why in known.items() if why is None])
     outcomes: dict[str, Replacement | str] = {
         path: obstacle or _outcome(path, calls.get(path, ()), following[path], counted, rules)
         for path, obstacle in known.items()
     }
-    chosen = {path: one for path, one in outcomes.items() if not isinstance(one, str)}
-    trial = _Trial(model, call, device, chosen, _modules(model, chosen, following), outputs)
-    result = trial.run(list(chosen)) if chosen else ""
+    require_layers(rules, outcomes)
+    modules = _modules(model, outcomes, following)
+    trial = _Trial(model, call, device, outcomes, modules, outputs)
+    result = trial.run(list(modules))
     if isinstance(result, str):
-        outcomes |= trial.refused(list(chosen), result)
+        outcomes |= trial.refused(list(modules), result)
         require_layers(rules, outcomes)
         result = trial.run([path for path, one in outcomes.items() if not isinstance(one, str)])
         if isinstance(result, str):
             raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
-    functional = {
-        one.name: "a call of a function: there is no module to replace"
-        for one in counted.layers
-        if one.is_function and one.conv is not None
-    }
-    calls |= {one.name: (one,) for one in counted.layers if one.name in functional}
     order = {one.name: index for index, one in enumerate(counted.layers)}
-    choices = [Choice(path, calls.get(path, ()), one) for path, one in (outcomes | functional).items()]
-    choices.sort(key=lambda one: order[one.calls[0].name] if one.calls else len(order))
-    return Altered(*result, tuple(choices))
+    paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if path in calls else len(order))
+    parts = parts_of(model)
+    return Altered(*result, tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths))
+
+
+def _row(path: str, part: nn.Module | None, calls: Sequence[Call], outcome: Replacement | str) -> ReplacedLayer:
+    """The row of a convolution; a module that is not called is described too."""
+    if calls:
+        return layer_of(path or calls[0].name, calls[0].op, calls[0].conv, calls, outcome)
+    conv = None if part is None or is_lazy_module(part) else conv_of(part)
+    return layer_of(path, type(part).__name__, conv, (), outcome)
 
 
 def _outcome(
@@ -123,13 +114,15 @@ def _outcome(
 
 
 def _calls_by_path(model: nn.Module, counted: ModelReport) -> dict[str, tuple[Call, ...]]:
-    """The calls of each module, by its path."""
+    """The calls of each module by its path, and each functional call of a convolution by its name."""
     names = {encodable(path or type(model).__name__): path for path in parts_of(model)}
     calls: dict[str, tuple[Call, ...]] = {}
     for one in counted.layers:
         name = one.name if one.name in names else one.name.rpartition("#")[0]
         if not one.is_function and name in names:
             calls[names[name]] = (*calls.get(names[name], ()), one)
+        elif one.conv is not None:
+            calls[one.name] = (one,)
     return calls
 
 
@@ -153,12 +146,16 @@ def _texts(out: Any) -> list[str]:
 
 
 def _modules(
-    model: nn.Module, chosen: Mapping[str, Replacement], following: Mapping[str, Following]
+    model: nn.Module, outcomes: Mapping[str, Replacement | str], following: Mapping[str, Following]
 ) -> dict[str, nn.Module]:
     """The module of each block, initialised as torch does from the caller's random state, which stays as it is."""
     parts = parts_of(model)
     with same_random_numbers():
-        return {path: _module(one, parts[path], following[path].norm) for path, one in chosen.items()}
+        return {
+            path: _module(one, parts[path], following[path].norm)
+            for path, one in outcomes.items()
+            if not isinstance(one, str)
+        }
 
 
 def _module(one: Replacement, layer: nn.Module, norm: nn.Module | None) -> nn.Module:
@@ -211,7 +208,7 @@ class _Trial:
         model: The model.
         call: Its inputs.
         device: Device of the count.
-        chosen: Blocks by the path of the layer.
+        outcomes: Blocks by the path of the layer, or the reason why it stays as it is.
         modules: Modules of the blocks.
         outputs: Texts of the model's outputs.
     """
@@ -219,7 +216,7 @@ class _Trial:
     model: nn.Module
     call: Arguments
     device: str
-    chosen: Mapping[str, Replacement]
+    outcomes: Mapping[str, Replacement | str]
     modules: Mapping[str, nn.Module]
     outputs: list[str]
 
@@ -251,8 +248,10 @@ class _Trial:
         if outputs != self.outputs:
             differs = next((pair for pair in zip(self.outputs, outputs, strict=False) if pair[0] != pair[1]), None)
             return "the model's output differs" + (f": {differs[1]}, not {differs[0]}" if differs else "")
-        if any(_macs_inside(path, counted) != self.chosen[path].after.macs for path in paths):
-            return "forward does not call it through its place in the model"
+        for path in paths:
+            block = self.outcomes[path]
+            if not isinstance(block, str) and _macs_inside(path, counted) != block.after.macs:
+                return f"forward does not call {path or 'it'} through its place in the model"
         return new, counted
 
 
