@@ -140,7 +140,7 @@ def _sort(command: str, _: str) -> Iterable[str]:
 def _device(command: str, _: str) -> Iterable[str]:
     from convcost.models.report import COUNT_DEVICES
 
-    return COUNT_DEVICES if command in {"model", "diff", "replace", "check"} else DEVICES
+    return COUNT_DEVICES if command in {"model", "check", "diff", "replace"} else DEVICES
 
 
 def _origins(*_: str) -> Iterable[str]:

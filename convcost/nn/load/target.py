@@ -154,7 +154,7 @@ def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tenso
 
 
 def _devices(module: nn.Module) -> set[str]:
-    return {tensor.device.type for tensor in tensors_of(module)}
+    return {tensor.device.type for tensor in tensors_of(parts_of(module).values())}
 
 
 def _in_eval_mode(module: nn.Module) -> nn.Module:
