@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -10,6 +11,7 @@ from convcost.changes.columns import DIFF_COLUMNS, signed
 from convcost.changes.diff_row import DiffRow, rows_of
 from convcost.changes.promise import pair_record, promise_sentence
 from convcost.models.report import check_lines, require_arrangement
+from convcost.system.terminal import is_terminal
 from convcost.text.columns import GAP, records
 from convcost.text.errors import one_line
 from convcost.text.result import Result, grouped
@@ -43,6 +45,8 @@ MIN_WORDS: Final = 24
 """Minimum width of the column of words, in characters; a narrower terminal has them on lines of their own."""
 MIN_TABLE: Final = 56
 """Minimum width of the other columns, in characters."""
+COLOURS: Final[Mapping[str | None, int]] = {"added": 32, "removed": 31, "changed": 33}
+"""The colour of a row on a terminal: green, red and yellow, as codes of ANSI."""
 BELOW: Final = 4
 """Indent of words that stand below their row."""
 
@@ -208,9 +212,13 @@ class DiffReport(Result[DiffRow]):
     def text(self, width: int | None = None) -> str:
         """Head, table and verdicts; what changed stands at the end of each row, or below it on a narrow terminal.
 
+        Without a second model it is the text of the first.
+
         Args:
             width: Width of the terminal in characters; None for no terminal, so that no line is broken.
         """
+        if self.b is None:
+            return self.a.text(width)
         verdicts = (wrapped(one_line(line), width) for line in self.verdicts)
         return "\n".join((wrapped(one_line(self.head), width), *self._table(width), "", *verdicts, ""))
 
@@ -229,9 +237,12 @@ class DiffReport(Result[DiffRow]):
             yield "─" * max(width, indent - GAP)
             table = table[1:]
         indent = BELOW if is_below else indent
+        is_coloured = width is not None and sys.stdout is not None and is_terminal(sys.stdout)
         for line, row in zip(table, self.rows, strict=True):
             texts = wrapped(one_line(row.what), width and width - indent).splitlines() or [""]
-            yield line if is_below else f"{line.ljust(indent)}{texts.pop(0)}".rstrip()
+            first = line if is_below else f"{line.ljust(indent)}{texts.pop(0)}".rstrip()
+            colour = COLOURS.get(row.change) if is_coloured else None
+            yield first if colour is None else f"\x1b[{colour}m{first}\x1b[0m"
             yield from (f"{' ' * indent}{text}" for text in texts)
 
     def _fields(self) -> dict[str, Any]:
