@@ -9,7 +9,7 @@ import torch
 
 from convcost.models.call import Call
 from convcost.models.report import ModelReport, Totals, Uncounted
-from convcost.nn.count.memory import numel, total_bytes
+from convcost.nn.count.moved_bytes import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_weights, plain_weights
 from convcost.nn.count.tensors import dtype_text
 from convcost.nn.load.meta_device import parts_of
@@ -110,16 +110,20 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
     unique = _UniqueNames()
     names = [unique.of(row.name, numbered=bool(row.function)) for row in rows]
     for index, row in enumerate(rows):
-        macs = sum([event.macs for event in row.events])
-        before = [owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index]
-        shares = names[before[0]] if before else None
-        own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
+        macs = sum([event.macs for event in row.events]) if row.events else 0
+        params, shares = 0, None
+        for weight in row.weights:
+            owner = owners[id(weight)]
+            if owner == index and left.pop(id(weight), None) is not None:
+                params += numel(weight)
+            elif owner < index and shares is None:
+                shares = names[owner]
         yield Call(
             name=names[index],
             op=encodable(row.op),
             input_shape=row.input_shape,
             output_shape=row.output_shape,
-            params=sum(map(numel, own)),
+            params=params,
             macs=macs,
             traffic_bytes=row.traffic_bytes,
             least_bytes=row.least_bytes,
@@ -142,15 +146,14 @@ class _UniqueNames:
     """Names of calls, each once, although a module may have the name that the second call of another would get."""
 
     def __init__(self) -> None:
-        self._calls: Counter[str] = Counter()
+        self._calls: dict[str, int] = {}
         self._taken: set[str] = set()
 
     def of(self, name: str, *, numbered: bool = False) -> str:
         """The name of the next call of a module, or of a function, whose first call is numbered too."""
         name = encodable(name)
         while True:
-            self._calls[name] += 1
-            number = self._calls[name]
+            number = self._calls[name] = self._calls.get(name, 0) + 1
             text = f"{name}#{number}" if numbered or number > 1 else name
             if text not in self._taken:
                 self._taken.add(text)

@@ -47,7 +47,7 @@ class Recording:
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
         buffers, inputs = members(parts, "_buffers").values(), list(inputs)
         self.memory = Memory(self.parameters.values(), buffers)
-        self.has_complex = _has_complex((*self.parameters.values(), *buffers, *inputs))
+        self.has_complex = any(one.dtype.is_complex for one in (*self.parameters.values(), *buffers, *inputs))
         self.memory.add(inputs)
         self.kept = KeptValues(self.memory, inputs)
         self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
@@ -75,9 +75,12 @@ class Recording:
 
     def look_for_complex(self, tensors: Iterable[torch.Tensor]) -> None:
         """From the first complex tensor on, see convolutions as they are called: torch makes three of a complex one."""
-        if not self.has_complex and _has_complex(tensors):
-            self.has_complex = True
-            call_watch.watch_convolutions()
+        if not self.has_complex:
+            for tensor in tensors:
+                if tensor.dtype.is_complex:
+                    self.has_complex = True
+                    call_watch.watch_convolutions()
+                    return
 
     def notice_call(self, module: nn.Module) -> None:
         """Remember that a thread that is not seen called a module of the model."""
@@ -112,7 +115,3 @@ class Recording:
             self._failure, self.path = id(error), path
             tensors = tensors_in(inputs)
             self.failed_shape = shape_of(tensors[0]) if tensors else None
-
-
-def _has_complex(tensors: Iterable[torch.Tensor]) -> bool:
-    return any(tensor.dtype.is_complex for tensor in tensors)
