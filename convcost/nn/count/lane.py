@@ -146,7 +146,9 @@ class Lane(TorchDispatchMode):
         self.autocast.look()
         depth = len(self._paths)
         kind = type(module)
-        path = self._recorder.names.get(id(module), kind.__name__)
+        path = self._recorder.names.get(id(module))
+        if path is None:
+            path = self._recorder.path_outside(module)
         self._paths.append(path)
         paused, row = False, None
         try:
