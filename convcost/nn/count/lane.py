@@ -22,6 +22,7 @@ from convcost.nn.count.operators import (
     Verdict,
     cost,
     is_composite,
+    is_in_place,
     is_view,
     is_whole,
     join_complex_convolution,
@@ -315,6 +316,8 @@ class Lane(TorchDispatchMode):
         new = self._recorder.memory.add(outputs)
         if new:
             row.new_storages.update(new)
+        elif outputs and is_in_place(func):
+            row.writes = True
         if self._recorder.suspicion is not None:
             self._recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
         multiplied = self._trace_weights(row, func, tensors, outputs, new)

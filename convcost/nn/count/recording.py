@@ -84,7 +84,7 @@ class Recording:
             self.lose_sight(name or "the model")
 
     def path_outside(self, module: nn.Module) -> str:
-        """The name of a module that the model does not hold; if it may act in another way in training, that is noted."""
+        """The name of a module that the model does not hold; one that acts in another way in training is noted."""
         kind = type(module)
         home = kind.__module__
         if getattr(module, "training", False) and (home in DEPEND_ON_MODE or not home.startswith("torch.")):

@@ -50,6 +50,7 @@ class Row:
         text_padding: Whether an argument is text, as a convolution's padding may be.
         events: Calls of operators that have a formula.
         parts: Calls of operators that one of the events stands for.
+        writes: Whether an operator wrote into a tensor that existed before.
         new_storages: Bytes of each storage that appeared during the call, by key.
         uncounted: Number of calls of each operator that has no formula and is not free.
         input_shape: Shape of the image, for a convolution; else of the first input.
@@ -72,6 +73,7 @@ class Row:
     text_padding: bool = False
     events: list[Event] = field(default_factory=list)
     parts: list[Event] = field(default_factory=list)
+    writes: bool = False
     new_storages: dict[int, int] = field(default_factory=dict)
     uncounted: dict[str, int] = field(default_factory=dict)
     input_shape: tuple[int, ...] = ()
@@ -133,7 +135,7 @@ class Row:
             Whether the row counts: not that of a function that computed nothing, such as a view.
         """
         inputs, self.inputs = self.inputs, []
-        if self.owner is None and not (self.events or self.uncounted or self.new_storages):
+        if self.owner is None and not (self.events or self.uncounted or self.new_storages or self.writes):
             return False
         outputs = tensors_in(output)
         self.output_shape = shape_of(outputs[0]) if outputs else ()
