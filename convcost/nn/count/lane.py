@@ -147,7 +147,9 @@ class Lane(TorchDispatchMode):
         self.autocast.look()
         recorder, paths, depth = self._recorder, self._paths, len(self._paths)
         kind = kind_of(module)
-        path = recorder.names.get(id(module), kind.name)
+        path = recorder.names.get(id(module))
+        if path is None:
+            path = recorder.path_outside(module)
         paths.append(path)
         paused, row = False, None
         try:
@@ -318,7 +320,10 @@ class Lane(TorchDispatchMode):
         if traits.is_view:
             outputs = []
         new = recorder.memory.add(outputs)
-        row.new_storages.update(new)
+        if new:
+            row.new_storages.update(new)
+        elif outputs and traits.is_in_place:
+            row.writes = True
         if recorder.suspicion is not None:
             recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
         multiplied = recorder.memory.trace(row, traits, tensors, outputs, new)

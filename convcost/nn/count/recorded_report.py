@@ -55,7 +55,8 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         peak_activation_bytes=recorder.memory.peak,
     )
     calls = tuple(_calls(rows, weights, totals.macs))
-    conditions = {"device": device, "torch_version": str(torch.__version__), "mode": "eval"}
+    mode = "mixed" if recorder.training else "eval"
+    conditions = {"device": device, "torch_version": str(torch.__version__), "mode": mode}
     return ModelReport(
         encodable(type(model).__name__),
         inputs,
@@ -65,7 +66,7 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=(*packed, *_outside(recorder), *_note_on_values(recorder.values_read)),
+        notes=(*packed, *_outside(recorder), *_note_on_mode(recorder.training), *_note_on_values(recorder.values_read)),
         values_read=tuple(recorder.values_read),
         doubts={
             **(dict.fromkeys(("params", "weight_bytes"), doubt) if doubt else {}),
@@ -84,10 +85,23 @@ def _outside(recorder: Recorder) -> tuple[str, ...]:
     return (note,) if amount else ()
 
 
+def _note_on_mode(kinds: Collection[str]) -> tuple[str, ...]:
+    """A note on modules that `eval` of the model does not reach; empty where there are none."""
+    note = (
+        f"modules that forward uses and no module of the model holds are counted in training mode ({_few(kinds)}): "
+        "call eval() on them before, or make them modules of the model."
+    )
+    return (note,) if kinds else ()
+
+
+def _few(names: Collection[str]) -> str:
+    return f"{', '.join([*names][:3])}{', ...' if len(names) > 3 else ''}"  # noqa: PLR2004 - as many as are shown
+
+
 def _note_on_values(places: Collection[str]) -> tuple[str, ...]:
     if not places:
         return ()
-    few = f"{', '.join([*places][:3])}{', ...' if len(places) > 3 else ''}"  # noqa: PLR2004 - as many as are shown
+    few = _few(places)
     return (f"the forward pass reads values of tensors ({few}): the counts hold for inputs that lead it the same way.",)
 
 

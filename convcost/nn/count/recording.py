@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from torch import nn
+
+
+DEPEND_ON_MODE: Final = {f"torch.nn.modules.{name}" for name in ("dropout", "batchnorm", "instancenorm", "rnn")}
+"""Modules of torch whose classes compute something else in training."""
 
 
 class Recording:
@@ -61,6 +65,7 @@ class Recording:
         self._failure = 0
         self.unseen: str | None = None
         self.values_read: dict[str, None] = {}
+        self.training: dict[str, None] = {}
 
     def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
         """Parameters as they were before the call, although it may replace some; with those that it made anew.
@@ -87,6 +92,14 @@ class Recording:
         name = self.names.get(id(module))
         if name is not None:
             self.lose_sight(name or "the model")
+
+    def path_outside(self, module: nn.Module) -> str:
+        """The name of a module that the model does not hold; one that acts in another way in training is noted."""
+        kind = type(module)
+        home = kind.__module__
+        if getattr(module, "training", False) and (home in DEPEND_ON_MODE or not home.startswith("torch.")):
+            self.training[kind.__name__] = None
+        return kind.__name__
 
     def lose_sight(self, what: str) -> None:
         """Remember that something runs in a thread that is not seen, which makes the rows incomplete."""

@@ -53,6 +53,7 @@ class Row:
         text_padding: Whether an argument is text, as a convolution's padding may be.
         events: Calls of operators that have a formula.
         parts: Calls of operators that one of the events stands for.
+        writes: Whether an operator wrote into a tensor that existed before.
         new_storages: Bytes of each storage that appeared during the call, by key.
         uncounted: Number of calls of each operator that has no formula and is not free.
         input_shape: Shape of the image, for a convolution; else of the first input.
@@ -81,6 +82,7 @@ class Row:
         self.text_padding = False
         self.events: list[Event] = []
         self.parts: list[Event] = []
+        self.writes = False
         self.new_storages: dict[int, int] = {}
         self.uncounted: dict[str, int] = {}
         self.input_shape = shape_of(inputs[0]) if inputs else ()
@@ -136,7 +138,7 @@ class Row:
             Whether the row counts: not that of a function that computed nothing, such as a view.
         """
         inputs, self.inputs = self.inputs, []
-        if self.owner is None and not (self.events or self.uncounted or self.new_storages):
+        if self.owner is None and not (self.events or self.uncounted or self.new_storages or self.writes):
             return False
         outputs = tensors_in(output)
         self.output_shape = shape_of(outputs[0]) if outputs else ()
