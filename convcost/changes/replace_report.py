@@ -267,6 +267,8 @@ class ReplaceReport(Result[ReplacedLayer]):
         yield f"conditions of the times: {self.before.timed.summary()}"
         if self.trade_off is not None:
             yield from self.trade_off.lines()
+            if verdicts["undecided"]:
+                yield "the fastest set may be another, as not all times are decided: run it again on a quiet machine"
 
     @property
     def warnings(self) -> tuple[str, ...]:
