@@ -30,14 +30,17 @@ def obstacles(model: nn.Module, calls: Mapping[str, Sequence[Call]]) -> dict[str
         calls: Calls of each module by its path, and functional calls of convolutions by their names.
     """
     parts = parts_of(model)
-    fixed, owners = dict(_fixed_parts(parts)), _owners(parts)
+    fixed, owners, places = dict(_fixed_parts(parts)), _owners(parts), _places(parts)
     found: dict[str, str | None] = {}
     for path, part in parts.items():
+        own = calls.get(path, ())
         if isinstance(part, _ConvNd):
-            found[path] = (
-                _in_fixed_part(path, fixed) or next(_own_obstacles(part), None) or _sharing(path, part, owners)
-            )
-        elif any(call.conv is not None for call in calls.get(path, ())):
+            found[path] = _in_fixed_part(path, fixed) or next(_own_obstacles(part), None)
+            shared = places.get(id(part), set()) if len(own) > 1 else set()
+            shared = shared.union(*(owners[id(one)] for one in part._parameters.values() if one is not None))  # noqa: SLF001 - as below
+            if found[path] is None and shared > {path}:
+                found[path] = f"it shares weights with {min(shared - {path}) or 'the model'}"
+        elif any(call.conv is not None for call in own):
             found[path] = _in_fixed_part(path, fixed) or f"{type(part).__name__} is no convolution of torch.nn"
     functional = calls.keys() - parts.keys()
     return found | dict.fromkeys(functional, "a call of a function: there is no module to replace")
@@ -89,20 +92,20 @@ def _in_fixed_part(path: str, fixed: Mapping[str, str]) -> str | None:
     return None
 
 
-def _owners(parts: Mapping[str, nn.Module]) -> dict[int, list[str]]:
+def _owners(parts: Mapping[str, nn.Module]) -> dict[int, set[str]]:
     """The paths of the modules that hold each parameter."""
-    owners: dict[int, list[str]] = {}
+    owners: dict[int, set[str]] = {}
     for path, part in parts.items():
         for parameter in part._parameters.values():  # noqa: SLF001 - `parameters` may be the user's
             if parameter is not None:
-                owners.setdefault(id(parameter), []).append(path)
+                owners.setdefault(id(parameter), set()).add(path)
     return owners
 
 
-def _sharing(path: str, module: _ConvNd, owners: Mapping[int, list[str]]) -> str | None:
-    """A module that shares a parameter with this one."""
-    for parameter in (module.weight, module.bias):
-        others = [] if parameter is None else [owner for owner in owners[id(parameter)] if owner != path]
-        if others:
-            return f"it shares weights with {others[0] or 'the model'}"
-    return None
+def _places(parts: Mapping[str, nn.Module]) -> dict[int, set[str]]:
+    """The paths of each module, which may be in several places."""
+    places: dict[int, set[str]] = {}
+    for path, part in parts.items():
+        for name, inner in part._modules.items():  # noqa: SLF001 - `named_children` may be the user's
+            places.setdefault(id(inner), set()).add(f"{path}.{name}" if path else name)
+    return places

@@ -9,8 +9,8 @@ import pytest
 import torch
 from calls import Calls, zeros
 from torch import nn
-from torch.nn import functional
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.utils.flop_counter import FlopCounterMode
 
