@@ -7,8 +7,10 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from torch import nn
 
+import convcost
 from convcost.cli import main
 from convcost.nn.measure import side_by_side
 from convcost.timing.conditions import Conditions
@@ -240,7 +242,7 @@ def test_rows_are_sorted_by_the_time_that_they_save(
     [
         (["--why"], "--why must have times to account for; add --time."),
         (["--pareto"], "--pareto must have times to weigh; add --time."),
-        (["--time", "--max-macs", "3k"], "--max-macs limits the fastest set of replacements; add --pareto."),
+        (["--time", "--max-macs", "3k"], "max_macs (=3k) limits the fastest set of replacements; turn pareto on."),
         (["--time", "--pareto", "--max-params", "x"], 'max_params (=x) must be a number of parameters of at least 0 and at most 40 digits; write it as "4.3 M".'),
         (["--sort", "time"], "sort (=time) must have times to sort by; turn time on."),
         (["--time", "--time-budget", "0"], "time_budget (=0.0) must be a number of seconds above 0; 8 is the default."),
@@ -278,6 +280,19 @@ def test_ctrl_c_while_timing_keeps_what_was_counted(
     assert len(payload["layers"]) == 2
     assert (payload["time"], payload["pareto"]) == (None, None)
     assert "interrupted: what was not measured yet is left empty." in streams.err
+
+
+def test_a_module_in_python_is_timed_in_a_copy(clock: MadeClock) -> None:
+    model = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)).train()
+    image = torch.zeros(1, 8, 8, 8)
+    new, result = convcost.replace(model, image, to=SEPARABLE, time=True, pareto=True, max_params="3 k")
+    assert model.training
+    assert new.training
+    payload = result.to_dict()
+    assert payload["layers"][0]["speedup"] == 4.0
+    assert payload["pareto"]["fastest"]["blocks"] == {"0": SEPARABLE}
+    assert "fastest within 3.00 k parameters: 1 layer replaced" in str(result)
+    assert clock.runs == [([("0", "0")], 8.0)]
 
 
 @pytest.mark.timing
