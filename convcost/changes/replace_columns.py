@@ -33,6 +33,6 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
         "output",
         human_share,
     ),
-    Column("skipped", lambda row: row.skipped, "reason why the layer stays as it is", "stays, since"),
+    Column("skipped", lambda row: row.skipped, "reason why the layer stays as it is", "stays, since", width=130),
 )
 """The fields of a layer."""

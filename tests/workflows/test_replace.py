@@ -51,7 +51,7 @@ def random_net(seed: int) -> nn.Module:
     for _ in range(4):
         wider = choose([4, 8, 12])
         make = choose([
-            lambda c, o: conv(c, o), lambda c, o: conv(c, o, stride=2), lambda c, o: Residual(c, o),
+            conv, lambda c, o: conv(c, o, stride=2), Residual,
             lambda c, o: nn.Conv2d(c, o, (1, 3), padding="same"), lambda c, o: nn.Conv2d(c, o, 3, dilation=2, padding=2),
         ])  # fmt: skip
         parts += [make(channels, wider), choose([nn.ReLU(), nn.Identity(), Squeeze(wider, 2)])]
