@@ -22,7 +22,7 @@ from budgeted_project import CONFIG, MODEL
 from convcost.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
-HELP = ("", "compare", "explain", "kernel", "history", "model", "replace", "check", "config", "calibrate")
+HELP = ("", "compare", "explain", "kernel", "history", "model", "diff", "replace", "check", "config", "calibrate")
 SHAPE = "--c 8 --o 8 --k 3 --h 16"
 NET = "model models.py:Net --input 1x3x8x8"
 REPLACE = "replace models.py:Net --input 1x3x8x8 --to depthwise-separable"

@@ -115,6 +115,7 @@ def _columns(command: str, incomplete: str) -> Iterable[str]:
     """The fields of a row, each after the ones that are there already."""
     from convcost.archive.listing import HISTORY_COLUMNS
     from convcost.budgets.columns import CHECK_COLUMNS
+    from convcost.changes.columns import DIFF_COLUMNS
     from convcost.changes.replace_columns import REPLACE_COLUMNS
     from convcost.comparison.columns import COMPARE_COLUMNS
     from convcost.kernels.columns import KERNEL_COLUMNS
@@ -122,7 +123,7 @@ def _columns(command: str, incomplete: str) -> Iterable[str]:
 
     columns: Mapping[str, Iterable[Column[Any]]] = {
         "compare": COMPARE_COLUMNS, "model": MODEL_COLUMNS, "check": CHECK_COLUMNS, "history": HISTORY_COLUMNS,
-        "kernel": KERNEL_COLUMNS, "replace": REPLACE_COLUMNS,
+        "kernel": KERNEL_COLUMNS, "diff": DIFF_COLUMNS, "replace": REPLACE_COLUMNS,
     }  # fmt: skip
     before, comma, _ = incomplete.rpartition(",")
     return (f"{before}{comma}{column.name}" for column in columns[command])
@@ -132,14 +133,14 @@ def _sort(command: str, _: str) -> Iterable[str]:
     from convcost.changes import replace_report
     from convcost.models.report import ORDERS
 
-    orders = {"model": ORDERS, "replace": replace_report.ORDERS}
+    orders = {"model": ORDERS, "diff": ORDERS, "replace": replace_report.ORDERS}
     return orders.get(command) or _columns(command, "")
 
 
 def _device(command: str, _: str) -> Iterable[str]:
     from convcost.models.report import COUNT_DEVICES
 
-    return COUNT_DEVICES if command in {"model", "check", "replace"} else DEVICES
+    return COUNT_DEVICES if command in {"model", "check", "diff", "replace"} else DEVICES
 
 
 def _origins(*_: str) -> Iterable[str]:
@@ -169,6 +170,8 @@ VALUES: Final[Mapping[str, Values]] = {
     "target": _networks,
     "targets": _networks,
     "model": _networks,
+    "a": _networks,
+    "b": _networks,
     "columns": _columns,
     "sort": _sort,
     "only": _budgets,

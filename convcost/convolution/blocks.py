@@ -186,6 +186,18 @@ def low_rank(s: Spec, rank: int) -> Node:
     return chain(s.spatial("reduced", s.in_channels, rank), s.pointwise("pointwise", rank, s.out_channels))
 
 
+@block(
+    "tucker-2",
+    "Kim et al. 2016, Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications",
+    mid_channels=Rule("C/4", lambda s: max(1, s.in_channels // 4)),
+    rank=Rule("O/4", lambda s: max(1, s.out_channels // 4)),
+)
+def tucker_2(s: Spec, mid_channels: int, rank: int) -> Node:
+    """1×1 to M channels, K×K to r channels, 1×1 to O."""
+    reduce, expand = s.pointwise("reduce", s.in_channels, mid_channels), s.pointwise("expand", rank, s.out_channels)
+    return chain(reduce, s.spatial("core", mid_channels, rank), expand)
+
+
 @block("ghost", "Han et al. 2020, GhostNet", ghost_ratio=2)
 def ghost(s: Spec, ghost_ratio: int) -> Node:
     """K×K to O/s primary channels; a depthwise K×K of these makes the other O - O/s."""

@@ -57,23 +57,49 @@ class Timed:
     untimed: str = ""
 
 
-def count_budget(budget: Budget, checkout: Checkout | None = None, *, recount: bool = False) -> Counted:
+def count_budget(
+    budget: Budget, checkout: Checkout | None = None, *, recount: bool = False, cross_check: bool = False
+) -> Counted:
     """Count the model of a budget.
 
     Args:
         budget: The budget, with its folder in the checkout if there is one.
         checkout: Another revision's files; None for the working tree.
         recount: Whether to count a second call, and once more on the CPU with other inputs.
+        cross_check: Whether to run torch's FlopCounterMode and fvcore too.
 
     Raises:
         ConvcostError: As `convcost model`, or the model ends its process.
     """
     from convcost.nn.load.source_tree import is_data
 
-    count = partial(_count, budget, _tree(budget, checkout), recount=recount)
+    count = partial(_count, budget, _tree(budget, checkout), recount=recount, cross_check=cross_check)
     if is_data(budget.target) and budget.device != "cpu" and not recount:
         return count()  # no code of the user's runs, and nothing is computed
     return _apart(budget, count)
+
+
+def mixed_up(head: Sources, base: Sources, checkout: Checkout, head_name: str = "the working tree") -> str:
+    """Why the two counts do not compare two revisions: a file that is not one of either's own; empty if all are."""
+    from convcost.nn.load.changed_modules import changed_modules
+
+    trees = checkout.project, checkout.folder
+    for side, other, name in ((base, head, checkout.revision), (head, base, head_name)):
+        if wrong := sorted(
+            side.doubted
+            | (side.outside.keys() & other.inside)
+            | (side.outside.keys() & changed_modules(checkout.changed, trees, side.inside))
+        ):
+            return (
+                f"{wrong[0]} is imported from {side.outside[wrong[0]]}, not from the files of {name}: "
+                "name the target as file.py:callable, or install the project with pip install -e"
+            )
+    if read := sorted(base.read & checkout.changed):
+        return (
+            f"{read[0]} is read from {checkout.project}, not from the files of {checkout.revision}: "
+            "let the code find it beside its own __file__, or by a relative path"
+        )
+    return ""
 
 
 def time_models(budget: Budget, earlier: Budget | None, checkout: Checkout | None, options: TimingOptions) -> Timed:
@@ -120,17 +146,17 @@ def _apart(budget: Budget, action: Callable[[], T], *, in_threads: bool = False)
         raise ConvcostError(msg) from error
 
 
-def _count(budget: Budget, tree: SourceTree, *, recount: bool) -> Counted:
+def _count(budget: Budget, tree: SourceTree, *, recount: bool, cross_check: bool) -> Counted:
     from convcost.nn.load.source_tree import has_imports, opened_files, sources_of
     from convcost.nn.load.user_code import is_own_fault, own_fault
 
     opened = opened_files() if tree.is_checkout and has_imports(budget.target, budget.folder) else ()
     with _ready(budget, tree):
         try:
-            steps = count_target(
-                budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device, recount=recount
+            device = budget.device
+            *_, report = count_target(
+                budget.target, budget.inputs, budget.args, cross_check=cross_check, device=device, recount=recount
             )
-            report = next(steps)
         except Exception as error:
             if isinstance(error, ConvcostError) or not is_own_fault(error):
                 raise

@@ -102,46 +102,59 @@ def time_target(
     Raises:
         ConvcostError: An unknown device, too little memory, or a model that does not run.
     """
-    from convcost.nn.load.target import load_real, tensors_for
     from convcost.nn.load.user_code import user_code_context
     from convcost.nn.measure.device import resolve_device, resolve_threads
     from convcost.nn.measure.models import measure_model
     from convcost.nn.measure.this_machine import calibration_for, fingerprint
 
     with user_code_context(counted.target):
-        loaded = load_real(counted.target, args)
-        options = replace(options, dtype=_weights_dtype(loaded))
+        forward = load_forward(counted.target, inputs, args)
+        options = replace(options, dtype=weights_dtype(forward))
         where = resolve_device(options.devices[0])
         machine, machine_note = calibration_for(where, options.dtype, resolve_threads(options.threads))
-        tensors = tensors_for(inputs_of(counted.target, inputs, loaded), "cpu")
-        timed = measure_model(loaded.module, *tensors, options, tell)
+        timed = measure_model(*forward, options, tell)
     setup = fingerprint(timed.conditions.device)
     kept = keep_model(counted, timed, options.time_budget, args, setup) if options.store else ()
-    layers = tuple(_timed(row, timed, machine) for row in counted.layers)
-    report = replace(
-        counted,
-        layers=layers,
-        forward=timed.whole,
-        timed=timed.conditions,
-        explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s if timed.layers else None,
-        notes=(
-            *counted.notes,
-            machine_note,
-            *(_NO_ACCOUNT if options.why else ()),
-            *timed.notes,
-            *(f"forward: {text}" for text in timed.whole.warnings),
-            *kept,
-        ),
-    )
+    report = with_times(counted, timed, machine, machine_note, why=options.why)
+    added_up = sum(row.time_s or 0.0 for row in report.layers)
+    explained = added_up / timed.whole.time_s if timed.layers else None
+    report = replace(report, explained=explained, notes=(*report.notes, *kept))
     yield report
     if options.why:
-        for rows in _accounted(layers, timed, tell):
+        for rows in accounted(report.layers, timed, tell):
             yield replace(report, layers=rows)
 
 
-def _weights_dtype(loaded: Loaded) -> str:
-    """The dtype of the weights; the narrowest if they differ, since it has the highest roof."""
-    kinds = {p.dtype for p in loaded.module.parameters() if p.is_floating_point()}
+def with_times(
+    counted: ModelReport, timed: ModelTiming, machine: Machine | None, machine_note: str, *, why: bool
+) -> ModelReport:
+    """The report with the times of the forward pass and of the timed layers, and with what is to be said of them.
+
+    Args:
+        counted: Report of the model.
+        timed: Its timings.
+        machine: Calibration of this machine; None without a valid one.
+        machine_note: Note on the calibration.
+        why: Whether accounts will follow.
+    """
+    return replace(
+        counted,
+        layers=tuple(_timed(row, timed, machine) for row in counted.layers),
+        forward=timed.whole,
+        timed=timed.conditions,
+        notes=(
+            *counted.notes,
+            machine_note,
+            *(_NO_ACCOUNT if why else ()),
+            *timed.notes,
+            *(f"forward: {text}" for text in timed.whole.warnings),
+        ),
+    )
+
+
+def weights_dtype(forward: Forward) -> str:
+    """The dtype of the model's weights; the narrowest if they differ, since it has the highest roof."""
+    kinds = {p.dtype for p in forward[0].parameters() if p.is_floating_point()}
     return "float32" if not kinds else str(min(kinds, key=lambda kind: kind.itemsize)).removeprefix("torch.")
 
 
@@ -158,7 +171,7 @@ def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
     return replace(row, time_s=timed.layers[row.name].time_s, bound=bound, conditions=conditions)
 
 
-def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> Iterator[tuple[Call, ...]]:
+def accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> Iterator[tuple[Call, ...]]:
     """The rows after each convolution's account; layers of one kind share one account."""
     explainers: dict[tuple[Conditions, bool], Explainer] = {}
     answers: dict[str, Answer | str] = {}

@@ -46,6 +46,8 @@ FORMULAS = [  # MACs of one output pixel, parameters
     ("blueprint", {}, C * O + O * K * K, C * O + O * K * K),
     ("blueprint", {"depth_multiplier": 2}, C * O // 2 + O * K * K, C * O // 2 + O * K * K),
     ("low-rank", {}, C * 4 * K * K + 4 * O, C * 4 * K * K + 4 * O),
+    ("tucker-2", {}, C * 2 + 2 * 4 * K * K + 4 * O, C * 2 + 2 * 4 * K * K + 4 * O),
+    ("tucker-2", {"mid_channels": 3, "rank": 5}, C * 3 + 3 * 5 * K * K + 5 * O, C * 3 + 3 * 5 * K * K + 5 * O),
     ("ghost", {}, C * 8 * K * K + 8 * K * K, C * 8 * K * K + 8 * K * K),
     ("ghost", {"ghost_ratio": 4}, C * 4 * K * K + 12 * K * K, C * 4 * K * K + 12 * K * K),
     ("partial", {}, 2 * 2 * K * K + C * O, 2 * 2 * K * K + C * O),
@@ -180,6 +182,8 @@ def test_the_input_is_added_exactly_where_the_shapes_allow_it(name):
         ("bottleneck", "mid_channels", Spec(3, 3, (3, 3)), 1),  # 3 // 4, but at least 1
         ("low-rank", "rank", Spec(3, 2, (3, 3)), 1),
         ("spatially-separable", "mid_channels", Spec(7, 2, (3, 3)), 7),
+        ("tucker-2", "mid_channels", Spec(3, 8, (3, 3)), 1),
+        ("tucker-2", "rank", Spec(16, 8, (3, 3)), 2),
         ("partial", "partial", Spec(7, 2, (3, 3)), Fraction(1, 4)),
     ],
 )

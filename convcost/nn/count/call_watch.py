@@ -49,7 +49,7 @@ class Lane(Protocol):
 class Owner(Protocol):
     """A recording, which wants to know when a thread that it does not see calls its modules."""
 
-    def notice(self, module: nn.Module) -> None:
+    def notice_call(self, module: nn.Module) -> None:
         """A module is called in a thread without a lane."""
 
 
@@ -83,6 +83,13 @@ def watch(owner: Owner) -> None:
         _OWNERS.append(owner)
 
 
+def watch_convolutions() -> None:
+    """Observe convolutions as they are called, and not their parts, until the last `unwatch`."""
+    with _LOCK:
+        if _OWNERS:
+            composites.catch_convolutions(_observed_composite)
+
+
 def unwatch(owner: Owner) -> None:
     """Observe no more; the last owner restores torch's and Python's own functions."""
     with _LOCK:
@@ -98,7 +105,7 @@ def unwatch(owner: Owner) -> None:
 def notice(module: nn.Module) -> None:
     """Tell every recording that a module runs in a thread that it does not see."""
     for owner in tuple(_OWNERS):
-        owner.notice(module)
+        owner.notice_call(module)
 
 
 def switch_lane(lane: Lane | None) -> Lane | None:

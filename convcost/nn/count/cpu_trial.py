@@ -66,7 +66,7 @@ def is_small(model: nn.Module, inputs: Any) -> bool:
     """Whether weights and inputs are few enough to be allocated just to see whether the model runs."""
     from convcost.nn.count.size_limit import MAX_BYTES
 
-    tensors = [*tensors_of(model), *tree_leaves(inputs)]
+    tensors = [*tensors_of(parts_of(model).values()), *tree_leaves(inputs)]
     return total_bytes(t for t in tensors if isinstance(t, torch.Tensor)) <= MAX_BYTES
 
 
@@ -97,7 +97,7 @@ def with_values(model: nn.Module) -> nn.Module:
     Raises:
         ConvcostError: The copy needs more bytes than are free.
     """
-    without = [tensor for tensor in tensors_of(model) if tensor.is_meta]
+    without = [tensor for tensor in tensors_of(parts_of(model).values()) if tensor.is_meta]
     if not without:
         return model
     needed, free = total_bytes(without), free_host_memory()

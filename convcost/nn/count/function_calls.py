@@ -17,7 +17,7 @@ from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, is_own_cal
 from convcost.nn.count.tensors import in_order, tensors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from convcost.nn.count.autocast import Autocast
 
@@ -46,7 +46,7 @@ class Lane(Protocol):
     def is_over(self) -> bool:
         """Whether the recording ended."""
 
-    def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
+    def add_constants(self, tensors: list[torch.Tensor]) -> None:
         """Record tensors that are made from numbers."""
 
     def note_values(self, what: str) -> None:

@@ -32,12 +32,12 @@ from convcost.nn.count.packed_weights import added_arguments, codes_in, is_looku
 from convcost.nn.count.recount import reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.scripted import unseen_products
-from convcost.nn.count.shape_rules import meta_output
+from convcost.nn.count.shape_rules import kernel_output, meta_output
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from convcost.nn.count.recording import Recording
 
@@ -61,7 +61,6 @@ class Lane(TorchDispatchMode):
         self._rows: list[Row | Lane] = []
         self._paths: list[str] = []
         self._open: Row | None = None
-        self._functions = Functions(self, recorder.device, shows_cpu=recorder.shows_cpu)
         self.autocast = Autocast()
         self._before: call_watch.Lane | None = None
         self._in_thread = False
@@ -98,11 +97,13 @@ class Lane(TorchDispatchMode):
     def __enter__(self) -> Self:
         self._before = call_watch.switch_lane(self)
         super().__enter__()
+        self._functions = Functions(self, self._recorder.device, shows_cpu=self._recorder.shows_cpu)
         self._functions.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._functions.__exit__(*error)
+        del self._functions  # it refers to this lane
         super().__exit__(*error)
         call_watch.switch_lane(self._before)
 
@@ -121,8 +122,9 @@ class Lane(TorchDispatchMode):
 
         return run
 
-    def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
+    def add_constants(self, tensors: list[torch.Tensor]) -> None:
         """Record tensors that are made from numbers."""
+        self._recorder.look_for_complex(tensors)
         self._recorder.memory.add_constants(tensors)
 
     def lose_sight(self, what: str) -> None:
@@ -158,6 +160,7 @@ class Lane(TorchDispatchMode):
                 paused = not is_observed and self._functions.pause()
                 inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
                 row = self._open = Row(path, "", kind.__name__, module, inputs)
+                self._recorder.look_for_complex(inputs)
             out = call_watch.module_call()(module, *args, **kwargs)
             if self._open is not None and isinstance(module, torch.jit.ScriptModule):
                 self._open.uncounted.update(unseen_products() + Counter(self._open.uncounted))
@@ -178,6 +181,7 @@ class Lane(TorchDispatchMode):
     def call_function(self, row: Row, function: Callable[[], Any]) -> Any:
         """Call a function in a row of its own."""
         self._open = row
+        self._recorder.look_for_complex(row.inputs)
         try:
             out = function()
             self.close(row, out)
@@ -293,7 +297,7 @@ class Lane(TorchDispatchMode):
         out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
         if out is NotImplemented:
             try:
-                out = func(*args, **kwargs)
+                out = kernel_output(func, args, kwargs)
             except Exception:
                 self.note_missed(func.overloadpacket.__name__)
                 raise
@@ -309,7 +313,10 @@ class Lane(TorchDispatchMode):
     def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """Record an operator that was run as one operation."""
         tensors = tensors_in((args, kwargs) if kwargs else args)
-        outputs = [] if is_view(func) else tensors_in(out)
+        outputs = tensors_in(out)
+        self._recorder.look_for_complex(outputs)
+        if is_view(func):
+            outputs = []
         new = self._recorder.memory.add(outputs)
         if new:
             row.new_storages.update(new)

@@ -148,8 +148,9 @@ def _on_device(
     except ForwardError as error:
         failure = error
     else:
-        shown, real = partial(_shown_cpu, model, call), (lambda: on_cpu()[0]) if is_small(model, call) else None
-        doubts, is_decided = doubts_of_device(counted, recorder, shown, real)
+        doubts, is_decided = doubts_of_device(
+            counted, recorder, partial(_shown_cpu, model, call), lambda: on_cpu()[0], partial(is_small, model, call)
+        )
         if is_decided and doubts and device == "auto":
             return on_cpu("forward goes another way on meta tensors: the model was run once on the CPU to be counted.")
         return replace(counted, doubts={**doubts, **counted.doubts}), check

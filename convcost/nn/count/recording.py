@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from convcost.nn.count import other_threads
+from convcost.nn.count import call_watch, other_threads
 from convcost.nn.count.kept_values import KeptValues
 from convcost.nn.count.memory import Memory
 from convcost.nn.count.other_threads import Suspicion
@@ -45,8 +45,9 @@ class Recording:
         self.device_read: str | None = None
         self.values_missed: str | None = None
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
-        self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
-        inputs = list(inputs)
+        buffers, inputs = members(parts, "_buffers").values(), list(inputs)
+        self.memory = Memory(self.parameters.values(), buffers)
+        self.has_complex = _has_complex((*self.parameters.values(), *buffers, *inputs))
         self.memory.add(inputs)
         self.kept = KeptValues(self.memory, inputs)
         self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
@@ -72,7 +73,13 @@ class Recording:
         made = [p for name, p in members(parts, "_parameters").items() if name not in self.parameters]
         return list({id(p): p for p in (*self.parameters.values(), *made, *self.memory.outside)}.values())
 
-    def notice(self, module: nn.Module) -> None:
+    def look_for_complex(self, tensors: Iterable[torch.Tensor]) -> None:
+        """From the first complex tensor on, see convolutions as they are called: torch makes three of a complex one."""
+        if not self.has_complex and _has_complex(tensors):
+            self.has_complex = True
+            call_watch.watch_convolutions()
+
+    def notice_call(self, module: nn.Module) -> None:
         """Remember that a thread that is not seen called a module of the model."""
         name = self.names.get(id(module))
         if name is not None:
@@ -105,3 +112,7 @@ class Recording:
             self._failure, self.path = id(error), path
             tensors = tensors_in(inputs)
             self.failed_shape = shape_of(tensors[0]) if tensors else None
+
+
+def _has_complex(tensors: Iterable[torch.Tensor]) -> bool:
+    return any(tensor.dtype.is_complex for tensor in tensors)

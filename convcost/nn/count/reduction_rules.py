@@ -123,13 +123,20 @@ def _batch_norm(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     del momentum, eps
-    dtype = float_dtype(data, weight, bias, mean, var)
+    dtype = _normed_dtype(data, weight, bias, mean, var)
     sure(data.dim() > 1, is_in_order(data) or 1 not in data.shape)
     channels = (data.shape[1],)
     sure(data.numel() > data.shape[1] if training else mean is not None and var is not None)
     sure(all(tensor is None or tensor.shape == channels for tensor in (weight, bias, mean, var)))
     saved = channels if training else (0,)  # as on the CPU; torch's meta kernel makes them in both modes
     return spread(dtype, data), empty(saved, _saved(dtype)), empty(saved, _saved(dtype))
+
+
+def _normed_dtype(data: Tensor, *parameters: Tensor | None) -> torch.dtype:
+    """The dtype of the data, which may have half the bytes of the parameters, as under autocast."""
+    given = [one for one in parameters if one is not None]
+    is_mixed = bool(given) and data.dtype.itemsize == _HALF_BYTES and float_dtype(*given) is torch.float32
+    return float_dtype(data) if is_mixed else float_dtype(data, *given)
 
 
 def _saved(dtype: torch.dtype) -> torch.dtype:
@@ -149,7 +156,7 @@ def _layer_norm(
     data: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     del eps
-    dtype, axes = float_dtype(data, weight, bias), len(shape)
+    dtype, axes = _normed_dtype(data, weight, bias), len(shape)
     sure(
         is_in_order(data) or not data.is_contiguous(),
         0 < axes <= data.dim(),
@@ -172,8 +179,8 @@ def _group_norm(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     del eps
-    dtype = float_dtype(data, weight, bias)
-    sure(data.is_contiguous(), data.dim() > 1, tuple(data.shape[:2]) == (batch, channels), groups > 0)
+    dtype = _normed_dtype(data, weight, bias)
+    sure(is_in_order(data), data.dim() > 1, tuple(data.shape[:2]) == (batch, channels), groups > 0)
     sure(data.numel() == batch * channels * pixels, channels % groups == 0)
     sure(all(tensor is None or tuple(tensor.shape) == (channels,) for tensor in (weight, bias)))
     return spread(dtype, data), empty((batch, groups), dtype), empty((batch, groups), dtype)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,10 +224,15 @@ def softmax(d: Drawer) -> Case:
     return (*args, d.one_in(9)), {}
 
 
+def of_norm(d: Drawer, data: torch.Tensor) -> torch.dtype | None:
+    """A dtype of the parameters that normalise some data, which may have half their bytes."""
+    return d.choice((data.dtype, data.dtype, torch.float32)) if not d.one_in(12) else None
+
+
 def batch_norm(d: Drawer) -> Case:
-    data = d.tensor(d.shape(1, 5))
+    data = d.tensor(d.shape(1, 5), torch.bfloat16 if d.one_in(5) else None)
     channels = (data.shape[min(1, data.dim() - 1)] + d.one_in(12),)
-    dtype = data.dtype if not d.one_in(12) else None
+    dtype = of_norm(d, data)
     affine, stats = d.one_in(2), not d.one_in(6)
     four = [d.tensor(channels, dtype) if on else None for on in (affine, affine, stats, stats)]
     return (data, *four, not stats or d.one_in(5), 0.1, 1e-5), {}
@@ -237,10 +244,11 @@ def batch_norm_in_eval(d: Drawer) -> Case:
 
 
 def layer_norm(d: Drawer) -> Case:
-    data = d.tensor(d.shape(1, 4))
+    data = d.tensor(d.shape(1, 4), torch.float16 if d.one_in(5) else None)
     axes = d.randint(0 if d.one_in(9) else 1, data.dim())
     shape = tuple(data.shape[data.dim() - axes :]) if not d.one_in(12) else (7,)
-    pair = (d.tensor(shape, data.dtype), d.tensor(shape, data.dtype if not d.one_in(12) else None))
+    dtype = of_norm(d, data)
+    pair = (d.tensor(shape, dtype), d.tensor(shape, dtype if not d.one_in(12) else None))
     return (data, list(shape), *d.choice(((None, None), pair)), 1e-5), {}
 
 
@@ -251,8 +259,9 @@ def group_norm(d: Drawer) -> Case:
     pixels = 1
     for size in spatial:
         pixels *= size
-    data = d.tensor((batch, channels, *spatial))
-    pair = (d.tensor((channels,), data.dtype), d.tensor((channels,), data.dtype))
+    data = d.tensor((batch, channels, *spatial), torch.bfloat16 if d.one_in(5) else None)
+    dtype = of_norm(d, data)
+    pair = (d.tensor((channels,), dtype), d.tensor((channels,), dtype))
     return (data, *d.choice(((None, None), pair)), batch, channels, pixels + d.one_in(15), groups, 1e-5), {}
 
 
@@ -724,6 +733,21 @@ def test_a_network_costs_the_same_without_the_rules(name: str, monkeypatch: pyte
 def test_a_published_network_costs_the_same_without_the_rules(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_target(str(path))
     assert_equal_reports(loaded.module, tensors_for(loaded.default_input, "meta")[0], monkeypatch)
+
+
+FIRST = """
+import torch, convcost
+model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3))
+for _ in range(2):
+    print(convcost.count(model, torch.zeros(1, 3, 8, 8)).totals.peak_activation_bytes)
+"""
+
+
+@pytest.mark.slow
+def test_the_first_count_of_a_process_keeps_no_more_alive_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVCOST_TRACER", "meta")
+    done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(4 * (3 * 8 * 8 + 2 * 4 * 6 * 6))] * 2  # the input, the convolution, and ReLU
 
 
 def test_torch_refuses_what_a_rule_cannot_know() -> None:
