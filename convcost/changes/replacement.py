@@ -106,8 +106,10 @@ class Rules:
             return f"skip (={as_text(self.skip)}) matches it"
         return None
 
-    def reason_for_kind(self, conv: Conv) -> str | None:
+    def reason_for_kind(self, conv: Conv | None) -> str | None:
         """The reason why a convolution of this kind stays as it is; None if it may be replaced."""
+        if conv is None:
+            return "it does more than convolve"
         kind = kind_of(conv)
         if kind != self.origin:
             return f"{kind}, not {self.origin}"
@@ -193,7 +195,7 @@ def choose_block(name: str, calls: Sequence[Call], style: Style, rules: Rules) -
     layers = [call.layer for call in calls]
     layer = layers[0]
     if layer is None:
-        return "it does more than convolve"
+        return "its output is not that of one convolution of its input"
     if any(other is None or other.input != layer.input for other in layers):
         shapes = " and ".join(dict.fromkeys("x".join(map(str, call.input_shape)) for call in calls))
         return f"called with inputs of different sizes: {shapes}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -68,10 +68,12 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
     calls = _calls_by_path(model, counted)
     known = obstacles(model, calls)
     following, outputs = _seen_in_forward(model, call, device, [path for path, why in known.items() if why is None])
-    outcomes: dict[str, Replacement | str] = {
-        path: obstacle or _outcome(path, calls.get(path, ()), following[path], counted, rules)
-        for path, obstacle in known.items()
-    }
+    parts = parts_of(model)
+    outcomes: dict[str, Replacement | str] = {}
+    for path, obstacle in known.items():
+        if obstacle is None:  # torch splits some paddings off, so that the operator it calls is another convolution
+            calls[path] = tuple(replace(one, conv=conv_of(parts[path])) for one in calls.get(path, ()))
+        outcomes[path] = obstacle or _outcome(path, calls[path], following[path], counted, rules)
     require_layers(rules, outcomes)
     modules = _modules(model, outcomes, following)
     trial = _Trial(model, call, device, outcomes, modules, outputs)
@@ -83,8 +85,7 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
         if isinstance(result, str):
             raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
     order = {one.name: index for index, one in enumerate(counted.layers)}
-    paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if path in calls else len(order))
-    parts = parts_of(model)
+    paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if calls.get(path) else len(order))
     return Altered(*result, tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths))
 
 
@@ -102,10 +103,7 @@ def _outcome(
     """The block in the place of a layer, or the reason why the layer stays."""
     if not calls:
         return "the forward pass does not call it"
-    conv = calls[0].conv
-    if conv is None:
-        return "it does more than convolve"
-    reason = rules.reason_for_kind(conv) or rules.reason_for_name(path)
+    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path)
     if reason is not None:
         return reason
     if rules.only is None and reads_image(calls[0], counted):
