@@ -70,6 +70,10 @@ Export: TypeAlias = Annotated[
         OUTPUT, "Also write a file: .csv .json .md .tex .parquet .xlsx; may be repeated.", "--export", metavar="FILE"
     ),
 ]
+Emit: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--emit", help="Also write the blocks as a program: .py for torch, .txt for oneDNN.", metavar="FILE"),
+]
 Columns: TypeAlias = Annotated[
     str | None,
     option(
