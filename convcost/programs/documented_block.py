@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from convcost.convolution.tree import place
@@ -10,6 +10,8 @@ from convcost.text.sizes import format_sizes
 from convcost.text.units import thousands
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from convcost.convolution.layer import Layer
     from convcost.convolution.shape import Shape
     from convcost.convolution.tree import Node
@@ -32,10 +34,10 @@ class Count:
     value: int
 
     @property
-    def lines(self) -> tuple[str, ...]:
+    def lines(self) -> list[str]:
         """The formula in symbols, in numbers and as a value, one below the other."""
         start = " " * len(self.quantity)
-        return f"{self.quantity} = {self.symbols}", f"{start} = {self.numbers}", f"{start} = {thousands(self.value)}"
+        return [f"{self.quantity} = {self.symbols}", f"{start} = {self.numbers}", f"{start} = {thousands(self.value)}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class DocumentedBlock:
         counts: MACs, parameters and FLOPs of the block.
         tree: Stages of the block.
         input: Shape of the input.
+        norm: Options `eps` and `momentum` of its batch normalisations; empty for torch's defaults.
     """
 
     name: str
@@ -61,6 +64,7 @@ class DocumentedBlock:
     counts: tuple[Count, ...]
     tree: Node
     input: Shape
+    norm: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -68,15 +72,14 @@ class DocumentedBlock:
         return place(self.tree, self.input)[0]
 
     @property
-    def paragraphs(self) -> tuple[tuple[str, ...], ...]:
+    def introduction(self) -> list[list[str]]:
+        """Name, description and paper: lines of each paragraph."""
+        return [[f"The block {self.name}."], [self.summary], [f"{self.paper}."]]
+
+    @property
+    def paragraphs(self) -> list[list[str]]:
         """The documentation: lines of each paragraph."""
         output = place(self.tree, self.input)[1]
-        return (
-            (f"The block {self.name}.",),
-            (self.summary,),
-            (f"{self.paper}.",),
-            (f"Input {format_sizes(self.input.sizes)}, output {format_sizes(output.sizes)} (N x C x H x W).",),
-            (f"With {self.known}.",),
-            (f"{self.legend}.",),
-            *(count.lines for count in self.counts),
-        )
+        sizes = f"Input {format_sizes(self.input.sizes)}, output {format_sizes(output.sizes)} (N x C x H x W)."
+        legend = [[f"With {self.known}."], [f"{self.legend}."]]
+        return [*self.introduction, [sizes], *legend, *(count.lines for count in self.counts)]
