@@ -74,6 +74,12 @@ Emit: TypeAlias = Annotated[
     Path | None,
     typer.Option("--emit", help="Also write the blocks as a program: .py for torch, .txt for oneDNN.", metavar="FILE"),
 ]
+EmitModel: TypeAlias = Annotated[
+    Path | None,
+    option(
+        OUTPUT, "Also write a torch file: the blocks, and a function that alters the model.", "--emit", metavar="FILE"
+    ),
+]
 Columns: TypeAlias = Annotated[
     str | None,
     option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from convcost.cli.output import (
 )
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
+from convcost.system.whole_files import require_writable, write_text
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.quantities import parse_percent
@@ -96,12 +98,15 @@ def replace_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    emit: o.EmitModel = None,
 ) -> int:
     """Replace the convolutions of a model by a block of the catalogue, and count what that saves.
 
     Example: convcost replace network:mobilenet_v1_full --to depthwise-separable
     """
     refuse_exports(export)
+    if emit is not None:
+        require_writable(emit, (".py",), "emit")
     fields = choose_columns(REPLACE_COLUMNS, columns)
     require_arrangement(sort, top)
     rules = Rules(tuple(to or ()), origin, only, skip, min_kernel, _saving(min_saving), between, given)
@@ -112,7 +117,8 @@ def replace_command(
     with ProgressLine():
         code, result = last(steps)
     with interrupts_held():
-        deliver(replace(result.arranged(every=every, sort=sort, top=top), columns=fields), form, export)
+        writes = [] if emit is None else [partial(write_text, emit, result.program(), "emit")]
+        deliver(replace(result.arranged(every=every, sort=sort, top=top), columns=fields), form, export, writes=writes)
         say_remarks(result)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))

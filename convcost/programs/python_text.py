@@ -8,7 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_WIDTH: Final = 79
 INDENT: Final = "    "
@@ -76,7 +76,7 @@ def _broken(line: str, indent: str, end: str = "") -> Iterator[str]:
 def _brackets(line: str) -> Iterator[tuple[int, int]]:
     """The positions of the outermost brackets that have something between them."""
     depth = start = 0
-    for position, sign in enumerate(line):
+    for position, sign in enumerate(_masked(line)):
         if sign in _OPENING:
             start = position if depth == 0 else start
             depth += 1
@@ -89,7 +89,7 @@ def _brackets(line: str) -> Iterator[tuple[int, int]]:
 def _parts(arguments: str) -> Iterator[str]:
     """The arguments between the outermost commas."""
     depth = begin = 0
-    for position, sign in enumerate(arguments):
+    for position, sign in enumerate(_masked(arguments)):
         depth += (sign in _OPENING) - (sign in _CLOSING)
         if sign == "," and depth == 0:
             yield arguments[begin:position].strip()
@@ -98,18 +98,29 @@ def _parts(arguments: str) -> Iterator[str]:
         yield rest
 
 
-def docstring(paragraphs: Iterable[Iterable[str]], depth: int = 0) -> str:
-    """A docstring of paragraphs, each of lines that are wrapped; an equation goes on under its right-hand side."""
+def _masked(line: str) -> str:
+    """The line with its strings blanked, so that no sign in them counts."""
+    return re.sub(r'"(?:[^"\\]|\\.)*"', lambda string: "_" * len(string[0]), line)
+
+
+def docstring(paragraphs: Iterable[Sequence[str]], depth: int = 0) -> str:
+    """A docstring of paragraphs, each of lines that are wrapped.
+
+    An equation goes on under its right-hand side, a line of a list is indented where it goes on.
+    """
     indent = INDENT * depth
-    blocks = ["\n".join(row for line in lines for row in _wrapped(line, len(indent))) for lines in paragraphs]
+    blocks = []
+    for lines in paragraphs:
+        deeper = INDENT * (len(lines) > 1)
+        blocks.append("\n".join(row for line in lines for row in _wrapped(line, len(indent), deeper)))
     text = "\n\n".join(blocks).replace("\\", "\\\\").replace('"""', "'''")
     end = "\n" if "\n" in text else ""
     return "\n".join(f"{indent}{line}".rstrip() for line in f'"""{text}{end}"""'.split("\n"))
 
 
-def _wrapped(line: str, indent: int) -> list[str]:
+def _wrapped(line: str, indent: int, deeper: str) -> list[str]:
     equation = re.match(r"(\w*|\s*) = ", line)
-    deeper = " " * (equation.end() if equation else 0)
+    deeper = " " * equation.end() if equation else deeper
     unbroken = line if equation else line.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     rows = textwrap.wrap(
         unbroken, MAX_WIDTH - indent, subsequent_indent=deeper, break_long_words=False, break_on_hyphens=False

@@ -34,6 +34,7 @@ _MODULE_ATTRIBUTES: Final = frozenset({
     "ipu", "modules", "mtia", "parameters", "to", "train", "training", "type", "xpu",
 })  # fmt: skip
 """The attributes of nn.Module in one word, which a stage must not replace."""
+_NORM: Final = "nn.BatchNorm2d"
 _CLASS: Final = """class {name}(nn.Module):
 {documentation}
 
@@ -75,6 +76,12 @@ class TorchForward(ForwardPass):
         self._norm = block.norm
         super().__init__(block, taken=_MODULE_ATTRIBUTES)
 
+    @property
+    def structure(self) -> tuple[object, ...]:
+        """All that two blocks of one class have in common: everything but the values of arguments."""
+        members = ((one.name, one.constructor, *one.arguments) for one in self.members)
+        return (*members, *self.lines, self.output)
+
     def calls(self, name: str, part: Stage | Step, layer: Layer) -> Sequence[str]:  # noqa: ARG002 - Keras reads it
         """The padding that torch's module cannot do, if any, and the module."""
         before: list[str] = []
@@ -89,7 +96,7 @@ class TorchForward(ForwardPass):
                     padding = (0,) * len(pairs)
                 member = Member(name, *_convolution(conv, padding))
             case Norm(channels):
-                member = Member(name, "nn.BatchNorm2d", {"channels": channels, **self._norm})
+                member = Member(name, _NORM, {"channels": channels, **self._norm})
             case Activation(kind):
                 member = Member(name, _ACTIVATIONS[kind], {})
             case MaxPool(kernel_size, stride, padding):
@@ -149,7 +156,7 @@ class TorchClass:
         taken = ", ".join(f"{one.name}: {one.annotation}" for one in self._parameters.values())
         return _CLASS.format(
             name=self._name,
-            documentation=docstring(_documentation(self._blocks), 1),
+            documentation=docstring(self._documentation, 1),
             signature=code(f"def __init__(self{', ' * bool(taken)}{taken}) -> None:", 1),
             members="\n".join(code(f"self.{one.name} = {self._made(i)}", 2) for i, one in enumerate(forward.members)),
             forward="\n".join(code(line, 2) for line in (*forward.lines, f"return {forward.output}")),
@@ -162,6 +169,21 @@ class TorchClass:
             f"{self._name}({', '.join(_argument(one.name, one.values[i]) for one in self._parameters.values())})"
             for i in range(len(self._blocks))
         ]
+
+    @property
+    def _documentation(self) -> list[list[str]]:
+        """The paragraphs of its docstring: formulas with numbers for one block, else every form in symbols."""
+        first = self._blocks[0]
+        has_norm = any(one.constructor == _NORM for one in self._forwards[0].members)
+        remark = [["Batch normalisation adds 2 parameters for each of its channels."]] if has_norm else []
+        if len(self._blocks) == 1:
+            return [*first.paragraphs, *remark]
+        legends = dict.fromkeys(one for block in self._blocks for one in block.legend.split("; "))
+        forms: dict[str, dict[str, None]] = {}
+        for count in (one for block in self._blocks for one in block.counts):
+            forms.setdefault(count.quantity, {})[count.symbols] = None
+        formulas = [[f"{quantity} = {', or '.join(symbols)}"] for quantity, symbols in forms.items()]
+        return [*first.introduction, [f"{'; '.join(legends)}."], *formulas, *remark]
 
     def _named(self) -> Iterator[tuple[str, Parameter]]:
         """The arguments that differ between the blocks, by their values; input and output channels come first."""
@@ -194,19 +216,6 @@ class TorchClass:
 
 def _argument(name: str, value: object) -> str:
     return str(value) if name in _POSITIONAL else f"{name}={value}"
-
-
-def _documentation(blocks: Sequence[DocumentedBlock]) -> list[list[str]]:
-    """The paragraphs of a docstring: with numbers for one block, else with every form of the formulas in symbols."""
-    if len(blocks) == 1:
-        return blocks[0].paragraphs
-    first = blocks[0]
-    legends = dict.fromkeys(one for block in blocks for one in block.legend.split("; "))
-    forms: dict[str, dict[str, None]] = {}
-    for count in (one for block in blocks for one in block.counts):
-        forms.setdefault(count.quantity, {})[count.symbols] = None
-    formulas = [[f"{quantity} = {', or '.join(symbols)}"] for quantity, symbols in forms.items()]
-    return [*first.introduction, [f"{'; '.join(legends)}."], *formulas]
 
 
 def _convolution(conv: Conv, padding: tuple[int, ...]) -> tuple[str, dict[str, Argument]]:
