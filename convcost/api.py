@@ -338,6 +338,15 @@ def replace(
     between: bool = True,
     device: str = "auto",
     cross_check: bool = False,
+    time: bool = False,
+    time_device: str = "auto",
+    threads: int | Literal["all"] = 1,
+    allocator: str = "pinned",
+    time_budget: float = 8.0,
+    why: bool = False,
+    pareto: bool = False,
+    max_params: int | str | None = None,
+    max_macs: int | str | None = None,
     columns: str | Sequence[str] | None = None,
     **parameters: Value | None,
 ) -> tuple[nn.Module, ReplaceReport]:
@@ -364,6 +373,15 @@ def replace(
         between: Whether the normalisation and activation stand between the stages of a block too.
         device: Device of the count, as for `count`.
         cross_check: Whether to cross-check the altered module with torch's FlopCounterMode and fvcore.
+        time: Whether to time copies of both modules next to each other, and each layer beside its block.
+        time_device: Name of the device to time on.
+        threads: Threads of torch on the CPU, or "all".
+        allocator: "pinned" or "default", as in `compare`.
+        time_budget: Seconds for all timings together.
+        why: Whether to account for the times of the layers and of the stages of their blocks.
+        pareto: Whether to look for the fastest set of replacements, from the time of each layer and block alone.
+        max_params: Limit on the parameters of the fastest set, as 4_300_000 or "4.3 M"; None for any.
+        max_macs: Limit on its multiply-accumulates; None for any.
         columns: Fields in the printed table, a notebook and the frame, as "name,macs_before,macs_after" or a list.
         **parameters: Parameters of single blocks, as in `compare`.
 
@@ -380,13 +398,21 @@ def replace(
     >>> result.after.totals.params == 8 * 3 * 3 + 8 * 16
     True
     """
+    from convcost.changes.pareto import parse_limits
     from convcost.changes.replace_columns import REPLACE_COLUMNS
     from convcost.changes.replacement import Rules
+    from convcost.timing.conditions import TimingOptions
     from convcost.workflows.replace import replace_layers
+    from convcost.workflows.replacement_timing import ReplacementTiming, time_copies
 
     fields = choose_columns(REPLACE_COLUMNS, columns)
     rules = Rules(_names(to), origin, only, skip, min_kernel, min_saving, between, _given(parameters))
+    limits = parse_limits(max_params, max_macs, pareto=pareto)
+    options = TimingOptions((time_device,), threads, allocator, time_budget, why=why)
     *_, (altered, result) = replace_layers(model, inputs, kwargs, rules, device=device, cross_check=cross_check)
+    if time:
+        timing = ReplacementTiming(options, limits, lambda _: None)
+        *_, result = time_copies((result, altered), (model, inputs, kwargs), rules, timing)
     return altered.model, dataclasses.replace(result, columns=fields)
 
 

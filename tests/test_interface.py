@@ -67,6 +67,7 @@ CALLS = (  # in this order: the history lists what was timed before
     f"{DIFF} --time --time-budget 0.6 --time-device cpu --format json",
     "diff models.py:Net models.py:Net@HEAD --input 1x3x8x8",
     f"{REPLACE} --format json",
+    f"{REPLACE} --time --time-budget 0.6 --time-device cpu --why --pareto --format json",
     f"{REPLACE} --format csv",
     f"{REPLACE} --only nothing",
     "check --format json",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
+from convcost.text.quantities import MACS, PARAMS, quantity
 from convcost.text.units import human_count, human_time, number_of
 
 if TYPE_CHECKING:
@@ -93,6 +94,23 @@ class Limits:
         """The limits that there are."""
         limits: dict[Cost, int | None] = {"params": self.max_params, "macs": self.max_macs}
         return {cost: limit for cost, limit in limits.items() if limit is not None}
+
+
+def parse_limits(max_params: str | int | None, max_macs: str | int | None, *, pareto: bool) -> Limits | None:
+    """The limits from texts such as `4.3 M`; None if no set of replacements is to be looked for.
+
+    Raises:
+        ConvcostError: A limit is no quantity of its kind, or there is one without such a set.
+    """
+    numbers = []
+    for name, given, kind in (("max_params", max_params, PARAMS), ("max_macs", max_macs, MACS)):
+        if given is not None and not pareto:
+            raise ConvcostError(f"{name} (={as_text(given)}) limits the fastest set of replacements; turn pareto on.")
+        try:
+            numbers.append(None if given is None else int(quantity(given, kind)))
+        except ConvcostError as error:
+            raise ConvcostError(f"{name} {error}") from error
+    return Limits(*numbers) if pareto else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from convcost.changes.pareto import Limits
+from convcost.changes.pareto import parse_limits
 from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replace_report import require_arrangement
 from convcost.changes.replacement import MIN_KERNEL, Rules
@@ -27,9 +28,10 @@ from convcost.cli.output import (
 )
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
+from convcost.system.whole_files import require_writable, write_text
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
-from convcost.text.quantities import MACS, PARAMS, parse_percent, quantity
+from convcost.text.quantities import parse_percent
 from convcost.text.sizes import parse_arg, parse_input, parse_threads
 from convcost.timing.conditions import TimingOptions
 from convcost.workflows.compare import require_devices
@@ -121,15 +123,18 @@ def replace_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    emit: o.EmitModel = None,
 ) -> int:
     """Replace the convolutions of a model by a block of the catalogue, and count what that saves.
 
     Example: convcost replace network:mobilenet_v1_full --to depthwise-separable
     """
     refuse_exports(export)
+    if emit is not None:
+        require_writable(emit, (".py",), "emit")
     fields = choose_columns(REPLACE_COLUMNS, columns)
     require_arrangement(sort, top, timed=time)
-    limits = _limits(pareto=pareto, max_params=max_params, max_macs=max_macs)
+    limits = parse_limits(max_params, max_macs, pareto=pareto)
     _require_times(time=time, why=why, pareto=pareto)
     options = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why) if time else None
     require_devices(() if options is None else options.devices)
@@ -144,7 +149,8 @@ def replace_command(
     with interrupts_held():
         order = sort if result.is_timed or sort != "time" else None
         shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
-        deliver(shown, form, export)
+        writes = [] if emit is None else [partial(write_text, emit, result.program(), "emit")]
+        deliver(shown, form, export, writes=writes)
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(result)
@@ -163,19 +169,6 @@ def _require_times(*, time: bool, why: bool, pareto: bool) -> None:
         raise ConvcostError("--why must have times to account for; add --time.")
     if pareto and not time:
         raise ConvcostError("--pareto must have times to weigh; add --time.")
-
-
-def _limits(*, pareto: bool, max_params: str | None, max_macs: str | None) -> Limits | None:
-    """The limits of the fastest set of replacements; None if it is not requested."""
-    numbers = []
-    for name, text, kind in (("params", max_params, PARAMS), ("macs", max_macs, MACS)):
-        if text is not None and not pareto:
-            raise ConvcostError(f"--max-{name} limits the fastest set of replacements; add --pareto.")
-        try:
-            numbers.append(None if text is None else int(quantity(text, kind)))
-        except ConvcostError as error:
-            raise ConvcostError(f"max_{name} {error}") from error
-    return Limits(*numbers) if pareto else None
 
 
 def _saving(text: str | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from convcost.changes.pareto import Limits, Option, TradeOff, trade_off
 from convcost.system.terminal import show_progress
@@ -70,6 +70,30 @@ def time_replacements(
         yield _with_fastest(first, found)
     for step in steps:
         yield step if found is None else _with_fastest(step, found)
+
+
+def time_copies(
+    chosen: Variant, given: tuple[object, object, Mapping[str, Any] | None], rules: Rules, timing: ReplacementTiming
+) -> Iterator[ReplaceReport]:
+    """As `time_replacements`, with copies of both models, so that they themselves keep their device and mode.
+
+    Args:
+        chosen: As in `time_replacements`.
+        given: The user's module, inputs and keyword arguments.
+        rules: As in `time_replacements`.
+        timing: As in `time_replacements`.
+
+    Raises:
+        ConvcostError: As `time_replacements`.
+    """
+    from convcost.nn.alter.altered import replaced
+    from convcost.nn.count.counted_call import call_of, module_of
+
+    report, altered = chosen
+    model, inputs, kwargs = given
+    forward = (replaced(module_of(model), {}), *call_of(inputs, kwargs))
+    own = replace(altered, model=replaced(altered.model, {}))
+    yield from time_replacements((report, own), forward, rules, timing)
 
 
 def _each_block_alone(report: ReplaceReport, forward: Forward, rules: Rules) -> Iterator[Variant]:
