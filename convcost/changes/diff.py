@@ -142,16 +142,7 @@ class DiffReport(Result[DiffRow]):
         pairs = [(row.before.name, row.after.name) for row in same if row.before and row.after]
         renamed = [(old, new) for old, new in pairs if old != new]
         yield f"{number_of('layer', len(same))} the same{f'; {renamed_text(renamed)}' if renamed else ''}"
-        before, after = totals_of(self.a), totals_of(self.b)
-        for name, (title, show) in TOTALS.items():
-            a, b = before[name], after[name]
-            if a is None or b is None:
-                yield f"{title}: not obtained"
-            elif not (change := b - a):
-                yield f"{title}: {show(a)}, the same"
-            else:
-                share = f", {human_percent(change / a, '+')}" if a else ""
-                yield f"{title}: {show(a)} → {show(b)} ({signed(change, show)}{share})"
+        yield from _total_lines(self.a, self.b)
         for letter, report in self.sides:
             yield from (f"{letter}: {missed}" for missed in report.uncounted)
             yield from (f"{letter}: {line}" for line in check_lines(report.cross_check))
@@ -286,6 +277,21 @@ def totals_of(report: ModelReport) -> dict[str, int | None]:
         "activation_bytes": totals.activation_bytes,
         "peak_activation_bytes": totals.peak_activation_bytes,
     }
+
+
+def _total_lines(a: ModelReport, b: ModelReport) -> Iterator[str]:
+    """The totals of both models with their difference, one line each."""
+    before, after = totals_of(a), totals_of(b)
+    for name, (title, show) in TOTALS.items():
+        old, new = before[name], after[name]
+        least = ["at least " if name == "macs" and report.uncounted else "" for report in (a, b)]
+        if old is None or new is None:
+            yield f"{title}: not obtained"
+        elif not (change := new - old):
+            yield f"{title}: {max(least)}{show(old)}, the same"
+        else:
+            share = f", {human_percent(change / old, '+')}" if old else ""
+            yield f"{title}: {least[0]}{show(old)} → {least[1]}{show(new)} ({signed(change, show)}{share})"
 
 
 def _model(report: ModelReport) -> dict[str, Any]:

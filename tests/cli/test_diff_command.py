@@ -106,6 +106,7 @@ def test_an_earlier_network_as_data_is_read_from_its_revision(
         (("models.py:Gone", "models.py:Net@HEAD"), "target (=models.py:Gone) must name something that is there"),
         (("gone.py:Net@HEAD", "models.py:Net"), "at HEAD ("),
         (("../outside.py:Net@HEAD", "models.py:Net"), "revision needs a git repository that git can read here"),
+        (("models.py:Net",), "B must be given, since A (=models.py:Net) is at no revision"),
         (("models.py:Net", "models.py:Net", "--top", "0"), "top (=0) must be"),
         (("models.py:Net", "models.py:Net", "--sort", "time"), "sort (=time) must have times to sort by"),
         (("models.py:Net", "models.py:Net", "--why"), "--why must have times to account for; add --time."),
@@ -156,6 +157,19 @@ def test_a_revision_is_told_from_a_path_with_the_same_sign(
         (tmp_path / file).parent.mkdir()
         (tmp_path / file).touch()
     assert parse_side(name, {}) == Side(name, target, {}, revision)
+
+
+@pytest.mark.usefixtures("project")
+def test_a_revision_alone_is_compared_with_the_working_tree(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = as_json(capsys, "models.py:Net@HEAD~1", *INPUT)
+    assert alone == as_json(capsys, "models.py:Net@HEAD~1", "models.py:Net", *INPUT)
+
+
+@pytest.mark.usefixtures("project")
+def test_macs_beside_what_is_not_counted_are_at_least_so_many(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = diff(capsys, "models.py:Net", "models.py:Spectral", *INPUT)
+    assert "MACs: at least 124 k, the same" in out.splitlines()  # 64 pixels · 9 · (8·3 + 8·24)
+    assert "B: not counted: aten._fft_r2c, 1 calls, in fft_rfft2" in out
 
 
 @pytest.mark.usefixtures("project")
