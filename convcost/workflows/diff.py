@@ -219,7 +219,10 @@ def _diff_at_revisions(
         if len(counts) == 1:
             yield compare_models(counts[0].report, None)
     for checkout, own, other, side in zip(checkouts, counts, counts[::-1], sides[::-1], strict=True):
-        if checkout is not None and (why := mixed_up(other.sources, own.sources, checkout, side.name)):
+        if checkout is None:
+            continue
+        head = other.sources if side.folder.is_relative_to(checkout.project) else None
+        if why := mixed_up(head, own.sources, checkout, side.name):
             raise ConvcostError(f"the two revisions cannot be told apart: {why}.")
     yield (diff := compare_models(counts[0].report, counts[1].report))
     if options.timing is not None:

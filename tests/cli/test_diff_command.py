@@ -82,6 +82,14 @@ def test_a_target_of_another_repository_is_at_its_revision_there(
     assert found["delta"]["params"] == 8 * 9 * (24 - 16)
 
 
+def test_a_target_at_a_revision_is_compared_with_one_of_no_repository(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.parent / "copy.py").write_text(MODEL, encoding="utf-8")
+    found = as_json(capsys, "models.py:Net@HEAD", "../copy.py:Net", *INPUT)
+    assert found["delta"]["params"] == 8 * 9 * (16 - 24)
+
+
 def test_an_earlier_network_as_data_is_read_from_its_revision(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
