@@ -199,10 +199,10 @@ def test_each_target_imports_its_own_modules(
         (tmp_path / folder / "net.py").write_text(
             "from torch import nn\nfrom sizes import N\nnet = nn.Conv2d(3, N, 3)\n"
         )
-        (tmp_path / folder / "sizes.py").write_text(f"N = {channels}\n")
-    found = as_json(capsys, "old/net.py:net", "new/net.py:net", *INPUT)
+        (tmp_path / folder / "size_beside.py").write_text(f"N = {channels}\n")
+    found = as_json(capsys, "old/net_beside.py:net", "new/net_beside.py:net", *INPUT)
     assert [found[side]["totals"]["params"] for side in "ab"] == [28 * 8, 28 * 16]
-    assert main(["model", "new/net.py:net", "old/net.py:net", *INPUT, "--format", "json"]) == 0
+    assert main(["model", "new/net_beside.py:net", "old/net_beside.py:net", *INPUT, "--format", "json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
     assert [model["totals"]["params"] for model in models] == [28 * 16, 28 * 8]
 
