@@ -341,8 +341,9 @@ class Lane(TorchDispatchMode):
             recorder.fault = error
             raise
         if multiplied and (price is None or price.macs):
-            added = set(map(id, added_arguments(func, args, kwargs)))
-            sources = (source for one in multiplied.keys() - added for source in multiplied[one])
+            factors = multiplied.keys() - set(map(id, added_arguments(func, args, kwargs)))
+            row.multiplies_buffers |= not all(multiplied[one] for one in factors)
+            sources = (source for one in factors for source in multiplied[one])
             recorder.memory.multiplied.update(dict.fromkeys(sources, row.path))
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
