@@ -74,6 +74,6 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
         "fastest set",
         width=160,
     ),
-    Column("skipped", lambda row: row.skipped, "reason why the layer stays as it is", "stays, since"),
+    Column("skipped", lambda row: row.skipped, "reason why the layer stays as it is", "stays, since", width=130),
 )
 """The fields of a layer."""

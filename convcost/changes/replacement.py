@@ -106,8 +106,10 @@ class Rules:
             return f"skip (={as_text(self.skip)}) matches it"
         return None
 
-    def reason_for_kind(self, conv: Conv) -> str | None:
+    def reason_for_kind(self, conv: Conv | None) -> str | None:
         """The reason why a convolution of this kind stays as it is; None if it may be replaced."""
+        if conv is None:
+            return "it does more than convolve"
         kind = kind_of(conv)
         if kind != self.origin:
             return f"{kind}, not {self.origin}"
@@ -134,12 +136,14 @@ class Replacement:
         calls: Calls of the layer in one forward pass, all on inputs of one shape.
         placed: Block on the layer's input, with the operations between its stages.
         style: Operations between the stages.
+        norm: Options `eps` and `momentum` of the batch normalisations between the stages; empty without any.
     """
 
     name: str
     calls: tuple[Call, ...]
     placed: Placed
     style: Style = PLAIN
+    norm: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -193,7 +197,7 @@ def choose_block(name: str, calls: Sequence[Call], style: Style, rules: Rules) -
     layers = [call.layer for call in calls]
     layer = layers[0]
     if layer is None:
-        return "it does more than convolve"
+        return "its output is not that of one convolution of its input"
     if any(other is None or other.input != layer.input for other in layers):
         shapes = " and ".join(dict.fromkeys("x".join(map(str, call.input_shape)) for call in calls))
         return f"called with inputs of different sizes: {shapes}"
