@@ -20,6 +20,7 @@ BENCHMARKS = (
     "latency_verdicts",
     "repeatability",
     "layers",
+    "replacements",
     "account",
     "bound",
     "history",
