@@ -43,6 +43,14 @@ def test_rows_add_up_to_the_difference_of_the_totals(target: str, block: str) ->
     assert report.replaced
 
 
+def test_the_diff_of_the_result_adds_up_too() -> None:
+    report = of_target("network:mobilenet_v1_full", only="block[23]")
+    assert report.diff.b.target == "network:mobilenet_v1_full with depthwise-separable"
+    assert report.diff.delta["macs"] == sum(row.macs_after - row.macs_before for row in report.layers)
+    removed = [row.name for row in report.diff.layers if row.change == "removed"]
+    assert removed == ["block2.conv", "block3.conv"]
+
+
 def random_net(seed: int) -> nn.Module:
     """A small network of parts of many kinds."""
     choose = random.Random(seed).choice
