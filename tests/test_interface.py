@@ -62,6 +62,7 @@ CALLS = (  # in this order: the history lists what was timed before
     "model models.py:Gone --input 1x3x8x8",
     "model models.py:Net",
     f"{REPLACE} --format json",
+    f"{REPLACE} --time --time-budget 0.6 --time-device cpu --why --pareto --format json",
     f"{REPLACE} --format csv",
     f"{REPLACE} --only nothing",
     "check --format json",

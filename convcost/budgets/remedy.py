@@ -168,8 +168,10 @@ def _in_units(entry: Entry, metric: str, amount: int) -> int:
 def _replacements(one: LayerCost, style: Style) -> dict[str, Cost]:
     """The cost of each block that can replace this layer, by the block's name."""
     layer = _layer(one)
+    if layer is None:
+        return {}
     costs = {}
-    for name in () if layer is None else BLOCKS:
+    for name in BLOCKS:
         try:
             placed = block_in_place(name, layer, style, {})
         except ConvcostError:  # the shape does not allow this block

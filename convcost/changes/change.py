@@ -155,6 +155,8 @@ def _differences(old: LayerCost, new: LayerCost) -> list[str]:
         parts.append(f"input {old.input} → {new.input}")
     if not parts and old.output != new.output:
         parts.append(f"output {old.output} → {new.output}")
+    if not parts and old.params != new.params:
+        parts.append(f"params {old.params:,} → {new.params:,}")
     return parts or ["the same sizes, another cost"]
 
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Final
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import Column
 from convcost.text.units import human_bytes, human_count
+from convcost.timing.columns import condition_columns, timing_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from convcost.changes.diff_row import Amount, DiffRow
+    from convcost.timing.conditions import Conditions
+    from convcost.timing.statistics import Timing
 
 MARKS: Final = {"same": " ", "changed": "~", "added": "+", "removed": "-", None: "?"}
 """The sign before a layer's name, by kind of change."""
@@ -42,6 +45,14 @@ def _delta(amount: Amount, name: str, title: str, show: Callable[[int], str], wi
     """The difference of an amount."""
     meaning = f"{_OF_A_CALL[amount].meaning}: second model - first"
     return Column(name, lambda row: row.delta(amount), meaning, title, lambda one: signed(one, show), width=width)
+
+
+def _timing(row: DiffRow) -> Timing | None:
+    return row.timing
+
+
+def _conditions(row: DiffRow) -> Conditions | None:
+    return next((call.conditions for call in (row.after, row.before) if call and call.conditions), None)
 
 
 def signed(count: int, show: Callable[[int], str]) -> str:
@@ -74,5 +85,12 @@ DIFF_COLUMNS: Final[tuple[Column[DiffRow], ...]] = (
     *_sides("traffic_bytes", "traffic_{}_bytes", "traffic {}", 170),
     _delta("traffic_bytes", "traffic_delta", "Δ traffic", human_bytes, 100),
     *_sides("time_s", "time_{}_s", "time {}"),
+    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None),
+    *_sides("bound_s", "bound_{}_s"),
+    *_sides("account", "account_{}"),
+    *_sides("hint", "hint_{}"),
+    *_sides("warning", "warning_{}"),
+    *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
+    *condition_columns(_conditions, torch_version=None, cpu=None),
 )
 """The fields of a layer in two models."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convcost.changes.pareto import parse_limits
 from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replace_report import require_arrangement
 from convcost.changes.replacement import MIN_KERNEL, Rules
@@ -19,6 +20,7 @@ from convcost.cli.output import (
     deliver,
     last,
     only_json,
+    print_blocks,
     refuse_exports,
     say,
     say_remarks,
@@ -28,8 +30,11 @@ from convcost.system.terminal import ProgressLine
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.quantities import parse_percent
-from convcost.text.sizes import parse_arg, parse_input
+from convcost.text.sizes import parse_arg, parse_input, parse_threads
+from convcost.timing.conditions import TimingOptions
+from convcost.workflows.compare import require_devices
 from convcost.workflows.replace import replace_in_target
+from convcost.workflows.replacement_timing import ReplacementTiming
 
 RULES = "Which layers, and by what"
 
@@ -82,7 +87,9 @@ def replace_command(
         typer.Option("--arg", help="Argument of the callable, as key=value; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show the layers that stay as they are too.")] = False,
-    sort: Annotated[str | None, typer.Option(help="Order of the rows, largest saving first: macs or params.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Order of the rows, largest saving first: macs, params or time.")
+    ] = None,
     top: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
     cross_check: Annotated[
         bool, typer.Option(help="Cross-check the altered model's total with torch's FlopCounterMode and fvcore.")
@@ -93,6 +100,24 @@ def replace_command(
             help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
         ),
     ] = "auto",
+    time: Annotated[
+        bool, o.option(o.CLOCK, "Time the model beside its altered copy, and each layer beside its block.", "--time")
+    ] = False,
+    time_device: o.Device = "auto",
+    threads: o.Threads = "1",
+    allocator: o.Allocator = "pinned",
+    time_budget: o.TimeBudget = 8.0,
+    why: Annotated[
+        bool,
+        o.option(o.CLOCK, "Print where the time of each layer and of each stage of its block goes.", "--why"),
+    ] = False,
+    pareto: Annotated[
+        bool, o.option(o.CLOCK, "Look for the fastest set of replacements, from the time of each alone.", "--pareto")
+    ] = False,
+    max_params: Annotated[
+        str | None, o.option(o.CLOCK, "Limit on the parameters of the fastest set, such as 4.3M.")
+    ] = None,
+    max_macs: Annotated[str | None, o.option(o.CLOCK, "Limit on its multiply-accumulates, such as 580M.")] = None,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
@@ -103,22 +128,41 @@ def replace_command(
     """
     refuse_exports(export)
     fields = choose_columns(REPLACE_COLUMNS, columns)
-    require_arrangement(sort, top)
+    require_arrangement(sort, top, timed=time)
+    limits = parse_limits(max_params, max_macs, pareto=pareto)
+    _require_times(time=time, why=why, pareto=pareto)
+    options = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why) if time else None
+    require_devices(() if options is None else options.devices)
     rules = Rules(tuple(to or ()), origin, only, skip, min_kernel, _saving(min_saving), between, given)
-    steps = replace_in_target(
-        target, tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ())), rules,
-        cross_check=cross_check, device=device,
-    )  # fmt: skip
-    with ProgressLine():
+    with ProgressLine() as progress:
+        steps = replace_in_target(
+            target, tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ())), rules,
+            cross_check=cross_check, device=device,
+            timing=None if options is None else ReplacementTiming(options, limits, progress),
+        )  # fmt: skip
         code, result = last(steps)
     with interrupts_held():
-        deliver(replace(result.arranged(every=every, sort=sort, top=top), columns=fields), form, export)
+        order = sort if result.is_timed or sort != "time" else None
+        shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
+        deliver(shown, form, export)
+        if why and form is o.OutputFormat.table:
+            print_blocks(shown.below)
         say_remarks(result)
+        if not time:
+            note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     return code or (0 if result.agrees else DISAGREES)
+
+
+def _require_times(*, time: bool, why: bool, pareto: bool) -> None:
+    """Refuse what has nothing to work with without times."""
+    if why and not time:
+        raise ConvcostError("--why must have times to account for; add --time.")
+    if pareto and not time:
+        raise ConvcostError("--pareto must have times to weigh; add --time.")
 
 
 def _saving(text: str | None) -> float | None:

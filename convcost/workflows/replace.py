@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from convcost.changes.replace_report import ReplaceReport
 from convcost.system.terminal import show_progress
-from convcost.workflows.model import inputs_of, require_count_device
+from convcost.workflows.model import inputs_of, load_forward, require_count_device
+from convcost.workflows.replacement_timing import time_replacements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from convcost.nn.alter.altered import Altered
     from convcost.nn.load.target import Loaded
     from convcost.text.sizes import Input
+    from convcost.workflows.replacement_timing import ReplacementTiming
 
 
 def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
@@ -27,8 +29,9 @@ def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
     *,
     cross_check: bool,
     device: str,
+    timing: ReplacementTiming | None = None,
 ) -> Iterator[ReplaceReport]:
-    """Load a target and replace layers in it; the report, then again with the results of the other counters.
+    """Load a target and replace layers in it; the report, again with the results of the other counters, and with times.
 
     Args:
         target: Target as the user names it.
@@ -37,6 +40,7 @@ def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
         rules: Which layers are replaced, and by what.
         cross_check: Whether to run torch's FlopCounterMode and fvcore on the altered model too.
         device: Device of the count, as in `convcost model`.
+        timing: What to time, and how; None for no times.
 
     Raises:
         ConvcostError: The target does not load or refuses its input, or no layer is left to replace.
@@ -54,14 +58,42 @@ def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
         notes = () if loaded.note is None else (loaded.note,)
     real = partial(load_target, target, args, "cpu")
     steps = replace_layers(loaded.module, positional, named, rules, device=device, cross_check=cross_check, load=real)
-    report: ReplaceReport | None
+    named_report: ReplaceReport | None = None
     while True:
         with user_code_context(target):
             report = next((one for _, one in steps), None)
         if report is None:
-            return
+            break
         before, after = (replace(one, target=target) for one in (report.before, report.after))
-        yield replace(report, before=before, after=after, notes=(*notes, *report.notes))
+        named_report = replace(report, before=before, after=after, notes=(*notes, *report.notes))
+        yield named_report
+    if timing is not None and named_report is not None:
+        yield from _timed_target(named_report, inputs, args, rules, timing)
+
+
+def _timed_target(
+    report: ReplaceReport,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    rules: Rules,
+    timing: ReplacementTiming,
+) -> Iterator[ReplaceReport]:
+    """The report with times; loads the target again, with weights, and alters it."""
+    from convcost.nn.alter.altered import alter
+    from convcost.nn.load.user_code import user_code_context
+
+    target = report.target
+    show_progress(f"loading {target} with weights ...")
+    with user_code_context(target):
+        forward = load_forward(target, inputs, args)
+        altered = alter(forward[0], (tuple(forward[1]), dict(forward[2])), report.before, rules)
+    steps = time_replacements((report, altered), forward, rules, timing)
+    while True:
+        with user_code_context(target):
+            timed = next(steps, None)
+        if timed is None:
+            return
+        yield timed
 
 
 def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and how the model is loaded anew

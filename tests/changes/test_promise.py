@@ -94,6 +94,12 @@ def test_a_layer_that_was_not_timed_is_counted_among_the_rest() -> None:
     )
 
 
+def test_layers_that_take_longer_alone_than_the_whole_promise_no_more_than_it() -> None:
+    """Alone the layer takes 20 ms, and is to take 5: three quarters of the 10 ms of the whole are saved."""
+    sentence = promise_sentence(*timings(10, 5), (800, 200), [change("conv", (800, 200), 20, 10)])
+    assert sentence.startswith("formula: 4.0x fewer MACs, so 4.0x the speed if ")
+
+
 @pytest.mark.parametrize(("macs", "shown"), [((0, 5), "MACs where there were none"), ((5, 0), "no MACs any more")])
 def test_models_without_macs_have_no_ratio(macs: tuple[int, int], shown: str) -> None:
     assert promise_sentence(*timings(10, 10), macs, []).startswith(f"formula: {shown}")

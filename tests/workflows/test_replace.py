@@ -58,7 +58,7 @@ def random_net(seed: int) -> nn.Module:
     channels = 3
     for _ in range(4):
         wider = choose([4, 8, 12])
-        make = choose([
+        make: Any = choose([
             conv, lambda c, o: conv(c, o, stride=2), Residual,
             lambda c, o: nn.Conv2d(c, o, (1, 3), padding="same"), lambda c, o: nn.Conv2d(c, o, 3, dilation=2, padding=2),
         ])  # fmt: skip

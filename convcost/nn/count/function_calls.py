@@ -109,9 +109,9 @@ class Functions(TorchFunctionMode):
             func, args, named = kept_on_meta(func, args, named)
         if lane.is_open:
             return self._cast_and_run(func, args, named)
-        has_text = any(isinstance(value, str) for value in (*args, *named.values()))
         op = name.strip("_")
-        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)), has_text)
+        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)))
+        row.text_padding = any(isinstance(value, str) for value in (*args, *named.values()))
         return lane.call_function(row, lambda: self._cast_and_run(func, args, named))
 
     def _place(self, func: Any, args: tuple[Any, ...]) -> Any:

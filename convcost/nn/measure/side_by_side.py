@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch.utils._pytree import tree_map
 
+from convcost.nn.count.tensors import tensor_text
 from convcost.nn.load.user_code import running_user_code
 from convcost.nn.measure.models import conditions_of, distinct_calls, filled, model_failure, require_memory, tensors_in
 from convcost.nn.measure.session import timing_session
+from convcost.text.errors import ConvcostError
 from convcost.timing.measured import WHOLE, ModelTiming, PairTiming
 from convcost.timing.statistics import summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from torch import nn
 
     from convcost.nn.measure.models import Forward
     from convcost.nn.measure.session import TimingSession
@@ -94,6 +98,7 @@ class _Side(NamedTuple):
 
 def _side(label: str, forward: Forward, names: Collection[str], session: TimingSession) -> _Side:
     """A model on the device; the label tells its layers from the other's, whose code may look the same."""
+    _require_values(*forward)
     model = forward[0].to(session.device).eval()
     args, kwargs = tree_map(lambda value: filled(value, session.device), (tuple(forward[1]), dict(forward[2])))
     kinds, calls = distinct_calls(model, (args, kwargs), names)
@@ -105,6 +110,23 @@ def _side(label: str, forward: Forward, names: Collection[str], session: TimingS
         {name: f"{label}: {kinds[name].text}" for name in names if name in kinds},
         {whole: lambda: model(*args, **kwargs), **{f"{label}: {kind.text}": call for kind, call in calls.items()}},
     )
+
+
+def _require_values(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse a model without weights, and inputs whose values cannot be random.
+
+    Raises:
+        ConvcostError: A tensor on the meta device has no values.
+    """
+    empty = next((name for name, one in (*model.named_parameters(), *model.named_buffers()) if one.is_meta), None)
+    if empty is not None:
+        msg = f"model must have weights to be timed, and {empty} is on the meta device; make it on the CPU."
+        raise ConvcostError(msg)
+    for one in tensors_in((args, kwargs)):
+        if one.is_meta and not one.is_floating_point():
+            text = tensor_text(one)
+            msg = f"inputs must have values to be timed, and {text} is on the meta device; make it on the CPU."
+            raise ConvcostError(msg)
 
 
 def _in_turn(a: _Side, b: _Side, pairs: Sequence[tuple[str | None, str | None]]) -> dict[str, Callable[[], object]]:

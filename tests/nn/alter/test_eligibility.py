@@ -45,7 +45,7 @@ def weight_norm_before_parametrizations() -> nn.Module:
 
 def with_forward_of_its_own() -> nn.Module:
     one = conv(8, 8, 3)
-    one.forward = lambda x: functional.conv2d(x, one.weight, padding=1)  # type: ignore[method-assign]  # as some tools do
+    one.forward = lambda x: functional.conv2d(x, one.weight, padding=1)  # type: ignore[method-assign, assignment]  # as some tools do
     return one
 
 

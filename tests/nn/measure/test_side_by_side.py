@@ -163,6 +163,20 @@ def test_a_second_model_that_does_not_run_is_one_line(device: Device) -> None:
     assert device.log == []
 
 
+def test_tensors_without_values_are_refused_in_one_line(device: Device) -> None:
+    real, empty = nn.Embedding(8, 8), nn.Sequential(nn.Linear(8, 8, device="meta"))
+    with pytest.raises(
+        ConvcostError, match=r"^model must have weights to be timed, and 0\.weight is on the meta device; "
+    ):
+        measure_side_by_side((empty, *INPUT), (empty, *INPUT), [], OPTIONS)
+    indices = (torch.zeros(1, 4, dtype=torch.long, device="meta"),)
+    with pytest.raises(
+        ConvcostError, match=r"^inputs must have values to be timed, and 1x4:int64 is on the meta device; "
+    ):
+        measure_side_by_side((real, indices, {}), (real, indices, {}), [], OPTIONS)
+    assert device.log == []
+
+
 @pytest.mark.timing
 def test_real_models_have_times_and_an_interval() -> None:
     a = nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU())
