@@ -291,6 +291,29 @@ class ReplaceReport(Result[ReplacedLayer]):
         """The accounts of the times of the layers, then of the stages of their blocks."""
         return (*self.before.below, *self.after.below)
 
+    def program(self) -> str:
+        """The text of a torch file: the classes of the blocks, and a function that alters the model in place.
+
+        Raises:
+            ConvcostError: The model is itself the replaced layer.
+        """
+        from convcost.comparison.explanation import explain_row
+        from convcost.comparison.rows import Row
+        from convcost.programs.network_program import ReplacedPath, network_program
+
+        layers = []
+        for row in self.replaced:
+            if row.replacement is not None:
+                block = explain_row(Row(row.replacement.placed, "float32")).documented
+                params, macs = (row.params_before, row.params_after), (row.macs_before, row.macs_after)
+                norm = row.replacement.norm
+                layers.append(ReplacedPath(row.replacement.name, replace(block, norm=norm), params, macs))
+        before, after = self.before.totals, self.after.totals
+        totals = {"MACs": (before.macs, after.macs)}
+        if before.params is not None and after.params is not None:
+            totals = {"parameters": (before.params, after.params), **totals}
+        return network_program(self.target, layers, totals)
+
     def arranged(self, *, every: bool = False, sort: str | None = None, top: int | None = None) -> ReplaceReport:
         """The report with other rows in its table and frame; its layers and totals stay the same.
 

@@ -139,12 +139,14 @@ class Replacement:
         calls: Calls of the layer in one forward pass, all on inputs of one shape.
         placed: Block on the layer's input, with the operations between its stages.
         style: Operations between the stages.
+        norm: Options `eps` and `momentum` of the batch normalisations between the stages; empty without any.
     """
 
     name: str
     calls: tuple[Call, ...]
     placed: Placed
     style: Style = PLAIN
+    norm: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def text(self) -> str:

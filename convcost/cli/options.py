@@ -70,6 +70,16 @@ Export: TypeAlias = Annotated[
         OUTPUT, "Also write a file: .csv .json .md .tex .parquet .xlsx; may be repeated.", "--export", metavar="FILE"
     ),
 ]
+Emit: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--emit", help="Also write the blocks as a program: .py for torch, .txt for oneDNN.", metavar="FILE"),
+]
+EmitModel: TypeAlias = Annotated[
+    Path | None,
+    option(
+        OUTPUT, "Also write a torch file: the blocks, and a function that alters the model.", "--emit", metavar="FILE"
+    ),
+]
 Columns: TypeAlias = Annotated[
     str | None,
     option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -27,6 +28,7 @@ from convcost.cli.output import (
 )
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
+from convcost.system.whole_files import require_writable, write_text
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
 from convcost.text.quantities import parse_percent
@@ -121,12 +123,15 @@ def replace_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    emit: o.EmitModel = None,
 ) -> int:
     """Replace the convolutions of a model by a block of the catalogue, and count what that saves.
 
     Example: convcost replace network:mobilenet_v1_full --to depthwise-separable
     """
     refuse_exports(export)
+    if emit is not None:
+        require_writable(emit, (".py",), "emit")
     fields = choose_columns(REPLACE_COLUMNS, columns)
     require_arrangement(sort, top, timed=time)
     limits = parse_limits(max_params, max_macs, pareto=pareto)
@@ -144,7 +149,8 @@ def replace_command(
     with interrupts_held():
         order = sort if result.is_timed or sort != "time" else None
         shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
-        deliver(shown, form, export)
+        writes = [] if emit is None else [partial(write_text, emit, result.program(), "emit")]
+        deliver(shown, form, export, writes=writes)
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(result)

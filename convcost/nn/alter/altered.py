@@ -75,7 +75,7 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
             calls[path] = tuple(replace(one, conv=conv_of(parts[path])) for one in calls.get(path, ()))
         outcomes[path] = obstacle or _outcome(path, calls[path], following[path], counted, rules)
     require_layers(rules, outcomes)
-    modules = _modules(model, outcomes, following)
+    modules = _modules(model, outcomes)
     trial = _Trial(model, call, device, outcomes, modules, outputs)
     result = trial.run(list(modules))
     if isinstance(result, str):
@@ -108,7 +108,10 @@ def _outcome(
         return reason
     if rules.only is None and reads_image(calls[0], counted):
         return "reads the image, whose few channels leave little to save; name it with only to replace it"
-    return choose_block(path, calls, following.style, rules)
+    outcome, norm = choose_block(path, calls, following.style, rules), following.norm
+    if isinstance(outcome, str) or norm is None:
+        return outcome
+    return replace(outcome, norm={name: getattr(norm, name) for name in ("eps", "momentum")})
 
 
 def _calls_by_path(model: nn.Module, counted: ModelReport) -> dict[str, tuple[Call, ...]]:
@@ -143,20 +146,14 @@ def _texts(out: Any) -> list[str]:
     return [*texts, str(structure)]
 
 
-def _modules(
-    model: nn.Module, outcomes: Mapping[str, Replacement | str], following: Mapping[str, Following]
-) -> dict[str, nn.Module]:
+def _modules(model: nn.Module, outcomes: Mapping[str, Replacement | str]) -> dict[str, nn.Module]:
     """The module of each block, initialised as torch does from the caller's random state, which stays as it is."""
     parts = parts_of(model)
     with same_random_numbers():
-        return {
-            path: _module(one, parts[path], following[path].norm)
-            for path, one in outcomes.items()
-            if not isinstance(one, str)
-        }
+        return {path: _module(one, parts[path]) for path, one in outcomes.items() if not isinstance(one, str)}
 
 
-def _module(one: Replacement, layer: nn.Module, norm: nn.Module | None) -> nn.Module:
+def _module(one: Replacement, layer: nn.Module) -> nn.Module:
     """The module of a block, with device, dtype, memory format, mode and `requires_grad` of the layer."""
     weight = layer.get_parameter("weight")
     place = "meta" if weight.is_meta else "cpu"  # so that the same random numbers give the same weights on any device
@@ -164,8 +161,8 @@ def _module(one: Replacement, layer: nn.Module, norm: nn.Module | None) -> nn.Mo
     if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
         block = block.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
     for part in block.modules():
-        if isinstance(part, nn.BatchNorm2d) and norm is not None:
-            part.eps, part.momentum = norm.eps, norm.momentum  # type: ignore[assignment]  # numbers of a normalisation
+        if isinstance(part, nn.BatchNorm2d):
+            vars(part).update(one.norm)
     return block.train(layer.training).requires_grad_(weight.requires_grad)
 
 
