@@ -304,7 +304,7 @@ def require_layers(rules: Rules, outcomes: Mapping[str, Replacement | str]) -> N
     for name, outcome in outcomes.items():
         if not isinstance(outcome, str):
             return
-        reasons.setdefault(outcome, []).append(name)
+        reasons.setdefault(outcome, []).append(name or "the model")
     ordered = sorted(reasons.items(), key=lambda one: len(one[1]), reverse=True)[:MAX_REASONS]
     shown = "; ".join(f"{few(names)}: {why}" for why, names in ordered)
     raise ConvcostError(f"no convolution may be replaced ({shown}); change the rules.")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from zoo import Dense, Residual, Squeeze, UNet, conv, image
+from zoo import ZOO, Dense, Residual, Squeeze, UNet, conv, image
 
 import convcost
 from convcost.changes.replacement import Rules
@@ -76,6 +76,16 @@ def test_the_report_says_what_another_count_of_the_altered_model_says(seed: int)
     assert convcost.count(model, image()).totals == report.before.totals
     assert report.agrees, report
     assert new.eval()(image()).shape == model.eval()(image()).shape
+
+
+@pytest.mark.parametrize("kind", ["lenet", "vgg", "resnext", "densenet", "inception", "mobilenet", "vit", "unet"])
+def test_networks_of_many_kinds_are_altered_and_counted_alike(kind: str) -> None:
+    model, inputs = ZOO[kind]()
+    before = [(name, one.data_ptr(), one.sum()) for name, one in model.state_dict().items()]
+    new, report = convcost.replace(model, inputs, to="depthwise-separable", cross_check=True)
+    assert convcost.count(new, inputs).totals == report.after.totals
+    assert report.agrees
+    assert [(name, one.data_ptr(), one.sum()) for name, one in model.state_dict().items()] == before
 
 
 def test_a_u_net_keeps_its_transposed_convolutions() -> None:
