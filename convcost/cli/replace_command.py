@@ -43,7 +43,6 @@ RULES = "Which layers, and by what"
 
 def replace_command(
     context: typer.Context,
-    given: o.Given,
     target: Annotated[
         str,
         typer.Argument(
@@ -78,6 +77,8 @@ def replace_command(
         bool,
         o.option(RULES, "Put the normalisation and activation that follow a layer between the block's stages too."),
     ] = True,
+    *,
+    given: o.Given,
     inputs: Annotated[
         list[str] | None,
         typer.Option(
