@@ -157,6 +157,8 @@ def replace_command(
         say_remarks(result)
         if not time:
             note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
+        if emit is not None:
+            say([f"{emit}: written; its function alter puts the blocks into your model, with new weights."], "note")
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))
     if code == INTERRUPTED:
