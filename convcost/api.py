@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from functools import wraps
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from convcost.text.columns import choose_columns
-from convcost.text.errors import did_you_mean
+from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.sizes import pair, plain
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from convcost.archive.listing import History
     from convcost.budgets.result import CheckResult
+    from convcost.changes.diff import DiffReport
+    from convcost.changes.replace_report import ReplaceReport
     from convcost.comparison.explanation import Explanation, Explanations
     from convcost.comparison.result import Comparison
     from convcost.convolution.spec import Value
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from convcost.workflows.compare import Watch
 
 
-__all__ = ["check", "compare", "count", "count_many", "explain", "history", "register", "separate"]
+__all__ = ["check", "compare", "count", "count_many", "diff", "explain", "history", "register", "replace", "separate"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -165,7 +167,7 @@ def compare(
         spec, _given(parameters), catalogue(None if blocks is None else _names(blocks)), baseline, timings, count, time,
         reuse=reuse, roofline=roofline, sort=sort,
     )  # fmt: skip
-    return replace(fill(request, watch or ignore), columns=fields, has_rooflines=roofline)
+    return dataclasses.replace(fill(request, watch or ignore), columns=fields, has_rooflines=roofline)
 
 
 @overload
@@ -241,7 +243,7 @@ def explain(
         dilation=dilation, padding=padding, bias=bias,
     )  # fmt: skip
     result = explain_blocks(Request(spec, _given(parameters), catalogue(_names(block)), baseline))
-    return replace(result.blocks[0], notes=result.notes) if isinstance(block, str) else result
+    return dataclasses.replace(result.blocks[0], notes=result.notes) if isinstance(block, str) else result
 
 
 def _given(parameters: Mapping[str, Value | None]) -> dict[str, Value]:
@@ -287,7 +289,7 @@ def count(
     from convcost.nn.count.model_report import report
 
     fields = choose_columns(MODEL_COLUMNS, columns)
-    counted = replace(report(model, inputs, kwargs, device=device, cross_check=cross_check), columns=fields)
+    counted = dataclasses.replace(report(model, inputs, kwargs, device=device, cross_check=cross_check), columns=fields)
     if not claims:
         return counted
     from convcost.workflows.claims import answer_for_module
@@ -319,6 +321,169 @@ def count_many(
     from convcost.workflows.count_many import count_configurations
 
     return count_configurations(factory, configurations, inputs, device=device)
+
+
+@_with_short_names
+def replace(
+    model: nn.Module,
+    inputs: Sequence[Any] | Tensor,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    to: str | Sequence[str],
+    origin: str = "standard",
+    only: str | None = None,
+    skip: str | None = None,
+    min_kernel: int = 2,
+    min_saving: float | None = None,
+    between: bool = True,
+    device: str = "auto",
+    cross_check: bool = False,
+    time: bool = False,
+    time_device: str = "auto",
+    threads: int | Literal["all"] = 1,
+    allocator: str = "pinned",
+    time_budget: float = 8.0,
+    why: bool = False,
+    pareto: bool = False,
+    max_params: int | str | None = None,
+    max_macs: int | str | None = None,
+    columns: str | Sequence[str] | None = None,
+    **parameters: Value | None,
+) -> tuple[nn.Module, ReplaceReport]:
+    """Replace the convolutions of a copy of a module by a block of the catalogue, and count what that saves.
+
+    The module itself stays as it is. The stages of a block keep stride, padding, dilation, bias, dtype, device, memory
+    format, mode and `requires_grad` of the convolution; their weights are torch's default initialisation, from torch's
+    random state, which stays as it is too: `torch.manual_seed` decides the weights. Between the stages stand the batch
+    normalisation and the activation that follow the convolution in the module, as in MobileNets.
+
+    A layer that reads the image, with at most 4 channels and less than 1 % of the MACs, is replaced only if `only`
+    matches it, as in the networks that the blocks come from.
+
+    Args:
+        model: Module whose convolutions are replaced.
+        inputs: Positional arguments of the model, real or meta tensors; a single tensor is one input.
+        kwargs: Keyword arguments of the model.
+        to: Name of a block, or names in order of preference: a layer gets the first that keeps its output shape.
+        origin: Kind of convolution that is replaced: "standard", "grouped", "depthwise" or "pointwise".
+        only: Regular expression that must match (as `re.search`) the path of a replaced layer.
+        skip: Regular expression that must not match it.
+        min_kernel: Smallest kernel, on its longer side, that is replaced.
+        min_saving: Smallest share of a layer's MACs that a block must save, such as 0.2; None if it may even add some.
+        between: Whether the normalisation and activation stand between the stages of a block too.
+        device: Device of the count, as for `count`.
+        cross_check: Whether to cross-check the altered module with torch's FlopCounterMode and fvcore.
+        time: Whether to time copies of both modules next to each other, and each layer beside its block.
+        time_device: Name of the device to time on.
+        threads: Threads of torch on the CPU, or "all".
+        allocator: "pinned" or "default", as in `compare`.
+        time_budget: Seconds for all timings together.
+        why: Whether to account for the times of the layers and of the stages of their blocks.
+        pareto: Whether to look for the fastest set of replacements, from the time of each layer and block alone.
+        max_params: Limit on the parameters of the fastest set, as 4_300_000 or "4.3 M"; None for any.
+        max_macs: Limit on its multiply-accumulates; None for any.
+        columns: Fields in the printed table, a notebook and the frame, as "name,macs_before,macs_after" or a list.
+        **parameters: Parameters of single blocks, as in `compare`.
+
+    Returns:
+        The altered copy, and a row for each convolution: the block in its place, or the reason why it stays as it is;
+        with `.before` and `.after` (as of `count`), `.to_dict()`, `.to_frame()` and a notebook view.
+
+    Raises:
+        ConvcostError: An illegal rule, no layer that may be replaced, or a module that cannot be counted or copied.
+
+    >>> import convcost, torch
+    >>> conv = torch.nn.Sequential(torch.nn.Conv2d(8, 16, 3, padding=1, bias=False))
+    >>> new, result = convcost.replace(conv, torch.zeros(1, 8, 5, 5), to="depthwise-separable")
+    >>> result.after.totals.params == 8 * 3 * 3 + 8 * 16
+    True
+    """
+    from convcost.changes.pareto import parse_limits
+    from convcost.changes.replace_columns import REPLACE_COLUMNS
+    from convcost.changes.replacement import Rules
+    from convcost.timing.conditions import TimingOptions
+    from convcost.workflows.replace import replace_layers
+    from convcost.workflows.replacement_timing import ReplacementTiming, time_copies
+
+    fields = choose_columns(REPLACE_COLUMNS, columns)
+    rules = Rules(_names(to), origin, only, skip, min_kernel, min_saving, between, _given(parameters))
+    limits = parse_limits(max_params, max_macs, pareto=pareto)
+    options = TimingOptions((time_device,), threads, allocator, time_budget, why=why)
+    *_, (altered, result) = replace_layers(model, inputs, kwargs, rules, device=device, cross_check=cross_check)
+    if time:
+        timing = ReplacementTiming(options, limits, lambda _: None)
+        *_, result = time_copies((result, altered), (model, inputs, kwargs), rules, timing)
+    return altered.model, dataclasses.replace(result, columns=fields)
+
+
+def diff(
+    a: nn.Module | Callable[..., Any],
+    b: nn.Module | Callable[..., Any],
+    inputs: Sequence[Any] | Tensor,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    cross_check: bool = False,
+    time: bool = False,
+    time_device: str = "auto",
+    threads: int | Literal["all"] = 1,
+    allocator: str = "pinned",
+    time_budget: float = 8.0,
+    why: bool = False,
+    every: bool = False,
+    sort: str | None = None,
+    top: int | None = None,
+    columns: str | Sequence[str] | None = None,
+) -> DiffReport:
+    """Compare two modules layer by layer on the same input: what differs, and what that costs.
+
+    Layers are aligned by name, then by what they are and their order. The differences of the layers add up to those of
+    the totals; parameters that no call uses are a row of their own. Both modules stay as they are.
+
+    Args:
+        a: First module or function.
+        b: Second module or function; differences are what it has more than the first.
+        inputs: Positional arguments of both, real or meta tensors; a single tensor is one input.
+        kwargs: Keyword arguments of both.
+        device: Device of the count, as for `count`.
+        cross_check: Whether to cross-check both totals with torch's FlopCounterMode and fvcore.
+        time: Whether to time copies of both, next to each other, and each layer that differs alone.
+        time_device: Name of the device to time on.
+        threads: Threads of torch on the CPU, a number or "all".
+        allocator: "pinned", to avoid page faults, or "default".
+        time_budget: Seconds for all timings together, warm-up included.
+        why: Whether to account for the times of the convolutions that differ.
+        every: Whether the printed table, a notebook and the frame have the layers that are the same too.
+        sort: Their order, the largest difference first: "macs", "params", "traffic" or "time"; by default that of the
+            forward pass.
+        top: Their maximum number of rows.
+        columns: Their fields, as "change,name_b,macs_delta" or a list; by default those that fit, in the frame all.
+
+    Returns:
+        All layers as `.layers`, the difference of each total as `.delta`, the counts as `.a` and `.b` (as of `count`),
+        with `.to_dict()`, `.to_frame()` and a notebook view.
+
+    Raises:
+        ConvcostError: As `count`, or an illegal option.
+
+    >>> import convcost, torch
+    >>> before, after = (torch.nn.Sequential(torch.nn.Conv2d(8, 16, k, bias=False)) for k in (3, 5))
+    >>> result = convcost.diff(before, after, torch.zeros(1, 8, 9, 9))
+    >>> [row.what for row in result.rows], result.delta["params"] == 8 * 16 * (25 - 9)
+    (['kernel 3x3 → 5x5'], True)
+    """
+    from convcost.changes.columns import DIFF_COLUMNS
+    from convcost.models.report import require_arrangement
+    from convcost.timing.conditions import TimingOptions
+    from convcost.workflows.diff import DiffOptions, diff_modules
+
+    fields = choose_columns(DIFF_COLUMNS, columns)
+    require_arrangement(None, sort, top, timed=time)
+    if why and not time:
+        raise ConvcostError("why must have times to account for; turn time on.")
+    timing = TimingOptions((time_device,), threads, allocator, time_budget, why=why) if time else None
+    result = diff_modules(a, b, inputs, kwargs, DiffOptions((), cross_check, device, timing))
+    return dataclasses.replace(result.arranged(every=every, sort=sort, top=top), columns=fields)
 
 
 def check(
@@ -363,7 +528,7 @@ def check(
     fields = choose_columns(CHECK_COLUMNS, columns)
     options = CheckOptions(base, strict, update, time_budget, store=store, device=device)
     configuration = choose_budgets(load_configuration(None if config is None else Path(config)), _names(only))
-    return replace(check_configuration(configuration, options)[0], columns=fields)
+    return dataclasses.replace(check_configuration(configuration, options)[0], columns=fields)
 
 
 @_with_short_names
@@ -420,7 +585,7 @@ def history(
         in_channels, out_channels, size, since, until,
     )  # fmt: skip
     fields = choose_columns(HISTORY_COLUMNS, columns)
-    return replace(list_history(filters, limit), columns=fields)
+    return dataclasses.replace(list_history(filters, limit), columns=fields)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

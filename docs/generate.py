@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from convcost import BLOCKS, explain
 from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.budgets.columns import CHECK_COLUMNS
+from convcost.changes.columns import DIFF_COLUMNS
+from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.cli import COMMANDS, full_app
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.explanation import EXPLAIN_COLUMNS
@@ -73,6 +75,8 @@ def columns() -> str:
         "kernel --model": LAYER_COLUMNS,
         "model": MODEL_COLUMNS,
         "model TARGET TARGET ...": MODELS_COLUMNS,
+        "diff": DIFF_COLUMNS,
+        "replace": REPLACE_COLUMNS,
         "check": CHECK_COLUMNS,
         "history": HISTORY_COLUMNS,
     }

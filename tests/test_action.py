@@ -95,7 +95,7 @@ def test_the_steps_check_a_pull_request_against_its_base(clone: Path) -> None:
     assert done.returncode == 1, done.stderr
     (line,) = done.stdout.splitlines()
     assert line.startswith("::error file=convcost.toml,line=4,title=convcost net%3A macs::")
-    assert "body  16→24" in line
+    assert "body  out_channels 16 → 24" in line
     assert "1 layer renamed: stem → entry" in line
     summary = (clone / "summary.md").read_text(encoding="utf-8")
     assert "❌ fail" in summary

@@ -22,9 +22,10 @@ from budgeted_project import CONFIG, MODEL
 from convcost.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
-HELP = ("", "compare", "explain", "kernel", "history", "model", "check", "config", "calibrate")
+HELP = ("", "compare", "explain", "kernel", "history", "model", "diff", "replace", "check", "config", "calibrate")
 SHAPE = "--c 8 --o 8 --k 3 --h 16"
 NET = "model models.py:Net --input 1x3x8x8"
+REPLACE = "replace models.py:Net --input 1x3x8x8 --to depthwise-separable"
 CHECK = "check models.py:Net --input 1x3x8x8 --time-budget 0.3"
 CALLS = (  # in this order: the history lists what was timed before
     "--version",
@@ -60,6 +61,10 @@ CALLS = (  # in this order: the history lists what was timed before
     "model models.py:Spectral --input 1x3x8x8 --format json",
     "model models.py:Gone --input 1x3x8x8",
     "model models.py:Net",
+    f"{REPLACE} --format json",
+    f"{REPLACE} --time --time-budget 0.6 --time-device cpu --why --pareto --format json",
+    f"{REPLACE} --format csv",
+    f"{REPLACE} --only nothing",
     "check --format json",
     "check --format csv",
     "check --format github",

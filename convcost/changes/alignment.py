@@ -24,6 +24,7 @@ def match_layers(before: Entry, after: Entry) -> tuple[list[Pair], list[LayerCos
     4. Layers of the same operator and name, where the name may follow from how their neighbours were renamed.
     5. Layers of the same operator, in the same order, whose names differ in numbers alone: an inserted layer shifts
        the numbers of those behind it.
+    6. Layers of the same name: another operator took the place of one.
 
     Returns:
         The pairs, then the layers that are left on either side: the removed ones and the added ones.
@@ -40,6 +41,7 @@ def match_layers(before: Entry, after: Entry) -> tuple[list[Pair], list[LayerCos
         if wanted in new and new[wanted].op == old[name].op:
             pairs.append((old.pop(name), new.pop(wanted)))
     pairs += _pop_in_order(old, new, lambda layer: (layer.op, re.sub(r"\d+", "#", layer.name)))
+    pairs += [(old.pop(name), new.pop(name)) for name in list(old) if name in new and "#" not in name]
     return pairs, list(old.values()), list(new.values())
 
 

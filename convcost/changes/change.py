@@ -19,7 +19,7 @@ MAX_RENAMED: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One layer that differs between two counts.
+    """One layer in two counts.
 
     Attributes:
         kind: Kind of the change; "recounted" is an unchanged layer whose count differs between versions.
@@ -27,7 +27,7 @@ class Change:
         after: Layer in the model as it is; None for a removed layer.
     """
 
-    kind: Literal["added", "removed", "changed", "renamed", "recounted"]
+    kind: Literal["added", "removed", "changed", "renamed", "recounted", "same"]
     before: LayerCost | None
     after: LayerCost | None
 
@@ -52,14 +52,19 @@ class Change:
 
     @property
     def text(self) -> str:
-        """The change of the layer itself: `128→256, 3×3→5×5`."""
+        """The change of the layer itself: `out_channels 128 → 256, kernel 3x3 → 5x5`."""
+        return self.what if self.before is not None and self.after is not None else f"{self.kind}: {self.what}"
+
+    @property
+    def what(self) -> str:
+        """The change of a layer that both counts have; what any other layer is: `Conv2d 8 → 16, 3x3, on 1x8x8x8`."""
         before, after = self.before, self.after
         if after is None or before is None:
-            return f"{self.kind}: {_described(self._latest)}"
+            return _described(self._latest)
         renamed = f"renamed from {before.name}" if before.name != after.name else ""
         if self.kind == "recounted":
             return f"counted differently, the layer is the same{f'; {renamed}' if renamed else ''}"
-        if self.kind == "renamed":
+        if self.kind in {"renamed", "same"}:
             return renamed
         return "; ".join(filter(None, (renamed, ", ".join(_differences(before, after)))))
 
@@ -77,8 +82,8 @@ class Change:
         return ", ".join(filter(None, parts)) or "costs the same"
 
 
-def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
-    """The layers that differ between the baseline and the model as it is, largest change first."""
+def layers_of(before: Entry, after: Entry) -> list[Change]:
+    """Every layer of two counts, each once: the removed ones, the added ones, and those that both have."""
     versions_differ = (before.counter, before.torch) != (after.counter, after.torch)
     pairs, removed, added = match_layers(before, after)
     changes = [Change("removed", layer, None) for layer in removed]
@@ -88,8 +93,14 @@ def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
             changes.append(Change("changed", old, new))
         elif (old.macs, old.uncounted) != (new.macs, new.uncounted):
             changes.append(Change("recounted" if versions_differ else "changed", old, new))
-        elif old.name != new.name:
-            changes.append(Change("renamed", old, new))
+        else:
+            changes.append(Change("same" if old.name == new.name else "renamed", old, new))
+    return changes
+
+
+def what_changed(before: Entry, after: Entry) -> tuple[Change, ...]:
+    """The layers that differ between the baseline and the model as it is, largest change first."""
+    changes = [change for change in layers_of(before, after) if change.kind != "same"]
     params, macs = max(before.params or 0, 1), max(before.macs, 1)
     changes.sort(key=lambda one: max(abs(one.params_delta) / params, abs(one.macs_delta) / macs), reverse=True)
     return tuple(changes)
@@ -103,55 +114,54 @@ def recounted(changes: Iterable[Change]) -> int:
 def renamed_summary(changes: Sequence[Change]) -> str | None:
     """One line for all renamed layers; None without any."""
     names = [(change.before.name, change.after.name) for change in changes if change.before and change.after]
-    if not names:
-        return None
+    return renamed_text(names) if names else None
+
+
+def renamed_text(names: Sequence[tuple[str, str]]) -> str:
+    """One line for renamed layers: their number, and the first of them.
+
+    Args:
+        names: Former and present name of each.
+    """
     few = ", ".join(f"{old} → {new}" for old, new in names[:MAX_RENAMED])
     more = f" and {len(names) - MAX_RENAMED} more" if len(names) > MAX_RENAMED else ""
     return f"{number_of('layer', len(names))} renamed: {few}{more}"
 
 
 def _described(layer: LayerCost) -> str:
-    """A description of a layer: `Conv2d 128→256, 3×3, stride 2, on 1x128x28x28`."""
+    """A description of a layer: `Conv2d 128 → 256, 3x3, stride 2x2, on 1x128x28x28`."""
     words = [layer.op]
     if layer.channels:
-        words = [f"{layer.op} {layer.channels.replace('>', '→')}", layer.kernel_size.replace("x", "×")]
+        words = [f"{layer.op} {layer.channels.replace('>', ' → ')}", layer.kernel_size]
         words += [f"stride {layer.stride}"] if set(layer.stride.split("x")) != {"1"} else []
         words += [f"groups {layer.groups}"] if layer.groups > 1 else []
     return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"
 
 
 def _differences(old: LayerCost, new: LayerCost) -> list[str]:
-    """Each field that differs, as before→after."""
-    parts = []
-    if old.op != new.op:
-        parts.append(f"{old.op}→{new.op}")
-    if old.channels != new.channels and old.channels and new.channels:
-        parts.append(_channels(old.channels, new.channels))
-    if old.kernel_size != new.kernel_size and old.kernel_size and new.kernel_size:
-        parts.append(f"{old.kernel_size}→{new.kernel_size}".replace("x", "×"))
-    for name in ("stride", "padding", "dilation", "groups"):
-        a, b = getattr(old, name), getattr(new, name)
-        if a != b and a and b:
-            parts.append(f"{name} {a}→{b}")
+    """Each field that differs, with its name: `kernel 3x3 → 5x5`."""
+    (a_in, _, a_out), (b_in, _, b_out) = old.channels.partition(">"), new.channels.partition(">")
+    fields = {
+        "": (old.op, new.op),
+        "in_channels": (a_in, b_in),
+        "out_channels": (a_out, b_out),
+        "kernel": (old.kernel_size, new.kernel_size),
+        **{name: (getattr(old, name), getattr(new, name)) for name in ("stride", "padding", "dilation", "groups")},
+    }
+    parts = [f"{name} {a} → {b}".lstrip() for name, (a, b) in fields.items() if a != b and a and b]
     if old.dtype != new.dtype:
-        parts.append(f"{old.dtype or 'float32'}→{new.dtype or 'float32'}")
+        parts.append(f"{old.dtype or 'float32'} → {new.dtype or 'float32'}")
     if old.input != new.input and not _same_but_channels(old, new):
-        parts.append(f"input {old.input}→{new.input}")
+        parts.append(f"input {old.input} → {new.input}")
     if not parts and old.output != new.output:
-        parts.append(f"output {old.output}→{new.output}")
+        parts.append(f"output {old.output} → {new.output}")
+    if not parts and old.params != new.params:
+        parts.append(f"params {old.params:,} → {new.params:,}")
     return parts or ["the same sizes, another cost"]
 
 
-def _channels(old: str, new: str) -> str:
-    """`128→256` where only the outputs differ, `64→128 in` where only the inputs do, else both."""
-    (a_in, a_out), (b_in, b_out) = old.split(">"), new.split(">")
-    if a_in == b_in:
-        return f"{a_out}→{b_out}"
-    return f"{a_in}→{b_in} in" if a_out == b_out else f"{a_in}→{b_in} in, {a_out}→{b_out} out"
-
-
 def _same_but_channels(old: LayerCost, new: LayerCost) -> bool:
-    """Whether the inputs of a convolution differ in channels alone, which `_channels` has shown."""
+    """Whether the inputs of a convolution differ in channels alone, which `in_channels` has shown."""
     a, b = (layer.input.partition(",")[0].split("x") for layer in (old, new))
     return bool(old.channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
 

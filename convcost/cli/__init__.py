@@ -46,6 +46,8 @@ COMMANDS = {
     "kernel": "kernel_command",
     "history": "history_command",
     "model": "model_command",
+    "diff": "diff_command",
+    "replace": "replace_command",
     "check": "check_command",
     "config": "check_command",
     "calibrate": "calibrate_command",

@@ -96,7 +96,7 @@ def _completer(values: Values) -> Callable[[typer.Context, str], list[str]]:
 def _blocks(command: str, _: str) -> Iterable[str]:
     from convcost.convolution.blocks import BLOCKS
 
-    return [*BLOCKS, *(() if command == "history" else ("all",))]
+    return [*BLOCKS, *(() if command in {"history", "replace"} else ("all",))]
 
 
 def _networks(*_: str) -> Iterable[str]:
@@ -115,33 +115,45 @@ def _columns(command: str, incomplete: str) -> Iterable[str]:
     """The fields of a row, each after the ones that are there already."""
     from convcost.archive.listing import HISTORY_COLUMNS
     from convcost.budgets.columns import CHECK_COLUMNS
+    from convcost.changes.columns import DIFF_COLUMNS
+    from convcost.changes.replace_columns import REPLACE_COLUMNS
     from convcost.comparison.columns import COMPARE_COLUMNS
     from convcost.kernels.columns import KERNEL_COLUMNS
     from convcost.models.columns import MODEL_COLUMNS
 
     columns: Mapping[str, Iterable[Column[Any]]] = {
         "compare": COMPARE_COLUMNS, "model": MODEL_COLUMNS, "check": CHECK_COLUMNS, "history": HISTORY_COLUMNS,
-        "kernel": KERNEL_COLUMNS,
+        "kernel": KERNEL_COLUMNS, "diff": DIFF_COLUMNS, "replace": REPLACE_COLUMNS,
     }  # fmt: skip
     before, comma, _ = incomplete.rpartition(",")
     return (f"{before}{comma}{column.name}" for column in columns[command])
 
 
 def _sort(command: str, _: str) -> Iterable[str]:
+    from convcost.changes import replace_report
     from convcost.models.report import ORDERS
 
-    return ORDERS if command == "model" else _columns(command, "")
+    orders = {"model": ORDERS, "diff": ORDERS, "replace": replace_report.ORDERS}
+    return orders.get(command) or _columns(command, "")
 
 
 def _device(command: str, _: str) -> Iterable[str]:
     from convcost.models.report import COUNT_DEVICES
 
-    return COUNT_DEVICES if command in {"model", "check"} else DEVICES
+    return COUNT_DEVICES if command in {"model", "check", "diff", "replace"} else DEVICES
 
 
-def _budgets(*_: str) -> Iterable[str]:
+def _origins(*_: str) -> Iterable[str]:
+    from convcost.changes.replacement import ORIGINS
+
+    return ORIGINS
+
+
+def _budgets(command: str, _: str) -> Iterable[str]:
     from convcost.budgets.config_files import load_configuration
 
+    if command == "replace":  # where it is a regular expression
+        return ()
     try:
         return [budget.name for budget in load_configuration(None).budgets]
     except ConvcostError:  # no configuration here, or one with mistakes
@@ -151,11 +163,15 @@ def _budgets(*_: str) -> Iterable[str]:
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 VALUES: Final[Mapping[str, Values]] = {
     "block": _blocks,
+    "to": _blocks,
+    "origin": _origins,
     "baseline": _blocks,
     "kernels": _kernels,
     "target": _networks,
     "targets": _networks,
     "model": _networks,
+    "a": _networks,
+    "b": _networks,
     "columns": _columns,
     "sort": _sort,
     "only": _budgets,

@@ -70,6 +70,16 @@ Export: TypeAlias = Annotated[
         OUTPUT, "Also write a file: .csv .json .md .tex .parquet .xlsx; may be repeated.", "--export", metavar="FILE"
     ),
 ]
+Emit: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--emit", help="Also write the blocks as a program: .py for torch, .txt for oneDNN.", metavar="FILE"),
+]
+EmitModel: TypeAlias = Annotated[
+    Path | None,
+    option(
+        OUTPUT, "Also write a torch file: the blocks, and a function that alters the model.", "--emit", metavar="FILE"
+    ),
+]
 Columns: TypeAlias = Annotated[
     str | None,
     option(
@@ -79,6 +89,10 @@ Columns: TypeAlias = Annotated[
         metavar="NAMES",
     ),
 ]
+
+
+Given: TypeAlias = "Mapping[str, Value]"
+"""Values for parameters that only some blocks have."""
 
 
 class LayerOptions(NamedTuple):
@@ -94,22 +108,26 @@ class LayerOptions(NamedTuple):
 
 
 def with_layer_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Replace the parameter `layer` of a command by an option for each size of a layer and each parameter of a block.
+    """Replace a parameter of a command by options: `layer` by those of a layer's sizes and of blocks' parameters.
+
+    A parameter `given` is replaced by the options of blocks' parameters alone.
 
     Args:
-        command: Function of a command; one without a parameter `layer` is returned unchanged.
+        command: Function of a command; one without these parameters is returned unchanged.
     """
     own = dict(inspect.signature(command, eval_str=True).parameters)
-    if own.pop("layer", None) is None:
+    group = next((name for name in ("layer", "given") if own.pop(name, None) is not None), None)
+    if group is None:
         return command
+    sizes, parse = (_SIZES, _layer) if group == "layer" else ({}, _given)
     options = {
         name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in (_SIZES | {one.name: _own(one) for one in PARAMETERS.values()}).items()
+        for name, (annotation, default) in (sizes | {one.name: _own(one) for one in PARAMETERS.values()}).items()
     }
 
     @wraps(command)
     def call(**values: Any) -> R:  # noqa: ANN401 - the options of a command have many types
-        return command(layer=_layer({name: values.pop(name) for name in options}), **values)
+        return command(**{group: parse({name: values.pop(name) for name in options})}, **values)
 
     rest = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()]
     signature = inspect.Signature([*options.values(), *rest])
@@ -156,12 +174,17 @@ def _own(parameter: Parameter) -> tuple[object, None]:
 
 def _layer(values: dict[str, Any]) -> LayerOptions:
     """The values of the layer options, parsed."""
-    for name, parse in {
-        **dict.fromkeys(("kernel_size", "stride", "dilation"), parse_sizes),
-        "padding": parse_padding,
-        **{one.name: parse_share for one in PARAMETERS.values() if one.kind == "share"},
-    }.items():
-        if values[name] is not None:
-            values[name] = parse(name, values[name])
     sizes = {name: values.pop(name) for name in _SIZES}
-    return LayerOptions(make_spec(**sizes), {name: value for name, value in values.items() if value is not None})
+    for name in ("kernel_size", "stride", "dilation"):
+        sizes[name] = parse_sizes(name, sizes[name])
+    sizes["padding"] = parse_padding("padding", sizes["padding"])
+    return LayerOptions(make_spec(**sizes), _given(values))
+
+
+def _given(values: dict[str, Any]) -> dict[str, Value]:
+    """The given parameters of blocks, parsed."""
+    return {
+        name: parse_share(name, value) if PARAMETERS[name].kind == "share" else value
+        for name, value in values.items()
+        if value is not None
+    }

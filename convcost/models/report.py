@@ -61,6 +61,16 @@ class Totals:
         """Floating-point operations, 2 per MAC."""
         return FLOPS_PER_MAC * self.macs
 
+    @property
+    def record(self) -> dict[str, int | None]:
+        """The totals as a JSON object."""
+        values = asdict(self)
+        return {
+            **{name: values.pop(name) for name in ("params", "trainable_params", "macs")},
+            "flops": self.flops,
+            **values,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Uncounted:
@@ -114,6 +124,11 @@ class CrossCheck:
     reason: str | None = None
     differences: tuple[Discrepancy, ...] = ()
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """The result as a JSON object."""
+        return {**asdict(self), "differences": [asdict(one) for one in self.differences]}
+
 
 NOT_REQUESTED: Final = CrossCheck("unavailable", None, "not requested")
 """The result of a counter that was not requested."""
@@ -121,6 +136,20 @@ NOT_REQUESTED: Final = CrossCheck("unavailable", None, "not requested")
 
 INTERRUPTED: Final = CrossCheck("unavailable", None, "interrupted")
 """The result of a counter that has not run to its end."""
+
+
+def check_lines(cross_check: Mapping[str, CrossCheck]) -> tuple[str, ...]:
+    """The results of the requested counters, each with its differences, in lines."""
+    lines: list[str] = []
+    for who, check in cross_check.items():
+        if check != NOT_REQUESTED:
+            apart = ", apart from:" if check.status == "agrees" and check.differences else ""
+            lines.append(f"{who}: {check.status}{apart}{'' if check.reason is None else f', {check.reason}'}")
+            lines += [
+                f"  {d.op}: {d.ours:,} here, {d.theirs:,} there: {d.reason or 'no known reason'}"
+                for d in check.differences
+            ]
+    return tuple(lines)
 
 
 def require_arrangement(depth: int | None, sort: str | None, top: int | None, *, timed: bool) -> None:
@@ -238,14 +267,7 @@ class ModelReport(Result[Call]):
             lines.append(
                 f"time: forward {human_time(self.forward.time_s)} ({spread_text(self.forward)}; {where}); {alone}"
             )
-        requested = {who: check for who, check in self.cross_check.items() if check != NOT_REQUESTED}
-        for who, check in requested.items():
-            apart = ", apart from:" if check.status == "agrees" and check.differences else ""
-            lines.append(f"{who}: {check.status}{apart}{'' if check.reason is None else f', {check.reason}'}")
-            lines += [
-                f"  {d.op}: {d.ours:,} here, {d.theirs:,} there: {d.reason or 'no known reason'}"
-                for d in check.differences
-            ]
+        lines += check_lines(self.cross_check)
         caption = [f"caption: {self.caption}"] if self.claims else []
         return (*lines, *claim_lines(self.claims), *caption)
 
@@ -325,15 +347,7 @@ class ModelReport(Result[Call]):
             "target": self.target,
             "inputs": list(self.inputs),
             "conditions": dict(self.conditions),
-            "totals": {
-                "params": self.totals.params,
-                "trainable_params": self.totals.trainable_params,
-                "macs": self.totals.macs,
-                "flops": self.totals.flops,
-                "weight_bytes": self.totals.weight_bytes,
-                "activation_bytes": self.totals.activation_bytes,
-                "peak_activation_bytes": self.totals.peak_activation_bytes,
-            },
+            "totals": self.totals.record,
             "doubts": dict(self.doubts),
             "values_read": list(self.values_read),
             "layers": records(MODEL_COLUMNS, self.layers),
@@ -344,10 +358,7 @@ class ModelReport(Result[Call]):
             "caption": self.caption,
             "claims": [claim.record for claim in self.claims],
             "uncounted": [{**asdict(missed), "where": list(missed.where)} for missed in self.uncounted],
-            "cross_check": {
-                who: {**asdict(check), "differences": [asdict(d) for d in check.differences]}
-                for who, check in self.cross_check.items()
-            },
+            "cross_check": {who: check.record for who, check in self.cross_check.items()},
         }
 
 

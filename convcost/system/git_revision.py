@@ -39,6 +39,10 @@ class Checkout:
     lacking: tuple[str, ...] = ()
     changed: frozenset[str] = frozenset()
 
+    def without_folder(self, text: object) -> str:
+        """A text without the path of the temporary folder."""
+        return str(text).replace(f"{self.folder}{os.sep}", "")
+
     def counterpart(self, path: Path) -> Path:
         """The same file or folder in the checkout; a path outside the project stays as it is."""
         resolved = path.resolve()
@@ -50,7 +54,7 @@ PREFIX: Final = "convcost-base-"
 
 
 @contextmanager
-def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
+def checked_out(revision: str, beside: Path, name: str = "base") -> Iterator[Checkout]:
     """A git worktree of a revision in a temporary folder; removed afterwards, also on failure, Ctrl-C and SIGTERM.
 
     Submodules come from the local clones; nothing is fetched.
@@ -58,12 +62,13 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
     Args:
         revision: Name of the revision, as git takes it.
         beside: Folder of the project.
+        name: Name of the revision's option, for messages.
 
     Raises:
         ConvcostError: There is no git, no repository or no such revision.
     """
-    project = Path(_git(beside, "rev-parse", "--show-toplevel", otherwise=_no_repository))
-    unknown = f"base (={revision}) must be a revision of {project}; fetch it, as git fetch origin {revision}."
+    project = Path(_git(beside, "rev-parse", "--show-toplevel", otherwise=partial(_no_repository, name)))
+    unknown = f"{name} (={revision}) must be a revision of {project}; fetch it, as git fetch origin {revision}."
     words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     commit = _git(project, *words, otherwise=lambda _: unknown)
     _remove_abandoned(project)
@@ -82,8 +87,8 @@ def checked_out(revision: str, beside: Path) -> Iterator[Checkout]:
             _remove(project, folder)
 
 
-def _no_repository(reason: str) -> str:
-    return f"base needs a git repository that git can read here ({reason}); correct that, or leave base out."
+def _no_repository(name: str, reason: str) -> str:
+    return f"{name} needs a git repository that git can read here ({reason}); correct that, or leave {name} out."
 
 
 def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = None) -> str:
@@ -101,11 +106,15 @@ def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = Non
         variables = {key: value for key, value in os.environ.items() if key not in _repository_variables()}
         done = _run(words, folder, variables)
     except OSError as error:
-        msg = f"base needs git, and it could not be run ({error.strerror}); install it, or leave base out."
+        msg = f"a revision needs git, and it could not be run ({error.strerror}); install it, or leave it out."
         raise ConvcostError(msg) from error
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())
-        msg = otherwise(reason) if otherwise else f"git {words[0]} failed: {reason}; correct it, or leave base out."
+        msg = (
+            otherwise(reason)
+            if otherwise
+            else f"git {words[0]} failed: {reason}; correct it, or leave the revision out."
+        )
         raise ConvcostError(msg)
     return done.stdout.strip()
 

@@ -75,6 +75,21 @@ class ModelTiming:
     kinds: Mapping[str, Kind]
 
 
+@dataclass(frozen=True, slots=True)
+class PairTiming:
+    """The timings of two models next to each other, and of the layers that differ between them.
+
+    Attributes:
+        a: Timings of the first model, which speed-ups are relative to.
+        b: Timings of the second model; the speed-up of its forward pass is the time of a ÷ the time of b.
+        pairs: Timings of layers of b with their speed-ups over their counterparts in a, by the row names of both.
+    """
+
+    a: ModelTiming
+    b: ModelTiming
+    pairs: Mapping[tuple[str, str], Timing]
+
+
 HEAD: Final = "head"
 BASE: Final = "base"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.budgets.config_files import PYPROJECT, has_table, load_configuration
 from convcost.changes.layer_cost import entry_of
 from convcost.text.errors import ConvcostError
-from convcost.workflows.budget_process import count_budget
+from convcost.workflows.budget_process import count_budget, mixed_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,10 +71,6 @@ class BaseRevision:
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     damage: str = ""
 
-    def without_folder(self, text: object) -> str:
-        """A text without the path of the checkout's temporary folder."""
-        return str(text).replace(f"{self.checkout.folder}{os.sep}", "")
-
 
 def baseline_from_lock(budget: Budget, lock: Mapping[str, Entry]) -> Baseline:
     """The baseline of the lock."""
@@ -97,7 +92,7 @@ def read_base(checkout: Checkout, configuration: Configuration, lock: Mapping[st
     try:
         return replace(base, budgets={budget.name: budget for budget in load_configuration(path).budgets})
     except ConvcostError as error:
-        return replace(base, damage=base.without_folder(error.lines[0]).rstrip("."))
+        return replace(base, damage=checkout.without_folder(error.lines[0]).rstrip("."))
 
 
 def baseline_at(budget: Budget, base: BaseRevision, head: Sources) -> Baseline:
@@ -116,38 +111,15 @@ def baseline_at(budget: Budget, base: BaseRevision, head: Sources) -> Baseline:
     try:
         counted = count_budget(earlier, checkout)
     except ConvcostError as error:
-        reason = base.without_folder(error).rstrip(".")
+        reason = checkout.without_folder(error).rstrip(".")
         lacking = "".join(f"; submodule {path} is not here at that commit, fetch it" for path in checkout.lacking)
         why = f"it could not be counted at {checkout.revision}: {reason}{lacking}"
         return Baseline(why=why, untimed=why, lost=own is not None or bool(base.damage))
-    why = _mixed_up(head, counted.sources, checkout)
+    why = mixed_up(head, counted.sources, checkout)
     if why:
         return Baseline(why=why, untimed=why, lost=True)
     entry, accepted, notes = entry_of(counted.report), base.lock.get(budget.name), _key_notes(budget, base)
     return Baseline(entry, checkout.revision, earlier=earlier, checkout=checkout, accepted=accepted, notes=notes)
-
-
-def _mixed_up(head: Sources, base: Sources, checkout: Checkout) -> str:
-    """Why the two counts do not compare two revisions: a file that is not one of either's own; empty if all are."""
-    from convcost.nn.load.changed_modules import changed_modules
-
-    trees = checkout.project, checkout.folder
-    for side, other, name in ((base, head, checkout.revision), (head, base, "the working tree")):
-        if wrong := sorted(
-            side.doubted
-            | (side.outside.keys() & other.inside)
-            | (side.outside.keys() & changed_modules(checkout.changed, trees, side.inside))
-        ):
-            return (
-                f"{wrong[0]} is imported from {side.outside[wrong[0]]}, not from the files of {name}: "
-                "name the target as file.py:callable, or install the project with pip install -e"
-            )
-    if read := sorted(base.read & checkout.changed):
-        return (
-            f"{read[0]} is read from {checkout.project}, not from the files of {checkout.revision}: "
-            "let the code find it beside its own __file__, or by a relative path"
-        )
-    return ""
 
 
 def _key_notes(budget: Budget, base: BaseRevision) -> tuple[str, ...]:

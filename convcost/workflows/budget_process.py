@@ -8,11 +8,14 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from convcost.models.columns import MODEL_COLUMNS
+from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
-from convcost.workflows.model import count_target, load_forward
+from convcost.workflows.model import count_target, load_as_counted, load_forward
+from convcost.workflows.side_by_side import time_side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from convcost.budgets.limits import Budget
     from convcost.models.report import ModelReport
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from convcost.system.git_revision import Checkout
     from convcost.timing.conditions import Conditions, Setup, TimingOptions
     from convcost.timing.measured import ForwardTiming
+    from convcost.workflows.side_by_side import TimedPair
 
 T = TypeVar("T")
 IMPORTED: Final = ("convcost.nn.count.model_report", "convcost.nn.load.source_tree", "convcost.nn.load.target")
@@ -57,23 +61,49 @@ class Timed:
     untimed: str = ""
 
 
-def count_budget(budget: Budget, checkout: Checkout | None = None, *, recount: bool = False) -> Counted:
+def count_budget(
+    budget: Budget, checkout: Checkout | None = None, *, recount: bool = False, cross_check: bool = False
+) -> Counted:
     """Count the model of a budget.
 
     Args:
         budget: The budget, with its folder in the checkout if there is one.
         checkout: Another revision's files; None for the working tree.
         recount: Whether to count a second call, and once more on the CPU with other inputs.
+        cross_check: Whether to run torch's FlopCounterMode and fvcore too.
 
     Raises:
         ConvcostError: As `convcost model`, or the model ends its process.
     """
     from convcost.nn.load.source_tree import is_data
 
-    count = partial(_count, budget, _tree(budget, checkout), recount=recount)
+    count = partial(_count, budget, _tree(budget, checkout), recount=recount, cross_check=cross_check)
     if is_data(budget.target) and budget.device != "cpu" and not recount:
         return count()  # no code of the user's runs, and nothing is computed
     return _apart(budget, count)
+
+
+def mixed_up(head: Sources, base: Sources, checkout: Checkout, head_name: str = "the working tree") -> str:
+    """Why the two counts do not compare two revisions: a file that is not one of either's own; empty if all are."""
+    from convcost.nn.load.changed_modules import changed_modules
+
+    trees = checkout.project, checkout.folder
+    for side, other, name in ((base, head, checkout.revision), (head, base, head_name)):
+        if wrong := sorted(
+            side.doubted
+            | (side.outside.keys() & other.inside)
+            | (side.outside.keys() & changed_modules(checkout.changed, trees, side.inside))
+        ):
+            return (
+                f"{wrong[0]} is imported from {side.outside[wrong[0]]}, not from the files of {name}: "
+                "name the target as file.py:callable, or install the project with pip install -e"
+            )
+    if read := sorted(base.read & checkout.changed):
+        return (
+            f"{read[0]} is read from {checkout.project}, not from the files of {checkout.revision}: "
+            "let the code find it beside its own __file__, or by a relative path"
+        )
+    return ""
 
 
 def time_models(budget: Budget, earlier: Budget | None, checkout: Checkout | None, options: TimingOptions) -> Timed:
@@ -90,6 +120,34 @@ def time_models(budget: Budget, earlier: Budget | None, checkout: Checkout | Non
     """
     trees = _tree(budget), _tree(earlier or budget, checkout)
     return _apart(budget, partial(_time, budget, earlier, trees, options), in_threads=options.threads != 1)
+
+
+def time_pair(
+    budgets: Sequence[Budget],
+    checkouts: Sequence[Checkout | None],
+    counted: tuple[ModelReport, ModelReport],
+    pairs: Sequence[tuple[str | None, str | None]],
+    options: TimingOptions,
+) -> TimedPair:
+    """Time two models side by side, each from the files of its own revision.
+
+    Args:
+        budgets: The two models.
+        checkouts: Files of the revision of each; None for the working tree.
+        counted: Their counts.
+        pairs: Names of the layers to time alone, as for `time_side_by_side`.
+        options: Conditions and time budget.
+
+    Raises:
+        ConvcostError: As `convcost model --time`, or a model ends its process.
+    """
+    trees = [_tree(budget, checkout) for budget, checkout in zip(budgets, checkouts, strict=True)]
+    plain = replace(counted[0], columns=()), replace(counted[1], columns=())
+    timed = _apart(
+        budgets[1], partial(_time_pair, budgets, trees, plain, pairs, options), in_threads=options.threads != 1
+    )
+    a, b = (replace(one, columns=MODEL_COLUMNS) for one in (timed.a, timed.b))
+    return replace(timed, a=a, b=b)
 
 
 def machine_for(device: str) -> str:
@@ -120,17 +178,17 @@ def _apart(budget: Budget, action: Callable[[], T], *, in_threads: bool = False)
         raise ConvcostError(msg) from error
 
 
-def _count(budget: Budget, tree: SourceTree, *, recount: bool) -> Counted:
+def _count(budget: Budget, tree: SourceTree, *, recount: bool, cross_check: bool) -> Counted:
     from convcost.nn.load.source_tree import has_imports, opened_files, sources_of
     from convcost.nn.load.user_code import is_own_fault, own_fault
 
     opened = opened_files() if tree.is_checkout and has_imports(budget.target, budget.folder) else ()
     with _ready(budget, tree):
         try:
-            steps = count_target(
-                budget.target, budget.inputs, budget.args, cross_check=False, device=budget.device, recount=recount
+            device = budget.device
+            *_, report = count_target(
+                budget.target, budget.inputs, budget.args, cross_check=cross_check, device=device, recount=recount
             )
-            report = next(steps)
         except Exception as error:
             if isinstance(error, ConvcostError) or not is_own_fault(error):
                 raise
@@ -163,6 +221,23 @@ def _time(
 
 def _load(budget: Budget) -> Forward:
     return load_forward(budget.target, budget.inputs, budget.args)
+
+
+def _time_pair(
+    budgets: Sequence[Budget],
+    trees: Sequence[SourceTree],
+    counted: tuple[ModelReport, ModelReport],
+    pairs: Sequence[tuple[str | None, str | None]],
+    options: TimingOptions,
+) -> TimedPair:
+    forwards = []
+    for budget, tree, report in zip(budgets, trees, counted, strict=True):
+        show_progress(f"loading {budget.name} with weights ...")
+        with _ready(budget, tree):
+            forwards.append(load_as_counted(budget.target, budget.inputs, budget.args, report))
+    with _ready(budgets[1], trees[1]):  # a model may import while it runs
+        *_, timed = time_side_by_side(counted, (forwards[0], forwards[1]), pairs, options, show_progress)
+    return timed
 
 
 @contextmanager

@@ -59,14 +59,12 @@ def count_target(  # noqa: PLR0913 - the options of `convcost model`, and that o
     from convcost.nn.load.target import load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
 
-    if device not in COUNT_DEVICES:
-        msg = f"device (={device}) must be auto, meta or cpu for counting; time_device says where to time."
-        raise ConvcostError(msg)
+    require_count_device(device)
     first = "cpu" if device == "cpu" else "meta"
     show_progress(f"loading {target} ...")
     with user_code_context(target):
         loaded = load_target(target, args, first)
-        positional, named = tensors_for(_inputs(target, inputs, loaded), first)
+        positional, named = tensors_for(inputs_of(target, inputs, loaded), first)
         notes = () if loaded.note is None else (loaded.note,)
         show_progress(f"tracing {target} ...")
         steps = reports(
@@ -104,46 +102,59 @@ def time_target(
     Raises:
         ConvcostError: An unknown device, too little memory, or a model that does not run.
     """
-    from convcost.nn.load.target import load_real, tensors_for
     from convcost.nn.load.user_code import user_code_context
     from convcost.nn.measure.device import resolve_device, resolve_threads
     from convcost.nn.measure.models import measure_model
     from convcost.nn.measure.this_machine import calibration_for, fingerprint
 
     with user_code_context(counted.target):
-        loaded = load_real(counted.target, args)
-        options = replace(options, dtype=_weights_dtype(loaded))
+        forward = load_forward(counted.target, inputs, args)
+        options = replace(options, dtype=weights_dtype(forward))
         where = resolve_device(options.devices[0])
         machine, machine_note = calibration_for(where, options.dtype, resolve_threads(options.threads))
-        tensors = tensors_for(_inputs(counted.target, inputs, loaded), "cpu")
-        timed = measure_model(loaded.module, *tensors, options, tell)
+        timed = measure_model(*forward, options, tell)
     setup = fingerprint(timed.conditions.device)
     kept = keep_model(counted, timed, options.time_budget, args, setup) if options.store else ()
-    layers = tuple(_timed(row, timed, machine) for row in counted.layers)
-    report = replace(
-        counted,
-        layers=layers,
-        forward=timed.whole,
-        timed=timed.conditions,
-        explained=sum(row.time_s or 0.0 for row in layers) / timed.whole.time_s if timed.layers else None,
-        notes=(
-            *counted.notes,
-            machine_note,
-            *(_NO_ACCOUNT if options.why else ()),
-            *timed.notes,
-            *(f"forward: {text}" for text in timed.whole.warnings),
-            *kept,
-        ),
-    )
+    report = with_times(counted, timed, machine, machine_note, why=options.why)
+    added_up = sum(row.time_s or 0.0 for row in report.layers)
+    explained = added_up / timed.whole.time_s if timed.layers else None
+    report = replace(report, explained=explained, notes=(*report.notes, *kept))
     yield report
     if options.why:
-        for rows in _accounted(layers, timed, tell):
+        for rows in accounted(report.layers, timed, tell):
             yield replace(report, layers=rows)
 
 
-def _weights_dtype(loaded: Loaded) -> str:
-    """The dtype of the weights; the narrowest if they differ, since it has the highest roof."""
-    kinds = {p.dtype for p in loaded.module.parameters() if p.is_floating_point()}
+def with_times(
+    counted: ModelReport, timed: ModelTiming, machine: Machine | None, machine_note: str, *, why: bool
+) -> ModelReport:
+    """The report with the times of the forward pass and of the timed layers, and with what is to be said of them.
+
+    Args:
+        counted: Report of the model.
+        timed: Its timings.
+        machine: Calibration of this machine; None without a valid one.
+        machine_note: Note on the calibration.
+        why: Whether accounts will follow.
+    """
+    return replace(
+        counted,
+        layers=tuple(_timed(row, timed, machine) for row in counted.layers),
+        forward=timed.whole,
+        timed=timed.conditions,
+        notes=(
+            *counted.notes,
+            machine_note,
+            *(_NO_ACCOUNT if why else ()),
+            *timed.notes,
+            *(f"forward: {text}" for text in timed.whole.warnings),
+        ),
+    )
+
+
+def weights_dtype(forward: Forward) -> str:
+    """The dtype of the model's weights; the narrowest if they differ, since it has the highest roof."""
+    kinds = {p.dtype for p in forward[0].parameters() if p.is_floating_point()}
     return "float32" if not kinds else str(min(kinds, key=lambda kind: kind.itemsize)).removeprefix("torch.")
 
 
@@ -160,7 +171,7 @@ def _timed(row: Call, timed: ModelTiming, machine: Machine | None) -> Call:
     return replace(row, time_s=timed.layers[row.name].time_s, bound=bound, conditions=conditions)
 
 
-def _accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> Iterator[tuple[Call, ...]]:
+def accounted(layers: tuple[Call, ...], timed: ModelTiming, tell: Callable[[str], None]) -> Iterator[tuple[Call, ...]]:
     """The rows after each convolution's account; layers of one kind share one account."""
     explainers: dict[tuple[Conditions, bool], Explainer] = {}
     answers: dict[str, Answer | str] = {}
@@ -210,10 +221,39 @@ def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, obje
     from convcost.nn.load.target import load_real, tensors_for
 
     loaded = load_real(target, args)
-    return (loaded.module, *tensors_for(_inputs(target, inputs, loaded), "cpu"))
+    return (loaded.module, *tensors_for(inputs_of(target, inputs, loaded), "cpu"))
 
 
-def _inputs(target: str, inputs: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:
+def load_as_counted(
+    target: str, inputs: tuple[Input, ...], args: Mapping[str, object], counted: ModelReport
+) -> Forward:
+    """A target with weights and inputs, ready to be timed, which is the same model as when it was counted.
+
+    Raises:
+        ConvcostError: As `count_target`; or it is another model than before.
+    """
+    from convcost.changes.change import what_changed
+    from convcost.changes.layer_cost import entry_of
+    from convcost.nn.count.model_report import report
+
+    forward = load_forward(target, inputs, args)
+    again = report(*forward, device=str(counted.conditions["device"]))
+    for change in what_changed(entry_of(counted), entry_of(again)):
+        raise ConvcostError(
+            f"target (={counted.target}) must make the same model each time: between the count and the timing, "
+            f"{change.layer} is {change.kind} ({change.what}); make it without chance, or leave out the time."
+        )
+    return forward
+
+
+def require_count_device(device: str) -> None:
+    """Refuse a device on which nothing is counted."""
+    if device not in COUNT_DEVICES:
+        msg = f"device (={device}) must be auto, meta or cpu for counting; time_device says where to time."
+        raise ConvcostError(msg)
+
+
+def inputs_of(target: str, inputs: tuple[Input, ...], loaded: Loaded) -> tuple[Input, ...]:
     """The user's inputs, else the target's own."""
     if not inputs and not loaded.default_input:
         raise ConvcostError(f"target (={target}) must be given an input; write one such as 1x3x224x224.")

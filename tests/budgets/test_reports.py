@@ -56,7 +56,7 @@ def test_an_annotation_stands_on_the_limits_own_line_and_is_escaped() -> None:
     assert line.startswith("::error file=dir/convcost.toml,line=7,title=convcost a%3Ab%2Cc%3A macs::")
     text = line.split("::", 2)[2]
     assert "%0Aask, 100%25 sure?%0Areally%0A" in text
-    assert "body  16→64" in text
+    assert "body  out_channels 16 → 64" in text
     assert "back under budget: " in text
     assert "\n" not in line
 
@@ -118,7 +118,7 @@ def test_the_markdown_has_the_verdicts_the_layers_and_what_would_help() -> None:
     text = check_markdown(result(failing("a|b")))
     assert "### convcost: fail" in text
     assert "| a\\|b | macs | 309 k | 100 k | 87.6 k | +253 % | ❌ fail |" in text
-    assert "| body | 16→64 | +3,456 | +221,184 |" in text
+    assert "| body | out\\_channels 16 → 64 | +3,456 | +221,184 |" in text
     assert "- back under budget: revert the change of body: " in text
     assert "- to accept a\\|b: raise max of macs (dir/convcost.toml:7)" in text
 
@@ -188,7 +188,7 @@ def test_junit_holds_one_case_a_limit_with_its_place() -> None:
     }
     (failure,) = case
     assert failure.get("message") == "309 k is over max 100 k by 209 k (209 %)"
-    assert "body  16→64" in (failure.text or "")
+    assert "body  out_channels 16 → 64" in (failure.text or "")
 
 
 ATTRIBUTES = {  # of junit-10.xsd, those that are needed first; jenkinsci/xunit-plugin, xsd/

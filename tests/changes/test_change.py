@@ -28,7 +28,7 @@ def test_a_change_is_spelled_out_with_its_cost() -> None:
     assert (change.kind, change.layer, change.text) == (
         "changed",
         "layer3.0.conv1",
-        "128→256, 3×3→5×5, padding 1x1→2x2",
+        "out_channels 128 → 256, kernel 3x3 → 5x5, padding 1x1 → 2x2",
     )
     assert change.params_delta == 64 * 256 * 25 - 64 * 128 * 9
     assert change.macs_delta == 28 * 28 * change.params_delta
@@ -38,15 +38,15 @@ def test_a_change_is_spelled_out_with_its_cost() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
-        (conv("c", "8>16"), conv("c", "8>32"), "16→32"),
-        (conv("c", "8>16"), conv("c", "4>16"), "8→4 in"),
-        (conv("c", "8>16"), conv("c", "4>32"), "8→4 in, 16→32 out"),
-        (conv("c", "8>8"), conv("c", "8>8", groups=8), "groups 1→8"),
-        (conv("c", "8>8"), conv("c", "8>8", size=16), "input 1x8x8x8→1x8x16x16"),
-        (conv("c", "8>8"), replace(conv("c", "8>8"), stride="2x2", output="1x8x4x4"), "stride 1x1→2x2"),
-        (replace(conv("c", "8>8"), dtype="float16"), conv("c", "8>8"), "float16→float32"),
-        (relu("c"), replace(relu("c"), input="1x8x8x8, 1x8x1x1"), "input 1x8x8x8→1x8x8x8, 1x8x1x1"),
-        (relu("c"), replace(relu("c"), input="1x8x8x8:float16"), "input 1x8x8x8→1x8x8x8:float16"),
+        (conv("c", "8>16"), conv("c", "8>32"), "out_channels 16 → 32"),
+        (conv("c", "8>16"), conv("c", "4>16"), "in_channels 8 → 4"),
+        (conv("c", "8>16"), conv("c", "4>32"), "in_channels 8 → 4, out_channels 16 → 32"),
+        (conv("c", "8>8"), conv("c", "8>8", groups=8), "groups 1 → 8"),
+        (conv("c", "8>8"), conv("c", "8>8", size=16), "input 1x8x8x8 → 1x8x16x16"),
+        (conv("c", "8>8"), replace(conv("c", "8>8"), stride="2x2", output="1x8x4x4"), "stride 1x1 → 2x2"),
+        (replace(conv("c", "8>8"), dtype="float16"), conv("c", "8>8"), "float16 → float32"),
+        (relu("c"), replace(relu("c"), input="1x8x8x8, 1x8x1x1"), "input 1x8x8x8 → 1x8x8x8, 1x8x1x1"),
+        (relu("c"), replace(relu("c"), input="1x8x8x8:float16"), "input 1x8x8x8 → 1x8x8x8:float16"),
     ],
 )
 def test_each_field_that_differs_is_named(old: LayerCost, new: LayerCost, text: str) -> None:
@@ -74,8 +74,8 @@ def test_what_is_not_counted_is_not_said_to_cost_nothing() -> None:
 def test_what_was_added_and_removed_says_what_it_is() -> None:
     before, after = entry(conv("a", "3>8"), conv("old", "8>8", "5x5")), entry(conv("a", "3>8"), conv("new", "8>16"))
     assert told(before, after) == [
-        ("removed", "old", "removed: Conv2d 8→8, 5×5, on 1x8x8x8"),
-        ("added", "new", "added: Conv2d 8→16, 3×3, on 1x8x8x8"),
+        ("removed", "old", "removed: Conv2d 8 → 8, 5x5, on 1x8x8x8"),
+        ("added", "new", "added: Conv2d 8 → 16, 3x3, on 1x8x8x8"),
     ]
 
 
@@ -98,7 +98,7 @@ def test_a_layer_that_was_renamed_and_changed_is_found_by_its_neighbours() -> No
     before = entry(conv("features.a", "3>8"), conv("features.b", "8>16"))
     after = entry(conv("body.a", "3>8"), conv("body.b", "8>32"))
     assert told(before, after) == [
-        ("changed", "body.b", "renamed from features.b; 16→32"),
+        ("changed", "body.b", "renamed from features.b; out_channels 16 → 32"),
         ("renamed", "body.a", "renamed from features.a"),
     ]
 
@@ -130,9 +130,9 @@ def test_layers_behind_an_inserted_pool_are_recognised_under_shifted_numbers_and
     )
     assert sorted(told(before, after), key=lambda one: one[1]) == [
         ("added", "2", "added: MaxPool2d, on 1x8x8x8"),
-        ("changed", "3", "renamed from 2; input 1x8x8x8→1x8x4x4"),
-        ("changed", "4", "renamed from 3; input 1x8x8x8→1x8x4x4"),
-        ("changed", "5", "renamed from 4; input 1x512→1x128"),
+        ("changed", "3", "renamed from 2; input 1x8x8x8 → 1x8x4x4"),
+        ("changed", "4", "renamed from 3; input 1x8x8x8 → 1x8x4x4"),
+        ("changed", "5", "renamed from 4; input 1x512 → 1x128"),
     ]
 
 
@@ -141,8 +141,8 @@ def test_another_resolution_renames_no_layer() -> None:
     before = entry(conv("a", "8>8", size=16), conv("b", "8>8", size=8))
     after = entry(conv("a", "8>8", size=32), conv("b", "8>8", size=16))
     assert told(before, after) == [
-        ("changed", "a", "input 1x8x16x16→1x8x32x32"),
-        ("changed", "b", "input 1x8x8x8→1x8x16x16"),
+        ("changed", "a", "input 1x8x16x16 → 1x8x32x32"),
+        ("changed", "b", "input 1x8x8x8 → 1x8x16x16"),
     ]
 
 

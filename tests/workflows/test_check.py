@@ -81,7 +81,7 @@ def test_growth_against_the_lock_fails_and_says_why_and_what_would_help(
     (budget,) = result["budgets"]
     assert (code, budget["verdict"], budget["compared_with"]) == (1, "fail", "convcost.lock")
     change = next(one for one in budget["changes"] if one["layer"] == "body")
-    assert (change["change"], change["text"]) == ("changed", "16→24")
+    assert (change["change"], change["text"]) == ("changed", "out_channels 16 → 24")
     assert (change["params_delta"], change["macs_delta"]) == (8 * 8 * 9, 64 * 8 * 8 * 9)
     assert budget["remedy"]["totals"]["macs"] <= MACS * 1.01
     assert checked(capsys, "--update")[0] == 0
@@ -259,7 +259,7 @@ def test_growth_by_a_dtype_alone_says_why_and_an_update_shows_it(
         assert main(["check", *words]) == code
         out = capsys.readouterr().out
         assert f"why: net against convcost.lock: {72 * (3 + 16) * 2 / 1000:.2f} kB of weights more" in out
-        assert "body  float16→float32  other bytes a parameter" in out
+        assert "body  float16 → float32  other bytes a parameter" in out
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,13 @@ class Lane(Protocol):
 class Owner(Protocol):
     """A recording, which wants to know when a thread that it does not see calls its modules."""
 
-    def notice(self, module: nn.Module) -> None:
+    def notice_call(self, module: nn.Module) -> None:
         """A module is called in a thread without a lane."""
 
 
 FRAMES_PER_FRAME: Final = 2
 """Python's frames in a recorded call for each without, at most: a model that calls itself must not run out of them."""
+_MODULE_CALL: Final = (nn.Module, "__call__")
 _ORIGINALS: Final[dict[tuple[Any, str], Callable[..., Any]]] = {}
 """The functions that are replaced at present, by their home and name."""
 _LANES: Final[dict[int, Lane]] = {}
@@ -67,7 +68,7 @@ _LOCK: Final = RLock()
 
 def module_call() -> Callable[..., Any]:
     """What torch calls a module with."""
-    return _original(nn.Module, "__call__")
+    return _ORIGINALS.get(_MODULE_CALL) or nn.Module.__call__
 
 
 def watch(owner: Owner) -> None:
@@ -81,6 +82,13 @@ def watch(owner: Owner) -> None:
             sys.setrecursionlimit(FRAMES_PER_FRAME * sys.getrecursionlimit())
         composites.catch(_observed_composite)
         _OWNERS.append(owner)
+
+
+def watch_convolutions() -> None:
+    """Observe convolutions as they are called, and not their parts, until the last `unwatch`."""
+    with _LOCK:
+        if _OWNERS:
+            composites.catch_convolutions(_observed_composite)
 
 
 def unwatch(owner: Owner) -> None:
@@ -98,7 +106,7 @@ def unwatch(owner: Owner) -> None:
 def notice(module: nn.Module) -> None:
     """Tell every recording that a module runs in a thread that it does not see."""
     for owner in tuple(_OWNERS):
-        owner.notice(module)
+        owner.notice_call(module)
 
 
 def switch_lane(lane: Lane | None) -> Lane | None:
@@ -117,7 +125,7 @@ def _observers() -> dict[tuple[Any, str], Callable[..., Any]]:
     """What replaces each function; a pool of threads can exist only if its module is loaded."""
     pool = getattr(sys.modules.get("multiprocessing.pool"), "Pool", None)
     return {
-        (nn.Module, "__call__"): _observed_call,
+        _MODULE_CALL: _observed_call,
         (Thread, "start"): _observed_start,
         (_thread, "start_new_thread"): _observed_bare_start,
         (ThreadPoolExecutor, "submit"): _observed_submit,
@@ -139,8 +147,8 @@ def _recording_lane() -> Lane | None:
 
 
 def _observed_call(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
-    lane = _recording_lane()
-    if lane is not None:
+    lane = _LANES.get(get_ident())
+    if lane is not None and not lane.is_over:
         return lane.call(module, args, kwargs)
     notice(module)
     return module_call()(module, *args, **kwargs)

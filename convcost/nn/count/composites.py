@@ -1,25 +1,25 @@
 """Composite operators that are recorded as they are called: torch takes them apart before a dispatch mode sees them.
 
 While anything is recorded, they have kernels in Python where torch would take them apart, in the whole process. In a
-thread without a recording, these only run the parts, as torch does.
+thread without a recording, these only run the parts, as torch does. Convolutions have them from the first complex
+tensor on: those of real tensors are not composite in what they compute, and would only become slower.
 """
 
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch._C import _dispatch_has_kernel_for_dispatch_key
+from torch._C import _dispatch_has_kernel_for_dispatch_key, _dispatch_library
 
 from convcost.nn.count.operators import REGISTERED, WHOLE, is_composite, is_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from torch._ops import OpOverload
-
-    Run = Callable[[OpOverload, tuple[Any, ...], dict[str, Any]], Any]
+    Run = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 COMPLEX_CONVOLUTIONS: Final = frozenset(f"conv{kind}{axes}d" for kind in ("", "_transpose") for axes in "123")
 """Operators that run three real convolutions for a complex one."""
@@ -30,52 +30,69 @@ _BATCHED: Final = "FuncTorchBatched"
 _TRANSFORMED: Final = "FuncTorchDynamicLayerFrontMode"
 """Where transforms of torch.func begin; inside jvp and grad, meta tensors have no key for autograd."""
 _LIBRARIES: Final[dict[Any, Any]] = {}
-"""The kernels in place at present."""
+"""The libraries of the kernels in place at present, by operator."""
 
 
 def catch(run: Run) -> None:
     """Have all composite operators that are recorded as one run by a function, until `release`."""
-    for operator in _composites():
-        if operator not in _LIBRARIES:
-            _LIBRARIES[operator] = _caught(operator, run)
+    _catch((*_composites(WHOLE), *_overloads(REGISTERED)), run)
+
+
+def catch_convolutions(run: Run) -> None:
+    """Have convolutions run by a function too, until `release`."""
+    _catch(_composites(COMPLEX_CONVOLUTIONS), run)
 
 
 def release() -> None:
     """Let torch take its operators apart again."""
-    for library in _LIBRARIES.values():
-        library._destroy()  # noqa: SLF001 - the only way to undo `impl` at once
+    for library in set(_LIBRARIES.values()):
+        library.reset()
     _LIBRARIES.clear()
 
 
-def _composites() -> Iterator[Any]:
-    packets = [*(getattr(torch.ops.aten, name, None) for name in WHOLE | COMPLEX_CONVOLUTIONS), *REGISTERED]
-    for packet in packets:
-        for name in () if packet is None else packet.overloads():
-            operator = getattr(packet, name)
-            if is_composite(operator):
-                yield operator
+@cache
+def _composites(names: frozenset[str]) -> tuple[Any, ...]:
+    """The composite operators of torch with these names."""
+    return _overloads(packet for name in names if (packet := getattr(torch.ops.aten, name, None)) is not None)
 
 
-def _caught(operator: Any, run: Run) -> Any:
-    """The kernels of an operator that call a function; torch's own stay where it does not take the operator apart."""
-    library_class: Any = torch.library.Library  # torch gives it no types
-    library = library_class(operator.namespace, "IMPL")
+def _overloads(packets: Iterable[Any]) -> tuple[Any, ...]:
+    overloads = (getattr(packet, name) for packet in packets for name in packet.overloads())
+    return tuple(overload for overload in overloads if is_composite(overload))
 
+
+def _catch(operators: Iterable[Any], run: Run) -> None:
+    """Give operators kernels that call a function; torch's own stay where it does not take an operator apart."""
+    libraries: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch has a kernel of its own for vmap, which comes back
+        for operator in operators:
+            if operator in _LIBRARIES:
+                continue
+            namespace, _, name = operator.name().partition("::")
+            if namespace not in libraries:
+                libraries[namespace] = _dispatch_library("IMPL", namespace, "", __file__, 0)
+            _LIBRARIES[operator] = libraries[namespace]
+            for key in _keys(operator):
+                libraries[namespace].impl(name, key, _kernel(operator, run), False)
+
+
+@cache
+def _kernel(operator: Any, run: Run) -> Callable[..., Any]:
     def kernel(*args: Any, **kwargs: Any) -> Any:
         return run(operator, args, kwargs)
 
+    return kernel
+
+
+def _keys(operator: Any) -> list[str]:
+    """Where an operator gets kernels."""
     keys = [f"Autograd{backend}" for backend in _BACKENDS if not _has_kernel(operator, backend)]
     if is_whole(operator) and len(keys) == len(_BACKENDS):
         keys.append(_TRANSFORMED)
     if operator.namespace != "aten":
-        keys = [key for key in (*keys, _BATCHED) if not _has_kernel(operator, key)]
-    elif operator.overloadpacket.__name__ in COMPLEX_CONVOLUTIONS:
-        keys.append(f"{_BATCHED}Decomposition")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch has a kernel of its own for vmap, which comes back
-        for key in keys:
-            library.impl(operator, kernel, key)
-    return library
+        return [key for key in (*keys, _BATCHED) if not _has_kernel(operator, key)]
+    return [*keys, f"{_BATCHED}Decomposition"] if operator.overloadpacket.__name__ in COMPLEX_CONVOLUTIONS else keys
 
 
 def _has_kernel(operator: Any, key: str) -> bool:

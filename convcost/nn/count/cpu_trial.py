@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from convcost.nn.count.memory import total_bytes
+from convcost.nn.count.moved_bytes import total_bytes
 from convcost.nn.load.meta_device import move, parts_of, tensors_of
 from convcost.system.processor import free_host_memory
 from convcost.text.errors import ConvcostError, NeedsValuesError, first_line
@@ -66,7 +66,7 @@ def is_small(model: nn.Module, inputs: Any) -> bool:
     """Whether weights and inputs are few enough to be allocated just to see whether the model runs."""
     from convcost.nn.count.size_limit import MAX_BYTES
 
-    tensors = [*tensors_of(model), *tree_leaves(inputs)]
+    tensors = [*tensors_of(parts_of(model).values()), *tree_leaves(inputs)]
     return total_bytes(t for t in tensors if isinstance(t, torch.Tensor)) <= MAX_BYTES
 
 
@@ -97,7 +97,7 @@ def with_values(model: nn.Module) -> nn.Module:
     Raises:
         ConvcostError: The copy needs more bytes than are free.
     """
-    without = [tensor for tensor in tensors_of(model) if tensor.is_meta]
+    without = [tensor for tensor in tensors_of(parts_of(model).values()) if tensor.is_meta]
     if not without:
         return model
     needed, free = total_bytes(without), free_host_memory()

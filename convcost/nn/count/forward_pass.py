@@ -40,16 +40,12 @@ def same_conditions() -> Iterator[None]:
 def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
     """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
     paused = collection_paused() if device == "meta" else nullcontext()
-    with (
-        alone(model),
-        paused,
-        same_conditions(),
-        gradients_restored(tensors_of(model)),
-        restored_after(model, device) as parts,
-    ):
-        with running_user_code(partial(_eval_error, model)):
-            ready = switch_to_eval(model, parts, device)
-        yield ready
+    with alone(model), paused, same_conditions():
+        parts = parts_of(model)
+        with gradients_restored(tensors_of(parts.values())), restored_after(parts.values(), device):
+            with running_user_code(partial(_eval_error, model)):
+                ready = switch_to_eval(model, parts, device)
+            yield ready
 
 
 def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:

@@ -17,7 +17,7 @@ from convcost.nn.count.shown_device import ON_CPU, STORAGE_FUNCTIONS, is_own_cal
 from convcost.nn.count.tensors import in_order, tensors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from convcost.nn.count.autocast import Autocast
 
@@ -46,7 +46,7 @@ class Lane(Protocol):
     def is_over(self) -> bool:
         """Whether the recording ended."""
 
-    def add_constants(self, tensors: Iterable[torch.Tensor]) -> None:
+    def add_constants(self, tensors: list[torch.Tensor]) -> None:
         """Record tensors that are made from numbers."""
 
     def note_values(self, what: str) -> None:
@@ -109,9 +109,9 @@ class Functions(TorchFunctionMode):
             func, args, named = kept_on_meta(func, args, named)
         if lane.is_open:
             return self._cast_and_run(func, args, named)
-        has_text = any(isinstance(value, str) for value in (*args, *named.values()))
         op = name.strip("_")
-        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)), has_text)
+        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)))
+        row.text_padding = any(isinstance(value, str) for value in (*args, *named.values()))
         return lane.call_function(row, lambda: self._cast_and_run(func, args, named))
 
     def _place(self, func: Any, args: tuple[Any, ...]) -> Any:

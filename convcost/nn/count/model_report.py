@@ -133,12 +133,12 @@ def _on_device(
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
-        counted, check, _ = _counted(with_values(model), _with_zeros(call), "cpu", twice=twice)
+        counted, check, _ = _counted(with_values(model), with_zeros(call), "cpu", twice=twice)
         return counted, check
 
     def on_cpu(note: str = "") -> tuple[ModelReport, _Check]:
         real = with_values(model if load_real is None else load_real())
-        counted, check, _ = _counted(real, _with_zeros(call), "cpu", twice=twice)
+        counted, check, _ = _counted(real, with_zeros(call), "cpu", twice=twice)
         return replace(counted, notes=(*counted.notes, note)), check
 
     if special is not None:
@@ -148,8 +148,9 @@ def _on_device(
     except ForwardError as error:
         failure = error
     else:
-        shown, real = partial(_shown_cpu, model, call), (lambda: on_cpu()[0]) if is_small(model, call) else None
-        doubts, is_decided = doubts_of_device(counted, recorder, shown, real)
+        doubts, is_decided = doubts_of_device(
+            counted, recorder, partial(_shown_cpu, model, call), lambda: on_cpu()[0], partial(is_small, model, call)
+        )
         if is_decided and doubts and device == "auto":
             return on_cpu("forward goes another way on meta tensors: the model was run once on the CPU to be counted.")
         return replace(counted, doubts={**doubts, **counted.doubts}), check
@@ -165,7 +166,7 @@ def _on_device(
 _NOT_ON_META: Final = "not run on meta tensors: the model was run once on the CPU."
 
 
-def _with_zeros(call: Arguments) -> Arguments:
+def with_zeros(call: Arguments) -> Arguments:
     """The inputs with zeros in place of meta tensors."""
 
     def placed(value: Any) -> Any:

@@ -52,10 +52,12 @@ def _packed_in(part: nn.Module, used: set[int]) -> int | None:
     if isinstance(part, torch.jit.ScriptModule):
         is_frozen = not part._c.hasattr("training")  # noqa: SLF001 - the script itself; `train` sets it on its wrapper
         return 0 if is_frozen else None  # a frozen script has its weights as constants
-    if any(tensor is not None and _is_integer(tensor.dtype) for tensor in part._parameters.values()):  # noqa: SLF001 - as below
+    parameters, buffers = part._parameters, part._buffers  # noqa: SLF001 - the part's own, not those of its parts
+    if parameters and any(tensor is not None and _is_integer(tensor.dtype) for tensor in parameters.values()):
         return 0  # several may share an integer
-    attributes = {name: value for name, value in vars(part).items() if type(value) not in _PLAIN}
-    attributes |= part._buffers  # noqa: SLF001 - the part's own, not those of its parts
+    are_plain = _PLAIN.issuperset(map(type, vars(part).values()))
+    attributes = {} if are_plain else {name: one for name, one in vars(part).items() if type(one) not in _PLAIN}
+    attributes |= buffers
     if not attributes:
         return None
     own = {name: value for name, value in attributes.items() if isinstance(value, torch.Tensor)}
@@ -78,6 +80,7 @@ def is_packed_dtype(dtype: torch.dtype) -> bool:
     return _is_integer(dtype) or (dtype.is_floating_point and dtype.itemsize == 1)
 
 
+@cache
 def _is_integer(dtype: torch.dtype) -> bool:
     """Whether the elements are integers, or hold several numbers each."""
     is_plain = dtype.is_floating_point or dtype.is_complex or dtype == torch.bool

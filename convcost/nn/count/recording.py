@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from convcost.nn.count import other_threads
+from convcost.nn.count import call_watch, other_threads
 from convcost.nn.count.kept_values import KeptValues
 from convcost.nn.count.memory import Memory
 from convcost.nn.count.other_threads import Suspicion
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from torch import nn
+
+
+DEPEND_ON_MODE: Final = {f"torch.nn.modules.{name}" for name in ("dropout", "batchnorm", "instancenorm", "rnn")}
+"""Modules of torch whose classes compute something else in training."""
 
 
 class Recording:
@@ -45,8 +49,9 @@ class Recording:
         self.device_read: str | None = None
         self.values_missed: str | None = None
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
-        self.memory = Memory(self.parameters.values(), members(parts, "_buffers").values())
-        inputs = list(inputs)
+        buffers, inputs = members(parts, "_buffers").values(), list(inputs)
+        self.memory = Memory(self.parameters.values(), buffers)
+        self.has_complex = any(one.dtype.is_complex for one in (*self.parameters.values(), *buffers, *inputs))
         self.memory.add(inputs)
         self.kept = KeptValues(self.memory, inputs)
         self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
@@ -60,6 +65,7 @@ class Recording:
         self._failure = 0
         self.unseen: str | None = None
         self.values_read: dict[str, None] = {}
+        self.training: dict[str, None] = {}
 
     def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
         """Parameters as they were before the call, although it may replace some; with those that it made anew.
@@ -72,11 +78,28 @@ class Recording:
         made = [p for name, p in members(parts, "_parameters").items() if name not in self.parameters]
         return list({id(p): p for p in (*self.parameters.values(), *made, *self.memory.outside)}.values())
 
-    def notice(self, module: nn.Module) -> None:
+    def look_for_complex(self, tensors: Iterable[torch.Tensor]) -> None:
+        """From the first complex tensor on, see convolutions as they are called: torch makes three of a complex one."""
+        if not self.has_complex:
+            for tensor in tensors:
+                if tensor.dtype.is_complex:
+                    self.has_complex = True
+                    call_watch.watch_convolutions()
+                    return
+
+    def notice_call(self, module: nn.Module) -> None:
         """Remember that a thread that is not seen called a module of the model."""
         name = self.names.get(id(module))
         if name is not None:
             self.lose_sight(name or "the model")
+
+    def path_outside(self, module: nn.Module) -> str:
+        """The name of a module that the model does not hold; one that acts in another way in training is noted."""
+        kind = type(module)
+        home = kind.__module__
+        if getattr(module, "training", False) and (home in DEPEND_ON_MODE or not home.startswith("torch.")):
+            self.training[kind.__name__] = None
+        return kind.__name__
 
     def lose_sight(self, what: str) -> None:
         """Remember that something runs in a thread that is not seen, which makes the rows incomplete."""

@@ -37,13 +37,14 @@ METRICS: Final = ("params", "macs", "weight_bytes", "peak_activation_bytes")
 
 def reads_values(func: Any, args: tuple[Any, ...]) -> bool:
     """Whether an operator gives values to Python, or has an output whose shape depends on values."""
-    if not _may_read_values(func):
+    if not may_read_values(func):
         return False
     return not func.name().startswith("aten::index.") or any(one.dtype in MASKS for one in tensors_in(args)[1:])
 
 
 @cache
-def _may_read_values(func: Any) -> bool:
+def may_read_values(func: Any) -> bool:
+    """Whether what an operator does may depend on the values of tensors."""
     if isinstance(func, HigherOrderOperator):
         return str(func) in VALUE_OPERATORS
     return not VALUE_TAGS.isdisjoint(func.tags)

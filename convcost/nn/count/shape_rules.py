@@ -9,7 +9,9 @@ rule is not certain, such as for arguments that torch may refuse, it gives up, a
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,17 +20,31 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.nn import Parameter
 
-from convcost.nn.count import arithmetic_rules, image_rules, movement_rules, reduction_rules
+from convcost.nn.count import (
+    arithmetic_rules,
+    creation_rules,
+    image_rules,
+    movement_rules,
+    product_rules,
+    reduction_rules,
+)
 from convcost.nn.count.rule_table import UnsureError
 from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RULES: Final = arithmetic_rules.RULES | reduction_rules.RULES | movement_rules.RULES | image_rules.RULES
+RULES: Final = (
+    arithmetic_rules.RULES
+    | product_rules.RULES
+    | reduction_rules.RULES
+    | movement_rules.RULES
+    | image_rules.RULES
+    | creation_rules.RULES
+)
 _DTYPES: Final = frozenset({
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool),
-    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex64, torch.complex128),
 })  # fmt: skip
 _NEEDS_NONE: Final = frozenset({
     *("clone", "_unsafe_view", "_to_copy", "constant_pad_nd", "detach_", "t_", "transpose_", "squeeze_", "unsqueeze_"),
@@ -36,8 +52,9 @@ _NEEDS_NONE: Final = frozenset({
     *("new_full", "rand", "bernoulli", "resize_"),
 })  # fmt: skip
 """Operators without a rule whose meta kernels import nothing."""
-_ORDINARY: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
-_NOT_PLAIN: Final = (Tensor, torch.SymInt, torch.SymFloat, torch.SymBool, complex)
+_ORDINARY: Final = frozenset({int, float, bool, complex, str, type(None), torch.dtype, torch.device})
+_NOT_PLAIN: Final = (Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
+_COMPILER: Final = "torch._dynamo"
 _log = getLogger(__name__)
 
 
@@ -48,6 +65,8 @@ def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         if isinstance(func, OpOverload) and not func.is_view and func.overloadpacket.__name__ not in _NEEDS_NONE:
             _log.debug("no shape rule: %s", func)
         return NotImplemented
+    if torch._C._len_torch_dispatch_stack():  # noqa: SLF001 - another mode, such as that of `make_fx`, must see the operator
+        return NotImplemented
     with torch._C.DisableTorchFunction():  # noqa: SLF001 - a tensor's attributes are read without a TorchFunctionMode
         if _are_plain(args) and (not kwargs or _are_plain(kwargs.values())):
             try:
@@ -56,6 +75,18 @@ def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
                 pass  # arguments that the rule does not expect, and that torch refuses or knows better
     _log.debug("the shape rule is not certain: %s", func)
     return NotImplemented
+
+
+def kernel_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The output of an operator by torch's own kernel.
+
+    The first one may import torch's compiler, and the frames of that import keep all tensors around alive, in a cycle.
+    """
+    is_imported = _COMPILER in sys.modules
+    out = func(*args, **kwargs)
+    if not is_imported and _COMPILER in sys.modules:
+        gc.collect()
+    return out
 
 
 def is_switched_off() -> bool:

@@ -51,7 +51,8 @@ def doubts_of_device(
     counted: ModelReport,
     recording: Recording,
     shown: Callable[[], ModelReport],
-    on_cpu: Callable[[], ModelReport] | None,
+    on_cpu: Callable[[], ModelReport],
+    is_small: Callable[[], bool],
 ) -> tuple[dict[str, str], bool]:
     """Doubts where a forward pass on meta tensors noticed their device, and counts otherwise on the CPU.
 
@@ -62,7 +63,8 @@ def doubts_of_device(
         counted: The count on meta tensors.
         recording: What it recorded.
         shown: Counts on meta tensors that give their device as the CPU.
-        on_cpu: Counts on the CPU; None for a model that is too large.
+        on_cpu: Counts on the CPU.
+        is_small: Whether the model is small enough for that.
 
     Returns:
         The doubts, and whether the CPU has decided.
@@ -79,7 +81,7 @@ def doubts_of_device(
         if doubts == {}:
             return {}, False
     reason = "it is too large"
-    if on_cpu is not None and can_isolate():
+    if is_small() and can_isolate():
         try:
             return run_isolated(lambda: doubts_between(counted, on_cpu(), "on the CPU"), TRIAL_SECONDS), True
         except ProcessEndedError as error:

@@ -6,7 +6,6 @@ total. A call that raises leaves a row of what it has computed, if anything, and
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from convcost.nn.count import call_watch
@@ -22,30 +21,31 @@ class Recorder(Recording):
     """Records the rows of one forward pass, in all its threads; enter it around the call of the module.
 
     Takes the arguments of `Recording`.
+
+    Attributes:
+        rows: The rows in the order of their calls, after the pass; those of a thread stand where it was started.
     """
 
-    @cached_property
-    def _main(self) -> Lane:
-        """What the thread of the forward pass records."""
-        return Lane(self)
-
-    @property
-    def rows(self) -> list[Row]:
-        """The rows in the order of their calls; those of a thread stand where it was started."""
-        return self._main.all_rows()
+    rows: list[Row]
+    _lanes: list[Lane]
 
     def __enter__(self) -> Self:
         call_watch.watch(self)
-        self._main.__enter__()
+        if self.has_complex:
+            call_watch.watch_convolutions()
+        self._lanes = [Lane(self)]
+        self._lanes[0].__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._main.__exit__(kind, *error)
+        lane = self._lanes.pop()  # without this cycle of references, the rows die when they are not needed any more
+        lane.__exit__(kind, *error)
         call_watch.unwatch(self)
         self.is_over = True
+        self.rows = lane.all_rows()
         if self.fault is not None:  # the model may have caught it
             raise self.fault
-        running = next((lane.path for lane in self._main.branches() if lane.is_running), None)
+        running = next((branch.path for branch in lane.branches() if branch.is_running), None)
         if self.unseen is not None:
             raise ConvcostError(
                 f"{self.unseen} runs in a thread that was started before the forward pass, where operators are not "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Any, Final
 
 from torch.nn.parameter import is_lazy
@@ -14,36 +15,33 @@ if TYPE_CHECKING:
 
 _HOOKS: Final = ("_backward_hooks", "_post_accumulate_grad_hooks")
 """Attributes of tensors with their hooks by number; None before the first."""
+_state: Final = attrgetter("requires_grad", "grad", *_HOOKS)
 
 
 @contextmanager
 def gradients_restored(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
     """Whether leaves require a gradient, their gradients and their hooks, restored afterwards."""
-    leaves = [one for one in tensors if one.is_leaf and not is_lazy(one)]
-    states = [(one.requires_grad, one.grad, [_copied(getattr(one, name)) for name in _HOOKS]) for one in leaves]
+    states = [(one, _state(one)) for one in tensors if one.is_leaf and not is_lazy(one)]
+    hooks = [(table, dict(table)) for _, (_, _, *tables) in states for table in tables if table is not None]
     try:
         yield
     finally:
-        for leaf, (is_required, gradient, hooks) in zip(leaves, states, strict=True):
-            if not leaf.is_leaf:
-                leaf.detach_()
-            if leaf.grad is not gradient:
-                leaf.grad = gradient
-            for name, before in zip(_HOOKS, hooks, strict=True):
-                _restore_hooks(leaf, name, before)
-            if leaf.requires_grad is not is_required:
-                leaf.requires_grad_(is_required)
+        for table, before in hooks:
+            table.clear()
+            table.update(before)
+        for leaf, state in states:
+            if not leaf.is_leaf or not all(map(is_, _state(leaf), state)):
+                _restore(leaf, state)
 
 
-def _copied(hooks: dict[int, Any] | None) -> dict[int, Any] | None:
-    return None if hooks is None else dict(hooks)
-
-
-def _restore_hooks(leaf: torch.Tensor, name: str, before: dict[int, Any] | None) -> None:
-    hooks = getattr(leaf, name)
-    if before is None:
-        if hooks is not None:
-            setattr(leaf, name, None)
-    elif hooks != before:
-        hooks.clear()
-        hooks.update(before)
+def _restore(leaf: torch.Tensor, state: tuple[Any, ...]) -> None:
+    is_required, gradient, *hooks = state
+    if not leaf.is_leaf:
+        leaf.detach_()
+    if leaf.grad is not gradient:
+        leaf.grad = gradient
+    for name, table in zip(_HOOKS, hooks, strict=True):
+        if getattr(leaf, name) is not table:
+            setattr(leaf, name, table)
+    if leaf.requires_grad is not is_required:
+        leaf.requires_grad_(is_required)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from threading import RLock
@@ -20,15 +20,15 @@ from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 COPY: Final = "copy"
 """In place of a device: tensors stay where they are, as copies."""
 META: Final = torch.device("meta")
 _PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
 """The usual types of tensors, which are not lazy."""
-_WITHOUT_TENSORS: Final = frozenset({bool, int, float, str, tuple, type(None)})
-"""The usual types of a module's other attributes."""
+_WITHOUT_TENSORS: Final = frozenset({bool, int, float, str, tuple, type(None), dict, OrderedDict, set})
+"""The usual types of a module's other attributes, beside its tables of parameters and buffers."""
 _CONTAINERS: Final = (dict, list, set, deque)
 """Types of attributes whose items the forward pass may change."""
 _SET_BY_EXPORT: Final = frozenset({"eval", "train"})
@@ -79,21 +79,25 @@ def is_plain(tensor: torch.Tensor) -> bool:
 
 def parts_of(module: nn.Module) -> dict[str, nn.Module]:
     """The module and its parts by path, each once, whatever its class makes of `named_modules`."""
-    parts: dict[int, tuple[str, nn.Module]] = {}
+    parts: dict[str, nn.Module] = {}
+    known: set[int] = set()
     left = [("", module)]
     while left:
         path, part = left.pop()
-        if id(part) not in parts:
-            parts[id(part)] = path, part
-            inner = reversed([*part._modules.items()])  # noqa: SLF001 - `named_children` may be overridden too
-            left += [(f"{path}.{name}" if path else name, one) for name, one in inner if one is not None]
-    return dict(parts.values())
+        if id(part) not in known:
+            known.add(id(part))
+            parts[path] = part
+            inner = part._modules  # noqa: SLF001 - `named_children` may be overridden too
+            if inner:
+                start = f"{path}." if path else ""
+                left += [(start + name, one) for name, one in reversed([*inner.items()]) if one is not None]
+    return parts
 
 
-def tensors_of(module: nn.Module) -> list[torch.Tensor]:
-    """The parameters and buffers of a module and its parts, whatever its class makes of `parameters`."""
-    held = [(*part._parameters.values(), *part._buffers.values()) for part in parts_of(module).values()]  # noqa: SLF001 - as above
-    return [tensor for tensors in held for tensor in tensors if tensor is not None]
+def tensors_of(parts: Iterable[nn.Module]) -> list[torch.Tensor]:
+    """The parameters and buffers of a module's parts, whatever their classes make of `parameters`."""
+    held = [tensors for part in parts for tensors in (part._parameters, part._buffers) if tensors]  # noqa: SLF001 - as above
+    return [tensor for tensors in held for tensor in tensors.values() if tensor is not None]
 
 
 def move(parts: Iterable[nn.Module], device: str) -> None:
@@ -108,31 +112,19 @@ def move(parts: Iterable[nn.Module], device: str) -> None:
 
 
 @contextmanager
-def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
-    """The module ready for one forward pass, after which it is exactly as it was.
+def restored_after(parts: Collection[nn.Module], device: str) -> Iterator[None]:
+    """A module ready for one forward pass, after which it is exactly as it was.
 
     Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Buffers, which
     the pass may change in place, are copies; so are weights that `eval` may (a `train` of its own may merge them).
     Lists and dicts that are attributes, or lie in such ones, get their items back; objects of other classes are left.
 
     Args:
-        module: The module that will run.
+        parts: The module that will run, and its parts.
         device: "meta" to run with meta tensors in place of its own; anything else to leave those.
-
-    Yields:
-        The parts of the module by path, itself among them.
     """
-    named = parts_of(module)
-    parts = list(named.values())
     saved = [(part, type(part), vars(part).copy()) for part in parts]
-    held = [
-        value
-        for _, _, attributes in saved
-        for value in attributes.values()
-        if type(value) not in _WITHOUT_TENSORS and isinstance(value, _CONTAINERS)
-    ]
-    held += _nested(held)
-    items = [(dict if isinstance(value, dict) else list)(value) if value else () for value in held]
+    empty, filled = _containers_in([value for _, _, attributes in saved for value in attributes.values()])
     weights = [p for part in parts for p in _own_weights(part) if (p.is_meta or device != "meta") and not is_lazy(p)]
     values = [weight.data for weight in weights]
     scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
@@ -143,15 +135,16 @@ def restored_after(module: nn.Module, device: str) -> Iterator[dict[str, nn.Modu
             move(parts, COPY)
         else:
             _copy_changing(parts)
-        yield named
+        yield
     finally:
         for part, kind, attributes in saved:
             if type(part) is not kind:
                 part.__class__ = kind
             _refill(vars(part), attributes)
-        for value, before in zip(held, items, strict=True):
-            if value or before:
-                _refill(value, before)
+        for value, items in filled:
+            _refill(value, items)
+        for value in filter(None, empty):
+            value.clear()
         for weight, data in zip(weights, values, strict=True):
             weight.data = data
         for part, mode in scripted:
@@ -231,7 +224,7 @@ def _folds(part: nn.Module) -> bool:
     return is_own and part.training and not isinstance(part, torch.jit.ScriptModule)
 
 
-def _copy_changing(parts: list[nn.Module]) -> None:
+def _copy_changing(parts: Iterable[nn.Module]) -> None:
     """Put a copy in the place of each buffer and lazy parameter; shared ones stay shared."""
     moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for part in parts:
@@ -245,17 +238,21 @@ def _own_weights(part: nn.Module) -> list[nn.Parameter]:
     return [weight for weight in part._parameters.values() if weight is not None]  # noqa: SLF001 - `parameters` may be the user's
 
 
-def _nested(containers: list[Any]) -> list[Any]:
-    """The containers that lie in others, at any depth."""
-    found: dict[int, Any] = {}
-    outer = [value for value in containers if value]
-    while outer:
-        value = outer.pop()
-        for item in value.values() if isinstance(value, dict) else value:
-            if isinstance(item, _CONTAINERS) and id(item) not in found:
-                found[id(item)] = item
-                outer.append(item)
-    return list(found.values())
+def _containers_in(values: list[Any]) -> tuple[list[Any], list[tuple[Any, Any]]]:
+    """The containers among values, and those that lie in them, at any depth: the empty ones, and others with a copy."""
+    empty: list[Any] = []
+    filled: dict[int, tuple[Any, Any]] = {}
+    while values:
+        kinds = {kind for kind in set(map(type, values)) if issubclass(kind, _CONTAINERS)}
+        held = [value for value in values if type(value) in kinds]
+        empty += [value for value in held if not value]
+        values = []
+        for value in held:
+            if value and id(value) not in filled:
+                items: Any = dict(value) if isinstance(value, dict) else list(value)
+                filled[id(value)] = value, items
+                values += items.values() if isinstance(value, dict) else items
+    return empty, list(filled.values())
 
 
 def _refill(values: Any, items: Any) -> None:
@@ -277,17 +274,14 @@ def _move_attributes(
         device: Where to put them.
         moved: By id, each tensor moved so far with its original, which is kept so that no other gets its id.
     """
+    for tensors in (attributes.get("_parameters") or {}, attributes.get("_buffers") or {}):
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                tensors[name] = _placed(tensor, device, moved)
+    if _WITHOUT_TENSORS.issuperset(map(type, attributes.values())):
+        return
     for name, value in attributes.items():
-        kind = type(value)
-        if kind in _WITHOUT_TENSORS:
-            continue
-        if name in {"_parameters", "_buffers"}:
-            for key, tensor in value.items():  # a scripted module has no plain dictionary, nor its `update`
-                if tensor is not None:
-                    value[key] = _placed(tensor, device, moved)
-        elif kind is dict:
-            continue
-        elif isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor):
             attributes[name] = _placed(value, device, moved)
         elif isinstance(value, list) and value and all(isinstance(item, torch.Tensor) for item in value):
             attributes[name] = [_placed(item, device, moved) for item in value]
@@ -309,14 +303,19 @@ def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
         )
         place = tensor.device if device == COPY else device
         return lazy(requires_grad=tensor.requires_grad, device=place, dtype=tensor.dtype)
-    here = tensor.device.type
     if device == COPY:
         placed = tensor.detach().clone()
-    elif here == device.partition(":")[0] or not is_plain(tensor):
+    elif not is_plain(tensor):
         return tensor
-    elif here == "meta":
+    elif device == "meta":
+        if tensor.is_meta:
+            return tensor
+        placed = _without_values(tensor)
+    elif tensor.is_meta:
         placed = torch.zeros_like(tensor, device=device)
+    elif tensor.device.type == device.partition(":")[0]:
+        return tensor
     else:
-        placed = _without_values(tensor) if device == "meta" else tensor.detach().to(device)
+        placed = tensor.detach().to(device)
     is_parameter = type(tensor) is not torch.Tensor and isinstance(tensor, nn.Parameter)
     return nn.Parameter(placed, tensor.requires_grad) if is_parameter else placed

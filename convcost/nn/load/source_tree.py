@@ -94,19 +94,34 @@ def imports_from(tree: SourceTree, target: str, folder: Path) -> Iterator[None]:
         folder: Folder in the tree to which the target is relative.
     """
     roots = list(_import_roots(tree, target, folder.resolve()))
-    beside = [name for place in import_folders(target, folder) for name in _names(place) if _is_module(place / name)]
     finders = sys.meta_path[:]
     with import_path():
         first = [*import_folders(target, folder), *roots]
         sys.path[:] = [*map(str, first), *(_redirected(entry, tree) for entry in sys.path)]
         sys.meta_path.sort(key=lambda finder: finder not in STANDARD_FINDERS)  # before those of editable installs
         try:
-            _forget_stale(tree, {_top(target), *beside, *(name for root in roots for name in _names(root))})
+            _forget_stale(
+                tree, {_top(target), *_beside(target, folder), *(name for root in roots for name in _names(root))}
+            )
             yield
         finally:
             sys.meta_path[:] = finders
             if tree.is_checkout:
                 _forget(name for name, module in list(sys.modules.items()) if tree.holds(_file(module)))
+
+
+def forget_other_modules(target: str, folder: Path) -> None:
+    """Let a target import its own modules where another target has loaded others of the same names.
+
+    Its folders are the first on the import path.
+    """
+    _forget_stale(working_tree(folder), {_top(target), *_beside(target, folder)})
+
+
+def _beside(target: str, folder: Path) -> Iterator[str]:
+    """The names of the modules in the folders that come first on the import path of a target."""
+    for place in import_folders(target, folder):
+        yield from (name for name in _names(place) if _is_module(place / name))
 
 
 def opened_files() -> set[str]:

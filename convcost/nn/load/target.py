@@ -21,6 +21,7 @@ from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.nn.load.exported_program import read_program
 from convcost.nn.load.meta_device import move, parts_of, require_memory, tensors_of
 from convcost.nn.load.model_file import kind_of
+from convcost.nn.load.source_tree import forget_other_modules
 from convcost.nn.load.user_code import (
     import_object,
     is_own_fault,
@@ -110,6 +111,7 @@ def load_target(target: str, args: Mapping[str, object] | None = None, device: s
         return own_fault(error) if is_own_fault(error) else user_error(target, "being loaded", error)
 
     with user_code_context(target), running_user_code(describe):
+        forget_other_modules(target, Path.cwd())
         value = import_object(target, where, dotted)
         if not isinstance(value, nn.Module):
             return from_factory(target, value, args, device)
@@ -152,7 +154,7 @@ def tensors_for(inputs: Sequence[Input], device: str) -> tuple[tuple[torch.Tenso
 
 
 def _devices(module: nn.Module) -> set[str]:
-    return {tensor.device.type for tensor in tensors_of(module)}
+    return {tensor.device.type for tensor in tensors_of(parts_of(module).values())}
 
 
 def _in_eval_mode(module: nn.Module) -> nn.Module:

@@ -20,7 +20,7 @@ from convcost.timing.measured import BASE, HEAD, WHOLE, ForwardTiming, Kind, Mod
 from convcost.timing.statistics import summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from torch import nn
 
@@ -42,10 +42,10 @@ def measure_forwards(head: Forward, base: Forward | None, options: TimingOptions
         ConvcostError: A device that is not there, too little memory, or a model that does not run.
     """
     models = {HEAD: head} if base is None else {BASE: base, HEAD: head}
-    _require_memory([module for module, _, _ in models.values()], options, "leave out the latency")
+    require_memory([module for module, _, _ in models.values()], options, "leave out the latency")
     with timing_session(options) as session:
         calls = {name: forward_call(*model, session.device) for name, model in models.items()}
-        with running_user_code(_failure):
+        with running_user_code(model_failure):
             series, probes = session.run(calls)
     machine = machine_name(session.device)
     return summarise_forwards(series, probes, machine, session.notes, pinned=session.pinned, untrusted=session.doubt)
@@ -64,20 +64,20 @@ def measure_models(
     Raises:
         ConvcostError: A device that is not there, too little memory, or a model that does not run.
     """
-    _require_memory([module for module, _, _ in models.values()], options, "give fewer models")
+    require_memory([module for module, _, _ in models.values()], options, "give fewer models")
     with timing_session(options, progress) as session:
         calls = {name: forward_call(*model, session.device) for name, model in models.items()}
-        with running_user_code(_failure):
+        with running_user_code(model_failure):
             series, probes = session.run(calls, lambda _, __, line: progress(line))
     timings = summarise(series, probes, next(iter(models)), pinned=session.pinned)
     results = {}
     for name, (module, args, kwargs) in models.items():
-        conditions = _of_all(session.conditions, (), [*module.parameters(), *_tensors((args, kwargs))])
+        conditions = conditions_of(session.conditions, (), [*module.parameters(), *tensors_in((args, kwargs))])
         results[name] = ModelTiming(conditions, timings[name], {}, session.notes, {})
     return results
 
 
-def _require_memory(models: Iterable[nn.Module], options: TimingOptions, step: str) -> None:
+def require_memory(models: Iterable[nn.Module], options: TimingOptions, step: str) -> None:
     """Refuse models that do not fit the device together with activations as large as their parameters."""
     held = sum(p.numel() * p.element_size() for model in models for p in model.parameters())
     if reason := refusal(2 * held, resolve_device(options.devices[0])):
@@ -107,22 +107,22 @@ def measure_model(
     Raises:
         ConvcostError: A device that is not there, too little memory, or a model that does not run.
     """
-    _require_memory([model], options, "turn time off")
+    require_memory([model], options, "turn time off")
     with timing_session(options, progress) as session:
         model = model.to(session.device).eval()
-        placed = tree_map(lambda value: _filled(value, session.device), (args, kwargs))
-        kinds, calls = _distinct_calls(model, placed)
-        conditions = _of_all(session.conditions, set(kinds.values()), [*model.parameters(), *_tensors(placed)])
+        placed = tree_map(lambda value: filled(value, session.device), (args, kwargs))
+        kinds, calls = distinct_calls(model, placed)
+        conditions = conditions_of(session.conditions, set(kinds.values()), [*model.parameters(), *tensors_in(placed)])
         candidates = {WHOLE: lambda: model(*placed[0], **placed[1])}
         candidates |= {kind.text: call for kind, call in calls.items()}
-        with running_user_code(_failure):
+        with running_user_code(model_failure):
             series, probes = session.run(candidates, lambda _, __, line: progress(line))
     timings = summarise(series, probes, None, pinned=session.pinned)
     layers = {name: timings[kind.text] for name, kind in kinds.items()}
     return ModelTiming(conditions, timings[WHOLE], layers, session.notes, kinds)
 
 
-def _of_all(conditions: Conditions, kinds: Iterable[Kind], tensors: Iterable[torch.Tensor]) -> Conditions:
+def conditions_of(conditions: Conditions, kinds: Iterable[Kind], tensors: Iterable[torch.Tensor]) -> Conditions:
     """The conditions of a whole model: those that its layers share, else "mixed".
 
     Args:
@@ -145,45 +145,61 @@ def forward_call(
         ConvcostError: The model does not run.
     """
     model = model.to(device).eval()
-    placed = tree_map(lambda value: _filled(value, device), (tuple(args), dict(kwargs)))
+    placed = tree_map(lambda value: filled(value, device), (tuple(args), dict(kwargs)))
 
     def call() -> object:
         return model(*placed[0], **placed[1])
 
-    with running_user_code(_failure):
+    with running_user_code(model_failure):
         call()
     return call
 
 
-def _failure(error: BaseException) -> ConvcostError:
+def model_failure(error: BaseException) -> ConvcostError:
     """The error of a forward pass that raises while it is timed."""
     return ConvcostError(f"the model could not run: {forward_failure(error)}")
 
 
-def _distinct_calls(
-    model: nn.Module, placed: tuple[Sequence[Any], Mapping[str, Any]]
+def distinct_calls(
+    model: nn.Module, placed: tuple[Sequence[Any], Mapping[str, Any]], names: Collection[str] | None = None
 ) -> tuple[dict[str, Kind], dict[Kind, Callable[[], object]]]:
-    """Run the model once; returns the kind of each layer call, by row name, and one call of each kind."""
+    """Run the model once; returns the kind of each layer call, by row name, and one call of each kind.
+
+    Args:
+        model: Module on the device.
+        placed: Positional and keyword inputs on the device.
+        names: Rows to have a call, which may be of modules with submodules; None for those of all layers. A row that
+            is no module's, such as that of a function, has none.
+    """
     kinds: dict[str, Kind] = {}
     calls: dict[Kind, Callable[[], object]] = {}
     seen: dict[str, int] = {}
     paths = {id(part): name for name, part in reversed(list(model.named_modules()))}
     hooked = {id(part) for part in model.modules() if part._forward_pre_hooks or part._forward_hooks}  # noqa: SLF001 - torch has no public access to hooks
 
+    def path_of(module: nn.Module) -> str:
+        return paths.get(id(module)) or type(module).__name__
+
     def remember(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
         del output
-        path = paths.get(id(module), type(module).__name__) or type(module).__name__
+        path = path_of(module)
         seen[path] = seen.get(path, 0) + 1
-        kind = _kind(module, _tensors((args, kwargs)), hooked=id(module) in hooked)
-        kinds[path if seen[path] == 1 else f"{path}#{seen[path]}"] = kind
-        if kind not in calls:
+        name = path if seen[path] == 1 else f"{path}#{seen[path]}"
+        hooked_inside = any(id(part) in hooked for part in module.modules())
+        kinds[name] = kind = _kind(module, path, tensors_in((args, kwargs)), hooked=hooked_inside)
+        if kind not in calls and (names is None or name in names):
             inputs = tree_map(_own_copy, (args, kwargs))
             calls[kind] = lambda: module(*inputs[0], **inputs[1])
 
-    timed = [part for part in model.modules() if is_one_row(part) and not isinstance(part, torch.jit.ScriptModule)]
+    paths_of_names = {name.partition("#")[0] for name in names or ()}
+    timed = [
+        part
+        for part in model.modules()
+        if (is_one_row(part) or path_of(part) in paths_of_names) and not isinstance(part, torch.jit.ScriptModule)
+    ]
     hooks = [part.register_forward_hook(remember, with_kwargs=True) for part in timed]
     try:
-        with running_user_code(_failure):
+        with running_user_code(model_failure):
             model(*placed[0], **placed[1])
     finally:
         for hook in hooks:
@@ -191,20 +207,26 @@ def _distinct_calls(
     return kinds, calls
 
 
-def _kind(module: nn.Module, inputs: list[torch.Tensor], *, hooked: bool) -> Kind:
+def _kind(module: nn.Module, path: str, inputs: list[torch.Tensor], *, hooked: bool) -> Kind:
     """The kind of a module's call: all that decides its time."""
     weights = list(module.parameters())
     name = type(module).__name__
     obstacle = None if is_plain(module) and not hooked else f"this {name} may do more than convolve"
+    alone = "" if is_one_row(module) or _is_described(module) else f" at {path}"
     described = ", ".join(map(_described, inputs)), ", ".join(map(_described, weights))
     return Kind(
-        f"{type(module).__module__}.{module} ({described[0]}; {described[1]}){' with hooks' if hooked else ''}",
+        f"{type(module).__module__}.{module} ({described[0]}; {described[1]}){' with hooks' if hooked else ''}{alone}",
         dtypes_of([*inputs, *weights]),
         format_of([*inputs, *weights]),
         format_of(inputs),
         any(tensor.shape[3:] for tensor in (*inputs, *weights)),  # samples, channels, height, width
         obstacle,
     )
+
+
+def _is_described(module: nn.Module) -> bool:
+    """Whether the text of a module with submodules says what it does: a user's class may do anything with them."""
+    return all(type(part).__module__.partition(".")[0] in {"torch", "convcost"} for part in module.modules())
 
 
 def _described(tensor: torch.Tensor) -> str:
@@ -214,11 +236,12 @@ def _described(tensor: torch.Tensor) -> str:
     return f"{tensor_text(tensor)}{layout}"
 
 
-def _tensors(values: Any) -> list[torch.Tensor]:
+def tensors_in(values: Any) -> list[torch.Tensor]:
+    """The tensors in nested tuples, lists and dictionaries."""
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
 
-def _filled(value: Any, device: torch.device) -> Any:
+def filled(value: Any, device: torch.device) -> Any:
     """The value on the device; floating point tensors get random values, others may be indices and keep theirs."""
     if not isinstance(value, torch.Tensor):
         return value

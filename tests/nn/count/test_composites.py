@@ -94,8 +94,9 @@ def test_the_packet_of_an_operator_counts_too() -> None:
     assert convcost.count(lambda x: torch.ops.aten.linalg_vecdot(x, x), X).totals.macs == 5 * 4
 
 
-def test_torchs_operators_are_as_before_after_a_count() -> None:
-    convcost.count(Products(), X)
+@pytest.mark.parametrize(("model", "data"), [(Products(), X), (lambda z: functional.conv1d(z, z), SIGNAL)])
+def test_torchs_operators_are_as_before_after_a_count(model: Any, data: torch.Tensor) -> None:
+    convcost.count(model, data)
     for key in ("AutogradCPU", "AutogradMeta"):
         assert not torch._C._dispatch_has_kernel_for_dispatch_key("aten::linalg_vecdot", key)
         assert not torch._C._dispatch_has_kernel_for_dispatch_key("aten::conv2d", key)
@@ -149,6 +150,33 @@ def test_a_complex_convolution_in_vmap_and_in_inference_mode_is_one() -> None:
 
     for function in (torch.vmap(one), run):
         assert convcost.count(function, SIGNAL).totals.macs == 4 * 6 * 3 * 3 * 3
+
+
+CONSTANT = torch.zeros(1, 3, 8, dtype=torch.complex64, device="meta")
+OUTSIDE = nn.Conv1d(3, 3, 3, dtype=torch.complex64, bias=False, device="meta")
+FIRST_COMPLEX: Final[dict[str, Callable[[torch.Tensor], Any]]] = {
+    "made from two real ones": lambda x: torch.complex(x, x),
+    "cast": lambda x: x.to(torch.complex64),
+    "a view": lambda x: torch.view_as_complex(torch.stack((x, x), -1)),
+    "a Fourier transform": torch.fft.fft,
+    "made from numbers": lambda _: torch.tensor([[[0j] * 8] * 3]),
+    "made from nothing": lambda _: torch.zeros(1, 3, 8, dtype=torch.complex64),
+    "a constant": lambda _: CONSTANT,
+}
+
+
+@pytest.mark.parametrize("convolve", [OUTSIDE, lambda z: functional.conv1d(z, z.new_zeros(3, 3, 3))])
+@pytest.mark.parametrize("first", FIRST_COMPLEX)
+def test_a_complex_convolution_is_one_wherever_its_input_comes_from(first: str, convolve: Any) -> None:
+    report = convcost.count(lambda x: convolve(FIRST_COMPLEX[first](x)), torch.zeros(1, 3, 8))
+    assert report.by_operator["convolution"] == 4 * 6 * 3 * 3 * 3
+    assert sum(row.conv is not None for row in report.layers) == 1
+
+
+def test_a_complex_convolution_of_constants_alone_is_one() -> None:
+    weight = torch.zeros(3, 3, 3, dtype=torch.complex64, device="meta")
+    report = convcost.count(lambda x: x + functional.conv1d(CONSTANT, weight).sum().real, torch.zeros(1, 3, 8))
+    assert report.totals.macs == 4 * 6 * 3 * 3 * 3
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])

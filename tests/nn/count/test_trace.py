@@ -9,8 +9,10 @@ import pytest
 import torch
 from calls import Calls, zeros
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.utils.flop_counter import FlopCounterMode
 
 import convcost
 from convcost.text.errors import ConvcostError
@@ -140,6 +142,11 @@ FUNCTORCH: dict[str, tuple[Any, int]] = {
         lambda m, x: torch.vmap(torch.func.jacrev(m.l))(x),
         5 * 4 * 3 + 5 * 3 * 3 * 4,
     ),
+    "make_fx: traced, and run": (lambda m, x: make_fx(m.l)(x)(x), 2 * 5 * 4 * 3),
+    "linearize: the value, jvp while it is traced, value and weight's tangent once more, and the input's tangent": (
+        lambda m, x: torch.func.linearize(m.l, x)[1](x),
+        (1 + 3 + 2 + 1) * 5 * 4 * 3,
+    ),
 }
 
 
@@ -148,6 +155,12 @@ FUNCTORCH: dict[str, tuple[Any, int]] = {
 def test_the_transforms_of_torch_func_are_counted(case: str, device: str) -> None:
     forward, expected = FUNCTORCH[case]
     assert convcost.count(Calls(forward, l=nn.Linear(4, 3)), zeros(5, 4), device=device).totals.macs == expected
+
+
+def test_a_mode_around_the_count_sees_the_same_operators() -> None:
+    with FlopCounterMode(display=False) as counter:
+        assert convcost.count(nn.Linear(4, 3), zeros(5, 4)).totals.macs == 5 * 4 * 3
+    assert counter.get_total_flops() == 2 * 5 * 4 * 3
 
 
 @pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 runs the function of a scan twice more, for shapes")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from simulated_device import Device
 
 from convcost.nn.measure.clock import AcceleratorClock, CpuClock, Reading, clock_for, interleave
 
@@ -16,37 +16,6 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Series
 
 MS = 1e-3
-
-
-@dataclass
-class Device:
-    """An asynchronous device: a call only queues its work, and waiting for the device lets the time pass."""
-
-    now: float = 0.0
-    queued: float = 0.0
-    cpu: float = 0.0
-    preemptions: int = 0
-    faults: int = 0
-    log: list[str] = field(default_factory=list)
-    steal: Callable[[str], bool] = lambda _: False
-    waits: bool = True
-
-    def work(self, name: str, seconds: float) -> Callable[[], object]:
-        def call() -> None:
-            self.log.append(name)
-            self.queued += seconds
-            if self.steal(name):
-                self.preemptions += 1
-
-        return call
-
-    def read(self) -> Reading:
-        if self.waits:
-            self.now += self.queued
-            self.cpu += self.queued
-            self.queued = 0.0
-        self.now += 1e-9
-        return Reading(self.now, self.cpu, self.preemptions, self.faults)
 
 
 def timed(device: Device, budget: float = 2.0, **seconds: float) -> tuple[dict[str, Series], dict[int, float]]:

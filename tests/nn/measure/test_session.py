@@ -16,6 +16,7 @@ from convcost.nn.measure.blocks import Run, measure
 from convcost.nn.measure.kernels import measure_kernel
 from convcost.nn.measure.models import measure_forwards, measure_model
 from convcost.nn.measure.session import timing_session
+from convcost.nn.measure.side_by_side import measure_side_by_side
 from convcost.timing.conditions import TimingOptions
 from convcost.timing.statistics import Sample, Series
 from convcost.workflows.kernel import separate_kernels
@@ -40,6 +41,7 @@ EVERY = {
     "measure": time_blocks,
     "measure_model": lambda options: measure_model(*FORWARD, options),
     "measure_forwards": lambda options: measure_forwards(FORWARD, FORWARD, options),
+    "measure_side_by_side": lambda options: measure_side_by_side(FORWARD, FORWARD, [("0", "0")], options),
     "measure_kernel": time_kernel,
 }
 

@@ -1,0 +1,358 @@
+"""The result of `convcost replace`: a row for each convolution, and the totals before and after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from convcost.changes.promise import TimedChange, pair_record, promise_sentence
+from convcost.changes.replace_columns import REPLACE_COLUMNS
+from convcost.changes.replacement import cost_of, few
+from convcost.convolution.cost import Cost, params
+from convcost.convolution.shape import require_at_least
+from convcost.models.report import check_lines
+from convcost.text.columns import Column, records
+from convcost.text.errors import ConvcostError
+from convcost.text.result import Result, grouped
+from convcost.text.units import change_of, human_bytes, human_count, number_of
+from convcost.timing.columns import ACCOUNT_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from convcost.changes.pareto import TradeOff
+    from convcost.changes.replacement import Replacement
+    from convcost.convolution.conv import Conv
+    from convcost.models.call import Call
+    from convcost.models.report import ModelReport
+    from convcost.timing.statistics import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedLayer:
+    """A convolution, and the block in its place if there is one.
+
+    Attributes:
+        name: Name of the layer.
+        before: Text of the convolution.
+        after: Text of the block; None for a layer that stays as it is.
+        calls: Number of its calls in one forward pass.
+        params_before: Parameters of the layer.
+        params_after: Parameters in its place.
+        macs_before: Multiply-accumulates of the layer, all calls together.
+        macs_after: Multiply-accumulates in its place.
+        skipped: Reason why the layer stays as it is; None if it is replaced.
+        weight_error: Relative error of the factorised weights; None for new weights.
+        output_error: Relative error of the model's output with this layer alone replaced; None for new weights.
+        replacement: The block with its stages; None for a layer that stays as it is.
+        time_before_s: Median seconds per call of the layer alone; None if not timed.
+        timing: Timing of the block alone, with its speed-up over the layer; None if not timed.
+        fastest: Block of the layer in the fastest set of replacements; None if none was looked for.
+    """
+
+    name: str
+    before: str
+    after: str | None
+    calls: int
+    params_before: int
+    params_after: int
+    macs_before: int
+    macs_after: int
+    skipped: str | None = None
+    weight_error: float | None = None
+    output_error: float | None = None
+    replacement: Replacement | None = None
+    time_before_s: float | None = None
+    timing: Timing | None = None
+    fastest: str | None = None
+
+    @property
+    def block(self) -> str | None:
+        """Name of the block; None for a layer that stays as it is."""
+        return None if self.replacement is None else self.replacement.placed.block.name
+
+    @property
+    def warning(self) -> str | None:
+        """Reasons not to trust the times; None without any."""
+        return "; ".join(self.timing.warnings) or None if self.timing is not None else None
+
+    @property
+    def change(self) -> TimedChange:
+        """All calls of the layer as a change of MACs and times."""
+        after = None if self.timing is None else self.calls * self.timing.time_s
+        before = None if self.time_before_s is None else self.calls * self.time_before_s
+        return TimedChange(self.name, self.macs_before, self.macs_after, before, after)
+
+    @property
+    def params_ratio(self) -> float | None:
+        """Parameters before ÷ after; None for a layer that stays as it is, or a block without any."""
+        return self.params_before / self.params_after if self.replacement and self.params_after else None
+
+    @property
+    def macs_ratio(self) -> float | None:
+        """MACs before ÷ after; None for a layer that stays as it is."""
+        return self.macs_before / self.macs_after if self.replacement else None
+
+
+MAX_REASONS: Final = 6
+"""Maximum number of reasons, why layers stay as they are, in the lines under the table."""
+_ACCOUNTS: Final[tuple[Column[Call], ...]] = (
+    Column("name", lambda call: call.name, "path of the convolution"),
+    *ACCOUNT_COLUMNS,
+)
+ORDERS: Final[Mapping[str, Callable[[ReplacedLayer], float]]] = {
+    "macs": lambda row: row.macs_before - row.macs_after,
+    "params": lambda row: row.params_before - row.params_after,
+    "time": lambda row: (row.change.before_s or 0.0) - (row.change.after_s or 0.0),
+}
+"""The orders that rows can be sorted by, largest saving first."""
+
+
+def layer_of(name: str, op: str, conv: Conv | None, calls: Sequence[Call], outcome: Replacement | str) -> ReplacedLayer:
+    """The row of a convolution.
+
+    Args:
+        name: Path of the module, or name of the functional call.
+        op: Class of the module, or name of the function.
+        conv: The convolution; None if it is not exactly one.
+        calls: Its calls in one forward pass.
+        outcome: The block in its place, or the reason why it stays as it is.
+    """
+    cost = cost_of(calls) if calls or conv is None else Cost(0, params(conv).value, 0)
+    text = described(op, conv)
+    row = ReplacedLayer(name, text, None, len(calls), cost.params, cost.params, cost.macs, cost.macs)
+    if isinstance(outcome, str):
+        return replace(row, skipped=outcome)
+    after = outcome.after
+    return replace(row, after=outcome.text, params_after=after.params, macs_after=after.macs, replacement=outcome)
+
+
+def described(op: str, conv: Conv | None) -> str:
+    """A layer in words: `Conv2d 64→128, 3×3, stride 2`; its class alone if it is not exactly one convolution."""
+    if conv is None:
+        return op
+    words = [f"{op} {conv.in_channels}→{conv.out_channels}", _sizes(conv.kernel_size)]
+    for name, sizes in (("stride", conv.stride), ("dilation", conv.dilation)):
+        words += [] if set(sizes) == {1} else [f"{name} {_sizes(sizes if len(set(sizes)) > 1 else sizes[:1])}"]
+    return ", ".join([*words, *([f"groups {conv.groups}"] if conv.groups > 1 else [])])
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    return "×".join(map(str, sizes))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReplaceReport(Result[ReplacedLayer]):
+    """A model before and after its convolutions were replaced by blocks.
+
+    Attributes:
+        before: Count of the model.
+        after: Count of the altered model.
+        layers: A row for each convolution, in the order of the forward pass.
+        notes: Remarks on the whole model.
+        trade_off: Costs against times over all sets of replacements; None if not requested.
+        columns: Columns of the table and the frame.
+        shown: Rows of the table and the frame; None for the replaced layers.
+    """
+
+    SCHEMA: ClassVar = "convcost.replace/1"
+    before: ModelReport
+    after: ModelReport
+    layers: tuple[ReplacedLayer, ...]
+    notes: tuple[str, ...] = ()
+    trade_off: TradeOff | None = None
+    columns: tuple[Column[ReplacedLayer], ...] = REPLACE_COLUMNS
+    shown: tuple[ReplacedLayer, ...] | None = None
+
+    @property
+    def replaced(self) -> tuple[ReplacedLayer, ...]:
+        """The rows of the layers that are replaced."""
+        return tuple(row for row in self.layers if row.replacement is not None)
+
+    @property
+    def rows(self) -> tuple[ReplacedLayer, ...]:
+        """Rows of the table and the frame."""
+        return self.replaced if self.shown is None else self.shown
+
+    @property
+    def target(self) -> str:
+        """Target as the user named it; for a module, its class."""
+        return self.before.target
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the rows add up to the difference of the totals, and no counter differs without a known reason."""
+        return self.adds_up and self.after.agrees
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether both forward passes were timed."""
+        return self.before.forward is not None and self.after.forward is not None
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the rows, by the formula, add up to the difference of the counted totals."""
+        before, after = self.before.totals, self.after.totals
+        macs = sum(row.macs_after - row.macs_before for row in self.layers)
+        params = sum(row.params_after - row.params_before for row in self.layers)
+        known = before.params is not None and after.params is not None
+        same_params = not known or (after.params or 0) - (before.params or 0) == params
+        return after.macs - before.macs == macs and same_params
+
+    @property
+    def totals_row(self) -> ReplacedLayer | None:
+        """The totals of the model as a row; None if the parameters were not obtained."""
+        before, after = self.before.totals, self.after.totals
+        if before.params is None or after.params is None:
+            return None
+        return ReplacedLayer("total", "", None, 1, before.params, after.params, before.macs, after.macs)
+
+    @property
+    def head(self) -> str:
+        """The target, its inputs and the blocks, on one line."""
+        blocks = dict.fromkeys(row.replacement.placed.block.name for row in self.layers if row.replacement)
+        return f"{self.before.head}; layers replaced by {', '.join(blocks)}"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The totals before and after, the layers that stay as they are, and the results of the other counters."""
+        before, after = self.before.totals, self.after.totals
+        counts = [("MACs", before.macs, after.macs)]
+        if before.params is not None and after.params is not None:
+            counts.insert(0, ("parameters", before.params, after.params))
+        lines = [
+            f"{number_of('convolution', len(self.replaced))} of {len(self.layers)} replaced",
+            *(
+                f"{name}: {human_count(a)} → {human_count(b)} ({a:,} → {b:,}), {change_of(a, b)}"
+                for name, a, b in counts
+            ),
+        ]
+        peak = before.peak_activation_bytes, after.peak_activation_bytes
+        memory = [f"peak {human_bytes(peak[0])} → {human_bytes(peak[1])}"]
+        if before.weight_bytes is not None and after.weight_bytes is not None:
+            memory.insert(0, f"weights {human_bytes(before.weight_bytes)} → {human_bytes(after.weight_bytes)}")
+        lines.append(f"memory: {', '.join(memory)}")
+        lines += self._reasons
+        lines += self._times()
+        if not self.adds_up:
+            lines.append("the rows do not add up to the difference of the totals: report it, with the model")
+        lines += map(str, self.after.uncounted)
+        return (*lines, *check_lines(self.after.cross_check))
+
+    @property
+    def _reasons(self) -> list[str]:
+        """The reasons why layers stay as they are, the most frequent first."""
+        names: dict[str, list[str]] = {}
+        for row in self.layers:
+            if row.skipped is not None:
+                names.setdefault(row.skipped, []).append(row.name)
+        ordered = sorted(names.items(), key=lambda one: len(one[1]), reverse=True)
+        lines = [f"as before, {few(layers)}: {reason}" for reason, layers in ordered[:MAX_REASONS]]
+        more = sum(len(layers) for _, layers in ordered[MAX_REASONS:])
+        return [*lines, f"as before, {number_of('more convolution', more)}, each for its own reason"] if more else lines
+
+    def _times(self) -> Iterator[str]:
+        """What the formula promised and the clock gave, for the model and for each layer alone."""
+        before, after = self.before.forward, self.after.forward
+        if before is None or after is None or self.before.timed is None:
+            return
+        yield promise_sentence(
+            before, after, (self.before.totals.macs, self.after.totals.macs), [row.change for row in self.replaced]
+        )
+        verdicts = Counter(row.timing.verdict for row in self.replaced if row.timing is not None)
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+        if counts:
+            yield f"each layer alone, its block against it: {counts}"
+        yield f"conditions of the times: {self.before.timed.summary()}"
+        if self.trade_off is not None:
+            yield from self.trade_off.lines()
+            if verdicts["undecided"]:
+                yield "the fastest set may be another, as not all times are decided: run it again on a quiet machine"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons not to trust the times of layers."""
+        return grouped((row.name, row.timing.warnings) for row in self.layers if row.timing is not None)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The accounts of the times of the layers, then of the stages of their blocks."""
+        return (*self.before.below, *self.after.below)
+
+    def program(self) -> str:
+        """The text of a torch file: the classes of the blocks, and a function that alters the model in place.
+
+        Raises:
+            ConvcostError: The model is itself the replaced layer.
+        """
+        from convcost.comparison.explanation import explain_row
+        from convcost.comparison.rows import Row
+        from convcost.programs.network_program import ReplacedPath, network_program
+
+        layers = []
+        for row in self.replaced:
+            if row.replacement is not None:
+                block = explain_row(Row(row.replacement.placed, "float32")).documented
+                params, macs = (row.params_before, row.params_after), (row.macs_before, row.macs_after)
+                norm = row.replacement.norm
+                layers.append(ReplacedPath(row.replacement.name, replace(block, norm=norm), params, macs))
+        before, after = self.before.totals, self.after.totals
+        totals = {"MACs": (before.macs, after.macs)}
+        if before.params is not None and after.params is not None:
+            totals = {"parameters": (before.params, after.params), **totals}
+        return network_program(self.target, layers, totals)
+
+    def arranged(self, *, every: bool = False, sort: str | None = None, top: int | None = None) -> ReplaceReport:
+        """The report with other rows in its table and frame; its layers and totals stay the same.
+
+        Args:
+            every: Whether the layers that stay as they are have rows too.
+            sort: Key of `ORDERS`, largest saving first; None for the order of the forward pass.
+            top: Maximum number of rows.
+
+        Raises:
+            ConvcostError: An unknown order, or a number of rows below 1.
+        """
+        require_arrangement(sort, top, timed=self.is_timed)
+        rows = self.layers if every else self.replaced
+        if sort is not None:
+            rows = tuple(sorted(rows, key=ORDERS[sort], reverse=True))
+        return replace(self, shown=rows[:top])
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "inputs": list(self.before.inputs),
+            "conditions": dict(self.after.conditions),
+            "before": self.before.totals.record,
+            "after": self.after.totals.record,
+            "layers": records(REPLACE_COLUMNS, self.layers),
+            "cross_check": {who: check.record for who, check in self.after.cross_check.items()},
+            "time": pair_record(self.before.forward, self.after.forward),
+            "timing_conditions": None if self.before.timed is None else asdict(self.before.timed),
+            "accounts": {
+                side: records(_ACCOUNTS, [call for call in counted.layers if call.account is not None])
+                for side, counted in (("before", self.before), ("after", self.after))
+            },
+            "pareto": None if self.trade_off is None else self.trade_off.record,
+        }
+
+
+def require_arrangement(sort: str | None, top: int | None, *, timed: bool) -> None:
+    """Refuse an arrangement of rows that no report has.
+
+    Args:
+        sort: Order of the rows; None for that of the forward pass.
+        top: Maximum number of rows.
+        timed: Whether there are times to sort by.
+
+    Raises:
+        ConvcostError: An unknown order, a number of rows below 1, or no times to sort by.
+    """
+    if sort is not None and sort not in ORDERS:
+        raise ConvcostError(f"sort (={sort}) must be one of {', '.join(ORDERS)}.")
+    if sort == "time" and not timed:
+        raise ConvcostError("sort (=time) must have times to sort by; turn time on.")
+    if top is not None:
+        require_at_least(1, top=top)

@@ -1,0 +1,257 @@
+"""A copy of a model with blocks in the place of convolutions, whose outputs have the shapes of the model's own."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten
+
+from convcost.changes.replace_report import layer_of
+from convcost.changes.replacement import choose_block, reads_image, require_layers
+from convcost.nn.alter.eligibility import is_lazy_module, obstacles
+from convcost.nn.alter.surroundings import Watch
+from convcost.nn.build.conv_module import conv_of
+from convcost.nn.build.tree_module import build
+from convcost.nn.count.counted_call import mapped
+from convcost.nn.count.forward_pass import ready
+from convcost.nn.count.isolation import same_random_numbers
+from convcost.nn.count.model_report import report
+from convcost.nn.count.tensors import tensor_text
+from convcost.nn.load.meta_device import any_device_allowed, on_device, parts_of
+from convcost.nn.load.user_code import error_summary, running_user_code
+from convcost.text.errors import ConvcostError, encodable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from convcost.changes.replace_report import ReplacedLayer
+    from convcost.changes.replacement import Replacement, Rules
+    from convcost.models.call import Call
+    from convcost.models.report import ModelReport
+    from convcost.nn.alter.surroundings import Following
+    from convcost.nn.count.counted_call import Arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """A model with blocks in the place of layers.
+
+    Attributes:
+        model: The altered model.
+        counted: Its count.
+        layers: What became of each convolution, in the order of the forward pass; last those that it does not call.
+    """
+
+    model: nn.Module
+    counted: ModelReport
+    layers: tuple[ReplacedLayer, ...]
+
+
+def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules) -> Altered:
+    """Replace the convolutions of a copy of a model that the rules choose.
+
+    Args:
+        model: The model, which stays as it is.
+        call: Its inputs.
+        counted: Its count, with the same inputs.
+        rules: Which layers are replaced, and by what.
+
+    Raises:
+        ConvcostError: No layer is left to replace, or the model cannot be copied.
+    """
+    device = str(counted.conditions["device"])
+    calls = _calls_by_path(model, counted)
+    known = obstacles(model, calls)
+    following, outputs = _seen_in_forward(model, call, device, [path for path, why in known.items() if why is None])
+    parts = parts_of(model)
+    outcomes: dict[str, Replacement | str] = {}
+    for path, obstacle in known.items():
+        if obstacle is None:  # torch splits some paddings off, so that the operator it calls is another convolution
+            calls[path] = tuple(replace(one, conv=conv_of(parts[path])) for one in calls.get(path, ()))
+        outcomes[path] = obstacle or _outcome(path, calls[path], following[path], counted, rules)
+    require_layers(rules, outcomes)
+    modules = _modules(model, outcomes)
+    trial = _Trial(model, call, device, outcomes, modules, outputs)
+    result = trial.run(list(modules))
+    if isinstance(result, str):
+        outcomes |= trial.refused(list(modules), result)
+        require_layers(rules, outcomes)
+        result = trial.run([path for path, one in outcomes.items() if not isinstance(one, str)])
+        if isinstance(result, str):
+            raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
+    order = {one.name: index for index, one in enumerate(counted.layers)}
+    paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if calls.get(path) else len(order))
+    return Altered(*result, tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths))
+
+
+def _row(path: str, part: nn.Module | None, calls: Sequence[Call], outcome: Replacement | str) -> ReplacedLayer:
+    """The row of a convolution; a module that is not called is described too."""
+    if calls:
+        return layer_of(path or calls[0].name, calls[0].op, calls[0].conv, calls, outcome)
+    conv = None if part is None or is_lazy_module(part) else conv_of(part)
+    return layer_of(path, type(part).__name__, conv, (), outcome)
+
+
+def _outcome(
+    path: str, calls: Sequence[Call], following: Following, counted: ModelReport, rules: Rules
+) -> Replacement | str:
+    """The block in the place of a layer, or the reason why the layer stays."""
+    if not calls:
+        return "the forward pass does not call it"
+    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path)
+    if reason is not None:
+        return reason
+    if rules.only is None and reads_image(calls[0], counted):
+        return "reads the image, whose few channels leave little to save; name it with only to replace it"
+    outcome, norm = choose_block(path, calls, following.style, rules), following.norm
+    if isinstance(outcome, str) or norm is None:
+        return outcome
+    return replace(outcome, norm={name: getattr(norm, name) for name in ("eps", "momentum")})
+
+
+def _calls_by_path(model: nn.Module, counted: ModelReport) -> dict[str, tuple[Call, ...]]:
+    """The calls of each module by its path, and each functional call of a convolution by its name."""
+    names = {encodable(path or type(model).__name__): path for path in parts_of(model)}
+    calls: dict[str, tuple[Call, ...]] = {}
+    for one in counted.layers:
+        name = one.name if one.name in names else one.name.rpartition("#")[0]
+        if not one.is_function and name in names:
+            calls[names[name]] = (*calls.get(names[name], ()), one)
+        elif one.conv is not None:
+            calls[one.name] = (one,)
+    return calls
+
+
+def _seen_in_forward(
+    model: nn.Module, call: Arguments, device: str, paths: Iterable[str]
+) -> tuple[dict[str, Following], list[str]]:
+    """What follows each convolution, and the texts of the outputs."""
+    placed = mapped(partial(on_device, device=device), call)
+    with ready(model, device) as parts, any_device_allowed():
+        watch = Watch({path: parts[path] for path in paths}, parts)
+        with running_user_code(lambda error: ConvcostError(error_summary(error))), watch:
+            out = model(*placed[0], **placed[1])
+    return watch.following, _texts(out)
+
+
+def _texts(out: Any) -> list[str]:
+    """The structure, shapes and dtypes of an output."""
+    leaves, structure = tree_flatten(out)
+    texts = [tensor_text(one) if isinstance(one, torch.Tensor) else type(one).__name__ for one in leaves]
+    return [*texts, str(structure)]
+
+
+def _modules(model: nn.Module, outcomes: Mapping[str, Replacement | str]) -> dict[str, nn.Module]:
+    """The module of each block, initialised as torch does from the caller's random state, which stays as it is."""
+    parts = parts_of(model)
+    with same_random_numbers():
+        return {path: _module(one, parts[path]) for path, one in outcomes.items() if not isinstance(one, str)}
+
+
+def _module(one: Replacement, layer: nn.Module) -> nn.Module:
+    """The module of a block, with device, dtype, memory format, mode and `requires_grad` of the layer."""
+    weight = layer.get_parameter("weight")
+    place = "meta" if weight.is_meta else "cpu"  # so that the same random numbers give the same weights on any device
+    block = build(one.placed.tree, one.placed.spec.input, device=place, dtype=weight.dtype).to(weight.device)
+    if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
+        block = block.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
+    for part in block.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            vars(part).update(one.norm)
+    return block.train(layer.training).requires_grad_(weight.requires_grad)
+
+
+def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
+    """A copy of a model with other modules in the place of some of its parts.
+
+    Every attribute, list or container that holds such a part holds the other module in the copy. What the copy keeps of
+    the model has its own tensors, with equal values, on the same device.
+
+    Args:
+        model: The model, which stays as it is.
+        modules: Modules by the path of the part that they replace; they are not copied.
+
+    Raises:
+        ConvcostError: A part of the model cannot be copied.
+    """
+    parts = parts_of(model)
+    memo: dict[int, Any] = {id(parts[path]): module for path, module in modules.items()}
+    for part in parts.values():
+        for value in vars(part).values():
+            if (
+                isinstance(value, torch.Tensor) and not value.is_leaf
+            ):  # torch refuses to copy what has a gradient's graph
+                memo[id(value)] = value.detach().clone()
+
+    def describe(error: BaseException) -> ConvcostError:
+        return ConvcostError(f"model must be one that copy.deepcopy can copy: {error_summary(error)}; mend it there.")
+
+    with running_user_code(describe):
+        return copy.deepcopy(model, memo)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Runs a model with blocks in the place of some layers.
+
+    Attributes:
+        model: The model.
+        call: Its inputs.
+        device: Device of the count.
+        outcomes: Blocks by the path of the layer, or the reason why it stays as it is.
+        modules: Modules of the blocks.
+        outputs: Texts of the model's outputs.
+    """
+
+    model: nn.Module
+    call: Arguments
+    device: str
+    outcomes: Mapping[str, Replacement | str]
+    modules: Mapping[str, nn.Module]
+    outputs: list[str]
+
+    def refused(self, paths: list[str], reason: str) -> dict[str, str]:
+        """The layers with whose blocks the model does not run as before, each with the reason.
+
+        Args:
+            paths: Layers that are replaced together.
+            reason: Why the model does not run as before; the layers are halved until those that fail alone are known.
+        """
+        if len(paths) <= 1:
+            return dict.fromkeys(paths, reason)
+        halves = (paths[: len(paths) // 2], paths[len(paths) // 2 :])
+        refused: dict[str, str] = {}
+        for half in halves:
+            result = self.run(half)
+            if isinstance(result, str):
+                refused |= self.refused(half, result)
+        return refused
+
+    def run(self, paths: Sequence[str]) -> tuple[nn.Module, ModelReport] | str:
+        """The model with these layers replaced, and its count; why it is no replacement of the model, if it is none."""
+        new = replaced(self.model, {path: self.modules[path] for path in paths})
+        try:
+            counted = report(new, *self.call, device=self.device)
+            _, outputs = _seen_in_forward(new, self.call, self.device, ())
+        except ConvcostError as error:
+            return str(error).rstrip(".")
+        if outputs != self.outputs:
+            differs = next((pair for pair in zip(self.outputs, outputs, strict=False) if pair[0] != pair[1]), None)
+            return "the model's output differs" + (f": {differs[1]}, not {differs[0]}" if differs else "")
+        for path in paths:
+            block = self.outcomes[path]
+            if not isinstance(block, str) and _macs_inside(path, counted) != block.after.macs:
+                return f"forward does not call {path or 'it'} through its place in the model"
+        return new, counted
+
+
+def _macs_inside(path: str, counted: ModelReport) -> int:
+    """The MACs of all calls of a part and inside it."""
+    own = encodable(path)
+    names = ((one.name.partition("#")[0], one.macs) for one in counted.layers)
+    return sum(macs for name, macs in names if not own or name == own or name.startswith(f"{own}."))

@@ -1,0 +1,101 @@
+"""The normalisation and the activation that follow each convolution of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from convcost.models.network_layers import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from convcost.convolution.layer import Kind
+
+_NORMS: Final = (nn.BatchNorm2d, nn.SyncBatchNorm)
+_RELUS: Final = (functional.relu, functional.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_)
+_ACTIVATIONS: Final[Mapping[Callable[..., Any], Kind]] = {
+    **dict.fromkeys(_RELUS, "relu"),
+    functional.relu6: "relu6",
+    functional.silu: "silu",
+    functional.hardswish: "hardswish",
+    functional.gelu: "gelu",
+}
+"""The activations of a network, by the functions that compute them."""
+
+
+@dataclass(slots=True)
+class Following:
+    """The operations that follow a convolution.
+
+    Attributes:
+        norm: Batch normalisation of its output; None without one.
+        activation: Activation of the normalised output, or of the output itself; None without one.
+    """
+
+    norm: nn.Module | None = None
+    activation: Kind | None = None
+
+    @property
+    def style(self) -> Style:
+        """The operations as a plain value."""
+        return Style(self.norm is not None, self.activation)
+
+
+class Watch(TorchFunctionMode):
+    """Sees which normalisation and activation take a convolution's output, while the model runs.
+
+    Args:
+        convolutions: Convolutions by path; they and the normalisations get hooks, which the caller removes.
+        parts: Parts of the model by path.
+    """
+
+    def __init__(self, convolutions: Mapping[str, nn.Module], parts: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.following = {path: Following() for path in convolutions}
+        self._outputs: Any = WeakIdKeyDictionary()
+        for path, convolution in convolutions.items():
+            convolution.register_forward_hook(partial(self._after_convolution, path))
+        for part in parts.values():
+            if isinstance(part, _NORMS) and part.affine:
+                part.register_forward_hook(self._after_norm)
+
+    def _after_convolution(self, path: str, _: nn.Module, __: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            self._outputs[output] = self.following[path]
+
+    def _after_norm(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        following = self._followed(inputs)
+        if following is not None and following.norm is None:
+            following.norm = module
+            self._outputs[output] = following
+
+    def _followed(self, inputs: tuple[Any, ...]) -> Following | None:
+        """What follows the convolution whose output is the first input."""
+        first = inputs[0] if inputs else None
+        return self._outputs.get(first) if isinstance(first, torch.Tensor) else None
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch, and remember an activation that is the first to take a convolution's output."""
+        kind = _ACTIVATIONS.get(func)
+        if func is functional.hardtanh:  # nn.ReLU6 calls it
+            named = kwargs or {}
+            bounds = (*args[1:3], *(named[name] for name in ("min_val", "max_val") if name in named))
+            kind = "relu6" if bounds == (0, 6) else None
+        following = None if kind is None else self._followed(args)
+        if following is not None:
+            following.activation = following.activation or kind
+        return func(*args, **(kwargs or {}))

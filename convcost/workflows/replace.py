@@ -1,0 +1,146 @@
+"""`convcost replace`: a model counted, altered, and counted again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from convcost.changes.replace_report import ReplaceReport
+from convcost.system.terminal import show_progress
+from convcost.workflows.model import inputs_of, load_forward, require_count_device
+from convcost.workflows.replacement_timing import time_replacements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from convcost.changes.replacement import Rules
+    from convcost.nn.alter.altered import Altered
+    from convcost.nn.load.target import Loaded
+    from convcost.text.sizes import Input
+    from convcost.workflows.replacement_timing import ReplacementTiming
+
+
+def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
+    target: str,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    rules: Rules,
+    *,
+    cross_check: bool,
+    device: str,
+    timing: ReplacementTiming | None = None,
+) -> Iterator[ReplaceReport]:
+    """Load a target and replace layers in it; the report, again with the results of the other counters, and with times.
+
+    Args:
+        target: Target as the user names it.
+        inputs: Inputs of the model; empty for its own.
+        args: Arguments of the callable.
+        rules: Which layers are replaced, and by what.
+        cross_check: Whether to run torch's FlopCounterMode and fvcore on the altered model too.
+        device: Device of the count, as in `convcost model`.
+        timing: What to time, and how; None for no times.
+
+    Raises:
+        ConvcostError: The target does not load or refuses its input, or no layer is left to replace.
+    """
+    show_progress("importing torch ...")
+    from convcost.nn.load.target import load_target, tensors_for
+    from convcost.nn.load.user_code import user_code_context
+
+    require_count_device(device)
+    first = "cpu" if device == "cpu" else "meta"
+    show_progress(f"loading {target} ...")
+    with user_code_context(target):
+        loaded = load_target(target, args, first)
+        positional, named = tensors_for(inputs_of(target, inputs, loaded), first)
+        notes = () if loaded.note is None else (loaded.note,)
+    real = partial(load_target, target, args, "cpu")
+    steps = replace_layers(loaded.module, positional, named, rules, device=device, cross_check=cross_check, load=real)
+    named_report: ReplaceReport | None = None
+    while True:
+        with user_code_context(target):
+            report = next((one for _, one in steps), None)
+        if report is None:
+            break
+        before, after = (replace(one, target=target) for one in (report.before, report.after))
+        named_report = replace(report, before=before, after=after, notes=(*notes, *report.notes))
+        yield named_report
+    if timing is not None and named_report is not None:
+        yield from _timed_target(named_report, inputs, args, rules, timing)
+
+
+def _timed_target(
+    report: ReplaceReport,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    rules: Rules,
+    timing: ReplacementTiming,
+) -> Iterator[ReplaceReport]:
+    """The report with times; loads the target again, with weights, and alters it."""
+    from convcost.nn.alter.altered import alter
+    from convcost.nn.load.user_code import user_code_context
+
+    target = report.target
+    show_progress(f"loading {target} with weights ...")
+    with user_code_context(target):
+        forward = load_forward(target, inputs, args)
+        altered = alter(forward[0], (tuple(forward[1]), dict(forward[2])), report.before, rules)
+    steps = time_replacements((report, altered), forward, rules, timing)
+    while True:
+        with user_code_context(target):
+            timed = next(steps, None)
+        if timed is None:
+            return
+        yield timed
+
+
+def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and how the model is loaded anew
+    model: object,
+    inputs: object,
+    kwargs: Mapping[str, Any] | None,
+    rules: Rules,
+    *,
+    device: str,
+    cross_check: bool,
+    load: Callable[[], Loaded] | None = None,
+) -> Iterator[tuple[Altered, ReplaceReport]]:
+    """Replace layers in a copy of a module: the copy and the report, then again with the results of other counters.
+
+    Args:
+        model: The module, which stays as it is.
+        inputs: Positional arguments, real or meta tensors; or a single tensor.
+        kwargs: Keyword arguments.
+        rules: Which layers are replaced, and by what.
+        device: Device of the count.
+        cross_check: Whether to run torch's FlopCounterMode and fvcore on the altered model too.
+        load: Loads the model on the CPU, where `model` is made for the meta device.
+
+    Raises:
+        ConvcostError: No layer is left to replace, or the altered model does not run as the model does.
+    """
+    from convcost.nn.alter.altered import alter
+    from convcost.nn.count.counted_call import call_of, module_of
+    from convcost.nn.count.cpu_trial import with_values
+    from convcost.nn.count.model_report import report, reports, with_zeros
+
+    module, call = module_of(model), call_of(inputs, kwargs)
+    show_progress("counting the model ...")
+    load_real = None if load is None else lambda: load().module
+    *_, before = reports(module, *call, device=device, load_real=load_real)
+    if before.conditions["device"] == "cpu":
+        module, call = with_values(module if load is None else load().module), with_zeros(call)
+    show_progress("replacing layers ...")
+    altered = alter(module, call, before, rules)
+    result = ReplaceReport(
+        before,
+        altered.counted,
+        altered.layers,
+        (*rules.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
+    )
+    yield altered, result
+    if cross_check:
+        show_progress("counting the altered model with the other counters ...")
+        after = report(altered.model, *call, device=str(before.conditions["device"]), cross_check=True)
+        yield altered, replace(result, after=after)
