@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from convcost.changes.columns import DIFF_COLUMNS
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
@@ -72,6 +73,8 @@ def diff_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Show two models side by side: which layers differ, in what, and what that costs.
 
@@ -86,8 +89,9 @@ def diff_command(
         code, result = last(diff_targets(sides[0], sides[1], given, cross_check=cross_check, device=device))
     with interrupts_held():
         shown = replace(result.arranged(everything=everything, sort=sort, top=top), columns=fields)
-        deliver(shown, form, export)
+        deliver(shown, form, export, latex=partial(shown.to_latex, caption, label))
         say_remarks(shown)
+        note_without_latex(context, form, export)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("everything", "sort", "top", "columns"))
     if code == INTERRUPTED:

@@ -70,6 +70,11 @@ Export: TypeAlias = Annotated[
         OUTPUT, "Also write a file: .csv .json .md .tex .parquet .xlsx; may be repeated.", "--export", metavar="FILE"
     ),
 ]
+Caption: TypeAlias = Annotated[
+    str | None,
+    option(OUTPUT, "Caption of the LaTeX table; auto: what the table shows, and under which conditions.", "--caption"),
+]
+Label: TypeAlias = Annotated[str | None, option(OUTPUT, "Label of the LaTeX table, as tab:cost.", "--label")]
 Columns: TypeAlias = Annotated[
     str | None,
     option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replace_report import require_arrangement
 from convcost.changes.replacement import MIN_KERNEL, Rules
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
@@ -96,6 +97,8 @@ def replace_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Replace the convolutions of a model by a block of the catalogue, and count what that saves.
 
@@ -112,8 +115,10 @@ def replace_command(
     with ProgressLine():
         code, result = last(steps)
     with interrupts_held():
-        deliver(replace(result.arranged(every=every, sort=sort, top=top), columns=fields), form, export)
+        shown = replace(result.arranged(every=every, sort=sort, top=top), columns=fields)
+        deliver(shown, form, export, latex=partial(shown.to_latex, caption, label))
         say_remarks(result)
+        note_without_latex(context, form, export)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))
     if code == INTERRUPTED:
