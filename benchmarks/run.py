@@ -21,6 +21,7 @@ BENCHMARKS = (
     "latency_verdicts",
     "repeatability",
     "layers",
+    "replacements",
     "account",
     "bound",
     "history",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convcost.changes.replace_report import ReplaceReport
 from convcost.system.terminal import show_progress
-from convcost.workflows.model import inputs_of, load_forward, require_count_device
+from convcost.workflows.model import inputs_of, load_as_counted, require_count_device
 from convcost.workflows.replacement_timing import time_replacements
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _timed_target(
     target = report.target
     show_progress(f"loading {target} with weights ...")
     with user_code_context(target):
-        forward = load_forward(target, inputs, args)
+        forward = load_as_counted(target, inputs, args, report.before)
         altered = alter(forward[0], (tuple(forward[1]), dict(forward[2])), report.before, rules)
     steps = time_replacements((report, altered), forward, rules, timing)
     while True:
@@ -137,7 +137,7 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
         before,
         altered.counted,
         altered.layers,
-        (*rules.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
+        (*rules.notes, *altered.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
     )
     yield altered, result
     if cross_check:
