@@ -196,8 +196,8 @@ def test_each_target_imports_its_own_modules(
     monkeypatch.chdir(tmp_path)
     for folder, channels in (("old", 8), ("new", 16)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "net.py").write_text(
-            "from torch import nn\nfrom sizes import N\nnet = nn.Conv2d(3, N, 3)\n"
+        (tmp_path / folder / "net_beside.py").write_text(
+            "from torch import nn\nfrom size_beside import N\nnet = nn.Conv2d(3, N, 3)\n"
         )
         (tmp_path / folder / "size_beside.py").write_text(f"N = {channels}\n")
     found = as_json(capsys, "old/net_beside.py:net", "new/net_beside.py:net", *INPUT)
@@ -320,7 +320,7 @@ def test_an_interrupt_of_the_timing_keeps_the_diff(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "convcost.nn.measure.side_by_side.measure_side_by_side", lambda *_: signal.raise_signal(signal.SIGINT)
+        "convcost.nn.measure.side_by_side.measure_side_by_side", lambda *_, **__: signal.raise_signal(signal.SIGINT)
     )
     out = tmp_path / "diff.json"
     words = "models.py:Net", "models.py:Net", "--arg-b", "width=4", "--time", "--sort", "time", "--export", str(out)
