@@ -104,8 +104,10 @@ def diff_command(
     require_arrangement(None, sort, top, timed=time)
     if why and not time:
         raise ConvcostError("--why must have times to account for; add --time.")
-    timing = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why) if time else None
-    require_devices(() if timing is None else timing.devices)
+    timing = None
+    if time:
+        timing = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why)
+        require_devices(timing.devices)
     options = DiffOptions(tuple(map(parse_input, inputs or ())), cross_check, device, timing)
     common = dict(map(parse_arg, arg or ()))
     first = parse_side(a, common | dict(map(parse_arg, arg_a or ())))

@@ -187,6 +187,7 @@ def test_arguments_go_to_both_or_to_one(capsys: pytest.CaptureFixture[str]) -> N
     one = as_json(capsys, "models.py:Net", "models.py:Net", *INPUT, "--arg", "width=4", "--arg-b", "width=5")
     assert one["a"]["totals"]["params"] == 4 * 9 * (3 + 24)
     assert one["b"]["totals"]["params"] == 5 * 9 * (3 + 24)
+    assert [one[side]["target"] for side in "ab"] == ["models.py:Net (width=4)", "models.py:Net (width=5)"]
 
 
 def test_each_target_imports_its_own_modules(
@@ -240,9 +241,12 @@ def test_a_cross_check_on_request_is_on_both(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.usefixtures("project")
 def test_inputs_that_the_targets_declare_themselves_may_differ(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = diff(capsys, "network:resnet18", "network:resnet18", "--arg-b", "resolution=192")
+    code, out, err = diff(capsys, "network:resnet18", "--arg-b", "resolution=192")
     assert code == 0
-    assert "A: network:resnet18, input 1x3x224x224; B: network:resnet18, input 1x3x192x192" in out.splitlines()[0]
+    assert (
+        "A: network:resnet18, input 1x3x224x224; B: network:resnet18 (resolution=192), input 1x3x192x192"
+        in out.splitlines()[0]
+    )
     assert "note: the models run on different inputs; give both the same with input." in err
 
 
