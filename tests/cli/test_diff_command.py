@@ -114,7 +114,7 @@ def test_an_earlier_network_as_data_is_read_from_its_revision(
         (("models.py:Gone", "models.py:Net@HEAD"), "target (=models.py:Gone) must name something that is there"),
         (("gone.py:Net@HEAD", "models.py:Net"), "at HEAD ("),
         (("../outside.py:Net@HEAD", "models.py:Net"), "revision needs a git repository that git can read here"),
-        (("models.py:Net",), "B must be given, since A (=models.py:Net) is at no revision"),
+        (("models.py:Net",), "B must be given, or a revision of A (=models.py:Net)"),
         (("models.py:Net", "models.py:Net", "--top", "0"), "top (=0) must be"),
         (("models.py:Net", "models.py:Net", "--sort", "time"), "sort (=time) must have times to sort by"),
         (("models.py:Net", "models.py:Net", "--why"), "--why must have times to account for; add --time."),
