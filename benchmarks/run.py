@@ -17,6 +17,7 @@ BENCHMARKS = (
     "counting",
     "kernels",
     "check",
+    "diff",
     "latency_verdicts",
     "repeatability",
     "layers",

@@ -137,7 +137,7 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
         before,
         altered.counted,
         altered.layers,
-        (*rules.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
+        (*rules.notes, *altered.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
     )
     yield altered, result
     if cross_check:
