@@ -56,7 +56,9 @@ def main() -> None:
     text = table()
     seen = conditions_for(OPTIONS)
     where = f"{seen.cpu}, torch {seen.torch_version}, {seen.threads} thread, {seen.dtype}, allocator {seen.allocator}"
-    text += f"\n\nMeasured on {where}; 5–95 % intervals; `!` marks a timing with a warning, `?` one that\nallows no verdict.\n"
+    text += (
+        f"\n\nMeasured on {where}; 5–95 % intervals;\n`!` marks a timing with a warning, `?` one without a verdict.\n"
+    )
     if "--write" in sys.argv:
         write_between("benchmarks/replacements.py", text, DOCUMENT)
     else:
