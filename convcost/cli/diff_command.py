@@ -42,8 +42,12 @@ def diff_command(
         ),
     ],
     b: Annotated[
-        str, typer.Argument(help="Second model; differences are what it has more than the first.", metavar="B")
-    ],
+        str | None,
+        typer.Argument(
+            help="Second model; differences are what it has more than the first. By default A without its revision.",
+            metavar="[B]",
+        ),
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", help="Input of both models, such as 1x3x224x224; one for each input.", metavar="SHAPE"),
@@ -90,7 +94,7 @@ def diff_command(
 ) -> int:
     """Show two models side by side: which layers differ, in what, and what that costs.
 
-    Example: convcost diff models.py:net@main models.py:net --input 1x3x224x224
+    Example: convcost diff models.py:net@main --input 1x3x224x224
     """
     refuse_exports(export)
     fields = choose_columns(DIFF_COLUMNS, columns)
@@ -101,9 +105,14 @@ def diff_command(
     require_devices(() if timing is None else timing.devices)
     options = DiffOptions(tuple(map(parse_input, inputs or ())), cross_check, device, timing)
     common = dict(map(parse_arg, arg or ()))
-    sides = [parse_side(target, common | dict(map(parse_arg, own or ()))) for target, own in ((a, arg_a), (b, arg_b))]
+    first = parse_side(a, common | dict(map(parse_arg, arg_a or ())))
+    if b is None and first.revision is None:
+        raise ConvcostError(
+            f"B must be given, since A (={a}) is at no revision; write convcost diff A B, or TARGET@REV."
+        )
+    second = parse_side(first.target if b is None else b, common | dict(map(parse_arg, arg_b or ())))
     with ProgressLine():
-        code, result = last(diff_targets(sides[0], sides[1], options))
+        code, result = last(diff_targets(first, second, options))
     with interrupts_held():
         order = sort if result.is_timed or sort != "time" else None
         shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)

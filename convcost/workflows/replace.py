@@ -12,7 +12,7 @@ from convcost.system.git_revision import checked_out
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.workflows.diff import parse_side
-from convcost.workflows.model import inputs_of, load_forward, require_count_device
+from convcost.workflows.model import inputs_of, load_as_counted, require_count_device
 from convcost.workflows.replacement_timing import time_replacements
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _timed_target(
     target = report.target
     show_progress(f"loading {target} with weights ...")
     with user_code_context(target):
-        forward = load_forward(target, inputs, args)
+        forward = load_as_counted(target, inputs, args, report.before)
         altered = alter(forward[0], (tuple(forward[1]), dict(forward[2])), report.before, rules)
     steps = time_replacements((report, altered), forward, rules, timing)
     while True:
