@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from convcost.changes.columns import DIFF_COLUMNS
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
@@ -91,6 +92,8 @@ def diff_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Show two models side by side: which layers differ, in what, and what that costs.
 
@@ -116,10 +119,11 @@ def diff_command(
     with interrupts_held():
         order = sort if result.is_timed or sort != "time" else None
         shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
-        deliver(shown, form, export)
+        deliver(shown, form, export, latex=partial(shown.to_latex, caption, label))
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(shown)
+        note_without_latex(context, form, export)
         if not time:
             note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
         if only_json(form, export):

@@ -80,6 +80,11 @@ EmitModel: TypeAlias = Annotated[
         OUTPUT, "Also write a torch file: the blocks, and a function that alters the model.", "--emit", metavar="FILE"
     ),
 ]
+Caption: TypeAlias = Annotated[
+    str | None,
+    option(OUTPUT, "Caption of the LaTeX table; auto: what the table shows, and under which conditions.", "--caption"),
+]
+Label: TypeAlias = Annotated[str | None, option(OUTPUT, "Label of the LaTeX table, as tab:cost.", "--label")]
 Columns: TypeAlias = Annotated[
     str | None,
     option(

@@ -13,7 +13,7 @@ from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replace_report import require_arrangement
 from convcost.changes.replacement import MIN_KERNEL, Rules
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
@@ -125,6 +125,8 @@ def replace_command(
     columns: o.Columns = None,
     export: o.Export = None,
     emit: o.EmitModel = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Replace the convolutions of a model by a block of the catalogue, and count what that saves.
 
@@ -151,12 +153,15 @@ def replace_command(
         order = sort if result.is_timed or sort != "time" else None
         shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
         writes = [] if emit is None else [partial(write_text, emit, result.program(), "emit")]
-        deliver(shown, form, export, writes=writes)
+        deliver(shown, form, export, latex=partial(shown.to_latex, caption, label), writes=writes)
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(result)
+        note_without_latex(context, form, export)
         if not time:
             note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
+        if emit is not None:
+            say([f"{emit}: written; its function alter puts the blocks into your model, with new weights."], "note")
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))
     if code == INTERRUPTED:
