@@ -47,7 +47,7 @@ def replace_command(
         str,
         typer.Argument(
             help="package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
-            "FILE.pt2. The code of a Python target is run.",
+            "FILE.pt2; TARGET@REV for one at a git revision. The code of a Python target is run.",
             metavar="TARGET",
         ),
     ],

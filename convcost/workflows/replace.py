@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from convcost.changes.replace_report import ReplaceReport
+from convcost.system.git_revision import checked_out
 from convcost.system.terminal import show_progress
+from convcost.text.errors import ConvcostError
+from convcost.workflows.diff import parse_side
 from convcost.workflows.model import inputs_of, load_as_counted, require_count_device
 from convcost.workflows.replacement_timing import time_replacements
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
-    target: str,
+    name: str,
     inputs: tuple[Input, ...],
     args: Mapping[str, object],
     rules: Rules,
@@ -34,7 +38,7 @@ def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
     """Load a target and replace layers in it; the report, again with the results of the other counters, and with times.
 
     Args:
-        target: Target as the user names it.
+        name: Target as the user names it; TARGET@REV for one at a git revision.
         inputs: Inputs of the model; empty for its own.
         args: Arguments of the callable.
         rules: Which layers are replaced, and by what.
@@ -45,6 +49,42 @@ def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
     Raises:
         ConvcostError: The target does not load or refuses its input, or no layer is left to replace.
     """
+    with _at_revision(name, args) as target:
+        for report in _replace_in_target(
+            target, inputs, args, rules, cross_check=cross_check, device=device, timing=timing
+        ):
+            before, after = (replace(one, target=name) for one in (report.before, report.after))
+            yield replace(report, before=before, after=after)
+
+
+@contextmanager
+def _at_revision(name: str, args: Mapping[str, object]) -> Iterator[str]:
+    """The target without its revision, whose files the current folder and the import path have until the end."""
+    side = parse_side(name, args)
+    if side.revision is None:
+        yield side.target
+        return
+    from convcost.nn.load.source_tree import SourceTree, imports_from
+
+    with checked_out(side.revision, side.folder, "revision") as checkout:
+        budget, tree = side.budget((), "auto", checkout), SourceTree(checkout.folder, checkout.project)
+        try:
+            with imports_from(tree, budget.target, budget.folder), chdir(budget.folder):
+                yield budget.target
+        except ConvcostError as error:
+            raise ConvcostError(checkout.without_folder(error)) from error
+
+
+def _replace_in_target(  # noqa: PLR0913 - as above
+    target: str,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    rules: Rules,
+    *,
+    cross_check: bool,
+    device: str,
+    timing: ReplacementTiming | None,
+) -> Iterator[ReplaceReport]:
     show_progress("importing torch ...")
     from convcost.nn.load.target import load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
