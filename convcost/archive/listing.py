@@ -39,7 +39,7 @@ HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
     Column("command", lambda row: row.session.command, "command of the run: check, compare, kernel or model"),
     Column("target", lambda row: row.session.target, "target of a model", "model", width=33),
     Column("name", lambda row: row.name, "block, kernel or layer; (forward) and arguments for a whole model", "name"),
-    Column("input_shape", lambda row: row.entry.input_shape, "shape of the first input tensor", "input", width=60),
+    Column("input_shape", lambda row: row.entry.input_shape, "shape of the first input tensor", "input", width=34),
     Column("in_channels", lambda row: row.entry.in_channels, "input channels of a convolution"),
     Column("out_channels", lambda row: row.entry.out_channels, "output channels of a convolution", "out", width=72),
     Column("kernel_size", lambda row: row.entry.kernel_size, "kernel size of a convolution", "kernel", width=70),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
 
-MARKS: Final = {"same": " ", "changed": "~", "added": "+", "removed": "-", None: "?"}
+MARKS: Final = {"same": " ", "changed": "~", "added": "+", "removed": "-"}
 """The sign before a layer's name, by kind of change."""
 _OF_A_CALL: Final = {column.name: column for column in MODEL_COLUMNS}
 
@@ -66,7 +66,7 @@ DIFF_COLUMNS: Final[tuple[Column[DiffRow], ...]] = (
         lambda row: row.change,
         "same, changed, added or removed; a renamed layer is the same",
         "layer",
-        cell=lambda row: f"{MARKS[row.change]} {row.name}",
+        cell=lambda row: f"{MARKS[row.change or 'same']} {row.name}",
     ),
     *_sides("name", "name_{}"),
     Column(

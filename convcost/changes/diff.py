@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -10,6 +11,7 @@ from convcost.changes.columns import DIFF_COLUMNS, signed
 from convcost.changes.diff_row import DiffRow, rows_of
 from convcost.changes.promise import pair_record, promise_sentence
 from convcost.models.report import check_lines, require_arrangement
+from convcost.system.terminal import is_terminal
 from convcost.text.columns import GAP, records
 from convcost.text.errors import one_line
 from convcost.text.result import Result, grouped
@@ -43,6 +45,8 @@ MIN_WORDS: Final = 24
 """Minimum width of the column of words, in characters; a narrower terminal has them on lines of their own."""
 MIN_TABLE: Final = 56
 """Minimum width of the other columns, in characters."""
+COLOURS: Final[Mapping[str | None, int]] = {"added": 32, "removed": 31, "changed": 33}
+"""The colour of a row on a terminal: green, red and yellow, as codes of ANSI."""
 BELOW: Final = 4
 """Indent of words that stand below their row."""
 
@@ -138,16 +142,7 @@ class DiffReport(Result[DiffRow]):
         pairs = [(row.before.name, row.after.name) for row in same if row.before and row.after]
         renamed = [(old, new) for old, new in pairs if old != new]
         yield f"{number_of('layer', len(same))} the same{f'; {renamed_text(renamed)}' if renamed else ''}"
-        before, after = totals_of(self.a), totals_of(self.b)
-        for name, (title, show) in TOTALS.items():
-            a, b = before[name], after[name]
-            if a is None or b is None:
-                yield f"{title}: not obtained"
-            elif not (change := b - a):
-                yield f"{title}: {show(a)}, the same"
-            else:
-                share = f", {human_percent(change / a, '+')}" if a else ""
-                yield f"{title}: {show(a)} → {show(b)} ({signed(change, show)}{share})"
+        yield from _total_lines(self.a, self.b)
         for letter, report in self.sides:
             yield from (f"{letter}: {missed}" for missed in report.uncounted)
             yield from (f"{letter}: {line}" for line in check_lines(report.cross_check))
@@ -208,9 +203,13 @@ class DiffReport(Result[DiffRow]):
     def text(self, width: int | None = None) -> str:
         """Head, table and verdicts; what changed stands at the end of each row, or below it on a narrow terminal.
 
+        Without a second model it is the text of the first.
+
         Args:
             width: Width of the terminal in characters; None for no terminal, so that no line is broken.
         """
+        if self.b is None:
+            return self.a.text(width)
         verdicts = (wrapped(one_line(line), width) for line in self.verdicts)
         return "\n".join((wrapped(one_line(self.head), width), *self._table(width), "", *verdicts, ""))
 
@@ -229,9 +228,12 @@ class DiffReport(Result[DiffRow]):
             yield "─" * max(width, indent - GAP)
             table = table[1:]
         indent = BELOW if is_below else indent
+        is_coloured = width is not None and sys.stdout is not None and is_terminal(sys.stdout)
         for line, row in zip(table, self.rows, strict=True):
             texts = wrapped(one_line(row.what), width and width - indent).splitlines() or [""]
-            yield line if is_below else f"{line.ljust(indent)}{texts.pop(0)}".rstrip()
+            first = line if is_below else f"{line.ljust(indent)}{texts.pop(0)}".rstrip()
+            colour = COLOURS.get(row.change) if is_coloured else None
+            yield first if colour is None else f"\x1b[{colour}m{first}\x1b[0m"
             yield from (f"{' ' * indent}{text}" for text in texts)
 
     def _fields(self) -> dict[str, Any]:
@@ -275,6 +277,21 @@ def totals_of(report: ModelReport) -> dict[str, int | None]:
         "activation_bytes": totals.activation_bytes,
         "peak_activation_bytes": totals.peak_activation_bytes,
     }
+
+
+def _total_lines(a: ModelReport, b: ModelReport) -> Iterator[str]:
+    """The totals of both models with their difference, one line each."""
+    before, after = totals_of(a), totals_of(b)
+    for name, (title, show) in TOTALS.items():
+        old, new = before[name], after[name]
+        least = ["at least " if name == "macs" and report.uncounted else "" for report in (a, b)]
+        if old is None or new is None:
+            yield f"{title}: not obtained"
+        elif not (change := new - old):
+            yield f"{title}: {max(least)}{show(old)}, the same"
+        else:
+            share = f", {human_percent(change / old, '+')}" if old else ""
+            yield f"{title}: {least[0]}{show(old)} → {least[1]}{show(new)} ({signed(change, show)}{share})"
 
 
 def _model(report: ModelReport) -> dict[str, Any]:

@@ -65,7 +65,8 @@ def promise_sentence(before: Timing, after: Timing, macs: tuple[int, int], layer
         formula += f", so {human_ratio(before.time_s / promised)} the speed if each layer's time followed its MACs"
     clock = f"clock: {speed_sentence(after)}, {human_time(before.time_s)} → {human_time(after.time_s)}"
     missing = after.time_s - promised
-    if after.verdict == "undecided" or missing <= 0:
+    kept = promised > 0 and before.time_s / promised <= (after.speedup_high or 0.0)
+    if after.verdict == "undecided" or kept or missing <= 0:
         return f"{formula}; {clock}"
     where = {_label(names): times[0] * len(names) for times, names in lost.items()}
     where["the rest of the model"] = missing - sum(where.values())

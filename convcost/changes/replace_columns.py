@@ -74,7 +74,7 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
     Column(
         "fastest",
         lambda row: row.fastest,
-        "block of the layer in the fastest set of replacements, standard if it stays as it is",
+        "block of the layer in the fastest set of replacements; as it is for none",
         "fastest set",
         width=160,
     ),

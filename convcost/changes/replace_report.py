@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from convcost.changes.diff import compare_models
 from convcost.changes.promise import TimedChange, pair_record, promise_sentence
 from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replacement import cost_of, few
@@ -21,6 +22,7 @@ from convcost.timing.columns import ACCOUNT_COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from convcost.changes.diff import DiffReport
     from convcost.changes.pareto import TradeOff
     from convcost.changes.replacement import Replacement
     from convcost.convolution.conv import Conv
@@ -176,6 +178,16 @@ class ReplaceReport(Result[ReplacedLayer]):
         return tuple(row for row in self.layers if row.replacement is not None)
 
     @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the blocks that replace layers."""
+        return tuple(dict.fromkeys(row.replacement.placed.block.name for row in self.layers if row.replacement))
+
+    @property
+    def diff(self) -> DiffReport:
+        """The model and its altered self, layer by layer."""
+        return compare_models(self.before, replace(self.after, target=f"{self.target} with {', '.join(self.blocks)}"))
+
+    @property
     def rows(self) -> tuple[ReplacedLayer, ...]:
         """Rows of the table and the frame."""
         return self.replaced if self.shown is None else self.shown
@@ -216,8 +228,7 @@ class ReplaceReport(Result[ReplacedLayer]):
     @property
     def head(self) -> str:
         """The target, its inputs and the blocks, on one line."""
-        blocks = dict.fromkeys(row.replacement.placed.block.name for row in self.layers if row.replacement)
-        return f"{self.before.head}; layers replaced by {', '.join(blocks)}"
+        return f"{self.before.head}; layers replaced by {', '.join(self.blocks)}"
 
     @property
     def verdicts(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
@@ -142,7 +143,9 @@ class Rules:
 
 def _require_pattern(name: str, pattern: str | None) -> None:
     try:
-        re.compile(pattern or "")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # what a later Python might read otherwise
+            re.compile(pattern or "")
     except (re.error, RecursionError, OverflowError) as error:
         msg = f"{name} (={as_text(pattern)}) must be a regular expression, and {error}; write one such as layer[34]."
         raise ConvcostError(msg) from error
@@ -337,7 +340,7 @@ def require_layers(rules: Rules, outcomes: Mapping[str, Replacement | str]) -> N
     for name, outcome in outcomes.items():
         if not isinstance(outcome, str):
             return
-        reasons.setdefault(outcome, []).append(name)
+        reasons.setdefault(outcome, []).append(name or "the model")
     ordered = sorted(reasons.items(), key=lambda one: len(one[1]), reverse=True)[:MAX_REASONS]
     shown = "; ".join(f"{few(names)}: {why}" for why, names in ordered)
     raise ConvcostError(f"no convolution may be replaced ({shown}); change the rules.")

@@ -15,7 +15,7 @@ import typer
 from convcost.budgets.columns import CHECK_COLUMNS
 from convcost.budgets.limits import Budget, limits_from
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     INTERRUPTED,
     OVER_BUDGET,
@@ -38,7 +38,7 @@ from convcost.text.sizes import parse_arg, parse_input
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from convcost.budgets.result import CheckResult
 
@@ -120,6 +120,8 @@ def check_command(
     form: Annotated[CheckFormat, typer.Option("--format", help="Format of stdout.")] = CheckFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
     junit: Annotated[Path | None, typer.Option(help="Also write the verdicts as JUnit XML.", metavar="FILE")] = None,
 ) -> int:
     """Check models against their budgets of parameters, MACs, memory and latency, and explain why they grew.
@@ -171,12 +173,14 @@ def check_command(
             result, moved, unwritten = error.result, (), error
     with interrupts_held():
         try:
-            _deliver(replace(result, columns=fields), form, export, junit)
+            shown = replace(result, columns=fields)
+            _deliver(shown, form, export, junit, partial(shown.to_latex, caption, label))
         finally:
             if unwritten is not None:
                 say([str(unwritten)], "error")
         if not any(limit.metric == "latency" for budget in configuration.budgets for limit in budget.limits):
             note_unused(context, "no budget limits latency", ("time_budget", "store"))
+        note_without_latex(context, form, export)
         if form is CheckFormat.json and only_json(o.OutputFormat.json, export):
             note_unused(context, WHOLE_JSON, ("columns",))
         if update and unwritten is None:
@@ -260,7 +264,9 @@ def _reported_refusals(form: CheckFormat) -> Iterator[None]:
         raise
 
 
-def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None) -> None:
+def _deliver(
+    result: CheckResult, form: CheckFormat, export: list[Path] | None, junit: Path | None, latex: Callable[[], str]
+) -> None:
     """Write a result: files and the job's summary first, then stdout, then the notes."""
     from convcost.budgets.reports import check_markdown, workflow_commands, write_junit, write_summary
     from convcost.system.whole_files import write_whole
@@ -270,11 +276,11 @@ def _deliver(result: CheckResult, form: CheckFormat, export: list[Path] | None, 
     try:
         if form is CheckFormat.github:
             lines = "".join(f"{line}\n" for line in workflow_commands(result))
-            deliver_text(lines, result, export, writes=writes, commands=True)
+            deliver_text(lines, result, export, writes=writes, latex=latex, commands=True)
         elif form is CheckFormat.markdown:
-            deliver_text(check_markdown(result), result, export, writes=writes)
+            deliver_text(check_markdown(result), result, export, writes=writes, latex=latex)
         else:
-            deliver(result, o.OutputFormat(form.value), export, writes=writes)
+            deliver(result, o.OutputFormat(form.value), export, writes=writes, latex=latex)
     finally:  # a file that could not be written costs no note
         say_remarks(result)
         if problem is not None:

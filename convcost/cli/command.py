@@ -15,6 +15,7 @@ from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
 
 ELSEWHERE: Final = frozenset({"time", "dtype", "reuse"})
@@ -59,6 +60,12 @@ def _is_switched(flag: Any, args: list[str]) -> bool:  # noqa: ANN401 - an optio
 
 def _name(parameter: Any) -> str:  # noqa: ANN401 - an option of click, or of typer's own copy of it
     return str(max(parameter.opts, key=len))
+
+
+def note_without_latex(context: typer.Context, form: str, exports: Collection[Path] | None) -> None:
+    """Print a note about the options of a LaTeX table where none is written."""
+    if form != "latex" and not any(path.suffix.lower() == ".tex" for path in exports or ()):
+        note_unused(context, "only LaTeX has them; add --format latex", ("caption", "label"))
 
 
 def note_unused(context: typer.Context, reason: str, names: Collection[str] = (), *, panel: str | None = None) -> None:

@@ -6,13 +6,14 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convcost.cli import options as o
 from convcost.cli.catalogue import list_blocks
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
@@ -166,6 +167,8 @@ def compare_command(
         o.option(o.OUTPUT, "Field of a row in whose ascending order the rows are, as time_s.", metavar="COLUMN"),
     ] = None,
     export: o.Export = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Compare the blocks of the catalogue on one layer shape: predicted, counted and timed.
 
@@ -191,13 +194,15 @@ def compare_command(
             result, code = latest.result, INTERRUPTED
     shown = live is not None and live.on_stdout
     with interrupts_held():
-        deliver(replace(result, columns=fields), form, export, table_shown=shown)
+        chosen = replace(result, columns=fields)
+        deliver(chosen, form, export, table_shown=shown, latex=partial(chosen.to_latex, caption, label))
         _print_below(result, form, explain=explain, why=why, roofline=roofline)
         say_remarks(result)
         if not time:
             note_unused(context, "nothing is to be timed", ("store",), panel=o.CLOCK)
         if form is not o.OutputFormat.table:
             note_unused(context, "it is drawn under the table only", ("roofline",))
+        note_without_latex(context, form, export)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("columns",))
     if code == INTERRUPTED:

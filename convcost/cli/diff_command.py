@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from convcost.changes.columns import DIFF_COLUMNS
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
@@ -42,8 +43,12 @@ def diff_command(
         ),
     ],
     b: Annotated[
-        str, typer.Argument(help="Second model; differences are what it has more than the first.", metavar="B")
-    ],
+        str | None,
+        typer.Argument(
+            help="Second model; differences are what it has more than the first. By default A without its revision.",
+            metavar="[B]",
+        ),
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", help="Input of both models, such as 1x3x224x224; one for each input.", metavar="SHAPE"),
@@ -87,10 +92,12 @@ def diff_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Show two models side by side: which layers differ, in what, and what that costs.
 
-    Example: convcost diff models.py:net@main models.py:net --input 1x3x224x224
+    Example: convcost diff models.py:net@main --input 1x3x224x224
     """
     refuse_exports(export)
     fields = choose_columns(DIFF_COLUMNS, columns)
@@ -101,16 +108,22 @@ def diff_command(
     require_devices(() if timing is None else timing.devices)
     options = DiffOptions(tuple(map(parse_input, inputs or ())), cross_check, device, timing)
     common = dict(map(parse_arg, arg or ()))
-    sides = [parse_side(target, common | dict(map(parse_arg, own or ()))) for target, own in ((a, arg_a), (b, arg_b))]
+    first = parse_side(a, common | dict(map(parse_arg, arg_a or ())))
+    if b is None and first.revision is None:
+        raise ConvcostError(
+            f"B must be given, since A (={a}) is at no revision; write convcost diff A B, or TARGET@REV."
+        )
+    second = parse_side(first.target if b is None else b, common | dict(map(parse_arg, arg_b or ())))
     with ProgressLine():
-        code, result = last(diff_targets(sides[0], sides[1], options))
+        code, result = last(diff_targets(first, second, options))
     with interrupts_held():
         order = sort if result.is_timed or sort != "time" else None
         shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
-        deliver(shown, form, export)
+        deliver(shown, form, export, latex=partial(shown.to_latex, caption, label))
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(shown)
+        note_without_latex(context, form, export)
         if not time:
             note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
         if only_json(form, export):

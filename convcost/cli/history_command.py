@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from convcost import api
 from convcost.archive.listing import HISTORY_COLUMNS
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import WHOLE_JSON, deliver, only_json, refuse_exports, say
 from convcost.system.signals import interrupts_held
 from convcost.text.columns import choose_columns
@@ -65,6 +66,8 @@ def history_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> None:
     """List the stored timings, newest first. The environment variable CONVCOST_DB names the database.
 
@@ -91,14 +94,15 @@ def history_command(
         limit=SHOWN if short else _limit(limit),
     )
     history = replace(history, columns=fields)
+    note_without_latex(context, form, export)
     if only_json(form, export):
         note_unused(context, WHOLE_JSON, ("columns",))
     with interrupts_held():
         if export:
-            deliver(history, form, export, table_shown=is_table)
+            deliver(history, form, export, table_shown=is_table, latex=partial(history.to_latex, caption, label))
         if is_table or not export:
             table = replace(history, rows=history.rows[:SHOWN]) if is_table and limit is None else history
-            deliver(table, form, None)
+            deliver(table, form, None, latex=partial(table.to_latex, caption, label))
             if len(table.rows) < table.total and limit is None:
                 say([f"{table.total - len(table.rows)} older timings are not shown; add --limit all."], "note")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convcost.cli import options as o
 from convcost.cli.catalogue import list_kernels
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     INTERRUPTED,
     WHOLE_JSON,
@@ -98,6 +99,8 @@ def kernel_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Decide whether a kernel is spatially separable, and show its factors and their savings.
 
@@ -126,13 +129,14 @@ def kernel_command(
                 code, matrices = last(time_kernels(matrices, options, progress), matrices)
             result = replace(matrices, columns=kernel_fields)
     with interrupts_held():
-        deliver(result, form, export)
+        deliver(result, form, export, latex=partial(result.to_latex, caption, label))
         say_remarks(result)
         if model is not None:
             unused = ("channels", "store", "height", "width", *(("time",) if time else ()))
             note_unused(context, "the layers of a network are not timed", unused, panel=o.CLOCK)
         elif not time:
             note_unused(context, "nothing is to be timed", ("store",), panel=o.CLOCK)
+        note_without_latex(context, form, export)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("columns",))
     if code == INTERRUPTED:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
@@ -101,11 +101,8 @@ def model_command(
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
-    caption: Annotated[
-        str | None,
-        o.option(o.OUTPUT, "Caption of the LaTeX table; auto: unit, input, what is counted, and by what.", "--caption"),
-    ] = None,
-    label: Annotated[str | None, o.option(o.OUTPUT, "Label of the LaTeX table, as tab:cost.", "--label")] = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Count a whole torch model, layer by layer, and list the operations that were not counted.
 
@@ -142,14 +139,13 @@ def model_command(
         code, result = last(measured)
     with interrupts_held():
         shown = arranged(result)
-        latex = partial(shown.to_latex, shown.caption if caption == "auto" else caption, label)
+        latex = partial(shown.to_latex, caption, label)
         deliver(shown, form, export, table_shown=bool(early_lines), lines_shown=len(early_lines), latex=latex)
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(result)
         _note_unused(context, time=time, is_one=is_one, only_json=only_json(form, export))
-        if form is not o.OutputFormat.latex and not any(path.suffix.lower() == ".tex" for path in export or ()):
-            note_unused(context, "only LaTeX has them", ("caption", "label"))
+        note_without_latex(context, form, export)
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     elif isinstance(result, ModelTable) and result.failures:

@@ -139,22 +139,25 @@ def deliver(
         table_shown: Whether the terminal already shows the table, so that only the lines under it are printed.
         lines_shown: Number of the lines under the table that the terminal shows too.
         writes: Functions that write further files.
-        latex: Function that makes the LaTeX; None for a table of all fields.
+        latex: Function that makes the LaTeX; None for that of the result without a caption.
     """
     with _exported(result, exports, writes, latex):
-        if form is OutputFormat.latex and latex is not None:
-            write_out(latex())
-            say(result.verdicts, "note")
-        elif form is not OutputFormat.table:
-            from convcost.text.export import TEXT_FORMATS, json_text
-
-            is_json = form is OutputFormat.json
-            write_out(json_text(result.to_dict()) if is_json else TEXT_FORMATS[form.value](result.to_frame()))
+        if form is not OutputFormat.table:
+            write_out(_machine_text(result, form, latex))
             say(result.verdicts, "note")
         elif table_shown:
             write_out("".join(f"{fitted(one_line(line), sys.stdout)}\n" for line in result.verdicts[lines_shown:]))
         else:
             write_out(result.text(terminal_width() if is_terminal(sys.stdout) else None))
+
+
+def _machine_text(result: Result[Any], form: OutputFormat, latex: Callable[[], str] | None) -> str:
+    """The result in a format that is no table for a terminal."""
+    from convcost.text.export import TEXT_FORMATS, json_text
+
+    if form is OutputFormat.latex:
+        return (latex or result.to_latex)()
+    return json_text(result.to_dict()) if form is OutputFormat.json else TEXT_FORMATS[form.value](result.to_frame())
 
 
 def deliver_text(
@@ -163,10 +166,11 @@ def deliver_text(
     exports: Iterable[Path] | None,
     *,
     writes: Iterable[Callable[[], object]] = (),
+    latex: Callable[[], str] | None = None,
     commands: bool = False,
 ) -> None:
     """Write the files, then a text to stdout; the verdicts go to stderr. Arguments as of `deliver` and `write_out`."""
-    with _exported(result, exports, writes):
+    with _exported(result, exports, writes, latex):
         write_out(text, commands=commands)
         say(result.verdicts, "note")
 
@@ -236,6 +240,6 @@ def _writes(
         for path in exports:
             kind = SUFFIXES[path.suffix.lower()]
             content = partial(write, kind, table, whole)
-            if kind == "latex" and latex is not None:
-                content = partial(write_text, latex())
+            if kind == "latex":
+                content = partial(write_text, (latex or result.to_latex)())
             yield partial(write_whole, path, content)

@@ -14,7 +14,7 @@ from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replace_report import require_arrangement
 from convcost.changes.replacement import MIN_KERNEL, Rules
 from convcost.cli import options as o
-from convcost.cli.command import note_unused
+from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
     INTERRUPTED,
@@ -45,7 +45,6 @@ KEEP = "Weights that are kept"
 
 def replace_command(
     context: typer.Context,
-    given: o.Given,
     target: Annotated[
         str,
         typer.Argument(
@@ -92,6 +91,8 @@ def replace_command(
     max_error: Annotated[
         str | None, o.option(KEEP, "Largest relative error of a layer's weights, as 5%.", metavar="PERCENT")
     ] = None,
+    *,
+    given: o.Given,
     inputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,6 +139,8 @@ def replace_command(
     columns: o.Columns = None,
     export: o.Export = None,
     emit: o.EmitModel = None,
+    caption: o.Caption = None,
+    label: o.Label = None,
 ) -> int:
     """Replace the convolutions of a model by a block of the catalogue, and count what that saves.
 
@@ -167,17 +170,19 @@ def replace_command(
         order = sort if result.is_timed or sort != "time" else None
         shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
         writes = [] if emit is None else [partial(write_text, emit, result.program(), "emit")]
-        deliver(shown, form, export, writes=writes)
+        deliver(shown, form, export, latex=partial(shown.to_latex, caption, label), writes=writes)
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(result)
-        if emit is not None and keep is not None:
-            say(
-                [f"{emit} makes blocks with new weights; convcost.replace returns the model with the kept ones."],
-                "note",
-            )
+        note_without_latex(context, form, export)
         if not time:
             note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
+        if emit is not None:
+            kept = "" if keep is None else "; convcost.replace returns the model with the kept ones"
+            say(
+                [f"{emit}: written; its function alter puts the blocks into your model, with new weights{kept}."],
+                "note",
+            )
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))
     if code == INTERRUPTED:

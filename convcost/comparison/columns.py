@@ -70,7 +70,14 @@ COMPARE_COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column("out_height", lambda row: row.placed.output.spatial[0], "output height"),
     Column("out_width", lambda row: row.placed.output.spatial[1], "output width"),
     Column("params", lambda row: row.placed.cost.params, "weights and biases, each once", "params", human_count),
-    Column("macs", lambda row: row.placed.cost.macs, "MACs of the batch, by the formula", "MACs", cell=_counted_macs),
+    Column(
+        "macs",
+        lambda row: row.placed.cost.macs,
+        "MACs of the batch, by the formula",
+        "MACs",
+        human_count,
+        _counted_macs,
+    ),
     Column("flops", lambda row: row.placed.cost.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=140),
     Column(
         "traffic_bytes",

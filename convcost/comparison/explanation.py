@@ -16,6 +16,7 @@ from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.programs.documented_block import Count, DocumentedBlock
 from convcost.text.columns import Column
+from convcost.text.errors import ConvcostError
 from convcost.text.result import Result
 from convcost.text.units import thousands
 
@@ -104,11 +105,20 @@ class Derivation(Result[Equation]):
         return "\n".join(block.written.markdown() for block in self.blocks)
 
     def latex(self) -> str:
-        """The derivations as LaTeX, which needs the package amsmath."""
+        """The derivations as LaTeX, which needs the package amsmath; a page may end between any two lines."""
         return "\n".join(
-            f"% {block.block} ({block.paper}); needs \\usepackage{{amsmath}}\n{block.written.latex()}"
+            f"% {block.block} ({block.paper}); needs \\usepackage{{amsmath}}\n"
+            f"\\begingroup\\allowdisplaybreaks\n{block.written.latex()}\\endgroup\n"
             for block in self.blocks
         )
+
+    def to_latex(self, caption: str | None = None, label: str | None = None) -> str:
+        """The derivations as `latex` gives them; equations have no caption and no label."""
+        if caption or label:
+            raise ConvcostError(
+                f"caption (={caption}) and label (={label}) must be None: a derivation is no table; leave them out."
+            )
+        return self.latex()
 
     def _repr_latex_(self) -> str:
         """The derivations as LaTeX, for notebooks."""

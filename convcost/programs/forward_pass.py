@@ -32,6 +32,9 @@ class ForwardPass(ABC):
         output: Expression of the output.
     """
 
+    FRAMEWORK: ClassVar[str]
+    """Name of the framework in error messages."""
+
     def __init__(self, block: DocumentedBlock, x: str = "x", taken: Iterable[str] = ()) -> None:
         self.lines: list[str] = []
         self._block = block.name
@@ -40,8 +43,6 @@ class ForwardPass(ABC):
         self._layers = iter(block.layers)
         self._variables = flattened("yz" if x == "x" else "xyz", (f"y{number}" for number in count(2)))
         self.output = self._value(block.tree, x)[0]
-
-    FRAMEWORK: ClassVar[str]
 
     @abstractmethod
     def calls(self, name: str, part: Stage | Step, layer: Layer) -> Sequence[str]:
@@ -87,9 +88,8 @@ class ForwardPass(ABC):
             case Scope(name, body):
                 return self._value(body, x, f"{prefix}{name}_")
             case Stage() | Step():
-                *before, last = self.calls(
-                    unique(identifier(prefix + node.name), self._taken), node, next(self._layers)
-                )
+                name = unique(identifier(prefix + node.name), self._taken)
+                *before, last = self.calls(name, node, next(self._layers))
                 for call in before:
                     x = self.assign(call.format(x=x), x)
                 return last.format(x=x), x

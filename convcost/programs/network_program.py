@@ -26,11 +26,13 @@ _BLOCKS: Final = '''def blocks() -> dict[str, nn.Module]:
 _ALTER: Final = """def alter(model: nn.Module) -> nn.Module:
 {documentation}
     for path, block in blocks().items():
-        weight = model.get_submodule(path).weight
-        block.to(weight.device, weight.dtype)
-        block.train(model.get_submodule(path).training)
-        block.requires_grad_(weight.requires_grad)
-        model.set_submodule(path, block)
+        layer = model.get_submodule(path)
+        block.to(layer.weight.device, layer.weight.dtype)
+        block.train(layer.training)
+        block.requires_grad_(layer.weight.requires_grad)
+        for place, part in [*model.named_modules(remove_duplicate=False)]:
+            if part is layer:
+                model.set_submodule(place, block)
     return model
 """
 _SCRIPT: Final = """if __name__ == "__main__":

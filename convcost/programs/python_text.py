@@ -7,6 +7,8 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Final
 
+from convcost.text.errors import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -112,7 +114,7 @@ def docstring(paragraphs: Iterable[Sequence[str]], depth: int = 0) -> str:
     blocks = []
     for lines in paragraphs:
         deeper = INDENT * (len(lines) > 1)
-        blocks.append("\n".join(row for line in lines for row in _wrapped(line, len(indent), deeper)))
+        blocks.append("\n".join(row for line in lines for row in _wrapped(one_line(line), len(indent), deeper)))
     text = "\n\n".join(blocks).replace("\\", "\\\\").replace('"""', "'''")
     end = "\n" if "\n" in text else ""
     return "\n".join(f"{indent}{line}".rstrip() for line in f'"""{text}{end}"""'.split("\n"))

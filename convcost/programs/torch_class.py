@@ -117,7 +117,7 @@ class TorchForward(ForwardPass):
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class ClassParameter:
     """A parameter of a class that several blocks share.
 
     Attributes:
@@ -185,7 +185,7 @@ class TorchClass:
         formulas = [[f"{quantity} = {', or '.join(symbols)}"] for quantity, symbols in forms.items()]
         return [*first.introduction, [f"{'; '.join(legends)}."], *formulas, *remark]
 
-    def _named(self) -> Iterator[tuple[str, Parameter]]:
+    def _named(self) -> Iterator[tuple[str, ClassParameter]]:
         """The arguments that differ between the blocks, by their values; input and output channels come first."""
         convs = [i for i, one in enumerate(self._forwards[0].members) if "in_channels" in one.arguments]
         ends = [(convs[0], "in_channels"), (convs[-1], "out_channels")] if convs else []
@@ -196,7 +196,7 @@ class TorchClass:
             if len(set(map(repr, values))) > 1 and repr(values) not in seen:
                 seen.add(repr(values))
                 own = name if name not in taken else f"{self._forwards[0].members[i].name}_{name}"
-                yield repr(values), Parameter(unique(own, taken), values)
+                yield repr(values), ClassParameter(unique(own, taken), values)
 
     def _values(self, member: int, name: str) -> tuple[Argument, ...]:
         return tuple(one.members[member].arguments[name] for one in self._forwards)

@@ -10,7 +10,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from convcost.text.errors import HIDDEN, as_escape, encodable, one_line
+from convcost.text.errors import HIDDEN, as_escape, encodable
 from convcost.text.table import escaped, markdown_table
 
 if TYPE_CHECKING:
@@ -75,17 +75,6 @@ def _markdown(table: pd.DataFrame) -> str:
     return markdown_table(list(map(str, text)), zip(*(text[name] for name in text), strict=True))
 
 
-def _latex(table: pd.DataFrame) -> str:
-    """A tabular with the rules of booktabs; heads and cells are escaped."""
-    text = _each(_each(table, _neutral), _blank).map(one_line)
-    numbers = ["l" if index == 0 or _is_text(table[name]) else "r" for index, name in enumerate(table)]
-    return str(text.to_latex(index=False, escape=True, column_format="".join(numbers)))
-
-
-def _is_text(series: pd.Series[Any]) -> bool:
-    return any(isinstance(value, str) for value in series)
-
-
 def json_text(payload: Mapping[str, Any]) -> str:
     """A JSON object as indented text, with exact integers of any size; characters that could do harm are escapes."""
     return _ESCAPED_IN_JSON.sub(as_escape, json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
@@ -94,7 +83,6 @@ def json_text(payload: Mapping[str, Any]) -> str:
 TEXT_FORMATS: Final[Mapping[str, Callable[[pd.DataFrame], str]]] = {
     "csv": _csv,
     "markdown": _markdown,
-    "latex": _latex,
 }
 """The functions that write a table as text, by the name of the format."""
 
@@ -156,7 +144,7 @@ def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path
     """Write one export.
 
     Args:
-        kind: Kind of the export, a value of `SUFFIXES`.
+        kind: Kind of the export, a value of `SUFFIXES`; not "latex", which `Result.to_latex` writes.
         table: Rows, from `frame`.
         payload: JSON object.
         path: Path of the file.

@@ -32,11 +32,29 @@ PAGE_WIDTH: Final = 80
 """Characters of a table that fit across a page."""
 MAX_ROWS: Final = 45
 """Rows of a table that fit on a page; a longer one is a longtable."""
+_GREEK: Final = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda nu xi pi rho sigma tau phi chi psi omega"
+)
+_CAPITALS: Final = "gamma delta theta lambda xi pi sigma phi psi omega"
+_MATH: Final = {
+    **{sign: sign for sign in "<>|"},
+    "×": r"\times", "→": r"\to", "≥": r"\geq", "·": r"\cdot", "÷": r"\div", "√": r"\surd", "‖": r"\|",
+    "\N{MINUS SIGN}": "-", "✓": r"\surd", "✗": r"\times", "⌊": r"\lfloor", "⌋": r"\rfloor",
+    **dict(zip("αβγδεζηθικλνξπρστφχψω", map(r"\{}".format, _GREEK.split()), strict=True)),
+    **{sign: rf"\{name.title()}" for sign, name in zip("ΓΔΘΛΞΠΣΦΨΩ", _CAPITALS.split(), strict=True)},
+    **{sign: f"^{digit}" for sign, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)},
+    **{sign: f"_{digit}" for sign, digit in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)},
+    "ᵀ": r"^\top",
+}  # fmt: skip
+"""Signs that pdflatex takes in formulas alone."""
 _ESCAPES: Final = str.maketrans({
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "×": r"$\times$", "→": r"$\to$", "–": "--", "µ": r"\textmu{}", "≥": r"$\geq$", "·": r"$\cdot$",
+    **{sign: f"${formula}$" for sign, formula in _MATH.items()},
+    "–": "--", "…": r"\ldots{}", "µ": r"\textmu{}", "μ": r"\textmu{}", **dict.fromkeys("▁▂▃▄▅▆▇█", ""),
 })  # fmt: skip
+_MINUS: Final = re.compile(r"(?<![\w)])-(?=\d)")
+"""The sign of a negative number."""
 _TIMES: Final = re.compile(r"(?<![\w.])(\d+(x\d+)+|[\d.]+x)(?!\w)")
 """Sizes such as 3x3 and ratios such as 2.5x."""
 _PREFIXED: Final = {human_count: "", human_bytes: "B"}
@@ -69,7 +87,7 @@ def escaped(text: str) -> str:
     50 \% of a\_b 1$\times$3$\times$8 $\to$ 1 \textmu{}s
     """
     times = _TIMES.sub(lambda match: match[0].replace("x", "×"), one_line(text))
-    return times.translate(_ESCAPES)
+    return _MINUS.sub("\N{MINUS SIGN}", times).translate(_ESCAPES).strip()
 
 
 def paper_table(columns: Iterable[Column[R]], rows: Sequence[R], total: R | None = None, paper: Paper = Paper()) -> str:  # noqa: B008 - an immutable tuple
@@ -98,7 +116,8 @@ def paper_table(columns: Iterable[Column[R]], rows: Sequence[R], total: R | None
 
 def _floating(kinds: str, head: str, lines: list[str], paper: Paper) -> str:
     """A tabular, inside a table if it has a caption or a label."""
-    table = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"]
+    top = r"\toprule % needs \usepackage{booktabs}"
+    table = [rf"\begin{{tabular}}{{{kinds}}}", top, head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"]
     if paper != Paper():
         table = [r"\begin{table}", r"\centering", *_legend(paper), *table, r"\end{table}"]
     return "\n".join((*table, ""))
@@ -108,8 +127,18 @@ def _long(kinds: str, head: str, lines: list[str], paper: Paper) -> str:
     """A longtable, whose caption is inside."""
     legend = _legend(paper)
     top = [*legend[:-1], rf"{legend[-1]} \\"] if legend else []
-    heads = [r"\toprule", head, r"\midrule"]
-    begin = [rf"\begin{{longtable}}{{{kinds}}}", *top, *heads, r"\endfirsthead", *heads, r"\endhead"]
+    heads = [head, r"\midrule"]
+    first = r"\toprule % needs \usepackage{booktabs, longtable}"
+    begin = [
+        rf"\begin{{longtable}}{{{kinds}}}",
+        *top,
+        first,
+        *heads,
+        r"\endfirsthead",
+        r"\toprule",
+        *heads,
+        r"\endhead",
+    ]
     return "\n".join((*begin, r"\bottomrule", r"\endlastfoot", *lines, r"\end{longtable}", ""))
 
 

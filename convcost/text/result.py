@@ -110,6 +110,11 @@ class Result(Generic[R]):
         return None
 
     @property
+    def caption(self) -> str:
+        """The caption of a LaTeX table."""
+        return f"{self.head}."
+
+    @property
     def verdicts(self) -> tuple[str, ...]:
         """The lines under the table."""
         return ()
@@ -152,12 +157,13 @@ class Result(Generic[R]):
         """A LaTeX table for a paper, with units in its heads; it needs booktabs, a long one longtable too.
 
         Args:
-            caption: Caption; None without one.
-            label: Label for references; None without one.
+            caption: Caption; "auto" for that of the result; None or an empty one for a table without.
+            label: Label for references, which need a number: without a caption the table gets that of the result.
         """
         from convcost.text.latex import Paper, paper_table
 
-        return paper_table(self.columns, self.rows, self.totals_row, Paper(caption, label))
+        text = self.caption if caption == "auto" or (label and not caption) else caption
+        return paper_table(self.columns, self.rows, self.totals_row, Paper(text or None, label or None))
 
     def text(self, width: int | None = None) -> str:
         """Head, table and verdicts.

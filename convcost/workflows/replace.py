@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convcost.changes.replace_report import ReplaceReport
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
-from convcost.workflows.model import inputs_of, load_forward, require_count_device
+from convcost.workflows.model import inputs_of, load_as_counted, require_count_device
 from convcost.workflows.replacement_timing import time_replacements
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
     show_progress(f"loading {target} ...")
     with user_code_context(target):
         loaded = load_target(target, args, first)
-        positional, named = tensors_for(inputs_of(target, inputs, loaded), "cpu" if device == "cpu" else "meta")
+        positional, named = tensors_for(inputs_of(target, inputs, loaded), "meta" if rules.keep else first)
         notes = () if loaded.note is None else (loaded.note,)
     if rules.keep is not None and loaded.note == WITHOUT_WEIGHTS:
         raise ConvcostError(f"target (={target}) must have weights to keep, and is {loaded.note}; load them in it.")
@@ -95,7 +95,7 @@ def _timed_target(
     target = report.target
     show_progress(f"loading {target} with weights ...")
     with user_code_context(target):
-        forward = load_forward(target, inputs, args)
+        forward = load_as_counted(target, inputs, args, report.before)
         altered = alter(forward[0], (tuple(forward[1]), dict(forward[2])), report.before, rules)
     steps = time_replacements((report, altered), forward, rules, timing)
     while True:
@@ -136,6 +136,7 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
     from convcost.nn.count.model_report import report, reports, with_zeros
 
     module, call = module_of(model), call_of(inputs, kwargs)
+    given = call
     show_progress("counting the model ...")
     load_real = None if load is None else lambda: load().module
     *_, before = reports(module, *call, device=device, load_real=load_real)
@@ -151,7 +152,7 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
     )
     yield altered, result
     if rules.keep is not None:
-        result = _with_output_errors(result, rules.keep, module, altered.model, call)
+        result = _with_output_errors(result, rules.keep, module, altered.model, given)
         yield altered, result
     if cross_check:
         show_progress("counting the altered model with the other counters ...")

@@ -88,11 +88,13 @@ def time_copies(
     """
     from convcost.nn.alter.altered import replaced
     from convcost.nn.count.counted_call import call_of, module_of
+    from convcost.nn.count.cpu_trial import with_values
+    from convcost.nn.count.model_report import with_zeros
 
     report, altered = chosen
     model, inputs, kwargs = given
-    forward = (replaced(module_of(model), {}), *call_of(inputs, kwargs))
-    own = replace(altered, model=replaced(altered.model, {}))
+    forward = (with_values(replaced(module_of(model), {})), *with_zeros(call_of(inputs, kwargs)))
+    own = replace(altered, model=with_values(replaced(altered.model, {})))
     yield from time_replacements((report, own), forward, rules, timing)
 
 

@@ -54,6 +54,11 @@ def test_a_promise_that_is_kept_names_no_layer() -> None:
     )
 
 
+def test_a_promise_within_the_interval_names_no_layer() -> None:
+    sentence = promise_sentence(*timings(10, 3.05), (800, 100), [change("conv", (800, 100), 8, 1.05)])
+    assert sentence.endswith("clock: 3.3x faster (3.1–3.4), 10.0 ms → 3.05 ms")
+
+
 def test_added_layers_take_the_mean_time_of_a_mac_and_removed_ones_none() -> None:
     """10 ms for 1000 MACs: 500 added ones promise 5 ms, and a removed layer of 2 ms leaves: 10 + 5 - 2 = 13 ms."""
     layers = [change("new", (0, 500), 0, 6), change("old", (200, 0), 2, 0)]

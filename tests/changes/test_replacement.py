@@ -165,6 +165,10 @@ def test_rules_that_no_replacement_could_follow_are_refused(rules: dict[str, Any
     assert str(caught.value) == message
 
 
+def test_a_pattern_that_a_later_python_may_read_otherwise_is_taken() -> None:
+    assert Rules(("ghost",), only="[[a]").reason_for_name("a") is None
+
+
 def test_a_parameter_that_no_block_has_is_noted() -> None:
     assert Rules(("ghost", "low-rank"), parameters={"rank": 3}).notes == ()
     (note,) = Rules(("ghost",), parameters={"rank": 3}).notes

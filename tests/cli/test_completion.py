@@ -72,7 +72,7 @@ def completed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         (["replace", "--to", "gh"], ["ghost"]),
         (["replace", "--from", ""], ["standard", "grouped", "depthwise", "pointwise"]),
         (["replace", "--only", ""], []),
-        (["replace", "--sort", ""], ["macs", "params"]),
+        (["replace", "--sort", ""], ["macs", "params", "time"]),
         (["replace", "--columns", "name,macs_r"], ["name,macs_ratio"]),
         (["history", "--command", "ch"], ["check"]),
         (["config", "s"], ["schema", "show"]),

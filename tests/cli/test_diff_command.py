@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch  # noqa: F401 - the whole file needs it
 from budgeted_project import MODEL, commit, edit, git
 
 from convcost.cli import main
+from convcost.workflows import diff as workflow
 from convcost.workflows.diff import Side, parse_side
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ def test_an_earlier_network_as_data_is_read_from_its_revision(
         (("models.py:Gone", "models.py:Net@HEAD"), "target (=models.py:Gone) must name something that is there"),
         (("gone.py:Net@HEAD", "models.py:Net"), "at HEAD ("),
         (("../outside.py:Net@HEAD", "models.py:Net"), "revision needs a git repository that git can read here"),
+        (("models.py:Net",), "B must be given, since A (=models.py:Net) is at no revision"),
         (("models.py:Net", "models.py:Net", "--top", "0"), "top (=0) must be"),
         (("models.py:Net", "models.py:Net", "--sort", "time"), "sort (=time) must have times to sort by"),
         (("models.py:Net", "models.py:Net", "--why"), "--why must have times to account for; add --time."),
@@ -154,6 +157,19 @@ def test_a_revision_is_told_from_a_path_with_the_same_sign(
         (tmp_path / file).parent.mkdir()
         (tmp_path / file).touch()
     assert parse_side(name, {}) == Side(name, target, {}, revision)
+
+
+@pytest.mark.usefixtures("project")
+def test_a_revision_alone_is_compared_with_the_working_tree(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = as_json(capsys, "models.py:Net@HEAD~1", *INPUT)
+    assert alone == as_json(capsys, "models.py:Net@HEAD~1", "models.py:Net", *INPUT)
+
+
+@pytest.mark.usefixtures("project")
+def test_macs_beside_what_is_not_counted_are_at_least_so_many(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = diff(capsys, "models.py:Net", "models.py:Spectral", *INPUT)
+    assert "MACs: at least 124 k, the same" in out.splitlines()  # 64 pixels · 9 · (8·3 + 8·24)
+    assert "B: not counted: aten._fft_r2c, 1 calls, in fft_rfft2" in out
 
 
 @pytest.mark.usefixtures("project")
@@ -220,3 +236,87 @@ def test_inputs_that_the_targets_declare_themselves_may_differ(capsys: pytest.Ca
     assert code == 0
     assert "A: network:resnet18, input 1x3x224x224; B: network:resnet18, input 1x3x192x192" in out.splitlines()[0]
     assert "note: the models run on different inputs; give both the same with input." in err
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("a", ["models.py:Net@HEAD~1", "models.py:Narrow"], ids=["at-a-revision", "here"])
+def test_the_times_of_both_and_of_what_differs_are_there(
+    a: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No time is asserted."""
+    with (project / "models.py").open("a", encoding="utf-8") as file:
+        file.write("\nclass Narrow(Net):\n    def __init__(self):\n        super().__init__()\n")
+        file.write("        self.body = nn.Conv2d(8, 16, 3, padding=1, bias=False)\n")
+    words = a, "models.py:Net", *INPUT, "--time", "--time-budget", "0.6", "--time-device", "cpu"
+    found = as_json(capsys, *words, "--why")
+    assert found["time"]["speedup"] == pytest.approx(found["time"]["speedup"])
+    timed = [row for row in found["layers"] if row["time_a_s"] is not None]
+    assert [(row["name_b"], row["device"]) for row in timed] == [("body", "cpu")]
+    assert timed[0]["speedup"] is not None
+    for side in "ab":
+        parts = sum(part["seconds"] for part in timed[0][f"account_{side}"])
+        assert parts == pytest.approx(timed[0][f"time_{side}_s"])
+    code, out, err = diff(capsys, *words, "--sort", "time")
+    assert code == 0
+    (line,) = (line for line in out.splitlines() if line.startswith("formula: "))
+    assert line.startswith("formula: 1.4x as many MACs, so ")  # 8·27 + 8·24·9 over 8·27 + 8·16·9 = 1.42
+    assert "; clock: " in line
+    assert "Traceback" not in err
+
+
+@pytest.mark.timing
+def test_a_target_that_is_another_model_each_time_is_refused_before_it_is_timed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "\nimport itertools\nwidths = itertools.count(4)\ndef other():\n    return Net(next(widths))\n"
+    with (project / "models.py").open("a", encoding="utf-8") as file:
+        file.write(source)
+    code, out, err = diff(capsys, "models.py:Net", "models.py:other", *INPUT, "--time", "--time-budget", "0.6")
+    assert (code, out) == (2, "")
+    assert "target (=models.py:other) must make the same model each time" in err
+    assert "body is changed (in_channels 4 → 5)" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("at", ["", "@HEAD~1"], ids=["here", "at-a-revision"])
+@pytest.mark.usefixtures("project")
+def test_an_interrupt_of_the_second_count_exports_the_first(
+    at: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "count_budget" if at else "count_target"
+    real, calls = getattr(workflow, name), []
+
+    def second_is_interrupted(*words: Any, **named: Any) -> Any:
+        calls.append(words)
+        if len(calls) > 1:
+            signal.raise_signal(signal.SIGINT)
+        return real(*words, **named)
+
+    monkeypatch.setattr(workflow, name, second_is_interrupted)
+    out = tmp_path / "diff.json"
+    code, shown, err = diff(
+        capsys, f"models.py:Net{at}", "models.py:Net", *INPUT, "--sort", "macs", "--export", str(out)
+    )
+    assert code == 130
+    whole = json.loads(out.read_text(encoding="utf-8"))
+    assert whole["b"] is None
+    assert set(whole["delta"].values()) == {None}
+    assert [row["name_a"] for row in whole["layers"]] == ["stem", "relu#1", "body"]
+    assert {row[key] for row in whole["layers"] for key in ("change", "name_b", "macs_b", "macs_delta")} == {None}
+    assert [line.split()[0] for line in shown.splitlines()[2:5]] == ["stem", "relu#1", "body"]
+    assert "interrupted: what was not obtained yet is left empty." in err
+
+
+@pytest.mark.usefixtures("project")
+def test_an_interrupt_of_the_timing_keeps_the_diff(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "convcost.nn.measure.side_by_side.measure_side_by_side", lambda *_: signal.raise_signal(signal.SIGINT)
+    )
+    out = tmp_path / "diff.json"
+    words = "models.py:Net", "models.py:Net", "--arg-b", "width=4", "--time", "--sort", "time", "--export", str(out)
+    assert diff(capsys, *words, *INPUT)[0] == 130
+    whole = json.loads(out.read_text(encoding="utf-8"))
+    assert whole["delta"]["macs"] == -64 * 9 * (3 + 24) * 4
+    assert whole["time"] is None

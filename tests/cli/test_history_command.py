@@ -284,11 +284,18 @@ def test_a_whole_model_that_another_program_stored_is_listed(
 def test_conditions_that_differ_are_columns_at_80_and_the_others_stand_below() -> None:
     history = convcost.history()
     head, rule, *rows = plain_table(history.columns, history.rows, 80).splitlines()
-    assert head.split() == ["model", "name", "threads", "time", "speed-up"]
+    assert head.split() == ["model", "name", "input", "threads", "time"]
     assert len(rule) <= 80
     assert [row.split("  ")[0].strip() for row in rows] == ["-", *["a.py:net"] * 4]
     assert convcost.history().verdicts == ("all on cpu, float32, contiguous",)
     assert "threads" not in plain_table(history.columns, history.rows[:1], 80)
+
+
+def test_blocks_alone_have_date_and_input_at_80(database: Path) -> None:
+    add(database, made.session(), [made.entry("standard"), made.entry("depthwise-separable")])
+    history = convcost.history()
+    head = plain_table(history.columns, history.rows, 80).splitlines()[0]
+    assert head.split() == ["measured", "name", "input", "time", "speed-up"]
 
 
 def test_an_age_is_counted_from_now(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,8 +333,8 @@ def test_every_kind_of_export_has_the_rows(stored: Path, tmp_path: Path, capsys:
     assert json.loads((tmp_path / "h.json").read_text(encoding="utf-8"))["schema"] == "convcost.history/1"
     assert list(pd.read_parquet(tmp_path / "h.parquet")["time_s"]) == [2e-3] * 4
     assert openpyxl.load_workbook(tmp_path / "h.xlsx").active.max_row == 5
-    for name in ("h.md", "h.tex"):
-        assert "2026-07-03T12:00:00Z" in (tmp_path / name).read_text(encoding="utf-8")
+    assert "2026-07-03T12:00:00Z" in (tmp_path / "h.md").read_text(encoding="utf-8")
+    assert "{time (ms)}" in (tmp_path / "h.tex").read_text(encoding="utf-8")
     assert list(convcost.history(block="pointwise").to_frame()["name"]) == ["pointwise"]
     assert count(stored) == 4
 

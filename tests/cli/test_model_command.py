@@ -290,6 +290,15 @@ def test_latex_fits_a_page_with_totals_and_csv_keeps_raw_values(capsys: pytest.C
     assert out.startswith("name,op,input_shape")
 
 
+def test_a_label_needs_a_number_and_so_a_caption(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("network:mobilenet_v1", "--no-cross-check", "--depth", "1", "--format", "latex")
+    _, out, _ = run(capsys, *words, "--label", "tab:v1", "--caption", "")
+    assert r"\caption{One forward pass of network:mobilenet\_v1" in out
+    assert r"\label{tab:v1}" in out
+    _, out, _ = run(capsys, *words, "--caption", "")
+    assert out.startswith(r"\begin{tabular}")
+
+
 def test_latex_of_all_layers_is_a_longtable_in_a_file_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "layers.tex"
     _, out, _ = run(capsys, "network:resnet18", "--no-cross-check", "--format", "latex", "--export", str(path))

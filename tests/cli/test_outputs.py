@@ -187,3 +187,33 @@ def test_of_warnings_and_logs_those_of_the_users_own_code_are_shown_on_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert not any("torch's" in line for line in lines)
     assert [line for line in lines if "Warning" in line] == [f"warning: {path}:6: UserWarning: mine"]
+
+
+TABLES = (
+    "compare --c 64 --o 128 --k 3 --no-count --no-time",
+    "kernel sobel --no-time",
+    "check network:mobilenet_v1 --max-params 4.3M",
+    "diff network:mobilenet_v1 network:mobilenet_v2 --top 3",
+    "replace network:mobilenet_v1_full --to depthwise-separable --top 3",
+    "history",
+    "model network:mobilenet_v1 --no-cross-check --top 3",
+)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("words", TABLES, ids=[words.split()[0] for words in TABLES])
+def test_every_latex_table_fits_a_page_and_has_caption_and_label(
+    words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVCOST_DB", str(tmp_path / "history.db"))
+    made = tmp_path / "table.tex"
+    out_as_latex = [*words.split(), "--format", "latex", "--caption", "50 % less", "--label", "tab:a"]
+    assert main([*out_as_latex, "--export", str(made)]) == 0
+    text = capsys.readouterr().out
+    assert made.read_text(encoding="utf-8") == text
+    assert text.startswith("\\begin{table}\n\\centering\n\\caption{50 \\% less}\n\\label{tab:a}\n")
+    assert text.isascii()
+    body = text[text.index(r"\toprule") :].splitlines()[1]
+    assert body.count("&") <= 8
+    assert main([*words.split(), "--format", "json", "--label", "tab:a"]) == 0
+    assert "note: --label has no effect here: only LaTeX has them; add --format latex." in capsys.readouterr().err

@@ -143,7 +143,7 @@ def test_csv_and_files_have_base_units(file: str, tmp_path: Path, capsys: pytest
         (("--to", "ghost", "--from", "standart"), "origin (=standart) must be a kind of convolution; did you mean standard?"),
         (("--to", "ghost", "--min-kernel", "7"), "no convolution may be replaced (0: its kernel (=3) is below min_kernel (=7); 3: pointwise, not standard; 4: its kernel (=5) is below min_kernel (=7)); change the rules."),
         (("--to", "ghost", "--device", "cuda"), "device (=cuda) must be auto, meta or cpu for counting; time_device says where to time."),
-        (("--to", "ghost", "--sort", "time"), "sort (=time) must be one of macs, params."),
+        (("--to", "ghost", "--sort", "name"), "sort (=name) must be one of macs, params, time."),
         (("--to", "ghost", "--ghost-ratio", "5"), "no convolution may be replaced (0: ghost: out_channels (=8) must be divisible by ghost_ratio (=5); 3: pointwise, not standard; 4: ghost: out_channels (=4) must be divisible by ghost_ratio (=5)); change the rules."),
         (("--to", "depthwise", "--depth-multiplier", "3"), "no convolution may be replaced (0: depthwise: its output is 1x24x9x9, that of the layer 1x8x9x9; 3: pointwise, not standard; 4: depthwise: its output is 1x12x5x5, that of the layer 1x4x5x5); change the rules."),
     ],

@@ -269,10 +269,18 @@ def test_latex_is_balanced_and_has_no_other_sign_than_its_own() -> None:
         assert not lines[-1].endswith(r"\\")
 
 
+def test_python_gives_the_latex_of_the_command_and_no_caption() -> None:
+    explanation = convcost.explain("ghost", 64, 64, (3, 5), stride=2)
+    assert explanation.to_latex() == explanation.latex()
+    assert r"\begingroup\allowdisplaybreaks" in explanation.to_latex()
+    with pytest.raises(convcost.ConvcostError, match="a derivation is no table"):
+        explanation.to_latex("caption")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path: Path) -> None:
-    head = "\\documentclass{article}\n\\usepackage{amsmath}\n\\allowdisplaybreaks\n\\begin{document}\n"
+    head = "\\documentclass{article}\n\\usepackage{amsmath}\n\\begin{document}\n"
     (tmp_path / "derivation.tex").write_text(f"{head}{every_latex()}\n\\end{{document}}\n", encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "derivation.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)

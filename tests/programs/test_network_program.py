@@ -116,11 +116,33 @@ def test_a_model_that_is_the_layer_itself_is_refused():
 
 def test_odd_names_of_layers_stay_what_they_are(tmp_path):
     model = nn.Sequential()
-    for name in ("a (b", 'quote"', "back\\slash", "ümlaut,", "{brace}"):
+    for name in ("a (b", 'quote"', "back\\slash", "ümlaut,", "{brace}", "two\nlines", "\udc80"):
         model.add_module(name, nn.Conv2d(8, 8, 3, padding=1))
     x = torch.randn(1, 8, 9, 9)
     expected, result = convcost.replace(model, x, to="spatially-separable-depthwise")
     assert_same_model(altered_by(result.program(), model, tmp_path), expected, x)
+
+
+class TwoPlaces(nn.Module):
+    """A module that reaches its convolutions by another path than their first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(8, 8, 3, padding=1)
+        self.all = nn.ModuleList([self.first, nn.ReLU(), nn.Conv2d(8, 16, 3)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for part in self.all:
+            x = part(x)
+        return x
+
+
+def test_a_layer_in_two_places_is_replaced_in_both(tmp_path):
+    model, x = TwoPlaces(), torch.randn(1, 8, 9, 9)
+    expected, result = convcost.replace(model, x, to="depthwise-separable")
+    altered = altered_by(result.program(), model, tmp_path)
+    assert altered.all[0] is altered.first
+    assert_same_model(altered, expected, x)
 
 
 def test_the_command_writes_the_file_and_never_over_a_folder(tmp_path, capsys):
@@ -135,6 +157,7 @@ def test_the_command_writes_the_file_and_never_over_a_folder(tmp_path, capsys):
         "--no-cross-check",
     ]
     assert main([*words, "--emit", str(path)]) == 0
+    assert f"note: {path}: written; its function alter" in capsys.readouterr().err
     model = load(path.read_text(encoding="utf-8"), tmp_path)
     assert len(model["blocks"]()) == 13
     for file, rule in (

@@ -96,6 +96,20 @@ def test_a_table_of_more_than_a_page_is_a_longtable_that_repeats_its_head(paper:
     assert paper_table(COLUMNS[:2], rows[:-1]).startswith(r"\begin{tabular}")
 
 
+SIGNS = "αβγδεζηθικλνξπρστφχψωΓΔΘΛΞΠΣΦΨΩ⁰²⁹ᵀ₀₂√‖÷−×→≥·✓✗⌊⌋…–µμ<>|▁█"
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_signs_that_pdflatex_has_no_letter_for_become_formulas(sign: str) -> None:
+    assert escaped(f"a{sign}b").isascii()
+    assert escaped(sign) not in {"<", ">", "|"}
+
+
+def test_a_minus_is_a_minus_and_a_hyphen_a_hyphen() -> None:
+    assert escaped("[1 2 1]ᵀ · [-1 0 1]") == r"[1 2 1]$^\top$ $\cdot$ [$-$1 0 1]"
+    assert escaped("depthwise-separable, 2026-07-01") == "depthwise-separable, 2026-07-01"
+
+
 @pytest.mark.parametrize("sign", "&%$#_{}~^\\")
 def test_every_special_character_is_escaped(sign: str) -> None:
     assert escaped(sign) in {rf"\{sign}", r"\textasciitilde{}", r"\textasciicircum{}", r"\textbackslash{}"}
@@ -113,8 +127,9 @@ def test_the_tables_compile(tmp_path: Path) -> None:
     long = [Row(f"layer_{number}", number * 10**6) for number in range(3 * MAX_ROWS)]
     short = paper_table(COLUMNS, ROWS, Row("total"), Paper("50 % → 2.5x", "tab:a"))
     numbers = re.sub(r"\{lr\}", "{lS}", paper_table(COLUMNS[:2], [Row("a", 10**9), Row("b", 1), Row("c", None)]))
+    signs = paper_table(COLUMNS[:1], [Row(f"a{sign}b") for sign in SIGNS])
     body = "\n".join(
-        (short, numbers, paper_table(COLUMNS, long, paper=Paper("long", "tab:b")), paper_table(COLUMNS, long))
+        (short, numbers, signs, paper_table(COLUMNS, long, paper=Paper("long", "tab:b")), paper_table(COLUMNS, long))
     )
     packages = r"\usepackage{booktabs,longtable,siunitx}"
     document = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from zoo import Dense, Residual, Squeeze, UNet, conv, image
+from zoo import ZOO, Dense, Residual, Squeeze, UNet, conv, image
 
 import convcost
 from convcost.changes.replacement import Rules
@@ -43,6 +43,14 @@ def test_rows_add_up_to_the_difference_of_the_totals(target: str, block: str) ->
     assert report.replaced
 
 
+def test_the_diff_of_the_result_adds_up_too() -> None:
+    report = of_target("network:mobilenet_v1_full", only="block[23]")
+    assert report.diff.b.target == "network:mobilenet_v1_full with depthwise-separable"
+    assert report.diff.delta["macs"] == sum(row.macs_after - row.macs_before for row in report.layers)
+    removed = [row.name for row in report.diff.layers if row.change == "removed"]
+    assert removed == ["block2.conv", "block3.conv"]
+
+
 def random_net(seed: int) -> nn.Module:
     """A small network of parts of many kinds."""
     choose = random.Random(seed).choice
@@ -50,7 +58,7 @@ def random_net(seed: int) -> nn.Module:
     channels = 3
     for _ in range(4):
         wider = choose([4, 8, 12])
-        make = choose([
+        make: Any = choose([
             conv, lambda c, o: conv(c, o, stride=2), Residual,
             lambda c, o: nn.Conv2d(c, o, (1, 3), padding="same"), lambda c, o: nn.Conv2d(c, o, 3, dilation=2, padding=2),
         ])  # fmt: skip
@@ -68,6 +76,16 @@ def test_the_report_says_what_another_count_of_the_altered_model_says(seed: int)
     assert convcost.count(model, image()).totals == report.before.totals
     assert report.agrees, report
     assert new.eval()(image()).shape == model.eval()(image()).shape
+
+
+@pytest.mark.parametrize("kind", ["lenet", "vgg", "resnext", "densenet", "inception", "mobilenet", "vit", "unet"])
+def test_networks_of_many_kinds_are_altered_and_counted_alike(kind: str) -> None:
+    model, inputs = ZOO[kind]()
+    before = [(name, one.data_ptr(), one.sum()) for name, one in model.state_dict().items()]
+    new, report = convcost.replace(model, inputs, to="depthwise-separable", cross_check=True)
+    assert convcost.count(new, inputs).totals == report.after.totals
+    assert report.agrees
+    assert [(name, one.data_ptr(), one.sum()) for name, one in model.state_dict().items()] == before
 
 
 def test_a_u_net_keeps_its_transposed_convolutions() -> None:

@@ -87,16 +87,17 @@ class MadeClock:
 
     def __call__(
         self,
-        a: tuple[nn.Module, Any, Any],
-        b: tuple[nn.Module, Any, Any],
+        models: tuple[tuple[nn.Module, Any, Any], tuple[nn.Module, Any, Any]],
         pairs: Sequence[tuple[str | None, str | None]],
         options: TimingOptions,
         progress: object,
+        **_: float,
     ) -> PairTiming:
         del progress
+        a, b = models[0][0], models[1][0]
         self.runs.append((list(pairs), options.time_budget))
         conditions = Conditions("cpu", "float32", 1, "contiguous", False, "pinned", "2.13.0", "a CPU")
-        times = {(x, y): pair_of(seconds_of(a[0], x), seconds_of(b[0], y)) for x, y in pairs if x and y}
+        times = {(x, y): pair_of(seconds_of(a, x), seconds_of(b, y)) for x, y in pairs if x and y}
         before, after = (ELSE_S + sum(one[side].time_s for one in times.values()) for side in (0, 1))
         wholes = pair_of(before, after)
         layers_a = {x: one[0] for (x, _), one in times.items()}
@@ -268,7 +269,7 @@ def test_options_of_the_clock_without_time_are_noted(capsys: pytest.CaptureFixtu
 def test_ctrl_c_while_timing_keeps_what_was_counted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(side_by_side, "measure_side_by_side", interrupted)
@@ -293,6 +294,28 @@ def test_a_module_in_python_is_timed_in_a_copy(clock: MadeClock) -> None:
     assert payload["pareto"]["fastest"]["blocks"] == {"0": SEPARABLE}
     assert "fastest within 3.00 k parameters: 1 layer replaced" in str(result)
     assert clock.runs == [([("0", "0")], 8.0)]
+
+
+def test_a_module_without_weights_is_timed_with_others(clock: MadeClock) -> None:
+    model = nn.Conv2d(8, 16, 3, padding=1, device="meta")
+    new, result = convcost.replace(model, torch.zeros(1, 8, 8, 8, device="meta"), to=SEPARABLE, time=True)
+    assert {one.device.type for one in (*model.parameters(), *new.parameters())} == {"meta"}
+    assert result.layers[0].timing is not None
+    assert clock.runs
+
+
+def test_a_target_that_is_another_model_when_it_is_timed_is_refused(
+    clock: MadeClock, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source = "import itertools\nfrom torch import nn\nwidths = itertools.count(8)\n"
+    source += "def net():\n    return nn.Sequential(nn.Conv2d(8, next(widths), 3))\n"
+    (tmp_path / "other.py").write_text(source, encoding="utf-8")
+    words = ["replace", f"{tmp_path / 'other.py'}:net", "--input", "1x8x8x8", "--no-cross-check", "--to", SEPARABLE]
+    assert main([*words, "--time"]) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert " must make the same model each time: between the count and the timing, " in streams.err
+    assert clock.runs == []
 
 
 @pytest.mark.timing

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from convcost.changes.replace_report import layer_of
-from convcost.changes.replacement import choose_block, reads_image, require_layers
+from convcost.changes.replacement import choose_block, few, reads_image, require_layers
 from convcost.nn.alter.eligibility import is_lazy_module, obstacles
 from convcost.nn.alter.kept_weights import KeptWeights
 from convcost.nn.alter.surroundings import Watch
@@ -28,7 +28,7 @@ from convcost.nn.load.user_code import error_summary, running_user_code
 from convcost.text.errors import ConvcostError, encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from convcost.changes.replace_report import ReplacedLayer
     from convcost.changes.replacement import Replacement, Rules
@@ -47,13 +47,13 @@ class Altered:
         model: The altered model.
         counted: Its count.
         layers: What became of each convolution, in the order of the forward pass; last those that it does not call.
-        notes: Remarks on the ranks of factorised weights.
+        notes: What follows layers, and does not stand between the stages of the blocks; and ranks that layers lack.
     """
 
     model: nn.Module
     counted: ModelReport
     layers: tuple[ReplacedLayer, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
 
 def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules) -> Altered:
@@ -93,7 +93,17 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
     order = {one.name: index for index, one in enumerate(counted.layers)}
     paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if calls.get(path) else len(order))
     rows = tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths)
+    if rules.between and rules.keep is None:
+        done = [path for path in paths if not isinstance(outcomes[path], str)]
+        notes = tuple(_notes({path: following[path].other for path in done}))
     return Altered(*result, rows, notes)
+
+
+def _notes(others: Mapping[str, str | None]) -> Iterator[str]:
+    """Notes on operations after replaced layers that no block has between its stages."""
+    for kind in dict.fromkeys(filter(None, others.values())):
+        names = few([path or "the model" for path, one in others.items() if one == kind])
+        yield f"{kind} follows {names}, and does not stand between the stages of the block there: no block has one."
 
 
 def _row(path: str, part: nn.Module | None, calls: Sequence[Call], outcome: Replacement | str) -> ReplacedLayer:
@@ -205,10 +215,8 @@ def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     memo: dict[int, Any] = {id(parts[path]): module for path, module in modules.items()}
     for part in parts.values():
         for value in vars(part).values():
-            if (
-                isinstance(value, torch.Tensor) and not value.is_leaf
-            ):  # torch refuses to copy what has a gradient's graph
-                memo[id(value)] = value.detach().clone()
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()  # torch refuses to copy what has a gradient's graph
 
     def describe(error: BaseException) -> ConvcostError:
         return ConvcostError(f"model must be one that copy.deepcopy can copy: {error_summary(error)}; mend it there.")

@@ -45,36 +45,32 @@ def catch_convolutions(run: Run) -> None:
 
 def release() -> None:
     """Let torch take its operators apart again."""
-    for library in set(_LIBRARIES.values()):
+    for library in _LIBRARIES.values():
         library.reset()
     _LIBRARIES.clear()
 
 
 @cache
-def _composites(names: frozenset[str]) -> tuple[Any, ...]:
-    """The composite operators of torch with these names."""
+def _composites(names: frozenset[str]) -> tuple[tuple[Any, list[str]], ...]:
+    """The composite operators of torch with these names, and where they get kernels."""
     return _overloads(packet for name in names if (packet := getattr(torch.ops.aten, name, None)) is not None)
 
 
-def _overloads(packets: Iterable[Any]) -> tuple[Any, ...]:
+def _overloads(packets: Iterable[Any]) -> tuple[tuple[Any, list[str]], ...]:
     overloads = (getattr(packet, name) for packet in packets for name in packet.overloads())
-    return tuple(overload for overload in overloads if is_composite(overload))
+    return tuple((overload, _keys(overload)) for overload in overloads if is_composite(overload))
 
 
-def _catch(operators: Iterable[Any], run: Run) -> None:
+def _catch(operators: Iterable[tuple[Any, list[str]]], run: Run) -> None:
     """Give operators kernels that call a function; torch's own stay where it does not take an operator apart."""
-    libraries: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch has a kernel of its own for vmap, which comes back
-        for operator in operators:
-            if operator in _LIBRARIES:
-                continue
-            namespace, _, name = operator.name().partition("::")
-            if namespace not in libraries:
-                libraries[namespace] = _dispatch_library("IMPL", namespace, "", __file__, 0)
-            _LIBRARIES[operator] = libraries[namespace]
-            for key in _keys(operator):
-                libraries[namespace].impl(name, key, _kernel(operator, run), False)
+        for operator, keys in operators:
+            if operator not in _LIBRARIES:
+                name = operator.name().rpartition("::")[2]
+                library = _LIBRARIES[operator] = _dispatch_library("IMPL", operator.namespace, "", __file__, 0)
+                for key in keys:
+                    library.impl(name, key, _kernel(operator, run))
 
 
 @cache

@@ -16,8 +16,9 @@ from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.composites import COMPLEX_CONVOLUTIONS
 from convcost.nn.count.function_calls import Functions
 from convcost.nn.count.inner_products import InnerProducts
-from convcost.nn.count.one_row import is_one_row, kind_of
+from convcost.nn.count.one_row import kind_of
 from convcost.nn.count.operators import (
+    REGISTERED,
     Verdict,
     cost,
     is_whole,
@@ -153,7 +154,7 @@ class Lane(TorchDispatchMode):
         paths.append(path)
         paused, row = False, None
         try:
-            if self._open is None and is_one_row(module):
+            if self._open is None and kind.is_row_of(module):
                 # the functions of a module of torch are all in this row: they run faster unobserved; but attention
                 # would then run by other operators than on meta tensors and for the other counters
                 is_observed = self.autocast.is_on or not kind.is_torchs or type(module) is nn.MultiheadAttention
@@ -175,7 +176,7 @@ class Lane(TorchDispatchMode):
             if row is not None:
                 self._open = None
             if paused:
-                self._functions.__enter__()
+                self._functions.resume()
         return out
 
     def call_function(self, row: Row, function: Callable[[], Any]) -> Any:
@@ -327,6 +328,8 @@ class Lane(TorchDispatchMode):
         if recorder.suspicion is not None:
             recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
         multiplied = recorder.memory.trace(row, traits, tensors, outputs, new)
+        if traits.is_free and not REGISTERED:
+            return out
         worth = verdict(func)
         if worth is Verdict.FREE:
             return out
@@ -338,8 +341,9 @@ class Lane(TorchDispatchMode):
             recorder.fault = error
             raise
         if multiplied and (price is None or price.macs):
-            added = set(map(id, added_arguments(func, args, kwargs)))
-            sources = (source for one in multiplied.keys() - added for source in multiplied[one])
+            factors = multiplied.keys() - set(map(id, added_arguments(func, args, kwargs)))
+            row.multiplies_buffers |= not all(multiplied[one] for one in factors)
+            sources = (source for one in factors for source in multiplied[one])
             recorder.memory.multiplied.update(dict.fromkeys(sources, row.path))
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)

@@ -74,7 +74,7 @@ class Memory:
     """
 
     def __init__(self, parameters: Iterable[torch.Tensor], buffers: Iterable[torch.Tensor]) -> None:
-        self._weights: dict[int, tuple[torch.Tensor, ...]] = {}
+        self._weights: dict[int, tuple[torch.Tensor, ...] | None] = {}  # None for a buffer that activations overwrote
         self._held: list[torch.UntypedStorage | None] = []  # so that no other storage gets the key of a weight
         for tensors, are_parameters in ((parameters, True), (buffers, False)):
             for tensor in tensors:
@@ -82,7 +82,7 @@ class Memory:
                 if storage is not None:
                     own = (tensor,) if are_parameters else ()
                     number = storage_key(storage)
-                    self._weights[number] = (*self._weights[number], *own) if number in self._weights else own
+                    self._weights[number] = (*(self._weights.get(number) or ()), *own)
                     self._held.append(storage)
         self._fixed = set(self._weights)
         self._constants: set[int] = set()
@@ -204,7 +204,7 @@ class Memory:
                     used[id(weight)] = weight
             if sources is None:
                 are_constants = False
-            elif sources:
+            elif sources or weights == ():
                 constants[id(tensor)] = sources
         return used, are_weights, constants, are_constants
 
@@ -219,7 +219,7 @@ class Memory:
         if key is None:
             return None, None
         weights = self._weights.get(key)
-        if weights is None and key not in self._alive:
+        if weights is None and key not in self._alive and key not in self._weights:
             weights = self._weights_outside(key, tensor)
         return weights, self._sources.get(key, None if weights is None else ())
 
@@ -246,6 +246,8 @@ class Memory:
         if constants is None:
             for key in keys:
                 self._sources.pop(key, None)
+                if self._weights.get(key) == ():
+                    self._weights[key] = None
         else:
             sources = tuple(dict.fromkeys(source for one in constants.values() for source in one))
             self._sources.update(dict.fromkeys(keys, sources))

@@ -32,6 +32,10 @@ class Kind(NamedTuple):
     is_one_row: bool
     is_row_alone: bool
 
+    def is_row_of(self, module: nn.Module) -> bool:
+        """Whether a call of a module of this class is one row."""
+        return self.is_one_row or (self.is_row_alone and not vars(module)["_modules"])
+
 
 def kind_of(module: nn.Module) -> Kind:
     """What the class of a module is to a trace."""
@@ -55,5 +59,4 @@ def _of_class(kind: type) -> Kind:
 
 def is_one_row(module: nn.Module) -> bool:
     """Whether a call of the module is one row: torch's modules without submodules, and those of `ONE_ROW`."""
-    kind = kind_of(module)
-    return kind.is_one_row or (kind.is_row_alone and not vars(module)["_modules"])
+    return kind_of(module).is_row_of(module)

@@ -28,22 +28,32 @@ MAX_CODE_BYTES: Final = 2
 """Bytes of an integer that may be a code of a quantised weight; longer ones are positions."""
 
 
-def packed_weights(parts: Mapping[str, nn.Module], multiplied: Iterable[torch.Tensor] = ()) -> tuple[str, ...]:
-    """A note on the weights whose number torch's parameters do not give; empty where there are none.
+def packed_weights(parts: Mapping[str, nn.Module], multiplied: Iterable[torch.Tensor] = ()) -> dict[str, int]:
+    """The weights whose number torch's parameters do not give: how many each part holds, by its path; 0 if unknown.
 
     Args:
         parts: The model and its parts by path.
         multiplied: Tensors that are weights by their use.
     """
     used = {id(tensor) for tensor in multiplied if is_packed_dtype(tensor.dtype)}
-    holders = {name: size for name, part in parts.items() if (size := _packed_in(part, used)) is not None}
-    if not holders:
+    held = ((name, _packed_in(part, used)) for name, part in parts.items())
+    return {name.removesuffix("._packed_params"): size for name, size in held if size is not None}
+
+
+def packed_note(packed: Mapping[str, int], model: str) -> tuple[str, ...]:
+    """A note on packed weights; empty where there are none.
+
+    Args:
+        packed: The weights, by the path of the part that holds them.
+        model: Class of the model.
+    """
+    if not packed:
         return ()
-    first = next(iter(holders)).removesuffix("._packed_params") or type(parts[""]).__name__
-    where = first if len(holders) == 1 else f"{first} and {len(holders) - 1} more"
-    verb = "holds" if len(holders) == 1 else "hold"
-    total = sum(holders.values())
-    amount = f"{total:,} " if all(holders.values()) else f"at least {total:,} " if total else ""
+    first = next(iter(packed)) or model
+    where = first if len(packed) == 1 else f"{first} and {len(packed) - 1} more"
+    verb = "holds" if len(packed) == 1 else "hold"
+    total = sum(packed.values())
+    amount = f"{total:,} " if all(packed.values()) else f"at least {total:,} " if total else ""
     return (f"{where} {verb} {amount}packed weights: params and weight_bytes are not obtained.",)
 
 

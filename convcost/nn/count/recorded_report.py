@@ -10,7 +10,7 @@ import torch
 from convcost.models.call import Call
 from convcost.models.report import ModelReport, Totals, Uncounted
 from convcost.nn.count.moved_bytes import numel, total_bytes
-from convcost.nn.count.packed_weights import packed_weights, plain_weights
+from convcost.nn.count.packed_weights import packed_note, packed_weights, plain_weights
 from convcost.nn.count.tensors import dtype_text
 from convcost.nn.load.meta_device import parts_of
 from convcost.text.errors import encodable
@@ -40,7 +40,8 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
     parts = parts_of(model)
     multiplied = {tensor: path for one, path in recorder.memory.multiplied.items() if (tensor := one()) is not None}
     packed, plain = packed_weights(parts, multiplied), plain_weights(parts, multiplied)
-    doubt = packed[0].rstrip(".") if packed else plain
+    notes = packed_note(packed, type(model).__name__)
+    doubt = notes[0].rstrip(".") if packed else plain
     rows, weights = recorder.rows, recorder.weights(parts)
     kinds: Counter[str] = Counter()
     for row in rows:
@@ -54,7 +55,7 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         activation_bytes=sum(row.activation_bytes for row in rows),
         peak_activation_bytes=recorder.memory.peak,
     )
-    calls = tuple(_calls(rows, weights, totals.macs))
+    calls = tuple(_calls(rows, weights, totals.macs, packed))
     mode = "mixed" if recorder.training else "eval"
     conditions = {"device": device, "torch_version": str(torch.__version__), "mode": mode}
     return ModelReport(
@@ -66,7 +67,13 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=(*packed, *_outside(recorder), *_note_on_mode(recorder.training), *_note_on_values(recorder.values_read)),
+        notes=(
+            *notes,
+            *_outside(recorder),
+            *_note_on_buffers(rows),
+            *_note_on_mode(recorder.training),
+            *_note_on_values(recorder.values_read),
+        ),
         values_read=tuple(recorder.values_read),
         doubts={
             **(dict.fromkeys(("params", "weight_bytes"), doubt) if doubt else {}),
@@ -83,6 +90,14 @@ def _outside(recorder: Recorder) -> tuple[str, ...]:
         "closure: torch neither trains nor moves them with it."
     )
     return (note,) if amount else ()
+
+
+def _note_on_buffers(rows: Sequence[Row]) -> tuple[str, ...]:
+    """A note on calls that multiply by buffers of floats; empty where there are none."""
+    names = {encodable(row.name): None for row in rows if row.multiplies_buffers}
+    verb = "multiplies" if len(names) == 1 else "multiply"
+    note = f"{_few(names)} {verb} by buffers, which are no parameters: params and weight_bytes leave them out."
+    return (note,) if names else ()
 
 
 def _note_on_mode(kinds: Collection[str]) -> tuple[str, ...]:
@@ -117,8 +132,15 @@ def _doubt_on_numpy(places: Iterable[str]) -> dict[str, str]:
     )
 
 
-def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
-    """The rows under unique names, each parameter in the row that owns it."""
+def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int, packed: Collection[str]) -> Iterable[Call]:
+    """The rows under unique names, each parameter in the row that owns it.
+
+    Args:
+        rows: The recorded calls.
+        weights: The parameters.
+        total: MACs of all rows.
+        packed: Paths of the modules that hold packed weights.
+    """
     left = {id(p): p for p in weights}
     owners = _owners(rows)
     unique = _UniqueNames()
@@ -150,6 +172,7 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
             torch_name=row.torch_name,
             is_function=row.owner is None,
             has_bias=row.has_bias,
+            has_packed=row.path in packed and bool(row.uncounted or macs),
         )
     if unused := sum(map(numel, left.values())):
         share, name = (0.0 if total else None), unique.of("(parameters outside any call)")

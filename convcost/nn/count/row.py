@@ -53,6 +53,7 @@ class Row:
         text_padding: Whether an argument is text, as a convolution's padding may be.
         events: Calls of operators that have a formula.
         parts: Calls of operators that one of the events stands for.
+        multiplies_buffers: Whether activations are multiplied by floats that come from buffers alone.
         writes: Whether an operator wrote into a tensor that existed before.
         new_storages: Bytes of each storage that appeared during the call, by key.
         uncounted: Number of calls of each operator that has no formula and is not free.
@@ -82,6 +83,7 @@ class Row:
         self.text_padding = False
         self.events: list[Event] = []
         self.parts: list[Event] = []
+        self.multiplies_buffers = False
         self.writes = False
         self.new_storages: dict[int, int] = {}
         self.uncounted: dict[str, int] = {}

@@ -167,6 +167,19 @@ def test_a_functional_convolution_is_a_row_too() -> None:
     }
 
 
+def test_a_complex_convolution_stays() -> None:
+    model = Lambda(lambda m, x: m.b(x) + m.a(x * 1j).abs(), a=conv(8, 8, 3, dtype=torch.complex64), b=conv(8, 8, 3))
+    assert outcomes(model) == {"a": "its weights are complex numbers", "b": "depthwise-separable"}
+
+
+def test_a_convolution_that_forward_makes_stays() -> None:
+    model = Lambda(lambda m, x: conv(8, 8, 3)(m.b(x)), b=conv(8, 8, 3))
+    assert outcomes(model) == {
+        "b": "depthwise-separable",
+        "Conv2d": "made by forward: there is no module to replace",
+    }
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit.script
 def test_a_scripted_part_is_left_alone() -> None:
     scripted = torch.jit.script(nn.Sequential(conv(8, 8, 3)))

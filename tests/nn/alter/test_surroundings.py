@@ -72,6 +72,21 @@ def test_the_normalisation_has_the_numbers_of_the_networks_own() -> None:
     assert (norm.num_features, norm.eps, norm.momentum) == (8, 0.5, None)
 
 
+def test_what_no_block_has_between_its_stages_is_noted() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.LeakyReLU(),
+        nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Tanh(),
+    )  # fmt: skip
+    new, result = convcost.replace(model, IMAGE, to="depthwise-separable")
+    assert result.notes == (
+        "GroupNorm follows 0 and 1 more, and does not stand between the stages of the block there: no block has one.",
+        "LeakyReLU follows 6, and does not stand between the stages of the block there: no block has one.",
+    )
+    blocks = [[type(part).__name__ for part in new.get_submodule(name).children()] for name in ("0", "3", "6")]
+    assert blocks == [RELU, ALONE, ["Conv2d", "BatchNorm2d", "Conv2d"]]
+    assert convcost.replace(model, IMAGE, to="depthwise-separable", between=False)[1].notes == ()
+
+
 def test_each_layer_has_its_own() -> None:
     model = Lambda(lambda m, x: m.b(m.relu(m.a(x))), a=nn.Conv2d(8, 8, 3), b=nn.Conv2d(8, 8, 3), relu=nn.ReLU())
     assert between(model, "a") == RELU

@@ -432,6 +432,8 @@ def test_packed_weights_of_cells_are_reported_in_a_note(cell: Any, gates: int) -
     packed = gates * 6 * (8 + 6 + 1 + 1)
     assert report.notes[0] == f"0 holds {packed} packed weights: params and weight_bytes are not obtained."
     assert [one.calls for one in report.uncounted] == [1]
+    assert [row["params"] for row in report.to_dict()["layers"]] == [None]
+    assert report.layers[0].has_packed
 
 
 def test_weights_of_integers_in_buffers_are_reported_in_a_note() -> None:
