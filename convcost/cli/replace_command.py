@@ -80,7 +80,10 @@ def replace_command(
         o.option(RULES, "Put the normalisation and activation that follow a layer between the block's stages too."),
     ] = True,
     keep_weights: Annotated[
-        bool, o.option(KEEP, "Factorise the weights instead of making new ones; --rank is then that of each layer.")
+        bool,
+        o.option(
+            KEEP, "Factorise the weights instead of making new ones; --rank is then that of each layer.", "--keep-weights"
+        ),
     ] = False,
     energy: Annotated[
         str | None,
