@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timing
 SPEC = Spec(8, 8, (3, 3), 16, 16)
 
 
-def measured(*blocks: str, spec: Spec = SPEC, budget: float = 0.6, **options: Any) -> Measured:
+def measured(*blocks: str, spec: Spec = SPEC, budget: float = 1.0, **options: Any) -> Measured:
     placed = [place_block(name, spec, {}) for name in blocks or ("standard", "depthwise-separable")]
     run = home.Run(placed, TimingOptions(("cpu",), time_budget=budget, **options))
     return home.measure([run], "standard", lambda *_: None)[0]
