@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Roof: TypeAlias = Literal["compute", "memory", "overhead"]
 MAX_SPREAD: Final = 0.25
 """Cap on the calibration's spread; beating the bound by more means a stale calibration."""
+MAX_DISTURBED: Final = 1.0
+"""Largest spread of a calibrated figure that is one."""
 ROOFS: Final[tuple[Roof, ...]] = ("compute", "memory", "overhead")
 
 
@@ -58,6 +60,11 @@ class Bound:
     level: str | None
     spread: float
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the calibrated figure is none, since other programs disturbed its measurement."""
+        return self.spread > MAX_DISTURBED
+
     def is_beaten(self, attained: float) -> bool:
         """Whether a time beats the bound by more than the spread, so that the calibration is wrong or stale.
 
@@ -68,10 +75,15 @@ class Bound:
 
     def attained_text(self, attained: float | None) -> str:
         """The attained share for a table; a time that beats its bound has attained none."""
-        return "-" if attained is None else "beaten" if self.is_beaten(attained) else human_share(attained)
+        if attained is None:
+            return "-"
+        shown = "beaten" if self.is_beaten(attained) else human_share(attained)
+        return f"{shown} ?" if self.is_disturbed else shown
 
     def doubts(self, attained: float | None) -> tuple[str, ...]:
-        """A warning if the time beats its bound."""
+        """A warning if the bound comes from a disturbed calibration, or if the time beats it."""
+        if self.is_disturbed:
+            return ("the bound is of a calibration that other programs disturbed: calibrate again",)
         beaten = attained is not None and self.is_beaten(attained)
         return ("faster than its bound: calibrate again, on a quiet machine",) if beaten else ()
 
