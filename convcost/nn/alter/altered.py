@@ -70,19 +70,19 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
     calls = _calls_by_path(model, counted)
     known = obstacles(model, calls)
     following, outputs = _seen_in_forward(model, call, device, [path for path, why in known.items() if why is None])
-    parts = parts_of(model)
+    parts, root = parts_of(model), type(model).__name__
     outcomes: dict[str, Replacement | str] = {}
     for path, obstacle in known.items():
         if obstacle is None:  # torch splits some paddings off, so that the operator it calls is another convolution
             calls[path] = tuple(replace(one, conv=conv_of(parts[path])) for one in calls.get(path, ()))
         outcomes[path] = obstacle or _outcome(path, calls[path], following[path], counted, rules)
-    require_layers(rules, outcomes)
+    require_layers(rules, {path or root: one for path, one in outcomes.items()})
     modules = _modules(model, outcomes)
     trial = _Trial(model, call, device, outcomes, modules, outputs)
     result = trial.run(list(modules))
     if isinstance(result, str):
         outcomes |= trial.refused(list(modules), result)
-        require_layers(rules, outcomes)
+        require_layers(rules, {path or root: one for path, one in outcomes.items()})
         result = trial.run([path for path, one in outcomes.items() if not isinstance(one, str)])
         if isinstance(result, str):
             raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
@@ -116,7 +116,7 @@ def _outcome(
     """The block in the place of a layer, or the reason why the layer stays."""
     if not calls:
         return "the forward pass does not call it"
-    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path)
+    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path or calls[0].name)
     if reason is not None:
         return reason
     if rules.only is None and reads_image(calls[0], counted):
