@@ -30,13 +30,17 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
     Column("macs_after", lambda row: row.macs_after, "multiply-accumulates in its place", "→ MACs", human_count),
     Column("macs_ratio", lambda row: row.macs_ratio, "macs_before / macs_after", "fewer", human_ratio),
     Column(
-        "weight_error", lambda row: row.weight_error, "relative error of the factorised weights", "weights", human_share
+        "weight_error",
+        lambda row: row.weight_error,
+        "relative error of the factorised weights",
+        "weight error",
+        human_share,
     ),
     Column(
         "output_error",
         lambda row: row.output_error,
         "relative error of the model's output with this layer alone replaced",
-        "output",
+        "output error",
         human_share,
     ),
     Column(

@@ -420,6 +420,13 @@ def on_meta(d: Drawer) -> dict[str, Any]:
     return {"device": torch.device("meta")} | ({"dtype": d.dtype()} if d.one_in(4) else {})
 
 
+def bare(d: Drawer) -> Case:
+    options = {"layout": torch.strided, "pin_memory": False, "memory_format": torch.contiguous_format}
+    few = {key: value for key, value in options.items() if d.one_in(4)}
+    size = [-1] if d.one_in(30) else list(d.shape())
+    return (size,), {"dtype": d.dtype(), "device": torch.device("meta"), **few}
+
+
 def sized(d: Drawer) -> Case:
     return (list(d.shape()),), on_meta(d)
 
@@ -823,6 +830,7 @@ DRAWS: dict[str, Draw] = {
     **dict.fromkeys(("logical_and", "logical_or", "logical_xor"), truths),
     "clamp_min_.Tensor": binary,
     "randn": sized,
+    "empty.memory_format": bare,
     "pow.Scalar": power_of_number,
     **dict.fromkeys(("atan2", "hypot", "xlogy.Tensor"), binary),
     **dict.fromkeys(("threshold", "threshold_"), threshold),
