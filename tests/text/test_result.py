@@ -170,3 +170,10 @@ def test_a_warning_of_several_rows_is_said_once_and_is_true_of_each_of_them(
     warnings: list[list[str]], lines: list[str]
 ) -> None:
     assert list(grouped(zip("abcdefghij", warnings, strict=False))) == lines
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_no_two_columns_have_one_title(name: str) -> None:
+    """A notebook has its cells by title."""
+    titles = [column.title for column in MADE[name]().columns if column.title]
+    assert sorted(set(titles)) == sorted(titles)
