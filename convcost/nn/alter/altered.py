@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -275,22 +276,25 @@ class _Trial:
         """The model with these layers replaced, and its count; why it is no replacement of the model, if it is none."""
         new = replaced(self.model, {path: self.modules[path] for path in paths})
         try:
-            counted = report(new, *self.call, device=self.device)
             _, outputs = _seen_in_forward(new, self.call, self.device, ())
         except ConvcostError as error:
-            return str(error).rstrip(".")
+            return f"forward fails with the block in its place: {error}"
         if outputs != self.outputs:
             differs = next((pair for pair in zip(self.outputs, outputs, strict=False) if pair[0] != pair[1]), None)
             return "the model's output differs" + (f": {differs[1]}, not {differs[0]}" if differs else "")
+        counted = report(new, *self.call, device=self.device)
+        inside = _macs_inside(counted)
         for path in paths:
             block = self.outcomes[path]
-            if not isinstance(block, str) and _macs_inside(path, counted) != block.after.macs:
+            if not isinstance(block, str) and inside[encodable(path)] != block.after.macs:
                 return f"forward does not call {path or 'it'} through its place in the model"
         return new, counted
 
 
-def _macs_inside(path: str, counted: ModelReport) -> int:
-    """The MACs of all calls of a part and inside it."""
-    own = encodable(path)
-    names = ((one.name.partition("#")[0], one.macs) for one in counted.layers)
-    return sum(macs for name, macs in names if not own or name == own or name.startswith(f"{own}."))
+def _macs_inside(counted: ModelReport) -> Counter[str]:
+    """The MACs of all calls of each part and inside it, by its path."""
+    inside: Counter[str] = Counter()
+    for one in counted.layers:
+        words = one.name.partition("#")[0].split(".")
+        inside.update({".".join(words[:end]): one.macs for end in range(len(words) + 1)})
+    return inside
