@@ -336,6 +336,9 @@ def replace(
     min_kernel: int = 2,
     min_saving: float | None = None,
     between: bool = True,
+    keep_weights: bool = False,
+    energy: float | None = None,
+    max_error: float | None = None,
     device: str = "auto",
     cross_check: bool = False,
     time: bool = False,
@@ -371,6 +374,12 @@ def replace(
         min_kernel: Smallest kernel, on its longer side, that is replaced.
         min_saving: Smallest share of a layer's MACs that a block must save, such as 0.2; None if it may even add some.
         between: Whether the normalisation and activation stand between the stages of a block too.
+        keep_weights: Whether the weights are factorised instead of made anew, for blocks that are products of stages:
+            low-rank, tucker-2, spatially-separable, depthwise-separable, shared-kernel-separable and blueprint. Nothing
+            stands between their stages then. Argument `rank` sets one rank for all layers; by default each has the
+            smallest that keeps an `energy` of 0.99, and stays as it is where that saves no MACs.
+        energy: Smallest share of the sum of squared singular values that each layer keeps.
+        max_error: Largest relative error of each layer's weights, such as 0.05, in place of `energy`.
         device: Device of the count, as for `count`.
         cross_check: Whether to cross-check the altered module with torch's FlopCounterMode and fvcore.
         time: Whether to time copies of both modules next to each other, and each layer beside its block.
@@ -399,6 +408,7 @@ def replace(
     True
     """
     from convcost.changes.pareto import parse_limits
+    from convcost.changes.rank_choice import rank_choice
     from convcost.changes.replace_columns import REPLACE_COLUMNS
     from convcost.changes.replacement import Rules
     from convcost.timing.conditions import TimingOptions
@@ -406,7 +416,8 @@ def replace(
     from convcost.workflows.replacement_timing import ReplacementTiming, time_copies
 
     fields = choose_columns(REPLACE_COLUMNS, columns)
-    rules = Rules(_names(to), origin, only, skip, min_kernel, min_saving, between, _given(parameters))
+    keep, given = rank_choice(_given(parameters), keep_weights=keep_weights, energy=energy, max_error=max_error)
+    rules = Rules(_names(to), origin, only, skip, min_kernel, min_saving, between, given, keep)
     limits = parse_limits(max_params, max_macs, pareto=pareto)
     options = TimingOptions((time_device,), threads, allocator, time_budget, why=why)
     *_, (altered, result) = replace_layers(model, inputs, kwargs, rules, device=device, cross_check=cross_check)

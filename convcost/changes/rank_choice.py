@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.shape import require_at_least
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.units import human_percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from convcost.convolution.spec import Value
 
 DEFAULT_ENERGY: Final = 0.99
 """Default of the share of the energy that a layer keeps."""
@@ -34,6 +39,30 @@ def require_algebra(block: str) -> None:
         known = ", ".join(FACTORISED)
         msg = f"block (={block}) must be one whose weights follow from a convolution's to keep them: {known}."
         raise ConvcostError(msg)
+
+
+def rank_choice(
+    parameters: Mapping[str, Value], *, keep_weights: bool, energy: float | None, max_error: float | None
+) -> tuple[RankChoice | None, Mapping[str, Value]]:
+    """How ranks are chosen, None for new weights; and the other values for parameters of blocks.
+
+    Args:
+        parameters: Values for parameters that only some blocks have, `rank` among them.
+        keep_weights: Whether weights are factorised.
+        energy: As in `RankChoice`.
+        max_error: As in `RankChoice`.
+
+    Raises:
+        ConvcostError: A limit without weights to keep, or as `RankChoice`.
+    """
+    if keep_weights:
+        rank = parameters.get("rank")
+        others = {name: value for name, value in parameters.items() if name != "rank"}
+        return RankChoice(None if rank is None else int(rank), energy, max_error), others
+    for name, value in (("energy", energy), ("max_error", max_error)):
+        if value is not None:
+            raise ConvcostError(f"{name} (={value}) must have weights to keep; turn keep_weights on.")
+    return None, parameters
 
 
 @dataclass(frozen=True, slots=True)

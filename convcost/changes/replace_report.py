@@ -16,7 +16,7 @@ from convcost.models.report import check_lines
 from convcost.text.columns import Column, records
 from convcost.text.errors import ConvcostError
 from convcost.text.result import Result, grouped
-from convcost.text.units import change_of, human_bytes, human_count, number_of
+from convcost.text.units import change_of, human_bytes, human_count, human_percent, number_of
 from convcost.timing.columns import ACCOUNT_COLUMNS
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def layer_of(name: str, op: str, conv: Conv | None, calls: Sequence[Call], outco
     if isinstance(outcome, str):
         return replace(row, skipped=outcome)
     after = outcome.after
-    return replace(row, after=outcome.text, params_after=after.params, macs_after=after.macs, replacement=outcome)
+    new = replace(row, after=outcome.text, params_after=after.params, macs_after=after.macs, replacement=outcome)
+    return replace(new, weight_error=outcome.weight_error)
 
 
 def described(op: str, conv: Conv | None) -> str:
@@ -156,6 +157,8 @@ class ReplaceReport(Result[ReplacedLayer]):
         trade_off: Costs against times over all sets of replacements; None if not requested.
         columns: Columns of the table and the frame.
         shown: Rows of the table and the frame; None for the replaced layers.
+        kept: How the kept weights were factorised, and on which input the output was compared; None for new weights.
+        output_error: Relative error of the altered model's output; None for new weights, or an output without a norm.
     """
 
     SCHEMA: ClassVar = "convcost.replace/1"
@@ -166,6 +169,8 @@ class ReplaceReport(Result[ReplacedLayer]):
     trade_off: TradeOff | None = None
     columns: tuple[Column[ReplacedLayer], ...] = REPLACE_COLUMNS
     shown: tuple[ReplacedLayer, ...] | None = None
+    kept: str | None = None
+    output_error: float | None = None
 
     @property
     def replaced(self) -> tuple[ReplacedLayer, ...]:
@@ -244,6 +249,13 @@ class ReplaceReport(Result[ReplacedLayer]):
         if before.weight_bytes is not None and after.weight_bytes is not None:
             memory.insert(0, f"weights {human_bytes(before.weight_bytes)} → {human_bytes(after.weight_bytes)}")
         lines.append(f"memory: {', '.join(memory)}")
+        if self.kept is not None:
+            error = (
+                "is not finite, or zero"
+                if self.output_error is None
+                else f"is off by {human_percent(self.output_error)}"
+            )
+            lines.append(f"weights kept, {self.kept}: the output {error}")
         lines += self._reasons
         lines += self._times()
         if not self.adds_up:
@@ -338,6 +350,7 @@ class ReplaceReport(Result[ReplacedLayer]):
             "conditions": dict(self.after.conditions),
             "before": self.before.totals.record,
             "after": self.after.totals.record,
+            "output_error": self.output_error,
             "layers": records(REPLACE_COLUMNS, self.layers),
             "cross_check": {who: check.record for who, check in self.after.cross_check.items()},
             "time": pair_record(self.before.forward, self.after.forward),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from convcost.changes.pareto import parse_limits
+from convcost.changes.rank_choice import rank_choice
 from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replace_report import require_arrangement
 from convcost.changes.replacement import MIN_KERNEL, Rules
@@ -30,7 +31,7 @@ from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
 from convcost.system.whole_files import require_writable, write_text
 from convcost.text.columns import choose_columns
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 from convcost.text.quantities import parse_percent
 from convcost.text.sizes import parse_arg, parse_input, parse_threads
 from convcost.timing.conditions import TimingOptions
@@ -39,6 +40,7 @@ from convcost.workflows.replace import replace_in_target
 from convcost.workflows.replacement_timing import ReplacementTiming
 
 RULES = "Which layers, and by what"
+KEEP = "Weights that are kept"
 
 
 def replace_command(
@@ -47,7 +49,7 @@ def replace_command(
         str,
         typer.Argument(
             help="package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
-            "FILE.pt2. The code of a Python target is run.",
+            "FILE.pt2; TARGET@REV for one at a git revision. The code of a Python target is run.",
             metavar="TARGET",
         ),
     ],
@@ -77,6 +79,23 @@ def replace_command(
         bool,
         o.option(RULES, "Put the normalisation and activation that follow a layer between the block's stages too."),
     ] = True,
+    keep_weights: Annotated[
+        bool,
+        o.option(
+            KEEP,
+            "Factorise the weights instead of making new ones; --rank is then that of each layer.",
+            "--keep-weights",
+        ),
+    ] = False,
+    energy: Annotated[
+        str | None,
+        o.option(
+            KEEP, "Smallest share of the squared singular values that a layer keeps; by default 0.99.", metavar="SHARE"
+        ),
+    ] = None,
+    max_error: Annotated[
+        str | None, o.option(KEEP, "Largest relative error of a layer's weights, as 5%.", metavar="PERCENT")
+    ] = None,
     *,
     given: o.Given,
     inputs: Annotated[
@@ -141,7 +160,10 @@ def replace_command(
     _require_times(time=time, why=why, pareto=pareto)
     options = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why) if time else None
     require_devices(() if options is None else options.devices)
-    rules = Rules(tuple(to or ()), origin, only, skip, min_kernel, _saving(min_saving), between, given)
+    keep, parameters = rank_choice(
+        given, keep_weights=keep_weights, energy=_share("energy", energy), max_error=_share("max_error", max_error)
+    )
+    rules = Rules(tuple(to or ()), origin, only, skip, min_kernel, _saving(min_saving), between, parameters, keep)
     with ProgressLine() as progress:
         steps = replace_in_target(
             target, tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ())), rules,
@@ -161,7 +183,11 @@ def replace_command(
         if not time:
             note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
         if emit is not None:
-            say([f"{emit}: written; its function alter puts the blocks into your model, with new weights."], "note")
+            kept = "" if keep is None else "; convcost.replace returns the model with the kept ones"
+            say(
+                [f"{emit}: written; its function alter puts the blocks into your model, with new weights{kept}."],
+                "note",
+            )
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))
     if code == INTERRUPTED:
@@ -183,3 +209,13 @@ def _saving(text: str | None) -> float | None:
         return None if text is None else parse_percent(text)
     except ConvcostError as error:
         raise ConvcostError(f"min_saving {error}") from error
+
+
+def _share(name: str, text: str | None) -> float | None:
+    """A share, as 0.99 or 99%."""
+    if text is None:
+        return None
+    try:
+        return parse_percent(text) if text.endswith("%") else float(text)
+    except ValueError as error:
+        raise ConvcostError(f"{name} (={as_text(text)}) must be a share; write it as 0.05 or 5%.") from error

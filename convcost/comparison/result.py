@@ -185,7 +185,7 @@ def verdict(row: Row, name: str | None = None) -> str | None:
 def _bound(row: Row) -> str:
     """The bound on this machine and the attained share of it; empty where the machine is not calibrated."""
     bound, attained = row.bound, row.attained
-    if bound is None or attained is None:
+    if bound is None or attained is None or bound.is_disturbed:
         return ""
     if bound.is_beaten(attained):
         return (

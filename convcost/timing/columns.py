@@ -41,15 +41,23 @@ R = TypeVar("R")
 P = TypeVar("P")
 
 
+MAX_DIGITS: Final = 4
+"""Maximum number of decimals of a speed-up, where fewer would show an end of its interval as 1."""
+
+
 def speedup_text(timing: Timing | None) -> str:
     """A speed-up with its interval, such as `4.5x (4.4–4.7)`; with more digits near 1, and `?` if it is undecided."""
     if timing is None or timing.speedup is None:
         return "-"
-    if timing.speedup_low is None or timing.speedup_high is None:
-        return human_ratio(timing.speedup)
+    mark = " ?" if timing.doubts else ""
+    low, high = timing.speedup_low, timing.speedup_high
+    if low is None or high is None:
+        return human_ratio(timing.speedup) + (mark if timing.speedup != 1 else "")
     digits = 2 if timing.speedup < 2 else 1  # noqa: PLR2004 - below 2x, one decimal would hide the difference
-    low, high = f"{timing.speedup_low:.{digits}f}", f"{timing.speedup_high:.{digits}f}"
-    return f"{timing.speedup:.{digits}f}x ({low}–{high}){' ?' if timing.doubts else ''}"
+    is_decided = timing.verdict in {"faster", "slower"}
+    while is_decided and digits < MAX_DIGITS and 1 in {round(low, digits), round(high, digits)}:
+        digits += 1
+    return f"{timing.speedup:.{digits}f}x ({low:.{digits}f}–{high:.{digits}f}){mark}"
 
 
 def speed_sentence(timing: Timing, where: str = "") -> str:

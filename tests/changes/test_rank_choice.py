@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from convcost.changes.rank_choice import FACTORISED, RankChoice, require_algebra
@@ -33,7 +35,7 @@ def test_a_choice_limits_the_energy_that_is_lost_or_is_a_rank(choice: RankChoice
         ({"max_error": float("inf")}, "max_error (=inf) must be at least 0 and below 1; give 0.05 for 5 %."),
     ],
 )
-def test_a_choice_that_no_rank_could_meet_is_refused(given: dict[str, float], message: str) -> None:
+def test_a_choice_that_no_rank_could_meet_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConvcostError) as caught:
         RankChoice(**given)
     assert str(caught.value) == message

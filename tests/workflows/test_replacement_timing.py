@@ -166,7 +166,7 @@ def test_the_fastest_set_leaves_out_what_does_not_pay(
     payload = replaced(tmp_path, capsys, "--to", SEPARABLE, "--time", "--pareto")
     fastest = payload["pareto"]["fastest"]
     assert fastest["blocks"] == {"0": SEPARABLE}
-    assert fastest["only"] == "^(0)$"
+    assert fastest["only"] == {SEPARABLE: "^(0)$"}
     assert fastest["params"] == 8 * 9 + 8 * 16 + 16 * 9 * 16
     assert fastest["macs"] == (8 * 9 + 8 * 16 + 16 * 9 * 16) * 64
     assert fastest["time_s"] == pytest.approx(ELSE_S + 1 * MS + 4 * MS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from convcost.changes.replace_report import layer_of
 from convcost.changes.replacement import choose_block, few, reads_image, require_layers
 from convcost.nn.alter.eligibility import is_lazy_module, obstacles
+from convcost.nn.alter.kept_weights import KeptWeights
 from convcost.nn.alter.surroundings import Watch
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.build.tree_module import build
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from convcost.changes.replacement import Replacement, Rules
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
+    from convcost.nn.alter.factorisation import Factors
     from convcost.nn.alter.surroundings import Following
     from convcost.nn.count.counted_call import Arguments
 
@@ -45,7 +48,7 @@ class Altered:
         model: The altered model.
         counted: Its count.
         layers: What became of each convolution, in the order of the forward pass; last those that it does not call.
-        notes: What follows layers, and does not stand between the stages of the blocks.
+        notes: What follows layers, and does not stand between the stages of the blocks; and ranks that layers lack.
     """
 
     model: nn.Module
@@ -72,27 +75,21 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
     following, outputs = _seen_in_forward(model, call, device, [path for path, why in known.items() if why is None])
     parts = parts_of(model)
     outcomes: dict[str, Replacement | str] = {}
-    for path, obstacle in known.items():
+    kept = KeptWeights(parts, rules.keep)
+    for path, obstacle in kept.largest_first(known):
         if obstacle is None:  # torch splits some paddings off, so that the operator it calls is another convolution
             calls[path] = tuple(replace(one, conv=conv_of(parts[path])) for one in calls.get(path, ()))
-        outcomes[path] = obstacle or _outcome(path, calls[path], following[path], counted, rules)
-    require_layers(rules, outcomes)
-    modules = _modules(model, outcomes)
-    trial = _Trial(model, call, device, outcomes, modules, outputs)
-    result = trial.run(list(modules))
-    if isinstance(result, str):
-        outcomes |= trial.refused(list(modules), result)
-        require_layers(rules, outcomes)
-        result = trial.run([path for path, one in outcomes.items() if not isinstance(one, str)])
-        if isinstance(result, str):
-            raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
+        reason = obstacle or _reason(path, calls[path], counted, rules)
+        outcomes[path] = reason or _outcome(path, calls[path], following[path], rules, kept)
+    notes, modules = kept.notes, _modules(model, outcomes, kept)
+    result = _Trial(model, call, device, outcomes, modules, outputs).settled(rules)
+    if rules.between and rules.keep is None:
+        others = {path: one.other for path, one in following.items() if not isinstance(outcomes[path], str)}
+        notes = tuple(_notes(others))
     order = {one.name: index for index, one in enumerate(counted.layers)}
     paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if calls.get(path) else len(order))
     rows = tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths)
-    kept = [path for path in paths if not isinstance(outcomes[path], str)]
-    return Altered(
-        *result, rows, tuple(_notes({path: following[path].other for path in kept})) if rules.between else ()
-    )
+    return Altered(*result, rows, notes)
 
 
 def _notes(others: Mapping[str, str | None]) -> Iterator[str]:
@@ -110,21 +107,30 @@ def _row(path: str, part: nn.Module | None, calls: Sequence[Call], outcome: Repl
     return layer_of(path, type(part).__name__, conv, (), outcome)
 
 
-def _outcome(
-    path: str, calls: Sequence[Call], following: Following, counted: ModelReport, rules: Rules
-) -> Replacement | str:
-    """The block in the place of a layer, or the reason why the layer stays."""
+def _reason(path: str, calls: Sequence[Call], counted: ModelReport, rules: Rules) -> str | None:
+    """The reason why a layer stays as it is, whatever the block; None without one."""
     if not calls:
         return "the forward pass does not call it"
-    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path)
-    if reason is not None:
-        return reason
-    if rules.only is None and reads_image(calls[0], counted):
+    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path or calls[0].name)
+    if reason is None and rules.only is None and reads_image(calls[0], counted):
         return "reads the image, whose few channels leave little to save; name it with only to replace it"
-    outcome, norm = choose_block(path, calls, following.style, rules), following.norm
-    if isinstance(outcome, str) or norm is None:
+    return reason
+
+
+def _outcome(
+    path: str, calls: Sequence[Call], following: Following, rules: Rules, kept: KeptWeights
+) -> Replacement | str:
+    """The block in the place of a layer, or the reason why there is none."""
+    factorise = None if rules.keep is None else partial(kept.factorise, path)
+    outcome, norm = choose_block(path, calls, following.style, rules, factorise), following.norm
+    if isinstance(outcome, str):
+        kept.factors.pop(path, None)
         return outcome
-    return replace(outcome, norm={name: getattr(norm, name) for name in ("eps", "momentum")})
+    if factorise is not None:
+        return replace(outcome, weight_error=kept.factors[path].weight_error)
+    return (
+        outcome if norm is None else replace(outcome, norm={name: getattr(norm, name) for name in ("eps", "momentum")})
+    )
 
 
 def _calls_by_path(model: nn.Module, counted: ModelReport) -> dict[str, tuple[Call, ...]]:
@@ -159,14 +165,18 @@ def _texts(out: Any) -> list[str]:
     return [*texts, str(structure)]
 
 
-def _modules(model: nn.Module, outcomes: Mapping[str, Replacement | str]) -> dict[str, nn.Module]:
+def _modules(model: nn.Module, outcomes: Mapping[str, Replacement | str], kept: KeptWeights) -> dict[str, nn.Module]:
     """The module of each block, initialised as torch does from the caller's random state, which stays as it is."""
     parts = parts_of(model)
     with same_random_numbers():
-        return {path: _module(one, parts[path]) for path, one in outcomes.items() if not isinstance(one, str)}
+        return {
+            path: _module(one, parts[path], kept.factors.pop(path, None))
+            for path, one in outcomes.items()
+            if not isinstance(one, str)
+        }
 
 
-def _module(one: Replacement, layer: nn.Module) -> nn.Module:
+def _module(one: Replacement, layer: nn.Module, factors: Factors | None) -> nn.Module:
     """The module of a block, with device, dtype, memory format, mode and `requires_grad` of the layer."""
     weight = layer.get_parameter("weight")
     place = "meta" if weight.is_meta else "cpu"  # so that the same random numbers give the same weights on any device
@@ -176,6 +186,8 @@ def _module(one: Replacement, layer: nn.Module) -> nn.Module:
     for part in block.modules():
         if isinstance(part, nn.BatchNorm2d):
             vars(part).update(one.norm)
+    if factors is not None:
+        factors.fill(block, getattr(layer, "bias", None))
     return block.train(layer.training).requires_grad_(weight.requires_grad)
 
 
@@ -214,7 +226,7 @@ class _Trial:
         model: The model.
         call: Its inputs.
         device: Device of the count.
-        outcomes: Blocks by the path of the layer, or the reason why it stays as it is.
+        outcomes: Blocks by the path of the layer, or the reason why it stays as it is, which a trial may add.
         modules: Modules of the blocks.
         outputs: Texts of the model's outputs.
     """
@@ -222,9 +234,26 @@ class _Trial:
     model: nn.Module
     call: Arguments
     device: str
-    outcomes: Mapping[str, Replacement | str]
+    outcomes: dict[str, Replacement | str]
     modules: Mapping[str, nn.Module]
     outputs: list[str]
+
+    def settled(self, rules: Rules) -> tuple[nn.Module, ModelReport]:
+        """The model with all layers replaced that may be, and its count.
+
+        Raises:
+            ConvcostError: No layer may be replaced.
+        """
+        name = type(self.model).__name__
+        require_layers(rules, {path or name: one for path, one in self.outcomes.items()})
+        result = self.run(list(self.modules))
+        if isinstance(result, str):
+            self.outcomes.update(self.refused(list(self.modules), result))
+            require_layers(rules, {path or name: one for path, one in self.outcomes.items()})
+            result = self.run([path for path, one in self.outcomes.items() if not isinstance(one, str)])
+        if isinstance(result, str):
+            raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
+        return result
 
     def refused(self, paths: list[str], reason: str) -> dict[str, str]:
         """The layers with whose blocks the model does not run as before, each with the reason.
@@ -247,22 +276,25 @@ class _Trial:
         """The model with these layers replaced, and its count; why it is no replacement of the model, if it is none."""
         new = replaced(self.model, {path: self.modules[path] for path in paths})
         try:
-            counted = report(new, *self.call, device=self.device)
             _, outputs = _seen_in_forward(new, self.call, self.device, ())
         except ConvcostError as error:
-            return str(error).rstrip(".")
+            return f"forward fails with the block in its place: {error}"
         if outputs != self.outputs:
             differs = next((pair for pair in zip(self.outputs, outputs, strict=False) if pair[0] != pair[1]), None)
             return "the model's output differs" + (f": {differs[1]}, not {differs[0]}" if differs else "")
+        counted = report(new, *self.call, device=self.device)
+        inside = _macs_inside(counted)
         for path in paths:
             block = self.outcomes[path]
-            if not isinstance(block, str) and _macs_inside(path, counted) != block.after.macs:
+            if not isinstance(block, str) and inside[encodable(path)] != block.after.macs:
                 return f"forward does not call {path or 'it'} through its place in the model"
         return new, counted
 
 
-def _macs_inside(path: str, counted: ModelReport) -> int:
-    """The MACs of all calls of a part and inside it."""
-    own = encodable(path)
-    names = ((one.name.partition("#")[0], one.macs) for one in counted.layers)
-    return sum(macs for name, macs in names if not own or name == own or name.startswith(f"{own}."))
+def _macs_inside(counted: ModelReport) -> Counter[str]:
+    """The MACs of all calls of each part and inside it, by its path."""
+    inside: Counter[str] = Counter()
+    for one in counted.layers:
+        words = one.name.partition("#")[0].split(".")
+        inside.update({".".join(words[:end]): one.macs for end in range(len(words) + 1)})
+    return inside

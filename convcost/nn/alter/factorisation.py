@@ -1,8 +1,9 @@
 """The weights of a block that come closest to the weight of the convolution in whose place it stands.
 
-A block without operations between its stages is a convolution, whose weight is a product of the weights of the stages. So
-the block is equal to a given convolution where that has such a weight. Otherwise the closest product of a rank is, for a
-weight seen as one matrix or as one for each channel, the truncated singular value decomposition (Eckart, Young 1936).
+A block without operations between its stages is a convolution, whose weight is a product of the weights of the stages.
+So the block is equal to a given convolution where that has such a weight. Otherwise the closest product of a rank is,
+for a weight seen as one matrix or as one for each channel, its truncated singular value decomposition (Eckart, Young
+1936).
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def _low_rank(left: Tensor, right: Tensor, sizes: Sizes) -> Stages:
 
 
 def _spatially_separable(left: Tensor, right: Tensor, sizes: Sizes) -> Stages:
-    column = left[0].unflatten(0, (sizes[1], sizes[2])).permute(2, 0, 1)
-    row = right[0].unflatten(1, (sizes[0], sizes[3])).transpose(0, 1)
+    column = left[0].view(sizes[1], sizes[2], -1).permute(2, 0, 1)
+    row = right[0].reshape(-1, sizes[0], sizes[3]).transpose(0, 1)
     return column[..., None], row[:, :, None]
 
 
@@ -102,7 +103,7 @@ class Factors:
     weight_error: float
     is_clipped: bool = False
 
-    def fill(self, block: nn.Module, conv: nn.Conv2d) -> None:
+    def fill(self, block: nn.Module, bias: Tensor | None) -> None:
         """Give the stages of a built block these weights, and the last one the bias of the convolution."""
         stages = [part for part in block.modules() if isinstance(part, (nn.Conv2d, TiedConv))]
         with torch.no_grad():
@@ -110,27 +111,26 @@ class Factors:
                 stage.weight.copy_(weight)
                 if stage.bias is not None:
                     stage.bias.zero_()
-            if conv.bias is not None and stages[-1].bias is not None:
-                stages[-1].bias.copy_(conv.bias)
+            if bias is not None and stages[-1].bias is not None:
+                stages[-1].bias.copy_(bias)
 
 
-def factorise(name: str, conv: nn.Conv2d, block: str, choice: RankChoice) -> Factors:
+def factorise(name: str, weight: Tensor, block: str, choice: RankChoice) -> Factors:
     """The weights of a block that come closest to those of a convolution.
 
     Args:
         name: Name of the layer, for messages.
-        conv: Convolution without groups.
+        weight: Weight (O, C, k_h, k_w) of a convolution without groups.
         block: Name of a block with an algebra.
         choice: How the rank is chosen.
 
     Raises:
-        ConvcostError: A block without an algebra, weights that are not finite real numbers, or that the meta device does
-            not have.
+        ConvcostError: A block without an algebra, or weights that are not finite real numbers, or have no values.
         ShapeError: Even the largest rank of the block does not meet the choice.
     """
     require_algebra(block)
     with one_thread():
-        weight = conv.weight.detach()
+        weight = weight.detach()
         unit = largest_entry(name, weight)
         if block == "tucker-2":
             return _tucker(weight, unit, choice)
@@ -161,8 +161,11 @@ def _rank(energies: Tensor, full: int, choice: RankChoice, eps: float) -> int:
     lost = torch.cat([energies.flip(0).cumsum(0).flip(0), energies.new_zeros(1)])
     rank = smallest_rank(lost, choice.max_loss, eps)
     if rank > full:
-        kept = 1 - float(lost[full] / lost[0])
-        raise ShapeError(f"keeps {human_percent(kept)} of the energy at most, and {choice} is wanted.")
+        share = float(lost[full] / lost[0])
+        least = f"keeps {human_percent(1 - share)} of the energy at most"
+        if choice.max_error is not None:
+            least = f"has {human_percent(share**0.5)} error at least"
+        raise ShapeError(f"{least}, and {choice} is wanted.")
     return rank
 
 

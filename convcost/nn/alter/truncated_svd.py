@@ -1,8 +1,8 @@
 """The truncated singular value decomposition of a convolution's weight as matrices, with little memory beside it.
 
-The singular vectors of a side are the eigenvectors of the Gram matrix, which is added up part by part and decomposed in its
-own memory. A squared singular value is the squared norm of the matrix times its vector, not the eigenvalue: eigenvalues are
-off by a rounding error of the largest one, whose root is far larger than that of a singular value.
+The singular vectors of a side are the eigenvectors of the Gram matrix, which is added up part by part and decomposed in
+its own memory. A squared singular value is the squared norm of the matrix times its vector, not the eigenvalue: all
+eigenvalues are off by a rounding error of the largest one, whose root is far larger than that of a singular value.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Matrices:
         return sums
 
     def factors(self, basis: Tensor, energies: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-        """The factors (B, m, r) and (B, r, n) of the closest matrices of a rank, each with half of every singular value.
+        """The factors (B, m, r) and (B, r, n) of the closest matrices of a rank, scaled by roots of singular values.
 
         Args:
             basis: Right singular vectors.

@@ -1,4 +1,4 @@
-"""The Tucker-2 decomposition of a convolution's weight: an orthonormal basis of the channels of each side, and the core.
+"""The Tucker-2 decomposition of a convolution's weight: a basis of the channels of each side, and the core between.
 
 Kim et al. 2016, Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications.
 """
