@@ -64,7 +64,7 @@ class Side:
 
     @property
     def folder(self) -> Path:
-        """The folder in whose repository the revision is: that of the target's file where it exists, or the current one."""
+        """The folder in whose repository the revision is: the file's, as far as it exists, or the current one."""
         file = _file_of(self.target)
         return next(place for place in Path(file).resolve().parents if place.is_dir()) if file else Path.cwd()
 
