@@ -18,13 +18,11 @@ from convcost.workflows.replacement_timing import time_replacements
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from torch import nn
-
     from convcost.changes.rank_choice import RankChoice
     from convcost.changes.replacement import Rules
     from convcost.nn.alter.altered import Altered
-    from convcost.nn.count.counted_call import Arguments
     from convcost.nn.load.target import Loaded
+    from convcost.nn.measure.models import Forward
     from convcost.text.sizes import Input
     from convcost.workflows.replacement_timing import ReplacementTiming
 
@@ -187,11 +185,11 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
         before,
         altered.counted,
         altered.layers,
-        (*rules.notes, *altered.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
+        (*rules.notes, *altered.notes, *dict.fromkeys((*before.warnings, *altered.counted.warnings))),
     )
     yield altered, result
     if rules.keep is not None:
-        result = _with_output_errors(result, rules.keep, module, altered.model, given)
+        result = _with_output_errors(result, rules.keep, (module, *given), altered)
         yield altered, result
     if cross_check:
         show_progress("counting the altered model with the other counters ...")
@@ -199,15 +197,14 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
         yield altered, replace(result, after=after)
 
 
-def _with_output_errors(
-    result: ReplaceReport, choice: RankChoice, model: nn.Module, altered: nn.Module, call: Arguments
-) -> ReplaceReport:
+def _with_output_errors(result: ReplaceReport, choice: RankChoice, forward: Forward, altered: Altered) -> ReplaceReport:
     """The report with the errors of the outputs, of the whole altered model and of each layer replaced alone."""
     from convcost.nn.alter.output_error import SEED, has_values, output_errors
 
     paths = [row.replacement.name for row in result.layers if row.replacement is not None]
     errors: dict[str | None, float | None] = {}
-    for path, error in output_errors(model, altered, paths, call):
+    model, call = forward[0], (tuple(forward[1]), dict(forward[2]))
+    for path, error in output_errors(model, altered.model, paths, call):
         errors[path] = error
         show_progress(f"comparing outputs, {len(errors) - 1} of {len(paths)} layers ...")
     layers = tuple(
