@@ -11,7 +11,7 @@ from convcost.text.columns import records
 from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
 from convcost.text.units import human_ratio, human_share, human_time, number_of
-from convcost.timing.columns import speed_sentence
+from convcost.timing.columns import speed_sentence, timing_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,6 +137,12 @@ class Comparison(Result[Row]):
         if timed is not None:
             parts.append(timed.summary(varied))
         return ", ".join(parts) + "; 1 MAC = 2 FLOPs"
+
+    @property
+    def caption(self) -> str:
+        """The sentences for a table's caption."""
+        timings = [row.timing for row in self.rows if row.timing is not None]
+        return f"{self.head}." + (f" {timing_sentences(timings)}" if timings else "")
 
     def _fields(self) -> dict[str, Any]:
         return {
