@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from convcost.text.columns import choose_columns
-from convcost.text.errors import did_you_mean
+from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.sizes import pair, plain
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from convcost.archive.listing import History
     from convcost.budgets.result import CheckResult
+    from convcost.changes.diff import DiffReport
     from convcost.changes.replace_report import ReplaceReport
     from convcost.comparison.explanation import Explanation, Explanations
     from convcost.comparison.result import Comparison
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from convcost.workflows.compare import Watch
 
 
-__all__ = ["check", "compare", "count", "count_many", "explain", "history", "register", "replace", "separate"]
+__all__ = ["check", "compare", "count", "count_many", "diff", "explain", "history", "register", "replace", "separate"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -335,8 +336,20 @@ def replace(
     min_kernel: int = 2,
     min_saving: float | None = None,
     between: bool = True,
+    keep_weights: bool = False,
+    energy: float | None = None,
+    max_error: float | None = None,
     device: str = "auto",
     cross_check: bool = False,
+    time: bool = False,
+    time_device: str = "auto",
+    threads: int | Literal["all"] = 1,
+    allocator: str = "pinned",
+    time_budget: float = 8.0,
+    why: bool = False,
+    pareto: bool = False,
+    max_params: int | str | None = None,
+    max_macs: int | str | None = None,
     columns: str | Sequence[str] | None = None,
     **parameters: Value | None,
 ) -> tuple[nn.Module, ReplaceReport]:
@@ -361,8 +374,23 @@ def replace(
         min_kernel: Smallest kernel, on its longer side, that is replaced.
         min_saving: Smallest share of a layer's MACs that a block must save, such as 0.2; None if it may even add some.
         between: Whether the normalisation and activation stand between the stages of a block too.
+        keep_weights: Whether the weights are factorised instead of made anew, for blocks that are products of stages:
+            low-rank, tucker-2, spatially-separable, depthwise-separable, shared-kernel-separable and blueprint. Nothing
+            stands between their stages then. Argument `rank` sets one rank for all layers; by default each has the
+            smallest that keeps an `energy` of 0.99, and stays as it is where that saves no MACs.
+        energy: Smallest share of the sum of squared singular values that each layer keeps.
+        max_error: Largest relative error of each layer's weights, such as 0.05, in place of `energy`.
         device: Device of the count, as for `count`.
         cross_check: Whether to cross-check the altered module with torch's FlopCounterMode and fvcore.
+        time: Whether to time copies of both modules next to each other, and each layer beside its block.
+        time_device: Name of the device to time on.
+        threads: Threads of torch on the CPU, or "all".
+        allocator: "pinned" or "default", as in `compare`.
+        time_budget: Seconds for all timings together.
+        why: Whether to account for the times of the layers and of the stages of their blocks.
+        pareto: Whether to look for the fastest set of replacements, from the time of each layer and block alone.
+        max_params: Limit on the parameters of the fastest set, as 4_300_000 or "4.3 M"; None for any.
+        max_macs: Limit on its multiply-accumulates; None for any.
         columns: Fields in the printed table, a notebook and the frame, as "name,macs_before,macs_after" or a list.
         **parameters: Parameters of single blocks, as in `compare`.
 
@@ -379,14 +407,94 @@ def replace(
     >>> result.after.totals.params == 8 * 3 * 3 + 8 * 16
     True
     """
+    from convcost.changes.pareto import parse_limits
+    from convcost.changes.rank_choice import rank_choice
     from convcost.changes.replace_columns import REPLACE_COLUMNS
     from convcost.changes.replacement import Rules
+    from convcost.timing.conditions import TimingOptions
     from convcost.workflows.replace import replace_layers
+    from convcost.workflows.replacement_timing import ReplacementTiming, time_copies
 
     fields = choose_columns(REPLACE_COLUMNS, columns)
-    rules = Rules(_names(to), origin, only, skip, min_kernel, min_saving, between, _given(parameters))
+    keep, given = rank_choice(_given(parameters), keep_weights=keep_weights, energy=energy, max_error=max_error)
+    rules = Rules(_names(to), origin, only, skip, min_kernel, min_saving, between, given, keep)
+    limits = parse_limits(max_params, max_macs, pareto=pareto)
+    options = TimingOptions((time_device,), threads, allocator, time_budget, why=why)
     *_, (altered, result) = replace_layers(model, inputs, kwargs, rules, device=device, cross_check=cross_check)
+    if time:
+        timing = ReplacementTiming(options, limits, lambda _: None)
+        *_, result = time_copies((result, altered), (model, inputs, kwargs), rules, timing)
     return altered.model, dataclasses.replace(result, columns=fields)
+
+
+def diff(
+    a: nn.Module | Callable[..., Any],
+    b: nn.Module | Callable[..., Any],
+    inputs: Sequence[Any] | Tensor,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    cross_check: bool = False,
+    time: bool = False,
+    time_device: str = "auto",
+    threads: int | Literal["all"] = 1,
+    allocator: str = "pinned",
+    time_budget: float = 8.0,
+    why: bool = False,
+    every: bool = False,
+    sort: str | None = None,
+    top: int | None = None,
+    columns: str | Sequence[str] | None = None,
+) -> DiffReport:
+    """Compare two modules layer by layer on the same input: what differs, and what that costs.
+
+    Layers are aligned by name, then by what they are and their order. The differences of the layers add up to those of
+    the totals; parameters that no call uses are a row of their own. Both modules stay as they are.
+
+    Args:
+        a: First module or function.
+        b: Second module or function; differences are what it has more than the first.
+        inputs: Positional arguments of both, real or meta tensors; a single tensor is one input.
+        kwargs: Keyword arguments of both.
+        device: Device of the count, as for `count`.
+        cross_check: Whether to cross-check both totals with torch's FlopCounterMode and fvcore.
+        time: Whether to time copies of both, next to each other, and each layer that differs alone.
+        time_device: Name of the device to time on.
+        threads: Threads of torch on the CPU, a number or "all".
+        allocator: "pinned", to avoid page faults, or "default".
+        time_budget: Seconds for all timings together, warm-up included.
+        why: Whether to account for the times of the convolutions that differ.
+        every: Whether the printed table, a notebook and the frame have the layers that are the same too.
+        sort: Their order, the largest difference first: "macs", "params", "traffic" or "time"; by default that of the
+            forward pass.
+        top: Their maximum number of rows.
+        columns: Their fields, as "change,name_b,macs_delta" or a list; by default those that fit, in the frame all.
+
+    Returns:
+        All layers as `.layers`, the difference of each total as `.delta`, the counts as `.a` and `.b` (as of `count`),
+        with `.to_dict()`, `.to_frame()` and a notebook view.
+
+    Raises:
+        ConvcostError: As `count`, or an illegal option.
+
+    >>> import convcost, torch
+    >>> before, after = (torch.nn.Sequential(torch.nn.Conv2d(8, 16, k, bias=False)) for k in (3, 5))
+    >>> result = convcost.diff(before, after, torch.zeros(1, 8, 9, 9))
+    >>> [row.what for row in result.rows], result.delta["params"] == 8 * 16 * (25 - 9)
+    (['kernel 3x3 → 5x5'], True)
+    """
+    from convcost.changes.columns import DIFF_COLUMNS
+    from convcost.models.report import require_arrangement
+    from convcost.timing.conditions import TimingOptions
+    from convcost.workflows.diff import DiffOptions, diff_modules
+
+    fields = choose_columns(DIFF_COLUMNS, columns)
+    require_arrangement(None, sort, top, timed=time)
+    if why and not time:
+        raise ConvcostError("why must have times to account for; turn time on.")
+    timing = TimingOptions((time_device,), threads, allocator, time_budget, why=why) if time else None
+    result = diff_modules(a, b, inputs, kwargs, DiffOptions((), cross_check, device, timing))
+    return dataclasses.replace(result.arranged(every=every, sort=sort, top=top), columns=fields)
 
 
 def check(

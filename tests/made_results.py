@@ -15,6 +15,8 @@ from convcost.archive.rows import Entry, Session, Stored
 from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, judge
+from convcost.changes.replace_report import ReplaceReport, layer_of
+from convcost.changes.replacement import Rules, choose_block
 from convcost.comparison.rows import Counts
 from convcost.convolution.conv import Conv
 from convcost.kernels.report import KernelReport, WeightsReport
@@ -22,6 +24,7 @@ from convcost.kernels.row import KernelTiming, LayerRow, Spectrum
 from convcost.models.call import Call
 from convcost.models.claim import Claim
 from convcost.models.model_table import ModelTable
+from convcost.models.network_layers import Style
 from convcost.models.report import CrossCheck, ModelReport, Totals, Uncounted
 from convcost.timing.account import Account, Part
 from convcost.timing.bound import Bound
@@ -75,6 +78,15 @@ def model() -> ModelReport:
     )
 
 
+def replaced() -> ReplaceReport:
+    before = model()
+    one = choose_block("stem", before.layers[:1], Style(norm=True, activation="relu"), Rules(("low-rank",)))
+    first = layer_of("stem", "Conv2d", before.layers[0].conv, before.layers[:1], one)
+    first = replace(first, weight_error=0.01, output_error=0.02)
+    second = layer_of("act", "Conv2d", None, before.layers[1:], "it does <more>")
+    return ReplaceReport(before, before, (first, second), ("a <note>",), shown=(first, second))
+
+
 def models() -> ModelTable:
     return ModelTable((model(), model()), {"<gone>": "not there"}, ("a <note>",))
 
@@ -121,6 +133,7 @@ MADE: dict[str, Callable[[], Result[Any]]] = {
     "compare": comparison,
     "model": model,
     "model TARGET TARGET": models,
+    "replace": replaced,
     "check": check,
     "history": history,
     "kernel": kernels,

@@ -25,6 +25,7 @@ GOLDEN = Path(__file__).parent / "golden"
 HELP = ("", "compare", "explain", "kernel", "history", "model", "diff", "replace", "check", "config", "calibrate")
 SHAPE = "--c 8 --o 8 --k 3 --h 16"
 NET = "model models.py:Net --input 1x3x8x8"
+DIFF = "diff models.py:Net models.py:Net --arg-b width=4 --input 1x3x8x8"
 REPLACE = "replace models.py:Net --input 1x3x8x8 --to depthwise-separable"
 CHECK = "check models.py:Net --input 1x3x8x8 --time-budget 0.3"
 CALLS = (  # in this order: the history lists what was timed before
@@ -61,7 +62,12 @@ CALLS = (  # in this order: the history lists what was timed before
     "model models.py:Spectral --input 1x3x8x8 --format json",
     "model models.py:Gone --input 1x3x8x8",
     "model models.py:Net",
+    f"{DIFF} --format json",
+    f"{DIFF} --format csv",
+    f"{DIFF} --time --time-budget 0.6 --time-device cpu --format json",
+    "diff models.py:Net models.py:Net@HEAD --input 1x3x8x8",
     f"{REPLACE} --format json",
+    f"{REPLACE} --time --time-budget 0.6 --time-device cpu --why --pareto --format json",
     f"{REPLACE} --format csv",
     f"{REPLACE} --only nothing",
     "check --format json",

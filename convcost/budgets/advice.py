@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from convcost.budgets.limits import METRICS
-from convcost.text.units import number_of
+from convcost.text.units import change_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +18,16 @@ MAX_NAMED: Final = 3
 """Maximum number of layers that a line names; the JSON has all."""
 
 
-def ways_back(failures: Sequence[Judgement], changes: Sequence[Change], remedy: Remedy | None) -> Iterator[str]:
+def ways_back(
+    failures: Sequence[Judgement], changes: Sequence[Change], remedy: Remedy | None, command: str = ""
+) -> Iterator[str]:
     """The ways back under a budget: the change is reverted, or a block of the catalogue replaces layers.
 
     Args:
         failures: Verdicts of the broken limits.
         changes: Layers that differ from the baseline.
         remedy: Block that is enough; None without one.
+        command: Command that replaces the layers.
     """
     real = [change.layer for change in changes if change.kind != "renamed"]
     if failures and real and all(map(_grew_beyond, failures)):
@@ -32,7 +35,7 @@ def ways_back(failures: Sequence[Judgement], changes: Sequence[Change], remedy: 
         plural = "s" if len(real) > 1 else ""
         yield f"revert the change{plural} of {_layers(real)}: the model then has {_totals(figures)} again"
     if remedy is not None:
-        yield _replacement(remedy)
+        yield _replacement(remedy) + (f"; see it with {command}" if command else "")
 
 
 def acceptance(failures: Sequence[Judgement]) -> str | None:
@@ -64,12 +67,13 @@ def _places(key: str, broken: Sequence[Judgement]) -> str:
 
 
 def _replacement(remedy: Remedy) -> str:
-    """`depthwise-separable in place of layer3.0.conv1: 1.18 M → 152 k params, the model then has 4.10 M params`."""
+    """`depthwise-separable in place of conv1: 1.18 M → 152 k params, 7.8x fewer, the model then has 4.10 M params`."""
     metric = METRICS[remedy.metric]
     before, after = metric.text(remedy.before), metric.text(remedy.after)
     return (
-        f"{remedy.block} in place of {_layers(remedy.layers)}: {before} → {after} {remedy.metric}, the model then has "
-        f"{_totals(remedy.totals)} (test the accuracy: it may fall)"
+        f"{remedy.block} in place of {_layers(remedy.layers)}: {before} → {after} {remedy.metric}, "
+        f"{change_of(remedy.before, remedy.after)}, the model then has {_totals(remedy.totals)} (test the accuracy: it "
+        "may fall)"
     )
 
 

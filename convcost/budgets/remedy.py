@@ -1,16 +1,20 @@
-"""The remedy for a broken budget: the cheapest block of the catalogue that could replace layers of the model."""
+"""The remedy for a broken budget: the cheapest block that `convcost replace` could put in the place of layers."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from convcost.comparison.rows import place_block
+from convcost.changes.replacement import MAX_IMAGE_CHANNELS, Rules, block_in_place
 from convcost.convolution.blocks import BLOCKS
+from convcost.convolution.conv import Conv
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.convolution.spec import Spec
+from convcost.convolution.layer import Layer
+from convcost.convolution.shape import Shape
+from convcost.models.network_layers import Style
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import pair
 
@@ -21,14 +25,20 @@ if TYPE_CHECKING:
     from convcost.changes.layer_cost import Entry, LayerCost
     from convcost.comparison.rows import Placed
     from convcost.convolution.cost import Cost
+    from convcost.convolution.layer import Kind
+    from convcost.text.sizes import Input
 
     Group: TypeAlias = tuple[LayerCost, ...]
-    """Calls that share parameters and are replaced together."""
+    """Calls that share parameters."""
 
 REMEDIED: Final = ("params", "macs", "flops", "weight_bytes")
 """The metrics whose change by another block is known."""
-MAX_IMAGE_CHANNELS: Final = 4
-"""Maximum number of channels of an image: red, green, blue and one more."""
+_NORMS: Final = frozenset({"BatchNorm2d", "SyncBatchNorm"})
+_ACTIVATIONS: Final[Mapping[str, Kind]] = {
+    "ReLU": "relu", "ReLU6": "relu6", "SiLU": "silu", "Hardswish": "hardswish", "GELU": "gelu",
+    "relu": "relu", "relu_": "relu", "relu6": "relu6", "silu": "silu", "hardswish": "hardswish", "gelu": "gelu",
+}  # fmt: skip
+"""The activations of a block, by the names of their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +81,8 @@ class Work:
 def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, float]) -> Remedy | None:
     """The catalogue block that brings metrics back to their limits: in the fewest layers, and there the cheapest.
 
-    Layers that changed are replaced first, and of these the largest. A block can replace a layer if it gives the same
-    output shape, its kernel is at least as large, and each of its outputs sees every input channel. A layer that reads
+    Layers that changed are replaced first, and of these the largest. A block can replace a layer if `convcost replace`
+    would do so, its kernel is at least as large, and each of its outputs sees every input channel. A layer that reads
     an image is left as it is, as in the networks that these blocks come from: its few channels leave too little to
     factorise. The effect on the accuracy is not known here.
 
@@ -86,16 +96,16 @@ def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, fl
     """
     first = next(iter(limits))
     changed = {change.after.name for change in changes if change.after is not None}
-    groups = [group for group in _groups(entry) if all(one.groups == 1 and one.channels for one in group)]
+    groups = [group for group in _groups(entry) if len({_module(one) for one in group}) == 1]
     groups.sort(key=lambda group: (not changed & {one.name for one in group}, -_work(group).of(first)))
-    layers = {layer.structure: layer for group in groups for layer in group}
-    options = {structure: _replacements(layer) for structure, layer in layers.items()}
+    styles = _styles(list(entry.layers.values()))
+    kinds = {(one.structure, styles[one.name]): one for group in groups for one in group}
+    options = {key: _replacements(layer, key[1]) for key, layer in kinds.items()}
+    own = {one.name: options[one.structure, styles[one.name]] for group in groups for one in group}
     remedies = [
         remedy
         for block in BLOCKS
-        if (
-            remedy := _with_block(block, [(group, _in_place(block, group, options)) for group in groups], entry, limits)
-        )
+        if (remedy := _with_block(block, [(group, _in_place(block, group, own)) for group in groups], entry, limits))
     ]
     return min(remedies, key=lambda one: (len(one.layers), one.totals[first]), default=None)
 
@@ -114,9 +124,14 @@ def _work(group: Group) -> Work:
     return sum((Work(layer.params, layer.macs) for layer in group), Work())
 
 
-def _in_place(block: str, group: Group, options: Mapping[tuple[object, ...], Mapping[str, Cost]]) -> Work | None:
+def _module(layer: LayerCost) -> str:
+    """The path of the module that is called."""
+    return layer.name.partition("#")[0]
+
+
+def _in_place(block: str, group: Group, options: Mapping[str, Mapping[str, Cost]]) -> Work | None:
     """The work of a block in place of a group, its parameters once; None if it cannot replace all calls."""
-    costs = [cost for layer in group if (cost := options[layer.structure].get(block)) is not None]
+    costs = [cost for layer in group if (cost := options[layer.name].get(block)) is not None]
     return Work(costs[0].params, sum(cost.macs for cost in costs)) if len(costs) == len(group) else None
 
 
@@ -131,7 +146,7 @@ def _with_block(
         own = _work(group)
         if work is None or any(work.of(metric) >= own.of(metric) for metric in limits):
             continue
-        names += dict.fromkeys(layer.name.partition("#")[0] for layer in group)
+        names.append(_module(group[0]))
         before, after = before + own, after + work
         totals = {
             metric: getattr(entry, metric) - _in_units(entry, metric, before.of(metric) - after.of(metric))
@@ -150,40 +165,72 @@ def _in_units(entry: Entry, metric: str, amount: int) -> int:
     return amount * FLOPS_PER_MAC if metric == "flops" else amount
 
 
-def _replacements(layer: LayerCost) -> dict[str, Cost]:
+def _replacements(one: LayerCost, style: Style) -> dict[str, Cost]:
     """The cost of each block that can replace this layer, by the block's name."""
-    spec = _spec(layer)
-    if spec is None:
+    layer = _layer(one)
+    if layer is None:
         return {}
     costs = {}
     for name in BLOCKS:
         try:
-            placed = place_block(name, spec, {})
+            placed = block_in_place(name, layer, style, {})
         except ConvcostError:  # the shape does not allow this block
             continue
-        if _replaces(placed, spec, layer):
+        if _sees_as_much(placed):
             costs[name] = placed.cost
     return costs
 
 
-def _spec(layer: LayerCost) -> Spec | None:
-    """The layer's shape; None for a layer that is no 2-D convolution, or whose input is an image itself."""
-    match layer.input_sizes:
-        case (batch, _, height, width) if layer.op == "Conv2d":
-            inputs, outputs = map(int, layer.channels.split(">"))
-            if inputs <= MAX_IMAGE_CHANNELS:
-                return None
+def _layer(one: LayerCost) -> Layer | None:
+    """The layer on its input; None for one that is no standard 2-D convolution, or whose input is an image itself."""
+    match one.input_sizes:
+        case (batch, channels, height, width) if one.op == "Conv2d" and channels > MAX_IMAGE_CHANNELS:
+            inputs, outputs = map(int, one.channels.split(">"))
             kernel, stride, padding, dilation = (
                 pair([int(size) for size in text.split("x")])
-                for text in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+                for text in (one.kernel_size, one.stride, one.padding, one.dilation)
             )
-            bias = layer.params > inputs * outputs * prod(kernel)
-            return Spec(inputs, outputs, kernel, height, width, batch, stride, dilation, padding, bias)
+            bias = one.params > inputs // one.groups * outputs * prod(kernel)
+            conv = Conv(inputs, outputs, kernel, stride, padding, dilation, one.groups, bias)
+            if Rules(tuple(BLOCKS)).reason_for_kind(conv) is None:
+                layer = Layer(one.name, conv, Shape(batch, inputs, (height, width)))
+                return layer if "x".join(map(str, layer.output.sizes)) == one.output else None
     return None
 
 
-def _replaces(placed: Placed, spec: Spec, layer: LayerCost) -> bool:
-    same_output = "x".join(map(str, placed.output.sizes)) == layer.output
-    as_wide = all(own >= wanted for own, wanted in zip(placed.kernel_size, spec.kernel_size, strict=True))
-    mixes = any(conv.groups == 1 and conv.in_channels >= spec.in_channels for conv in placed.convs)
-    return same_output and as_wide and mixes
+def _styles(layers: Sequence[LayerCost]) -> dict[str, Style]:
+    """The normalisation and activation that come next after each layer, and take its output."""
+    styles = {}
+    for index, one in enumerate(layers):
+        ops = [next_.op for next_ in layers[index + 1 : index + 3] if next_.input.partition(":")[0] == one.output]
+        norm = bool(ops) and ops[0] in _NORMS
+        styles[one.name] = Style(norm, _ACTIVATIONS.get(next(iter(ops[norm:]), "")))
+    return styles
+
+
+def command_for(remedy: Remedy, target: str, inputs: Sequence[Input], args: Mapping[str, object]) -> str:
+    """The command that replaces these layers, and counts the model then.
+
+    Args:
+        remedy: Layers and the block in their place.
+        target: Target of the budget.
+        inputs: Inputs of the model; none for its own.
+        args: Arguments of the callable.
+    """
+    from shlex import quote
+
+    names = "|".join(map(re.escape, remedy.layers))
+    options = [
+        *(("input", str(one)) for one in inputs),
+        *(("arg", f"{name}={value}") for name, value in args.items()),
+        ("to", remedy.block),
+        ("only", f"^({names})$" if len(remedy.layers) > 1 else f"^{names}$"),
+    ]
+    return " ".join(["convcost replace", quote(target), *(f"--{name} {quote(value)}" for name, value in options)])
+
+
+def _sees_as_much(placed: Placed) -> bool:
+    """Whether each output of a block sees as large a window as before, and every input channel."""
+    wanted = placed.spec
+    as_wide = all(own >= size for own, size in zip(placed.kernel_size, wanted.kernel_size, strict=True))
+    return as_wide and any(conv.groups == 1 and conv.in_channels >= wanted.in_channels for conv in placed.convs)

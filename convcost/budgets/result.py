@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from convcost.budgets.advice import acceptance, ways_back
 from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS, MetricRow
 from convcost.budgets.limits import METRICS
+from convcost.budgets.remedy import Remedy, command_for
 from convcost.budgets.verdict import UNJUDGED
 from convcost.changes.change import renamed_summary
 from convcost.text.columns import records
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from convcost.budgets.limits import Budget
-    from convcost.budgets.remedy import Remedy
     from convcost.budgets.verdict import Judgement
     from convcost.changes.change import Change
     from convcost.changes.layer_cost import Entry, LayerCost
@@ -126,10 +126,16 @@ class BudgetResult:
     @property
     def remedies(self) -> tuple[str, ...]:
         """The ways back under the broken limits."""
-        ways = tuple(ways_back(self.failures, self.changes, self.remedy))
+        ways = tuple(ways_back(self.failures, self.changes, self.remedy, self.command))
         if self.mendable and not ways:
             ways = (f"no block of the catalogue is enough for {self.budget.name}",)
         return tuple(f"back under budget: {way}" for way in ways)
+
+    @property
+    def command(self) -> str:
+        """The command that makes the replacement of the remedy; empty without one."""
+        budget = self.budget
+        return "" if self.remedy is None else command_for(self.remedy, budget.target, budget.inputs, budget.args)
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -193,7 +199,8 @@ class BudgetResult:
             ],
             "uncounted": [{**asdict(one), "where": list(one.where)} for one in self.uncounted],
             "advice": list(self.advice),
-            "remedy": self.remedy and {**asdict(self.remedy), "layers": list(self.remedy.layers)},
+            "remedy": self.remedy
+            and {**asdict(self.remedy), "layers": list(self.remedy.layers), "command": self.command},
             "notes": list(self.all_notes),
             "error": self.error,
         }

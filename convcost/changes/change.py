@@ -57,7 +57,7 @@ class Change:
 
     @property
     def what(self) -> str:
-        """The change of a layer that both counts have; what any other layer is: `Conv2d 8 → 16, 3x3, on 1x8x8x8`."""
+        """The change of a layer that both counts have; what any other layer is: `Conv2d 8→16, 3×3, on 1x8x8x8`."""
         before, after = self.before, self.after
         if after is None or before is None:
             return _described(self._latest)
@@ -129,10 +129,10 @@ def renamed_text(names: Sequence[tuple[str, str]]) -> str:
 
 
 def _described(layer: LayerCost) -> str:
-    """A description of a layer: `Conv2d 128 → 256, 3x3, stride 2x2, on 1x128x28x28`."""
+    """A description of a layer: `Conv2d 128→256, 3×3, stride 2x2, on 1x128x28x28`."""
     words = [layer.op]
     if layer.channels:
-        words = [f"{layer.op} {layer.channels.replace('>', ' → ')}", layer.kernel_size]
+        words = [f"{layer.op} {layer.channels.replace('>', '→')}", layer.kernel_size.replace("x", "×")]
         words += [f"stride {layer.stride}"] if set(layer.stride.split("x")) != {"1"} else []
         words += [f"groups {layer.groups}"] if layer.groups > 1 else []
     return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"
@@ -155,6 +155,8 @@ def _differences(old: LayerCost, new: LayerCost) -> list[str]:
         parts.append(f"input {old.input} → {new.input}")
     if not parts and old.output != new.output:
         parts.append(f"output {old.output} → {new.output}")
+    if not parts and old.params != new.params:
+        parts.append(f"params {old.params:,} → {new.params:,}")
     return parts or ["the same sizes, another cost"]
 
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Final
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import Column
 from convcost.text.units import human_bytes, human_count
+from convcost.timing.columns import condition_columns, timing_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from convcost.changes.diff_row import Amount, DiffRow
+    from convcost.timing.conditions import Conditions
+    from convcost.timing.statistics import Timing
 
-MARKS: Final = {"same": " ", "changed": "~", "added": "+", "removed": "-", None: "?"}
+MARKS: Final = {"same": " ", "changed": "~", "added": "+", "removed": "-"}
 """The sign before a layer's name, by kind of change."""
 _OF_A_CALL: Final = {column.name: column for column in MODEL_COLUMNS}
 
@@ -44,6 +47,14 @@ def _delta(amount: Amount, name: str, title: str, show: Callable[[int], str], wi
     return Column(name, lambda row: row.delta(amount), meaning, title, lambda one: signed(one, show), width=width)
 
 
+def _timing(row: DiffRow) -> Timing | None:
+    return row.timing
+
+
+def _conditions(row: DiffRow) -> Conditions | None:
+    return next((call.conditions for call in (row.after, row.before) if call and call.conditions), None)
+
+
 def signed(count: int, show: Callable[[int], str]) -> str:
     """A difference as text, with its sign."""
     return f"{'+' if count > 0 else ''}{show(count)}"
@@ -55,7 +66,7 @@ DIFF_COLUMNS: Final[tuple[Column[DiffRow], ...]] = (
         lambda row: row.change,
         "same, changed, added or removed; a renamed layer is the same",
         "layer",
-        cell=lambda row: f"{MARKS[row.change]} {row.name}",
+        cell=lambda row: f"{MARKS[row.change or 'same']} {row.name}",
     ),
     *_sides("name", "name_{}"),
     Column(
@@ -74,5 +85,12 @@ DIFF_COLUMNS: Final[tuple[Column[DiffRow], ...]] = (
     *_sides("traffic_bytes", "traffic_{}_bytes", "traffic {}", 170),
     _delta("traffic_bytes", "traffic_delta", "Δ traffic", human_bytes, 100),
     *_sides("time_s", "time_{}_s", "time {}"),
+    *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None),
+    *_sides("bound_s", "bound_{}_s"),
+    *_sides("account", "account_{}"),
+    *_sides("hint", "hint_{}"),
+    *_sides("warning", "warning_{}"),
+    *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
+    *condition_columns(_conditions, torch_version=None, cpu=None),
 )
 """The fields of a layer in two models."""

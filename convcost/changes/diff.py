@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.changes.change import renamed_text
 from convcost.changes.columns import DIFF_COLUMNS, signed
-from convcost.changes.diff_row import Amount, DiffRow, rows_of
-from convcost.models.report import NOT_REQUESTED, require_arrangement
+from convcost.changes.diff_row import DiffRow, rows_of
+from convcost.changes.promise import pair_record, promise_sentence
+from convcost.models.report import check_lines, require_arrangement
+from convcost.system.terminal import is_terminal
 from convcost.text.columns import GAP, records
 from convcost.text.errors import one_line
-from convcost.text.result import Result
+from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
 from convcost.text.table import plain_table, wrapped
 from convcost.text.units import human_bytes, human_count, human_percent, number_of
@@ -21,8 +24,15 @@ if TYPE_CHECKING:
 
     from convcost.models.report import ModelReport
     from convcost.text.columns import Column
+    from convcost.timing.measured import PairTiming
 
-_AMOUNT_OF: Final[Mapping[str, Amount]] = {"macs": "macs", "params": "params", "traffic": "traffic_bytes"}
+_ORDERS: Final[Mapping[str, Callable[[DiffRow], float]]] = {
+    "macs": lambda row: abs(row.delta("macs") or 0),
+    "params": lambda row: abs(row.delta("params") or 0),
+    "traffic": lambda row: abs(row.delta("traffic_bytes") or 0),
+    "time": lambda row: abs((row.timed.after_s or 0.0) - (row.timed.before_s or 0.0)),
+}
+"""The orders of `convcost model`, by the size of the difference."""
 TOTALS: Final[Mapping[str, tuple[str, Callable[[int], str]]]] = {
     "params": ("params", human_count),
     "macs": ("MACs", human_count),
@@ -35,6 +45,8 @@ MIN_WORDS: Final = 24
 """Minimum width of the column of words, in characters; a narrower terminal has them on lines of their own."""
 MIN_TABLE: Final = 56
 """Minimum width of the other columns, in characters."""
+COLOURS: Final[Mapping[str | None, int]] = {"added": 32, "removed": 31, "changed": 33}
+"""The colour of a row on a terminal: green, red and yellow, as codes of ANSI."""
 BELOW: Final = 4
 """Indent of words that stand below their row."""
 
@@ -50,6 +62,7 @@ class DiffReport(Result[DiffRow]):
         notes: Remarks on the comparison.
         columns: Columns of the table and the frame.
         shown: Rows of the table and the frame; None for the layers that differ.
+        timing: Timings of the forward passes and of the layers that differ; None if not timed.
     """
 
     SCHEMA: ClassVar = "convcost.diff/1"
@@ -59,6 +72,7 @@ class DiffReport(Result[DiffRow]):
     notes: tuple[str, ...] = ()
     columns: tuple[Column[DiffRow], ...] = DIFF_COLUMNS
     shown: tuple[DiffRow, ...] | None = None
+    timing: PairTiming | None = None
 
     @property
     def rows(self) -> tuple[DiffRow, ...]:
@@ -78,7 +92,15 @@ class DiffReport(Result[DiffRow]):
     @property
     def is_timed(self) -> bool:
         """Whether both forward passes were timed."""
-        return False
+        return self.timing is not None
+
+    @property
+    def pairs(self) -> list[tuple[str | None, str | None]]:
+        """The names of the layers to time alone: those that differ."""
+        return [
+            (None if row.before is None else row.before.name, None if row.after is None else row.after.name)
+            for row in self.differing
+        ]
 
     @property
     def agrees(self) -> bool:
@@ -120,21 +142,35 @@ class DiffReport(Result[DiffRow]):
         pairs = [(row.before.name, row.after.name) for row in same if row.before and row.after]
         renamed = [(old, new) for old, new in pairs if old != new]
         yield f"{number_of('layer', len(same))} the same{f'; {renamed_text(renamed)}' if renamed else ''}"
-        before, after = totals_of(self.a), totals_of(self.b)
-        for name, (title, show) in TOTALS.items():
-            a, b = before[name], after[name]
-            if a is None or b is None:
-                yield f"{title}: not obtained"
-            elif not (change := b - a):
-                yield f"{title}: {show(a)}, the same"
-            else:
-                share = f", {human_percent(change / a, '+')}" if a else ""
-                yield f"{title}: {show(a)} → {show(b)} ({signed(change, show)}{share})"
+        yield from _total_lines(self.a, self.b)
         for letter, report in self.sides:
             yield from (f"{letter}: {missed}" for missed in report.uncounted)
-            for who, check in report.cross_check.items():
-                if check != NOT_REQUESTED:
-                    yield f"{letter}: {who} {check.status}{'' if check.reason is None else f', {check.reason}'}"
+            yield from (f"{letter}: {line}" for line in check_lines(report.cross_check))
+        yield from self._times(self.b)
+
+    def _times(self, b: ModelReport) -> Iterator[str]:
+        """What the formula promised, what the clock gave, and which layers made the difference."""
+        before, after = self.a.forward, b.forward
+        if before is None or after is None or self.a.timed is None:
+            return
+        macs = self.a.totals.macs, b.totals.macs
+        yield promise_sentence(before, after, macs, [row.timed for row in self.differing])
+        yield f"conditions of the times: {self.a.timed.summary()}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons not to trust the times of layers."""
+        return grouped((row.name, row.timing.warnings) for row in self.layers if row.timing is not None)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The accounts of the times of the rows."""
+        calls = ([row.before for row in self.rows], [row.after for row in self.rows])
+        return tuple(
+            f"{letter}: {text}"
+            for (letter, report), ones in zip(self.sides, calls, strict=False)
+            for text in replace(report, shown=tuple(filter(None, ones))).below
+        )
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
@@ -144,13 +180,13 @@ class DiffReport(Result[DiffRow]):
             for line in report.warnings:
                 own.setdefault(line, []).append(letter)
         lines = (*self.notes, *(f"{' and '.join(letters)}: {line}" for line, letters in own.items()))
-        return tuple(("note", line) for line in lines)
+        return (*(("note", line) for line in lines), *(("warning", line) for line in self.warnings))
 
-    def arranged(self, *, everything: bool = False, sort: str | None = None, top: int | None = None) -> DiffReport:
+    def arranged(self, *, every: bool = False, sort: str | None = None, top: int | None = None) -> DiffReport:
         """The report with other rows in its table; its layers and totals stay the same.
 
         Args:
-            everything: Whether to show the layers that are the same too.
+            every: Whether to show the layers that are the same too.
             sort: Key of `ORDERS` of `convcost model`, the largest difference first, whatever its sign; None for the
                 order of the forward pass.
             top: Maximum number of rows.
@@ -159,18 +195,21 @@ class DiffReport(Result[DiffRow]):
             ConvcostError: As `require_arrangement`.
         """
         require_arrangement(None, sort, top, timed=self.is_timed)
-        rows = self.layers if everything or self.b is None else self.differing
+        rows = self.layers if every or self.b is None else self.differing
         if sort is not None:
-            amount = _AMOUNT_OF[sort]
-            rows = tuple(sorted(rows, key=lambda row: abs(row.delta(amount) or 0), reverse=True))
+            rows = tuple(sorted(rows, key=_ORDERS[sort], reverse=True))
         return replace(self, shown=rows[:top])
 
     def text(self, width: int | None = None) -> str:
         """Head, table and verdicts; what changed stands at the end of each row, or below it on a narrow terminal.
 
+        Without a second model it is the text of the first.
+
         Args:
             width: Width of the terminal in characters; None for no terminal, so that no line is broken.
         """
+        if self.b is None:
+            return self.a.text(width)
         verdicts = (wrapped(one_line(line), width) for line in self.verdicts)
         return "\n".join((wrapped(one_line(self.head), width), *self._table(width), "", *verdicts, ""))
 
@@ -189,9 +228,12 @@ class DiffReport(Result[DiffRow]):
             yield "─" * max(width, indent - GAP)
             table = table[1:]
         indent = BELOW if is_below else indent
+        is_coloured = width is not None and sys.stdout is not None and is_terminal(sys.stdout)
         for line, row in zip(table, self.rows, strict=True):
             texts = wrapped(one_line(row.what), width and width - indent).splitlines() or [""]
-            yield line if is_below else f"{line.ljust(indent)}{texts.pop(0)}".rstrip()
+            first = line if is_below else f"{line.ljust(indent)}{texts.pop(0)}".rstrip()
+            colour = COLOURS.get(row.change) if is_coloured else None
+            yield first if colour is None else f"\x1b[{colour}m{first}\x1b[0m"
             yield from (f"{' ' * indent}{text}" for text in texts)
 
     def _fields(self) -> dict[str, Any]:
@@ -205,18 +247,21 @@ class DiffReport(Result[DiffRow]):
                 letter.lower(): {who: asdict(check) for who, check in report.cross_check.items()}
                 for letter, report in self.sides
             },
-            "time": None,
+            "time": pair_record(self.a.forward, None if self.b is None else self.b.forward),
+            "timing_conditions": None if self.a.timed is None else asdict(self.a.timed),
         }
 
 
-def compare_models(a: ModelReport, b: ModelReport | None) -> DiffReport:
+def compare_models(a: ModelReport, b: ModelReport | None = None, timing: PairTiming | None = None) -> DiffReport:
     """The diff of two counted models.
 
     Args:
         a: First model.
         b: Second model; None if it was not counted.
+        timing: Their timings, which their reports have too; None if they were not timed.
     """
-    return DiffReport(a, b, rows_of(a, b), () if b is None else tuple(_notes(a, b)))
+    rows = rows_of(a, b, {} if timing is None else timing.pairs)
+    return DiffReport(a, b, rows, () if b is None else tuple(_notes(a, b)), timing=timing)
 
 
 def totals_of(report: ModelReport) -> dict[str, int | None]:
@@ -232,6 +277,21 @@ def totals_of(report: ModelReport) -> dict[str, int | None]:
         "activation_bytes": totals.activation_bytes,
         "peak_activation_bytes": totals.peak_activation_bytes,
     }
+
+
+def _total_lines(a: ModelReport, b: ModelReport) -> Iterator[str]:
+    """The totals of both models with their difference, one line each."""
+    before, after = totals_of(a), totals_of(b)
+    for name, (title, show) in TOTALS.items():
+        old, new = before[name], after[name]
+        least = ["at least " if name == "macs" and report.uncounted else "" for report in (a, b)]
+        if old is None or new is None:
+            yield f"{title}: not obtained"
+        elif not (change := new - old):
+            yield f"{title}: {max(least)}{show(old)}, the same"
+        else:
+            share = f", {human_percent(change / old, '+')}" if old else ""
+            yield f"{title}: {least[0]}{show(old)} → {least[1]}{show(new)} ({signed(change, show)}{share})"
 
 
 def _model(report: ModelReport) -> dict[str, Any]:

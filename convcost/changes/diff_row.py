@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.changes.change import layers_of
 from convcost.changes.layer_cost import entry_of
-from convcost.models.call import Call
+from convcost.changes.promise import TimedChange
 from convcost.text.units import listed, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from convcost.changes.change import Change
+    from convcost.models.call import Call
     from convcost.models.report import ModelReport
+    from convcost.timing.statistics import Timing
 
 Kind: TypeAlias = Literal["same", "changed", "added", "removed"]
 Amount: TypeAlias = Literal["params", "macs", "traffic_bytes"]
-AMOUNTS: Final[tuple[Amount, ...]] = ("params", "macs", "traffic_bytes")
-"""The costs of a layer that add up to those of the model."""
-NO_CALL: Final = "(no call)"
-"""Name of the row of parameters that no call uses."""
 MAX_NAMED: Final = 3
 """Maximum number of layers that the words of a row name."""
 
@@ -37,12 +35,14 @@ class DiffRow:
         before: Call in the first model; None for an added layer.
         after: Call in the second model; None for a removed layer.
         what: Change of the layer in words; what an added or a removed layer is; or the former name.
+        timing: Timing of the layer alone in the second model, with its speed-up over the first; None if not timed.
     """
 
     change: Kind | None
     before: Call | None
     after: Call | None
     what: str = ""
+    timing: Timing | None = None
 
     @property
     def name(self) -> str:
@@ -56,32 +56,37 @@ class DiffRow:
         before, after = (0 if call is None else int(getattr(call, amount)) for call in (self.before, self.after))
         return after - before
 
+    @property
+    def timed(self) -> TimedChange:
+        """The change of the MACs and the times."""
+        calls = (self.before, self.after)
+        macs = [0 if call is None else call.macs for call in calls]
+        seconds = [0.0 if call is None else call.time_s for call in calls]
+        return TimedChange(self.name, *macs, *seconds)
 
-def rows_of(before: ModelReport, after: ModelReport | None) -> tuple[DiffRow, ...]:
+
+def rows_of(
+    before: ModelReport, after: ModelReport | None, timings: Mapping[tuple[str, str], Timing]
+) -> tuple[DiffRow, ...]:
     """The layers of two models in the order of the forward pass, a removed one where it was.
 
-    The rows' differences add up to those of the totals: what no call uses is a row of its own.
+    The rows' differences add up to those of the totals.
 
     Args:
         before: First model.
         after: Second model; None if it was not counted.
+        timings: Timings of layers of the second model with their speed-ups, by the names in both models.
     """
     if after is None:
-        return tuple(DiffRow(None, call, None) for call in _calls(before))
-    old, new = ({call.name: call for call in _calls(report)} for report in (before, after))
+        return tuple(DiffRow(None, call, None) for call in before.layers)
+    old, new = ({call.name: call for call in report.layers} for report in (before, after))
     changes = layers_of(entry_of(before), entry_of(after))
     words = _replacements(changes)
     rows = [_row(change, old, new, words) for change in changes]
-    rows += _row_without_call(old.get(NO_CALL), new.get(NO_CALL))
-    return tuple(_in_order(rows, old, new))
-
-
-def _calls(report: ModelReport) -> Iterator[Call]:
-    """The calls of a model, and its parameters without one."""
-    yield from report.layers
-    unused = (report.totals.params or 0) - sum(call.params for call in report.layers)
-    if unused > 0:
-        yield Call(NO_CALL, "", (), (), unused, 0, 0)
+    return tuple(
+        replace(row, timing=timings.get((row.before.name, row.after.name))) if row.before and row.after else row
+        for row in _in_order(rows, old, new)
+    )
 
 
 def _row(change: Change, old: Mapping[str, Call], new: Mapping[str, Call], words: Mapping[int, str]) -> DiffRow:
@@ -95,14 +100,6 @@ def _row(change: Change, old: Mapping[str, Call], new: Mapping[str, Call], words
     if before.traffic_bytes == after.traffic_bytes:
         return DiffRow("same", before, after, change.what)
     return DiffRow("changed", before, after, "; ".join(filter(None, (change.what, "other traffic"))))
-
-
-def _row_without_call(before: Call | None, after: Call | None) -> Iterator[DiffRow]:
-    what = "parameters that no call uses"
-    if before is not None and after is not None:
-        yield DiffRow("same" if before.params == after.params else "changed", before, after, what)
-    elif before is not None or after is not None:
-        yield DiffRow("removed" if after is None else "added", before, after, what)
 
 
 def _replacements(changes: Iterable[Change]) -> dict[int, str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
+from convcost.text.quantities import MACS, PARAMS, quantity
+from convcost.text.units import human_count, human_time, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Cost: TypeAlias = Literal["params", "macs"]
+MAX_SELECTIONS: Final = 6
+"""Maximum number of selections that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,128 @@ class Selection:
     macs: int
     seconds: float
 
+    @property
+    def only(self) -> dict[str, str]:
+        """The regular expression of the layers in whose place each block stands, by block."""
+        names: dict[str, list[str]] = {}
+        for name, block in self.blocks.items():
+            names.setdefault(block, []).append(re.escape(name))
+        return {block: f"^({'|'.join(layers)})$" for block, layers in names.items()}
+
+    @property
+    def text(self) -> str:
+        """What it replaces and costs: `3 layers replaced, 4.23 M parameters, 569 M MACs, about 12.3 ms`."""
+        layers = f"{number_of('layer', len(self.blocks)) if self.blocks else 'no layer'} replaced"
+        costs = f"{human_count(self.params)} parameters, {human_count(self.macs)} MACs"
+        return f"{layers}, {costs}, about {human_time(self.seconds)}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The selection as a JSON object."""
+        return {
+            "params": self.params,
+            "macs": self.macs,
+            "time_s": self.seconds,
+            "blocks": dict(self.blocks),
+            "only": self.only,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits on a whole network.
+
+    Attributes:
+        max_params: Maximum number of parameters; None for any.
+        max_macs: Maximum number of multiply-accumulates; None for any.
+    """
+
+    max_params: int | None = None
+    max_macs: int | None = None
+
+    @property
+    def given(self) -> dict[Cost, int]:
+        """The limits that there are."""
+        limits: dict[Cost, int | None] = {"params": self.max_params, "macs": self.max_macs}
+        return {cost: limit for cost, limit in limits.items() if limit is not None}
+
+
+def parse_limits(max_params: str | int | None, max_macs: str | int | None, *, pareto: bool) -> Limits | None:
+    """The limits from texts such as `4.3 M`; None if no set of replacements is to be looked for.
+
+    Raises:
+        ConvcostError: A limit is no quantity of its kind, or there is one without such a set.
+    """
+    numbers = []
+    for name, given, kind in (("max_params", max_params, PARAMS), ("max_macs", max_macs, MACS)):
+        if given is not None and not pareto:
+            raise ConvcostError(f"{name} (={as_text(given)}) limits the fastest set of replacements; turn pareto on.")
+        try:
+            numbers.append(None if given is None else int(quantity(given, kind)))
+        except ConvcostError as error:
+            raise ConvcostError(f"{name} {error}") from error
+    return Limits(*numbers) if pareto else None
+
+
+@dataclass(frozen=True, slots=True)
+class TradeOff:
+    """Costs against times, over all sets of replacements in a network.
+
+    Attributes:
+        limits: Limits on the network.
+        layers: Number of layers that have options.
+        fastest: The fastest selection within the limits.
+        cost: The cost of the front: the parameters if they alone are limited, else the MACs.
+        front: The selections that no other one beats in both the cost and the time, fastest first.
+    """
+
+    limits: Limits
+    layers: int
+    fastest: Selection
+    cost: Cost
+    front: tuple[Selection, ...]
+
+    def lines(self) -> Iterator[str]:
+        """The fastest selection, and some of the front."""
+        words = {"params": "parameters", "macs": "MACs"}
+        limits = " and ".join(f"{human_count(limit)} {words[cost]}" for cost, limit in self.limits.given.items())
+        yield f"fastest{f' within {limits}' if limits else ''}: {self.fastest.text}"
+        patterns = self.fastest.only
+        if len(patterns) > 1 or len(self.fastest.blocks) < self.layers:
+            yield from (f'to make it: to="{block}", only="{pattern}"' for block, pattern in patterns.items())
+        if len(self.front) > 1:
+            step = max(1, -(-len(self.front) // MAX_SELECTIONS))
+            yield f"sets of replacements that no other beats in {words[self.cost]} and time ({len(self.front)}):"
+            yield from (f"  {one.text}" for one in self.front[::step])
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The trade-off as a JSON object."""
+        return {
+            "max_params": self.limits.max_params,
+            "max_macs": self.limits.max_macs,
+            "fastest": self.fastest.record,
+            "cost": self.cost,
+            "front": [one.record for one in self.front],
+        }
+
+
+def trade_off(layers: Mapping[str, Sequence[Option]], rest: Option, limits: Limits) -> TradeOff:
+    """The fastest selection within the limits, and the front of the limited cost.
+
+    Args:
+        layers: Options by layer.
+        rest: Costs and seconds of all that has no options.
+        limits: Limits on the whole network.
+
+    Raises:
+        ConvcostError: No selection is within the limits.
+    """
+    cost: Cost = "params" if limits.max_macs is None and limits.max_params is not None else "macs"
+    return TradeOff(
+        limits, len(layers), fastest_selection(layers, rest, limits), cost, pareto_front(layers, rest, cost)
+    )
+
 
 def pareto_front(layers: Mapping[str, Sequence[Option]], rest: Option, cost: Cost) -> tuple[Selection, ...]:
     """The selections that no other one beats in both a cost and the time, fastest first.
@@ -60,32 +187,28 @@ def pareto_front(layers: Mapping[str, Sequence[Option]], rest: Option, cost: Cos
     return tuple(_selection(state, layers) for state in _states(layers, rest, (cost,), {}))
 
 
-def fastest_selection(
-    layers: Mapping[str, Sequence[Option]], rest: Option, *, max_params: int | None = None, max_macs: int | None = None
-) -> Selection:
+def fastest_selection(layers: Mapping[str, Sequence[Option]], rest: Option, limits: Limits) -> Selection:
     """The fastest of all selections within the limits.
 
     Args:
         layers: Options by layer.
         rest: Costs and seconds of all that has no options.
-        max_params: Maximum number of parameters of the whole network; None for any.
-        max_macs: Maximum number of multiply-accumulates of the whole network; None for any.
+        limits: Limits on the whole network.
 
     Raises:
         ConvcostError: No selection is within the limits.
     """
-    given: dict[Cost, int | None] = {"params": max_params, "macs": max_macs}
-    limits = {cost: limit for cost, limit in given.items() if limit is not None}
-    for cost, limit in limits.items():
+    given = limits.given
+    for cost, limit in given.items():
         least = _of(rest, cost) + sum(_least(options, cost) for options in layers.values())
         if least > limit:
             raise _unreachable(cost, limit, least)
-    states = _states(layers, rest, tuple(limits), limits)
+    states = _states(layers, rest, tuple(given), given)
     if not states:  # each limit can be met, but not both
         timeless = {name: [replace(option, seconds=0.0) for option in options] for name, options in layers.items()}
-        within = _states(timeless, rest, ("params", "macs"), {"params": limits["params"]})
+        within = _states(timeless, rest, ("params", "macs"), {"params": given["params"]})
         least = min(state.macs for state in within)
-        raise _unreachable("macs", limits["macs"], least, f" within max_params (={max_params})")
+        raise _unreachable("macs", given["macs"], least, f" within max_params (={limits.max_params})")
     return _selection(states[0], layers)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from convcost.text.units import change_of, human_ratio, human_time
 from convcost.timing.columns import speed_sentence
@@ -51,27 +51,42 @@ def promise_sentence(before: Timing, after: Timing, macs: tuple[int, int], layer
         layers: The layers that differ.
     """
     a, b = macs
+    timed = [(one, one.before_s, one.after_s) for one in layers if one.before_s is not None and one.after_s is not None]
     per_mac = before.time_s / a if a else 0.0
-    promised = before.time_s
-    lost: dict[tuple[float, ...], list[str]] = {}
-    for layer in layers:
-        if layer.before_s is not None and layer.after_s is not None:
-            expected = _expected(layer, layer.before_s, per_mac)
-            promised += expected - layer.before_s
-            times = (layer.after_s - expected, layer.before_s, layer.after_s)
-            lost.setdefault(times, []).append(layer.name)
+    saved, lost = 0.0, dict[tuple[float, float, float], list[str]]()
+    for layer, before_s, after_s in timed:
+        expected = _expected(layer, before_s, per_mac)
+        saved += before_s - expected
+        lost.setdefault((after_s - expected, before_s, after_s), []).append(layer.name)
+    alone = sum(before_s for _, before_s, _ in timed)
+    promised = before.time_s - saved * min(1.0, before.time_s / alone if alone else 1.0)  # alone they may take longer
     formula = f"formula: {_macs_text(*macs)}"
     if a != b and promised > 0:
         formula += f", so {human_ratio(before.time_s / promised)} the speed if each layer's time followed its MACs"
     clock = f"clock: {speed_sentence(after)}, {human_time(before.time_s)} → {human_time(after.time_s)}"
     missing = after.time_s - promised
-    if after.verdict == "undecided" or missing <= 0:
+    kept = promised > 0 and before.time_s / promised <= (after.speedup_high or 0.0)
+    if after.verdict == "undecided" or kept or missing <= 0:
         return f"{formula}; {clock}"
     where = {_label(names): times[0] * len(names) for times, names in lost.items()}
     where["the rest of the model"] = missing - sum(where.values())
     largest = sorted(where.items(), key=lambda one: one[1], reverse=True)[:MAX_LAYERS]
     named = ", ".join(f"{name} {human_time(seconds)}" for name, seconds in largest if seconds > MIN_SHARE * missing)
     return f"{formula}; {clock}; {human_time(missing)} more than the formula promised: {named}"
+
+
+def pair_record(before: Timing | None, after: Timing | None) -> dict[str, Any] | None:
+    """The times of two forward passes as a JSON object; None if they were not timed."""
+    if before is None or after is None:
+        return None
+    return {
+        "a_s": before.time_s,
+        "b_s": after.time_s,
+        "speedup": after.speedup,
+        "speedup_low": after.speedup_low,
+        "speedup_high": after.speedup_high,
+        "verdict": after.verdict,
+    }
 
 
 def _macs_text(before: int, after: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from convcost.text.columns import Column
-from convcost.text.units import human_count, human_ratio, human_share
+from convcost.text.units import human_count, human_ratio, human_share, human_time
+from convcost.timing.columns import speedup_text
 
 if TYPE_CHECKING:
     from convcost.changes.replace_report import ReplacedLayer
@@ -24,15 +25,59 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
     Column("macs_after", lambda row: row.macs_after, "multiply-accumulates in its place", "→ MACs", human_count),
     Column("macs_ratio", lambda row: row.macs_ratio, "macs_before / macs_after", "fewer", human_ratio),
     Column(
-        "weight_error", lambda row: row.weight_error, "relative error of the factorised weights", "weights", human_share
+        "weight_error",
+        lambda row: row.weight_error,
+        "relative error of the factorised weights",
+        "weight error",
+        human_share,
     ),
     Column(
         "output_error",
         lambda row: row.output_error,
         "relative error of the model's output with this layer alone replaced",
-        "output",
+        "output error",
         human_share,
     ),
-    Column("skipped", lambda row: row.skipped, "reason why the layer stays as it is", "stays, since"),
+    Column(
+        "time_before_s", lambda row: row.time_before_s, "median seconds per call of the layer alone", "time", human_time
+    ),
+    Column(
+        "time_after_s",
+        lambda row: row.timing and row.timing.time_s,
+        "median seconds per call of the block alone",
+        "→ time",
+        human_time,
+    ),
+    Column(
+        "speedup",
+        lambda row: row.timing and row.timing.speedup,
+        "time of the layer / time of the block, median over interleaved pairs",
+        "speed-up",
+        cell=lambda row: speedup_text(row.timing),
+    ),
+    Column(
+        "speedup_low", lambda row: row.timing and row.timing.speedup_low, "lower end of the 5-95 % interval of speedup"
+    ),
+    Column(
+        "speedup_high",
+        lambda row: row.timing and row.timing.speedup_high,
+        "upper end of the 5-95 % interval of speedup",
+    ),
+    Column(
+        "verdict",
+        lambda row: row.timing and row.timing.verdict,
+        "whether the block pays here: faster, slower, same (not told from noise) or undecided (see warning)",
+        "verdict",
+        width=120,
+    ),
+    Column("warning", lambda row: row.warning, "reasons not to trust the times"),
+    Column(
+        "fastest",
+        lambda row: row.fastest,
+        "block of the layer in the fastest set of replacements; as it is for none",
+        "fastest set",
+        width=160,
+    ),
+    Column("skipped", lambda row: row.skipped, "reason why the layer stays as it is", "stays, since", width=130),
 )
 """The fields of a layer."""

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from convcost.changes.diff import compare_models
+from convcost.changes.promise import TimedChange, pair_record, promise_sentence
 from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replacement import cost_of, few
 from convcost.convolution.cost import Cost, params
 from convcost.convolution.shape import require_at_least
 from convcost.models.report import check_lines
-from convcost.text.columns import records
+from convcost.text.columns import Column, records
 from convcost.text.errors import ConvcostError
-from convcost.text.result import Result
-from convcost.text.units import change_of, human_bytes, human_count, number_of
+from convcost.text.result import Result, grouped
+from convcost.text.units import change_of, human_bytes, human_count, human_percent, number_of
+from convcost.timing.columns import ACCOUNT_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from convcost.changes.diff import DiffReport
+    from convcost.changes.pareto import TradeOff
     from convcost.changes.replacement import Replacement
     from convcost.convolution.conv import Conv
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
-    from convcost.text.columns import Column
+    from convcost.timing.statistics import Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,9 @@ class ReplacedLayer:
         weight_error: Relative error of the factorised weights; None for new weights.
         output_error: Relative error of the model's output with this layer alone replaced; None for new weights.
         replacement: The block with its stages; None for a layer that stays as it is.
+        time_before_s: Median seconds per call of the layer alone; None if not timed.
+        timing: Timing of the block alone, with its speed-up over the layer; None if not timed.
+        fastest: Block of the layer in the fastest set of replacements; None if none was looked for.
     """
 
     name: str
@@ -56,6 +65,26 @@ class ReplacedLayer:
     weight_error: float | None = None
     output_error: float | None = None
     replacement: Replacement | None = None
+    time_before_s: float | None = None
+    timing: Timing | None = None
+    fastest: str | None = None
+
+    @property
+    def block(self) -> str | None:
+        """Name of the block; None for a layer that stays as it is."""
+        return None if self.replacement is None else self.replacement.placed.block.name
+
+    @property
+    def warning(self) -> str | None:
+        """Reasons not to trust the times; None without any."""
+        return "; ".join(self.timing.warnings) or None if self.timing is not None else None
+
+    @property
+    def change(self) -> TimedChange:
+        """All calls of the layer as a change of MACs and times."""
+        after = None if self.timing is None else self.calls * self.timing.time_s
+        before = None if self.time_before_s is None else self.calls * self.time_before_s
+        return TimedChange(self.name, self.macs_before, self.macs_after, before, after)
 
     @property
     def params_ratio(self) -> float | None:
@@ -70,9 +99,14 @@ class ReplacedLayer:
 
 MAX_REASONS: Final = 6
 """Maximum number of reasons, why layers stay as they are, in the lines under the table."""
+_ACCOUNTS: Final[tuple[Column[Call], ...]] = (
+    Column("name", lambda call: call.name, "path of the convolution"),
+    *ACCOUNT_COLUMNS,
+)
 ORDERS: Final[Mapping[str, Callable[[ReplacedLayer], float]]] = {
     "macs": lambda row: row.macs_before - row.macs_after,
     "params": lambda row: row.params_before - row.params_after,
+    "time": lambda row: (row.change.before_s or 0.0) - (row.change.after_s or 0.0),
 }
 """The orders that rows can be sorted by, largest saving first."""
 
@@ -93,7 +127,8 @@ def layer_of(name: str, op: str, conv: Conv | None, calls: Sequence[Call], outco
     if isinstance(outcome, str):
         return replace(row, skipped=outcome)
     after = outcome.after
-    return replace(row, after=outcome.text, params_after=after.params, macs_after=after.macs, replacement=outcome)
+    new = replace(row, after=outcome.text, params_after=after.params, macs_after=after.macs, replacement=outcome)
+    return replace(new, weight_error=outcome.weight_error)
 
 
 def described(op: str, conv: Conv | None) -> str:
@@ -119,8 +154,11 @@ class ReplaceReport(Result[ReplacedLayer]):
         after: Count of the altered model.
         layers: A row for each convolution, in the order of the forward pass.
         notes: Remarks on the whole model.
+        trade_off: Costs against times over all sets of replacements; None if not requested.
         columns: Columns of the table and the frame.
         shown: Rows of the table and the frame; None for the replaced layers.
+        kept: How the kept weights were factorised, and on which input the output was compared; None for new weights.
+        output_error: Relative error of the altered model's output; None for new weights, or an output without a norm.
     """
 
     SCHEMA: ClassVar = "convcost.replace/1"
@@ -128,13 +166,26 @@ class ReplaceReport(Result[ReplacedLayer]):
     after: ModelReport
     layers: tuple[ReplacedLayer, ...]
     notes: tuple[str, ...] = ()
+    trade_off: TradeOff | None = None
     columns: tuple[Column[ReplacedLayer], ...] = REPLACE_COLUMNS
     shown: tuple[ReplacedLayer, ...] | None = None
+    kept: str | None = None
+    output_error: float | None = None
 
     @property
     def replaced(self) -> tuple[ReplacedLayer, ...]:
         """The rows of the layers that are replaced."""
         return tuple(row for row in self.layers if row.replacement is not None)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the blocks that replace layers."""
+        return tuple(dict.fromkeys(row.replacement.placed.block.name for row in self.layers if row.replacement))
+
+    @property
+    def diff(self) -> DiffReport:
+        """The model and its altered self, layer by layer."""
+        return compare_models(self.before, replace(self.after, target=f"{self.target} with {', '.join(self.blocks)}"))
 
     @property
     def rows(self) -> tuple[ReplacedLayer, ...]:
@@ -150,6 +201,11 @@ class ReplaceReport(Result[ReplacedLayer]):
     def agrees(self) -> bool:
         """Whether the rows add up to the difference of the totals, and no counter differs without a known reason."""
         return self.adds_up and self.after.agrees
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether both forward passes were timed."""
+        return self.before.forward is not None and self.after.forward is not None
 
     @property
     def adds_up(self) -> bool:
@@ -172,8 +228,7 @@ class ReplaceReport(Result[ReplacedLayer]):
     @property
     def head(self) -> str:
         """The target, its inputs and the blocks, on one line."""
-        blocks = dict.fromkeys(row.replacement.placed.block.name for row in self.layers if row.replacement)
-        return f"{self.before.head}; layers replaced by {', '.join(blocks)}"
+        return f"{self.before.head}; layers replaced by {', '.join(self.blocks)}"
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -194,7 +249,15 @@ class ReplaceReport(Result[ReplacedLayer]):
         if before.weight_bytes is not None and after.weight_bytes is not None:
             memory.insert(0, f"weights {human_bytes(before.weight_bytes)} → {human_bytes(after.weight_bytes)}")
         lines.append(f"memory: {', '.join(memory)}")
+        if self.kept is not None:
+            error = (
+                "is not finite, or zero"
+                if self.output_error is None
+                else f"is off by {human_percent(self.output_error)}"
+            )
+            lines.append(f"weights kept, {self.kept}: the output {error}")
         lines += self._reasons
+        lines += self._times()
         if not self.adds_up:
             lines.append("the rows do not add up to the difference of the totals: report it, with the model")
         lines += map(str, self.after.uncounted)
@@ -212,6 +275,57 @@ class ReplaceReport(Result[ReplacedLayer]):
         more = sum(len(layers) for _, layers in ordered[MAX_REASONS:])
         return [*lines, f"as before, {number_of('more convolution', more)}, each for its own reason"] if more else lines
 
+    def _times(self) -> Iterator[str]:
+        """What the formula promised and the clock gave, for the model and for each layer alone."""
+        before, after = self.before.forward, self.after.forward
+        if before is None or after is None or self.before.timed is None:
+            return
+        yield promise_sentence(
+            before, after, (self.before.totals.macs, self.after.totals.macs), [row.change for row in self.replaced]
+        )
+        verdicts = Counter(row.timing.verdict for row in self.replaced if row.timing is not None)
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+        if counts:
+            yield f"each layer alone, its block against it: {counts}"
+        yield f"conditions of the times: {self.before.timed.summary()}"
+        if self.trade_off is not None:
+            yield from self.trade_off.lines()
+            if verdicts["undecided"]:
+                yield "the fastest set may be another, as not all times are decided: run it again on a quiet machine"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons not to trust the times of layers."""
+        return grouped((row.name, row.timing.warnings) for row in self.layers if row.timing is not None)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The accounts of the times of the layers, then of the stages of their blocks."""
+        return (*self.before.below, *self.after.below)
+
+    def program(self) -> str:
+        """The text of a torch file: the classes of the blocks, and a function that alters the model in place.
+
+        Raises:
+            ConvcostError: The model is itself the replaced layer.
+        """
+        from convcost.comparison.explanation import explain_row
+        from convcost.comparison.rows import Row
+        from convcost.programs.network_program import ReplacedPath, network_program
+
+        layers = []
+        for row in self.replaced:
+            if row.replacement is not None:
+                block = explain_row(Row(row.replacement.placed, "float32")).documented
+                params, macs = (row.params_before, row.params_after), (row.macs_before, row.macs_after)
+                norm = row.replacement.norm
+                layers.append(ReplacedPath(row.replacement.name, replace(block, norm=norm), params, macs))
+        before, after = self.before.totals, self.after.totals
+        totals = {"MACs": (before.macs, after.macs)}
+        if before.params is not None and after.params is not None:
+            totals = {"parameters": (before.params, after.params), **totals}
+        return network_program(self.target, layers, totals)
+
     def arranged(self, *, every: bool = False, sort: str | None = None, top: int | None = None) -> ReplaceReport:
         """The report with other rows in its table and frame; its layers and totals stay the same.
 
@@ -223,7 +337,7 @@ class ReplaceReport(Result[ReplacedLayer]):
         Raises:
             ConvcostError: An unknown order, or a number of rows below 1.
         """
-        require_arrangement(sort, top)
+        require_arrangement(sort, top, timed=self.is_timed)
         rows = self.layers if every else self.replaced
         if sort is not None:
             rows = tuple(sorted(rows, key=ORDERS[sort], reverse=True))
@@ -236,19 +350,33 @@ class ReplaceReport(Result[ReplacedLayer]):
             "conditions": dict(self.after.conditions),
             "before": self.before.totals.record,
             "after": self.after.totals.record,
+            "output_error": self.output_error,
             "layers": records(REPLACE_COLUMNS, self.layers),
             "cross_check": {who: check.record for who, check in self.after.cross_check.items()},
-            "time": None,
+            "time": pair_record(self.before.forward, self.after.forward),
+            "timing_conditions": None if self.before.timed is None else asdict(self.before.timed),
+            "accounts": {
+                side: records(_ACCOUNTS, [call for call in counted.layers if call.account is not None])
+                for side, counted in (("before", self.before), ("after", self.after))
+            },
+            "pareto": None if self.trade_off is None else self.trade_off.record,
         }
 
 
-def require_arrangement(sort: str | None, top: int | None) -> None:
+def require_arrangement(sort: str | None, top: int | None, *, timed: bool) -> None:
     """Refuse an arrangement of rows that no report has.
 
+    Args:
+        sort: Order of the rows; None for that of the forward pass.
+        top: Maximum number of rows.
+        timed: Whether there are times to sort by.
+
     Raises:
-        ConvcostError: An unknown order, or a number of rows below 1.
+        ConvcostError: An unknown order, a number of rows below 1, or no times to sort by.
     """
     if sort is not None and sort not in ORDERS:
         raise ConvcostError(f"sort (={sort}) must be one of {', '.join(ORDERS)}.")
+    if sort == "time" and not timed:
+        raise ConvcostError("sort (=time) must have times to sort by; turn time on.")
     if top is not None:
         require_at_least(1, top=top)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
+from convcost.changes.rank_choice import RankChoice, require_algebra
 from convcost.comparison.rows import Placed, place_block
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import Cost, cost
@@ -17,7 +19,7 @@ from convcost.text.errors import ConvcostError, ShapeError, as_text, did_you_mea
 from convcost.text.units import human_percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from convcost.convolution.layer import Layer
     from convcost.convolution.spec import Value
@@ -53,10 +55,11 @@ class Rules:
         min_saving: Smallest share of the layer's MACs that a block must save; None if it may even add some.
         between: Whether normalisation and activation stand between the stages of a block too.
         parameters: Values for parameters that only some blocks have.
+        keep: How ranks are chosen where weights are factorised; None for new weights.
 
     Raises:
         ConvcostError: An unknown block, kind or parameter, a pattern that is no regular expression, or a number that is
-            out of range.
+            out of range; or a block without an algebra, or a parameter, where weights are factorised.
     """
 
     to: tuple[str, ...]
@@ -67,6 +70,7 @@ class Rules:
     min_saving: float | None = None
     between: bool = True
     parameters: Mapping[str, Value] = field(default_factory=dict)
+    keep: RankChoice | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no replacement could follow."""
@@ -86,6 +90,20 @@ class Rules:
         for name in self.parameters:
             if name not in PARAMETERS:
                 raise ConvcostError(f"parameter {name} must be one of a block; {did_you_mean(name, PARAMETERS)}")
+        if self.keep is not None:
+            self._require_algebras()
+
+    def _require_algebras(self) -> None:
+        if self.origin not in {"standard", "pointwise"}:
+            msg = f"origin (={self.origin}) must be standard or pointwise to keep weights: factors are not grouped."
+            raise ConvcostError(msg)
+        for name in self.to:
+            require_algebra(name)
+        for name, value in self.parameters.items():
+            msg = (
+                f"{name} (={value}) must follow from the kept weights; leave it out: rank, energy and max_error set it."
+            )
+            raise ConvcostError(msg)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -98,6 +116,10 @@ class Rules:
             if name not in own
         )
 
+    def between_stages(self, following: Style) -> Style:
+        """The operations between the stages of a block: those that follow the layer, none where weights are kept."""
+        return following if self.between and self.keep is None else PLAIN
+
     def reason_for_name(self, name: str) -> str | None:
         """The reason why a layer of this name stays as it is; None if none of the patterns excludes it."""
         if self.only is not None and not re.search(self.only, name):
@@ -106,8 +128,10 @@ class Rules:
             return f"skip (={as_text(self.skip)}) matches it"
         return None
 
-    def reason_for_kind(self, conv: Conv) -> str | None:
+    def reason_for_kind(self, conv: Conv | None) -> str | None:
         """The reason why a convolution of this kind stays as it is; None if it may be replaced."""
+        if conv is None:
+            return "it does more than convolve"
         kind = kind_of(conv)
         if kind != self.origin:
             return f"{kind}, not {self.origin}"
@@ -119,7 +143,9 @@ class Rules:
 
 def _require_pattern(name: str, pattern: str | None) -> None:
     try:
-        re.compile(pattern or "")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # what a later Python might read otherwise
+            re.compile(pattern or "")
     except (re.error, RecursionError, OverflowError) as error:
         msg = f"{name} (={as_text(pattern)}) must be a regular expression, and {error}; write one such as layer[34]."
         raise ConvcostError(msg) from error
@@ -134,12 +160,16 @@ class Replacement:
         calls: Calls of the layer in one forward pass, all on inputs of one shape.
         placed: Block on the layer's input, with the operations between its stages.
         style: Operations between the stages.
+        norm: Options `eps` and `momentum` of the batch normalisations between the stages; empty without any.
+        weight_error: Relative error of the factorised weights; None for new weights.
     """
 
     name: str
     calls: tuple[Call, ...]
     placed: Placed
     style: Style = PLAIN
+    norm: Mapping[str, float | None] = field(default_factory=dict)
+    weight_error: float | None = None
 
     @property
     def text(self) -> str:
@@ -181,7 +211,13 @@ def reads_image(call: Call, report: ModelReport) -> bool:
     return few and not inputs.isdisjoint(call.inputs) and (call.macs_share or 0) < MIN_IMAGE_SHARE
 
 
-def choose_block(name: str, calls: Sequence[Call], style: Style, rules: Rules) -> Replacement | str:
+def choose_block(
+    name: str,
+    calls: Sequence[Call],
+    style: Style,
+    rules: Rules,
+    factorise: Callable[[str], Mapping[str, int]] | None = None,
+) -> Replacement | str:
     """The first block of the rules that may stand in the place of a layer; the reason why there is none.
 
     Args:
@@ -189,23 +225,26 @@ def choose_block(name: str, calls: Sequence[Call], style: Style, rules: Rules) -
         calls: Its calls in one forward pass.
         style: Normalisation and activation that follow it.
         rules: Blocks and their parameters.
+        factorise: Function that factorises the layer's weight for a block, and returns the block's parameters; None for
+            new weights.
     """
     layers = [call.layer for call in calls]
     layer = layers[0]
     if layer is None:
-        return "it does more than convolve"
+        return "its output is not that of one convolution of its input"
     if any(other is None or other.input != layer.input for other in layers):
         shapes = " and ".join(dict.fromkeys("x".join(map(str, call.input_shape)) for call in calls))
         return f"called with inputs of different sizes: {shapes}"
-    reasons = {}
+    reasons, between = {}, rules.between_stages(style)
     for block in rules.to:
         try:
-            placed = block_in_place(block, layer, style if rules.between else PLAIN, rules.parameters)
-            _require_saving(layer, placed, rules.min_saving)
-        except ConvcostError as error:
+            parameters = rules.parameters if factorise is None else factorise(block)
+            placed = block_in_place(block, layer, between, parameters)
+            _require_saving(layer, placed, rules)
+        except ShapeError as error:
             reasons[block] = str(error).rstrip(".")
         else:
-            return Replacement(name, tuple(calls), placed, style if rules.between else PLAIN)
+            return Replacement(name, tuple(calls), placed, between)
     return "; ".join(f"{block}: {reason}" for block, reason in reasons.items())
 
 
@@ -270,8 +309,12 @@ def _open_ended(node: Node) -> Node:
     return node
 
 
-def _require_saving(layer: Layer, placed: Placed, least: float | None) -> None:
-    """Refuse a block that saves too few MACs."""
+def _require_saving(layer: Layer, placed: Placed, rules: Rules) -> None:
+    """Refuse a block that saves too few MACs; at ranks that a limit takes, one that saves none."""
+    keep, least = rules.keep, rules.min_saving
+    if keep is not None and keep.rank is None and placed.cost.macs >= cost([layer]).macs:
+        own = " and ".join(f"{name} {value}" for name, value in placed.parameters.items())
+        raise ShapeError(f"{keep} takes {own.replace('_', ' ')}, which saves no MACs.")
     if least is not None and placed.cost.macs > (1 - least) * cost([layer]).macs:
         raise ShapeError(f"saves fewer MACs than min_saving (={human_percent(least)}).")
 
@@ -297,7 +340,7 @@ def require_layers(rules: Rules, outcomes: Mapping[str, Replacement | str]) -> N
     for name, outcome in outcomes.items():
         if not isinstance(outcome, str):
             return
-        reasons.setdefault(outcome, []).append(name)
+        reasons.setdefault(outcome, []).append(name or "the model")
     ordered = sorted(reasons.items(), key=lambda one: len(one[1]), reverse=True)[:MAX_REASONS]
     shown = "; ".join(f"{few(names)}: {why}" for why, names in ordered)
     raise ConvcostError(f"no convolution may be replaced ({shown}); change the rules.")

@@ -55,6 +55,14 @@ class ExplainFormat(StrEnum):
     latex = "latex"
 
 
+class Dialect(StrEnum):
+    """Dialects of the programs that `convcost explain` writes."""
+
+    torch = "torch"
+    keras = "keras"
+    onednn = "onednn"
+
+
 def _list_blocks(wanted: bool) -> None:
     if wanted:
         write_out(f"{list_blocks()}\n")
@@ -236,22 +244,37 @@ def _live_view(form: o.OutputFormat, fields: Sequence[Column[Row]], *, measures:
 
 
 def explain_command(
+    context: typer.Context,
     block: Annotated[
         list[str], typer.Argument(help="Blocks of the catalogue, or all.", metavar="BLOCK...", show_default=False)
     ],
     layer: o.LayerOptions,
     baseline: o.Baseline = "standard",
     form: Annotated[ExplainFormat, typer.Option("--format", help="Format of stdout.")] = ExplainFormat.table,
+    emit: o.Emit = None,
+    emit_as: Annotated[
+        Dialect | None, typer.Option(help="Dialect of the program; Keras has to be named.", show_default=False)
+    ] = None,
 ) -> None:
     """Print the derivation of a block's cost: its formula in symbols, then with numbers, beside the baseline's.
 
     Example: convcost explain depthwise-separable --c 3 --o 64 --k 3
     """
     from convcost.comparison.explanation import explain_blocks
+    from convcost.programs.dialect import dialects_by_suffix
+    from convcost.system.whole_files import require_writable, write_text
 
+    dialects = dialects_by_suffix(emit_as)
+    if emit is None:
+        note_unused(context, "no program is to be written", ("emit_as",))
+    else:
+        require_writable(emit, dialects, "emit")
     names = catalogue(block)
     several = explain_blocks(Request(*layer, names, baseline))
     result = several if len(names) > 1 else replace(several.blocks[0], notes=several.notes)
+    if emit is not None:
+        write_text(emit, result.program(dialects[emit.suffix.lower()]), "emit")
+        say([f"{emit}: written"], "note")
     if form is ExplainFormat.table:
         write_out(result.text(terminal_width() if is_terminal(sys.stdout) else None))
     elif form is ExplainFormat.json:

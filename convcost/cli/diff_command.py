@@ -18,6 +18,7 @@ from convcost.cli.output import (
     deliver,
     last,
     only_json,
+    print_blocks,
     refuse_exports,
     say,
     say_remarks,
@@ -26,8 +27,11 @@ from convcost.models.report import require_arrangement
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
 from convcost.text.columns import choose_columns
-from convcost.text.sizes import parse_arg, parse_input
-from convcost.workflows.diff import diff_targets, parse_side
+from convcost.text.errors import ConvcostError
+from convcost.text.sizes import parse_arg, parse_input, parse_threads
+from convcost.timing.conditions import TimingOptions
+from convcost.workflows.compare import require_devices
+from convcost.workflows.diff import DiffOptions, diff_targets, parse_side
 
 
 def diff_command(
@@ -39,8 +43,12 @@ def diff_command(
         ),
     ],
     b: Annotated[
-        str, typer.Argument(help="Second model; differences are what it has more than the first.", metavar="B")
-    ],
+        str | None,
+        typer.Argument(
+            help="Second model; differences are what it has more than the first. By default A without its revision.",
+            metavar="[B]",
+        ),
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", help="Input of both models, such as 1x3x224x224; one for each input.", metavar="SHAPE"),
@@ -55,7 +63,7 @@ def diff_command(
     arg_b: Annotated[
         list[str] | None, typer.Option("--arg-b", help="Argument of the second callable alone.", metavar="KEY=VALUE")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show the layers that are the same too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show the layers that are the same too.")] = False,
     sort: Annotated[
         str | None,
         typer.Option(help="Order of the rows, the largest difference first: macs, params, traffic or time."),
@@ -69,7 +77,18 @@ def diff_command(
         typer.Option(
             help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
         ),
-    ] = "meta",
+    ] = "auto",
+    time: Annotated[
+        bool, o.option(o.CLOCK, "Time both forward passes in turn, and each layer that differs alone.", "--time")
+    ] = False,
+    time_device: o.Device = "auto",
+    threads: o.Threads = "1",
+    allocator: o.Allocator = "pinned",
+    time_budget: o.TimeBudget = 8.0,
+    why: Annotated[
+        bool,
+        o.option(o.CLOCK, "Print where the time of each convolution that differs goes.", "--why"),
+    ] = False,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
@@ -78,22 +97,37 @@ def diff_command(
 ) -> int:
     """Show two models side by side: which layers differ, in what, and what that costs.
 
-    Example: convcost diff models.py:net@main models.py:net --input 1x3x224x224
+    Example: convcost diff models.py:net@main --input 1x3x224x224
     """
     refuse_exports(export)
     fields = choose_columns(DIFF_COLUMNS, columns)
-    require_arrangement(None, sort, top, timed=False)
-    given, common = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
-    sides = [parse_side(target, common | dict(map(parse_arg, own or ()))) for target, own in ((a, arg_a), (b, arg_b))]
+    require_arrangement(None, sort, top, timed=time)
+    if why and not time:
+        raise ConvcostError("--why must have times to account for; add --time.")
+    timing = None
+    if time:
+        timing = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why)
+        require_devices(timing.devices)
+    options = DiffOptions(tuple(map(parse_input, inputs or ())), cross_check, device, timing)
+    common = dict(map(parse_arg, arg or ()))
+    first = parse_side(a, common | dict(map(parse_arg, arg_a or ())))
+    if b is None and first.revision is None and not (arg_a or arg_b):
+        raise ConvcostError(f"B must be given, or a revision of A (={a}); write convcost diff A B, or {a}@HEAD.")
+    second = parse_side(first.target if b is None else b, common | dict(map(parse_arg, arg_b or ())))
     with ProgressLine():
-        code, result = last(diff_targets(sides[0], sides[1], given, cross_check=cross_check, device=device))
+        code, result = last(diff_targets(first, second, options))
     with interrupts_held():
-        shown = replace(result.arranged(everything=everything, sort=sort, top=top), columns=fields)
+        order = sort if result.is_timed or sort != "time" else None
+        shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
         deliver(shown, form, export, latex=partial(shown.to_latex, caption, label))
+        if why and form is o.OutputFormat.table:
+            print_blocks(shown.below)
         say_remarks(shown)
         note_without_latex(context, form, export)
+        if not time:
+            note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
         if only_json(form, export):
-            note_unused(context, WHOLE_JSON, ("everything", "sort", "top", "columns"))
+            note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))
     if code == INTERRUPTED:
-        say(["interrupted: what was not counted yet is left empty."], "note")
+        say(["interrupted: what was not obtained yet is left empty."], "note")
     return code or (0 if result.agrees else DISAGREES)

@@ -70,6 +70,16 @@ Export: TypeAlias = Annotated[
         OUTPUT, "Also write a file: .csv .json .md .tex .parquet .xlsx; may be repeated.", "--export", metavar="FILE"
     ),
 ]
+Emit: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--emit", help="Also write the blocks as a program: .py for torch, .txt for oneDNN.", metavar="FILE"),
+]
+EmitModel: TypeAlias = Annotated[
+    Path | None,
+    option(
+        OUTPUT, "Also write a torch file: the blocks, and a function that alters the model.", "--emit", metavar="FILE"
+    ),
+]
 Caption: TypeAlias = Annotated[
     str | None,
     option(OUTPUT, "Caption of the LaTeX table; auto: what the table shows, and under which conditions.", "--caption"),
@@ -110,8 +120,8 @@ def with_layer_options(command: Callable[..., R]) -> Callable[..., R]:
     Args:
         command: Function of a command; one without these parameters is returned unchanged.
     """
-    own = dict(inspect.signature(command, eval_str=True).parameters)
-    group = next((name for name in ("layer", "given") if own.pop(name, None) is not None), None)
+    own = inspect.signature(command, eval_str=True).parameters
+    group = next((name for name in ("layer", "given") if name in own), None)
     if group is None:
         return command
     sizes, parse = (_SIZES, _layer) if group == "layer" else ({}, _given)
@@ -124,8 +134,13 @@ def with_layer_options(command: Callable[..., R]) -> Callable[..., R]:
     def call(**values: Any) -> R:  # noqa: ANN401 - the options of a command have many types
         return command(**{group: parse({name: values.pop(name) for name in options})}, **values)
 
-    rest = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()]
-    signature = inspect.Signature([*options.values(), *rest])
+    signature = inspect.Signature(
+        [
+            two.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, one in own.items()
+            for two in (options.values() if name == group else (one,))
+        ]
+    )
     call.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
     call.__dict__["__signature__"] = signature
     return call

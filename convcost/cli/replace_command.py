@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from convcost.changes.pareto import parse_limits
+from convcost.changes.rank_choice import rank_choice
 from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replace_report import require_arrangement
 from convcost.changes.replacement import MIN_KERNEL, Rules
@@ -20,29 +22,34 @@ from convcost.cli.output import (
     deliver,
     last,
     only_json,
+    print_blocks,
     refuse_exports,
     say,
     say_remarks,
 )
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
+from convcost.system.whole_files import require_writable, write_text
 from convcost.text.columns import choose_columns
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 from convcost.text.quantities import parse_percent
-from convcost.text.sizes import parse_arg, parse_input
+from convcost.text.sizes import parse_arg, parse_input, parse_threads
+from convcost.timing.conditions import TimingOptions
+from convcost.workflows.compare import require_devices
 from convcost.workflows.replace import replace_in_target
+from convcost.workflows.replacement_timing import ReplacementTiming
 
 RULES = "Which layers, and by what"
+KEEP = "Weights that are kept"
 
 
 def replace_command(
     context: typer.Context,
-    given: o.Given,
     target: Annotated[
         str,
         typer.Argument(
             help="package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
-            "FILE.pt2. The code of a Python target is run.",
+            "FILE.pt2; TARGET@REV for one at a git revision. The code of a Python target is run.",
             metavar="TARGET",
         ),
     ],
@@ -72,6 +79,23 @@ def replace_command(
         bool,
         o.option(RULES, "Put the normalisation and activation that follow a layer between the block's stages too."),
     ] = True,
+    keep_weights: Annotated[
+        bool,
+        o.option(
+            KEEP, "Factorise the weights instead of making new ones; --rank is then that of each layer.", "--keep-weights"
+        ),
+    ] = False,
+    energy: Annotated[
+        str | None,
+        o.option(
+            KEEP, "Smallest share of the squared singular values that a layer keeps; by default 0.99.", metavar="SHARE"
+        ),
+    ] = None,
+    max_error: Annotated[
+        str | None, o.option(KEEP, "Largest relative error of a layer's weights, as 5%.", metavar="PERCENT")
+    ] = None,
+    *,
+    given: o.Given,
     inputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,7 +107,9 @@ def replace_command(
         typer.Option("--arg", help="Argument of the callable, as key=value; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show the layers that stay as they are too.")] = False,
-    sort: Annotated[str | None, typer.Option(help="Order of the rows, largest saving first: macs or params.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Order of the rows, largest saving first: macs, params or time.")
+    ] = None,
     top: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
     cross_check: Annotated[
         bool, typer.Option(help="Cross-check the altered model's total with torch's FlopCounterMode and fvcore.")
@@ -94,9 +120,28 @@ def replace_command(
             help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
         ),
     ] = "auto",
+    time: Annotated[
+        bool, o.option(o.CLOCK, "Time the model beside its altered copy, and each layer beside its block.", "--time")
+    ] = False,
+    time_device: o.Device = "auto",
+    threads: o.Threads = "1",
+    allocator: o.Allocator = "pinned",
+    time_budget: o.TimeBudget = 8.0,
+    why: Annotated[
+        bool,
+        o.option(o.CLOCK, "Print where the time of each layer and of each stage of its block goes.", "--why"),
+    ] = False,
+    pareto: Annotated[
+        bool, o.option(o.CLOCK, "Look for the fastest set of replacements, from the time of each alone.", "--pareto")
+    ] = False,
+    max_params: Annotated[
+        str | None, o.option(o.CLOCK, "Limit on the parameters of the fastest set, such as 4.3M.")
+    ] = None,
+    max_macs: Annotated[str | None, o.option(o.CLOCK, "Limit on its multiply-accumulates, such as 580M.")] = None,
     form: o.Format = o.OutputFormat.table,
     columns: o.Columns = None,
     export: o.Export = None,
+    emit: o.EmitModel = None,
     caption: o.Caption = None,
     label: o.Label = None,
 ) -> int:
@@ -105,25 +150,55 @@ def replace_command(
     Example: convcost replace network:mobilenet_v1_full --to depthwise-separable
     """
     refuse_exports(export)
+    if emit is not None:
+        require_writable(emit, (".py",), "emit")
     fields = choose_columns(REPLACE_COLUMNS, columns)
-    require_arrangement(sort, top)
-    rules = Rules(tuple(to or ()), origin, only, skip, min_kernel, _saving(min_saving), between, given)
-    steps = replace_in_target(
-        target, tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ())), rules,
-        cross_check=cross_check, device=device,
-    )  # fmt: skip
-    with ProgressLine():
+    require_arrangement(sort, top, timed=time)
+    limits = parse_limits(max_params, max_macs, pareto=pareto)
+    _require_times(time=time, why=why, pareto=pareto)
+    options = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why) if time else None
+    require_devices(() if options is None else options.devices)
+    keep, parameters = rank_choice(
+        given, keep_weights=keep_weights, energy=_share("energy", energy), max_error=_share("max_error", max_error)
+    )
+    rules = Rules(tuple(to or ()), origin, only, skip, min_kernel, _saving(min_saving), between, parameters, keep)
+    with ProgressLine() as progress:
+        steps = replace_in_target(
+            target, tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ())), rules,
+            cross_check=cross_check, device=device,
+            timing=None if options is None else ReplacementTiming(options, limits, progress),
+        )  # fmt: skip
         code, result = last(steps)
     with interrupts_held():
-        shown = replace(result.arranged(every=every, sort=sort, top=top), columns=fields)
-        deliver(shown, form, export, latex=partial(shown.to_latex, caption, label))
+        order = sort if result.is_timed or sort != "time" else None
+        shown = replace(result.arranged(every=every, sort=order, top=top), columns=fields)
+        writes = [] if emit is None else [partial(write_text, emit, result.program(), "emit")]
+        deliver(shown, form, export, latex=partial(shown.to_latex, caption, label), writes=writes)
+        if why and form is o.OutputFormat.table:
+            print_blocks(shown.below)
         say_remarks(result)
         note_without_latex(context, form, export)
+        if not time:
+            note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
+        if emit is not None:
+            kept = "" if keep is None else "; convcost.replace returns the model with the kept ones"
+            say(
+                [f"{emit}: written; its function alter puts the blocks into your model, with new weights{kept}."],
+                "note",
+            )
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("every", "sort", "top", "columns"))
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     return code or (0 if result.agrees else DISAGREES)
+
+
+def _require_times(*, time: bool, why: bool, pareto: bool) -> None:
+    """Refuse what has nothing to work with without times."""
+    if why and not time:
+        raise ConvcostError("--why must have times to account for; add --time.")
+    if pareto and not time:
+        raise ConvcostError("--pareto must have times to weigh; add --time.")
 
 
 def _saving(text: str | None) -> float | None:
@@ -132,3 +207,13 @@ def _saving(text: str | None) -> float | None:
         return None if text is None else parse_percent(text)
     except ConvcostError as error:
         raise ConvcostError(f"min_saving {error}") from error
+
+
+def _share(name: str, text: str | None) -> float | None:
+    """A share, as 0.99 or 99%."""
+    if text is None:
+        return None
+    try:
+        return parse_percent(text) if text.endswith("%") else float(text)
+    except ValueError as error:
+        raise ConvcostError(f"{name} (={as_text(text)}) must be a share; write it as 0.05 or 5%.") from error

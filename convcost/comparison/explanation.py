@@ -14,6 +14,7 @@ from convcost.comparison.symbolic_block import Formula, Names, StageText, Symbol
 from convcost.convolution.algebra import paper_order
 from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.programs.documented_block import Count, DocumentedBlock
 from convcost.text.columns import Column
 from convcost.text.errors import ConvcostError
 from convcost.text.result import Result
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from convcost.comparison.request import Request
     from convcost.comparison.rows import Row
+    from convcost.convolution.shape import Shape
+    from convcost.convolution.tree import Node
 
 _MEANINGS: Final = {
     "N": "samples",
@@ -75,6 +78,19 @@ class Derivation(Result[Equation]):
     def verdicts(self) -> tuple[str, ...]:
         """The ratio of each block to the baseline, on one line."""
         return tuple(f"{block.block}: {' = '.join(one)}" for block in self.blocks if (one := block.written.verdict))
+
+    def program(self, dialect: str = "torch") -> str:
+        """The text of a file of programs: each block as a person would write it, with its formulas.
+
+        Args:
+            dialect: "torch" or "keras", whose files run as scripts, or "onednn", whose file benchdnn takes.
+
+        Raises:
+            ConvcostError: There is no such dialect, or it has no words for one of the blocks.
+        """
+        from convcost.programs.dialect import write_blocks
+
+        return write_blocks([block.documented for block in self.blocks], dialect)
 
     def text(self, width: int | None = None) -> str:
         """The derivations as lines of text.
@@ -128,6 +144,8 @@ class Explanation(Derivation):
         ratio_symbols: MACs of this block ÷ MACs of the baseline, in symbols.
         ratio_numbers: The same ratio in numbers.
         ratio: The same ratio as one number.
+        tree: Stages of the block.
+        input: Shape of the input.
         notes: Remarks, such as the reason why there is no baseline.
     """
 
@@ -145,6 +163,8 @@ class Explanation(Derivation):
     ratio_symbols: str | None
     ratio_numbers: str | None
     ratio: float | None
+    tree: Node
+    input: Shape
     notes: tuple[str, ...] = ()
 
     @property
@@ -165,6 +185,16 @@ class Explanation(Derivation):
             self.block, self.summary, self.paper, known, _legend(self.values), self._stage_lines(),
             self._total_lines(), verdict,
         )  # fmt: skip
+
+    @property
+    def documented(self) -> DocumentedBlock:
+        """The block with its formulas, for a program."""
+        text, total = self.written, self.total
+        named = {"MACs": total.macs, "parameters": total.params, "FLOPs": total.flops}
+        counts = tuple(Count(what, one.symbols, one.numbers, one.value) for what, one in named.items())
+        return DocumentedBlock(
+            self.block, self.summary, self.paper, text.known, text.legend, counts, self.tree, self.input
+        )
 
     def _stage_lines(self) -> tuple[Equation, ...]:
         lines = []
@@ -191,7 +221,8 @@ class Explanation(Derivation):
     def _fields(self) -> dict[str, Any]:
         whole = self.baseline_total
         totals = {"total": self.total.to_dict(), "baseline_total": None if whole is None else whole.to_dict()}
-        return {**asdict(self), **totals, "flops": FLOPS_PER_MAC * self.macs}
+        values = {name: value for name, value in asdict(self).items() if name not in {"tree", "input"}}
+        return {**values, **totals, "flops": FLOPS_PER_MAC * self.macs}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -255,4 +286,6 @@ def explain_row(row: Row) -> Explanation:
         ratio_symbols=symbols,
         ratio_numbers=numbers,
         ratio=None if baseline is None else placed.cost.macs / baseline.cost.macs,
+        tree=placed.tree,
+        input=placed.spec.input,
     )

@@ -41,6 +41,7 @@ class Call:
         torch_name: Name of the torch class that the module is or is derived from, else of the function.
         is_function: Whether it is a functional call, which counters that hook modules do not see.
         has_bias: Whether a convolution or a linear layer adds a bias.
+        has_packed: Whether it has packed weights, as of quantisation, which are not among its parameters.
         time_s: Median seconds of the layer alone; None if not timed.
         bound: Least possible time on this machine; None if it is not calibrated, or if the least work is unknown.
         account: Account of the time of a convolution; None if not requested.
@@ -66,6 +67,7 @@ class Call:
     torch_name: str = ""
     is_function: bool = False
     has_bias: bool = False
+    has_packed: bool = False
     time_s: float | None = None
     bound: Bound | None = None
     account: Account | None = None

@@ -45,7 +45,13 @@ MODEL_COLUMNS: Final[tuple[Column[Call], ...]] = (
     Column("groups", lambda row: row.conv and row.conv.groups, "groups of a convolution", "groups", width=160),
     Column("in_channels", lambda row: row.conv and row.conv.in_channels, "input channels of a convolution"),
     Column("out_channels", lambda row: row.conv and row.conv.out_channels, "output channels of a convolution"),
-    Column("params", lambda row: row.params, "parameters that no earlier call used", "params", human_count),
+    Column(
+        "params",
+        lambda row: None if row.has_packed else row.params,
+        "parameters that no earlier call used; empty for packed weights",
+        "params",
+        human_count,
+    ),
     Column("macs", lambda row: row.macs, "multiply-accumulates", "MACs", human_count),
     Column("flops", lambda row: row.flops, "floating-point operations: 2 x MACs", "FLOPs", human_count, width=160),
     Column(

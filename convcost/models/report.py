@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, get_
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.convolution.shape import require_at_least
 from convcost.models.call import Call
-from convcost.models.caption import UNIT, what_is_counted, who_counted
-from convcost.models.claim import Claim, claim_lines
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import records
 from convcost.text.errors import ConvcostError
@@ -20,6 +18,7 @@ from convcost.timing.columns import spread_text, timing_sentences
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from convcost.models.claim import Claim
     from convcost.text.columns import Column
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
@@ -268,12 +267,17 @@ class ModelReport(Result[Call]):
                 f"time: forward {human_time(self.forward.time_s)} ({spread_text(self.forward)}; {where}); {alone}"
             )
         lines += check_lines(self.cross_check)
-        caption = [f"caption: {self.caption}"] if self.claims else []
-        return (*lines, *claim_lines(self.claims), *caption)
+        if self.claims:
+            from convcost.models.claim import claim_lines
+
+            lines += [*claim_lines(self.claims), f"caption: {self.caption}"]
+        return tuple(lines)
 
     @property
     def caption(self) -> str:
         """The sentences for a table's caption: unit, input, what is counted, counter and version."""
+        from convcost.models.caption import UNIT, what_is_counted, who_counted
+
         params = "" if self.totals.params is None else f"{human_count(self.totals.params)} parameters and "
         least = "at least " if self.uncounted else ""
         return (

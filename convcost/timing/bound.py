@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import FLOPS_PER_MAC, ITEMSIZE, macs, params, traffic_elements
+from convcost.convolution.windows import inside
 from convcost.text.units import human_count, human_share, three_digits
 
 if TYPE_CHECKING:
@@ -158,34 +159,12 @@ def least_work(layer: Layer, dtype: str) -> Work:
     for axis, (before, _) in enumerate(conv.explicit_padding(layer.input.spatial)):
         kernel, dilation = conv.kernel_size[axis], conv.dilation[axis]
         offsets = range(-before, kernel * dilation - before, dilation)
-        pairs, seen, taps = _inside(spread[axis], conv.stride[axis], offsets, around[axis])
+        pairs, seen, taps = inside(spread[axis], conv.stride[axis], offsets, around[axis])
         products = products * pairs // (spread[axis] * kernel)
         weights = weights * taps // kernel
         read = read if conv.transposed else read * seen // around[axis]
     moved = elements - (unread - read) - (unused - weights)
     return Work(FLOPS_PER_MAC * products, moved * ITEMSIZE[dtype])
-
-
-def seen_inside(count: int, stride: int, offsets: range, limit: int) -> int:
-    """Number of pixels on an axis that the taps of `count` windows read; see `_inside`."""
-    return _inside(count, stride, offsets, limit)[1]
-
-
-def _inside(count: int, stride: int, offsets: range, limit: int) -> tuple[int, int, int]:
-    """Numbers of products on real pixels, of pixels that are read, and of taps that are used, along one axis.
-
-    The axis has `limit` pixels and `count` windows. Window o puts the tap of an offset on pixel o · stride + offset;
-    outside 0 … limit - 1 that is padding.
-    """
-    pairs = taps = 0
-    used = bytearray(limit)
-    for offset in offsets:
-        first, last = max(0, -(offset // stride)), min(count - 1, (limit - 1 - offset) // stride)
-        if last >= first:
-            pairs += last - first + 1
-            taps += 1
-            used[first * stride + offset : last * stride + offset + 1 : stride] = b"\1" * (last - first + 1)
-    return pairs, sum(used), taps
 
 
 HEIGHT: Final = 14

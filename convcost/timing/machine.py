@@ -257,3 +257,10 @@ def misfits(machine: Machine, here: Identity, dtype: str, threads: int) -> list[
     if not reasons and machine.peak(dtype, threads) is None:
         reasons.append(f"not measured with {dtype}")
     return reasons
+
+
+def run_to_run_of(machine: Machine | None) -> float:
+    """The run-to-run term of speed-ups: that of the machine if it was measured, else the default."""
+    from convcost.timing.statistics import RUN_TO_RUN
+
+    return RUN_TO_RUN if machine is None or machine.noise is None else machine.noise.run_to_run

@@ -106,6 +106,8 @@ def _layouts(descriptors: str) -> dict[str, str]:
 
 CHANNELS: Final = re.compile(r"(?:g(\d+))?mb(\d+)_(?:g(\d+))?ic(\d+)oc(\d+)")
 AXES: Final = ("d", "h", "w")
+_NO_AXIS: Final = (1, 1, 1, 1, 0, 0)
+"""Input, output, kernel, stride, dilation and padding of an axis that a convolution lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +183,41 @@ def parse_problem(text: str) -> Problem | None:
     axes = [_axis(text, axis) for axis in AXES]
     if channels is None or axes[-1] is None:
         return None
-    known = [axis or (1, 1, 1, 1, 0, 0) for axis in axes]
+    known = [axis or _NO_AXIS for axis in axes]
     in_size, out_size, kernel, stride, dilation, padding = zip(*known, strict=True)
     before, batch, within, c, o = channels.groups()
     groups = int(before or within or 1)
     dense = tuple(size + 1 for size in dilation)
     return Problem(groups, int(batch), int(c), int(o), in_size, out_size, kernel, stride, dense, padding)
+
+
+def problem_text(problem: Problem) -> str:
+    """The sizes as oneDNN writes them: the inverse of `parse_problem`.
+
+    >>> problem_text(parse_problem("g4mb2_ic32oc64_ih56oh28kh3sh2dh1ph2_iw40ow40kw5sw1dw0pw2"))
+    'g4mb2_ic32oc64_ih56oh28kh3sh2dh1ph2_iw40ow40kw5sw1dw0pw2'
+    """
+    groups = f"g{problem.groups}" if problem.groups > 1 else ""
+    dilation = tuple(size - 1 for size in problem.dilation)
+    sizes = (problem.in_size, problem.out_size, problem.kernel_size, problem.stride, dilation, problem.padding)
+    axes = [
+        "".join(f"{name}{axis}{size}" for name, size in zip("ioksdp", values, strict=True))
+        for axis, values in zip(AXES, zip(*sizes, strict=True), strict=True)
+        if axis != AXES[0] or values != _NO_AXIS
+    ]
+    return "_".join([f"{groups}mb{problem.batch}", f"ic{problem.in_channels}oc{problem.out_channels}", *axes])
+
+
+def weight_sizes(problem: Problem, rank: int) -> tuple[int, ...]:
+    """O x C x kernel of a group, after the number of groups where there are several.
+
+    Args:
+        problem: Sizes of the convolution.
+        rank: Number of the sizes, which decides how many axes the kernel has.
+    """
+    o, c = problem.out_channels // problem.groups, problem.in_channels // problem.groups
+    front = (problem.groups, o, c) if problem.groups > 1 else (o, c)
+    return (*front, *problem.kernel_size[len(problem.kernel_size) - max(0, rank - len(front)) :])
 
 
 def _axis(text: str, axis: str) -> tuple[int, ...] | None:
@@ -310,7 +341,7 @@ def _role(one: Primitive, before: Primitive | None, after: Primitive | None, sin
     if after is not None:
         problem = parse_problem(after.problem)
         inputs = sizes if problem is None else _activation_sizes(problem, len(sizes), output=False)
-        weights = sizes if problem is None else _weight_sizes(problem, len(sizes))
+        weights = sizes if problem is None else weight_sizes(problem, len(sizes))
         for role, memory, expected in (("reorder_input", "src", inputs), ("reorder_weights", "wei", weights)):
             if role not in since and one.layouts.get("dst") == after.layouts.get(memory) and sizes == expected:
                 return role
@@ -321,10 +352,3 @@ def _activation_sizes(problem: Problem, rank: int, *, output: bool) -> tuple[int
     """N x C and as many spatial axes as the rank leaves room for; the others have size 1."""
     channels, spatial = (problem.out_channels, problem.out_size) if output else (problem.in_channels, problem.in_size)
     return (problem.batch, channels, *spatial[len(spatial) - max(0, rank - 2) :])
-
-
-def _weight_sizes(problem: Problem, rank: int) -> tuple[int, ...]:
-    """O x C x kernel of a group, after the number of groups where there are several."""
-    o, c = problem.out_channels // problem.groups, problem.in_channels // problem.groups
-    front = (problem.groups, o, c) if problem.groups > 1 else (o, c)
-    return (*front, *problem.kernel_size[len(problem.kernel_size) - max(0, rank - len(front)) :])

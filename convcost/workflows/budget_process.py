@@ -8,11 +8,14 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from convcost.models.columns import MODEL_COLUMNS
+from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
-from convcost.workflows.model import count_target, load_forward
+from convcost.workflows.model import count_target, load_as_counted, load_forward
+from convcost.workflows.side_by_side import time_side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from convcost.budgets.limits import Budget
     from convcost.models.report import ModelReport
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from convcost.system.git_revision import Checkout
     from convcost.timing.conditions import Conditions, Setup, TimingOptions
     from convcost.timing.measured import ForwardTiming
+    from convcost.workflows.side_by_side import TimedPair
 
 T = TypeVar("T")
 IMPORTED: Final = ("convcost.nn.count.model_report", "convcost.nn.load.source_tree", "convcost.nn.load.target")
@@ -79,16 +83,25 @@ def count_budget(
     return _apart(budget, count)
 
 
-def mixed_up(head: Sources, base: Sources, checkout: Checkout, head_name: str = "the working tree") -> str:
-    """Why the two counts do not compare two revisions: a file that is not one of either's own; empty if all are."""
+def mixed_up(head: Sources | None, base: Sources, checkout: Checkout, head_name: str = "the working tree") -> str:
+    """Why the two counts do not compare two revisions: a file that is not one of either's own; empty if all are.
+
+    Args:
+        head: Where the modules of one come from; None if it is of another project.
+        base: Where those of the other come from.
+        checkout: Revision of the other.
+        head_name: Name of the one, for messages.
+    """
     from convcost.nn.load.changed_modules import changed_modules
 
     trees = checkout.project, checkout.folder
     for side, other, name in ((base, head, checkout.revision), (head, base, head_name)):
-        if wrong := sorted(
-            side.doubted
-            | (side.outside.keys() & other.inside)
-            | (side.outside.keys() & changed_modules(checkout.changed, trees, side.inside))
+        if side is not None and (
+            wrong := sorted(
+                side.doubted
+                | (side.outside.keys() & (frozenset() if other is None else other.inside))
+                | (side.outside.keys() & changed_modules(checkout.changed, trees, side.inside))
+            )
         ):
             return (
                 f"{wrong[0]} is imported from {side.outside[wrong[0]]}, not from the files of {name}: "
@@ -116,6 +129,34 @@ def time_models(budget: Budget, earlier: Budget | None, checkout: Checkout | Non
     """
     trees = _tree(budget), _tree(earlier or budget, checkout)
     return _apart(budget, partial(_time, budget, earlier, trees, options), in_threads=options.threads != 1)
+
+
+def time_pair(
+    budgets: Sequence[Budget],
+    checkouts: Sequence[Checkout | None],
+    counted: tuple[ModelReport, ModelReport],
+    pairs: Sequence[tuple[str | None, str | None]],
+    options: TimingOptions,
+) -> TimedPair:
+    """Time two models side by side, each from the files of its own revision.
+
+    Args:
+        budgets: The two models.
+        checkouts: Files of the revision of each; None for the working tree.
+        counted: Their counts.
+        pairs: Names of the layers to time alone, as for `time_side_by_side`.
+        options: Conditions and time budget.
+
+    Raises:
+        ConvcostError: As `convcost model --time`, or a model ends its process.
+    """
+    trees = [_tree(budget, checkout) for budget, checkout in zip(budgets, checkouts, strict=True)]
+    plain = replace(counted[0], columns=()), replace(counted[1], columns=())
+    timed = _apart(
+        budgets[1], partial(_time_pair, budgets, trees, plain, pairs, options), in_threads=options.threads != 1
+    )
+    a, b = (replace(one, columns=MODEL_COLUMNS) for one in (timed.a, timed.b))
+    return replace(timed, a=a, b=b)
 
 
 def machine_for(device: str) -> str:
@@ -189,6 +230,23 @@ def _time(
 
 def _load(budget: Budget) -> Forward:
     return load_forward(budget.target, budget.inputs, budget.args)
+
+
+def _time_pair(
+    budgets: Sequence[Budget],
+    trees: Sequence[SourceTree],
+    counted: tuple[ModelReport, ModelReport],
+    pairs: Sequence[tuple[str | None, str | None]],
+    options: TimingOptions,
+) -> TimedPair:
+    forwards = []
+    for budget, tree, report in zip(budgets, trees, counted, strict=True):
+        show_progress(f"loading {budget.name} with weights ...")
+        with _ready(budget, tree):
+            forwards.append(load_as_counted(budget.target, budget.inputs, budget.args, report))
+    with _ready(budgets[1], trees[1]):  # a model may import while it runs
+        *_, timed = time_side_by_side(counted, (forwards[0], forwards[1]), pairs, options, show_progress)
+    return timed
 
 
 @contextmanager

@@ -148,6 +148,7 @@ def _time_device(conditions: list[_Condition], result: Comparison, request: Requ
     from convcost.archive.storing import keep
     from convcost.nn.measure.blocks import Run, measure
     from convcost.nn.measure.this_machine import fingerprint
+    from convcost.timing.machine import run_to_run_of
     from convcost.workflows.history import NOTHING, recall
 
     recalled = [recall(one.blocks, request.baseline, one.options) if request.reuse else NOTHING for one in conditions]
@@ -170,7 +171,7 @@ def _time_device(conditions: list[_Condition], result: Comparison, request: Requ
         watch(filled(measured), TIMED_FIELDS, line)
 
     new = [one for one, old in zip(conditions, recalled, strict=True) if old.measured is None]
-    runs = [Run(one.blocks, one.options, _noise(one.machine)) for one in new]
+    runs = [Run(one.blocks, one.options, run_to_run_of(one.machine)) for one in new]
     measured = measure(runs, request.baseline, show) if runs else ()
     machines = dict(result.machines)
     kept: dict[str, None] = {}
@@ -210,13 +211,6 @@ def _calibration(options: TimingOptions) -> tuple[Machine | None, str]:
 
     where = resolve_device(options.devices[0])
     return calibration_for(where, options.dtype, resolve_threads(options.threads))
-
-
-def _noise(machine: Machine | None) -> float:
-    """The run-to-run term of the speed-ups: that of the machine if it was measured, else the default."""
-    from convcost.timing.statistics import RUN_TO_RUN
-
-    return RUN_TO_RUN if machine is None or machine.noise is None else machine.noise.run_to_run
 
 
 def _bound(row: Row, measured: Measured, machine: Machine | None) -> Bound | None:

@@ -224,6 +224,28 @@ def load_forward(target: str, inputs: tuple[Input, ...], args: Mapping[str, obje
     return (loaded.module, *tensors_for(inputs_of(target, inputs, loaded), "cpu"))
 
 
+def load_as_counted(
+    target: str, inputs: tuple[Input, ...], args: Mapping[str, object], counted: ModelReport
+) -> Forward:
+    """A target with weights and inputs, ready to be timed, which is the same model as when it was counted.
+
+    Raises:
+        ConvcostError: As `count_target`; or it is another model than before.
+    """
+    from convcost.changes.change import what_changed
+    from convcost.changes.layer_cost import entry_of
+    from convcost.nn.count.model_report import report
+
+    forward = load_forward(target, inputs, args)
+    again = report(*forward, device=str(counted.conditions["device"]))
+    for change in what_changed(entry_of(counted), entry_of(again)):
+        raise ConvcostError(
+            f"target (={counted.target}) must make the same model each time: between the count and the timing, "
+            f"{change.layer} is {change.kind} ({change.what}); make it without chance, or leave out the time."
+        )
+    return forward
+
+
 def require_count_device(device: str) -> None:
     """Refuse a device on which nothing is counted."""
     if device not in COUNT_DEVICES:

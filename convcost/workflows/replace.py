@@ -2,24 +2,84 @@
 
 from __future__ import annotations
 
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from convcost.changes.replace_report import ReplaceReport
+from convcost.system.git_revision import checked_out
 from convcost.system.terminal import show_progress
-from convcost.workflows.model import inputs_of, require_count_device
+from convcost.text.errors import ConvcostError
+from convcost.workflows.diff import parse_side
+from convcost.workflows.model import inputs_of, load_as_counted, require_count_device
+from convcost.workflows.replacement_timing import time_replacements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from torch import nn
+
+    from convcost.changes.rank_choice import RankChoice
     from convcost.changes.replacement import Rules
     from convcost.nn.alter.altered import Altered
+    from convcost.nn.count.counted_call import Arguments
     from convcost.nn.load.target import Loaded
     from convcost.text.sizes import Input
+    from convcost.workflows.replacement_timing import ReplacementTiming
 
 
 def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
+    name: str,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    rules: Rules,
+    *,
+    cross_check: bool,
+    device: str,
+    timing: ReplacementTiming | None = None,
+) -> Iterator[ReplaceReport]:
+    """Load a target and replace layers in it; the report, again with the results of the other counters, and with times.
+
+    Args:
+        name: Target as the user names it; TARGET@REV for one at a git revision.
+        inputs: Inputs of the model; empty for its own.
+        args: Arguments of the callable.
+        rules: Which layers are replaced, and by what.
+        cross_check: Whether to run torch's FlopCounterMode and fvcore on the altered model too.
+        device: Device of the count, as in `convcost model`.
+        timing: What to time, and how; None for no times.
+
+    Raises:
+        ConvcostError: The target does not load or refuses its input, or no layer is left to replace.
+    """
+    with _at_revision(name, args) as target:
+        for report in _replace_in_target(
+            target, inputs, args, rules, cross_check=cross_check, device=device, timing=timing
+        ):
+            before, after = (replace(one, target=name) for one in (report.before, report.after))
+            yield replace(report, before=before, after=after)
+
+
+@contextmanager
+def _at_revision(name: str, args: Mapping[str, object]) -> Iterator[str]:
+    """The target without its revision, whose files the current folder and the import path have until the end."""
+    side = parse_side(name, args)
+    if side.revision is None:
+        yield side.target
+        return
+    from convcost.nn.load.source_tree import SourceTree, imports_from
+
+    with checked_out(side.revision, side.folder, "revision") as checkout:
+        budget, tree = side.budget((), "auto", checkout), SourceTree(checkout.folder, checkout.project)
+        try:
+            with imports_from(tree, budget.target, budget.folder), chdir(budget.folder):
+                yield budget.target
+        except ConvcostError as error:
+            raise ConvcostError(checkout.without_folder(error)) from error
+
+
+def _replace_in_target(  # noqa: PLR0913 - as above
     target: str,
     inputs: tuple[Input, ...],
     args: Mapping[str, object],
@@ -27,41 +87,62 @@ def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
     *,
     cross_check: bool,
     device: str,
+    timing: ReplacementTiming | None,
 ) -> Iterator[ReplaceReport]:
-    """Load a target and replace layers in it; the report, then again with the results of the other counters.
-
-    Args:
-        target: Target as the user names it.
-        inputs: Inputs of the model; empty for its own.
-        args: Arguments of the callable.
-        rules: Which layers are replaced, and by what.
-        cross_check: Whether to run torch's FlopCounterMode and fvcore on the altered model too.
-        device: Device of the count, as in `convcost model`.
-
-    Raises:
-        ConvcostError: The target does not load or refuses its input, or no layer is left to replace.
-    """
     show_progress("importing torch ...")
-    from convcost.nn.load.target import load_target, tensors_for
+    from convcost.nn.load.target import WITHOUT_WEIGHTS, load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
+    from convcost.nn.load.weights import UNTRAINED
 
     require_count_device(device)
-    first = "cpu" if device == "cpu" else "meta"
+    first = "cpu" if device == "cpu" or rules.keep is not None else "meta"
     show_progress(f"loading {target} ...")
     with user_code_context(target):
         loaded = load_target(target, args, first)
-        positional, named = tensors_for(inputs_of(target, inputs, loaded), first)
+        positional, named = tensors_for(inputs_of(target, inputs, loaded), "meta" if rules.keep else first)
         notes = () if loaded.note is None else (loaded.note,)
-    real = partial(load_target, target, args, "cpu")
+    if rules.keep is not None and loaded.note == WITHOUT_WEIGHTS:
+        raise ConvcostError(f"target (={target}) must have weights to keep, and is {loaded.note}; load them in it.")
+    if rules.keep is not None and target.startswith(UNTRAINED):
+        notes = (*notes, f"{target} has no trained weights: those that are kept are as it makes them.")
+    real = None if rules.keep is not None else partial(load_target, target, args, "cpu")
     steps = replace_layers(loaded.module, positional, named, rules, device=device, cross_check=cross_check, load=real)
-    report: ReplaceReport | None
+    named_report: ReplaceReport | None = None
     while True:
         with user_code_context(target):
             report = next((one for _, one in steps), None)
         if report is None:
-            return
+            break
         before, after = (replace(one, target=target) for one in (report.before, report.after))
-        yield replace(report, before=before, after=after, notes=(*notes, *report.notes))
+        named_report = replace(report, before=before, after=after, notes=(*notes, *report.notes))
+        yield named_report
+    if timing is not None and named_report is not None:
+        yield from _timed_target(named_report, inputs, args, rules, timing)
+
+
+def _timed_target(
+    report: ReplaceReport,
+    inputs: tuple[Input, ...],
+    args: Mapping[str, object],
+    rules: Rules,
+    timing: ReplacementTiming,
+) -> Iterator[ReplaceReport]:
+    """The report with times; loads the target again, with weights, and alters it."""
+    from convcost.nn.alter.altered import alter
+    from convcost.nn.load.user_code import user_code_context
+
+    target = report.target
+    show_progress(f"loading {target} with weights ...")
+    with user_code_context(target):
+        forward = load_as_counted(target, inputs, args, report.before)
+        altered = alter(forward[0], (tuple(forward[1]), dict(forward[2])), report.before, rules)
+    steps = time_replacements((report, altered), forward, rules, timing)
+    while True:
+        with user_code_context(target):
+            timed = next(steps, None)
+        if timed is None:
+            return
+        yield timed
 
 
 def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and how the model is loaded anew
@@ -94,6 +175,7 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
     from convcost.nn.count.model_report import report, reports, with_zeros
 
     module, call = module_of(model), call_of(inputs, kwargs)
+    given = call
     show_progress("counting the model ...")
     load_real = None if load is None else lambda: load().module
     *_, before = reports(module, *call, device=device, load_real=load_real)
@@ -105,10 +187,32 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
         before,
         altered.counted,
         altered.layers,
-        (*rules.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
+        (*rules.notes, *altered.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
     )
     yield altered, result
+    if rules.keep is not None:
+        result = _with_output_errors(result, rules.keep, module, altered.model, given)
+        yield altered, result
     if cross_check:
         show_progress("counting the altered model with the other counters ...")
         after = report(altered.model, *call, device=str(before.conditions["device"]), cross_check=True)
         yield altered, replace(result, after=after)
+
+
+def _with_output_errors(
+    result: ReplaceReport, choice: RankChoice, model: nn.Module, altered: nn.Module, call: Arguments
+) -> ReplaceReport:
+    """The report with the errors of the outputs, of the whole altered model and of each layer replaced alone."""
+    from convcost.nn.alter.output_error import SEED, has_values, output_errors
+
+    paths = [row.replacement.name for row in result.layers if row.replacement is not None]
+    errors: dict[str | None, float | None] = {}
+    for path, error in output_errors(model, altered, paths, call):
+        errors[path] = error
+        show_progress(f"comparing outputs, {len(errors) - 1} of {len(paths)} layers ...")
+    layers = tuple(
+        row if row.replacement is None else replace(row, output_error=errors[row.replacement.name])
+        for row in result.layers
+    )
+    given = "the given input" if has_values(call) else f"random input (seed {SEED})"
+    return replace(result, layers=layers, kept=f"{choice}, {given}", output_error=errors[None])

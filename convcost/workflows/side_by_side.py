@@ -54,13 +54,14 @@ def time_side_by_side(
     from convcost.nn.measure.device import resolve_device, resolve_threads
     from convcost.nn.measure.side_by_side import measure_side_by_side
     from convcost.nn.measure.this_machine import calibration_for
+    from convcost.timing.machine import run_to_run_of
 
     options = replace(options, dtype=weights_dtype(forwards[0]))
     where, threads = resolve_device(options.devices[0]), resolve_threads(options.threads)
-    calibration = calibration_for(where, options.dtype, threads)
-    timing = measure_side_by_side(*forwards, pairs, options, tell)
+    machine, note = calibration_for(where, options.dtype, threads)
+    timing = measure_side_by_side(forwards, pairs, options, tell, run_to_run=run_to_run_of(machine))
     a, b = (
-        with_times(report, timed, *calibration, why=options.why)
+        with_times(report, timed, machine, note, why=options.why)
         for report, timed in zip(counted, (timing.a, timing.b), strict=True)
     )
     yield TimedPair(a, b, timing)

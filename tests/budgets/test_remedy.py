@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import replace
 
 import pytest
 from locks import conv, entry, relu
 
-from convcost.budgets.remedy import find_remedy
+from convcost.budgets.remedy import Remedy, command_for, find_remedy
 from convcost.changes.change import what_changed
+from convcost.changes.layer_cost import entry_of
+from convcost.cli import main
+from convcost.text.sizes import Input
+from convcost.workflows.model import count_target
 
 
 def test_the_block_with_the_fewest_layers_and_then_the_lowest_cost_is_found() -> None:
@@ -97,13 +103,47 @@ def test_calls_of_one_module_are_replaced_together_its_parameters_once() -> None
     assert fewer.totals["params"] == fewer.after
 
 
-def test_modules_that_share_their_parameters_are_replaced_together() -> None:
-    """A shared kernel and a 1×1 in place of each: 9 + 64·64 weights, which both use."""
+def test_modules_that_share_their_parameters_stay_as_replace_leaves_them() -> None:
     model = entry(conv("a", "64>64"), replace(conv("b", "64>64"), params=0, shares="a"))
-    remedy = find_remedy(model, (), {"params": 10_000})
+    assert find_remedy(model, (), {"params": 10_000}) is None
+
+
+def test_a_pointwise_layer_stays_as_replace_leaves_it() -> None:
+    assert find_remedy(entry(conv("a", "64>64", "1x1")), (), {"params": 3000}) is None
+
+
+def test_what_follows_the_layer_stands_between_the_stages_and_costs_parameters() -> None:
+    norm = replace(relu("norm", 64), op="BatchNorm2d", params=128)
+    alone, followed = (find_remedy(entry(conv("a", "64>64"), *rest), (), {"params": 10_000}) for rest in ((), (norm,)))
+    assert alone is not None
+    assert followed is not None
+    assert alone.block == followed.block == "shared-kernel-separable"
+    assert (alone.after, followed.after) == (9 + 64 * 64, 9 + 2 * 64 + 64 * 64)
+
+
+def test_the_command_is_one_for_a_shell() -> None:
+    remedy = Remedy("ghost", ("layer1.0", "head"), "macs", 2, 1, {})
+    inputs = (Input((1, 3, 8, 8)), Input((1,), "int64", "step"))
+    assert command_for(remedy, "my nets.py:Net", inputs, {"width": 0.5}) == (
+        r"convcost replace 'my nets.py:Net' --input 1x3x8x8 --input step=1:int64 --arg width=0.5 --to ghost "
+        r"--only '^(layer1\.0|head)$'"
+    )
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("target", ["network:resnet18", "network:mobilenet_v1_full"])
+@pytest.mark.parametrize("share", [0.9, 0.4])
+def test_the_command_gives_the_totals_of_the_remedy(
+    target: str, share: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *_, counted = count_target(target, (), {}, cross_check=False, device="meta")
+    limits = {"params": share * (counted.totals.params or 0), "macs": share * counted.totals.macs}
+    remedy = find_remedy(entry_of(counted), (), limits)
     assert remedy is not None
-    assert (remedy.block, remedy.layers) == ("shared-kernel-separable", ("a", "b"))
-    assert (remedy.before, remedy.after, remedy.totals["params"]) == (64 * 64 * 9, 9 + 64 * 64, 9 + 64 * 64)
+    _, *words = shlex.split(command_for(remedy, target, (), {}))
+    assert main([*words, "--no-cross-check", "--format", "json"]) == 0
+    after = json.loads(capsys.readouterr().out)["after"]
+    assert {name: after[name] for name in remedy.totals} == remedy.totals
 
 
 def test_a_layer_whose_parameters_something_else_uses_is_left_alone() -> None:

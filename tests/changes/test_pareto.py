@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from itertools import product
 from math import inf
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.changes.pareto import Cost, Option, Selection, fastest_selection, pareto_front
+from convcost.changes.pareto import Cost, Limits, Option, Selection, fastest_selection, pareto_front, trade_off
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -43,11 +45,11 @@ def sums(chosen: Sequence[Option]) -> tuple[float, int, int]:
 
 def test_a_replacement_that_is_slower_is_taken_for_a_limit_alone() -> None:
     """a pays; b does not, and is replaced only where 200 parameters are too many."""
-    assert fastest_selection(TWO, REST) == Selection({"a": "depthwise-separable"}, 200, 2000, 2.25)
+    assert fastest_selection(TWO, REST, Limits()) == Selection({"a": "depthwise-separable"}, 200, 2000, 2.25)
     both = Selection({"a": "depthwise-separable", "b": "depthwise-separable"}, 120, 1200, 3.25)
-    assert fastest_selection(TWO, REST, max_params=200) == fastest_selection(TWO, REST)
-    assert fastest_selection(TWO, REST, max_params=199) == both
-    assert fastest_selection(TWO, REST, max_macs=1999) == both
+    assert fastest_selection(TWO, REST, Limits(max_params=200)) == fastest_selection(TWO, REST, Limits())
+    assert fastest_selection(TWO, REST, Limits(max_params=199)) == both
+    assert fastest_selection(TWO, REST, Limits(max_macs=1999)) == both
 
 
 def test_the_front_leaves_out_what_costs_more_and_is_slower() -> None:
@@ -56,7 +58,7 @@ def test_the_front_leaves_out_what_costs_more_and_is_slower() -> None:
 
 
 def test_without_layers_there_is_the_rest_alone() -> None:
-    assert fastest_selection({}, REST, max_params=100) == Selection({}, 100, 1000, 0.25)
+    assert fastest_selection({}, REST, Limits(max_params=100)) == Selection({}, 100, 1000, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_a_limit_that_no_set_meets_names_the_smallest(
     max_params: int | None, max_macs: int | None, message: str
 ) -> None:
     with pytest.raises(ConvcostError) as raised:
-        fastest_selection(TWO, REST, max_params=max_params, max_macs=max_macs)
+        fastest_selection(TWO, REST, Limits(max_params=max_params, max_macs=max_macs))
     assert str(raised.value) == f"{message}; raise it, or allow more blocks or layers."
 
 
@@ -80,7 +82,7 @@ def test_two_limits_that_can_be_met_only_one_at_a_time() -> None:
     with pytest.raises(
         ConvcostError, match=r"^max_macs \(=1001\) must be at least 1009, .* within max_params \(=101\); "
     ):
-        fastest_selection(layers, REST, max_params=101, max_macs=1001)
+        fastest_selection(layers, REST, Limits(max_params=101, max_macs=1001))
 
 
 @given(networks, st.none() | st.integers(100, 130), st.none() | st.integers(1000, 1030))
@@ -88,13 +90,13 @@ def test_no_selection_within_the_limits_is_faster(layers: Layers, max_params: in
     params, macs = inf if max_params is None else max_params, inf if max_macs is None else max_macs
     within = [one for one in all_sums(layers) if one[1] <= params and one[2] <= macs]
     if within:
-        best = fastest_selection(layers, REST, max_params=max_params, max_macs=max_macs)
+        best = fastest_selection(layers, REST, Limits(max_params=max_params, max_macs=max_macs))
         assert best.seconds == min(within)[0]
         assert best.params <= params
         assert best.macs <= macs
     else:
         with pytest.raises(ConvcostError, match=r" must be at least \d+, the smallest that the replacements reach"):
-            fastest_selection(layers, REST, max_params=max_params, max_macs=max_macs)
+            fastest_selection(layers, REST, Limits(max_params=max_params, max_macs=max_macs))
 
 
 @given(networks, st.sampled_from(COSTS))
@@ -130,6 +132,50 @@ def test_sixty_layers_of_four_kinds_have_few_states() -> None:
         for n in (1, 2, 4, 8)
     ]
     layers = {f"{number}": kinds[number % 4] for number in range(60)}
-    best = fastest_selection(layers, REST, max_params=100_000, max_macs=100_000)
+    best = fastest_selection(layers, REST, Limits(max_params=100_000, max_macs=100_000))
     assert best.params <= 100_000
     assert best.macs <= 100_000
+
+
+def test_the_lines_say_what_is_fastest_and_how_to_make_it() -> None:
+    assert list(trade_off(TWO, REST, Limits(max_macs=2000)).lines()) == [
+        "fastest within 2.00 k MACs: 1 layer replaced, 200 parameters, 2.00 k MACs, about 2.25 s",
+        'to make it: to="depthwise-separable", only="^(a)$"',
+        "sets of replacements that no other beats in MACs and time (2):",
+        "  1 layer replaced, 200 parameters, 2.00 k MACs, about 2.25 s",
+        "  2 layers replaced, 120 parameters, 1.20 k MACs, about 3.25 s",
+    ]
+
+
+def test_a_set_of_all_layers_needs_no_pattern_but_one_of_several_blocks_does() -> None:
+    layers = {"a": [KEEP_A, SEPARABLE_A]}
+    assert not any(line.startswith("to make it") for line in trade_off(layers, REST, Limits()).lines())
+    layers["b"] = [KEEP_B, replace(SEPARABLE_B, block="ghost", seconds=0.5)]
+    assert [line for line in trade_off(layers, REST, Limits()).lines() if line.startswith("to make it")] == [
+        'to make it: to="depthwise-separable", only="^(a)$"',
+        'to make it: to="ghost", only="^(b)$"',
+    ]
+
+
+def test_where_nothing_pays_the_fastest_replaces_nothing() -> None:
+    found = trade_off({"b": [KEEP_B, SEPARABLE_B]}, REST, Limits())
+    assert next(found.lines()) == "fastest: no layer replaced, 190 parameters, 1.90 k MACs, about 1.25 s"
+    assert found.fastest.record == {"params": 190, "macs": 1900, "time_s": 1.25, "blocks": {}, "only": {}}
+
+
+def test_the_pattern_matches_the_replaced_layers_alone() -> None:
+    only = Selection({"body.0": "x", "a+b": "x", "c": "y"}, 0, 0, 0.0).only
+    pattern = only.pop("x")
+    assert only == {"y": "^(c)$"}
+    assert [name for name in ("body.0", "bodyX0", "a+b", "aab", "body.01") if re.search(pattern, name)] == [
+        "body.0",
+        "a+b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "cost"),
+    [(Limits(), "macs"), (Limits(max_params=200), "params"), (Limits(max_params=200, max_macs=2000), "macs")],
+)
+def test_the_front_is_of_the_limited_cost(limits: Limits, cost: str) -> None:
+    assert trade_off(TWO, REST, limits).cost == cost

@@ -54,6 +54,11 @@ def test_a_promise_that_is_kept_names_no_layer() -> None:
     )
 
 
+def test_a_promise_within_the_interval_names_no_layer() -> None:
+    sentence = promise_sentence(*timings(10, 3.05), (800, 100), [change("conv", (800, 100), 8, 1.05)])
+    assert sentence.endswith("clock: 3.3x faster (3.1–3.4), 10.0 ms → 3.05 ms")
+
+
 def test_added_layers_take_the_mean_time_of_a_mac_and_removed_ones_none() -> None:
     """10 ms for 1000 MACs: 500 added ones promise 5 ms, and a removed layer of 2 ms leaves: 10 + 5 - 2 = 13 ms."""
     layers = [change("new", (0, 500), 0, 6), change("old", (200, 0), 2, 0)]
@@ -92,6 +97,12 @@ def test_a_layer_that_was_not_timed_is_counted_among_the_rest() -> None:
     assert promise_sentence(*timings(10, 12), (800, 100), layers).endswith(
         "2.00 ms more than the formula promised: the rest of the model 2.00 ms"
     )
+
+
+def test_layers_that_take_longer_alone_than_the_whole_promise_no_more_than_it() -> None:
+    """Alone the layer takes 20 ms, and is to take 5: three quarters of the 10 ms of the whole are saved."""
+    sentence = promise_sentence(*timings(10, 5), (800, 200), [change("conv", (800, 200), 20, 10)])
+    assert sentence.startswith("formula: 4.0x fewer MACs, so 4.0x the speed if ")
 
 
 @pytest.mark.parametrize(("macs", "shown"), [((0, 5), "MACs where there were none"), ((5, 0), "no MACs any more")])

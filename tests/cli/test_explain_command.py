@@ -59,3 +59,64 @@ def test_a_block_that_does_not_fit_is_a_note(capsys: pytest.CaptureFixture[str])
     out, err = explain(capsys, "standard", "partial", "--stride", "2", "--format", "json")
     assert [block["block"] for block in json.loads(out)["blocks"]] == ["standard"]
     assert err.startswith("note: partial is left out: stride (=2x2) must be 1 for partial")
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "dialect"),
+    [
+        ("block.py", [], "torch"),
+        ("block.PY", ["--emit-as", "torch"], "torch"),
+        ("block.py", ["--emit-as", "keras"], "keras"),
+        ("block.txt", [], "onednn"),
+        ("block.txt", ["--emit-as", "onednn"], "onednn"),
+    ],
+)
+def test_a_program_is_written_beside_the_derivation(file, words, dialect, tmp_path, capsys) -> None:
+    path = tmp_path / file
+    out, err = explain(capsys, "standard", "ghost", "--emit", str(path), *words)
+    python = convcost.explain(["standard", "ghost"], 12, 24, 3, height=16)
+    assert path.read_text(encoding="utf-8") == python.program(dialect)
+    assert (out, err) == (python.text(), f"note: {path}: written\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "rule"),
+    [
+        ("block.c", [], "emit (={path}) must end in .py, .txt; the suffix chooses the kind of file."),
+        ("block.txt", ["--emit-as", "keras"], "emit (={path}) must end in .py; the suffix chooses the kind of file."),
+        ("block.py", ["--emit-as", "onednn"], "emit (={path}) must end in .txt; the suffix chooses the kind of file."),
+        ("folder.py", [], "emit (={path}) must be a file and is a folder; give it another name."),
+        ("none/block.py", [], "emit (={path}) must be in a folder that can be written (No such file or directory);"),
+    ],
+)
+def test_a_program_that_could_not_be_written_is_refused_first(file, words, rule, tmp_path, capsys) -> None:
+    (tmp_path / "folder.py").mkdir()
+    path = tmp_path / file
+    assert main(["explain", "nothing", *SHAPE, "--emit", str(path), *words]) == 2
+    done = capsys.readouterr()
+    assert done.out == ""
+    assert done.err.startswith(f"error: {rule.format(path=path)}")
+
+
+def test_a_block_without_words_writes_nothing(tmp_path, capsys) -> None:
+    path = tmp_path / "block.py"
+    path.write_text("mine", encoding="utf-8")
+    assert main(["explain", "all", *SHAPE, "--emit", str(path), "--emit-as", "keras"]) == 2
+    done = capsys.readouterr()
+    assert (done.out, path.read_text(encoding="utf-8")) == ("", "mine")
+    assert done.err == (
+        "error: shared-kernel cannot be written for Keras: its stage depthwise shares one filter bank among its groups, "
+        "and no layer of Keras does; write it for torch.\n"
+    )
+
+
+def test_a_dialect_without_a_file_is_noted(capsys) -> None:
+    _, err = explain(capsys, "standard", "--emit-as", "keras")
+    assert err == "note: --emit-as has no effect here: no program is to be written.\n"
+
+
+def test_an_unknown_dialect_of_python_is_refused() -> None:
+    with pytest.raises(
+        convcost.ConvcostError, match=r"^dialect \(=tensorflow\) must be a way to write programs; known: "
+    ):
+        convcost.explain("standard", 3, 4, 3).program("tensorflow")

@@ -44,6 +44,7 @@ COMMANDS = {
     "kernel": ["sobel", "--no-time", "--no-store"],
     "history": [],
     "model": ["network:mobilenet_v1", "--no-cross-check", "--arg", "resolution=32"],
+    "replace": ["network:mobilenet_v1", "--to", "ghost", "--no-cross-check", "--arg", "resolution=32"],
     "check": ["network:mobilenet_v1", "--max-params", "5M", "--arg", "resolution=32"],
     "config": ["show"],
 }
@@ -102,7 +103,7 @@ def test_no_word_for_any_option_crashes_a_command(command: str, ends: Callable[[
             ends([command, *COMMANDS[command], f"{option}={word}"])
 
 
-@pytest.mark.parametrize("command", ["explain", "kernel", "model", "check", "config", "history", "nothing"])
+@pytest.mark.parametrize("command", ["explain", "kernel", "model", "replace", "check", "config", "history", "nothing"])
 def test_no_word_in_place_of_the_first_one_crashes_a_command(command: str, ends: Callable[[list[str]], str]) -> None:
     for word in WORDS:
         ends([command, word, *COMMANDS.get(command, [])[1:]])

@@ -152,6 +152,7 @@ COMMANDS = {
     "compare": [*COMPARE, "--time-budget", "1", "--no-store"],
     "kernel": ["kernel", "sobel", "--time-budget", "1", "--no-store"],
     "model": [*MODEL, "--time", "--time-budget", "1", "--no-store"],
+    "replace": ["replace", "network:mobilenet_v1", "--to", "ghost"],
     "check": ["check", "network:mobilenet_v1", "--max-macs", "580M"],
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from convcost.changes.replace_report import layer_of
-from convcost.changes.replacement import choose_block, reads_image, require_layers
+from convcost.changes.replacement import choose_block, few, reads_image, require_layers
 from convcost.nn.alter.eligibility import is_lazy_module, obstacles
+from convcost.nn.alter.kept_weights import KeptWeights
 from convcost.nn.alter.surroundings import Watch
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.build.tree_module import build
@@ -27,12 +28,13 @@ from convcost.nn.load.user_code import error_summary, running_user_code
 from convcost.text.errors import ConvcostError, encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from convcost.changes.replace_report import ReplacedLayer
     from convcost.changes.replacement import Replacement, Rules
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
+    from convcost.nn.alter.factorisation import Factors
     from convcost.nn.alter.surroundings import Following
     from convcost.nn.count.counted_call import Arguments
 
@@ -45,11 +47,13 @@ class Altered:
         model: The altered model.
         counted: Its count.
         layers: What became of each convolution, in the order of the forward pass; last those that it does not call.
+        notes: What follows layers, and does not stand between the stages of the blocks; and ranks that layers lack.
     """
 
     model: nn.Module
     counted: ModelReport
     layers: tuple[ReplacedLayer, ...]
+    notes: tuple[str, ...]
 
 
 def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules) -> Altered:
@@ -68,12 +72,16 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
     calls = _calls_by_path(model, counted)
     known = obstacles(model, calls)
     following, outputs = _seen_in_forward(model, call, device, [path for path, why in known.items() if why is None])
-    outcomes: dict[str, Replacement | str] = {
-        path: obstacle or _outcome(path, calls.get(path, ()), following[path], counted, rules)
-        for path, obstacle in known.items()
-    }
+    parts = parts_of(model)
+    outcomes: dict[str, Replacement | str] = {}
+    kept = KeptWeights(parts, rules.keep)
+    for path, obstacle in kept.largest_first(known):
+        if obstacle is None:  # torch splits some paddings off, so that the operator it calls is another convolution
+            calls[path] = tuple(replace(one, conv=conv_of(parts[path])) for one in calls.get(path, ()))
+        reason = obstacle or _reason(path, calls[path], counted, rules)
+        outcomes[path] = reason or _outcome(path, calls[path], following[path], rules, kept)
     require_layers(rules, outcomes)
-    modules = _modules(model, outcomes, following)
+    notes, modules = kept.notes, _modules(model, outcomes, kept)
     trial = _Trial(model, call, device, outcomes, modules, outputs)
     result = trial.run(list(modules))
     if isinstance(result, str):
@@ -83,9 +91,19 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
         if isinstance(result, str):
             raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
     order = {one.name: index for index, one in enumerate(counted.layers)}
-    paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if path in calls else len(order))
-    parts = parts_of(model)
-    return Altered(*result, tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths))
+    paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if calls.get(path) else len(order))
+    rows = tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths)
+    if rules.between and rules.keep is None:
+        done = [path for path in paths if not isinstance(outcomes[path], str)]
+        notes = tuple(_notes({path: following[path].other for path in done}))
+    return Altered(*result, rows, notes)
+
+
+def _notes(others: Mapping[str, str | None]) -> Iterator[str]:
+    """Notes on operations after replaced layers that no block has between its stages."""
+    for kind in dict.fromkeys(filter(None, others.values())):
+        names = few([path or "the model" for path, one in others.items() if one == kind])
+        yield f"{kind} follows {names}, and does not stand between the stages of the block there: no block has one."
 
 
 def _row(path: str, part: nn.Module | None, calls: Sequence[Call], outcome: Replacement | str) -> ReplacedLayer:
@@ -96,21 +114,30 @@ def _row(path: str, part: nn.Module | None, calls: Sequence[Call], outcome: Repl
     return layer_of(path, type(part).__name__, conv, (), outcome)
 
 
-def _outcome(
-    path: str, calls: Sequence[Call], following: Following, counted: ModelReport, rules: Rules
-) -> Replacement | str:
-    """The block in the place of a layer, or the reason why the layer stays."""
+def _reason(path: str, calls: Sequence[Call], counted: ModelReport, rules: Rules) -> str | None:
+    """The reason why a layer stays as it is, whatever the block; None without one."""
     if not calls:
         return "the forward pass does not call it"
-    conv = calls[0].conv
-    if conv is None:
-        return "it does more than convolve"
-    reason = rules.reason_for_kind(conv) or rules.reason_for_name(path)
-    if reason is not None:
-        return reason
-    if rules.only is None and reads_image(calls[0], counted):
+    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path)
+    if reason is None and rules.only is None and reads_image(calls[0], counted):
         return "reads the image, whose few channels leave little to save; name it with only to replace it"
-    return choose_block(path, calls, following.style, rules)
+    return reason
+
+
+def _outcome(
+    path: str, calls: Sequence[Call], following: Following, rules: Rules, kept: KeptWeights
+) -> Replacement | str:
+    """The block in the place of a layer, or the reason why there is none."""
+    factorise = None if rules.keep is None else partial(kept.factorise, path)
+    outcome, norm = choose_block(path, calls, following.style, rules, factorise), following.norm
+    if isinstance(outcome, str):
+        kept.factors.pop(path, None)
+        return outcome
+    if factorise is not None:
+        return replace(outcome, weight_error=kept.factors[path].weight_error)
+    return (
+        outcome if norm is None else replace(outcome, norm={name: getattr(norm, name) for name in ("eps", "momentum")})
+    )
 
 
 def _calls_by_path(model: nn.Module, counted: ModelReport) -> dict[str, tuple[Call, ...]]:
@@ -145,20 +172,18 @@ def _texts(out: Any) -> list[str]:
     return [*texts, str(structure)]
 
 
-def _modules(
-    model: nn.Module, outcomes: Mapping[str, Replacement | str], following: Mapping[str, Following]
-) -> dict[str, nn.Module]:
+def _modules(model: nn.Module, outcomes: Mapping[str, Replacement | str], kept: KeptWeights) -> dict[str, nn.Module]:
     """The module of each block, initialised as torch does from the caller's random state, which stays as it is."""
     parts = parts_of(model)
     with same_random_numbers():
         return {
-            path: _module(one, parts[path], following[path].norm)
+            path: _module(one, parts[path], kept.factors.pop(path, None))
             for path, one in outcomes.items()
             if not isinstance(one, str)
         }
 
 
-def _module(one: Replacement, layer: nn.Module, norm: nn.Module | None) -> nn.Module:
+def _module(one: Replacement, layer: nn.Module, factors: Factors | None) -> nn.Module:
     """The module of a block, with device, dtype, memory format, mode and `requires_grad` of the layer."""
     weight = layer.get_parameter("weight")
     place = "meta" if weight.is_meta else "cpu"  # so that the same random numbers give the same weights on any device
@@ -166,8 +191,10 @@ def _module(one: Replacement, layer: nn.Module, norm: nn.Module | None) -> nn.Mo
     if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
         block = block.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
     for part in block.modules():
-        if isinstance(part, nn.BatchNorm2d) and norm is not None:
-            part.eps, part.momentum = norm.eps, norm.momentum  # type: ignore[assignment]  # numbers of a normalisation
+        if isinstance(part, nn.BatchNorm2d):
+            vars(part).update(one.norm)
+    if factors is not None:
+        factors.fill(block, getattr(layer, "bias", None))
     return block.train(layer.training).requires_grad_(weight.requires_grad)
 
 
@@ -188,10 +215,8 @@ def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     memo: dict[int, Any] = {id(parts[path]): module for path, module in modules.items()}
     for part in parts.values():
         for value in vars(part).values():
-            if (
-                isinstance(value, torch.Tensor) and not value.is_leaf
-            ):  # torch refuses to copy what has a gradient's graph
-                memo[id(value)] = value.detach().clone()
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()  # torch refuses to copy what has a gradient's graph
 
     def describe(error: BaseException) -> ConvcostError:
         return ConvcostError(f"model must be one that copy.deepcopy can copy: {error_summary(error)}; mend it there.")

@@ -42,8 +42,10 @@ def obstacles(model: nn.Module, calls: Mapping[str, Sequence[Call]]) -> dict[str
                 found[path] = f"it shares weights with {min(shared - {path}) or 'the model'}"
         elif any(call.conv is not None for call in own):
             found[path] = _in_fixed_part(path, fixed) or f"{type(part).__name__} is no convolution of torch.nn"
-    functional = calls.keys() - parts.keys()
-    return found | dict.fromkeys(functional, "a call of a function: there is no module to replace")
+    for name in calls.keys() - parts.keys():
+        is_function = calls[name][0].is_function
+        found[name] = f"{'a call of a function' if is_function else 'made by forward'}: there is no module to replace"
+    return found
 
 
 def is_lazy_module(module: nn.Module) -> bool:
@@ -66,8 +68,15 @@ def _own_obstacles(module: _ConvNd) -> Iterator[str]:
         yield f"{_AXES[kind]}-D: the blocks of the catalogue are 2-D"
     if module.padding_mode != "zeros":
         yield f"its padding_mode is {module.padding_mode}: the blocks of the catalogue pad zeros"
+    yield from _attached(module)
+
+
+def _attached(module: _ConvNd) -> Iterator[str]:
+    """What is attached to a plain convolution that a block would not keep."""
     if type(module.weight) is not nn.Parameter:
         yield f"its weight is a {type(module.weight).__name__}, no plain parameter"
+    if module.weight.is_complex():
+        yield "its weights are complex numbers"
     if any(getattr(module, name) for name in _HOOKS):
         yield "it has hooks, which a block would lose; remove them first"
     if "forward" in vars(module):

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Kind
 
 _NORMS: Final = (nn.BatchNorm2d, nn.SyncBatchNorm)
+_ELSEWHERE: Final = frozenset(
+    f"torch.nn.modules.{name}" for name in ("activation", "batchnorm", "instancenorm", "normalization")
+)
+"""The modules of torch with its classes of normalisations and activations."""
 _RELUS: Final = (functional.relu, functional.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_)
 _ACTIVATIONS: Final[Mapping[Callable[..., Any], Kind]] = {
     **dict.fromkeys(_RELUS, "relu"),
@@ -38,10 +42,12 @@ class Following:
     Attributes:
         norm: Batch normalisation of its output; None without one.
         activation: Activation of the normalised output, or of the output itself; None without one.
+        other: Class of a normalisation or activation that follows and that no block has; None without one.
     """
 
     norm: nn.Module | None = None
     activation: Kind | None = None
+    other: str | None = None
 
     @property
     def style(self) -> Style:
@@ -66,6 +72,8 @@ class Watch(TorchFunctionMode):
         for part in parts.values():
             if isinstance(part, _NORMS) and part.affine:
                 part.register_forward_hook(self._after_norm)
+            elif type(part).__module__ in _ELSEWHERE:
+                part.register_forward_hook(self._after_other)
 
     def _after_convolution(self, path: str, _: nn.Module, __: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
@@ -75,6 +83,12 @@ class Watch(TorchFunctionMode):
         following = self._followed(inputs)
         if following is not None and following.norm is None:
             following.norm = module
+            self._outputs[output] = following
+
+    def _after_other(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        following = self._followed(inputs)
+        if following is not None and following.activation is None:
+            following.other = following.other or type(module).__name__
             self._outputs[output] = following
 
     def _followed(self, inputs: tuple[Any, ...]) -> Following | None:

@@ -45,25 +45,26 @@ _WIDEST: Final = frozenset({"cat", "stack", "index_copy"})
 
 
 class Autocast:
-    """Casts arguments as autocast for the CPU does; one for each recorder."""
+    """Casts arguments as autocast for the CPU does; one for each recorder.
+
+    Attributes:
+        is_on: Whether the user's autocast is on, as far as `look` saw.
+    """
 
     def __init__(self) -> None:
+        self.is_on = False
         self._lower: torch.dtype | None = None
         self._cached: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def look(self) -> None:
         """Read the user's autocast, outside of operators: while a dispatch mode runs one, torch says that it is off."""
-        if torch.is_autocast_enabled("cpu"):
+        self.is_on = torch.is_autocast_enabled("cpu")
+        if self.is_on:
             self._lower = torch.get_autocast_dtype("cpu")
         else:
             self._lower = None
             if self._cached and not _depth():
                 self._cached.clear()  # as torch does at the end of the outermost context
-
-    @property
-    def is_on(self) -> bool:
-        """Whether the user's autocast is on, as far as `look` saw."""
-        return self._lower is not None
 
     def for_function(self, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The arguments of a function such as `conv2d` as autocast passes them on; its casts are recorded like others.

@@ -55,6 +55,7 @@ class Owner(Protocol):
 
 FRAMES_PER_FRAME: Final = 2
 """Python's frames in a recorded call for each without, at most: a model that calls itself must not run out of them."""
+_MODULE_CALL: Final = (nn.Module, "__call__")
 _ORIGINALS: Final[dict[tuple[Any, str], Callable[..., Any]]] = {}
 """The functions that are replaced at present, by their home and name."""
 _LANES: Final[dict[int, Lane]] = {}
@@ -67,7 +68,7 @@ _LOCK: Final = RLock()
 
 def module_call() -> Callable[..., Any]:
     """What torch calls a module with."""
-    return _original(nn.Module, "__call__")
+    return _ORIGINALS.get(_MODULE_CALL) or nn.Module.__call__
 
 
 def watch(owner: Owner) -> None:
@@ -124,7 +125,7 @@ def _observers() -> dict[tuple[Any, str], Callable[..., Any]]:
     """What replaces each function; a pool of threads can exist only if its module is loaded."""
     pool = getattr(sys.modules.get("multiprocessing.pool"), "Pool", None)
     return {
-        (nn.Module, "__call__"): _observed_call,
+        _MODULE_CALL: _observed_call,
         (Thread, "start"): _observed_start,
         (_thread, "start_new_thread"): _observed_bare_start,
         (ThreadPoolExecutor, "submit"): _observed_submit,
@@ -146,8 +147,8 @@ def _recording_lane() -> Lane | None:
 
 
 def _observed_call(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
-    lane = _recording_lane()
-    if lane is not None:
+    lane = _LANES.get(get_ident())
+    if lane is not None and not lane.is_over:
         return lane.call(module, args, kwargs)
     notice(module)
     return module_call()(module, *args, **kwargs)

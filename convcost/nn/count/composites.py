@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 from torch._C import _dispatch_has_kernel_for_dispatch_key, _dispatch_library
 
-from convcost.nn.count.operators import REGISTERED, WHOLE, is_composite, is_whole
+from convcost.nn.count.operators import REGISTERED, WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     Run = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -29,8 +29,8 @@ _BATCHED: Final = "FuncTorchBatched"
 """Where vmap takes operators apart; those of torch with the word after it."""
 _TRANSFORMED: Final = "FuncTorchDynamicLayerFrontMode"
 """Where transforms of torch.func begin; inside jvp and grad, meta tensors have no key for autograd."""
-_LIBRARIES: Final[dict[Any, Any]] = {}
-"""The libraries of the kernels in place at present, by operator."""
+_LIBRARIES: Final[dict[str, Any]] = {}
+"""The libraries of the kernels in place at present, by the name of the operator."""
 
 
 def catch(run: Run) -> None:
@@ -45,55 +45,72 @@ def catch_convolutions(run: Run) -> None:
 
 def release() -> None:
     """Let torch take its operators apart again."""
-    for library in set(_LIBRARIES.values()):
+    for library in _LIBRARIES.values():
         library.reset()
     _LIBRARIES.clear()
 
 
+class _Overload(NamedTuple):
+    """A composite operator that is not loaded before it is called.
+
+    Attributes:
+        name: Its name with library and overload.
+        packet: The operator with all its overloads.
+        overload: Name of the overload.
+        keys: Where it gets kernels.
+    """
+
+    name: str
+    packet: Any
+    overload: str
+    keys: list[str]
+
+
 @cache
-def _composites(names: frozenset[str]) -> tuple[Any, ...]:
+def _composites(names: frozenset[str]) -> tuple[_Overload, ...]:
     """The composite operators of torch with these names."""
-    return _overloads(packet for name in names if (packet := getattr(torch.ops.aten, name, None)) is not None)
+    return tuple(_overloads(packet for name in names if (packet := getattr(torch.ops.aten, name, None)) is not None))
 
 
-def _overloads(packets: Iterable[Any]) -> tuple[Any, ...]:
-    overloads = (getattr(packet, name) for packet in packets for name in packet.overloads())
-    return tuple(overload for overload in overloads if is_composite(overload))
+def _overloads(packets: Iterable[Any]) -> Iterator[_Overload]:
+    for packet in packets:
+        packet_name = packet._qualified_op_name  # noqa: SLF001 - where torch keeps a packet's name
+        for overload in packet.overloads():
+            name = packet_name if overload == "default" else f"{packet_name}.{overload}"
+            if _has_kernel(name, "CompositeImplicitAutograd"):
+                yield _Overload(name, packet, overload, _keys(name))
 
 
-def _catch(operators: Iterable[Any], run: Run) -> None:
+def _catch(operators: Iterable[_Overload], run: Run) -> None:
     """Give operators kernels that call a function; torch's own stay where it does not take an operator apart."""
-    libraries: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch has a kernel of its own for vmap, which comes back
         for operator in operators:
-            if operator in _LIBRARIES:
-                continue
-            namespace, _, name = operator.name().partition("::")
-            if namespace not in libraries:
-                libraries[namespace] = _dispatch_library("IMPL", namespace, "", __file__, 0)
-            _LIBRARIES[operator] = libraries[namespace]
-            for key in _keys(operator):
-                libraries[namespace].impl(name, key, _kernel(operator, run), False)
+            if operator.name not in _LIBRARIES:
+                namespace, _, name = operator.name.partition("::")
+                library = _LIBRARIES[operator.name] = _dispatch_library("IMPL", namespace, "", __file__, 0)
+                for key in operator.keys:
+                    library.impl(name, key, _kernel(operator.packet, operator.overload, run))
 
 
 @cache
-def _kernel(operator: Any, run: Run) -> Callable[..., Any]:
+def _kernel(packet: Any, overload: str, run: Run) -> Callable[..., Any]:
     def kernel(*args: Any, **kwargs: Any) -> Any:
-        return run(operator, args, kwargs)
+        return run(getattr(packet, overload), args, kwargs)
 
     return kernel
 
 
-def _keys(operator: Any) -> list[str]:
+def _keys(name: str) -> list[str]:
     """Where an operator gets kernels."""
-    keys = [f"Autograd{backend}" for backend in _BACKENDS if not _has_kernel(operator, backend)]
-    if is_whole(operator) and len(keys) == len(_BACKENDS):
+    keys = [f"Autograd{backend}" for backend in _BACKENDS if not _has_kernel(name, backend)]
+    library, _, own = name.partition("::")
+    if library == "aten" and own.partition(".")[0] in COMPLEX_CONVOLUTIONS:
+        return [*keys, f"{_BATCHED}Decomposition"]
+    if len(keys) == len(_BACKENDS):
         keys.append(_TRANSFORMED)
-    if operator.namespace != "aten":
-        return [key for key in (*keys, _BATCHED) if not _has_kernel(operator, key)]
-    return [*keys, f"{_BATCHED}Decomposition"] if operator.overloadpacket.__name__ in COMPLEX_CONVOLUTIONS else keys
+    return keys if library == "aten" else [key for key in (*keys, _BATCHED) if not _has_kernel(name, key)]
 
 
-def _has_kernel(operator: Any, key: str) -> bool:
-    return bool(_dispatch_has_kernel_for_dispatch_key(operator.name(), key))
+def _has_kernel(name: str, key: str) -> bool:
+    return bool(_dispatch_has_kernel_for_dispatch_key(name, key))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from convcost.nn.count.memory import total_bytes
+from convcost.nn.count.moved_bytes import total_bytes
 from convcost.nn.load.meta_device import move, parts_of, tensors_of
 from convcost.system.processor import free_host_memory
 from convcost.text.errors import ConvcostError, NeedsValuesError, first_line

@@ -18,6 +18,7 @@ from convcost.nn.count.counters import CounterError, counter_errors, load_fvcore
 from convcost.nn.count.cpu_trial import with_values
 from convcost.nn.count.fvcore_graph import fvcore_graph
 from convcost.nn.count.isolation import can_isolate, run_isolated
+from convcost.nn.count.operators import REGISTERED
 from convcost.nn.count.recount import too_large
 from convcost.nn.count.unused_results import unused_macs
 from convcost.nn.load.meta_device import any_device_allowed
@@ -60,7 +61,7 @@ FVCORE_SECONDS: Final = 60
 """Seconds that fvcore may take; it computes for real, on one core."""
 COMPLEX: Final = "a complex product, which is four real ones, as fewer"
 UNSEEN: Final = "it does not see what other threads run"
-PARTS: Final = "torch counts the parts of an operator that has a registered formula"
+PARTS: Final = "counts the parts of an operator that has a registered formula"
 OTHER_WAY: Final = "torch runs the same products by other operators there"
 SPARSE: Final = "the zeros of a sparse tensor too"
 
@@ -116,7 +117,7 @@ def check_with_torch(model: nn.Module, inputs: tuple[Any, Any], rows: Collection
         if unseen[op] and missing == unseen[op] + not_plain[op]:
             return UNSEEN
         if parts[op] and missing == not_plain[op] - parts[op]:
-            return PARTS
+            return f"torch {PARTS}"
         return _torch_reason(op, known, missing, not_plain[op])
 
     differences = tuple(
@@ -214,11 +215,26 @@ def _explained(rows: Sequence[Row], graph: FvcoreGraph, missing: int, observed: 
     def left() -> int:
         return missing - sum(difference.ours - difference.theirs for difference in differences)
 
+    parts = _in_parts(seen)
+    if parts.theirs and left():
+        unused = parts.ours - parts.theirs != left() and observed.unused_macs  # which torch.jit drops from its trace
+        if left() == parts.ours - parts.theirs + unused:
+            differences.append(replace(parts, theirs=parts.theirs - unused))
     if left() > 0 and left() != observed.unused_macs:
         differences += _hidden(seen, graph)
     if 0 < left() == observed.unused_macs:
         differences.append(Discrepancy("results that nobody uses", left(), 0, "torch.jit drops them from its trace"))
     return differences
+
+
+def _in_parts(rows: Iterable[Row]) -> Discrepancy:
+    """The operators with a registered formula that torch takes apart, as `jvp` does before fvcore sees them."""
+    names = {str(packet).rpartition(".")[2] for packet in REGISTERED}
+    whole = [row for row in rows if row.parts]
+    events = [event for row in whole for event in row.events if event.op in names]
+    theirs = sum(event.plain_macs for row in whole for event in row.parts)
+    ours = sum(event.macs for event in events)
+    return Discrepancy(", ".join(sorted({event.op for event in events})), ours, theirs, f"fvcore {PARTS}")
 
 
 def _faults(graph: FvcoreGraph) -> list[Discrepancy]:

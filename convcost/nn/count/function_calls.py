@@ -6,8 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
+from torch._C import (
+    _get_function_stack_at,
+    _len_torch_function_stack,
+    _pop_torch_function_stack,
+    _push_on_torch_function_stack,
+)
 from torch._ops import HigherOrderOperator, OpOverload
-from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 from convcost.nn.count.operators import is_whole
@@ -73,11 +79,16 @@ class Functions(TorchFunctionMode):
         self._constructors = _device_constructors()
 
     def pause(self) -> bool:
-        """Observe no functions until the mode is entered again; False where the user's own mode runs inside."""
-        if _get_current_function_mode() is not self:
+        """Observe no functions until `resume`; False where the user's own mode runs inside."""
+        modes = _len_torch_function_stack()
+        if not modes or _get_function_stack_at(modes - 1) is not self:
             return False
-        self.__exit__(None, None, None)
+        _pop_torch_function_stack()
         return True
+
+    def resume(self) -> None:
+        """Observe functions again."""
+        _push_on_torch_function_stack(self)
 
     def __torch_function__(
         self,
@@ -109,9 +120,9 @@ class Functions(TorchFunctionMode):
             func, args, named = kept_on_meta(func, args, named)
         if lane.is_open:
             return self._cast_and_run(func, args, named)
-        has_text = any(isinstance(value, str) for value in (*args, *named.values()))
         op = name.strip("_")
-        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)), has_text)
+        row = Row(lane.path, op, op, None, tensors_in(in_order(func, args, named)))
+        row.text_padding = any(isinstance(value, str) for value in (*args, *named.values()))
         return lane.call_function(row, lambda: self._cast_and_run(func, args, named))
 
     def _place(self, func: Any, args: tuple[Any, ...]) -> Any:

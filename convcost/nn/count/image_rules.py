@@ -49,8 +49,7 @@ def _sure_of_images(data: Tensor, axes: int) -> None:
     """Give up unless the data is a batch of images, or one image, whose results' memory format is known."""
     float_dtype(data)
     sure(data.dim() in {axes + 1, axes + 2})
-    is_in_volume = axes > 2 and (not is_in_order(data) or 1 in data.shape)  # torch knows a format of these too
-    sure(not is_in_volume)
+    sure(axes < 3 or data.dim() > 4 or (is_in_order(data) and 1 not in data.shape))  # one volume is no batch of images
 
 
 def _conv_sizes(
@@ -89,7 +88,7 @@ def _avg_pool(
 ) -> Tensor:
     del count_include_pad
     sure(
-        divisor is None,
+        divisor != 0,
         axes == 2 or all(n >= k for n, k in zip(data.shape[-axes:], per_axis(list(kernel), axes), strict=False)),
     )
     return in_format(data, _pooled(data, axes, kernel, stride, padding, (1,), ceil_mode))
@@ -119,7 +118,7 @@ for _axes in (2, 3):
     RULES.add(f"adaptive_max_pool{_axes}d")(partial(_adaptive_max_pool, _axes))
 RULES.add("upsample_linear1d", "upsample_nearest1d", "_upsample_nearest_exact1d")(partial(_upsampled, 1))
 RULES.add("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bilinear2d")(partial(_upsampled, 2))
-RULES.add("upsample_bicubic2d")(partial(_upsampled, 2))
+RULES.add("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")(partial(_upsampled, 2))
 RULES.add("upsample_trilinear3d", "upsample_nearest3d", "_upsample_nearest_exact3d")(partial(_upsampled, 3))
 
 
@@ -165,9 +164,17 @@ def _unpooled(data: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
 @RULES.add("grid_sampler_2d")
 def _sampled(data: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
     del align_corners
-    sure(mode in {0, 1}, padding in {0, 1, 2}, data.dim() == 4, grid.dim() == 4, grid.shape[-1] == 2)
+    sure(mode in {0, 1, 2}, padding in {0, 1, 2}, data.dim() == 4, grid.dim() == 4, grid.shape[-1] == 2)
     sure(is_in_order(data), is_in_order(grid), data.shape[0] == grid.shape[0])
     return empty((*data.shape[:2], *grid.shape[1:3]), float_dtype(data, grid))
+
+
+@RULES.add("grid_sampler_3d")
+def _sampled_volume(data: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
+    del align_corners
+    sure(mode in {0, 1}, padding in {0, 1, 2}, data.dim() == 5, grid.dim() == 5, grid.shape[-1] == 3)
+    sure(is_in_order(data), is_in_order(grid), data.shape[0] == grid.shape[0])
+    return empty((*data.shape[:2], *grid.shape[1:4]), float_dtype(data, grid))
 
 
 @RULES.add("affine_grid_generator")
@@ -203,7 +210,7 @@ def _channel_shuffle(data: Tensor, groups: int) -> Tensor:
 
 
 def _padded(axes: int, is_reflection: bool, data: Tensor, padding: Sequence[int]) -> Tensor:
-    sure(data.dim() == axes + 2, is_in_order(data), len(padding) == 2 * axes, min(padding) >= 0)
+    sure(data.dim() in {axes + 1, axes + 2}, is_in_order(data), len(padding) == 2 * axes, min(padding) >= 0)
     sizes = list(data.shape)
     for axis, (before, after) in enumerate(zip(padding[::2], padding[1::2], strict=True), 1):
         sure(not is_reflection or max(before, after) < sizes[-axis])
@@ -211,6 +218,6 @@ def _padded(axes: int, is_reflection: bool, data: Tensor, padding: Sequence[int]
     return empty(sizes, float_dtype(data))
 
 
-for _axes in (1, 2):
+for _axes in (1, 2, 3):
     RULES.add(f"reflection_pad{_axes}d")(partial(_padded, _axes, True))
     RULES.add(f"replication_pad{_axes}d")(partial(_padded, _axes, False))

@@ -43,7 +43,7 @@ class KeptValues:
         """Keep what an operator is about to overwrite."""
         if func is _BATCH_NORM and not args[_TRAINING]:
             return
-        for index, name in _written(func):
+        for index, name in written(func):
             for tensor in tensors_in(args[index] if index < len(args) else kwargs.get(name)):
                 storage, key = storage_of(tensor), key_of(tensor)
                 if storage is None or key is None or (key not in self._inputs and self._memory.is_alive(key)):
@@ -74,7 +74,7 @@ def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 @cache
-def _written(func: Any) -> tuple[tuple[int, str], ...]:
+def written(func: Any) -> tuple[tuple[int, str], ...]:
     """Index and name of the arguments that an operator overwrites."""
     if not isinstance(func, OpOverload):
         return ()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import torch
 from torch import nn
 from torch._C import DispatchKey
-from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map
 
@@ -17,27 +16,28 @@ from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.composites import COMPLEX_CONVOLUTIONS
 from convcost.nn.count.function_calls import Functions
 from convcost.nn.count.inner_products import InnerProducts
-from convcost.nn.count.one_row import is_one_row
+from convcost.nn.count.one_row import kind_of
 from convcost.nn.count.operators import (
+    REGISTERED,
     Verdict,
     cost,
-    is_composite,
-    is_view,
     is_whole,
     join_complex_convolution,
     parts_of,
     verdict,
 )
-from convcost.nn.count.packed_weights import added_arguments, codes_in, is_lookup
+from convcost.nn.count.packed_weights import added_arguments
 from convcost.nn.count.recount import reads_values
 from convcost.nn.count.row import Row
 from convcost.nn.count.scripted import unseen_products
 from convcost.nn.count.shape_rules import kernel_output, meta_output
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
+from convcost.nn.count.traits import Traits, traits_of
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Callable
+
+    from torch._ops import HigherOrderOperator, OpOverload
 
     from convcost.nn.count.recording import Recording
 
@@ -146,36 +146,37 @@ class Lane(TorchDispatchMode):
     def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a module, in a row of its own if it is one row and none is open."""
         self.autocast.look()
-        depth = len(self._paths)
-        kind = type(module)
-        path = self._recorder.names.get(id(module), kind.__name__)
-        self._paths.append(path)
+        recorder, paths, depth = self._recorder, self._paths, len(self._paths)
+        kind = kind_of(module)
+        path = recorder.names.get(id(module))
+        if path is None:
+            path = recorder.path_outside(module)
+        paths.append(path)
         paused, row = False, None
         try:
-            if self._open is None and is_one_row(module):
+            if self._open is None and kind.is_one_row(module):
                 # the functions of a module of torch are all in this row: they run faster unobserved; but attention
                 # would then run by other operators than on meta tensors and for the other counters
-                is_torchs = kind.__module__.startswith("torch.") and kind is not nn.MultiheadAttention
-                is_observed = self.autocast.is_on or not is_torchs
+                is_observed = self.autocast.is_on or not kind.is_torchs or type(module) is nn.MultiheadAttention
                 paused = not is_observed and self._functions.pause()
                 inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
-                row = self._open = Row(path, "", kind.__name__, module, inputs)
-                self._recorder.look_for_complex(inputs)
+                row = self._open = Row(path, "", kind.name, module, inputs)
+                recorder.look_for_complex(inputs)
             out = call_watch.module_call()(module, *args, **kwargs)
-            if self._open is not None and isinstance(module, torch.jit.ScriptModule):
+            if kind.is_scripted and self._open is not None:
                 self._open.uncounted.update(unseen_products() + Counter(self._open.uncounted))
             if row is not None:
                 self.close(row, out)
         except BaseException as error:
             self._keep_done(row)
-            self._recorder.blame(error, self.path, (args, kwargs))
+            recorder.blame(error, self.path, (args, kwargs))
             raise
         finally:
-            del self._paths[depth:]
+            del paths[depth:]
             if row is not None:
                 self._open = None
             if paused:
-                self._functions.__enter__()
+                self._functions.resume()
         return out
 
     def call_function(self, row: Row, function: Callable[[], Any]) -> Any:
@@ -217,15 +218,14 @@ class Lane(TorchDispatchMode):
             return func(*args, **named)
         if types and any(map(has_own_dispatch, types)):
             return NotImplemented  # the subclass runs the operator on tensors of its own, which come here again
-        if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
+        traits = traits_of(func)
+        if traits.is_higher_order:
             return self._run_higher_order(func, args, named)
-        if is_composite(func) and not any(
-            tensor.is_nested for tensor in tensors_in(args)
-        ):  # so it is in inference mode
+        if traits.is_composite and not any(one.is_nested for one in tensors_in(args)):  # so it is in inference mode
             return self._run_parts(func, self._observed(parts_of(func)), args, named)
         if self._open is not None:
-            return self._run(self._open, func, args, named)
-        return self._in_row(func.overloadpacket.__name__, args, lambda row: self._run(row, func, args, named))
+            return self._run(self._open, traits, args, named)
+        return self._in_row(traits.name, args, lambda row: self._run(row, traits, args, named))
 
     def run_composite(self, operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a composite operator and record it, unless it is itself a part of an operator that is recorded."""
@@ -267,7 +267,7 @@ class Lane(TorchDispatchMode):
             self._open = row
         row.parts += parts.events
         row.new_storages.update(parts.new_storages)
-        return self._record(row, operator, args, kwargs, out)
+        return self._record(row, traits_of(operator), args, kwargs, out)
 
     def _in_row(self, name: str, args: tuple[Any, ...], run: Callable[[Row], Any]) -> Any:
         """Run an operator in the open row, or in a row of its own."""
@@ -288,20 +288,23 @@ class Lane(TorchDispatchMode):
 
         return run
 
-    def _run(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run(self, row: Row, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator in a row."""
-        self._recorder.kept.before(func, args, kwargs)
-        if reads_values(func, args):
-            self.note_values(func.overloadpacket.__name__)
-        args = self._cast(row, func, args)
+        func = traits.func
+        if traits.may_overwrite:
+            self._recorder.kept.before(func, args, kwargs)
+        if traits.may_read_values and reads_values(func, args):
+            self.note_values(traits.name)
+        if self.autocast.is_on:
+            args = self._cast(row, func, args)
         out = meta_output(func, args, kwargs) if self._recorder.has_rules else NotImplemented
         if out is NotImplemented:
             try:
                 out = kernel_output(func, args, kwargs)
             except Exception:
-                self.note_missed(func.overloadpacket.__name__)
+                self.note_missed(traits.name)
                 raise
-        return self._record(row, func, args, kwargs, out)
+        return self._record(row, traits, args, kwargs, out)
 
     def _cast(self, row: Row, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of an operator as the user's autocast passes them on."""
@@ -310,33 +313,38 @@ class Lane(TorchDispatchMode):
             row.new_storages.update(self._recorder.memory.add(casts))
         return args
 
-    def _record(self, row: Row, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+    def _record(self, row: Row, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """Record an operator that was run as one operation."""
-        tensors = tensors_in((args, kwargs) if kwargs else args)
-        outputs = tensors_in(out)
-        self._recorder.look_for_complex(outputs)
-        if is_view(func):
+        recorder, func = self._recorder, traits.func
+        tensors, outputs = tensors_in((args, kwargs) if kwargs else args), tensors_in(out)
+        recorder.look_for_complex(outputs)
+        if traits.is_view:
             outputs = []
-        new = self._recorder.memory.add(outputs)
+        new = recorder.memory.add(outputs)
         if new:
             row.new_storages.update(new)
-        if self._recorder.suspicion is not None:
-            self._recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
-        multiplied = self._trace_weights(row, func, tensors, outputs, new)
+        elif outputs and traits.is_in_place:
+            row.writes = True
+        if recorder.suspicion is not None:
+            recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
+        multiplied = recorder.memory.trace(row, traits, tensors, outputs, new)
+        if traits.is_free and not REGISTERED:
+            return out
         worth = verdict(func)
         if worth is Verdict.FREE:
             return out
-        op = str(getattr(func, "overloadpacket", func))
+        op = traits.qualified_name
         is_sized = not any(tensor.is_nested for tensor in tensors)
         try:
             price = cost(func, args, kwargs, out, tensors) if worth is Verdict.FORMULA and is_sized else None
         except Exception as error:
-            self._recorder.fault = error
+            recorder.fault = error
             raise
         if multiplied and (price is None or price.macs):
-            added = set(map(id, added_arguments(func, args, kwargs)))
-            sources = (source for one in multiplied.keys() - added for source in multiplied[one])
-            self._recorder.memory.multiplied.update(dict.fromkeys(sources, row.path))
+            factors = multiplied.keys() - set(map(id, added_arguments(func, args, kwargs)))
+            row.multiplies_buffers |= not all(multiplied[one] for one in factors)
+            sources = (source for one in factors for source in multiplied[one])
+            recorder.memory.multiplied.update(dict.fromkeys(sources, row.path))
         if price is not None:
             row.add_event(op.rpartition(".")[2], price, tensors[0] if tensors else None)
         else:
@@ -372,49 +380,11 @@ class Lane(TorchDispatchMode):
                 products = InnerProducts(row)
                 first = self._cast(row, func, args[:3])  # query, key and value
                 out = func(*tree_map(products.of, (*first, *args[3:])), **tree_map(products.of, kwargs))
-                return self._record(row, func, (*first, *args[3:]), kwargs, out)
+                return self._record(row, traits_of(func), (*first, *args[3:]), kwargs, out)
 
             return self._in_row(func.name(), args, run)
         out = func(*tree_map(observed, args), **tree_map(observed, kwargs))
         if calls:
             self._recorder.memory.add(tensors_in(out))
             return out
-        return self._in_row(func.name(), args, lambda row: self._record(row, func, args, kwargs, out))
-
-    def _trace_weights(
-        self,
-        row: Row,
-        func: Any,
-        tensors: list[torch.Tensor],
-        outputs: list[torch.Tensor],
-        new: list[tuple[int, int]],
-    ) -> dict[int, tuple[weakref.ref[torch.Tensor], ...]]:
-        """Remember which parameters an operator used, and what is computed from parameters or constants alone.
-
-        Returns:
-            What each constant tensor by its identity was computed from, if the operator has activations too.
-        """
-        memory, used = self._recorder.memory, {}
-        are_weights, are_constants = bool(tensors), True
-        constants = {}
-        for tensor in tensors:
-            weights, sources = memory.origin(tensor)
-            if weights is None:
-                are_weights = False
-            else:
-                for weight in weights:
-                    used[id(weight)] = weight
-            if sources is None:
-                are_constants = False
-            elif sources:
-                constants[id(tensor)] = sources
-        row.used.update(used)
-        if constants and is_lookup(func):
-            constants.update({id(one): codes_in(constants.get(id(one), ())) for one in tensors[1:]})
-        all_sources = tuple({source: None for sources in constants.values() for source in sources})
-        memory.mark_sources(new, outputs, all_sources if are_constants else None)
-        if are_weights:
-            memory.mark(new, tuple(used.values()))
-        elif tensors:
-            row.has_activations = True
-        return {} if are_constants else constants
+        return self._in_row(func.name(), args, lambda row: self._record(row, traits_of(func), args, kwargs, out))

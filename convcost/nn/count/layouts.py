@@ -15,6 +15,8 @@ IMAGE_AXES: Final = 4
 """Axes of a batch of images, for which torch knows the format channels_last."""
 _CHANNELS_LAST: Final = (1, 3, 2, 0)
 """Axes of an image as they lie in memory, the innermost first."""
+_LAST_BY_RANK: Final = {4: _CHANNELS_LAST, 5: (1, 4, 3, 2, 0)}
+"""The same of a batch of images, and of volumes."""
 
 
 def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -62,15 +64,16 @@ def format_strides(of: Tensor, shape: Sequence[int]) -> tuple[int, ...] | None:
     Returns:
         None for contiguous ones.
     """
-    return ordered_strides(shape, _CHANNELS_LAST) if _suggests_channels_last(of) else None
+    return ordered_strides(shape, _LAST_BY_RANK[of.dim()]) if _suggests_channels_last(of) else None
 
 
 def _suggests_channels_last(tensor: Tensor) -> bool:
     """Whether the strides of an image grow from the channels over width and height to the batch, as torch tests it."""
-    if tensor.dim() != IMAGE_AXES:
+    order = _LAST_BY_RANK.get(tensor.dim())
+    if order is None:
         return False
     sizes, strides, least = tensor.shape, tensor.stride(), 1
-    for axis in _CHANNELS_LAST:
+    for axis in order:
         if strides[axis] < least or (axis == 0 and least == strides[1]):
             return False
         least = strides[axis] * sizes[axis]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from operator import is_not
@@ -30,7 +30,7 @@ from convcost.nn.count.shown_device import doubts_of_device
 from convcost.nn.count.tensors import tensor_text
 from convcost.nn.load.meta_device import knows_flex_attention, on_device, require_memory
 from convcost.nn.load.user_code import own_fault
-from convcost.system.child_process import ProcessEndedError
+from convcost.system.processor import collection_paused
 from convcost.system.streams import quiet_stdout
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
@@ -55,7 +55,9 @@ def report(
     cross_check: bool = False,
 ) -> ModelReport:
     """The last of `reports`, with the same arguments."""
-    *_, last = reports(model, inputs, kwargs, device=device, cross_check=cross_check)
+    paused = collection_paused() if device == "meta" and not cross_check else nullcontext()
+    with paused:  # until the rows are gone too, none of which is garbage
+        *_, last = reports(model, inputs, kwargs, device=device, cross_check=cross_check)
     return last
 
 
@@ -190,6 +192,8 @@ def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: Argume
             torch.manual_seed(SEED)
             anew, *_ = _counted(with_values(load()), mapped(random_like, call), "cpu")
         return doubts_between(counted, anew, "on the CPU with random inputs")
+
+    from convcost.system.child_process import ProcessEndedError
 
     reason = too_large(counted.totals)
     if reason is None:

@@ -148,6 +148,12 @@ def is_view(func: Any) -> bool:
     return not isinstance(func, HigherOrderOperator) and (func.is_view or torch.Tag.inplace_view in func.tags)
 
 
+@cache
+def is_in_place(func: Any) -> bool:
+    """Whether an operator writes into an argument, as `relu_` does, and `add` with `out`."""
+    return not isinstance(func, HigherOrderOperator) and bool(func._schema.is_mutable)  # noqa: SLF001 - where torch keeps it
+
+
 def cost(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, tensors: list[torch.Tensor]
 ) -> Cost | None:

@@ -28,22 +28,32 @@ MAX_CODE_BYTES: Final = 2
 """Bytes of an integer that may be a code of a quantised weight; longer ones are positions."""
 
 
-def packed_weights(parts: Mapping[str, nn.Module], multiplied: Iterable[torch.Tensor] = ()) -> tuple[str, ...]:
-    """A note on the weights whose number torch's parameters do not give; empty where there are none.
+def packed_weights(parts: Mapping[str, nn.Module], multiplied: Iterable[torch.Tensor] = ()) -> dict[str, int]:
+    """The weights whose number torch's parameters do not give: how many each part holds, by its path; 0 if unknown.
 
     Args:
         parts: The model and its parts by path.
         multiplied: Tensors that are weights by their use.
     """
     used = {id(tensor) for tensor in multiplied if is_packed_dtype(tensor.dtype)}
-    holders = {name: size for name, part in parts.items() if (size := _packed_in(part, used)) is not None}
-    if not holders:
+    held = ((name, _packed_in(part, used)) for name, part in parts.items())
+    return {name.removesuffix("._packed_params"): size for name, size in held if size is not None}
+
+
+def packed_note(packed: Mapping[str, int], model: str) -> tuple[str, ...]:
+    """A note on packed weights; empty where there are none.
+
+    Args:
+        packed: The weights, by the path of the part that holds them.
+        model: Class of the model.
+    """
+    if not packed:
         return ()
-    first = next(iter(holders)).removesuffix("._packed_params") or type(parts[""]).__name__
-    where = first if len(holders) == 1 else f"{first} and {len(holders) - 1} more"
-    verb = "holds" if len(holders) == 1 else "hold"
-    total = sum(holders.values())
-    amount = f"{total:,} " if all(holders.values()) else f"at least {total:,} " if total else ""
+    first = next(iter(packed)) or model
+    where = first if len(packed) == 1 else f"{first} and {len(packed) - 1} more"
+    verb = "holds" if len(packed) == 1 else "hold"
+    total = sum(packed.values())
+    amount = f"{total:,} " if all(packed.values()) else f"at least {total:,} " if total else ""
     return (f"{where} {verb} {amount}packed weights: params and weight_bytes are not obtained.",)
 
 
@@ -52,10 +62,12 @@ def _packed_in(part: nn.Module, used: set[int]) -> int | None:
     if isinstance(part, torch.jit.ScriptModule):
         is_frozen = not part._c.hasattr("training")  # noqa: SLF001 - the script itself; `train` sets it on its wrapper
         return 0 if is_frozen else None  # a frozen script has its weights as constants
-    if any(tensor is not None and _is_integer(tensor.dtype) for tensor in part._parameters.values()):  # noqa: SLF001 - as below
+    parameters, buffers = part._parameters, part._buffers  # noqa: SLF001 - the part's own, not those of its parts
+    if parameters and any(tensor is not None and _is_integer(tensor.dtype) for tensor in parameters.values()):
         return 0  # several may share an integer
-    attributes = {name: value for name, value in vars(part).items() if type(value) not in _PLAIN}
-    attributes |= part._buffers  # noqa: SLF001 - the part's own, not those of its parts
+    are_plain = _PLAIN.issuperset(map(type, vars(part).values()))
+    attributes = {} if are_plain else {name: one for name, one in vars(part).items() if type(one) not in _PLAIN}
+    attributes |= buffers
     if not attributes:
         return None
     own = {name: value for name, value in attributes.items() if isinstance(value, torch.Tensor)}
@@ -78,6 +90,7 @@ def is_packed_dtype(dtype: torch.dtype) -> bool:
     return _is_integer(dtype) or (dtype.is_floating_point and dtype.itemsize == 1)
 
 
+@cache
 def _is_integer(dtype: torch.dtype) -> bool:
     """Whether the elements are integers, or hold several numbers each."""
     is_plain = dtype.is_floating_point or dtype.is_complex or dtype == torch.bool

@@ -9,8 +9,8 @@ import torch
 
 from convcost.models.call import Call
 from convcost.models.report import ModelReport, Totals, Uncounted
-from convcost.nn.count.memory import numel, total_bytes
-from convcost.nn.count.packed_weights import packed_weights, plain_weights
+from convcost.nn.count.moved_bytes import numel, total_bytes
+from convcost.nn.count.packed_weights import packed_note, packed_weights, plain_weights
 from convcost.nn.count.tensors import dtype_text
 from convcost.nn.load.meta_device import parts_of
 from convcost.text.errors import encodable
@@ -40,7 +40,8 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
     parts = parts_of(model)
     multiplied = {tensor: path for one, path in recorder.memory.multiplied.items() if (tensor := one()) is not None}
     packed, plain = packed_weights(parts, multiplied), plain_weights(parts, multiplied)
-    doubt = packed[0].rstrip(".") if packed else plain
+    notes = packed_note(packed, type(model).__name__)
+    doubt = notes[0].rstrip(".") if packed else plain
     rows, weights = recorder.rows, recorder.weights(parts)
     kinds: Counter[str] = Counter()
     for row in rows:
@@ -54,8 +55,9 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         activation_bytes=sum(row.activation_bytes for row in rows),
         peak_activation_bytes=recorder.memory.peak,
     )
-    calls = tuple(_calls(rows, weights, totals.macs))
-    conditions = {"device": device, "torch_version": str(torch.__version__), "mode": "eval"}
+    calls = tuple(_calls(rows, weights, totals.macs, packed))
+    mode = "mixed" if recorder.training else "eval"
+    conditions = {"device": device, "torch_version": str(torch.__version__), "mode": mode}
     return ModelReport(
         encodable(type(model).__name__),
         inputs,
@@ -65,7 +67,13 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
         dict(kinds),
         _uncounted(rows),
         {},
-        notes=(*packed, *_outside(recorder), *_note_on_values(recorder.values_read)),
+        notes=(
+            *notes,
+            *_outside(recorder),
+            *_note_on_buffers(rows),
+            *_note_on_mode(recorder.training),
+            *_note_on_values(recorder.values_read),
+        ),
         values_read=tuple(recorder.values_read),
         doubts={
             **(dict.fromkeys(("params", "weight_bytes"), doubt) if doubt else {}),
@@ -84,10 +92,31 @@ def _outside(recorder: Recorder) -> tuple[str, ...]:
     return (note,) if amount else ()
 
 
+def _note_on_buffers(rows: Sequence[Row]) -> tuple[str, ...]:
+    """A note on calls that multiply by buffers of floats; empty where there are none."""
+    names = {encodable(row.name): None for row in rows if row.multiplies_buffers}
+    verb = "multiplies" if len(names) == 1 else "multiply"
+    note = f"{_few(names)} {verb} by buffers, which are no parameters: params and weight_bytes leave them out."
+    return (note,) if names else ()
+
+
+def _note_on_mode(kinds: Collection[str]) -> tuple[str, ...]:
+    """A note on modules that `eval` of the model does not reach; empty where there are none."""
+    note = (
+        f"modules that forward uses and no module of the model holds are counted in training mode ({_few(kinds)}): "
+        "call eval() on them before, or make them modules of the model."
+    )
+    return (note,) if kinds else ()
+
+
+def _few(names: Collection[str]) -> str:
+    return f"{', '.join([*names][:3])}{', ...' if len(names) > 3 else ''}"  # noqa: PLR2004 - as many as are shown
+
+
 def _note_on_values(places: Collection[str]) -> tuple[str, ...]:
     if not places:
         return ()
-    few = f"{', '.join([*places][:3])}{', ...' if len(places) > 3 else ''}"  # noqa: PLR2004 - as many as are shown
+    few = _few(places)
     return (f"the forward pass reads values of tensors ({few}): the counts hold for inputs that lead it the same way.",)
 
 
@@ -103,23 +132,34 @@ def _doubt_on_numpy(places: Iterable[str]) -> dict[str, str]:
     )
 
 
-def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iterable[Call]:
-    """The rows under unique names, each parameter in the row that owns it."""
+def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int, packed: Collection[str]) -> Iterable[Call]:
+    """The rows under unique names, each parameter in the row that owns it.
+
+    Args:
+        rows: The recorded calls.
+        weights: The parameters.
+        total: MACs of all rows.
+        packed: Paths of the modules that hold packed weights.
+    """
     left = {id(p): p for p in weights}
     owners = _owners(rows)
     unique = _UniqueNames()
     names = [unique.of(row.name, numbered=bool(row.function)) for row in rows]
     for index, row in enumerate(rows):
-        macs = sum([event.macs for event in row.events])
-        before = [owners[id(tensor)] for tensor in row.weights if owners[id(tensor)] < index]
-        shares = names[before[0]] if before else None
-        own = [left.pop(id(p)) for p in row.weights if id(p) in left and owners[id(p)] == index]
+        macs = sum([event.macs for event in row.events]) if row.events else 0
+        params, shares = 0, None
+        for weight in row.weights:
+            owner = owners[id(weight)]
+            if owner == index and left.pop(id(weight), None) is not None:
+                params += numel(weight)
+            elif owner < index and shares is None:
+                shares = names[owner]
         yield Call(
             name=names[index],
             op=encodable(row.op),
             input_shape=row.input_shape,
             output_shape=row.output_shape,
-            params=sum(map(numel, own)),
+            params=params,
             macs=macs,
             traffic_bytes=row.traffic_bytes,
             least_bytes=row.least_bytes,
@@ -132,6 +172,7 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int) -> Iter
             torch_name=row.torch_name,
             is_function=row.owner is None,
             has_bias=row.has_bias,
+            has_packed=row.path in packed and bool(row.uncounted or macs),
         )
     if unused := sum(map(numel, left.values())):
         share, name = (0.0 if total else None), unique.of("(parameters outside any call)")
@@ -142,15 +183,14 @@ class _UniqueNames:
     """Names of calls, each once, although a module may have the name that the second call of another would get."""
 
     def __init__(self) -> None:
-        self._calls: Counter[str] = Counter()
+        self._calls: dict[str, int] = {}
         self._taken: set[str] = set()
 
     def of(self, name: str, *, numbered: bool = False) -> str:
         """The name of the next call of a module, or of a function, whose first call is numbered too."""
         name = encodable(name)
         while True:
-            self._calls[name] += 1
-            number = self._calls[name]
+            number = self._calls[name] = self._calls.get(name, 0) + 1
             text = f"{name}#{number}" if numbered or number > 1 else name
             if text not in self._taken:
                 self._taken.add(text)

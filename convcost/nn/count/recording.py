@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from torch import nn
+
+
+DEPEND_ON_MODE: Final = {f"torch.nn.modules.{name}" for name in ("dropout", "batchnorm", "instancenorm", "rnn")}
+"""Modules of torch whose classes compute something else in training."""
 
 
 class Recording:
@@ -47,7 +51,7 @@ class Recording:
         self.parameters: dict[str, nn.Parameter] = members(parts, "_parameters")
         buffers, inputs = members(parts, "_buffers").values(), list(inputs)
         self.memory = Memory(self.parameters.values(), buffers)
-        self.has_complex = _has_complex((*self.parameters.values(), *buffers, *inputs))
+        self.has_complex = any(one.dtype.is_complex for one in (*self.parameters.values(), *buffers, *inputs))
         self.memory.add(inputs)
         self.kept = KeptValues(self.memory, inputs)
         self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
@@ -61,6 +65,7 @@ class Recording:
         self._failure = 0
         self.unseen: str | None = None
         self.values_read: dict[str, None] = {}
+        self.training: dict[str, None] = {}
 
     def weights(self, parts: Mapping[str, nn.Module]) -> list[nn.Parameter]:
         """Parameters as they were before the call, although it may replace some; with those that it made anew.
@@ -75,15 +80,26 @@ class Recording:
 
     def look_for_complex(self, tensors: Iterable[torch.Tensor]) -> None:
         """From the first complex tensor on, see convolutions as they are called: torch makes three of a complex one."""
-        if not self.has_complex and _has_complex(tensors):
-            self.has_complex = True
-            call_watch.watch_convolutions()
+        if not self.has_complex:
+            for tensor in tensors:
+                if tensor.dtype.is_complex:
+                    self.has_complex = True
+                    call_watch.watch_convolutions()
+                    return
 
     def notice_call(self, module: nn.Module) -> None:
         """Remember that a thread that is not seen called a module of the model."""
         name = self.names.get(id(module))
         if name is not None:
             self.lose_sight(name or "the model")
+
+    def path_outside(self, module: nn.Module) -> str:
+        """The name of a module that the model does not hold; one that acts in another way in training is noted."""
+        kind = type(module)
+        home = kind.__module__
+        if getattr(module, "training", False) and (home in DEPEND_ON_MODE or not home.startswith("torch.")):
+            self.training[kind.__name__] = None
+        return kind.__name__
 
     def lose_sight(self, what: str) -> None:
         """Remember that something runs in a thread that is not seen, which makes the rows incomplete."""
@@ -112,7 +128,3 @@ class Recording:
             self._failure, self.path = id(error), path
             tensors = tensors_in(inputs)
             self.failed_shape = shape_of(tensors[0]) if tensors else None
-
-
-def _has_complex(tensors: Iterable[torch.Tensor]) -> bool:
-    return any(tensor.dtype.is_complex for tensor in tensors)

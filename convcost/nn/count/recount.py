@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch._ops import HigherOrderOperator
 
-from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
 from convcost.nn.count.tensors import tensors_in
 from convcost.nn.load.meta_device import is_plain
 from convcost.text.units import human_bytes, human_count, number_of
@@ -37,13 +36,14 @@ METRICS: Final = ("params", "macs", "weight_bytes", "peak_activation_bytes")
 
 def reads_values(func: Any, args: tuple[Any, ...]) -> bool:
     """Whether an operator gives values to Python, or has an output whose shape depends on values."""
-    if not _may_read_values(func):
+    if not may_read_values(func):
         return False
     return not func.name().startswith("aten::index.") or any(one.dtype in MASKS for one in tensors_in(args)[1:])
 
 
 @cache
-def _may_read_values(func: Any) -> bool:
+def may_read_values(func: Any) -> bool:
+    """Whether what an operator does may depend on the values of tensors."""
     if isinstance(func, HigherOrderOperator):
         return str(func) in VALUE_OPERATORS
     return not VALUE_TAGS.isdisjoint(func.tags)
@@ -51,6 +51,8 @@ def _may_read_values(func: Any) -> bool:
 
 def too_large(totals: Totals) -> str | None:
     """Why a model is not run on the CPU; None if it may be."""
+    from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
+
     memory = (totals.weight_bytes or 0) + totals.peak_activation_bytes
     if totals.macs <= MAX_EFFORT and memory <= MAX_BYTES:
         return None

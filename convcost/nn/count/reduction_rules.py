@@ -1,15 +1,14 @@
-"""Shape rules of reductions, normalisation, distances and losses; see `shape_rules`."""
+"""Shape rules of reductions, normalisation, distances, losses and Fourier transforms; see `shape_rules`."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 
 from convcost.nn.count.layouts import broadcast, is_in_order
-from convcost.nn.count.rule_table import Rules, axis_of, empty, float_dtype, spread, sure
+from convcost.nn.count.rule_table import Rules, axis_of, empty, float_dtype, number_dtype, spread, sure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,19 +38,64 @@ def _reduced_to(
     return empty([1 if at in axes else n for at, n in enumerate(data.shape) if keepdim or at not in axes], dtype)
 
 
-@RULES.add("sum.dim_IntList", "mean.dim", "amax", "amin", "sum", "max", "min", "mean", "prod.dim_int", "prod")
-@RULES.add("var.correction", "std.correction")
-def _reduced(
+@RULES.add("sum.dim_IntList", "sum", "prod.dim_int", "prod")
+def _summed(
     data: Tensor,
     dim: int | Sequence[int] | None = None,
     keepdim: bool = False,
     *,
     dtype: torch.dtype | None = None,
+) -> Tensor:
+    return _reduced_to(dtype or _sum_dtype(data), data, dim, keepdim)
+
+
+def _sum_dtype(data: Tensor) -> torch.dtype:
+    return data.dtype if data.dtype.is_floating_point or data.dtype.is_complex else torch.int64
+
+
+@RULES.add("mean.dim", "mean")
+def _averaged(
+    data: Tensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    sure(dtype is None or dtype.is_floating_point)
+    return _reduced_to(dtype or number_dtype(data), data, dim, keepdim)
+
+
+@RULES.add("amax", "amin", "max", "min", "median")
+def _picked(data: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+    sure(not data.dtype.is_complex)
+    return _reduced_to(data.dtype, data, dim, keepdim)
+
+
+@RULES.add("aminmax")
+def _both_extremes(data: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    return _picked(data, dim, keepdim), _picked(data, dim, keepdim)
+
+
+@RULES.add("var.correction", "std.correction")
+def _spread_of(
+    data: Tensor,
+    dim: int | Sequence[int] | None = None,
+    *,
     correction: float | None = None,
+    keepdim: bool = False,
 ) -> Tensor:
     del correction
-    sure(dtype is None)
     return _reduced_to(float_dtype(data), data, dim, keepdim)
+
+
+@RULES.add("var_mean.correction", "std_mean.correction")
+def _spread_and_mean(data: Tensor, dim: Sequence[int] | None = None, **options: Any) -> tuple[Tensor, Tensor]:
+    return _spread_of(data, dim, **options), _spread_of(data, dim, **options)
+
+
+@RULES.add("count_nonzero", "count_nonzero.dim_IntList")
+def _counted(data: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    return _reduced_to(torch.int64, data, dim)
 
 
 @RULES.add("any.dim", "any", "all.dim", "all")
@@ -60,18 +104,21 @@ def _truth(data: Tensor, *dim_and_keepdim: Any) -> Tensor:
     return _reduced_to(torch.bool, data, *dim_and_keepdim)
 
 
-RULES.add("argmax", "argmin")(partial(_reduced_to, torch.int64))
+@RULES.add("argmax", "argmin")
+def _place(data: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    sure(not data.dtype.is_complex, data.dtype != torch.bool)
+    return _reduced_to(torch.int64, data, dim, keepdim)
 
 
 @RULES.add("logsumexp")
 def _logsumexp(data: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
     sure(len(dim) > 0)
-    return _reduced(data, dim, keepdim)
+    return _reduced_to(float_dtype(data), data, dim, keepdim)
 
 
-@RULES.add("max.dim", "min.dim")
+@RULES.add("max.dim", "min.dim", "median.dim")
 def _extreme(data: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    return _reduced(data, dim, keepdim), _reduced_to(torch.int64, data, dim, keepdim)
+    return _picked(data, dim, keepdim), _reduced_to(torch.int64, data, dim, keepdim)
 
 
 @RULES.add("linalg_vector_norm")
@@ -82,7 +129,7 @@ def _norm(
     keepdim: bool = False,
 ) -> Tensor:
     sure(isinstance(order, (int, float)))
-    return _reduced(data, dim, keepdim)
+    return _reduced_to(float_dtype(data), data, dim, keepdim)
 
 
 @RULES.add("norm.ScalarOpt_dim")
@@ -96,16 +143,22 @@ def _softmax(data: Tensor, dim: int, half_to_float: bool) -> Tensor:
     return _safe_softmax(data, dim)
 
 
-@RULES.add("_safe_softmax", "cumprod")
+@RULES.add("_safe_softmax", "logcumsumexp")
 def _safe_softmax(data: Tensor, dim: int) -> Tensor:
     axis_of(dim, data.dim())
     return empty(data.shape, float_dtype(data))
 
 
-@RULES.add("cumsum")
-def _summed_up(data: Tensor, dim: int) -> Tensor:
+@RULES.add("cumsum", "cumprod")
+def _summed_up(data: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     axis_of(dim, data.dim())
-    return empty(data.shape, data.dtype if data.dtype.is_floating_point else torch.int64)
+    return empty(data.shape, dtype or _sum_dtype(data))
+
+
+@RULES.add("cummax", "cummin")
+def _extremes_up_to(data: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    axis_of(dim, data.dim())
+    return empty(data.shape, float_dtype(data)), empty(data.shape, torch.int64)
 
 
 # Normalisation
@@ -224,10 +277,14 @@ def _difference(data: Tensor, target: Tensor, reduction: int = 1, scale: float =
     return empty((), result.dtype) if reduction else result
 
 
+@RULES.add("soft_margin_loss")
+def _soft_margin(data: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
+    return _difference(data, target, reduction)
+
+
 @RULES.add("binary_cross_entropy")
 def _binary_cross_entropy(data: Tensor, target: Tensor, weight: Tensor | None = None, reduction: int = 1) -> Tensor:
-    sure(weight is None, data.shape == target.shape)
-    return _difference(data, target, reduction)
+    return _binary_cross_entropy_with_logits(data, target, weight, None, reduction)
 
 
 @RULES.add("binary_cross_entropy_with_logits")
@@ -238,5 +295,43 @@ def _binary_cross_entropy_with_logits(
     positive_weight: Tensor | None = None,
     reduction: int = 1,
 ) -> Tensor:
-    sure(positive_weight is None)
-    return _binary_cross_entropy(data, target, weight, reduction)
+    weights = [one for one in (weight, positive_weight) if one is not None]
+    shape = tuple(data.shape)
+    sure(target.shape == shape, all(broadcast(shape, tuple(one.shape)) == shape for one in weights))
+    sure(not weights or reduction > 0)
+    float_dtype(data, target, *weights)
+    return _difference(data, target, reduction)
+
+
+# Fourier transforms
+
+
+def _sure_of_last_axes(data: Tensor, dim: Sequence[int]) -> None:
+    """Give up unless the last axes of a contiguous tensor are transformed; torch lays others out in ways of its own."""
+    axes = sorted(axis_of(axis, data.dim()) for axis in dim)
+    sure(is_in_order(data), 1 not in data.shape, axes == list(range(data.dim() - len(axes), data.dim())))
+    sure(len(axes) in {1, 2}, data.dim() > len(axes), axis_of(dim[-1], data.dim()) == axes[-1])
+
+
+@RULES.add("_fft_c2c")
+def _fourier(data: Tensor, dim: Sequence[int], normalization: int, forward: bool) -> Tensor:
+    del normalization, forward
+    sure(data.dtype.is_complex)
+    _sure_of_last_axes(data, dim)
+    return empty(data.shape, data.dtype)
+
+
+@RULES.add("_fft_r2c")
+def _fourier_of_real(data: Tensor, dim: Sequence[int], normalization: int, onesided: bool) -> Tensor:
+    del normalization
+    _sure_of_last_axes(data, dim)
+    last = data.shape[-1] // 2 + 1 if onesided else data.shape[-1]
+    return empty((*data.shape[:-1], last), float_dtype(data).to_complex())
+
+
+@RULES.add("_fft_c2r")
+def _fourier_to_real(data: Tensor, dim: Sequence[int], normalization: int, size: int) -> Tensor:
+    del normalization
+    sure(data.dtype.is_complex, size > 0)
+    _sure_of_last_axes(data, dim)
+    return empty((*data.shape[:-1], size), data.dtype.to_real())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from convcost.nn.count.formulas import ATTENTION
-from convcost.nn.count.memory import key_of, least_bytes, parameters_of, total_bytes
+from convcost.nn.count.memory import key_of
+from convcost.nn.count.moved_bytes import certainly_read, parameters_of, total_bytes
+from convcost.nn.count.one_row import kind_of
 from convcost.nn.count.tensors import all_unwrapped, shape_of, tensor_text, tensors_in
 
 if TYPE_CHECKING:
@@ -37,19 +39,22 @@ class Event:
     plain_macs: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Row:
     """A call of a module or a function, while it runs and after.
 
-    Attributes:
+    Args:
         path: Path of the module that was called, or that called the function.
         function: Name of the function; empty for a module.
         op: Class of the module, or name of the function.
         owner: The module that was called.
-        inputs: Its input tensors, until it ends.
+        inputs: Its input tensors, kept until it ends.
+
+    Attributes:
         text_padding: Whether an argument is text, as a convolution's padding may be.
         events: Calls of operators that have a formula.
         parts: Calls of operators that one of the events stands for.
+        multiplies_buffers: Whether activations are multiplied by floats that come from buffers alone.
+        writes: Whether an operator wrote into a tensor that existed before.
         new_storages: Bytes of each storage that appeared during the call, by key.
         uncounted: Number of calls of each operator that has no formula and is not free.
         input_shape: Shape of the image, for a convolution; else of the first input.
@@ -64,31 +69,34 @@ class Row:
         in_thread: Whether another thread than that of the forward pass ran it.
     """
 
-    path: str
-    function: str
-    op: str
-    owner: nn.Module | None
-    inputs: list[torch.Tensor]
-    text_padding: bool = False
-    events: list[Event] = field(default_factory=list)
-    parts: list[Event] = field(default_factory=list)
-    new_storages: dict[int, int] = field(default_factory=dict)
-    uncounted: dict[str, int] = field(default_factory=dict)
-    input_shape: tuple[int, ...] = ()
-    input_texts: tuple[str, ...] = ()
-    output_shape: tuple[int, ...] = ()
-    used: dict[int, torch.Tensor] = field(default_factory=dict)
-    has_activations: bool = False
-    weights: list[torch.Tensor] = field(default_factory=list)
-    traffic_bytes: int = 0
-    least_bytes: int | None = None
-    activation_bytes: int = 0
-    in_thread: bool = False
-
-    def __post_init__(self) -> None:
-        if self.inputs:
-            self.input_shape = shape_of(self.inputs[0])
-            self.input_texts = tuple(map(tensor_text, self.inputs))
+    def __init__(
+        self,
+        path: str,
+        function: str,
+        op: str,
+        owner: nn.Module | None,
+        inputs: list[torch.Tensor],
+    ) -> None:
+        self.path, self.function, self.op = path, function, op
+        self.owner = owner
+        self.inputs = inputs
+        self.text_padding = False
+        self.events: list[Event] = []
+        self.parts: list[Event] = []
+        self.multiplies_buffers = False
+        self.writes = False
+        self.new_storages: dict[int, int] = {}
+        self.uncounted: dict[str, int] = {}
+        self.input_shape = shape_of(inputs[0]) if inputs else ()
+        self.input_texts = tuple(map(tensor_text, inputs))
+        self.output_shape: tuple[int, ...] = ()
+        self.used: dict[int, torch.Tensor] = {}
+        self.has_activations = False
+        self.weights: list[torch.Tensor] = []
+        self.traffic_bytes = 0
+        self.least_bytes: int | None = None
+        self.activation_bytes = 0
+        self.in_thread = False
 
     @property
     def name(self) -> str:
@@ -98,8 +106,7 @@ class Row:
     @property
     def torch_name(self) -> str:
         """The torch class that the module is or is derived from, else the function's name."""
-        kinds = () if self.owner is None else type(self.owner).__mro__
-        return next((kind.__name__ for kind in kinds if kind.__module__.startswith("torch.")), self.op)
+        return self.op if self.owner is None else kind_of(self.owner).torch_name or self.op
 
     @property
     def has_bias(self) -> bool:
@@ -133,21 +140,23 @@ class Row:
             Whether the row counts: not that of a function that computed nothing, such as a view.
         """
         inputs, self.inputs = self.inputs, []
-        if self.owner is None and not (self.events or self.uncounted or self.new_storages):
+        if self.owner is None and not (self.events or self.uncounted or self.new_storages or self.writes):
             return False
         outputs = tensors_in(output)
         self.output_shape = shape_of(outputs[0]) if outputs else ()
         own = [] if self.owner is None else all_unwrapped(parameters_of(self.owner))
-        self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
-        self.traffic_bytes = total_bytes((*inputs, *own)) + total_bytes(outputs)
+        if own or self.used:
+            self.weights = list(({id(tensor): tensor for tensor in own} | self.used).values())
+        read, written = total_bytes((*inputs, *own)), total_bytes(outputs)
+        self.traffic_bytes = read + written
         if self.new_storages:
             keys = set(map(key_of, outputs))
             self.activation_bytes = sum([size for key, size in self.new_storages.items() if key in keys])
         if self.owner is not None:
-            computes = any(event.macs for event in self.events)
-            self.least_bytes = least_bytes(
-                self.owner, inputs, outputs, allocated=self.activation_bytes, computes=computes
-            )
+            computes, new = any(event.macs for event in self.events), min(self.activation_bytes, written)
+            if new or getattr(self.owner, "inplace", False):
+                part = certainly_read(self.owner, inputs, outputs, read, computes=computes)
+                self.least_bytes = None if part is None else part + new
         if self.events and self.events[0].conv is not None and len(self.events) > 1:
             self.input_shape = shape_of(inputs[0]) if inputs else ()
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from convcost.nn.count.layouts import broadcast, elementwise_strides, format_str
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+META: Final = torch.device("meta")
+INDICES: Final = frozenset({torch.int32, torch.int64})
+"""Dtypes of indices."""
 Rule = TypeVar("Rule", bound="Callable[..., Any]")
 
 
@@ -46,11 +49,11 @@ def sure(*conditions: bool) -> None:
         raise UnsureError
 
 
-def float_dtype(*tensors: Tensor | None) -> torch.dtype:
+def one_dtype(*tensors: Tensor | None) -> torch.dtype:
     """The dtype of all these tensors.
 
     Raises:
-        UnsureError: They have different ones, or it is not a floating one.
+        UnsureError: They have different ones.
     """
     dtype = None
     for tensor in tensors:
@@ -58,8 +61,30 @@ def float_dtype(*tensors: Tensor | None) -> torch.dtype:
             if not isinstance(tensor, Tensor) or (dtype is not None and tensor.dtype is not dtype):
                 raise UnsureError
             dtype = tensor.dtype
-    if dtype is None or not dtype.is_floating_point:
+    if dtype is None:
         raise UnsureError
+    return dtype
+
+
+def float_dtype(*tensors: Tensor | None) -> torch.dtype:
+    """The dtype of all these tensors.
+
+    Raises:
+        UnsureError: They have different ones, or it is not a floating one.
+    """
+    dtype = one_dtype(*tensors)
+    sure(dtype.is_floating_point)
+    return dtype
+
+
+def number_dtype(*tensors: Tensor | None) -> torch.dtype:
+    """The dtype of all these tensors.
+
+    Raises:
+        UnsureError: They have different ones, or it is neither a floating nor a complex one.
+    """
+    dtype = one_dtype(*tensors)
+    sure(dtype.is_floating_point or dtype.is_complex)
     return dtype
 
 
@@ -76,8 +101,8 @@ def axis_of(axis: int, rank: int) -> int:
 def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] | None = None) -> Tensor:
     """A meta tensor, contiguous unless other strides are given; torch imports nothing for it."""
     if strides is None:
-        return torch.empty(shape, dtype=dtype, device="meta")
-    return torch.empty_strided(shape, strides, dtype=dtype, device="meta")
+        return torch.empty(shape, dtype=dtype, device=META)
+    return torch.empty_strided(shape, strides, dtype=dtype, device=META)
 
 
 def spread(dtype: torch.dtype, *operands: Tensor) -> Tensor:

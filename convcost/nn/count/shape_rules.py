@@ -20,17 +20,31 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.nn import Parameter
 
-from convcost.nn.count import arithmetic_rules, image_rules, movement_rules, reduction_rules
+from convcost.nn.count import (
+    arithmetic_rules,
+    creation_rules,
+    image_rules,
+    movement_rules,
+    product_rules,
+    reduction_rules,
+)
 from convcost.nn.count.rule_table import UnsureError
 from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RULES: Final = arithmetic_rules.RULES | reduction_rules.RULES | movement_rules.RULES | image_rules.RULES
+RULES: Final = (
+    arithmetic_rules.RULES
+    | product_rules.RULES
+    | reduction_rules.RULES
+    | movement_rules.RULES
+    | image_rules.RULES
+    | creation_rules.RULES
+)
 _DTYPES: Final = frozenset({
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool),
-    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex64, torch.complex128),
 })  # fmt: skip
 _NEEDS_NONE: Final = frozenset({
     *("clone", "_unsafe_view", "_to_copy", "constant_pad_nd", "detach_", "t_", "transpose_", "squeeze_", "unsqueeze_"),
@@ -38,8 +52,8 @@ _NEEDS_NONE: Final = frozenset({
     *("new_full", "rand", "bernoulli", "resize_"),
 })  # fmt: skip
 """Operators without a rule whose meta kernels import nothing."""
-_ORDINARY: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
-_NOT_PLAIN: Final = (Tensor, torch.SymInt, torch.SymFloat, torch.SymBool, complex)
+_ORDINARY: Final = frozenset({int, float, bool, complex, str, type(None), torch.dtype, torch.device})
+_NOT_PLAIN: Final = (Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
 _COMPILER: Final = "torch._dynamo"
 _log = getLogger(__name__)
 

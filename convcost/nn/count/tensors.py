@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch._C import _disabled_torch_dispatch_impl, _functorch
+from torch._C import _disabled_torch_dispatch_impl, _functorch, _get_tracing_state
 from torch.utils._pytree import tree_leaves
 
 from convcost.text.sizes import Input
@@ -16,32 +16,35 @@ from convcost.text.sizes import Input
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_PLAIN: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size})
+_WITHOUT_TENSORS: Final = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size})
 """Types of arguments that hold no tensor."""
-_TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
-"""The usual types of tensors."""
+PLAIN: Final = frozenset({torch.Tensor, torch.nn.Parameter})
+"""The usual types of tensors, which are not lazy."""
 
 
 def tensors_in(values: Any) -> list[torch.Tensor]:
     """The tensors in nested containers, in order; those of torch.func without their wrappers, all samples at once."""
     found: list[torch.Tensor] = []
-    _collect(values, found)
-    return all_unwrapped(found)
+    if type(values) in PLAIN:
+        found.append(values)
+    else:
+        _collect(values, found)
+    return found if _functorch.peek_interpreter_stack() is None else all_unwrapped(found)
 
 
 def _collect(value: Any, found: list[torch.Tensor]) -> None:
     """The usual arguments are gone through here, much faster than by torch's trees."""
     kind = type(value)
-    if kind in _TENSORS:
+    if kind in PLAIN:
         found.append(value)
     elif kind is tuple or kind is list or kind is dict:
         for item in value.values() if kind is dict else value:
             of_item = type(item)
-            if of_item in _TENSORS:
+            if of_item in PLAIN:
                 found.append(item)
-            elif of_item not in _PLAIN:
+            elif of_item not in _WITHOUT_TENSORS:
                 _collect(item, found)
-    elif kind not in _PLAIN:
+    elif kind not in _WITHOUT_TENSORS:
         found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
@@ -115,7 +118,10 @@ def _dtype_name(dtype: torch.dtype) -> str:
 
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
     """Sizes of a tensor, which are tensors themselves while torch.jit traces; empty for a nested one."""
-    return () if tensor.is_nested else tuple(map(int, tensor.shape))
+    if tensor.is_nested:
+        return ()
+    shape = tuple(tensor.shape)
+    return shape if _get_tracing_state() is None else tuple(map(int, shape))
 
 
 @cache

@@ -73,7 +73,7 @@ def layer_row(layer: ConvWeights, tolerance: float | None = None) -> LayerRow:
     """
     with one_thread():
         weight = layer.read().detach()
-        largest = _largest(layer.name, weight)
+        largest = largest_entry(layer.name, weight)
         weight = weight.cpu()
         tall, wide = weight.shape[2:]
         share = rank_tolerance(tall, wide, torch.finfo(weight.dtype).eps) if tolerance is None else tolerance
@@ -81,7 +81,7 @@ def layer_row(layer: ConvWeights, tolerance: float | None = None) -> LayerRow:
         return replace(layer.row, spectrum=_spectrum(weight, largest, share, pairs))
 
 
-def _largest(name: str, weight: Tensor) -> float:
+def largest_entry(name: str, weight: Tensor) -> float:
     """The largest absolute value of a weight, 1 if all are zeros; energies are in units of its square."""
     if weight.is_meta:
         msg = f"layer (={name}) must have weights, not the meta device's; load them, or name a file of weights."

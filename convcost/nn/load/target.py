@@ -59,6 +59,10 @@ _REFUSALS: Final = {
 """Why a file of each kind is no model."""
 
 
+WITHOUT_WEIGHTS: Final = "made on the meta device, without weights: zeros take their place"
+"""The note on a model whose factory makes it on the meta device."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A model that is ready to be counted.
@@ -191,7 +195,7 @@ def from_factory(target: str, factory: object, args: Mapping[str, object], devic
         module = _call(target, factory, args, "cpu")
         note = f"built on the CPU and moved: on meta tensors it raises {type(cause).__name__}: {first_line(cause)}"
     if device != "meta" and "meta" in _devices(module):
-        note = "made on the meta device, without weights: zeros take their place"
+        note = WITHOUT_WEIGHTS
     move(parts_of(module).values(), device)
     config = getattr(module, "default_cfg", None)  # timm writes the input into its models
     size = config.get("input_size") if isinstance(config, dict) else None

@@ -11,7 +11,7 @@ from convcost.nn.load.user_code import running_user_code
 from convcost.nn.measure.models import conditions_of, distinct_calls, filled, model_failure, require_memory, tensors_in
 from convcost.nn.measure.session import timing_session
 from convcost.timing.measured import WHOLE, ModelTiming, PairTiming
-from convcost.timing.statistics import summarise
+from convcost.timing.statistics import RUN_TO_RUN, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -24,35 +24,37 @@ if TYPE_CHECKING:
 
 
 def measure_side_by_side(
-    a: Forward,
-    b: Forward,
+    models: tuple[Forward, Forward],
     pairs: Sequence[tuple[str | None, str | None]],
     options: TimingOptions,
     progress: Callable[[str], None] = lambda _: None,
+    *,
+    run_to_run: float = RUN_TO_RUN,
 ) -> PairTiming:
     """Time the forward passes of two models, and the layers that differ, all next to each other.
 
     Args:
-        a: Model with real weights, which is moved to the device and to eval mode.
-        b: The model to compare with it.
+        models: Models a and b with real weights, which are moved to the device and to eval mode, and their inputs.
         pairs: Row names of the layers to time alone: a layer of a with its counterpart in b, None without one. A layer
             may have submodules; layers of one kind share a timing. A row that is no module's has no timing.
         options: Conditions and time budget.
         progress: Called with lines of progress.
+        run_to_run: Standard deviation of a speed-up between processes, as a share.
 
     Raises:
         ConvcostError: A device that is not there, too little memory, or a model that does not run.
     """
-    require_memory([a[0], b[0]], options, "turn time off")
+    require_memory([model for model, _, _ in models], options, "turn time off")
     with timing_session(options, progress) as session:
-        first = _side("a", a, [name for name, _ in pairs if name is not None], session)
-        second = _side("b", b, [name for _, name in pairs if name is not None], session)
+        first = _side("a", models[0], [name for name, _ in pairs if name is not None], session)
+        second = _side("b", models[1], [name for _, name in pairs if name is not None], session)
         with running_user_code(model_failure):
             series, probes = session.run(_in_turn(first, second, pairs), lambda _, __, line: progress(line))
 
     @cache
     def beside(base: str, one: str) -> dict[str, Timing]:
-        return summarise({base: series[base], one: series[one]}, probes, base, pinned=session.pinned)
+        both = {base: series[base], one: series[one]}
+        return summarise(both, probes, base, pinned=session.pinned, run_to_run=run_to_run)
 
     alone = summarise(series, probes, None, pinned=session.pinned)
     wholes = beside(first.whole, second.whole)

@@ -45,7 +45,7 @@ def weight_norm_before_parametrizations() -> nn.Module:
 
 def with_forward_of_its_own() -> nn.Module:
     one = conv(8, 8, 3)
-    one.forward = lambda x: functional.conv2d(x, one.weight, padding=1)  # type: ignore[method-assign]  # as some tools do
+    one.forward = lambda x: functional.conv2d(x, one.weight, padding=1)  # type: ignore[method-assign, assignment]  # as some tools do
     return one
 
 
@@ -164,6 +164,19 @@ def test_a_functional_convolution_is_a_row_too() -> None:
     assert outcomes(model) == {
         "b": "depthwise-separable",
         "conv2d#1": "a call of a function: there is no module to replace",
+    }
+
+
+def test_a_complex_convolution_stays() -> None:
+    model = Lambda(lambda m, x: m.b(x) + m.a(x * 1j).abs(), a=conv(8, 8, 3, dtype=torch.complex64), b=conv(8, 8, 3))
+    assert outcomes(model) == {"a": "its weights are complex numbers", "b": "depthwise-separable"}
+
+
+def test_a_convolution_that_forward_makes_stays() -> None:
+    model = Lambda(lambda m, x: conv(8, 8, 3)(m.b(x)), b=conv(8, 8, 3))
+    assert outcomes(model) == {
+        "b": "depthwise-separable",
+        "Conv2d": "made by forward: there is no module to replace",
     }
 
 

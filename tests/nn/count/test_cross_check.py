@@ -55,6 +55,9 @@ def checked(model: nn.Module, *inputs: torch.Tensor, macs: int) -> tuple[CrossCh
 
 LIBRARY = torch.library.Library("hidden_products", "FRAGMENT")
 LIBRARY.define("twice(Tensor x, Tensor w) -> Tensor")
+LIBRARY.define("product(Tensor x, Tensor w) -> Tensor")
+LIBRARY.impl("product", lambda x, w: x @ w * 2, "CompositeImplicitAutograd")
+convcost.register(torch.ops.hidden_products.product)(lambda *_, out: 7 * out.shape[0])
 LIBRARY.impl("twice", lambda x, w: x @ w @ w, "CompositeImplicitAutograd")
 
 
@@ -236,6 +239,27 @@ def test_a_registered_operator_is_a_known_reason_for_both_counters() -> None:
     assert [(d.op, d.reason) for d in by_torch.differences] == [("deform", "torch has no formula for it")]
 
 
+TANGENTS: dict[str, tuple[Callable[..., Any], int]] = {
+    "the value and both tangents": (lambda _, value: value, 3 * 2 * 4 * 3),
+    "the value alone: torch.jit drops the others": (lambda m, value: m.l(value[0]), 2 * 4 * 3 + 2 * 3 * 3),
+}
+
+
+@pytest.mark.parametrize("case", TANGENTS)
+def test_a_registered_operator_that_jvp_takes_apart_is_a_known_reason_for_both_counters(case: str) -> None:
+    operator = torch.ops.hidden_products.product
+    use, theirs = TANGENTS[case]
+
+    def forward(m: Any, x: torch.Tensor) -> Any:
+        return use(m, torch.func.jvp(lambda y: operator(y, m.w), (x,), (x,)))
+
+    after = 0 if "both" in case else 2 * 3 * 3
+    by_fvcore, by_torch = checked(Calls(forward, l=nn.Linear(3, 3), w=weight(4, 3)), torch.zeros(2, 4), macs=14 + after)
+    assert [(d.op, d.ours, d.theirs) for d in by_fvcore.differences] == [("product", 14, theirs - after)]
+    assert by_fvcore.differences[0].reason == "fvcore counts the parts of an operator that has a registered formula"
+    assert [d.op for d in by_torch.differences] == ["mm", "product"]
+
+
 LOOPS: dict[str, tuple[Callable[..., Any], int]] = {
     "map": (lambda m, x: torch_map(lambda row, *_: row @ m.w, x), 2 * 5 * 5),
     "scan": (lambda m, x: scan(lambda carry, row: ((carry @ m.w), row @ m.w), x[0].clone(), x), 2 * 2 * 5 * 5),
@@ -405,6 +429,11 @@ SAME_IN_ALL = {
     ),
     "a product with a sparse matrix": (
         Calls(lambda _, a, b: torch.sparse.mm(a, b)),
+        (torch.eye(5).to_sparse(), torch.zeros(5, 4)),
+        "cpu",
+    ),
+    "a sparse product that stays sparse": (
+        Calls(lambda _, a, b: torch.smm(a, b).to_dense()),
         (torch.eye(5).to_sparse(), torch.zeros(5, 4)),
         "cpu",
     ),

@@ -420,6 +420,13 @@ def on_meta(d: Drawer) -> dict[str, Any]:
     return {"device": torch.device("meta")} | ({"dtype": d.dtype()} if d.one_in(4) else {})
 
 
+def bare(d: Drawer) -> Case:
+    options = {"layout": torch.strided, "pin_memory": False, "memory_format": torch.contiguous_format}
+    few = {key: value for key, value in options.items() if d.one_in(4)}
+    size = [-1] if d.one_in(30) else list(d.shape())
+    return (size,), {"dtype": d.dtype(), "device": torch.device("meta"), **few}
+
+
 def sized(d: Drawer) -> Case:
     return (list(d.shape()),), on_meta(d)
 
@@ -538,17 +545,212 @@ def spaced(d: Drawer) -> Case:
     return (d.scalar(), d.scalar(), d.randint(-1 if d.one_in(9) else 0, 5)), on_meta(d)
 
 
+def at_axes(d: Drawer) -> Case:
+    return over_axes(d)[0][:2], {}
+
+
+def whole_numbers(d: Drawer) -> Case:
+    args, kwargs = binary(d)
+    kind = d.choice((torch.int64, torch.int32, torch.uint8, torch.bool))
+    return tuple(d.tensor(tuple(one.shape), kind) if isinstance(one, torch.Tensor) else one for one in args), kwargs
+
+
+def whole_and_number(d: Drawer) -> Case:
+    return (d.tensor(None, d.choice((torch.int64, torch.int32, torch.uint8, d.dtype()))), d.randint(0, 3)), {}
+
+
+def rounded_quotient(d: Drawer, *, number: bool = False) -> Case:
+    (one, other, *_), _ = with_scalar(d) if number else binary(d)
+    return (one, other), {"rounding_mode": d.choice(("floor", "trunc", None))}
+
+
+def between(d: Drawer, *, number: bool = False) -> Case:
+    args, _ = three(d)
+    args = args if d.one_in(3) else tuple(d.tensor(tuple(one.shape), torch.float32) for one in args)
+    return (*args[:2], d.scalar()) if number else args, {}
+
+
+def clamped(d: Drawer) -> Case:
+    args, _ = between(d)
+    return tuple(None if at and d.one_in(4) else one for at, one in enumerate(args)), {}
+
+
+def rounded(d: Drawer) -> Case:
+    return (d.tensor(),), {"decimals": d.randint(0, 2)}
+
+
+def complex_or_real(d: Drawer) -> Case:
+    return (d.tensor(None, torch.complex64 if d.one_in(2) else None),), {}
+
+
+def complex_pair(d: Drawer) -> Case:
+    (one, other, *_), _ = binary(d)
+    shapes = [tuple(value.shape) if isinstance(value, torch.Tensor) else None for value in (one, other)]
+    scalar = d.choice((2.0, 1j))
+    kinds = (torch.complex64, d.choice((torch.complex64, torch.float32, torch.complex128)))
+    made = [scalar if size is None else d.tensor(size, kind) for size, kind in zip(shapes, kinds, strict=True)]
+    return tuple(made), {}
+
+
+def arithmetic(d: Drawer) -> Case:
+    return d.choice((binary, complex_pair, whole_numbers))(d)
+
+
+def transformed(d: Drawer, *, kind: str = "c2c") -> Case:
+    dtype = torch.float32 if (kind == "r2c") != d.one_in(12) else torch.complex64
+    data = d.tensor(d.shape(1, 4), dtype)
+    if not d.one_in(3):
+        sizes = [d.randint(2, 5) for _ in range(d.randint(2, 4))]
+        data = torch.empty(sizes, dtype=dtype, device="meta")
+    count = d.randint(1, data.dim())
+    axes = list(range(data.dim()))[-count:] if not d.one_in(4) else [d.axis(data.dim())]
+    last = {"c2c": d.one_in(2), "r2c": d.one_in(2), "c2r": d.randint(1, 9)}[kind]
+    return (data, axes, d.randint(0, 2), last), {}
+
+
+def put(d: Drawer) -> Case:
+    data, indices = indexed(d)[0]
+    try:
+        shape = tuple(data[indices].shape)
+    except (IndexError, RuntimeError):
+        shape = d.shape()
+    return (data, indices, d.tensor(d.near(shape), data.dtype if not d.one_in(9) else None)), {}
+
+
+def index_added(d: Drawer) -> Case:
+    data, axis, index = index_select(d)[0]
+    shape = list(data.shape)
+    if -len(shape) <= axis < len(shape) and index.dim() == 1:
+        shape[axis] = index.shape[0] + d.one_in(12)
+    return (data, axis, index, d.tensor(tuple(shape), data.dtype if not d.one_in(9) else None)), {}
+
+
+def index_filled(d: Drawer) -> Case:
+    return (*index_select(d)[0], d.scalar()), {}
+
+
+def taken(d: Drawer) -> Case:
+    return (d.tensor(), d.tensor(None, torch.int64 if not d.one_in(6) else None)), {}
+
+
+def masked_scatter(d: Drawer) -> Case:
+    data, mask, _ = masked(d)[0]
+    source = d.tensor(tuple(data.shape), data.dtype if not d.one_in(9) else None)
+    return (data, mask, source), {}
+
+
+def scatter_reduced(d: Drawer) -> Case:
+    args, _ = scattered_from(d)
+    return (*args, d.choice(("sum", "mean", "amax", "prod"))), {"include_self": d.one_in(2)}
+
+
+def sorted_in_order(d: Drawer) -> Case:
+    data, axis = at_axis(d)[0]
+    return (data,), {"stable": d.choice((True, None)), "dim": axis}
+
+
+def searched(d: Drawer) -> Case:
+    shape = d.shape(1, 3)
+    data = d.tensor(shape if d.one_in(2) else shape[-1:])
+    values = (*shape[:-1], d.randint(1, 4)) if not d.one_in(9) else d.shape()
+    return (data, d.tensor(values, data.dtype if not d.one_in(9) else None)), {"out_int32": d.one_in(4)}
+
+
+def drawn(d: Drawer) -> Case:
+    return (
+        d.tensor(d.shape(1, 2) if not d.one_in(9) else None),
+        d.randint(0 if d.one_in(9) else 1, 4),
+        d.one_in(2),
+    ), {}
+
+
+def triangle(d: Drawer) -> Case:
+    return (*squares(d, count=2)[0], d.randint(-3, 3)), {"device": torch.device("meta")}
+
+
+def random_numbers(d: Drawer, *, count: int = 1) -> Case:
+    limits = (d.randint(-1, 3), d.randint(0, 6))[2 - count :]
+    return (*limits, list(d.shape())), {"device": torch.device("meta")}
+
+
+def reduced_in(d: Drawer, *, of: Draw = over_axes) -> Case:
+    """A reduction that may name the dtype of its result."""
+    args, _ = of(d)
+    if d.one_in(2):
+        args = (d.tensor(tuple(args[0].shape), d.choice((*FLOATS, *OTHERS))), *args[1:])
+    return args, {"dtype": d.choice(FLOATS)} if d.one_in(4) else {}
+
+
+def of_any(d: Drawer, *, of: Draw) -> Case:
+    """Arguments with a tensor of any dtype in front."""
+    args, kwargs = of(d)
+    return (d.tensor(tuple(args[0].shape), d.choice((*FLOATS, *OTHERS))), *args[1:]) if d.one_in(2) else args, kwargs
+
+
+def extremes(d: Drawer) -> Case:
+    data, axis = at_axis(d)[0]
+    return (data,), {"dim": axis if d.one_in(2) else None, "keepdim": d.one_in(2)}
+
+
+def weighted_entropy(d: Drawer, *, logits: bool = False) -> Case:
+    (data, target), kwargs = entropy(d)
+    weights = [d.tensor(d.near(tuple(data.shape)), data.dtype) if d.one_in(2) else None for _ in range(1 + logits)]
+    return (data, target, *weights), kwargs
+
+
+def sampled_volume(d: Drawer) -> Case:
+    shape = tuple(d.randint(1, 4) for _ in range(5))
+    grid = (shape[0] + d.one_in(12), *(d.randint(1, 3) for _ in range(3)), 3 + d.one_in(12))
+    pair = (d.tensor(shape, torch.float32), d.tensor(grid, torch.float32))
+    return (*pair, d.randint(0, 1), d.randint(0, 2), d.one_in(2)), {}
+
+
+def added_vector(d: Drawer) -> Case:
+    one, other = matrix_vector(d)[0]
+    return (d.tensor(d.near(tuple(one.shape[:1])), one.dtype), one, other), d.choice(({}, {"beta": 0.5}))
+
+
 DRAWS: dict[str, Draw] = {
     **dict.fromkeys(
         (
-            "add.Tensor",
-            "sub.Tensor",
             "add_.Tensor",
             "sub_.Tensor",
         ),
         scaled,
     ),
-    **dict.fromkeys(("mul.Tensor", "div.Tensor", "mul_.Tensor", "div_.Tensor", "maximum", "minimum"), binary),
+    **dict.fromkeys(("add.Tensor", "sub.Tensor"), lambda d: d.choice((scaled, arithmetic))(d)),
+    **dict.fromkeys(("mul.Tensor", "div.Tensor", "mul_.Tensor", "div_.Tensor"), arithmetic),
+    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin", "logaddexp", "heaviside", "copysign.Tensor"), binary),
+    **dict.fromkeys(("remainder.Tensor", "fmod.Tensor", "floor_divide", "pow.Tensor_Tensor"), arithmetic),
+    **dict.fromkeys(("remainder.Scalar", "fmod.Scalar", "floor_divide.Scalar"), whole_and_number),
+    **dict.fromkeys(("neg", "exp", "sqrt", "reciprocal", "tanh", "sgn", "abs", "angle"), complex_or_real),
+    "div.Tensor_mode": rounded_quotient,
+    "div.Scalar_mode": partial(rounded_quotient, number=True),
+    **dict.fromkeys(("lerp.Tensor", "lerp_.Tensor"), between),
+    **dict.fromkeys(("lerp.Scalar", "lerp_.Scalar"), partial(between, number=True)),
+    "clamp.Tensor": clamped,
+    "round.decimals": rounded,
+    "addmv": added_vector,
+    **dict.fromkeys((f"bitwise_{name}.Scalar" for name in ("and", "or", "xor")), whole_and_number),
+    **dict.fromkeys(("__lshift__.Scalar", "__rshift__.Scalar"), whole_and_number),
+    "_fft_c2c": transformed,
+    "_fft_r2c": partial(transformed, kind="r2c"),
+    "_fft_c2r": partial(transformed, kind="c2r"),
+    "index_put": put,
+    **dict.fromkeys(("index_add", "index_add_", "index_copy", "index_copy_"), index_added),
+    "index_fill.int_Scalar": index_filled,
+    "take": taken,
+    **dict.fromkeys(("masked_scatter", "masked_scatter_"), masked_scatter),
+    **dict.fromkeys(("scatter_reduce.two", "scatter_reduce_.two"), scatter_reduced),
+    "sort.stable": sorted_in_order,
+    "searchsorted.Tensor": searched,
+    "multinomial": drawn,
+    **dict.fromkeys(("tril_indices", "triu_indices"), triangle),
+    "randint": random_numbers,
+    "randint.low": partial(random_numbers, count=2),
+    "aminmax": extremes,
+    "count_nonzero.dim_IntList": at_axes,
+    "grid_sampler_3d": sampled_volume,
     **dict.fromkeys(("_prelu_kernel", "copy_"), binary),
     **dict.fromkeys((f"{name}.Tensor" for name in ("eq", "ne", "lt", "le", "gt", "ge")), binary),
     **dict.fromkeys((f"{name}.Scalar" for name in ("eq", "ne", "lt", "le", "gt", "ge")), with_scalar),
@@ -569,13 +771,18 @@ DRAWS: dict[str, Draw] = {
     "mv": matrix_vector,
     "dot": vectors,
     "vdot": vectors,
-    **dict.fromkeys(("sum", "mean", "any", "all", "argmax", "argmin", "prod"), whole),
-    **dict.fromkeys(("sum.dim_IntList", "mean.dim", "amax", "amin", "logsumexp"), over_axes),
-    **dict.fromkeys(("any.dim", "all.dim", "max.dim", "min.dim", "prod.dim_int"), over_axis),
-    **dict.fromkeys(("var.correction", "std.correction"), corrected),
+    **dict.fromkeys(("any", "all", "argmax", "argmin"), whole),
+    **dict.fromkeys(("sum", "mean", "prod"), partial(reduced_in, of=unary)),
+    **dict.fromkeys(("sum.dim_IntList", "mean.dim"), reduced_in),
+    **dict.fromkeys(("amax", "amin", "logsumexp"), over_axes),
+    "prod.dim_int": partial(reduced_in, of=over_axis),
+    **dict.fromkeys(("any.dim", "all.dim"), over_axis),
+    **dict.fromkeys(("max.dim", "min.dim", "median.dim"), partial(of_any, of=over_axis)),
+    **dict.fromkeys(("var.correction", "std.correction", "var_mean.correction", "std_mean.correction"), corrected),
     "linalg_vector_norm": norm,
     **dict.fromkeys(("_softmax", "_log_softmax"), softmax),
-    **dict.fromkeys(("_safe_softmax", "cumsum", "glu"), at_axis),
+    **dict.fromkeys(("_safe_softmax", "glu", "cummax", "cummin", "logcumsumexp"), at_axis),
+    **dict.fromkeys(("cumsum", "cumprod"), partial(reduced_in, of=at_axis)),
     "native_batch_norm": batch_norm,
     "_native_batch_norm_legit_no_training": batch_norm_in_eval,
     "native_layer_norm": layer_norm,
@@ -587,6 +794,7 @@ DRAWS: dict[str, Draw] = {
     **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_max_pool2d"), resized),
     **dict.fromkeys(("upsample_nearest2d", "_upsample_nearest_exact2d"), resized),
     **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d"), interpolated),
+    **dict.fromkeys(("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), interpolated),
     **dict.fromkeys(("_adaptive_avg_pool3d", "adaptive_max_pool3d"), partial(resized, axes=3)),
     **dict.fromkeys(("upsample_nearest3d", "_upsample_nearest_exact3d"), partial(resized, axes=3)),
     **dict.fromkeys(("upsample_nearest1d", "_upsample_nearest_exact1d"), partial(resized, axes=1)),
@@ -609,22 +817,24 @@ DRAWS: dict[str, Draw] = {
     **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "channel_shuffle"), shuffled),
     **dict.fromkeys(("reflection_pad2d", "replication_pad2d"), padded),
     **dict.fromkeys(("reflection_pad1d", "replication_pad1d"), partial(padded, axes=1)),
-    **dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), entropy),
+    **dict.fromkeys(("reflection_pad3d", "replication_pad3d"), partial(padded, axes=3)),
+    "binary_cross_entropy": weighted_entropy,
+    "binary_cross_entropy_with_logits": partial(weighted_entropy, logits=True),
+    "soft_margin_loss": difference,
     "norm.ScalarOpt_dim": norm_over,
     "index.Tensor": indexed,
-    "topk": topk,
-    "sort": at_axis,
+    "topk": partial(of_any, of=topk),
+    "sort": partial(of_any, of=at_axis),
     **dict.fromkeys(("logical_not", "bitwise_not"), truth),
-    **dict.fromkeys((f"bitwise_{name}.Tensor" for name in ("and", "or", "xor")), truths),
-    **dict.fromkeys(("logical_and", "logical_or"), truths),
+    **dict.fromkeys((f"bitwise_{name}.Tensor" for name in ("and", "or", "xor")), whole_numbers),
+    **dict.fromkeys(("logical_and", "logical_or", "logical_xor"), truths),
     "clamp_min_.Tensor": binary,
     "randn": sized,
+    "empty.memory_format": bare,
     "pow.Scalar": power_of_number,
-    **dict.fromkeys(("remainder.Scalar", "fmod.Scalar"), with_scalar),
     **dict.fromkeys(("atan2", "hypot", "xlogy.Tensor"), binary),
     **dict.fromkeys(("threshold", "threshold_"), threshold),
     **dict.fromkeys(("mse_loss", "smooth_l1_loss", "huber_loss"), difference),
-    "cumprod": at_axis,
     **dict.fromkeys(("max", "min"), unary),
     **dict.fromkeys(("polar", "complex"), binary),
     "eye": squares,

@@ -157,6 +157,31 @@ def test_the_transforms_of_torch_func_are_counted(case: str, device: str) -> Non
     assert convcost.count(Calls(forward, l=nn.Linear(4, 3)), zeros(5, 4), device=device).totals.macs == expected
 
 
+IN_PLACE: dict[str, Any] = {
+    "relu": functional.relu_,
+    "elu": functional.elu_,
+    "hardswish": lambda x: functional.hardswish(x, inplace=True),
+    "clamp": lambda x: x.clamp_(0, 1),
+    "add": lambda x: torch.add(x, 1, out=x),
+    "fill": lambda x: x.fill_(0),
+}
+
+
+@DEVICES
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_function_in_place_is_a_row_with_its_traffic_and_no_activation(name: str, device: str) -> None:
+    report = convcost.count(IN_PLACE[name], zeros(3, 4), device=device)
+    (row,) = report.layers
+    assert (row.op, row.output_shape, row.macs) == (name, (3, 4), 0)
+    assert (row.traffic_bytes, report.totals.activation_bytes) == (2 * 4 * 3 * 4, 0)  # read, and written
+
+
+@DEVICES
+def test_what_computes_nothing_is_no_row(device: str) -> None:
+    model = Calls(lambda _, x: functional.dropout(x.t().contiguous().t().reshape(2, 6), training=False).unsqueeze_(0))
+    assert [row.op for row in convcost.count(model, zeros(4, 3).t(), device=device).layers] == ["reshape"]
+
+
 def test_a_mode_around_the_count_sees_the_same_operators() -> None:
     with FlopCounterMode(display=False) as counter:
         assert convcost.count(nn.Linear(4, 3), zeros(5, 4)).totals.macs == 5 * 4 * 3

@@ -94,6 +94,23 @@ def test_a_module_is_counted_after_its_own_eval_and_is_left_as_it_was(
             assert torch.equal(weight, weights[name][1])
 
 
+CLOSED_OVER: dict[str, Any] = {
+    "a function": lambda part: lambda x: part(x)[0],
+    "a list": lambda part: Calls(lambda m, x: m.parts[0](x), parts=[part]),
+}
+
+
+@pytest.mark.parametrize("case", CLOSED_OVER)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_module_that_no_module_holds_keeps_its_mode_and_the_report_says_so(case: str, *, training: bool) -> None:
+    part = Auxiliary().train(training)
+    report = convcost.count(CLOSED_OVER[case](part), zeros(2, 8), device="cpu")
+    assert report.totals.macs == 2 * 8 * (8 + 3 + 100 * training)
+    assert report.conditions["mode"] == ("mixed" if training else "eval")
+    assert any("counted in training mode (Auxiliary): call eval() on them" in note for note in report.notes) is training
+    assert part.training is training
+
+
 def test_a_method_train_that_was_set_on_a_module_is_called() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
 
@@ -415,6 +432,8 @@ def test_packed_weights_of_cells_are_reported_in_a_note(cell: Any, gates: int) -
     packed = gates * 6 * (8 + 6 + 1 + 1)
     assert report.notes[0] == f"0 holds {packed} packed weights: params and weight_bytes are not obtained."
     assert [one.calls for one in report.uncounted] == [1]
+    assert [row["params"] for row in report.to_dict()["layers"]] == [None]
+    assert report.layers[0].has_packed
 
 
 def test_weights_of_integers_in_buffers_are_reported_in_a_note() -> None:

@@ -158,6 +158,43 @@ def test_plain_tensors_as_weights_leave_params_in_doubt(device: str) -> None:
     assert report.doubts["weight_bytes"].startswith("Calls multiplies by a tensor of no module, 16 values")
 
 
+@DEVICES
+def test_a_product_with_a_buffer_of_floats_is_named_in_a_note(device: str) -> None:
+    model = Calls(lambda m, x: m.l(x) @ m.w.t() * 2, l=nn.Linear(4, 4), w=nn.Buffer(torch.zeros(5, 4)))
+    report = convcost.count(model, torch.zeros(2, 4), device=device)
+    assert (report.totals.macs, report.totals.params, report.doubts) == (2 * 4 * 4 + 2 * 4 * 5, 4 * 4 + 4, {})
+    assert report.notes == (
+        "matmul multiplies by buffers, which are no parameters: params and weight_bytes leave them out.",
+    )
+
+
+def _in_a_cache(m: Any, x: torch.Tensor) -> torch.Tensor:
+    m.cache[:] = x
+    return x @ m.cache.t()
+
+
+@DEVICES
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(lambda: Calls(_in_a_cache, cache=nn.Buffer(torch.zeros(2, 4))), id="a cache"),
+        pytest.param(
+            lambda: Calls(
+                lambda m, x: x @ (m.l.weight * m.mask).t(), l=nn.Linear(4, 4), mask=nn.Buffer(torch.ones(4, 4))
+            ),
+            id="a mask of weights",
+        ),
+        pytest.param(lambda: Calls(lambda m, x: torch.baddbmm(m.b, x, x), b=nn.Buffer(torch.ones(4))), id="added"),
+        pytest.param(lambda: Calls(lambda m, x: x * m.scale, scale=nn.Buffer(torch.ones(4))), id="a factor"),
+    ],
+)
+def test_a_buffer_that_is_no_weight_of_a_product_is_named_in_no_note(
+    model: Callable[[], nn.Module], device: str
+) -> None:
+    x = torch.zeros(2, 4, 4) if "b" in model()._buffers else torch.zeros(2, 4)
+    assert convcost.count(model(), x, device=device).notes == ()
+
+
 def _cached(m: Any, x: torch.Tensor) -> torch.Tensor:
     m.cache[:] = x
     m.quantised[:] = x

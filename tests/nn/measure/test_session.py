@@ -41,7 +41,7 @@ EVERY = {
     "measure": time_blocks,
     "measure_model": lambda options: measure_model(*FORWARD, options),
     "measure_forwards": lambda options: measure_forwards(FORWARD, FORWARD, options),
-    "measure_side_by_side": lambda options: measure_side_by_side(FORWARD, FORWARD, [("0", "0")], options),
+    "measure_side_by_side": lambda options: measure_side_by_side((FORWARD, FORWARD), [("0", "0")], options),
     "measure_kernel": time_kernel,
 }
 
