@@ -82,7 +82,9 @@ def replace_command(
     keep_weights: Annotated[
         bool,
         o.option(
-            KEEP, "Factorise the weights instead of making new ones; --rank is then that of each layer.", "--keep-weights"
+            KEEP,
+            "Factorise the weights instead of making new ones; --rank is then that of each layer.",
+            "--keep-weights",
         ),
     ] = False,
     energy: Annotated[

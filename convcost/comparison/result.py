@@ -10,7 +10,7 @@ from convcost.comparison.rows import Row
 from convcost.text.columns import records
 from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
-from convcost.text.units import human_ratio, human_share, human_time, number_of
+from convcost.text.units import change_of, human_ratio, human_share, human_time, number_of
 from convcost.timing.columns import speed_sentence, timing_sentences
 
 if TYPE_CHECKING:
@@ -178,8 +178,7 @@ def verdict(row: Row, name: str | None = None) -> str | None:
         return f"{name}:{_bound(row)}" if row.bound is not None else None
     ours, theirs = row.placed.output.channels, baseline.output.channels
     other = "" if ours == theirs else f" (for {ours} output channels instead of {theirs})"
-    formula = f"{human_ratio(ratio)} fewer MACs" if ratio >= 1 else f"{human_ratio(1 / ratio)} more MACs"
-    formula += other
+    formula = f"{change_of(baseline.cost.macs, row.placed.cost.macs)} MACs{other}"
     if row.timing is None or row.conditions is None or row.timing.speedup is None:
         return f"{name}: {formula}, against {baseline.block.name}."
     threads = number_of("thread", row.conditions.threads)
