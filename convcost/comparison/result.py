@@ -16,6 +16,7 @@ from convcost.timing.columns import speed_sentence, timing_sentences
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from convcost.comparison.explanation import Explanation
     from convcost.text.columns import Column
     from convcost.timing.machine import Machine
 
@@ -32,6 +33,7 @@ class Comparison(Result[Row]):
         machines: Calibrated machines, by device, from which the bounds come.
         columns: Columns of the table and the frame; the JSON object always has all.
         has_rooflines: Whether the printed text and the notebook view end with the rooflines.
+        has_explanations: Whether the JSON object has the derivation of each block.
     """
 
     SCHEMA: ClassVar = "convcost.compare/1"
@@ -42,6 +44,7 @@ class Comparison(Result[Row]):
     machines: Mapping[str, Machine] = field(default_factory=dict)
     columns: tuple[Column[Row], ...] = COMPARE_COLUMNS
     has_rooflines: bool = False
+    has_explanations: bool = False
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -144,12 +147,21 @@ class Comparison(Result[Row]):
         timings = [row.timing for row in self.rows if row.timing is not None]
         return f"{self.head}." + (f" {timing_sentences(timings)}" if timings else "")
 
+    @property
+    def explanations(self) -> tuple[Explanation, ...]:
+        """The derivation of each block."""
+        from convcost.comparison.explanation import explain_row
+
+        return tuple(explain_row(row) for row in {row.placed.block.name: row for row in self.rows}.values())
+
     def _fields(self) -> dict[str, Any]:
+        derived = {"explanations": [one.to_dict() for one in self.explanations]} if self.has_explanations else {}
         return {
             "command": self.command,
             "conditions": self.conditions,
             "rows": records(COMPARE_COLUMNS, self.rows),
             "machines": {device: asdict(machine) for device, machine in self.machines.items()},
+            **derived,
         }
 
 
