@@ -90,7 +90,7 @@ def diff_command(
         o.option(o.CLOCK, "Print where the time of each convolution that differs goes.", "--why"),
     ] = False,
     form: o.Format = o.OutputFormat.table,
-    columns: o.Columns = None,
+    columns: Annotated[str | None, o.columns_option("change,macs_delta")] = None,
     export: o.Export = None,
     caption: o.Caption = None,
     label: o.Label = None,

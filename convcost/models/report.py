@@ -13,7 +13,7 @@ from convcost.text.columns import records
 from convcost.text.errors import ConvcostError
 from convcost.text.result import Result, grouped
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
-from convcost.timing.columns import spread_text
+from convcost.timing.columns import spread_text, timing_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -284,7 +284,7 @@ class ModelReport(Result[Call]):
             f"One forward pass of {self.target} on an input of {', '.join(self.inputs)}: {params}{least}"
             f"{human_count(self.totals.macs)} {UNIT} of {what_is_counted(self.kinds)} "
             f"{who_counted([self.conditions.get('torch_version')], self.agreeing)}"
-        )
+        ) + ("" if self.timed is None else f" {timing_sentences([self.forward], self.timed)}")
 
     @property
     def kinds(self) -> frozenset[str]:

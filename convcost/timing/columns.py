@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from convcost.text.columns import Column
-from convcost.text.units import human_ratio, human_share, human_time, number_of
+from convcost.text.units import TIMES, human_ratio, human_share, human_time, number_of, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -83,6 +83,29 @@ def _quartiles(timing: Timing) -> tuple[float | None, float | None]:
     """The quartiles of a time; None for a single block of calls, which has none."""
     equal = timing.time_q25_s == timing.time_q75_s
     return (None, None) if equal else (timing.time_q25_s, timing.time_q75_s)
+
+
+def time_with_quartiles(timing: Timing | None) -> str:
+    """The median time with its quartiles, in one unit, such as `16.8 ms (16.1–17.3)`, marked `!` as `_time_text`."""
+    if timing is None:
+        return "-"
+    low, high = _quartiles(timing)
+    number, unit = human_time(timing.time_s).split()
+    size = dict(TIMES)[unit]
+    ends = "" if low is None or high is None else f" ({three_digits(low / size)}–{three_digits(high / size)})"
+    return f"{number} {unit}{ends}{' !' if timing.warnings else ''}"
+
+
+def timing_sentences(
+    timings: Iterable[Timing | None], conditions: Conditions | None = None, what: str = "medians"
+) -> str:
+    """The sentences of a caption on times: what they are, under which conditions, and what the marks mean."""
+    timed = [one for one in timings if one is not None]
+    speedups = "; speed-ups with 5–95 % intervals" if any(one.speedup_low is not None for one in timed) else ""
+    marks = ["!: with a warning."] if any(one.warnings for one in timed) else []
+    marks += ["?: not decided."] if any(one.doubts and one.speedup not in {None, 1} for one in timed) else []
+    where = "" if conditions is None else f", {conditions.summary()}"
+    return " ".join((f"Times: {what}{where}{speedups}.", *marks))
 
 
 def _time_text(timing: Timing) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
-from torch._C import _dispatch_has_kernel_for_dispatch_key, _dispatch_library
+from torch._C import _dispatch_has_kernel, _dispatch_has_kernel_for_dispatch_key, _dispatch_library
 
 from convcost.nn.count.operators import REGISTERED, WHOLE
 
@@ -77,7 +77,8 @@ def _overloads(packets: Iterable[Any]) -> Iterator[_Overload]:
         packet_name = packet._qualified_op_name  # noqa: SLF001 - where torch keeps a packet's name
         for overload in packet.overloads():
             name = packet_name if overload == "default" else f"{packet_name}.{overload}"
-            if _has_kernel(name, "CompositeImplicitAutograd"):
+            is_there = _dispatch_has_kernel(name)  # not of a library that is gone, though its formula is registered
+            if is_there and _has_kernel(name, "CompositeImplicitAutograd"):
                 yield _Overload(name, packet, overload, _keys(name))
 
 
