@@ -16,7 +16,6 @@ import convcost
 from convcost.nn.load.target import load_target
 from convcost.nn.measure.session import conditions_for
 from convcost.nn.measure.side_by_side import measure_side_by_side
-from convcost.text.units import human_ratio
 from convcost.timing.columns import speedup_text
 from convcost.timing.conditions import TimingOptions
 
@@ -39,7 +38,7 @@ def cells(network: str, block: str) -> tuple[str, str]:
     ratio = result.before.totals.macs / result.after.totals.macs
     forwards = (model, (image,), {}), (altered, (image,), {})
     whole = measure_side_by_side(forwards, [], OPTIONS).b.whole
-    return human_ratio(ratio), f"{speedup_text(whole)}{' !' if whole.warnings else ''}"
+    return f"{ratio:.2f}x", f"{speedup_text(whole)}{' !' if whole.warnings else ''}"
 
 
 def table() -> str:
@@ -57,7 +56,9 @@ def main() -> None:
     text = table()
     seen = conditions_for(OPTIONS)
     where = f"{seen.cpu}, torch {seen.torch_version}, {seen.threads} thread, {seen.dtype}, allocator {seen.allocator}"
-    text += f"\n\nMeasured on {where}; 5–95 % intervals; `!` marks a timing with a warning.\n"
+    text += (
+        f"\n\nMeasured on {where}; 5–95 % intervals;\n`!` marks a timing with a warning, `?` one without a verdict.\n"
+    )
     if "--write" in sys.argv:
         write_between("benchmarks/replacements.py", text, DOCUMENT)
     else:

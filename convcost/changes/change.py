@@ -50,6 +50,25 @@ class Change:
         """Change of the MACs, after - before."""
         return _of(self.after, "macs") - _of(self.before, "macs")
 
+    def grew(self, metric: str) -> bool:
+        """Whether the layer adds more to a total of the model than before."""
+        if metric in {"macs", "flops"}:
+            return self.macs_delta > 0
+        if metric == "params":
+            return self.params_delta > 0
+        if metric == "weight_bytes":
+            dtypes = {layer.dtype for layer in (self.before, self.after) if layer is not None}
+            return self.params_delta > 0 or len(dtypes) > 1
+        elements = [0 if layer is None else layer.elements for layer in (self.before, self.after)]
+        larger = elements[1] > elements[0]
+        return larger or (metric == "latency" and (self.params_delta > 0 or self.macs_delta > 0))
+
+    @property
+    def costs_the_same(self) -> bool:
+        """Whether neither its parameters, their data type nor its MACs changed."""
+        dtypes = {layer.dtype for layer in (self.before, self.after) if layer is not None}
+        return not self.params_delta and not self.macs_delta and len(dtypes) == 1
+
     @property
     def text(self) -> str:
         """The change of the layer itself: `out_channels 128 → 256, kernel 3x3 → 5x5`."""
@@ -57,7 +76,7 @@ class Change:
 
     @property
     def what(self) -> str:
-        """The change of a layer that both counts have; what any other layer is: `Conv2d 8 → 16, 3x3, on 1x8x8x8`."""
+        """The change of a layer that both counts have; what any other layer is: `Conv2d 8→16, 3×3, on 1x8x8x8`."""
         before, after = self.before, self.after
         if after is None or before is None:
             return _described(self._latest)
@@ -129,10 +148,10 @@ def renamed_text(names: Sequence[tuple[str, str]]) -> str:
 
 
 def _described(layer: LayerCost) -> str:
-    """A description of a layer: `Conv2d 128 → 256, 3x3, stride 2x2, on 1x128x28x28`."""
+    """A description of a layer: `Conv2d 128→256, 3×3, stride 2x2, on 1x128x28x28`."""
     words = [layer.op]
     if layer.channels:
-        words = [f"{layer.op} {layer.channels.replace('>', ' → ')}", layer.kernel_size]
+        words = [f"{layer.op} {layer.channels.replace('>', '→')}", layer.kernel_size.replace("x", "×")]
         words += [f"stride {layer.stride}"] if set(layer.stride.split("x")) != {"1"} else []
         words += [f"groups {layer.groups}"] if layer.groups > 1 else []
     return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"

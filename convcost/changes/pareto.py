@@ -54,9 +54,12 @@ class Selection:
     seconds: float
 
     @property
-    def only(self) -> str | None:
-        """The regular expression that matches the layers that are replaced; None if there is none."""
-        return f"^({'|'.join(map(re.escape, self.blocks))})$" if self.blocks else None
+    def only(self) -> dict[str, str]:
+        """The regular expression of the layers in whose place each block stands, by block."""
+        names: dict[str, list[str]] = {}
+        for name, block in self.blocks.items():
+            names.setdefault(block, []).append(re.escape(name))
+        return {block: f"^({'|'.join(layers)})$" for block, layers in names.items()}
 
     @property
     def text(self) -> str:
@@ -119,12 +122,14 @@ class TradeOff:
 
     Attributes:
         limits: Limits on the network.
+        layers: Number of layers that have options.
         fastest: The fastest selection within the limits.
         cost: The cost of the front: the parameters if they alone are limited, else the MACs.
         front: The selections that no other one beats in both the cost and the time, fastest first.
     """
 
     limits: Limits
+    layers: int
     fastest: Selection
     cost: Cost
     front: tuple[Selection, ...]
@@ -134,8 +139,9 @@ class TradeOff:
         words = {"params": "parameters", "macs": "MACs"}
         limits = " and ".join(f"{human_count(limit)} {words[cost]}" for cost, limit in self.limits.given.items())
         yield f"fastest{f' within {limits}' if limits else ''}: {self.fastest.text}"
-        if self.fastest.only is not None:
-            yield f'to make it: only="{self.fastest.only}"'
+        patterns = self.fastest.only
+        if len(patterns) > 1 or len(self.fastest.blocks) < self.layers:
+            yield from (f'to make it: to="{block}", only="{pattern}"' for block, pattern in patterns.items())
         if len(self.front) > 1:
             step = max(1, -(-len(self.front) // MAX_SELECTIONS))
             yield f"sets of replacements that no other beats in {words[self.cost]} and time ({len(self.front)}):"
@@ -165,7 +171,9 @@ def trade_off(layers: Mapping[str, Sequence[Option]], rest: Option, limits: Limi
         ConvcostError: No selection is within the limits.
     """
     cost: Cost = "params" if limits.max_macs is None and limits.max_params is not None else "macs"
-    return TradeOff(limits, fastest_selection(layers, rest, limits), cost, pareto_front(layers, rest, cost))
+    return TradeOff(
+        limits, len(layers), fastest_selection(layers, rest, limits), cost, pareto_front(layers, rest, cost)
+    )
 
 
 def pareto_front(layers: Mapping[str, Sequence[Option]], rest: Option, cost: Cost) -> tuple[Selection, ...]:

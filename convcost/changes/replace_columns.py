@@ -19,7 +19,12 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
     Column("params_before", lambda row: row.params_before, "parameters of the layer", "params", human_count, width=78),
     Column("params_after", lambda row: row.params_after, "parameters in its place", "→ params", human_count, width=74),
     Column(
-        "params_ratio", lambda row: row.params_ratio, "params_before / params_after", "fewer", human_ratio, width=90
+        "params_ratio",
+        lambda row: row.params_ratio,
+        "params_before / params_after",
+        "params fewer",
+        human_ratio,
+        width=90,
     ),
     Column(
         "macs_before", lambda row: row.macs_before, "multiply-accumulates of the layer", "MACs", human_count, width=76

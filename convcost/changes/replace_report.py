@@ -352,6 +352,7 @@ class ReplaceReport(Result[ReplacedLayer]):
             "after": self.after.totals.record,
             "output_error": self.output_error,
             "layers": records(REPLACE_COLUMNS, self.layers),
+            "notes": list(self.notes),
             "cross_check": {who: check.record for who, check in self.after.cross_check.items()},
             "time": pair_record(self.before.forward, self.after.forward),
             "timing_conditions": None if self.before.timed is None else asdict(self.before.timed),

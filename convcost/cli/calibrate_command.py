@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path  # noqa: TC003 - typer evaluates the annotations at run time
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from convcost.cli.output import say, write_out
 from convcost.cli.progress import progress_bar
 from convcost.system.terminal import is_terminal
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 from convcost.workflows.calibrate import calibrate
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MIN_S = 2.0
 MAX_S = 600.0
+LATE = 1.2
+"""Longest time of a calibration, as a multiple of its seconds, without a note."""
 NOISE_S = 30.0
 """Minimum seconds for a calibration that measures the noise between processes."""
 
@@ -45,9 +48,17 @@ def calibrate_command(
     """
     if not MIN_S <= seconds <= MAX_S:
         raise ConvcostError(f"seconds (={seconds:g}) must be from {MIN_S:g} to {MAX_S:g}; 60 measures everything.")
+    if out is not None and out.suffix not in {"", ".toml"}:
+        raise ConvcostError(f"out (={as_text(out)}) must be the name of a TOML file; write it as {out.stem}.toml.")
+    start = perf_counter()
     with progress_bar(shown=is_terminal(sys.stderr)) as progress:
         path, machine, doubts = calibrate(out, seconds, device, force=force, progress=progress, show=_print)
     say([f"{path}: written"], "note")
+    if (took := perf_counter() - start) > LATE * seconds:
+        say(
+            [f"it took {took:.0f} s: --seconds {seconds:g} is less than its least, which torch's import is part of."],
+            "note",
+        )
     say(doubts, "warning")
     if machine.noise is None:
         step = "give --seconds 60" if seconds < NOISE_S else "other programs took the time for it; calibrate again"

@@ -118,7 +118,7 @@ def check_command(
     ] = 8.0,
     store: o.Store = True,
     form: Annotated[CheckFormat, typer.Option("--format", help="Format of stdout.")] = CheckFormat.table,
-    columns: o.Columns = None,
+    columns: Annotated[str | None, o.columns_option("budget,metric,actual")] = None,
     export: o.Export = None,
     caption: o.Caption = None,
     label: o.Label = None,

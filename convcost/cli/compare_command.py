@@ -161,7 +161,7 @@ def compare_command(
         ),
     ] = False,
     form: o.Format = o.OutputFormat.table,
-    columns: o.Columns = None,
+    columns: Annotated[str | None, o.columns_option("block,macs,speedup")] = None,
     sort: Annotated[
         str | None,
         o.option(o.OUTPUT, "Field of a row in whose ascending order the rows are, as time_s.", metavar="COLUMN"),
@@ -194,7 +194,7 @@ def compare_command(
             result, code = latest.result, INTERRUPTED
     shown = live is not None and live.on_stdout
     with interrupts_held():
-        chosen = replace(result, columns=fields)
+        chosen = replace(result, columns=fields, has_explanations=explain)
         deliver(chosen, form, export, table_shown=shown, latex=partial(chosen.to_latex, caption, label))
         _print_below(result, form, explain=explain, why=why, roofline=roofline)
         say_remarks(result)
@@ -214,15 +214,13 @@ def _print_below(result: Comparison, form: o.OutputFormat, *, explain: bool, why
     """Print the requested texts under the table; machine-readable formats have accounts and roofs in their fields."""
     is_table = form is o.OutputFormat.table
     if explain:
-        from convcost.comparison.explanation import explain_row
-
         width = terminal_width() if is_table and is_terminal(sys.stdout) else None
-        for row in {row.placed.block.name: row for row in result.rows}.values():
-            text = f"\n{explain_row(row).text(width)}"
-            if is_table:
-                write_out(text)
+        for one in result.explanations:
+            if form in {o.OutputFormat.csv, o.OutputFormat.json}:
+                list(map(complain, ("", *one.text(width).splitlines())))
             else:
-                list(map(complain, text.splitlines()))
+                text = {o.OutputFormat.latex: one.latex, o.OutputFormat.markdown: one.markdown}.get(form)
+                write_out(f"\n{one.text(width) if text is None else text()}")
     if why and is_table:
         print_blocks(result.below)
     if roofline and is_table:

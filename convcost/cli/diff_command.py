@@ -90,7 +90,7 @@ def diff_command(
         o.option(o.CLOCK, "Print where the time of each convolution that differs goes.", "--why"),
     ] = False,
     form: o.Format = o.OutputFormat.table,
-    columns: o.Columns = None,
+    columns: Annotated[str | None, o.columns_option("change,macs_delta")] = None,
     export: o.Export = None,
     caption: o.Caption = None,
     label: o.Label = None,
@@ -104,15 +104,15 @@ def diff_command(
     require_arrangement(None, sort, top, timed=time)
     if why and not time:
         raise ConvcostError("--why must have times to account for; add --time.")
-    timing = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why) if time else None
-    require_devices(() if timing is None else timing.devices)
+    timing = None
+    if time:
+        timing = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why)
+        require_devices(timing.devices)
     options = DiffOptions(tuple(map(parse_input, inputs or ())), cross_check, device, timing)
     common = dict(map(parse_arg, arg or ()))
     first = parse_side(a, common | dict(map(parse_arg, arg_a or ())))
-    if b is None and first.revision is None:
-        raise ConvcostError(
-            f"B must be given, since A (={a}) is at no revision; write convcost diff A B, or TARGET@REV."
-        )
+    if b is None and first.revision is None and not (arg_a or arg_b):
+        raise ConvcostError(f"B must be given, or a revision of A (={a}); write convcost diff A B, or {a}@HEAD.")
     second = parse_side(first.target if b is None else b, common | dict(map(parse_arg, arg_b or ())))
     with ProgressLine():
         code, result = last(diff_targets(first, second, options))

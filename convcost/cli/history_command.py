@@ -64,7 +64,7 @@ def history_command(
         ),
     ] = None,
     form: o.Format = o.OutputFormat.table,
-    columns: o.Columns = None,
+    columns: Annotated[str | None, o.columns_option("name,time_s")] = None,
     export: o.Export = None,
     caption: o.Caption = None,
     label: o.Label = None,

@@ -97,7 +97,7 @@ def kernel_command(
     time_budget: o.TimeBudget = 8.0,
     store: o.Store = True,
     form: o.Format = o.OutputFormat.table,
-    columns: o.Columns = None,
+    columns: Annotated[str | None, o.columns_option("name,macs_ratio")] = None,
     export: o.Export = None,
     caption: o.Caption = None,
     label: o.Label = None,

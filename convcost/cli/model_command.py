@@ -99,7 +99,7 @@ def model_command(
     ] = False,
     store: o.Store = True,
     form: o.Format = o.OutputFormat.table,
-    columns: o.Columns = None,
+    columns: Annotated[str | None, o.columns_option("params,macs")] = None,
     export: o.Export = None,
     caption: o.Caption = None,
     label: o.Label = None,

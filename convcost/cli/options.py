@@ -50,6 +50,12 @@ def option(panel: str, help_text: str, *names: str, metavar: str | None = None) 
     return made
 
 
+def columns_option(example: str) -> typer.models.OptionInfo:
+    """The option that chooses fields, with an example of the command's own."""
+    help_text = f"Fields to show, separated by commas, as {example}; JSON always has all."
+    return option(OUTPUT, help_text, "--columns", metavar="NAMES")
+
+
 Height: TypeAlias = Annotated[int, option(SHAPE, "Input height.", *flags("height"))]
 Width: TypeAlias = Annotated[int | None, option(SHAPE, "Input width; the height by default.", *flags("width"))]
 Device: TypeAlias = Annotated[str, option(CLOCK, "Device to time on: cpu, cuda, cuda:1, mps or auto.")]
@@ -85,15 +91,6 @@ Caption: TypeAlias = Annotated[
     option(OUTPUT, "Caption of the LaTeX table; auto: what the table shows, and under which conditions.", "--caption"),
 ]
 Label: TypeAlias = Annotated[str | None, option(OUTPUT, "Label of the LaTeX table, as tab:cost.", "--label")]
-Columns: TypeAlias = Annotated[
-    str | None,
-    option(
-        OUTPUT,
-        "Fields to show, separated by commas, as block,macs,speedup; JSON always has all.",
-        "--columns",
-        metavar="NAMES",
-    ),
-]
 
 
 Given: TypeAlias = "Mapping[str, Value]"

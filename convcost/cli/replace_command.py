@@ -49,7 +49,7 @@ def replace_command(
         str,
         typer.Argument(
             help="package.module:callable, file.py:callable, FILE.toml, network:NAME, torchvision:NAME, timm:NAME or "
-            "FILE.pt2. The code of a Python target is run.",
+            "FILE.pt2; TARGET@REV for one at a git revision. The code of a Python target is run.",
             metavar="TARGET",
         ),
     ],
@@ -141,7 +141,7 @@ def replace_command(
     ] = None,
     max_macs: Annotated[str | None, o.option(o.CLOCK, "Limit on its multiply-accumulates, such as 580M.")] = None,
     form: o.Format = o.OutputFormat.table,
-    columns: o.Columns = None,
+    columns: Annotated[str | None, o.columns_option("name,macs_ratio")] = None,
     export: o.Export = None,
     emit: o.EmitModel = None,
     caption: o.Caption = None,

@@ -178,7 +178,8 @@ class Explanation(Derivation):
         known = ", ".join(f"{name} = {value}" for name, value in self.values.items())
         verdict = None
         if self.ratio is not None and self.baseline != self.block:
-            fewer = f"{1 / self.ratio:.2f} times fewer" if self.ratio <= 1 else f"{self.ratio:.2f} times more"
+            fewer = f"{1 / self.ratio:.2f} times fewer" if self.ratio < 1 else f"{self.ratio:.2f} times as many"
+            fewer = "as many" if self.ratio == 1 else fewer
             what, value = f"MACs / MACs of {self.baseline}", f"{self.ratio:.4g}: {fewer} MACs"
             verdict = what, str(self.ratio_symbols), str(self.ratio_numbers), value
         return DerivationText(

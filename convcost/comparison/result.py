@@ -10,12 +10,13 @@ from convcost.comparison.rows import Row
 from convcost.text.columns import records
 from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
-from convcost.text.units import human_ratio, human_share, human_time, number_of
-from convcost.timing.columns import speed_sentence
+from convcost.text.units import change_of, human_ratio, human_share, human_time, number_of
+from convcost.timing.columns import speed_sentence, timing_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from convcost.comparison.explanation import Explanation
     from convcost.text.columns import Column
     from convcost.timing.machine import Machine
 
@@ -32,6 +33,7 @@ class Comparison(Result[Row]):
         machines: Calibrated machines, by device, from which the bounds come.
         columns: Columns of the table and the frame; the JSON object always has all.
         has_rooflines: Whether the printed text and the notebook view end with the rooflines.
+        has_explanations: Whether the JSON object has the derivation of each block.
     """
 
     SCHEMA: ClassVar = "convcost.compare/1"
@@ -42,6 +44,7 @@ class Comparison(Result[Row]):
     machines: Mapping[str, Machine] = field(default_factory=dict)
     columns: tuple[Column[Row], ...] = COMPARE_COLUMNS
     has_rooflines: bool = False
+    has_explanations: bool = False
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -138,12 +141,27 @@ class Comparison(Result[Row]):
             parts.append(timed.summary(varied))
         return ", ".join(parts) + "; 1 MAC = 2 FLOPs"
 
+    @property
+    def caption(self) -> str:
+        """The sentences for a table's caption."""
+        timings = [row.timing for row in self.rows if row.timing is not None]
+        return f"{self.head}." + (f" {timing_sentences(timings)}" if timings else "")
+
+    @property
+    def explanations(self) -> tuple[Explanation, ...]:
+        """The derivation of each block."""
+        from convcost.comparison.explanation import explain_row
+
+        return tuple(explain_row(row) for row in {row.placed.block.name: row for row in self.rows}.values())
+
     def _fields(self) -> dict[str, Any]:
+        derived = {"explanations": [one.to_dict() for one in self.explanations]} if self.has_explanations else {}
         return {
             "command": self.command,
             "conditions": self.conditions,
             "rows": records(COMPARE_COLUMNS, self.rows),
             "machines": {device: asdict(machine) for device, machine in self.machines.items()},
+            **derived,
         }
 
 
@@ -172,8 +190,7 @@ def verdict(row: Row, name: str | None = None) -> str | None:
         return f"{name}:{_bound(row)}" if row.bound is not None else None
     ours, theirs = row.placed.output.channels, baseline.output.channels
     other = "" if ours == theirs else f" (for {ours} output channels instead of {theirs})"
-    formula = f"{human_ratio(ratio)} fewer MACs" if ratio >= 1 else f"{human_ratio(1 / ratio)} more MACs"
-    formula += other
+    formula = f"{change_of(baseline.cost.macs, row.placed.cost.macs)} MACs{other}"
     if row.timing is None or row.conditions is None or row.timing.speedup is None:
         return f"{name}: {formula}, against {baseline.block.name}."
     threads = number_of("thread", row.conditions.threads)
@@ -185,7 +202,7 @@ def verdict(row: Row, name: str | None = None) -> str | None:
 def _bound(row: Row) -> str:
     """The bound on this machine and the attained share of it; empty where the machine is not calibrated."""
     bound, attained = row.bound, row.attained
-    if bound is None or attained is None:
+    if bound is None or attained is None or bound.is_disturbed:
         return ""
     if bound.is_beaten(attained):
         return (

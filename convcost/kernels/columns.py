@@ -94,7 +94,7 @@ _SEPARATION: Final[tuple[Column[Separation], ...]] = (
         lambda one: one.rank1_error,
         "error of the best column x row product: Frobenius norm, relative to the kernel's",
         "rank-1 error",
-        "{:.3g}".format,
+        cell=lambda one: one.error_text(1),
         width=75,
     ),
     Column("errors", lambda one: one.errors, "relative Frobenius errors of rank 1, 2, ...", flat=_listed),
@@ -159,6 +159,12 @@ _SPECTRUM: Final[tuple[Column[Spectrum], ...]] = (
 )
 KERNEL_COLUMNS: Final[tuple[Column[KernelRow], ...]] = (
     *(column.of(_separation) for column in _SEPARATION),
+    Column(
+        "matrix",
+        lambda row: row.matrix.array().tolist(),
+        "numbers of the kernel, row by row",
+        flat=lambda rows: f"[{'; '.join(' '.join(f'{number:g}' for number in line) for line in rows)}]",
+    ),
     Column("input_shape", lambda row: row.input_shape, "input shape of the layers: samples, channels, height, width"),
     Column("macs_before", lambda row: row.kernel.cost.macs, "MACs of the kernel"),
     Column("macs_after", lambda row: row.factors.cost.macs, "MACs of the factors", "MACs", cell=_macs, width=90),

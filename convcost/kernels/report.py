@@ -13,7 +13,7 @@ from convcost.kernels.separability import MAX_NUMBERS, products_after
 from convcost.text.columns import records
 from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
-from convcost.text.units import change_of, human_count, human_ratio, human_share, human_time, thousands
+from convcost.text.units import change_of, human_count, human_share, human_time, thousands
 from convcost.timing.columns import speed_sentence
 
 if TYPE_CHECKING:
@@ -85,7 +85,6 @@ def _paragraph(row: KernelRow) -> list[str]:
     own = row.separation
     kind = "separable" if own.separable else "not separable"
     how = "exact" if own.exact else f"singular values up to {own.tolerance:.1e} of the largest count as 0"
-    dust = rounding_share(*row.size, DOUBLE_EPS) * own.singular_values[0]
     least = own.pays_up_to_rank + 1
     last = max(1, own.rank)
     ranks = [_rank_line(own, rank) for rank in range(1, last + 1) if rank <= min(least, MAX_RANKS) or rank == last]
@@ -94,7 +93,7 @@ def _paragraph(row: KernelRow) -> list[str]:
         *_matrix_lines(row),
         f"{own.name}: rank {own.rank} ({how}), spatially {kind}",
         f"  = {own.short_factors}",
-        f"  singular values {_few([value if value > dust else 0.0 for value in own.singular_values])}",
+        f"  singular values {_few([*own.singular_values[: own.rank], *[0.0] * (len(own.singular_values) - own.rank)])}",
         *ranks,
         f"  factors of rank {least} or more do not pay: {stops} per pixel",
         f"  {_seen(row)}",
@@ -104,7 +103,7 @@ def _paragraph(row: KernelRow) -> list[str]:
 def _rank_line(kernel: Separation, rank: int) -> str:
     before, after = kernel.products_before, products_after(rank, kernel.height, kernel.width)
     change = change_of(before, after)
-    return f"  rank {rank}: error {kernel.errors[rank - 1]:.3g}, products per pixel {before} → {after} ({change})"
+    return f"  rank {rank}: error {kernel.error_text(rank)}, products per pixel {before} → {after} ({change})"
 
 
 def _few(values: Sequence[float]) -> str:
@@ -124,9 +123,7 @@ def _seen(row: KernelRow) -> str:
     if timing is None or timing.kernel is None or timing.factors is None:
         return shown
     times = f"{human_time(timing.kernel.time_s)} → {human_time(timing.factors.time_s)}"
-    ratio = (
-        f"{human_ratio(row.macs_ratio)} fewer MACs" if row.macs_ratio >= 1 else f"{1 / row.macs_ratio:.1f}x the MACs"
-    )
+    ratio = f"{change_of(row.kernel.cost.macs, row.factors.cost.macs)} MACs"
     layers = f"as torch layers by {timing.difference:.2g}"
     return f"{shown}, {layers}; {ratio}, {times}, {speed_sentence(timing.factors)}"
 

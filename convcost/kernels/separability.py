@@ -90,6 +90,10 @@ class Separation:
         """Relative Frobenius error of the best column times row."""
         return self.errors[0]
 
+    def error_text(self, rank: int) -> str:
+        """The error of the best approximation of this rank; 0 from the kernel's own rank on, where rounding is left."""
+        return "0" if rank >= self.rank else f"{self.errors[rank - 1]:.3g}"
+
     @property
     def products_before(self) -> int:
         """Products per pixel of the kernel: k_h·k_w."""

@@ -17,6 +17,11 @@ def _conditions(row: Call) -> Conditions | None:
     return row.conditions
 
 
+def _time_text(row: Call) -> str:
+    """The median time, marked `!` if there is a warning."""
+    return "-" if row.time_s is None else human_time(row.time_s) + (" !" if row.warning else "")
+
+
 MODEL_COLUMNS: Final[tuple[Column[Call], ...]] = (
     Column(
         "name",
@@ -59,7 +64,9 @@ MODEL_COLUMNS: Final[tuple[Column[Call], ...]] = (
     ),
     Column("flop_per_byte", lambda row: row.flop_per_byte, "FLOPs / traffic_bytes", "FLOP/B", three_digits, width=130),
     Column("macs_share", lambda row: row.macs_share, "share of the model's MACs", "share", human_share, width=75),
-    Column("time_s", lambda row: row.time_s, "median seconds per call of the layer alone", "time", human_time),
+    Column(
+        "time_s", lambda row: row.time_s, "median seconds per call of the layer alone", "time", human_time, _time_text
+    ),
     Column(
         "bound_s",
         lambda row: row.bound and row.bound.seconds,

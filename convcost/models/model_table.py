@@ -11,7 +11,13 @@ from convcost.models.report import ModelReport, require_arrangement
 from convcost.text.columns import Column
 from convcost.text.result import Result, grouped
 from convcost.text.units import change_of, human_bytes, human_count, human_ratio, number_of
-from convcost.timing.columns import condition_columns, speed_sentence, timing_columns
+from convcost.timing.columns import (
+    condition_columns,
+    speed_sentence,
+    time_with_quartiles,
+    timing_columns,
+    timing_sentences,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +63,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
     Column("params", lambda row: row.report.totals.params, "parameters, each once", "params", human_count),
     Column("trainable_params", lambda row: row.report.totals.trainable_params, "parameters that require a gradient"),
     Column("macs", lambda row: row.report.totals.macs, "multiply-accumulates", "MACs", human_count),
-    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=64),
+    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=65),
     Column(
         "uncounted",
         lambda row: len(row.report.uncounted),
@@ -95,10 +101,13 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         "MACs of the first model / MACs of this one",
         "MACs fewer",
         human_ratio,
+        width=66,
     ),
-    *timing_columns(
-        _timing, time_s=0, time_q25_s=62, time_q75_s=62, time_min_s=None, first_call_s=None, time_runs=None
+    *(
+        replace(column, show=None, cell=lambda row: time_with_quartiles(row.report.forward))
+        for column in timing_columns(_timing, time_s=0)
     ),
+    *timing_columns(_timing, time_q25_s=None, time_q75_s=None, time_min_s=None, first_call_s=None, time_runs=None),
     *timing_columns(_timing, dropped_share=None, faults_per_call=None),
     *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None, probe_drift=None),
     *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
@@ -182,9 +191,14 @@ class ModelTable(Result[ModelRow]):
         kinds = frozenset().union(*(report.kinds for report in self.reports))
         agreeing = frozenset.intersection(*(report.agreeing for report in self.reports))
         versions = [report.conditions.get("torch_version") for report in self.reports]
+        timed = self.reports[0].timed
         return (
             f"One forward pass of each model on {given}: parameters and {UNIT} of {what_is_counted(kinds)} "
             f"{who_counted(versions, agreeing)}"
+        ) + (
+            ""
+            if timed is None
+            else f" {timing_sentences([report.forward for report in self.reports], timed, 'medians (quartiles)')}"
         )
 
     @property

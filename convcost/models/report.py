@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, get_
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.convolution.shape import require_at_least
 from convcost.models.call import Call
-from convcost.models.caption import UNIT, what_is_counted, who_counted
-from convcost.models.claim import Claim, claim_lines
 from convcost.models.columns import MODEL_COLUMNS
 from convcost.text.columns import records
 from convcost.text.errors import ConvcostError
 from convcost.text.result import Result, grouped
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
-from convcost.timing.columns import spread_text
+from convcost.timing.columns import spread_text, timing_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from convcost.models.claim import Claim
     from convcost.text.columns import Column
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
@@ -268,19 +267,24 @@ class ModelReport(Result[Call]):
                 f"time: forward {human_time(self.forward.time_s)} ({spread_text(self.forward)}; {where}); {alone}"
             )
         lines += check_lines(self.cross_check)
-        caption = [f"caption: {self.caption}"] if self.claims else []
-        return (*lines, *claim_lines(self.claims), *caption)
+        if self.claims:
+            from convcost.models.claim import claim_lines
+
+            lines += [*claim_lines(self.claims), f"caption: {self.caption}"]
+        return tuple(lines)
 
     @property
     def caption(self) -> str:
         """The sentences for a table's caption: unit, input, what is counted, counter and version."""
+        from convcost.models.caption import UNIT, what_is_counted, who_counted
+
         params = "" if self.totals.params is None else f"{human_count(self.totals.params)} parameters and "
         least = "at least " if self.uncounted else ""
         return (
             f"One forward pass of {self.target} on an input of {', '.join(self.inputs)}: {params}{least}"
             f"{human_count(self.totals.macs)} {UNIT} of {what_is_counted(self.kinds)} "
             f"{who_counted([self.conditions.get('torch_version')], self.agreeing)}"
-        )
+        ) + ("" if self.timed is None else f" {timing_sentences([self.forward], self.timed)}")
 
     @property
     def kinds(self) -> frozenset[str]:

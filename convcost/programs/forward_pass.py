@@ -12,6 +12,7 @@ from convcost.programs.python_text import identifier, unique
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Sequence
 
     from convcost.convolution.layer import Layer
@@ -34,6 +35,8 @@ class ForwardPass(ABC):
 
     FRAMEWORK: ClassVar[str]
     """Name of the framework in error messages."""
+    SHORT: ClassVar[re.Pattern[str]]
+    """Expressions of branches that are added or joined as they stand; others are variables first."""
 
     def __init__(self, block: DocumentedBlock, x: str = "x", taken: Iterable[str] = ()) -> None:
         self.lines: list[str] = []
@@ -61,10 +64,6 @@ class ForwardPass(ABC):
     @abstractmethod
     def split(self, x: str, sizes: Sequence[int]) -> str:
         """The expression that splits a tensor along the channels."""
-
-    def branch(self, value: str) -> str:
-        """The expression of a branch's output where it is added or joined."""
-        return value
 
     def add(self, value: str, other: str) -> str:
         """The expression that adds two tensors."""
@@ -113,7 +112,10 @@ class ForwardPass(ABC):
     def _branches(self, parts: Sequence[Node], inputs: Sequence[str], prefix: str) -> list[str]:
         """The expressions of branches, whose inputs are kept until all of them are written."""
         kept, self._kept = self._kept, self._kept.union(inputs)
-        values = [self.branch(self._value(part, x, prefix)[0]) for part, x in zip(parts, inputs, strict=True)]
+        values = []
+        for part, x in zip(parts, inputs, strict=True):
+            value, read = self._value(part, x, prefix)
+            values.append(value if self.SHORT.fullmatch(value) else self.assign(value, read))
         self._kept = kept
         return values
 

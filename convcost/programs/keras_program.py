@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
@@ -69,6 +70,7 @@ class KerasForward(ForwardPass):
     """The forward pass of a block in Keras' layers."""
 
     FRAMEWORK = "Keras"
+    SHORT = re.compile(r"\w+")
 
     def __init__(self, block: DocumentedBlock) -> None:
         self._pointwise = _pointwise_of(block.tree)
@@ -100,10 +102,6 @@ class KerasForward(ForwardPass):
     def split(self, x: str, sizes: Sequence[int]) -> str:
         """keras.ops.split, which takes the positions of the cuts."""
         return f"keras.ops.split({x}, {list(accumulate(sizes[:-1]))}, axis=-1)"
-
-    def branch(self, value: str) -> str:
-        """A variable, since the expression of a layer is long."""
-        return value if value.isidentifier() else self.assign(value, "inputs")
 
     def add(self, value: str, other: str) -> str:
         """Add."""

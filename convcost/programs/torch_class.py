@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import chain as flattened
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -70,6 +71,7 @@ class TorchForward(ForwardPass):
     """
 
     FRAMEWORK = "torch"
+    SHORT = re.compile(r"\w+|self\.\w+\(\w+\)")
 
     def __init__(self, block: DocumentedBlock) -> None:
         self.members: list[Member] = []

@@ -97,7 +97,7 @@ def choose_columns(columns: Sequence[Column[Q]], names: str | Sequence[str] | No
     chosen = []
     for name in filter(None, map(str.strip, names.split(",") if isinstance(names, str) else names)):
         if name not in known:
-            hint = did_you_mean(titles.get(name, name), known, "see the CSV.")
+            hint = did_you_mean(titles.get(name, name), known)
             raise ConvcostError(f"columns (={name}) must be fields of a row; {hint}")
         column = known[name]
         chosen.append(replace(column, title=column.title or name, width=0, varies=False))

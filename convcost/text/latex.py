@@ -171,7 +171,8 @@ def _cell(column: Column[R], row: R, unit: Unit | None) -> str:
     if value is None or value == ():
         return ""
     if unit is not None and isinstance(value, int | float):
-        return _digits(value / unit.size, exact=isinstance(value, int) and unit.size == 1)
+        digits = _digits(value / unit.size, exact=isinstance(value, int) and unit.size == 1)
+        return f"{{{digits}\\,!}}" if column.text(row).endswith("!") else digits
     return escaped(column.text(row))
 
 

@@ -27,47 +27,49 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 _PLURAL: Final = re.compile(r"s\b")
 MAX_NAMES: Final = 3
 """Maximum number of rows that a warning names."""
-ALL, MOST = "all rows", "most rows"
 
 
 def grouped(rows: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
-    """The warnings of rows: those of several rows once, with the range of their numbers and with one advice.
+    """The warnings of rows: those of the same rows in one line, with the range of their numbers and each advice once.
 
     Args:
         rows: Name and warnings of each row; what stands after the last colon of a warning is its advice.
 
-    >>> grouped([("a", ["1 of 9 blocks: wait", "late: go on"]), ("b", ["3 of 9 blocks: wait", "late: go on"])])
+    >>> grouped([("a", ["1 of 9 blocks: wait", "late: wait"]), ("b", ["3 of 9 blocks: wait", "late: wait"])])
     ('a, b: 1 to 3 of 9 blocks; late: wait',)
-    >>> grouped([("a", ["late: wait", "short: go on"]), ("b", [])])
-    ('a: late: wait; short: go on',)
+    >>> grouped([("a", ["late: wait", "short: go on"]), ("b", ["late: wait"])])
+    ('a, b: late: wait', 'a: short: go on')
     """
     listed = list(rows)
     kinds: dict[str, dict[int, str]] = {}
     for index, (_, texts) in enumerate(listed):
         for text in texts:
             kinds.setdefault(_PLURAL.sub("", _NUMBER.sub("0", text)), {})[index] = text
-    together: dict[str, list[str]] = {}
+    together: dict[tuple[int, ...], list[str]] = {}
     for seen in kinds.values():
-        together.setdefault(_named(list(seen), listed), []).append(_ranged(list(seen.values())))
-    if ALL in together and MOST in together:
-        together[MOST] = [*together.pop(ALL), *together[MOST]]
-    return tuple(f"{name}: {_joined(texts, alone=name in dict(listed))}" for name, texts in together.items())
+        together.setdefault(tuple(seen), []).append(_ranged(list(seen.values())))
+    names = [name for name, _ in listed]
+    return tuple(f"{_named(indices, names)}: {_advised(texts)}" for indices, texts in together.items())
 
 
-def _named(indices: Sequence[int], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """The names of rows, if they are few."""
-    if len(rows) > MAX_NAMES and 2 * len(indices) >= len(rows):
-        return ALL if len(indices) == len(rows) else MOST
-    names = [rows[index][0] for index in indices]
-    more = len(names) - MAX_NAMES
-    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+def _named(indices: Sequence[int], names: Sequence[str]) -> str:
+    """The names of rows if they are few; all, or all but few."""
+    others = [name for index, name in enumerate(names) if index not in indices]
+    if len(names) > MAX_NAMES and len(others) < len(indices) and len(others) <= MAX_NAMES:
+        return f"all rows but {', '.join(others)}" if others else "all rows"
+    more = len(indices) - MAX_NAMES
+    return ", ".join(names[index] for index in indices[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _joined(texts: Sequence[str], *, alone: bool) -> str:
-    """The warnings in one line; for several rows with the advice of the first alone."""
-    if alone or len(texts) == 1:
-        return "; ".join(texts)
-    return "; ".join(text.rpartition(": ")[0] or text for text in texts) + ": " + texts[0].rpartition(": ")[2]
+def _advised(texts: Sequence[str]) -> str:
+    """The warnings in one line, those with the same advice before it."""
+    reasons: dict[str, list[str]] = {}
+    for text in texts:
+        reason, _, advice = text.rpartition(": ")
+        reasons.setdefault(advice, []).append(reason)
+    return "; ".join(
+        ": ".join(filter(None, ("; ".join(filter(None, several)), advice))) for advice, several in reasons.items()
+    )
 
 
 def _ranged(texts: Sequence[str]) -> str:

@@ -121,7 +121,9 @@ def human_share(share: float, sign: str = "") -> str:
 
 
 def change_of(before: float, after: float) -> str:
-    """The factor between two counts: `1.5x fewer`, `2.0x as many`."""
+    """The factor between two counts: `1.5x fewer`, `2.0x as many`, `as many`, `none`."""
+    if after in {0, before}:
+        return "as many" if after == before else "none"
     return f"{human_ratio(before / after)} fewer" if after <= before else f"{human_ratio(after / before)} as many"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import FLOPS_PER_MAC, ITEMSIZE, macs, params, traffic_elements
+from convcost.convolution.windows import inside
 from convcost.text.units import human_count, human_share, three_digits
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Roof: TypeAlias = Literal["compute", "memory", "overhead"]
 MAX_SPREAD: Final = 0.25
 """Cap on the calibration's spread; beating the bound by more means a stale calibration."""
+MAX_DISTURBED: Final = 1.0
+"""Largest spread of a calibrated figure that is one."""
 ROOFS: Final[tuple[Roof, ...]] = ("compute", "memory", "overhead")
 
 
@@ -57,6 +60,11 @@ class Bound:
     level: str | None
     spread: float
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the calibrated figure is none, since other programs disturbed its measurement."""
+        return self.spread > MAX_DISTURBED
+
     def is_beaten(self, attained: float) -> bool:
         """Whether a time beats the bound by more than the spread, so that the calibration is wrong or stale.
 
@@ -67,10 +75,15 @@ class Bound:
 
     def attained_text(self, attained: float | None) -> str:
         """The attained share for a table; a time that beats its bound has attained none."""
-        return "-" if attained is None else "beaten" if self.is_beaten(attained) else human_share(attained)
+        if attained is None:
+            return "-"
+        shown = "beaten" if self.is_beaten(attained) else human_share(attained)
+        return f"{shown} ?" if self.is_disturbed else shown
 
     def doubts(self, attained: float | None) -> tuple[str, ...]:
-        """A warning if the time beats its bound."""
+        """A warning if the bound comes from a disturbed calibration, or if the time beats it."""
+        if self.is_disturbed:
+            return ("the bound is of a calibration that other programs disturbed: calibrate again",)
         beaten = attained is not None and self.is_beaten(attained)
         return ("faster than its bound: calibrate again, on a quiet machine",) if beaten else ()
 
@@ -146,34 +159,12 @@ def least_work(layer: Layer, dtype: str) -> Work:
     for axis, (before, _) in enumerate(conv.explicit_padding(layer.input.spatial)):
         kernel, dilation = conv.kernel_size[axis], conv.dilation[axis]
         offsets = range(-before, kernel * dilation - before, dilation)
-        pairs, seen, taps = _inside(spread[axis], conv.stride[axis], offsets, around[axis])
+        pairs, seen, taps = inside(spread[axis], conv.stride[axis], offsets, around[axis])
         products = products * pairs // (spread[axis] * kernel)
         weights = weights * taps // kernel
         read = read if conv.transposed else read * seen // around[axis]
     moved = elements - (unread - read) - (unused - weights)
     return Work(FLOPS_PER_MAC * products, moved * ITEMSIZE[dtype])
-
-
-def seen_inside(count: int, stride: int, offsets: range, limit: int) -> int:
-    """Number of pixels on an axis that the taps of `count` windows read; see `_inside`."""
-    return _inside(count, stride, offsets, limit)[1]
-
-
-def _inside(count: int, stride: int, offsets: range, limit: int) -> tuple[int, int, int]:
-    """Numbers of products on real pixels, of pixels that are read, and of taps that are used, along one axis.
-
-    The axis has `limit` pixels and `count` windows. Window o puts the tap of an offset on pixel o · stride + offset;
-    outside 0 … limit - 1 that is padding.
-    """
-    pairs = taps = 0
-    used = bytearray(limit)
-    for offset in offsets:
-        first, last = max(0, -(offset // stride)), min(count - 1, (limit - 1 - offset) // stride)
-        if last >= first:
-            pairs += last - first + 1
-            taps += 1
-            used[first * stride + offset : last * stride + offset + 1 : stride] = b"\1" * (last - first + 1)
-    return pairs, sum(used), taps
 
 
 HEIGHT: Final = 14

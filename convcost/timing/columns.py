@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from convcost.text.columns import Column
-from convcost.text.units import human_ratio, human_share, human_time, number_of
+from convcost.text.units import TIMES, human_ratio, human_share, human_time, number_of, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -41,15 +41,23 @@ R = TypeVar("R")
 P = TypeVar("P")
 
 
+MAX_DIGITS: Final = 4
+"""Maximum number of decimals of a speed-up, where fewer would show an end of its interval as 1."""
+
+
 def speedup_text(timing: Timing | None) -> str:
     """A speed-up with its interval, such as `4.5x (4.4–4.7)`; with more digits near 1, and `?` if it is undecided."""
     if timing is None or timing.speedup is None:
         return "-"
-    if timing.speedup_low is None or timing.speedup_high is None:
-        return human_ratio(timing.speedup)
+    mark = " ?" if timing.doubts else ""
+    low, high = timing.speedup_low, timing.speedup_high
+    if low is None or high is None:
+        return human_ratio(timing.speedup) + (mark if timing.speedup != 1 else "")
     digits = 2 if timing.speedup < 2 else 1  # noqa: PLR2004 - below 2x, one decimal would hide the difference
-    low, high = f"{timing.speedup_low:.{digits}f}", f"{timing.speedup_high:.{digits}f}"
-    return f"{timing.speedup:.{digits}f}x ({low}–{high}){' ?' if timing.doubts else ''}"
+    is_decided = timing.verdict in {"faster", "slower"}
+    while is_decided and digits < MAX_DIGITS and 1 in {round(low, digits), round(high, digits)}:
+        digits += 1
+    return f"{timing.speedup:.{digits}f}x ({low:.{digits}f}–{high:.{digits}f}){mark}"
 
 
 def speed_sentence(timing: Timing, where: str = "") -> str:
@@ -75,6 +83,29 @@ def _quartiles(timing: Timing) -> tuple[float | None, float | None]:
     """The quartiles of a time; None for a single block of calls, which has none."""
     equal = timing.time_q25_s == timing.time_q75_s
     return (None, None) if equal else (timing.time_q25_s, timing.time_q75_s)
+
+
+def time_with_quartiles(timing: Timing | None) -> str:
+    """The median time with its quartiles, in one unit, such as `16.8 ms (16.1–17.3)`, marked `!` as `_time_text`."""
+    if timing is None:
+        return "-"
+    low, high = _quartiles(timing)
+    number, unit = human_time(timing.time_s).split()
+    size = dict(TIMES)[unit]
+    ends = "" if low is None or high is None else f" ({three_digits(low / size)}–{three_digits(high / size)})"
+    return f"{number} {unit}{ends}{' !' if timing.warnings else ''}"
+
+
+def timing_sentences(
+    timings: Iterable[Timing | None], conditions: Conditions | None = None, what: str = "medians"
+) -> str:
+    """The sentences of a caption on times: what they are, under which conditions, and what the marks mean."""
+    timed = [one for one in timings if one is not None]
+    speedups = "; speed-ups with 5–95 % intervals" if any(one.speedup_low is not None for one in timed) else ""
+    marks = ["!: with a warning."] if any(one.warnings for one in timed) else []
+    marks += ["?: not decided."] if any(one.doubts and one.speedup not in {None, 1} for one in timed) else []
+    where = "" if conditions is None else f", {conditions.summary()}"
+    return " ".join((f"Times: {what}{where}{speedups}.", *marks))
 
 
 def _time_text(timing: Timing) -> str:

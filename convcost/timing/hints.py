@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.conv import Conv
@@ -77,17 +78,24 @@ class Trial:
         after_s: Seconds of the alternative.
         faster: Lower end of the 5-95 % interval of before ÷ after.
         kernels: Kernels that the alternative ran.
+        highest: Upper end of that interval.
     """
 
     before_s: float
     after_s: float
     faster: float
     kernels: tuple[str, ...] = ()
+    highest: float = inf
 
     @property
     def gains(self) -> bool:
         """Whether the alternative is faster, by the medians and beyond the noise."""
         return self.after_s < self.before_s and self.faster > 1
+
+    @property
+    def loses(self) -> bool:
+        """Whether the alternative is slower, by the medians and beyond the noise."""
+        return self.after_s > self.before_s and self.highest < 1
 
     def scaled(self, before_s: float) -> Trial:
         """The trial with the same ratio of its times, for a call that takes so long."""
@@ -253,7 +261,7 @@ def _native(facts: Facts) -> Suggestion | None:
     if largest is None or (obstacle := obstacles[largest]) is None:
         return None
     kernel = max(native, key=lambda one: one.seconds).kernel
-    taken = human_share(min(1.0, seconds / facts.account.time_s))
+    taken = _of_all(seconds / facts.account.time_s)
     reason, alternative = obstacle
     stage = largest if alternative == "onednn" else None
     return Suggestion(f"{kernel} takes {taken} of the time, since {reason}", alternative, stage)
@@ -298,8 +306,12 @@ PARTS_OF: Final = {
 
 
 def _share(facts: Facts, *parts: str) -> str:
-    """Share of the time as text, at most 100 %; the parts of an account may exceed the time."""
-    return human_share(min(1.0, facts.account.share(*parts)))
+    return _of_all(facts.account.share(*parts))
+
+
+def _of_all(share: float) -> str:
+    """A share of the time as text; the parts of an account may exceed the time."""
+    return human_share(share) if share < 1 else "all"
 
 
 def _change(trial: Trial) -> str:
@@ -336,6 +348,8 @@ def _float32(trial: Trial, _: Suggestion) -> str | None:
 
 
 def _change_or_none(trial: Trial) -> str:
+    if trial.loses:
+        return f"{_change(trial)}, which is slower: what ran is the better one here"
     return _change(trial) + ("" if trial.gains else ", no gain beyond the noise")
 
 

@@ -138,7 +138,7 @@ def summarise_forwards(  # noqa: PLR0913 - the measurements, and the facts about
         pinned: Whether the allocator was pinned.
         untrusted: Reason not to trust any timing of the machine; None on a quiet machine.
     """
-    timings = summarise(series, probes, BASE, pinned=pinned)
+    timings = summarise(series, probes, BASE if BASE in series else None, pinned=pinned)
     _, low, high = median_interval([sample.seconds for sample in used_samples(series[HEAD])])
     warned = tuple(dict.fromkeys(text for one in timings.values() for text in one.warnings))
     clean = sum(sample.clean for sample in series[HEAD].samples)

@@ -28,6 +28,8 @@ MAX_QUIET: Final = 1.08
 """Largest probe time of a quiet round, as a multiple of the 5 % quantile of all probe times."""
 MIN_BLOCKS: Final = 5
 """Minimum of clean blocks or quiet rounds; with fewer, all blocks are used, and no verdict rests on them."""
+MIN_PAIRS: Final = 2
+"""Minimum of pairs for an interval: one pair does not show how much they vary."""
 MAX_DROPPED, MAX_DRIFT, MAX_WIDTH = 0.5, 0.1, 0.25
 """Largest share of dropped blocks, drift of the probe, and width of a speed-up's interval without a warning."""
 MAX_SLOWDOWN: Final = 1.1
@@ -91,8 +93,9 @@ class Timing:
         dropped_share: Share of disturbed blocks.
         faults_per_call: Median of the minor page faults per call; None where the platform does not count them.
         speedup: Time of the baseline ÷ this time, median of the pairs of one round; None without a baseline.
-        speedup_low: Lower end of the speed-up's 5-95 % interval, run-to-run term included; None for the baseline.
-        speedup_high: Upper end of that interval; None for the baseline.
+        speedup_low: Lower end of the speed-up's 5-95 % interval, run-to-run term included; None for the baseline, and
+            for a speed-up from one round.
+        speedup_high: Upper end of that interval; None where it has none.
         probe_drift: Change of the reference probe from the first rounds to the last, as a share.
         warnings: Reasons not to trust the timing, each with the next step.
         doubts: Those of the warnings that allow no verdict on the speed-up.
@@ -252,9 +255,10 @@ def _speedup(one: Series, base: Series, quiet: set[int], run_to_run: float) -> S
     pairs = _pairs(one, base)
     good = _good_pairs(pairs, quiet)
     chosen = good if len(good) >= MIN_BLOCKS else pairs
-    if not chosen:
-        return None, None, None
-    return median_interval([a.seconds / b.seconds for a, b in chosen], run_to_run)
+    ratios = [a.seconds / b.seconds for a, b in chosen]
+    if len(ratios) < MIN_PAIRS:
+        return (ratios[0] if ratios else None), None, None
+    return median_interval(ratios, run_to_run)
 
 
 def _pairs(one: Series, base: Series) -> list[tuple[Sample, Sample]]:
@@ -272,14 +276,23 @@ def _disturbances(timing: Timing, one: Series) -> dict[str, bool]:
     reasons = {}
     clean = sum(sample.clean for sample in one.samples)
     if timing.dropped_share > MAX_DROPPED:
-        reasons[f"{human_share(timing.dropped_share)} of the blocks were disturbed: close other programs"] = False
+        reasons[f"{human_share(timing.dropped_share)} of the blocks were disturbed: {_step(timing)}"] = False
     if clean < MIN_BLOCKS:
-        reasons[f"only {number_of('undisturbed block', clean)}: raise time_budget"] = True
+        reasons[f"{_only('undisturbed block', clean)}: {_step(timing)}"] = True
     if abs(timing.probe_drift) > MAX_DRIFT:
         reasons[f"the machine became {_change(timing.probe_drift)} meanwhile: run it again"] = True
     if slowed := _slowed(one):
         reasons[slowed] = True
     return reasons
+
+
+def _step(timing: Timing) -> str:
+    """What gives more undisturbed blocks: more time, where others do not take most of it."""
+    return "close other programs" if timing.dropped_share > MAX_DROPPED else "raise time_budget"
+
+
+def _only(noun: str, count: int) -> str:
+    return f"only {number_of(noun, count)}" if count else f"no {noun}s"
 
 
 def _slowed(one: Series) -> str | None:
@@ -299,18 +312,20 @@ def _change(drift: float) -> str:
 
 def _contradictions(timing: Timing, one: Series, base: Series, pairs: int) -> dict[str, bool]:
     """Reasons not to trust a speed-up from so many undisturbed pairs, and whether they allow no verdict."""
-    if timing.speedup is None or timing.speedup_low is None or timing.speedup_high is None:
-        return {"no baseline was timed: choose another baseline": True}
+    if timing.speedup is None:
+        return {"the baseline was not timed: raise time_budget, or choose another baseline": True}
+    if timing.speedup_low is None or timing.speedup_high is None:
+        return {f"one round with the baseline, so the speed-up has no interval: {_step(timing)}": True}
     reasons = {}
     low, high = timing.speedup_low, timing.speedup_high
     if slowed := _slowed(base):
         reasons[f"the baseline: {slowed}"] = True
     if pairs < MIN_BLOCKS <= sum(sample.clean for sample in one.samples):
-        reasons[f"only {number_of('undisturbed round', pairs)} with the baseline: raise time_budget"] = True
+        reasons[f"{_only('undisturbed round', pairs)} with the baseline: {_step(timing)}"] = True
     width = (high - low) / timing.speedup
     if width > MAX_WIDTH:
         shown = f"{human_share(width)} wide" if width <= 1 else f"{human_ratio(low)} to {human_ratio(high)}"
-        reasons[f"the speed-up's interval is {shown}: raise time_budget"] = width > 1
+        reasons[f"the speed-up's interval is {shown}: {_step(timing)}"] = width > 1
     medians = median(sample.seconds for sample in used_samples(base)) / timing.time_s
     if not low <= medians <= high:
         what = f"the medians give {human_ratio(medians)}, the rounds {human_ratio(timing.speedup)}"

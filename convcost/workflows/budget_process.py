@@ -83,16 +83,25 @@ def count_budget(
     return _apart(budget, count)
 
 
-def mixed_up(head: Sources, base: Sources, checkout: Checkout, head_name: str = "the working tree") -> str:
-    """Why the two counts do not compare two revisions: a file that is not one of either's own; empty if all are."""
+def mixed_up(head: Sources | None, base: Sources, checkout: Checkout, head_name: str = "the working tree") -> str:
+    """Why the two counts do not compare two revisions: a file that is not one of either's own; empty if all are.
+
+    Args:
+        head: Where the modules of one come from; None if it is of another project.
+        base: Where those of the other come from.
+        checkout: Revision of the other.
+        head_name: Name of the one, for messages.
+    """
     from convcost.nn.load.changed_modules import changed_modules
 
     trees = checkout.project, checkout.folder
     for side, other, name in ((base, head, checkout.revision), (head, base, head_name)):
-        if wrong := sorted(
-            side.doubted
-            | (side.outside.keys() & other.inside)
-            | (side.outside.keys() & changed_modules(checkout.changed, trees, side.inside))
+        if side is not None and (
+            wrong := sorted(
+                side.doubted
+                | (side.outside.keys() & (frozenset() if other is None else other.inside))
+                | (side.outside.keys() & changed_modules(checkout.changed, trees, side.inside))
+            )
         ):
             return (
                 f"{wrong[0]} is imported from {side.outside[wrong[0]]}, not from the files of {name}: "

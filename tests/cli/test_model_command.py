@@ -248,7 +248,8 @@ def test_several_targets_are_timed_next_to_each_other(capsys: pytest.CaptureFixt
     assert code == 0
     first, second = (model["timing"] for model in json.loads(out)["models"])
     assert (first["speedup"], first["speedup_low"]) == (1.0, None)
-    assert second["speedup_low"] <= second["speedup"] <= second["speedup_high"]
+    if second["speedup_low"] is not None:  # a busy machine may leave one round, which has no interval
+        assert second["speedup_low"] <= second["speedup"] <= second["speedup_high"]
     assert {one["device"] for one in (first, second)} == {"cpu"}
 
 

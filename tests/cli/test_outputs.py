@@ -217,3 +217,17 @@ def test_every_latex_table_fits_a_page_and_has_caption_and_label(
     assert body.count("&") <= 8
     assert main([*words.split(), "--format", "json", "--label", "tab:a"]) == 0
     assert "note: --label has no effect here: only LaTeX has them; add --format latex." in capsys.readouterr().err
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("words", TABLES, ids=[words.split()[0] for words in TABLES])
+def test_the_example_of_columns_in_the_help_can_be_given(
+    words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVCOST_DB", str(tmp_path / "history.db"))
+    main([words.split(maxsplit=1)[0], "--help"])
+    (example,) = re.findall(r"separated by commas,\s+as\s+([\w,]+);", capsys.readouterr().out)
+    assert main([*words.split(), "--columns", example, "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == example
+    assert main([*words.split(), "--columns", "nothing"]) == 2
+    assert "columns (=nothing) must be fields of a row; known: " in capsys.readouterr().err

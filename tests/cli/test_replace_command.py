@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from budgeted_project import MODEL, commit, edit, git
 
 from convcost.cli import main
 
@@ -167,3 +168,22 @@ def test_a_model_that_needs_values_is_altered_on_the_cpu(file: str, capsys: pyte
 def test_an_option_of_another_block_is_noted(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = run(capsys, f"{file}:small", *TO, "--no-cross-check", "--rank", "3")
     assert "note: rank has no effect here: it sets channels between" in err
+
+
+def test_a_target_at_a_revision_is_that_of_the_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "-q")
+    (tmp_path / "models.py").write_text(MODEL, encoding="utf-8")
+    revision = commit(tmp_path)
+    edit(tmp_path / "models.py", "width, 16", "width, 32")
+    words = ("--input", "1x3x8x8", "--to", "depthwise-separable", "--no-cross-check", "--export", "out.csv")
+    before, after = (as_json(capsys, target, *words) for target in (f"models.py:Net@{revision}", "models.py:Net"))
+    assert before["target"] == f"models.py:Net@{revision}"
+    assert before["before"]["macs"] == 64 * 9 * (3 * 8 + 8 * 16)
+    assert after["before"]["macs"] == 64 * 9 * (3 * 8 + 8 * 32)
+    assert (tmp_path / "out.csv").exists()
+    code, _, err = run(capsys, "models.py:Gone@HEAD", *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: target (=models.py:Gone) must name something that is there: no Gone")

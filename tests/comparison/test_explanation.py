@@ -269,6 +269,12 @@ def test_latex_is_balanced_and_has_no_other_sign_than_its_own() -> None:
         assert not lines[-1].endswith(r"\\")
 
 
+def test_a_ratio_of_1_is_as_many() -> None:
+    assert convcost.explain("pointwise", 3, 64, 1).text().endswith(" = 1/1² = 1: as many MACs\n")
+    more = convcost.explain("inverted-residual", 8, 8, 3).text()
+    assert re.search(r": \d+\.\d\d times as many MACs\n$", more)
+
+
 def test_python_gives_the_latex_of_the_command_and_no_caption() -> None:
     explanation = convcost.explain("ghost", 64, 64, (3, 5), stride=2)
     assert explanation.to_latex() == explanation.latex()

@@ -125,7 +125,7 @@ def test_a_row_that_beats_its_bound_beyond_the_spread_is_warned_of() -> None:
 
 def test_without_a_timing_the_formula_alone_is_said() -> None:
     predicted = convcost.compare(8, 8, 3, blocks=["fused-inverted-residual"], count=False, time=False).rows[0]
-    assert verdict(predicted) == "fused-inverted-residual: 6.7x more MACs, against standard."
+    assert verdict(predicted) == "fused-inverted-residual: 6.7x as many MACs, against standard."
 
 
 @pytest.mark.parametrize("field", [column.name for column in COMPARE_COLUMNS])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from made_results import TIMING, kernels
 
+from convcost.workflows.kernel import separate_kernels
+
 if TYPE_CHECKING:
     from convcost.kernels.report import KernelReport
     from convcost.timing.statistics import Timing
@@ -48,3 +50,24 @@ def test_the_speed_of_the_factors_is_worded_by_its_verdict(factors: Timing, sent
 def test_equal_warnings_of_kernel_and_factors_are_said_once() -> None:
     (row,) = report(TIMING).rows
     assert row.warning == "kernel, factors: the <machine> was busy"
+
+
+def separated(kernel: str) -> KernelReport:
+    named = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
+    return separate_kernels([kernel], named, None, (1, 16, 16))
+
+
+def test_what_rounding_leaves_is_0_beside_its_rank_and_what_is_exact_stays() -> None:
+    (gaussian,) = separated("gaussian").rows
+    assert gaussian.separation.rank1_error > 0
+    assert gaussian.separation.error_text(1) == "0"
+    text = str(separated("1e-20 0; 0 1"))
+    assert "  1e-20     0\n      0     1\n" in text
+    assert "  singular values 1 1e-20\n" in text
+    assert "rank 1: error 1e-20" in text
+
+
+def test_the_matrix_is_in_the_json_and_the_csv() -> None:
+    result = separated("1 0 -1; 2 0 -2")
+    assert result.to_dict()["kernels"][0]["matrix"] == [[1, 0, -1], [2, 0, -2]]
+    assert result.to_frame()["matrix"][0] == "[1 0 -1; 2 0 -2]"

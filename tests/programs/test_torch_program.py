@@ -60,6 +60,9 @@ TREES = {
         RESIDUAL,
         Residual("sum", stage("third", 8, 8), Residual("inner", stage("fourth", 8, 8))),
     )),
+    "sums in a sum, in their order": Residual(
+        "add", Residual("inner", stage("a", 4, 4), stage("b", 4, 4, 2)), Residual("sum", stage("c", 4, 4, 2))
+    ),
     "branches in branches": Chain((
         Concat((Chain(), Chain((stage("a", 4, 2), Concat((stage("b", 2, 3), stage("c", 2, 1))))))),
         Split((3, 4, 1), (stage("d", 3, 3, groups=3, tied=True), Chain(), Chain((stage("e", 1, 5), stage("f", 5, 5))))),

@@ -69,6 +69,16 @@ def test_counts_below_a_thousand_are_exact_and_missing_values_are_blank() -> Non
     assert [row[1] for row in rows] == ["{MACs}", "999", "", "7"]
 
 
+def test_a_mark_of_doubt_stays_beside_the_number() -> None:
+    timed: Column[Row] = Column(
+        "time_s", lambda row: row.seconds, "", "time", human_time, lambda row: f"{human_time(row.seconds)} !"
+    )
+    assert cells(paper_table((COLUMNS[0], timed), [Row("a", seconds=0.0025)])) == [
+        ["layer", "{time (ms)}"],
+        ["a", r"{2.50\,!}"],
+    ]
+
+
 def test_the_totals_stand_under_a_rule_in_the_unit_of_the_rows() -> None:
     lines = paper_table(COLUMNS[:2], [Row("a", 600_000_000)], Row("total", 1_814_073_344)).splitlines()
     assert lines[-5:] == [r"a & 600 \\", r"\midrule", r"total & 1814 \\", r"\bottomrule", r"\end{tabular}"]

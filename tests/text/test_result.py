@@ -146,7 +146,9 @@ DISTURBED = "80.0 % of the blocks were disturbed: close other programs"
         ([["late: wait"], []], ["a: late: wait"]),
         ([["late: wait", "short: go on"], []], ["a: late: wait; short: go on"]),
         ([["late: wait"], ["late: wait"]], ["a, b: late: wait"]),
-        ([["late: wait", "short: go on"]] * 2, ["a, b: late; short: wait"]),
+        ([["late: wait", "short: wait"]] * 2, ["a, b: late; short: wait"]),
+        ([["late: wait", "short: go on"]] * 2, ["a, b: late: wait; short: go on"]),
+        ([["late"], ["late"]], ["a, b: late"]),
         (
             [["only 0 undisturbed blocks: wait"], ["only 1 undisturbed block: wait"]],
             ["a, b: only 0 to 1 undisturbed blocks: wait"],
@@ -155,10 +157,23 @@ DISTURBED = "80.0 % of the blocks were disturbed: close other programs"
         ([[DISTURBED]] * 4, [f"all rows: {DISTURBED}"]),
         (
             [["only 1 block: wait"]] + [[DISTURBED, "only 1 block: wait"]] * 3,
-            ["most rows: only 1 block; 80.0 % of the blocks were disturbed: wait"],
+            ["all rows: only 1 block: wait", f"all rows but a: {DISTURBED}"],
+        ),
+        (
+            [["2 slow: fewer"], [DISTURBED], ["2 slow: fewer"], [DISTURBED]],
+            ["a, c: 2 slow: fewer", f"b, d: {DISTURBED}"],
         ),
         ([["late: wait"]] * 4 + [[]] * 6, ["a, b, c and 1 more: late: wait"]),
     ],
 )
-def test_a_warning_of_several_rows_is_said_once_with_one_advice(warnings: list[list[str]], lines: list[str]) -> None:
+def test_a_warning_of_several_rows_is_said_once_and_is_true_of_each_of_them(
+    warnings: list[list[str]], lines: list[str]
+) -> None:
     assert list(grouped(zip("abcdefghij", warnings, strict=False))) == lines
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_no_two_columns_have_one_title(name: str) -> None:
+    """A notebook has its cells by title."""
+    titles = [column.title for column in MADE[name]().columns if column.title]
+    assert sorted(set(titles)) == sorted(titles)

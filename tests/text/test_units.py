@@ -6,6 +6,7 @@ import pytest
 
 from convcost.text.units import (
     DECIMAL_PREFIXES,
+    change_of,
     human_bytes,
     human_count,
     human_percent,
@@ -104,3 +105,11 @@ def test_bytes_shares_and_thousands() -> None:
 )
 def test_a_percentage_has_no_exponent_whatever_its_size(share: float, sign: str, text: str) -> None:
     assert human_percent(share, sign) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [(9, 6, "1.5x fewer"), (6, 9, "1.5x as many"), (4, 4, "as many"), (0, 0, "as many"), (4, 0, "none")],
+)
+def test_a_change_says_fewer_or_as_many_and_never_1x(before: int, after: int, words: str) -> None:
+    assert change_of(before, after) == words

@@ -242,6 +242,11 @@ def test_the_claim_on_the_largest_part_comes_first() -> None:
         ("float32", Trial(9 * MS, 1 * MS, 8.0), "It is slow: in float32 it takes 9.00 ms → 1.00 ms."),
         (
             "float32",
+            Trial(1 * MS, 2 * MS, 0.4, highest=0.6),
+            "It is slow: in float32 it takes 1.00 ms → 2.00 ms, which is slower: what ran is the better one here.",
+        ),
+        (
+            "float32",
             Trial(1 * MS, 2 * MS, 0.5),
             "It is slow: in float32 it takes 1.00 ms → 2.00 ms, no gain beyond the noise.",
         ),
@@ -250,6 +255,17 @@ def test_the_claim_on_the_largest_part_comes_first() -> None:
 def test_the_trial_of_onednn_or_float32_is_reported_either_way(alternative: str, trial: Trial, text: str) -> None:
     hint = word(Suggestion("It is slow", alternative, POINTWISE), trial)
     assert hint == Hint(text, verified=True)
+
+
+def test_a_part_that_exceeds_the_time_takes_all_of_it() -> None:
+    (first, *_) = suggest(
+        facts(
+            Part("native", 1.05 * MS, "aten::_slow_conv2d_forward"),
+            Part("unexplained", -0.05 * MS),
+            layers=(POINTWISE,),
+        )
+    )
+    assert first.claim.startswith("aten::_slow_conv2d_forward takes all of the time, since ")
 
 
 def test_a_hint_about_a_copy_has_the_time_of_the_copy() -> None:

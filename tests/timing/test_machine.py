@@ -95,6 +95,14 @@ def test_a_bound_is_beaten_only_beyond_its_spread() -> None:
     assert bound.is_beaten(1.03)
 
 
+@pytest.mark.parametrize(("spread", "shown", "doubts"), [(1.0, "50.0 %", 0), (1.01, "50.0 % ?", 1)])
+def test_a_bound_of_a_disturbed_figure_is_marked_and_warned_of(spread: float, shown: str, doubts: int) -> None:
+    bound = Bound(1.0, "compute", None, spread)
+    assert bound.attained_text(0.5) == shown
+    assert len(bound.doubts(0.5)) == doubts
+    assert all(line.endswith(": calibrate again") for line in bound.doubts(0.5))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "word"),
     [

@@ -43,7 +43,7 @@ def test_fewer_than_five_clean_blocks_means_all_are_used_and_said() -> None:
     timing = one([2 * MS, 4 * MS], clean=False)
     assert timing.time_s == 3 * MS
     assert timing.time_runs == 20
-    assert "only 0 undisturbed blocks: raise time_budget" in timing.warnings
+    assert "no undisturbed blocks: close other programs" in timing.warnings
 
 
 def test_a_speedup_is_the_median_of_the_pairs_of_one_round() -> None:
@@ -154,7 +154,7 @@ def test_the_baseline_is_the_same_as_itself() -> None:
     ("timing", "doubt"),
     [
         (pair([4 * MS] * 4, [MS] * 4), "only 4 undisturbed blocks: raise time_budget"),
-        (pair([4 * MS] * 8, [MS] * 8, clean=False), "only 0 undisturbed blocks: raise time_budget"),
+        (pair([4 * MS] * 8, [MS] * 8, clean=False), "no undisturbed blocks: close other programs"),
         (
             pair([4 * MS] * 6, [MS] * 6, [MS] * 3 + [1.2 * MS] * 3),
             "the machine became 20.0 % slower meanwhile: run it again",
@@ -176,18 +176,30 @@ def test_data_that_allow_no_sentence_leave_the_verdict_undecided(timing: Timing,
     assert set(timing.doubts) <= set(timing.warnings)
 
 
+@pytest.mark.parametrize(("rounds", "has_interval"), [(1, False), (2, True)])
+def test_one_round_has_a_speedup_without_an_interval(rounds: int, *, has_interval: bool) -> None:
+    timing = pair([4 * MS] * rounds, [MS] * rounds)
+    assert (timing.speedup, timing.verdict) == (4.0, "undecided")
+    assert (timing.speedup_low is not None, timing.speedup_high is not None) == (has_interval, has_interval)
+    reason = "one round with the baseline, so the speed-up has no interval: raise time_budget"
+    assert (reason in timing.doubts) != has_interval
+
+
 def test_rounds_in_which_only_one_of_both_is_undisturbed_do_not_count() -> None:
     half = [Sample(n, MS, 10, clean=n % 2 == 0, faults=0.0) for n in range(10)]
     other = [Sample(n, 4 * MS, 10, clean=n % 2 == 1, faults=0.0) for n in range(10)]
     series = {"a": Series(1.0, tuple(other)), "b": Series(1.0, tuple(half))}
     timing = summarise(series, dict.fromkeys(range(10), MS), "a", pinned=True)["b"]
     assert timing.verdict == "undecided"
-    assert timing.doubts == ("only 0 undisturbed rounds with the baseline: raise time_budget",)
+    assert timing.doubts == ("no undisturbed rounds with the baseline: raise time_budget",)
 
 
 def test_a_baseline_without_a_timing_leaves_the_verdict_undecided() -> None:
     timing = summarise({"b": Series(1.0, samples([MS] * 6))}, dict.fromkeys(range(6), MS), "a", pinned=True)["b"]
-    assert (timing.verdict, timing.doubts) == ("undecided", ("no baseline was timed: choose another baseline",))
+    assert (timing.verdict, timing.doubts) == (
+        "undecided",
+        ("the baseline was not timed: raise time_budget, or choose another baseline",),
+    )
 
 
 @pytest.mark.parametrize(("alone", "verdict"), [(None, "faster"), (1.05 * MS, "faster"), (0.5 * MS, "undecided")])

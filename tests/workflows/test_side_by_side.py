@@ -34,7 +34,7 @@ def test_only_the_layers_that_differ_have_times() -> None:
     assert timed.a.forward is not None
     assert timed.b.forward is not None
     assert timed.a.forward.speedup == 1.0
-    assert timed.b.forward.speedup_low is not None
+    assert timed.b.forward.speedup is not None
 
 
 def test_each_convolution_that_differs_has_an_account() -> None:

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
-from convcost.nn.count.rule_table import INDICES, Rules, empty, float_dtype, spread, sure
+from convcost.nn.count.rule_table import INDICES, META, Rules, empty, float_dtype, spread, sure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RULES: Final = Rules()
+
+
+@RULES.add("empty.memory_format")
+def _empty(size: Sequence[int], *, dtype: torch.dtype, layout: Any = torch.strided, device: Any = None) -> Tensor:
+    sure(device == META, layout is torch.strided, min(size, default=0) >= 0)
+    return empty(size, dtype)
 
 
 @RULES.add("zeros_like", "ones_like", "empty_like")

@@ -154,7 +154,7 @@ class Lane(TorchDispatchMode):
         paths.append(path)
         paused, row = False, None
         try:
-            if self._open is None and kind.is_row_of(module):
+            if self._open is None and kind.is_one_row(module):
                 # the functions of a module of torch are all in this row: they run faster unobserved; but attention
                 # would then run by other operators than on meta tensors and for the other counters
                 is_observed = self.autocast.is_on or not kind.is_torchs or type(module) is nn.MultiheadAttention
@@ -327,7 +327,7 @@ class Lane(TorchDispatchMode):
             row.writes = True
         if recorder.suspicion is not None:
             recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
-        multiplied = recorder.memory.trace(row, traits, tensors, outputs, new)
+        multiplied = recorder.memory.trace(row, tensors, outputs, new, is_lookup=traits.is_lookup)
         if traits.is_free and not REGISTERED:
             return out
         worth = verdict(func)

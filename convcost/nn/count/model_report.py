@@ -30,7 +30,6 @@ from convcost.nn.count.shown_device import doubts_of_device
 from convcost.nn.count.tensors import tensor_text
 from convcost.nn.load.meta_device import knows_flex_attention, on_device, require_memory
 from convcost.nn.load.user_code import own_fault
-from convcost.system.child_process import ProcessEndedError
 from convcost.system.processor import collection_paused
 from convcost.system.streams import quiet_stdout
 from convcost.system.terminal import show_progress
@@ -193,6 +192,8 @@ def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: Argume
             torch.manual_seed(SEED)
             anew, *_ = _counted(with_values(load()), mapped(random_like, call), "cpu")
         return doubts_between(counted, anew, "on the CPU with random inputs")
+
+    from convcost.system.child_process import ProcessEndedError
 
     reason = too_large(counted.totals)
     if reason is None:

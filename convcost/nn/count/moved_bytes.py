@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
+from convcost.convolution.windows import inside
 from convcost.nn.build.conv_module import per_axis
 from convcost.nn.count.tensors import PLAIN
 from convcost.nn.load.meta_device import parts_of
@@ -94,8 +95,6 @@ def certainly_read(
 
 def _bytes_in_windows(module: nn.Module, data: torch.Tensor, output: torch.Tensor) -> int:
     """The bytes of the pixels that lie in some window of a pooling."""
-    from convcost.timing.bound import seen_inside
-
     axes = int(type(module).__name__[-2])
     kernel, stride, padding, dilation = (
         per_axis(getattr(module, name, 1), axes) for name in ("kernel_size", "stride", "padding", "dilation")
@@ -104,5 +103,5 @@ def _bytes_in_windows(module: nn.Module, data: torch.Tensor, output: torch.Tenso
     for axis in range(axes):
         k, d, before, size = kernel[axis], dilation[axis], padding[axis], int(data.shape[axis - axes])
         offsets = range(-before, k * d - before, d)
-        pixels *= seen_inside(int(output.shape[axis - axes]), stride[axis], offsets, size)
+        pixels *= inside(int(output.shape[axis - axes]), stride[axis], offsets, size)[1]
     return pixels * prod(data.shape[:-axes]) * data.dtype.itemsize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn
 """Modules whose call is one row although they, or their subclasses, have submodules."""
 
 
-class Kind(NamedTuple):
+class Kind:
     """What a class of modules is to a trace.
 
     Attributes:
@@ -21,42 +21,31 @@ class Kind(NamedTuple):
         torch_name: Name of the class of torch that it is or is derived from; None without one.
         is_torchs: Whether the class is one of torch's own.
         is_scripted: Whether its modules are compiled by TorchScript.
-        is_one_row: Whether a call is one row, whatever parts the module has.
-        is_row_alone: Whether a call is one row if the module has no parts.
     """
 
-    name: str
-    torch_name: str | None
-    is_torchs: bool
-    is_scripted: bool
-    is_one_row: bool
-    is_row_alone: bool
+    def __init__(self, kind: type) -> None:
+        of_torch = [base for base in kind.__mro__ if base.__module__.startswith("torch.")]
+        self.name = kind.__name__
+        self.torch_name = of_torch[0].__name__ if of_torch else None
+        self.is_torchs = kind in of_torch
+        self.is_scripted = issubclass(kind, torch.jit.ScriptModule)
+        self._is_one_row = self.is_scripted or issubclass(kind, ONE_ROW)
+        self._has_purpose = any(base is not nn.Module for base in of_torch)
 
-    def is_row_of(self, module: nn.Module) -> bool:
+    def is_one_row(self, module: nn.Module) -> bool:
         """Whether a call of a module of this class is one row."""
-        return self.is_one_row or (self.is_row_alone and not vars(module)["_modules"])
+        return self._is_one_row or (self._has_purpose and not vars(module)["_modules"])
+
+
+_kind: Final = lru_cache(maxsize=256)(Kind)
 
 
 def kind_of(module: nn.Module) -> Kind:
     """What the class of a module is to a trace."""
     kind: type = type(module)
-    return _of_class(kind)
-
-
-@lru_cache(maxsize=256)
-def _of_class(kind: type) -> Kind:
-    of_torch = [base for base in kind.__mro__ if base.__module__.startswith("torch.")]
-    is_scripted = issubclass(kind, torch.jit.ScriptModule)
-    return Kind(
-        kind.__name__,
-        of_torch[0].__name__ if of_torch else None,
-        kind in of_torch,
-        is_scripted,
-        is_scripted or issubclass(kind, ONE_ROW),
-        bool({*of_torch} - {nn.Module}),
-    )
+    return _kind(kind)
 
 
 def is_one_row(module: nn.Module) -> bool:
     """Whether a call of the module is one row: torch's modules without submodules, and those of `ONE_ROW`."""
-    return kind_of(module).is_row_of(module)
+    return kind_of(module).is_one_row(module)

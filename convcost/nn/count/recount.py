@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch._ops import HigherOrderOperator
 
-from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
 from convcost.nn.count.tensors import tensors_in
 from convcost.nn.load.meta_device import is_plain
 from convcost.text.units import human_bytes, human_count, number_of
@@ -52,6 +51,8 @@ def may_read_values(func: Any) -> bool:
 
 def too_large(totals: Totals) -> str | None:
     """Why a model is not run on the CPU; None if it may be."""
+    from convcost.nn.count.size_limit import MAX_BYTES, MAX_EFFORT
+
     memory = (totals.weight_bytes or 0) + totals.peak_activation_bytes
     if totals.macs <= MAX_EFFORT and memory <= MAX_BYTES:
         return None

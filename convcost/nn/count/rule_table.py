@@ -12,6 +12,7 @@ from convcost.nn.count.layouts import broadcast, elementwise_strides, format_str
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+META: Final = torch.device("meta")
 INDICES: Final = frozenset({torch.int32, torch.int64})
 """Dtypes of indices."""
 Rule = TypeVar("Rule", bound="Callable[..., Any]")
@@ -100,8 +101,8 @@ def axis_of(axis: int, rank: int) -> int:
 def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] | None = None) -> Tensor:
     """A meta tensor, contiguous unless other strides are given; torch imports nothing for it."""
     if strides is None:
-        return torch.empty(shape, dtype=dtype, device="meta")
-    return torch.empty_strided(shape, strides, dtype=dtype, device="meta")
+        return torch.empty(shape, dtype=dtype, device=META)
+    return torch.empty_strided(shape, strides, dtype=dtype, device=META)
 
 
 def spread(dtype: torch.dtype, *operands: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from convcost.nn.count.cpu_trial import TRIAL_SECONDS
 from convcost.nn.count.isolation import can_isolate, run_isolated
 from convcost.nn.count.recount import METRICS, doubts_between
 from convcost.nn.load.meta_device import META
-from convcost.system.child_process import ProcessEndedError
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ def doubts_of_device(
             return {}, False
     reason = "it is too large"
     if is_small() and can_isolate():
+        from convcost.system.child_process import ProcessEndedError
+
         try:
             return run_isolated(lambda: doubts_between(counted, on_cpu(), "on the CPU"), TRIAL_SECONDS), True
         except ProcessEndedError as error:

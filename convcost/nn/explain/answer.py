@@ -37,6 +37,8 @@ MAX_TRIED_CALL_S: Final = 1.0
 """Longest call that is timed again for a trial; hints on slower calls are not verified."""
 MAX_CALLS_S: Final = 10.0
 """Longest time of the calls for an account; a slower block gets none."""
+ONEDNN_PARTS: Final = ("convolution", "reorder_input", "reorder_output", "reorder_weights")
+"""Parts of the time that are not those of a stage outside oneDNN."""
 MAX_TRIALS: Final = 2
 """Maximum number of trials for one row; the first hint that a trial confirms is printed."""
 
@@ -117,19 +119,22 @@ class Explainer:
     def _hint(self, subject: Subject, facts: Facts, timing: Timing) -> Hint | None:
         for suggestion in suggest(facts)[:MAX_TRIALS]:
             trial = attempt(subject, suggestion, timing) if timing.time_s <= MAX_TRIED_CALL_S else None
-            of_row = trial and _of_the_row(suggestion, trial, timing, len(facts.layers))
+            of_row = trial and _of_the_row(suggestion, trial, facts)
             hint = word(suggestion, of_row or trial)
             if hint is not None:
                 return hint if of_row is not None else unverified(suggestion)
         return None
 
 
-def _of_the_row(suggestion: Suggestion, trial: Trial, timing: Timing, layers: int) -> Trial | None:
+def _of_the_row(suggestion: Suggestion, trial: Trial, facts: Facts) -> Trial | None:
     """The trial with the times of the row; None if the call next to the alternative cannot have been the row's.
 
-    A stage of several must not take longer than the row; any other call is the row, and takes about as long.
+    A stage of several takes at most what the account leaves to it; any other call is the row, and takes about as long.
     """
-    if suggestion.stage is not None and layers > 1:
-        return trial if trial.before_s <= timing.time_s else None
-    is_row = 1 / MAX_CHANGE < trial.before_s / timing.time_s < MAX_CHANGE
-    return trial.scaled(timing.time_s) if is_row else None
+    time_s = facts.account.time_s
+    if suggestion.stage is None or len(facts.layers) == 1:
+        return trial.scaled(time_s) if 1 / MAX_CHANGE < trial.before_s / time_s < MAX_CHANGE else None
+    left_s = time_s - facts.account.seconds(*(ONEDNN_PARTS if suggestion.alternative == "onednn" else ("native",)))
+    if trial.before_s >= MAX_CHANGE * left_s:
+        return None
+    return trial.scaled(min(trial.before_s, left_s))

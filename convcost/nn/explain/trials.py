@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -65,7 +66,8 @@ def attempt(subject: Subject, suggestion: Suggestion, timing: Timing) -> Trial |
     finally:
         torch.set_num_threads(threads)
     timings = summarise(series, probes, BEFORE, pinned=False)
-    return Trial(timings[BEFORE].time_s, timings[AFTER].time_s, timings[AFTER].speedup_low or 0.0, kernels)
+    low, high = timings[AFTER].speedup_low, timings[AFTER].speedup_high
+    return Trial(timings[BEFORE].time_s, timings[AFTER].time_s, low or 0.0, kernels, high or inf)
 
 
 def _pinned(subject: Subject, timing: Timing) -> Trial:

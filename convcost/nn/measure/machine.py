@@ -307,19 +307,26 @@ def _streams(footprint: int, device: torch.device) -> Iterator[tuple[str, int, C
 
 
 def with_more_threads(peaks: Sequence[Peak]) -> Iterator[Peak]:
-    """The peaks, each at least as high as that of one thread, since other threads may stay idle."""
+    """The peaks, each at least as high as that of one thread, since other threads may stay idle.
+
+    The spread of a peak that is raised is at least the difference, as its own measurement was disturbed.
+    """
     for peak in peaks:
         alone = next(one for one in peaks if one.dtype == peak.dtype)
         if alone.flop_per_s > peak.flop_per_s:
             how = f"as {number_of('thread', alone.threads)}, which is no slower"
             gemm = max(peak.gemm_flop_per_s, alone.gemm_flop_per_s)
-            yield Peak(peak.dtype, peak.threads, gemm, alone.flop_per_s, alone.spread, how)
+            spread = max(alone.spread, alone.flop_per_s / peak.flop_per_s - 1)
+            yield Peak(peak.dtype, peak.threads, gemm, alone.flop_per_s, spread, how)
         else:
             yield peak
 
 
 def monotone(levels: list[Level]) -> Iterator[Level]:
-    """The levels, each at least as fast as slower levels and as the same level with fewer threads."""
+    """The levels, each at least as fast as slower levels and as the same level with fewer threads.
+
+    The spread of a level that is raised is at least the difference, as its own measurement was disturbed.
+    """
     names = list(dict.fromkeys(level.name for level in levels))
     for level in levels:
         within = names[names.index(level.name) :]
@@ -329,7 +336,8 @@ def monotone(levels: list[Level]) -> Iterator[Level]:
             yield level
         else:
             how = f"as {best.name} of {number_of('thread', best.threads)}, which is no slower"
-            yield replace(level, byte_per_s=best.byte_per_s, spread=best.spread, how=how)
+            spread = max(best.spread, best.byte_per_s / level.byte_per_s - 1)
+            yield replace(level, byte_per_s=best.byte_per_s, spread=spread, how=how)
 
 
 def _overhead(device: torch.device, clock: Clock, each_s: float) -> Overhead:

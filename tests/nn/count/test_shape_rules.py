@@ -14,8 +14,8 @@ import torch
 from zoo import ZOO
 
 import convcost
-from convcost.nn.count.memory import storage_key
 from convcost.nn.count.shape_rules import RULES, meta_output
+from convcost.nn.count.storages import storage_key
 from convcost.nn.load.target import load_target, tensors_for
 
 if TYPE_CHECKING:
@@ -418,6 +418,13 @@ def truth(d: Drawer) -> Case:
 
 def on_meta(d: Drawer) -> dict[str, Any]:
     return {"device": torch.device("meta")} | ({"dtype": d.dtype()} if d.one_in(4) else {})
+
+
+def bare(d: Drawer) -> Case:
+    options = {"layout": torch.strided, "pin_memory": False, "memory_format": torch.contiguous_format}
+    few = {key: value for key, value in options.items() if d.one_in(4)}
+    size = [-1] if d.one_in(30) else list(d.shape())
+    return (size,), {"dtype": d.dtype(), "device": torch.device("meta"), **few}
 
 
 def sized(d: Drawer) -> Case:
@@ -823,6 +830,7 @@ DRAWS: dict[str, Draw] = {
     **dict.fromkeys(("logical_and", "logical_or", "logical_xor"), truths),
     "clamp_min_.Tensor": binary,
     "randn": sized,
+    "empty.memory_format": bare,
     "pow.Scalar": power_of_number,
     **dict.fromkeys(("atan2", "hypot", "xlogy.Tensor"), binary),
     **dict.fromkeys(("threshold", "threshold_"), threshold),

@@ -77,7 +77,7 @@ def test_more_threads_reach_at_least_what_one_does() -> None:
 
     peaks = [peak("float32", 1, 8e9), peak("bfloat16", 1, 9e9), peak("float32", 2, 1e6), peak("bfloat16", 2, 10e9)]
     assert list(home.with_more_threads(peaks)) == [
-        *peaks[:2], Peak("float32", 2, 4e9, 8e9, 0.01, "as 1 thread, which is no slower"), peaks[3],
+        *peaks[:2], Peak("float32", 2, 4e9, 8e9, 8e9 / 1e6 - 1, "as 1 thread, which is no slower"), peaks[3],
     ]  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def test_a_level_is_no_slower_than_those_behind_it_and_says_so() -> None:
         ("L1", 7.0), ("L2", 7.0), ("memory", 3.0), ("L1", 7.0),
     ]  # fmt: skip
     assert next(home.monotone(levels)).how == "as L2 of 1 thread, which is no slower"
+    assert [one.spread for one in home.monotone(levels)] == [pytest.approx(7 / 5 - 1), 0.07, 0.03, 6.0]
 
 
 def short_calibration(seconds: float = 0.5) -> tuple[Machine, tuple[str, ...], list[float]]:
