@@ -113,7 +113,9 @@ def test_a_failure_lists_what_grew_since_the_test_passed(tmp_path: Path) -> None
         outputs.append(done.stdout)
     assert "1 passed" in outputs[0]
     lines = [line.removeprefix("E").strip() for line in outputs[1].splitlines()]
-    why = lines.index("why: Sequential against its last pass: 31 params more, 23 MACs more, 124")  # 9 · 4 - 5, 9 · 3 - 4
+    why = lines.index(
+        "why: Sequential against its last pass: 31 params more, 23 MACs more, 124"
+    )  # 9 · 4 - 5, 9 · 3 - 4
     assert lines[why + 2 : why + 4] == [
         "2  added: Linear, on 1x3  +36 params, +27 MACs",
         "back under budget: revert the change of 2: the model then has at most 36",

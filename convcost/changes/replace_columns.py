@@ -9,7 +9,7 @@ from convcost.text.units import human_count, human_ratio, human_share, human_tim
 from convcost.timing.columns import speedup_text
 
 if TYPE_CHECKING:
-    from convcost.changes.replace_report import ReplacedLayer
+    from convcost.changes.replaced_layer import ReplacedLayer
 
 REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
     Column("name", lambda row: row.name, "path of the layer", "layer"),

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from convcost.changes.replace_report import layer_of
+from convcost.changes.replaced_layer import layer_of
 from convcost.changes.replacement import choose_block, few, reads_image, require_layers
 from convcost.nn.alter.eligibility import is_lazy_module, obstacles
 from convcost.nn.alter.kept_weights import KeptWeights
@@ -31,7 +31,7 @@ from convcost.text.errors import ConvcostError, encodable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from convcost.changes.replace_report import ReplacedLayer
+    from convcost.changes.replaced_layer import ReplacedLayer
     from convcost.changes.replacement import Replacement, Rules
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
