@@ -38,7 +38,11 @@ class Command(TyperCommand):
         given: Counter[Any] = Counter(one for one in order if one.param_type_name == "option" and not one.multiple)
         for option, times in given.items():
             if times > 1 and (not option.is_flag or _is_switched(option, args)):
-                typed = next(word for word in map(_before_equals, args) if word in _names(option))
+                typed = (
+                    _name(option)
+                    if option.is_flag
+                    else next(word for word in map(_before_equals, args) if word in _names(option))
+                )
                 raise ConvcostError(f"{typed} is given more than once, and takes one value; leave out the others.")
         shape = {
             min(option.opts, key=len).strip("-").replace("-", "_"): str(values[str(option.name)])
