@@ -238,4 +238,4 @@ def _parser_message(error: Exception) -> str:
         options = [name for one in context.command.params for name in (*one.opts, *one.secondary_opts)]
         known = [name for name in options if name.startswith("-")]  # the parser's possibilities are often others
         return f"No such option: {error.option_name}; {did_you_mean(error.option_name, known, step)}"
-    return f"{message.rstrip('.')}; {step}"
+    return f"{message} See{step.removeprefix('see')}" if message.endswith("?") else f"{message.rstrip('.')}; {step}"

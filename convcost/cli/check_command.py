@@ -312,7 +312,10 @@ def config_command(
     context: typer.Context,
     action: Annotated[
         Action,
-        typer.Argument(help="schema: the JSON Schema of convcost.toml; show: the configuration with all defaults."),
+        typer.Argument(
+            help="schema: the JSON Schema of convcost.toml; show: the configuration with all defaults.",
+            metavar="schema|show",
+        ),
     ],
     config: Annotated[
         Path | None, typer.Option(help="Configuration; by default the nearest convcost.toml or [tool.convcost].")

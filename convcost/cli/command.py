@@ -11,13 +11,15 @@ from typer.core import TyperCommand
 
 from convcost.cli.options import SHAPE
 from convcost.cli.output import WRONG, say
-from convcost.text.errors import ConvcostError
+from convcost.text.errors import ConvcostError, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 
+REPEATED: Final = frozenset({"block", "device", "dtype", "memory_format", "threads", "to"})
+"""Options that may be repeated, and whose values have no commas."""
 ELSEWHERE: Final = frozenset({"time", "dtype", "reuse"})
 """Options of the panel of the clock with an effect on more than times, or with a note of their own."""
 
@@ -29,28 +31,59 @@ class Command(TyperCommand):
         """Parse the words of the command."""
         if ctx.resilient_parsing:  # the shell completes them
             return super().parse_args(ctx, args)
-        if not args and any(parameter.required for parameter in self.params):
+        if not args and (self.name == "kernel" or any(parameter.required for parameter in self.params)):
             typer.echo(self.get_help(ctx))
             ctx.exit(WRONG)
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
         given: Counter[Any] = Counter(one for one in order if one.param_type_name == "option" and not one.multiple)
         for option, times in given.items():
             if times > 1 and (not option.is_flag or _is_switched(option, args)):
-                raise ConvcostError(
-                    f"{_name(option)} is given more than once, and takes one value; leave out the others."
+                typed = (
+                    _name(option)
+                    if option.is_flag
+                    else next(word for word in map(_before_equals, args) if word in _names(option))
                 )
-            if getattr(option, "rich_help_panel", None) == SHAPE:
-                _require_one_shape(option, str(values[str(option.name)]), f"{ctx.command_path} {' '.join(args)}")
+                raise ConvcostError(f"{typed} is given more than once, and takes one value; leave out the others.")
+        shape = {
+            min(option.opts, key=len).strip("-").replace("-", "_"): str(values[str(option.name)])
+            for option in given
+            if getattr(option, "rich_help_panel", None) == SHAPE
+        }
+        _require_one_shape(shape, f"{ctx.command_path} {' '.join(args)}")
+        for option in dict.fromkeys(one for one in order if one.name in REPEATED and (one.multiple or one.nargs < 0)):
+            _require_single_words(option, values[str(option.name)])
         return super().parse_args(ctx, args)
 
 
-def _require_one_shape(option: Any, text: str, command: str) -> None:  # noqa: ANN401 - an option of click, or of typer's own copy of it
-    """Refuse a list of numbers where a command takes one shape, with the loop that takes each of them."""
-    if re.fullmatch(r"\d+(\s*,\s*\d+)+", text):
-        short = min(option.opts, key=len).strip("-").replace("-", "_")
-        each = command.replace(text, f"${short}", 1)
-        loop = f"for {short} in {' '.join(re.findall(r'[0-9]+', text))}; do {each}; done"
-        raise ConvcostError(f"{short} (={text}) must be one size; run the command once for each: {loop}")
+def _require_one_shape(shape: Mapping[str, str], command: str) -> None:
+    """Refuse lists of numbers where a command takes one shape, with the loops that take each of them."""
+    lists = {name: text for name, text in shape.items() if re.fullmatch(r"\d+(\s*,\s*\d+)+", text)}
+    if not lists:
+        return
+    loop = command
+    for name, text in lists.items():
+        loop = loop.replace(text, f"${name}", 1)
+    for name, text in reversed(lists.items()):
+        loop = f"for {name} in {' '.join(re.findall(r'[0-9]+', text))}; do {loop}; done"
+    name, text = next(iter(lists.items()))
+    raise ConvcostError(f"{name} (={text}) must be one size; run the command once for each: {loop}")
+
+
+def _require_single_words(option: Any, words: Iterable[str]) -> None:  # noqa: ANN401 - an option of click, or of typer's own copy of it
+    """Refuse a list with commas where an option is repeated, with the words to type."""
+    for text in words:
+        if "," in text:
+            each = [word.strip() for word in text.split(",") if word.strip()]
+            again = " ".join(f"{_name(option)} {word}" if option.multiple else word for word in each)
+            raise ConvcostError(f"{option.name} (={as_text(text)}) must be one value; write {again}")
+
+
+def _before_equals(word: str) -> str:
+    return word.partition("=")[0]
+
+
+def _names(parameter: Any) -> tuple[str, ...]:  # noqa: ANN401 - a parameter of click, or of typer's own copy of it
+    return (*parameter.opts, *parameter.secondary_opts)
 
 
 def _is_switched(flag: Any, args: list[str]) -> bool:  # noqa: ANN401 - an option of click, or of typer's own copy of it

@@ -36,6 +36,13 @@ INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
 WHOLE_JSON: Final = "JSON always has all rows and fields"
 """Reason why options that choose rows or fields have no effect."""
+_ADVICE: Final = (
+    (re.compile(r"\braise (time_budget|seconds)\b"), "raise --{}"),
+    (re.compile(r"\bturn (force|pareto) on\b"), "add --{}"),
+    (re.compile(r"\bwith device (cpu|meta|auto)\b"), "with --device {}"),
+    (re.compile(r"\bname it with (only)\b"), "name it with --{}"),
+)
+"""Advice in the words of Python, and in those of the command line."""
 _COMMAND_STARTS: Final = re.compile(r"(?:^|(?<=[\r\n]))[^\S\r\n]*(?=::)|##(?=\[)")
 """What makes a line a workflow command, as a GitHub runner reads it (ActionCommand.cs in actions/runner)."""
 
@@ -89,8 +96,15 @@ def complain(line: str) -> None:
     if len(line) > MAX_LINE:
         line = f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}"
     with contextlib.suppress(OSError):
-        shown = fitted(_without_commands(one_line(line)), sys.stderr)
+        shown = fitted(_without_commands(_with_options(one_line(line))), sys.stderr)
         print(shown, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
+
+
+def _with_options(line: str) -> str:
+    """The line with its advice in the words of the command line, not in those of Python."""
+    for pattern, words in _ADVICE:
+        line = pattern.sub(lambda match, words=words: words.format(match[1].replace("_", "-")), line)
+    return line
 
 
 def show_warning(

@@ -21,7 +21,7 @@ from convcost.text.result import Result
 from convcost.text.units import thousands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from convcost.comparison.request import Request
     from convcost.comparison.rows import Row
@@ -57,6 +57,18 @@ class Derivation(Result[Equation]):
         @property
         def blocks(self) -> tuple[Explanation, ...]:
             """The derivation of each block."""
+
+    def __iter__(self) -> Iterator[Explanation]:
+        """The derivation of each block."""
+        return iter(self.blocks)
+
+    def __len__(self) -> int:
+        """The number of blocks."""
+        return len(self.blocks)
+
+    def __getitem__(self, index: int) -> Explanation:
+        """The derivation of one block."""
+        return self.blocks[index]
 
     @property
     def columns(self) -> Sequence[Column[Equation]]:
@@ -183,7 +195,7 @@ class Explanation(Derivation):
             what, value = f"MACs / MACs of {self.baseline}", f"{self.ratio:.4g}: {fewer} MACs"
             verdict = what, str(self.ratio_symbols), str(self.ratio_numbers), value
         return DerivationText(
-            self.block, self.summary, self.paper, known, _legend(self.values), self._stage_lines(),
+            self.block, self.summary, self.paper, known, self._meanings, self._stage_lines(),
             self._total_lines(), verdict,
         )  # fmt: skip
 
@@ -194,8 +206,14 @@ class Explanation(Derivation):
         named = {"MACs": total.macs, "parameters": total.params, "FLOPs": total.flops}
         counts = tuple(Count(what, one.symbols, one.numbers, one.value) for what, one in named.items())
         return DocumentedBlock(
-            self.block, self.summary, self.paper, text.known, text.legend, counts, self.tree, self.input
+            self.block, self.summary, self.paper, text.known, _legend(self.values), counts, self.tree, self.input
         )
+
+    @property
+    def _meanings(self) -> str:
+        """What the symbols and words of the formulas stand for."""
+        sizes = any("padding" in size.symbols for stage in self.stages for size in stage.sizes.values())
+        return _legend(self.values) + ("; padding: both sides together" if sizes else "")
 
     def _stage_lines(self) -> tuple[Equation, ...]:
         lines = []
@@ -223,7 +241,9 @@ class Explanation(Derivation):
         whole = self.baseline_total
         totals = {"total": self.total.to_dict(), "baseline_total": None if whole is None else whole.to_dict()}
         values = {name: value for name, value in asdict(self).items() if name not in {"tree", "input"}}
-        return {**values, **totals, "flops": FLOPS_PER_MAC * self.macs}
+        return {**values, **totals, "flops": FLOPS_PER_MAC * self.macs} | {
+            name: list(values[name]) for name in ("stages", "notes")
+        }
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from convcost.convolution.algebra import Monomial, Symbol, factored_text, in_paper_order, monomial
+from convcost.convolution.algebra import Monomial, Symbol, factored, factored_text, in_paper_order, monomial
 from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import FLOPS_PER_MAC, macs, params
@@ -231,8 +231,12 @@ def quotient(above: Sequence[Monomial], below: Sequence[Monomial]) -> tuple[str,
     if len(below) == 1:
         terms = [term / below[0] for term in above]
         return factored_text(terms), factored_text(terms, _in_numbers)
+    common, _ = factored([*above, *below])
+    above, below = ([term / common for term in terms] for terms in (above, below))
     top, bottom = _paper_formula(above), _paper_formula(below)
-    return f"{top.symbols} / ({bottom.symbols})", f"{top.numbers} / ({bottom.numbers})"
+    is_sum = len(above) > 1 and not factored(above)[0].powers
+    over = "({}) / ({})" if is_sum else "{} / ({})"
+    return over.format(top.symbols, bottom.symbols), over.format(top.numbers, bottom.numbers)
 
 
 def _in_numbers(term: Monomial) -> str:

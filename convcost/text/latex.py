@@ -173,7 +173,8 @@ def _cell(column: Column[R], row: R, unit: Unit | None) -> str:
     if unit is not None and isinstance(value, int | float):
         digits = _digits(value / unit.size, exact=isinstance(value, int) and unit.size == 1)
         return f"{{{digits}\\,!}}" if column.text(row).endswith("!") else digits
-    return escaped(column.text(row))
+    text = column.text(row)
+    return escaped(f"{text[:-1]}(undecided)" if text.endswith(" ?") else text)
 
 
 def _digits(value: float, *, exact: bool) -> str:

@@ -103,7 +103,6 @@ def timing_sentences(
     timed = [one for one in timings if one is not None]
     speedups = "; speed-ups with 5–95 % intervals" if any(one.speedup_low is not None for one in timed) else ""
     marks = ["!: with a warning."] if any(one.warnings for one in timed) else []
-    marks += ["?: not decided."] if any(one.doubts and one.speedup not in {None, 1} for one in timed) else []
     where = "" if conditions is None else f", {conditions.summary()}"
     return " ".join((f"Times: {what}{where}{speedups}.", *marks))
 

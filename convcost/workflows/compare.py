@@ -60,6 +60,11 @@ def fill(request: Request, watch: Watch) -> Comparison:
     if request.time:
         show(result, timed, "importing torch ...")
         require_devices([device for timing in request.timings for device in timing.devices])
+        distinct = _distinct(request.timings)
+        if distinct != request.timings:
+            request = replace(request, timings=distinct)
+            same = "conditions that are the same on this machine are timed once."
+            result = replace(result, settings=request.settings, notes=(*result.notes, same))
         calibrations = [_calibration(timing) for timing in request.timings]
         for timing, (machine, note) in zip(request.timings, calibrations, strict=True):
             if request.roofline and machine is None:
@@ -72,6 +77,17 @@ def fill(request: Request, watch: Watch) -> Comparison:
         result = _account(result, show)
     show(result, (), "")
     return result.sorted_by(request.sort)
+
+
+def _distinct(timings: tuple[TimingOptions, ...]) -> tuple[TimingOptions, ...]:
+    """The conditions without those that another name of a device or of the threads makes equal to earlier ones."""
+    from convcost.nn.measure.device import resolve_device, resolve_threads
+
+    known: dict[TimingOptions, TimingOptions] = {}
+    for one in timings:
+        devices = tuple(str(resolve_device(name)) for name in one.devices)
+        known.setdefault(replace(one, devices=devices, threads=resolve_threads(one.threads)), one)
+    return tuple(known.values())
 
 
 def _count(result: Comparison, watch: Watch, waiting: tuple[str, ...]) -> Comparison:

@@ -112,7 +112,7 @@ def test_a_better_file_is_kept_unless_forced(
     assert streams.out.startswith(here.lines[0])
     assert streams.err == (
         f"error: machine (={path}) holds a better calibration, and this one is without the noise between processes; "
-        "close other programs and try again, or turn force on.\n"
+        "close other programs and try again, or add --force.\n"
     )
     assert path.read_bytes() == kept
     assert main([*words, "--force"]) == 0

@@ -331,7 +331,7 @@ def test_a_target_with_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         (["-5"], "the matrix (=-5, 1x1)"),
         (["k.pkl"], "must be no pickle"),
         (["sobell"], "did you mean sobel?"),
-        ([], "KERNEL (=nothing) must be given, or --model TARGET; "),
+        (["--size", "3"], "KERNEL (=nothing) must be given, or --model TARGET; "),
         (["sobel", "--model", "network:resnet18"], "sobel must not stand beside --model"),
         (["--model", "network:resnet18", "--size", "3"], "--size must not stand beside --model"),
         (["sobel", "--arg", "a=1"], "arg (=a=1) must go with --model"),

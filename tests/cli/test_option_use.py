@@ -166,3 +166,33 @@ def test_a_full_stdout_is_one_line_also_for_the_help(words: list[str]) -> None:
         2,
         "error: stdout must be writable, and it is not: No space left on device; make room, or send it elsewhere.\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compare", *LAYER, "--dtype", "float32,bfloat16"], "write --dtype float32 --dtype bfloat16"),
+        (["compare", *LAYER, "--threads", "1,2"], "threads (=1,2) must be one value; write --threads 1 --threads 2"),
+        (["compare", *LAYER, "--block", "standard,depthwise"], "write --block standard --block depthwise"),
+        (["explain", "standard,depthwise", *LAYER], "must be one value; write standard depthwise"),
+        (["compare", *LAYER, "--c", "4"], "error: --c is given more than once"),
+        (["compare", *LAYER, "--in-channels", "4"], "error: --c is given more than once"),
+        (
+            ["compare", "--c", "3", "--o", "64,128", "--k", "3,5"],
+            "o (=64,128) must be one size; run the command once for each: for o in 64 128; do for k in 3 5; do "
+            "convcost compare --c 3 --o $o --k $k; done; done",
+        ),
+        (["comparee"], "error: No such command 'comparee'. Did you mean 'compare'? See convcost --help.\n"),
+    ],
+)
+def test_a_refusal_gives_the_words_to_type(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_command_without_words_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("compare", "kernel"):
+        assert main([name]) == 2
+        out, err = capsys.readouterr()
+        assert f"Usage: convcost {name} " in out
+        assert err == ""

@@ -231,3 +231,19 @@ def test_the_example_of_columns_in_the_help_can_be_given(
     assert capsys.readouterr().out.splitlines()[0] == example
     assert main([*words.split(), "--columns", "nothing"]) == 2
     assert "columns (=nothing) must be fields of a row; known: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("python", "typed"),
+    [
+        ("few: raise time_budget", "few: raise --time-budget"),
+        ("try again, or turn force on.", "try again, or add --force."),
+        ("run it with device cpu.", "run it with --device cpu."),
+        ("raise ValueError in my_time_budget", "raise ValueError in my_time_budget"),
+    ],
+)
+def test_advice_on_stderr_names_options_as_they_are_typed(
+    python: str, typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complain(f"warning: {python}")
+    assert capsys.readouterr().err == f"warning: {typed}\n"

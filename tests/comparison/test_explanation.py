@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -195,7 +196,10 @@ def test_the_text_has_the_total_beside_the_baseline() -> None:
 def test_the_text_says_what_each_symbol_stands_for() -> None:
     text = str(convcost.explain("inverted-residual", 3, 64, (3, 5), stride=2))
     assert "  where N: samples; H, W: input size; OH, OW: output size; C: input channels; " in text
-    assert "t: expansion; m: depth multiplier; O: output channels; K_h, K_w: kernel size\n" in text
+    assert (
+        "t: expansion; m: depth multiplier; O: output channels; K_h, K_w: kernel size; padding: both sides together\n"
+        in text
+    )
 
 
 def test_the_baseline_itself_has_no_ratio() -> None:
@@ -267,6 +271,19 @@ def test_latex_is_balanced_and_has_no_other_sign_than_its_own() -> None:
         assert all(line.count("&") == 1 for line in lines)
         assert all(line.endswith(r"\\") for line in lines[:-1])
         assert not lines[-1].endswith(r"\\")
+
+
+def test_what_block_and_baseline_share_is_taken_out_of_their_ratio() -> None:
+    ratio = convcost.explain("depthwise", 16, 32, 3, baseline="bottleneck").ratio_symbols
+    assert ratio == "C·m·K² / (M·(C + M·K² + O))"
+
+
+def test_several_derivations_can_be_iterated_and_their_json_is_plain() -> None:
+    several = convcost.explain(["standard", "depthwise"], 3, 64, 3)
+    assert [one.block for one in several] == [several[0].block, several[1].block] == ["standard", "depthwise"]
+    assert len(several) == 2
+    payload = several.to_dict()
+    assert payload == json.loads(json.dumps(payload))
 
 
 def test_a_ratio_of_1_is_as_many() -> None:

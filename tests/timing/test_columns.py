@@ -46,5 +46,5 @@ def test_the_caption_says_what_the_times_are_and_what_the_marks_mean() -> None:
     quiet = replace(TIMING, speedup=2.0, speedup_low=1.9, speedup_high=2.1, warnings=(), doubts=())
     assert timing_sentences([quiet, None]) == "Times: medians; speed-ups with 5–95 % intervals."
     doubted = replace(quiet, speedup_low=None, speedup_high=None, warnings=("few: wait",), doubts=("few: wait",))
-    assert timing_sentences([doubted]) == "Times: medians. !: with a warning. ?: not decided."
+    assert timing_sentences([doubted]) == "Times: medians. !: with a warning."
     assert timing_sentences([quiet], CONDITIONS).startswith("Times: medians, contiguous, ")

@@ -224,3 +224,15 @@ def test_csv_has_the_verdict_beside_the_speedup(runs: list[list[Run]], capsys: p
     assert [row["verdict"] for row in rows] == ["same", "faster"]
     assert main(["compare", *SHAPE, *BLOCKS, "--no-time", "--format", "csv"]) == 0
     assert [row["verdict"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == ["", ""]
+
+
+def test_conditions_that_are_the_same_here_are_timed_once(
+    runs: list[list[Run]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convcost.nn.measure.device.usable_cores", lambda: 2)
+    words = ["--threads", "1", "--threads", "2", "--threads", "all", "--device", "cpu", "--format", "json"]
+    assert main(["compare", *SHAPE, *BLOCKS, *words]) == 0
+    out, err = capsys.readouterr()
+    assert [row["threads"] for row in json.loads(out)["rows"]] == [1, 1, 2, 2]
+    assert len(runs[0]) == 2
+    assert "note: conditions that are the same on this machine are timed once." in err

@@ -293,7 +293,7 @@ def test_the_command_says_the_place_and_exits_with_2(
     words = ["model", "masked_net.py:Net", "--input", "2x4", "--format", "json"]
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(r"error: \S+masked_net\.py:6 needs the values of a tensor, .*; run it with device cpu\.$", line)
+    assert re.match(r"error: \S+masked_net\.py:6 needs the values of a tensor, .*; run it with --device cpu\.$", line)
     for device in ("cpu", "auto"):
         assert main([*words, "--device", device]) == 0
         assert json.loads(capsys.readouterr().out)["totals"]["macs"] == 2 * 4 * 5
