@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.archive import rows as schema
-from convcost.archive.rows import NoTimingError, as_columns, as_stored, setting_columns
+from convcost.archive.rows import FORWARD, NoTimingError, as_columns, as_stored, setting_columns
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -104,10 +104,12 @@ def stored_rows(path: Path, where: str, values: dict[str, object], limit: int | 
 
 def _select(connection: sqlite3.Connection, where: str, values: dict[str, object], limit: int | None) -> list[Stored]:
     query = f"""
-        SELECT session.*, entry.* FROM entry JOIN session ON session.id = entry.session_id
+        SELECT session.*, entry.*, (
+            SELECT layer FROM entry AS forward WHERE forward.session_id = session.id AND forward.name = :forward
+        ) AS whole FROM entry JOIN session ON session.id = entry.session_id
         WHERE {where} ORDER BY session.measured_at DESC, session.id DESC, entry.id LIMIT :limit
     """
-    lines = connection.execute(query, {**values, "limit": -1 if limit is None else limit})
+    lines = connection.execute(query, {**values, "forward": FORWARD, "limit": -1 if limit is None else limit})
     names = [column[0] for column in lines.description]
     return [as_stored(names, tuple(line)) for line in lines]
 

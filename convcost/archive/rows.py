@@ -82,22 +82,27 @@ class Stored:
         session_id: Number of the run; equal for layers that were timed in turn.
         session: Run of the layer.
         entry: Timed layer.
+        whole: Identity of the model that was timed in the same run, as a JSON object; None without one.
     """
 
     session_id: int
     session: Session
     entry: Entry
+    whole: str | None = None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments that the model was made with, such as `alpha=0.5`."""
+        try:
+            arguments = json.loads(self.whole or "{}")["arguments"]
+            return tuple(f"{name}={value}" for name, value in arguments.items())
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # none, or not written by convcost
+            return ()
 
     @property
     def name(self) -> str:
         """The name of the layer; of a whole model, with the arguments that it was made with."""
-        if self.entry.name != FORWARD:
-            return self.entry.name
-        try:
-            arguments = json.loads(self.entry.layer)["arguments"]
-            return " ".join((FORWARD, *(f"{name}={value}" for name, value in arguments.items())))
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # not written by convcost
-            return FORWARD
+        return " ".join((FORWARD, *self.arguments)) if self.entry.name == FORWARD else self.entry.name
 
 
 FORWARD: Final = "(forward)"
@@ -212,7 +217,7 @@ def setting_columns(session: Session) -> dict[str, Any]:
 
 
 def as_stored(names: Sequence[str], values: Sequence[Any]) -> Stored:
-    """A stored row from the columns of both tables, those of the session first; each table has an `id`.
+    """A stored row from the columns of both tables, those of the session first, and `whole`; each table has an `id`.
 
     Raises:
         NoTimingError: A value that convcost does not write.
@@ -224,7 +229,7 @@ def as_stored(names: Sequence[str], values: Sequence[Any]) -> Stored:
         session, entry = _session(of_session), _entry(of_entry)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise NoTimingError(f"entry {of_entry['id']}: {error}") from error
-    return Stored(of_session["id"], session, entry)
+    return Stored(of_session["id"], session, entry, of_entry["whole"])
 
 
 def _session(columns: dict[str, Any]) -> Session:

@@ -87,8 +87,10 @@ def _annotated(one: BudgetResult) -> Iterator[str]:
 def _text(one: BudgetResult, judged: Judgement) -> str:
     """The reason, the largest changes and the remedy, one per line."""
     parts = [judged.reason]
+    if judged.broken and judged.lower_bound:
+        parts += one.uncounted_note
     if one.failures:
-        parts += [*(one.budget.message or "").splitlines(), *one.change_lines(3)]
+        parts += [*(one.budget.message or "").splitlines(), *one.change_lines(3, [judged])]
         parts += [*one.remedies, f"to accept it: {acceptance([judged])}" if judged.broken else ""]
     return "\n".join(map(one_line, filter(None, parts)))
 

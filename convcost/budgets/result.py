@@ -17,7 +17,7 @@ from convcost.text.result import Result
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from convcost.budgets.limits import Budget
     from convcost.budgets.verdict import Judgement
@@ -96,10 +96,10 @@ class BudgetResult:
     def all_notes(self) -> tuple[str, ...]:
         """The notes of the budget and of its verdicts."""
         notes = dict.fromkeys(note for one in self.judged for note in one.notes)
-        return tuple(dict.fromkeys((*self.notes, *self._uncounted_note, *_joined(notes))))
+        return tuple(dict.fromkeys((*self.notes, *self.uncounted_note, *_joined(notes))))
 
     @property
-    def _uncounted_note(self) -> tuple[str, ...]:
+    def uncounted_note(self) -> tuple[str, ...]:
         """The operations without a formula, where they make a limited figure a lower bound that was judged."""
         bounds = [one.limit.metric for one in self.judged if one.lower_bound and one.verdict != "inconclusive"]
         if not bounds or not self.uncounted:
@@ -122,7 +122,7 @@ class BudgetResult:
                 yield f"{one.verdict}: {where}{name} {one.limit.metric}: {one.reason}{own}"
         if self.moved:
             yield f"why: {name} against {self.compared_with}: {self._sums}"
-            yield from (f"  {line}" for line in self.change_lines(SHOWN))
+            yield from (f"  {line}" for line in self.change_lines(SHOWN, self.failures if self.growth_alone else ()))
         yield from self.advice
 
     @property
@@ -166,17 +166,22 @@ class BudgetResult:
         ]
         return ", ".join(parts) or "the same params and MACs"
 
-    def change_lines(self, most: int) -> Iterator[str]:
-        """The changes, largest first, renamed layers on one line."""
+    def change_lines(self, most: int, failures: Sequence[Judgement] = ()) -> Iterator[str]:
+        """The changes, largest first, renamed layers on one line.
+
+        Args:
+            most: Maximum number of changes.
+            failures: Broken limits; the changes that do not add to their figures, and renamed layers, are left out.
+        """
         real = [change for change in self.changes if change.kind != "renamed"]
-        real = grown_changes(real, self.failures) if self.growth_alone else real
+        real = grown_changes(real, failures) if failures else real
         width = max((len(change.layer) for change in real[:most]), default=0)
         for change in real[:most]:
             yield f"{change.layer.ljust(width)}  {change.text}  {change.cost_text}"
         if len(real) > most > 0:
             yield f"and {len(real) - most} more; the JSON has all"
         renamed = renamed_summary([change for change in self.changes if change.kind == "renamed"])
-        if renamed:
+        if renamed and not failures:
             yield renamed
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.changes.alignment import match_layers
+from convcost.changes.layer_cost import described
 from convcost.text.units import human_count, human_percent, number_of
 
 if TYPE_CHECKING:
@@ -148,13 +149,10 @@ def renamed_text(names: Sequence[tuple[str, str]]) -> str:
 
 
 def _described(layer: LayerCost) -> str:
-    """A description of a layer: `Conv2d 128→256, 3×3, stride 2x2, on 1x128x28x28`."""
-    words = [layer.op]
-    if layer.channels:
-        words = [f"{layer.op} {layer.channels.replace('>', '→')}", layer.kernel_size.replace("x", "×")]
-        words += [f"stride {layer.stride}"] if set(layer.stride.split("x")) != {"1"} else []
-        words += [f"groups {layer.groups}"] if layer.groups > 1 else []
-    return f"{', '.join(words)}{f', on {layer.input}' if layer.input else ''}"
+    """A description of a layer: `Conv2d 128→256, 3×3, stride 2, on 1x128x28x28`."""
+    sizes = layer.channels, layer.kernel_size, layer.stride, layer.dilation, layer.groups
+    words = described(layer.op, *sizes) if layer.channels else layer.op
+    return f"{words}{f', on {layer.input}' if layer.input else ''}"
 
 
 def _differences(old: LayerCost, new: LayerCost) -> list[str]:

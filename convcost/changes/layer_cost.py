@@ -150,6 +150,16 @@ class Entry:
         return f"counter {self.counter}, torch {self.torch}"
 
 
+def described(op: str, channels: str, kernel_size: str, stride: str, dilation: str, groups: int) -> str:  # noqa: PLR0913, PLR0917 - the fields of a layer
+    """A convolution in words: `Conv2d 64→128, 3×3, stride 2`. The arguments are those of `LayerCost`."""
+    words = [f"{op} {channels.replace('>', '→')}", kernel_size.replace("x", "×")]
+    for name, text in (("stride", stride), ("dilation", dilation)):
+        sizes = list(dict.fromkeys(text.split("x")))
+        if sizes != ["1"]:
+            words.append(f"{name} {sizes[0] if len(sizes) == 1 else text.replace('x', '×')}")
+    return ", ".join([*words, *([f"groups {groups}"] if groups > 1 else [])])
+
+
 def entry_of(report: ModelReport) -> Entry:
     """The entry of the lock for a counted model."""
     totals = report.totals

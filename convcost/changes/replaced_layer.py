@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from convcost.changes.layer_cost import described
 from convcost.changes.promise import TimedChange
 from convcost.changes.replacement import cost_of
 from convcost.convolution.cost import Cost, params
+from convcost.text.sizes import format_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +97,7 @@ def layer_of(name: str, op: str, conv: Conv | None, calls: Sequence[Call], outco
         outcome: The block in its place, or the reason why it stays as it is.
     """
     cost = cost_of(calls) if calls or conv is None else Cost(0, params(conv).value, 0)
-    text = described(op, conv)
+    text = _text(op, conv)
     row = ReplacedLayer(name, text, None, len(calls), cost.params, cost.params, cost.macs, cost.macs)
     if isinstance(outcome, str):
         return replace(row, skipped=outcome)
@@ -104,15 +106,9 @@ def layer_of(name: str, op: str, conv: Conv | None, calls: Sequence[Call], outco
     return replace(new, weight_error=outcome.weight_error)
 
 
-def described(op: str, conv: Conv | None) -> str:
+def _text(op: str, conv: Conv | None) -> str:
     """A layer in words: `Conv2d 64→128, 3×3, stride 2`; its class alone if it is not exactly one convolution."""
     if conv is None:
         return op
-    words = [f"{op} {conv.in_channels}→{conv.out_channels}", _sizes(conv.kernel_size)]
-    for name, sizes in (("stride", conv.stride), ("dilation", conv.dilation)):
-        words += [] if set(sizes) == {1} else [f"{name} {_sizes(sizes if len(set(sizes)) > 1 else sizes[:1])}"]
-    return ", ".join([*words, *([f"groups {conv.groups}"] if conv.groups > 1 else [])])
-
-
-def _sizes(sizes: Sequence[int]) -> str:
-    return "×".join(map(str, sizes))
+    sizes = (format_sizes(size) for size in (conv.kernel_size, conv.stride, conv.dilation))
+    return described(op, f"{conv.in_channels}>{conv.out_channels}", *sizes, conv.groups)

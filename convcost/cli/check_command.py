@@ -180,7 +180,7 @@ def check_command(
                 say([str(unwritten)], "error")
         if not any(limit.metric == "latency" for budget in configuration.budgets for limit in budget.limits):
             note_unused(context, "no budget limits latency", ("time_budget", "store"))
-        note_without_latex(context, form, export)
+        note_without_latex(context, form, export, result)
         if form is CheckFormat.json and only_json(o.OutputFormat.json, export):
             note_unused(context, WHOLE_JSON, ("columns",))
         if update and unwritten is None:

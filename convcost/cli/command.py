@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
+    from convcost.text.result import Result
+
 
 REPEATED: Final = frozenset({"block", "device", "dtype", "memory_format", "threads", "to"})
 """Options that may be repeated, and whose values have no commas."""
@@ -95,10 +97,16 @@ def _name(parameter: Any) -> str:  # noqa: ANN401 - an option of click, or of ty
     return str(max(parameter.opts, key=len))
 
 
-def note_without_latex(context: typer.Context, form: str, exports: Collection[Path] | None) -> None:
-    """Print a note about the options of a LaTeX table where none is written."""
-    if form != "latex" and not any(path.suffix.lower() == ".tex" for path in exports or ()):
-        note_unused(context, "only LaTeX has them; add --format latex", ("caption", "label"))
+def note_without_latex(
+    context: typer.Context, form: str, exports: Collection[Path] | None, result: Result[Any]
+) -> None:
+    """Where no LaTeX is written, print the caption that is to be made, and a note about the options without effect."""
+    if form == "latex" or any(path.suffix.lower() == ".tex" for path in exports or ()):
+        return
+    is_made = context.params["caption"] == "auto"
+    if is_made and (line := f"caption: {result.caption}") not in result.verdicts:
+        say([line], "note")
+    note_unused(context, "only LaTeX has them; add --format latex", ("label", *(() if is_made else ("caption",))))
 
 
 def note_unused(context: typer.Context, reason: str, names: Collection[str] = (), *, panel: str | None = None) -> None:

@@ -202,7 +202,7 @@ def compare_command(
             note_unused(context, "nothing is to be timed", ("store",), panel=o.CLOCK)
         if form is not o.OutputFormat.table:
             note_unused(context, "it is drawn under the table only", ("roofline",))
-        note_without_latex(context, form, export)
+        note_without_latex(context, form, export, result)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("columns",))
     if code == INTERRUPTED:

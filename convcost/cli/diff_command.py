@@ -123,7 +123,7 @@ def diff_command(
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(shown)
-        note_without_latex(context, form, export)
+        note_without_latex(context, form, export, result)
         if not time:
             note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
         if only_json(form, export):

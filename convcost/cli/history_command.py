@@ -94,7 +94,7 @@ def history_command(
         limit=SHOWN if short else _limit(limit),
     )
     history = replace(history, columns=fields)
-    note_without_latex(context, form, export)
+    note_without_latex(context, form, export, history)
     if only_json(form, export):
         note_unused(context, WHOLE_JSON, ("columns",))
     with interrupts_held():

@@ -136,7 +136,7 @@ def kernel_command(
             note_unused(context, "the layers of a network are not timed", unused, panel=o.CLOCK)
         elif not time:
             note_unused(context, "nothing is to be timed", ("store",), panel=o.CLOCK)
-        note_without_latex(context, form, export)
+        note_without_latex(context, form, export, result)
         if only_json(form, export):
             note_unused(context, WHOLE_JSON, ("columns",))
     if code == INTERRUPTED:

@@ -145,7 +145,7 @@ def model_command(
             print_blocks(shown.below)
         say_remarks(result)
         _note_unused(context, time=time, is_one=is_one, only_json=only_json(form, export))
-        note_without_latex(context, form, export)
+        note_without_latex(context, form, export, result)
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     elif isinstance(result, ModelTable) and result.failures:

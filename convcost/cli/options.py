@@ -88,7 +88,11 @@ EmitModel: TypeAlias = Annotated[
 ]
 Caption: TypeAlias = Annotated[
     str | None,
-    option(OUTPUT, "Caption of the LaTeX table; auto: what the table shows, and under which conditions.", "--caption"),
+    option(
+        OUTPUT,
+        "Caption of the LaTeX table; auto: what the table shows, and under which conditions, for any format.",
+        "--caption",
+    ),
 ]
 Label: TypeAlias = Annotated[str | None, option(OUTPUT, "Label of the LaTeX table, as tab:cost.", "--label")]
 

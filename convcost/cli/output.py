@@ -91,6 +91,12 @@ def say_remarks(result: Result[Any]) -> None:
         complain(f"{kind}: {line}")
 
 
+def _say_verdicts(result: Result[Any]) -> None:
+    """Print the lines under the table to stderr, as notes unless they begin with a verdict."""
+    for line in map(str.strip, result.verdicts):
+        complain(line if line.startswith(("fail: ", "warn: ")) else f"note: {line}")
+
+
 def complain(line: str) -> None:
     """Print a line to stderr, without the middle of a very long one; a stderr that cannot be written is ignored."""
     if len(line) > MAX_LINE:
@@ -158,7 +164,7 @@ def deliver(
     with _exported(result, exports, writes, latex):
         if form is not OutputFormat.table:
             write_out(_machine_text(result, form, latex))
-            say(result.verdicts, "note")
+            _say_verdicts(result)
         elif table_shown:
             write_out("".join(f"{fitted(one_line(line), sys.stdout)}\n" for line in result.verdicts[lines_shown:]))
         else:
@@ -186,7 +192,7 @@ def deliver_text(
     """Write the files, then a text to stdout; the verdicts go to stderr. Arguments as of `deliver` and `write_out`."""
     with _exported(result, exports, writes, latex):
         write_out(text, commands=commands)
-        say(result.verdicts, "note")
+        _say_verdicts(result)
 
 
 def write_out(text: str, *, commands: bool = False) -> None:

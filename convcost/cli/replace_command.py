@@ -179,7 +179,7 @@ def replace_command(
         if why and form is o.OutputFormat.table:
             print_blocks(shown.below)
         say_remarks(result)
-        note_without_latex(context, form, export)
+        note_without_latex(context, form, export, result)
         if not time:
             note_unused(context, "nothing is timed without --time", panel=o.CLOCK)
         if emit is not None:

@@ -8,7 +8,7 @@ from convcost._version import __version__
 from convcost.text.units import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 UNIT: Final = "MACs (multiply-accumulates; 1 MAC = 2 FLOPs)"
 _KINDS: Final = {
@@ -22,9 +22,14 @@ _KINDS: Final = {
 _COUNTERS: Final = {"fvcore": "fvcore", "torch": "torch's FlopCounterMode"}
 
 
+def with_args(args: Mapping[str, object]) -> str:
+    """The arguments of a model, to stand after its name; empty without any."""
+    return f" ({', '.join(f'{name}={value}' for name, value in args.items())})" if args else ""
+
+
 def what_is_counted(kinds: Collection[str]) -> str:
     """The kinds of operations that have MACs, and those that have none by convention."""
-    counted = listed([words for kind, words in _KINDS.items() if kind in kinds]) or "no products"
+    counted = listed([words for kind, words in _KINDS.items() if kind in kinds]) or "no operation of the model"
     return f"{counted}. Bias, normalisation, activations and pooling are not counted."
 
 

@@ -20,8 +20,14 @@ CLAIM: Final = Kind(
 )
 MAX_CUT: Final = Decimal("0.03")
 """Share of a claim by which a figure that is cut to its digits may be larger."""
+MAX_ROUNDED: Final = Decimal("0.1")
+"""Share of a claim by which a figure that is rounded to its digits may differ, which matters for one digit alone."""
 MAX_PERCENT: Final = 9
 """Relative error up to which it is written as a percentage."""
+MIN_PERCENT: Final = -0.99
+"""Relative error from which on it is written as a percentage."""
+MAX_WITHOUT_PREFIX: Final = 1000
+"""Number from which on a claim without a prefix, such as G, is not one whose prefix was forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Claim:
         matches: Whether the value is the claim at the digits that it gives, rounded or cut.
         cut: Whether it is the claim only if its further digits are cut, not rounded.
         counters: Other counters whose total is this value.
+        is_elsewhere: Whether the input has another size than that of the count.
+        meant: Claim with a prefix that would match, and the convention then; empty without one.
     """
 
     claim: str
@@ -47,6 +55,8 @@ class Claim:
     matches: bool
     cut: bool = False
     counters: tuple[str, ...] = ()
+    is_elsewhere: bool = False
+    meant: tuple[str, ...] = ()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -62,7 +72,9 @@ class Claim:
 
     @property
     def distance(self) -> str:
-        """The relative error as a percentage; of a value that is ten times the claim or more, the factor."""
+        """The relative error as a percentage; of a value that is ten times the claim or 1/100 of it, the factor."""
+        if self.value and self.relative_error < MIN_PERCENT:
+            return f"1/{human_count(1 / (1 + self.relative_error))} of it"
         far = self.relative_error >= MAX_PERCENT
         return f"{human_count(1 + self.relative_error)} times" if far else human_percent(self.relative_error, "+")
 
@@ -74,12 +86,16 @@ class Number(NamedTuple):
     unit: Decimal
 
     def is_rounded(self, value: int) -> bool:
-        """Whether a value is the claim when it is rounded to its digits."""
-        return abs(value - self.value) * 2 <= self.unit
+        """Whether a value is the claim when it is rounded to its digits, and not far from it."""
+        return abs(value - self.value) <= min(self.unit / 2, self.value * MAX_ROUNDED)
 
     def is_cut(self, value: int) -> bool:
         """Whether a value is the claim when its further digits are cut, and not much larger."""
         return 0 <= value - self.value < min(self.unit, self.value * MAX_CUT)
+
+    def gives(self, value: int) -> bool:
+        """Whether a value is the claim at its digits."""
+        return self.is_rounded(value) or self.is_cut(value)
 
 
 def parse_claim(text: str) -> Number:
@@ -115,6 +131,8 @@ def claim_lines(claims: Iterable[Claim]) -> list[str]:
 
 
 def _line(text: str, best: Claim, *more: Claim) -> str:
+    if best.meant:
+        return f"claim {text}: no convention gives it; did you mean {best.meant[0]}? That is {best.meant[1]}"
     if not best.matches:
         nearest = ", ".join(f"{one.text} ({one.value:,}, {one.distance})" for one in (best, *more[:2]))
         return f"claim {text}: no convention gives it; the nearest are {nearest}"
@@ -123,4 +141,6 @@ def _line(text: str, best: Claim, *more: Claim) -> str:
     names = [one.convention if one.resolution == best.resolution else one.text for one in more[:3]]
     also = f"; {len(more)} more with the same digits: {', '.join(names)}" if more else ""
     name = " called FLOPs" if "FLOP" in text.upper() and best.convention.startswith("MACs") else ""
-    return f"claim {text}: {best.text}{name}, {how} ({best.value:,}{printed}){also}{', ...' if more[3:] else ''}"
+    also += ", ..." if more[3:] else ""
+    chance = "; another input size than that of the count, so it may be chance" if best.is_elsewhere else ""
+    return f"claim {text}: {best.text}{name}, {how} ({best.value:,}{printed}){also}{chance}"

@@ -22,6 +22,10 @@ def _time_text(row: Call) -> str:
     return "-" if row.time_s is None else human_time(row.time_s) + (" !" if row.warning else "")
 
 
+def _bound(row: Call) -> str:
+    return "≥" if row.uncounted else ""
+
+
 MODEL_COLUMNS: Final[tuple[Column[Call], ...]] = (
     Column(
         "name",
@@ -52,8 +56,16 @@ MODEL_COLUMNS: Final[tuple[Column[Call], ...]] = (
         "params",
         human_count,
     ),
-    Column("macs", lambda row: row.macs, "multiply-accumulates", "MACs", human_count),
-    Column("flops", lambda row: row.flops, "floating-point operations: 2 x MACs", "FLOPs", human_count, width=160),
+    Column("macs", lambda row: row.macs, "multiply-accumulates", "MACs", human_count, mark=_bound),
+    Column(
+        "flops",
+        lambda row: row.flops,
+        "floating-point operations: 2 x MACs",
+        "FLOPs",
+        human_count,
+        width=160,
+        mark=_bound,
+    ),
     Column(
         "traffic_bytes",
         lambda row: row.traffic_bytes,

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.models.claim import Claim, parse_claim
+from convcost.models.claim import MAX_WITHOUT_PREFIX, Claim, Number, parse_claim
 from convcost.models.other_counters import (
     bias_of,
     by_output_size,
@@ -20,6 +20,7 @@ from convcost.models.other_counters import (
     outputs_of,
     totals_of_others,
 )
+from convcost.text.units import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,11 +28,19 @@ if TYPE_CHECKING:
     from convcost.models.report import ModelReport
 
 OTHER_SIZES: Final = (112, 128, 160, 192, 224, 256, 288, 299, 320, 331, 336, 384, 416, 448, 480, 512, 608, 640)
-"""Usual heights and widths of images, for which a count is repeated."""
+"""Usual heights and widths of images, for which a count is repeated if they are plausible."""
+PREFIXES: Final = ("k", "M", "G", "T")
+"""Prefixes that a claim may lack, 1000 apart."""
 CUT: Final = 3
 """Places by which a figure that is cut to the claim's digits comes after one that is rounded to them."""
 MAX_CLOSEST: Final = 5
 """Maximum number of conventions that are listed for a claim that they do not match."""
+LAST: Final = 100
+"""Place after all conventions of operations."""
+MIN_SIZE: Final = 0.5
+"""Smallest plausible size of images, ÷ that of the count."""
+MAX_SIZE: Final = 1.75
+"""Largest plausible size of images, ÷ that of the count."""
 _SUMS: Final = (
     *(("bias",), ("normalisation",), ("activations",), ("pooling",), ("bias", "normalisation")),
     *(("normalisation", "activations"), ("bias", "normalisation", "activations")),
@@ -77,14 +86,17 @@ def answer(claims: Sequence[str], report: ModelReport, others: Iterable[ModelRep
         ConvcostError: A claim that is no number.
     """
     numbers = {text: parse_claim(text) for text in claims}
-    figures = [(figure, _resolution(report)) for figure in _distinct(_figures(report))]
+    own = _resolution(report)
+    figures = [(figure, own) for figure in _distinct(_figures(report))]
     figures += [(figure, _resolution(other)) for other in others for figure in _plain(other.totals.macs, order=4)]
+    params = [(_Figure("parameters, not operations", report.totals.params, LAST), None)] if report.totals.params else []
     answers: list[Claim] = []
     for text, number in numbers.items():
-        matching = [one for one in figures if number.is_rounded(one[0].value) or number.is_cut(one[0].value)]
+        matching = [one for one in (*figures, *params) if number.gives(one[0].value)]
         chosen = sorted(matching, key=lambda one: (one[0].order + CUT * (not number.is_rounded(one[0].value)), one))
         if not matching:
             chosen = sorted(figures, key=lambda one: (abs(one[0].value - number.value), one))[:MAX_CLOSEST]
+        meant = () if matching else _meant(text, number, (*figures, *params))
         answers += [
             Claim(
                 text,
@@ -95,10 +107,31 @@ def answer(claims: Sequence[str], report: ModelReport, others: Iterable[ModelRep
                 bool(matching),
                 bool(matching) and not number.is_rounded(figure.value),
                 figure.counters,
+                size not in {own, None},
+                meant,
             )
             for figure, size in chosen
         ]
     return tuple(answers)
+
+
+def _meant(text: str, number: Number, figures: Sequence[tuple[_Figure, tuple[int, ...] | None]]) -> tuple[str, ...]:
+    """A claim whose prefix was forgotten, and the convention that then gives it; empty if none does."""
+    if number.value >= MAX_WITHOUT_PREFIX:
+        return ()
+    digits, unit = re.match(r"\s*([\d._eE+-]*)\s*(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]  # it matches any text
+    for power, prefix in enumerate(PREFIXES, 1):
+        scaled = Number(number.value * STEP**power, number.unit * STEP**power)
+        matching = [figure for figure, _ in figures if scaled.gives(figure.value)]
+        if matching:
+            best = min(matching, key=lambda one: one.order)
+            return f"{digits}{prefix}{f' {unit}' if unit else ''}", f"{best.convention} ({best.value:,})"
+    return ()
+
+
+def plausible_sizes(size: int) -> tuple[int, ...]:
+    """The other usual sizes of images that a model may have been counted at, if it is given this one."""
+    return tuple(one for one in OTHER_SIZES if MIN_SIZE <= one / size <= MAX_SIZE and one != size)
 
 
 def _resolution(report: ModelReport) -> tuple[int, ...] | None:

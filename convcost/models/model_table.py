@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.models.caption import UNIT, what_is_counted, who_counted
+from convcost.models.caption import UNIT, what_is_counted, who_counted, with_args
 from convcost.models.claim import claim_lines
 from convcost.models.report import ModelReport, require_arrangement
 from convcost.text.columns import Column
 from convcost.text.result import Result, grouped
-from convcost.text.units import change_of, human_bytes, human_count, human_ratio, number_of
+from convcost.text.units import change_of, human_bytes, human_count, human_ratio, listed, number_of
 from convcost.timing.columns import (
     condition_columns,
     speed_sentence,
@@ -43,6 +43,19 @@ class ModelRow:
         """Compulsory traffic of all calls."""
         return sum(row.traffic_bytes for row in self.report.layers)
 
+    @property
+    def bound(self) -> str:
+        """The sign before its MACs, if operations were not counted."""
+        return "≥" if self.report.uncounted else ""
+
+    @property
+    def ratio_bound(self) -> str:
+        """The sign before the ratio of MACs, if operations of one model were not counted; a doubt if of both."""
+        ours, first = bool(self.report.uncounted), bool(self.baseline.uncounted)
+        if self.report is self.baseline or not (ours or first):
+            return ""
+        return "?" if ours and first else "≤" if ours else "≥"
+
     def ratio(self, total: str) -> float | None:
         """A total of the baseline ÷ that of this model; None if one of them has none."""
         first, ours = getattr(self.baseline.totals, total), getattr(self.report.totals, total)
@@ -51,6 +64,10 @@ class ModelRow:
 
 def _timing(row: ModelRow) -> Timing | None:
     return row.report.forward
+
+
+def _bound(row: ModelRow) -> str:
+    return row.bound
 
 
 def _conditions(row: ModelRow) -> Conditions | None:
@@ -62,8 +79,10 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
     Column("inputs", lambda row: row.report.inputs, "inputs of the model", "input", width=120, flat=" ".join),
     Column("params", lambda row: row.report.totals.params, "parameters, each once", "params", human_count),
     Column("trainable_params", lambda row: row.report.totals.trainable_params, "parameters that require a gradient"),
-    Column("macs", lambda row: row.report.totals.macs, "multiply-accumulates", "MACs", human_count),
-    Column("flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=65),
+    Column("macs", lambda row: row.report.totals.macs, "multiply-accumulates", "MACs", human_count, mark=_bound),
+    Column(
+        "flops", lambda row: row.report.totals.flops, "FLOPs: 2 x MACs", "FLOPs", human_count, width=65, mark=_bound
+    ),
     Column(
         "uncounted",
         lambda row: len(row.report.uncounted),
@@ -102,6 +121,7 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
         "MACs fewer",
         human_ratio,
         width=66,
+        mark=lambda row: row.ratio_bound,
     ),
     *(
         replace(column, show=None, cell=lambda row: time_with_quartiles(row.report.forward))
@@ -172,7 +192,8 @@ class ModelTable(Result[ModelRow]):
         for report in self.reports:
             if report.forward is not None and report is not first:
                 macs = change_of(first.totals.macs, report.totals.macs) if report.totals.macs else "no"
-                lines.append(f"{report.target}: {speed_sentence(report.forward)}, {macs} MACs, against {first.target}.")
+                counted = "" if first.uncounted or report.uncounted else f", {macs} MACs"
+                lines.append(f"{report.target}: {speed_sentence(report.forward)}{counted}, against {first.target}.")
             words = [str(missed) for missed in report.uncounted]
             words += [
                 f"{who}: disagrees, {check.reason}"
@@ -192,9 +213,12 @@ class ModelTable(Result[ModelRow]):
         agreeing = frozenset.intersection(*(report.agreeing for report in self.reports))
         versions = [report.conditions.get("torch_version") for report in self.reports]
         timed = self.reports[0].timed
+        bounds = [report.target for report in self.reports if report.uncounted]
+        are = "are lower bounds" if len(bounds) > 1 else "is a lower bound"
+        least = f"The number of MACs of {listed(bounds)} {are}: operations were not counted. " if bounds else ""
         return (
-            f"One forward pass of each model on {given}: parameters and {UNIT} of {what_is_counted(kinds)} "
-            f"{who_counted(versions, agreeing)}"
+            f"One forward pass of each model{with_args(self.reports[0].args)} on {given}: "
+            f"parameters and {UNIT} of {what_is_counted(kinds)} {least}{who_counted(versions, agreeing)}"
         ) + (
             ""
             if timed is None

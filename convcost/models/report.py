@@ -192,6 +192,7 @@ class ModelReport(Result[Call]):
         doubts: Reasons why totals were not obtained, or may not hold for other inputs or calls; by metric.
         values_read: Where the forward pass read values of tensors, such as "item in gate".
         claims: Claimed numbers beside what conventions of counting give, best first.
+        args: Arguments of the target's callable.
     """
 
     SCHEMA: ClassVar = "convcost.model/1"
@@ -212,6 +213,7 @@ class ModelReport(Result[Call]):
     doubts: Mapping[str, str] = field(default_factory=dict)
     values_read: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    args: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def rows(self) -> tuple[Call, ...]:
@@ -224,7 +226,8 @@ class ModelReport(Result[Call]):
         if self.totals.params is None:
             return None
         traffic, share = sum(row.traffic_bytes for row in self.layers), 1.0 if self.totals.macs else None
-        return Call("total", "", (), (), self.totals.params, self.totals.macs, traffic, share)
+        counted = self.totals.params, self.totals.macs, traffic, share
+        return Call("total", "", (), (), *counted, uncounted=len(self.uncounted))
 
     @property
     def is_timed(self) -> bool:
@@ -276,13 +279,13 @@ class ModelReport(Result[Call]):
     @property
     def caption(self) -> str:
         """The sentences for a table's caption: unit, input, what is counted, counter and version."""
-        from convcost.models.caption import UNIT, what_is_counted, who_counted
+        from convcost.models.caption import UNIT, what_is_counted, who_counted, with_args
 
         params = "" if self.totals.params is None else f"{human_count(self.totals.params)} parameters and "
         least = "at least " if self.uncounted else ""
         return (
-            f"One forward pass of {self.target} on an input of {', '.join(self.inputs)}: {params}{least}"
-            f"{human_count(self.totals.macs)} {UNIT} of {what_is_counted(self.kinds)} "
+            f"One forward pass of {self.target}{with_args(self.args)} on an input of {', '.join(self.inputs)}: {params}"
+            f"{least}{human_count(self.totals.macs)} {UNIT} of {what_is_counted(self.kinds)} "
             f"{who_counted([self.conditions.get('torch_version')], self.agreeing)}"
         ) + ("" if self.timed is None else f" {timing_sentences([self.forward], self.timed)}")
 

@@ -33,6 +33,7 @@ class Column(Generic[R_contra]):
         width: Minimum terminal width for the column, in characters.
         flat: Function that formats a value for one cell of a file; None for numbers, texts and sizes.
         varies: Whether the terminal's table has the column only if the rows differ in it.
+        mark: Function that takes a sign before the number from a row, such as "≥" for a lower bound; None for no signs.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Column(Generic[R_contra]):
     width: int = 0
     flat: Callable[[Any], str] | None = None
     varies: bool = False
+    mark: Callable[[R_contra], str] | None = None
 
     def of(self, part: Callable[[Q], R_contra | None]) -> Column[Q]:
         """This column for rows that contain such a part; empty if the part is None.
@@ -77,7 +79,8 @@ class Column(Generic[R_contra]):
             return "-"
         if self.cell is not None:
             return one_line(self.cell(row))
-        return one_line(str(self.in_file(row)) if self.show is None else self.show(value))
+        text = str(self.in_file(row)) if self.show is None else self.show(value)
+        return one_line(f"{'' if self.mark is None else self.mark(row)} {text}").strip()
 
 
 def choose_columns(columns: Sequence[Column[Q]], names: str | Sequence[str] | None) -> tuple[Column[Q], ...]:

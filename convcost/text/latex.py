@@ -172,7 +172,10 @@ def _cell(column: Column[R], row: R, unit: Unit | None) -> str:
         return ""
     if unit is not None and isinstance(value, int | float):
         digits = _digits(value / unit.size, exact=isinstance(value, int) and unit.size == 1)
-        return f"{{{digits}\\,!}}" if column.text(row).endswith("!") else digits
+        sign = "" if column.mark is None else column.mark(row)
+        before = rf"{escaped(sign)}\," if sign else ""
+        after = r"\,!" if column.text(row).endswith("!") else ""
+        return f"{{{before}{digits}{after}}}" if before or after else digits
     text = column.text(row)
     return escaped(f"{text[:-1]}(undecided)" if text.endswith(" ?") else text)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from convcost.models.conventions import OTHER_SIZES, answer, image_of
+from convcost.models.conventions import answer, image_of, plausible_sizes
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.text.sizes import Input
@@ -37,7 +37,7 @@ def answer_for_target(counted: ModelReport, args: Mapping[str, object], claims: 
 
 
 def answer_for_module(counted: ModelReport, model: Any, claims: Sequence[str]) -> ModelReport:  # noqa: ANN401 - a module or a function, as `convcost.count` takes them
-    """The report of a model with its answers to the claims; a model of square images is counted at other sizes too.
+    """The report of a model with its answers to the claims; a model of square images is counted at plausible other sizes too.
 
     Args:
         counted: Report of the model.
@@ -52,9 +52,7 @@ def answer_for_module(counted: ModelReport, model: Any, claims: Sequence[str]) -
 
     image, others = image_of(counted), []
     if image is not None and image.height == image.width and counted.conditions["device"] == "meta":
-        for size in OTHER_SIZES:
-            if size == image.height:
-                continue
+        for size in plausible_sizes(image.height):
             show_progress(f"counting at {size}x{size} ...")
             inputs = Input((image.samples, image.channels, size, size))
             # A model of fixed size raises a ConvcostError; what it prints was printed by the count of its own size.

@@ -78,7 +78,7 @@ def count_target(  # noqa: PLR0913 - the options of `convcost model`, and that o
         )
         counted: ModelReport | None = next(steps)
     while counted is not None:
-        yield replace(counted, target=target, notes=(*notes, *counted.notes))
+        yield replace(counted, target=target, args=args, notes=(*notes, *counted.notes))
         with user_code_context(target):
             counted = next(steps, None)
 

@@ -28,7 +28,7 @@ def count_targets(  # noqa: PLR0913 - the targets, and the options of a count
     device: str,
     claims: Sequence[str] = (),
 ) -> Iterator[ModelTable]:
-    """Count each target; after each the table so far. A target that fails has its reason in place of a row.
+    """Count each target; after each step the table so far. A target that fails has its reason in place of a row.
 
     Args:
         targets: Targets as the user names them.
@@ -46,7 +46,8 @@ def count_targets(  # noqa: PLR0913 - the targets, and the options of a count
     first: ConvcostError | None = None
     for target in targets:
         try:
-            *_, counted = count_target(target, inputs, args, cross_check=cross_check, device=device)
+            for counted in count_target(target, inputs, args, cross_check=cross_check, device=device):
+                yield ModelTable((*reports, counted), dict(failures))
             reports.append(answer_for_target(counted, args, claims) if claims else counted)
         except ConvcostError as error:
             first, failures[target] = first or error, str(error)

@@ -25,6 +25,7 @@ from convcost.budgets.reports import (
 from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, judge
 from convcost.changes.change import what_changed
+from convcost.models.report import Uncounted
 from convcost.text.errors import ConvcostError
 from convcost.text.toml import Mistake, Place, TomlError
 
@@ -59,6 +60,19 @@ def test_an_annotation_stands_on_the_limits_own_line_and_is_escaped() -> None:
     assert "body  out_channels 16 → 64" in text
     assert "back under budget: " in text
     assert "\n" not in line
+
+
+def test_an_annotation_names_the_changes_that_grew_and_what_was_not_counted() -> None:
+    before, after = entry(conv("a", "8>16"), conv("b", "8>8")), entry(conv("a", "8>64"), conv("b", "8>4"), uncounted=1)
+    limit = Limit("macs", max=Decimal(100), source="c.toml:7")
+    judged = judge(limit, Reading(after.macs, baseline=before.macs, uncounted=1))
+    changes = what_changed(before, after)
+    uncounted = (Uncounted("aten._fft_r2c", 1, ("a",)),)
+    budget = BudgetResult(Budget("net", "m.py:net", Path()), (judged,), after, before, "", changes, uncounted)
+    (line,) = workflow_commands(result(budget))
+    assert "%0Anot counted, so that macs may be larger: aten._fft_r2c (1 call); " in line
+    assert "a  out_channels 16 → 64" in line
+    assert "b  out_channels" not in line
 
 
 def test_paths_are_relative_to_the_workspace(monkeypatch: pytest.MonkeyPatch) -> None:

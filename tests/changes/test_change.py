@@ -10,6 +10,8 @@ from locks import conv, entry, relu
 
 from convcost.changes.change import recounted, renamed_summary, what_changed
 from convcost.changes.layer_cost import Entry, LayerCost
+from convcost.changes.replaced_layer import layer_of
+from convcost.convolution.conv import Conv
 
 
 def told(before: Entry, after: Entry) -> list[tuple[str, str, str]]:
@@ -51,6 +53,19 @@ def test_a_change_is_spelled_out_with_its_cost() -> None:
 )
 def test_each_field_that_differs_is_named(old: LayerCost, new: LayerCost, text: str) -> None:
     assert told(entry(old), entry(new)) == [("changed", "c", text)]
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilation", "words"),
+    [("1x1", "1x1", ""), ("2x2", "1x1", ", stride 2"), ("2x1", "3x3", ", stride 2×1, dilation 3")],
+)
+def test_an_added_layer_is_described_as_by_replace(stride: str, dilation: str, words: str) -> None:
+    new = replace(conv("new", "8>16", groups=8), stride=stride, dilation=dilation)
+    (change,) = what_changed(entry(relu("a")), entry(relu("a"), new))
+    assert change.what == f"Conv2d 8→16, 3×3{words}, groups 8, on 1x8x8x8"
+    sizes = [tuple(map(int, text.split("x"))) for text in (stride, dilation)]
+    row = layer_of("new", "Conv2d", Conv(8, 16, 3, sizes[0], 1, sizes[1], 8), (), "it stays")
+    assert f"{row.before}, on 1x8x8x8" == change.what
 
 
 def test_a_layer_that_grew_many_times_is_said_without_an_exponent() -> None:

@@ -272,6 +272,32 @@ def test_whole_models_have_their_arguments_in_the_name_and_can_be_chosen(capsys:
     assert list(convcost.history(name=["stem", "standard"]).to_frame()["name"]) == ["standard", "stem", "stem"]
 
 
+def test_the_layers_of_a_model_have_its_arguments_too(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = made.entry("(forward)", '{"arguments": {"alpha": "0.5", "deep": "True"}, "target": "a.py:net"}')
+    add(database, made.session(), [whole, made.entry("body.0")])
+    add(database, made.session("2026-07-02T12:00:00Z"), [made.entry("standard")])
+    rows = rows_of(capsys, "history")
+    assert [(row["name"], row["arguments"]) for row in rows] == [
+        ("standard", None),
+        ("(forward) alpha=0.5 deep=True", ["alpha=0.5", "deep=True"]),
+        ("body.0", ["alpha=0.5", "deep=True"]),
+    ]
+    _, out, _ = run(capsys, "history", "--name", "body.0", "--format", "csv", "--columns", "name,arguments")
+    assert out.splitlines()[1] == "body.0,alpha=0.5 deep=True"
+
+
+def test_the_verdict_is_kept_where_there_was_a_baseline(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    doubtful = made.replace(made.timing(), doubts=("only 1 undisturbed block: wait",))
+    add(database, made.session(), [made.entry(), made.replace(made.entry("other"), timing=doubtful)])
+    add(database, made.replace(made.session("2026-07-02T12:00:00Z"), baseline=None), [made.entry("alone")])
+    rows = rows_of(capsys, "history")
+    assert [(row["name"], row["verdict"]) for row in rows] == [
+        ("alone", None),
+        ("standard", "faster"),  # 2.0 (1.5 to 2.5)
+        ("other", "undecided"),
+    ]
+
+
 @pytest.mark.parametrize("layer", ["{}", "[]", "no JSON", '{"arguments": 3}'])
 def test_a_whole_model_that_another_program_stored_is_listed(
     database: Path, layer: str, capsys: pytest.CaptureFixture[str]

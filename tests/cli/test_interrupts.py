@@ -97,6 +97,18 @@ def test_an_interrupt_of_the_cross_check_keeps_the_count(
 
 
 @pytest.mark.torch
+def test_an_interrupt_in_the_first_of_several_targets_keeps_its_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convcost.nn.count.cross_check.check_with_torch", interrupted)
+    out = tmp_path / "models.json"
+    assert main([*MODEL, "network:mobilenet_v1_full", "--export", str(out)]) == 130
+    (model,) = json.loads(out.read_text(encoding="utf-8"))["models"]
+    assert model["totals"]["macs"] > 0
+    assert {check["reason"] for check in model["cross_check"].values()} == {"interrupted"}
+
+
+@pytest.mark.torch
 def test_an_interrupt_of_the_timing_keeps_the_count_also_sorted_by_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

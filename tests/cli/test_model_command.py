@@ -291,6 +291,23 @@ def test_latex_fits_a_page_with_totals_and_csv_keeps_raw_values(capsys: pytest.C
     assert out.startswith("name,op,input_shape")
 
 
+@pytest.mark.parametrize("form", ["table", "markdown", "csv"])
+def test_a_caption_is_made_outside_latex_too(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    words = ("network:mobilenet_v1", "--arg", "alpha=0.5", "--no-cross-check", "--format", form, "--caption")
+    _, _, err = run(capsys, *words, "auto")
+    assert "note: caption: One forward pass of network:mobilenet_v1 (alpha=0.5) on an input of 1x3x224x224: " in err
+    assert "no effect" not in err
+    _, _, err = run(capsys, *words, "Costs.")
+    assert "note: --caption has no effect here: only LaTeX has them; add --format latex." in err
+
+
+def test_the_caption_of_several_targets_names_their_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    models = ("network:mobilenet_v1", "network:mobilenet_v1_full")
+    words = (*models, "--arg", "alpha=0.5", "--no-cross-check", "--format", "latex", "--caption", "auto")
+    _, out, err = run(capsys, *words)
+    assert r"\caption{One forward pass of each model (alpha=0.5) on an input of " in out, err
+
+
 def test_a_label_needs_a_number_and_so_a_caption(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("network:mobilenet_v1", "--no-cross-check", "--depth", "1", "--format", "latex")
     _, out, _ = run(capsys, *words, "--label", "tab:v1", "--caption", "")

@@ -11,7 +11,7 @@ import pytest
 from convcost.convolution.conv import Conv
 from convcost.models.call import Call
 from convcost.models.claim import claim_lines, parse_claim
-from convcost.models.conventions import OTHER_SIZES, answer, image_of
+from convcost.models.conventions import OTHER_SIZES, answer, image_of, plausible_sizes
 from convcost.models.report import ModelReport, Totals
 from convcost.text.errors import ConvcostError
 
@@ -157,7 +157,44 @@ def test_what_is_far_from_a_claim_is_no_percentage() -> None:
         == "claim 1: no convention gives it; the nearest are MACs without the classifier at 10x10 (90,000, 90.0 k times)"
     )
     (line,) = claim_lines(answer(["1E"], report())[:1])
-    assert line.endswith(f"({2 * MACS + 1000 + 2 * 500 + 300 + 200:,}, -100 %)")
+    assert line.endswith(f"({2 * MACS + 1000 + 2 * 500 + 300 + 200:,}, 1/5.47 T of it)")  # 10^18 / 182,700
+
+
+def test_one_digit_is_no_match_for_what_is_far_from_it() -> None:
+    rows = (replace(ROWS[0], macs=589_824, conv=None, has_bias=False),)
+    assert not answer(["1M"], report(rows))[0].matches  # it rounds to 1 M, and is 41 % less
+    assert answer(["0.6M"], report(rows))[0].matches
+
+
+@pytest.mark.parametrize("claim", ["25.6M", "25557032", "25.56 M"])
+def test_the_number_of_parameters_is_named_as_such(claim: str) -> None:
+    counted = replace(report(), totals=Totals(25_557_032, 0, MACS, 0, 0, 0))
+    (line,) = claim_lines(answer([claim], counted))
+    assert line.startswith(f"claim {claim}: parameters, not operations, ")
+    assert all("parameters" not in one.convention for one in answer(["1G"], counted))
+
+
+@pytest.mark.parametrize(
+    ("claim", "meant"),
+    [("90.1", "90.1k? That is MACs (90,100)"), ("0.09010 FLOPs", "0.09010M FLOPs? That is MACs (90,100)")],
+)
+def test_a_forgotten_prefix_is_proposed(claim: str, meant: str) -> None:
+    (line,) = claim_lines(answer([claim], report()))
+    assert line == f"claim {claim}: no convention gives it; did you mean {meant}"
+    assert "did you mean" not in claim_lines(answer(["3.3"], report()))[0]
+
+
+def test_a_match_at_another_size_may_be_chance() -> None:
+    other = report((replace(ROWS[0], macs=4 * MACS),), 20)
+    (line,) = claim_lines(answer([str(4 * MACS)], report(), [other]))
+    assert line.endswith("; another input size than that of the count, so it may be chance")
+    assert "chance" not in claim_lines(answer([str(MACS)], report(), [other]))[0]
+
+
+def test_other_sizes_are_plausible_ones() -> None:
+    assert plausible_sizes(224) == (112, 128, 160, 192, 256, 288, 299, 320, 331, 336, 384)
+    assert plausible_sizes(32) == ()
+    assert {320, 416, 608} <= set(plausible_sizes(640))
 
 
 def test_attention_products_can_be_left_out() -> None:

@@ -59,6 +59,22 @@ def test_what_is_wrong_with_a_model_stands_with_its_name() -> None:
     assert table.to_dict()["failures"] == {"c": "target (=c) is nowhere; look."}
 
 
+def test_an_incomplete_total_is_at_least_in_table_latex_and_caption() -> None:
+    part = replace(B, target="part", uncounted=(Uncounted("aten.fft", 2, ("x",)),))
+    table = ModelTable((A, part, B), {})
+    shown = {column.name: [column.text(row) for row in table.rows] for column in MODELS_COLUMNS}
+    assert shown["macs"] == ["4.00 k", "≥ 1.00 k", "1.00 k"]
+    assert shown["flops"] == ["8.00 k", "≥ 2.00 k", "2.00 k"]
+    assert shown["macs_ratio"] == ["1x", "≤ 4.0x", "4.0x"]
+    assert r"{$\geq$\,1.00}" in table.to_latex()
+    assert " The number of MACs of part is a lower bound: operations were not counted. " in table.caption
+    behind = ModelTable((part, A, replace(part)), {})
+    assert [row.ratio_bound for row in behind.rows] == ["", "≥", "?"]
+    assert "lower bound" not in ModelTable((A, B), {}).caption
+    timed = ModelTable((replace(A, forward=timing(4.0, 1.0)), replace(part, forward=timing(1.0, 4.0))), {})
+    assert "fewer MACs" not in timed.verdicts[0]
+
+
 def test_the_head_and_the_caption_name_the_input_that_all_share() -> None:
     other = replace(B, inputs=("1x3x9x9",))
     assert ModelTable((A, B), {}).head == "2 models, input 1x3x8x8; 1 MAC = 2 FLOPs"

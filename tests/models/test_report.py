@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from convcost.models.call import Call
-from convcost.models.report import ModelReport, Totals
+from convcost.models.report import ModelReport, Totals, Uncounted
 from convcost.timing.bound import Bound
 
 
@@ -33,3 +35,14 @@ def test_a_sum_of_rows_has_no_bound_but_a_row_alone_keeps_its_own() -> None:
 
 def test_the_slowest_come_first_and_those_without_a_time_last() -> None:
     assert [row.name for row in REPORT.arranged(depth=None, sort="time", top=3).rows] == ["a.z", "b", "a.x"]
+
+
+def test_an_incomplete_total_is_at_least_in_latex_too() -> None:
+    totals = Totals(1, 1, 2000, 4, 0, 0)
+    part = Call("a", "fft", (1,), (1,), 1, 2000, 8, 1.0, uncounted=1)
+    report = ModelReport("m", ("1",), {}, totals, (part,), {"linear": 2000}, (Uncounted("aten.fft", 1, ("a",)),))
+    (total,) = (line for line in report.to_latex().splitlines() if line.startswith("total"))
+    assert r"{$\geq$\,2.00}" in total
+    assert "at least 2.00 k MACs" in report.caption
+    complete = replace(report, layers=(replace(part, uncounted=0),), uncounted=())
+    assert "geq" not in complete.to_latex()
