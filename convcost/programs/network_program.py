@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from convcost.programs.dialect import WRITTEN
 from convcost.programs.python_text import class_name, code, docstring, unique
 from convcost.programs.torch_class import TorchClass, TorchForward
 from convcost.programs.torch_program import IMPORTED, module_text
@@ -83,9 +84,8 @@ def network_program(target: str, layers: Sequence[ReplacedPath], totals: Mapping
         [f"{layer.path}: {_change('parameters', layer.params)}, {_change('MACs', layer.macs)}" for layer in layers],
     ]
     alter = _ALTER.format(documentation=docstring(documentation, 1))
-    return module_text(
-        f"Blocks in the place of convolutions of {target}.", [*classes, _BLOCKS.format(entries=entries), alter, _SCRIPT]
-    )
+    parts = [*classes, _BLOCKS.format(entries=entries), alter, _SCRIPT]
+    return f"{WRITTEN}\n{module_text(f'Blocks in the place of convolutions of {target}.', parts)}"
 
 
 def _classes(blocks: Sequence[DocumentedBlock]) -> tuple[list[str], list[str]]:

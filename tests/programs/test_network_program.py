@@ -12,6 +12,7 @@ from torch import nn
 import convcost
 from convcost.cli import main
 from convcost.convolution.blocks import BLOCKS
+from convcost.programs.dialect import WRITTEN
 
 pytestmark = pytest.mark.torch
 
@@ -167,6 +168,11 @@ def test_the_command_writes_the_file_and_never_over_a_folder(tmp_path, capsys):
     assert f"note: {path}: written; its function alter" in capsys.readouterr().err
     model = load(path.read_text(encoding="utf-8"), tmp_path)
     assert len(model["blocks"]()) == 13
+    assert main([*words, "--emit", str(path)]) == 0  # over its own file
+    path.write_text("mine = 1\n", encoding="utf-8")
+    assert main([*words, "--emit", str(path)]) == 2
+    assert f"emit (={path}) must not be a file that convcost did not write" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == "mine = 1\n"
     for file, rule in (
         ("altered.txt", "must end in .py"),
         ("", "must end in .py"),
@@ -174,3 +180,23 @@ def test_the_command_writes_the_file_and_never_over_a_folder(tmp_path, capsys):
     ):
         assert main([*words, "--emit", str(tmp_path / file)]) == 2
         assert f"emit (={tmp_path / file}) {rule}" in capsys.readouterr().err
+
+
+def test_the_file_of_the_target_stays_even_if_convcost_wrote_its_first_line(tmp_path, capsys):
+    path = tmp_path / "net.py"
+    text = f"{WRITTEN}\nfrom torch import nn\nnet = nn.Sequential(nn.Conv2d(8, 8, 3))\n"
+    path.write_text(text, encoding="utf-8")
+    words = ["replace", f"{path}:net", "--input", "1x8x9x9", "--to", "depthwise-separable", "--emit", str(path)]
+    assert main(words) == 2
+    assert f"emit (={path}) must not be the file of target" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_block_is_not_written_over_a_file_of_the_users(tmp_path, capsys):
+    path = tmp_path / "block.py"
+    words = ["explain", "depthwise-separable", "--c", "8", "--o", "8", "--k", "3", "--emit", str(path)]
+    assert main(words) == main(words) == 0
+    path.write_bytes(b"\xff" * 100)
+    assert main(words) == 2
+    assert "convcost did not write" in capsys.readouterr().err
+    assert path.read_bytes() == b"\xff" * 100

@@ -89,7 +89,32 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
     order = {one.name: index for index, one in enumerate(counted.layers)}
     paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if calls.get(path) else len(order))
     rows = tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths)
+    _require_own_tensors(model, call, (counted, result[1]), rows)
     return Altered(*result, rows, notes)
+
+
+def _require_own_tensors(
+    model: nn.Module, call: Arguments, counts: tuple[ModelReport, ModelReport], rows: Sequence[ReplacedLayer]
+) -> None:
+    """Refuse a model whose copy runs with parameters of the model itself.
+
+    Args:
+        model: The model.
+        call: Its inputs.
+        counts: Counts of the model and of its altered copy.
+        rows: What became of each convolution.
+    """
+    before, after = (one.totals.params for one in counts)
+    if before is None or after is None or after - before == sum(row.params_after - row.params_before for row in rows):
+        return
+    shared = (
+        report(replaced(model, {}), *call, device=str(counts[0].conditions["device"])).totals.params or 0
+    ) - before
+    if shared:
+        raise ConvcostError(
+            f"model must call its layers as attributes: {shared:,} parameters are held by a function or another object "
+            "too, which a copy of the model would share with it; take the layers from self in forward."
+        )
 
 
 def _notes(others: Mapping[str, str | None]) -> Iterator[str]:
@@ -153,7 +178,7 @@ def _seen_in_forward(
     placed = mapped(partial(on_device, device=device), call)
     with ready(model, device) as parts, any_device_allowed():
         watch = Watch({path: parts[path] for path in paths}, parts)
-        with running_user_code(lambda error: ConvcostError(error_summary(error))), watch:
+        with running_user_code(lambda error: ConvcostError(error_summary(error))), torch.device(device), watch:
             out = model(*placed[0], **placed[1])
     return watch.following, _texts(out)
 

@@ -228,3 +228,23 @@ def test_keyword_inputs_are_taken() -> None:
             return out
 
     assert convcost.replace(Net(), (), {"image": IMAGE}, to="depthwise-separable")[1].adds_up
+
+
+class HeldByFunction(nn.Module):
+    """A model that calls one of its convolutions through a closure, which a copy shares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+        layer = self.a
+        self.run = lambda x: layer(x)  # noqa: PLW0108 - a closure is the point
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.b(self.run(x))
+        return out
+
+
+def test_a_model_whose_copy_would_share_its_layers_is_refused() -> None:
+    rule = rf"model must call its layers as attributes: {8 * 8 * 9 + 8} parameters are held by a function"
+    with pytest.raises(ConvcostError, match=rule):
+        convcost.replace(HeldByFunction(), torch.zeros(1, 8, 9, 9), to="depthwise-separable")
