@@ -18,7 +18,7 @@ from convcost.nn.alter.eligibility import is_lazy_module, obstacles
 from convcost.nn.alter.kept_weights import KeptWeights
 from convcost.nn.alter.surroundings import Watch
 from convcost.nn.build.conv_module import conv_of
-from convcost.nn.build.tree_module import build
+from convcost.nn.build.flat_block import build_flat
 from convcost.nn.count.counted_call import mapped
 from convcost.nn.count.forward_pass import ready
 from convcost.nn.count.isolation import same_random_numbers
@@ -205,7 +205,7 @@ def _module(one: Replacement, layer: nn.Module, factors: Factors | None) -> nn.M
     """The module of a block, with device, dtype, memory format, mode and `requires_grad` of the layer."""
     weight = layer.get_parameter("weight")
     place = "meta" if weight.is_meta else "cpu"  # so that the same random numbers give the same weights on any device
-    block = build(one.placed.tree, one.placed.spec.input, device=place, dtype=weight.dtype).to(weight.device)
+    block = build_flat(one.placed.tree, one.placed.spec.input, device=place, dtype=weight.dtype).to(weight.device)
     if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
         block = block.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
     for part in block.modules():
