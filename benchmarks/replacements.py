@@ -59,6 +59,8 @@ def main() -> None:
     text += (
         f"\n\nMeasured on {where}; 5–95 % intervals;\n`!` marks a timing with a warning, `?` one without a verdict.\n"
     )
+    if "?" in text.partition("\n\n")[0]:
+        text += "Other programs kept the machine busy: run it again on a quiet one.\n"
     if "--write" in sys.argv:
         write_between("benchmarks/replacements.py", text, DOCUMENT)
     else:
