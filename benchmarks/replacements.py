@@ -43,7 +43,9 @@ def cells(network: str, block: str) -> tuple[str, str]:
 
 def table() -> str:
     """The table in Markdown."""
-    heads = [f"{name} @{size}: {what}" for name, (_, size, _) in NETWORKS.items() for what in ("MACs fewer", "faster")]
+    heads = [
+        f"{name} @{size}: {what}" for name, (_, size, _) in NETWORKS.items() for what in ("MACs fewer", "speed-up")
+    ]
     lines = [f"| block | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for block in BLOCKS:
         row = [cell for network in NETWORKS for cell in cells(network, block)]
