@@ -33,6 +33,7 @@ class Column(Generic[R_contra]):
         width: Minimum terminal width for the column, in characters.
         flat: Function that formats a value for one cell of a file; None for numbers, texts and sizes.
         varies: Whether the terminal's table has the column only if the rows differ in it.
+        chosen: Whether the user named the column, so that it is shown without values too.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Column(Generic[R_contra]):
     width: int = 0
     flat: Callable[[Any], str] | None = None
     varies: bool = False
+    chosen: bool = False
 
     def of(self, part: Callable[[Q], R_contra | None]) -> Column[Q]:
         """This column for rows that contain such a part; empty if the part is None.
@@ -100,7 +102,7 @@ def choose_columns(columns: Sequence[Column[Q]], names: str | Sequence[str] | No
             hint = did_you_mean(titles.get(name, name), known)
             raise ConvcostError(f"columns (={name}) must be fields of a row; {hint}")
         column = known[name]
-        chosen.append(replace(column, title=column.title or name, width=0, varies=False))
+        chosen.append(replace(column, title=column.title or name, width=0, varies=False, chosen=True))
     return tuple(chosen)
 
 
@@ -122,7 +124,7 @@ def shown_columns(
         for column in columns
         if column.title
         and (width is None or column.width <= width)
-        and (column.name in waiting or any(column.value(row) is not None for row in rows))
+        and (column.chosen or column.name in waiting or any(column.value(row) is not None for row in rows))
         and not (column.varies and len({column.value(row) for row in rows}) == 1)
     ]
     if width is None:

@@ -170,3 +170,15 @@ def test_a_warning_of_several_rows_is_said_once_and_is_true_of_each_of_them(
     warnings: list[list[str]], lines: list[str]
 ) -> None:
     assert list(grouped(zip("abcdefghij", warnings, strict=False))) == lines
+
+
+def test_a_column_that_the_user_named_is_shown_without_values_too() -> None:
+    result = convcost.compare(3, 64, 3, columns="block,speedup,dtype", count=False, time=False)
+    assert result.text().splitlines()[1].split() == ["block", "speed-up", "dtype"]
+
+
+def test_a_text_ends_with_its_last_line() -> None:
+    result = convcost.compare(3, 64, 3, blocks="standard", count=False, time=False)
+    assert result.verdicts == ()
+    assert len(result.text().splitlines()) == 3
+    assert replace(MADE["history"](), rows=()).text().count("\n") == 1
