@@ -15,7 +15,8 @@ from convcost.archive.rows import Entry, Session, Stored
 from convcost.budgets.limits import Budget, Limit
 from convcost.budgets.result import BudgetResult, CheckResult
 from convcost.budgets.verdict import Reading, judge
-from convcost.changes.replace_report import ReplaceReport, layer_of
+from convcost.changes.replace_report import ReplaceReport
+from convcost.changes.replaced_layer import layer_of
 from convcost.changes.replacement import Rules, choose_block
 from convcost.comparison.rows import Counts
 from convcost.convolution.conv import Conv

@@ -107,16 +107,18 @@ def test_a_failure_lists_what_grew_since_the_test_passed(tmp_path: Path) -> None
     file, command = tmp_path / "test_net.py", [fast_python(), "-m", "pytest", "-q", "-p", "no:hypothesispytest"]
     test = HEAD + "def test_net(assert_cost):\n    assert_cost(nn.Sequential(NET, nn.Linear(4, 4)), X, max_params=40)\n"
     outputs = []
-    for code in (test, test.replace("nn.Linear(4, 4))", "nn.Linear(4, 4), nn.Linear(4, 3))")):
+    for code in (test, test.replace("nn.Linear(4, 4))", "nn.Linear(4, 3), nn.Linear(3, 9))")):
         file.write_text(code)
         done = subprocess.run([*command, str(file)], cwd=tmp_path, capture_output=True, text=True, check=False)
         outputs.append(done.stdout)
     assert "1 passed" in outputs[0]
     lines = [line.removeprefix("E").strip() for line in outputs[1].splitlines()]
-    why = lines.index("why: Sequential against its last pass: 15 params more, 12 MACs more, 60")  # 3 (4 + 1), 3 · 4
+    why = lines.index(
+        "why: Sequential against its last pass: 31 params more, 23 MACs more, 124"
+    )  # 9 · 4 - 5, 9 · 3 - 4
     assert lines[why + 2 : why + 4] == [
-        "2  added: Linear, on 1x4  +15 params, +12 MACs",
-        "back under budget: revert the change of 2: the model then has 36 params",
+        "2  added: Linear, on 1x3  +36 params, +27 MACs",
+        "back under budget: revert the change of 2: the model then has at most 36",
     ]
     assert not any(line.startswith("layer ") for line in lines)
 

@@ -1,4 +1,4 @@
-"""The remedy for a broken budget: the cheapest block that `convcost replace` could put in the place of layers."""
+"""The remedy for a broken budget: the mildest block that `convcost replace` could put in the place of layers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ class Work:
 
 
 def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, float]) -> Remedy | None:
-    """The catalogue block that brings metrics back to their limits: in the fewest layers, and there the cheapest.
+    """The catalogue block that brings metrics back to their limits: in the fewest layers, and there the mildest.
+
+    The mildest block keeps most parameters.
 
     Layers that changed are replaced first, and of these the largest. A block can replace a layer if `convcost replace`
     would do so, its kernel is at least as large, and each of its outputs sees every input channel. A layer that reads
@@ -107,7 +109,9 @@ def find_remedy(entry: Entry, changes: Sequence[Change], limits: Mapping[str, fl
         for block in BLOCKS
         if (remedy := _with_block(block, [(group, _in_place(block, group, own)) for group in groups], entry, limits))
     ]
-    return min(remedies, key=lambda one: (len(one.layers), one.totals[first]), default=None)
+    return min(
+        remedies, key=lambda one: (len(one.layers), -one.totals.get("params", 0), one.totals[first]), default=None
+    )
 
 
 def _groups(entry: Entry) -> list[Group]:
@@ -149,8 +153,9 @@ def _with_block(
         names.append(_module(group[0]))
         before, after = before + own, after + work
         totals = {
-            metric: getattr(entry, metric) - _in_units(entry, metric, before.of(metric) - after.of(metric))
-            for metric in limits
+            metric: total - _in_units(entry, metric, before.of(metric) - after.of(metric))
+            for metric in REMEDIED
+            if (total := getattr(entry, metric)) is not None
         }
         if all(totals[metric] <= limit for metric, limit in limits.items()):
             replaced, replacing = (_in_units(entry, first, one.of(first)) for one in (before, after))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.budgets.advice import acceptance, ways_back
+from convcost.budgets.advice import WHOLE, acceptance, grown_changes, ways_back
 from convcost.budgets.columns import CHECK_COLUMNS, METRIC_FIELDS, MetricRow
 from convcost.budgets.limits import METRICS
 from convcost.budgets.remedy import Remedy, command_for
@@ -55,6 +55,7 @@ class BudgetResult:
         error: Reason why the model could not be checked, or its latency not timed; None without one.
         mendable: Whether a limit is broken for which remedies are searched.
         timed: Conditions of the timing of its latency; None if not timed.
+        growth_alone: Whether the text lists only the changes that add to a figure which broke a limit.
     """
 
     budget: Budget
@@ -69,6 +70,7 @@ class BudgetResult:
     error: str | None = None
     mendable: bool = False
     timed: Conditions | None = None
+    growth_alone: bool = False
 
     @property
     def verdict(self) -> str:
@@ -126,10 +128,10 @@ class BudgetResult:
     @property
     def remedies(self) -> tuple[str, ...]:
         """The ways back under the broken limits."""
-        ways = tuple(ways_back(self.failures, self.changes, self.remedy, self.command))
+        ways = tuple(ways_back(self.judged, self.changes, self.remedy, self.command))
         if self.mendable and not ways:
-            ways = (f"no block of the catalogue is enough for {self.budget.name}",)
-        return tuple(f"back under budget: {way}" for way in ways)
+            ways = (f"{WHOLE}: no block of the catalogue is enough for {self.budget.name}",)
+        return ways
 
     @property
     def command(self) -> str:
@@ -169,6 +171,7 @@ class BudgetResult:
     def change_lines(self, most: int) -> Iterator[str]:
         """The changes, largest first, renamed layers on one line."""
         real = [change for change in self.changes if change.kind != "renamed"]
+        real = grown_changes(real, self.failures) if self.growth_alone else real
         width = max((len(change.layer) for change in real[:most]), default=0)
         for change in real[:most]:
             yield f"{change.layer.ljust(width)}  {change.text}  {change.cost_text}"

@@ -50,6 +50,25 @@ class Change:
         """Change of the MACs, after - before."""
         return _of(self.after, "macs") - _of(self.before, "macs")
 
+    def grew(self, metric: str) -> bool:
+        """Whether the layer adds more to a total of the model than before."""
+        if metric in {"macs", "flops"}:
+            return self.macs_delta > 0
+        if metric == "params":
+            return self.params_delta > 0
+        if metric == "weight_bytes":
+            dtypes = {layer.dtype for layer in (self.before, self.after) if layer is not None}
+            return self.params_delta > 0 or len(dtypes) > 1
+        elements = [0 if layer is None else layer.elements for layer in (self.before, self.after)]
+        larger = elements[1] > elements[0]
+        return larger or (metric == "latency" and (self.params_delta > 0 or self.macs_delta > 0))
+
+    @property
+    def costs_the_same(self) -> bool:
+        """Whether neither its parameters, their data type nor its MACs changed."""
+        dtypes = {layer.dtype for layer in (self.before, self.after) if layer is not None}
+        return not self.params_delta and not self.macs_delta and len(dtypes) == 1
+
     @property
     def text(self) -> str:
         """The change of the layer itself: `out_channels 128 → 256, kernel 3x3 → 5x5`."""

@@ -314,6 +314,9 @@ def _notes(a: ModelReport, b: ModelReport) -> Iterator[str]:
     """Remarks on inputs and outputs that differ."""
     if a.inputs != b.inputs:
         yield "the models run on different inputs; give both the same with input."
-    if a.layers and b.layers and a.layers[-1].output_shape != b.layers[-1].output_shape:
-        first, second = (format_sizes(report.layers[-1].output_shape) or "a scalar" for report in (a, b))
-        yield f"the outputs differ in shape: the last layer puts out {first} in A and {second} in B."
+    first, second = (
+        next((call.output_shape for call in reversed(report.layers) if call.traffic_bytes), ()) for report in (a, b)
+    )
+    if first != second:
+        texts = [format_sizes(shape) or "a scalar" for shape in (first, second)]
+        yield f"the outputs differ in shape: the last layer puts out {texts[0]} in A and {texts[1]} in B."

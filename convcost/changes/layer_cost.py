@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from convcost.text.sizes import format_sizes
@@ -91,6 +92,12 @@ class LayerCost:
         """Shape of the first input tensor."""
         first = self.input.partition(",")[0].partition(":")[0]
         return tuple(int(size) for size in first.split("x") if size.isdigit())
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of the first input and of the output."""
+        outputs = [int(size) for size in self.output.split("x") if size.isdigit()]
+        return prod(self.input_sizes) + prod(outputs)
 
 
 _NO_STRUCTURE: Final = {"name", "macs", "uncounted", "shares"}

@@ -56,8 +56,10 @@ def rank_choice(
         ConvcostError: A limit without weights to keep, or as `RankChoice`.
     """
     if keep_weights:
-        rank = parameters.get("rank")
-        others = {name: value for name, value in parameters.items() if name != "rank"}
+        others = dict(parameters)
+        rank = others.pop("rank", None)
+        if rank is not None:
+            require_at_least(1, rank=rank)
         return RankChoice(None if rank is None else int(rank), energy, max_error), others
     for name, value in (("energy", energy), ("max_error", max_error)):
         if value is not None:

@@ -9,20 +9,29 @@ from convcost.text.units import human_count, human_ratio, human_share, human_tim
 from convcost.timing.columns import speedup_text
 
 if TYPE_CHECKING:
-    from convcost.changes.replace_report import ReplacedLayer
+    from convcost.changes.replaced_layer import ReplacedLayer
 
 REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
     Column("name", lambda row: row.name, "path of the layer", "layer"),
     Column("before", lambda row: row.before, "the convolution: channels, kernel size and more", "before", width=100),
     Column("after", lambda row: row.after, "the block in its place; empty for a layer that stays as it is", "after"),
     Column("calls", lambda row: row.calls, "calls of the layer in one forward pass", "calls", varies=True),
-    Column("params_before", lambda row: row.params_before, "parameters of the layer", "params", human_count),
-    Column("params_after", lambda row: row.params_after, "parameters in its place", "→ params", human_count),
+    Column("params_before", lambda row: row.params_before, "parameters of the layer", "params", human_count, width=78),
+    Column("params_after", lambda row: row.params_after, "parameters in its place", "→ params", human_count, width=74),
     Column(
-        "params_ratio", lambda row: row.params_ratio, "params_before / params_after", "fewer", human_ratio, width=90
+        "params_ratio",
+        lambda row: row.params_ratio,
+        "params_before / params_after",
+        "params fewer",
+        human_ratio,
+        width=90,
     ),
-    Column("macs_before", lambda row: row.macs_before, "multiply-accumulates of the layer", "MACs", human_count),
-    Column("macs_after", lambda row: row.macs_after, "multiply-accumulates in its place", "→ MACs", human_count),
+    Column(
+        "macs_before", lambda row: row.macs_before, "multiply-accumulates of the layer", "MACs", human_count, width=76
+    ),
+    Column(
+        "macs_after", lambda row: row.macs_after, "multiply-accumulates in its place", "→ MACs", human_count, width=72
+    ),
     Column("macs_ratio", lambda row: row.macs_ratio, "macs_before / macs_after", "fewer", human_ratio),
     Column(
         "weight_error",

@@ -206,9 +206,9 @@ def kind_of(conv: Conv) -> Origin:
 
 def reads_image(call: Call, report: ModelReport) -> bool:
     """Whether a layer reads an image that is an input of the model, and has a small share of its MACs."""
-    few = call.conv is not None and call.conv.in_channels <= MAX_IMAGE_CHANNELS
+    has_few_channels = call.conv is not None and call.conv.in_channels <= MAX_IMAGE_CHANNELS
     inputs = {text.rpartition("=")[2] for text in report.inputs}
-    return few and not inputs.isdisjoint(call.inputs) and (call.macs_share or 0) < MIN_IMAGE_SHARE
+    return has_few_channels and not inputs.isdisjoint(call.inputs) and (call.macs_share or 0) < MIN_IMAGE_SHARE
 
 
 def choose_block(
@@ -340,7 +340,7 @@ def require_layers(rules: Rules, outcomes: Mapping[str, Replacement | str]) -> N
     for name, outcome in outcomes.items():
         if not isinstance(outcome, str):
             return
-        reasons.setdefault(outcome, []).append(name or "the model")
+        reasons.setdefault(outcome, []).append(name)
     ordered = sorted(reasons.items(), key=lambda one: len(one[1]), reverse=True)[:MAX_REASONS]
     shown = "; ".join(f"{few(names)}: {why}" for why, names in ordered)
     raise ConvcostError(f"no convolution may be replaced ({shown}); change the rules.")

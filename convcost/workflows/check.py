@@ -143,7 +143,7 @@ def check_report(
         report: Result of `count`.
         maxima: Quantities with their units, by metric.
         strict: Whether a lower bound is inconclusive.
-        before: Costs of the model when it last passed, from which changes are explained; None if unknown.
+        before: Costs of the model when it last passed, since which the layers that grew are listed; None if unknown.
 
     Raises:
         ConvcostError: A quantity of another kind, or no limit.
@@ -152,7 +152,8 @@ def check_report(
 
     budget = Budget(report.target, report.target, Path.cwd(), limits=limits_from(maxima))
     baseline = Baseline(before, "its last pass")
-    return CheckResult("", (_judge_report(budget, report, baseline, CheckOptions(strict=strict)),), strict)
+    result = _judge_report(budget, report, baseline, CheckOptions(strict=strict))
+    return CheckResult("", (replace(result, growth_alone=True),), strict)
 
 
 def choose_budgets(configuration: Configuration, only: Sequence[str]) -> Configuration:

@@ -64,9 +64,9 @@ class Side:
 
     @property
     def folder(self) -> Path:
-        """The folder in whose repository the revision is: that of the target's file, or the current one."""
+        """The folder in whose repository the revision is: the file's, as far as it exists, or the current one."""
         file = _file_of(self.target)
-        return Path(file).resolve().parent if file else Path.cwd()
+        return next(place for place in Path(file).resolve().parents if place.is_dir()) if file else Path.cwd()
 
     def budget(self, inputs: tuple[Input, ...], device: str, checkout: Checkout | None) -> Budget:
         """The target as one that is counted in a process of its own, in the current folder or its counterpart."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import chdir, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from convcost.changes.replace_report import ReplaceReport
 from convcost.system.git_revision import checked_out
@@ -18,15 +18,15 @@ from convcost.workflows.replacement_timing import time_replacements
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from torch import nn
-
     from convcost.changes.rank_choice import RankChoice
     from convcost.changes.replacement import Rules
     from convcost.nn.alter.altered import Altered
-    from convcost.nn.count.counted_call import Arguments
     from convcost.nn.load.target import Loaded
+    from convcost.nn.measure.models import Forward
     from convcost.text.sizes import Input
     from convcost.workflows.replacement_timing import ReplacementTiming
+
+T = TypeVar("T")
 
 
 def replace_in_target(  # noqa: PLR0913 - the options of `convcost replace`
@@ -90,6 +90,7 @@ def _replace_in_target(  # noqa: PLR0913 - as above
     timing: ReplacementTiming | None,
 ) -> Iterator[ReplaceReport]:
     show_progress("importing torch ...")
+    from convcost.nn.alter.altered import alter
     from convcost.nn.load.target import WITHOUT_WEIGHTS, load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
     from convcost.nn.load.weights import UNTRAINED
@@ -107,42 +108,33 @@ def _replace_in_target(  # noqa: PLR0913 - as above
         notes = (*notes, f"{target} has no trained weights: those that are kept are as it makes them.")
     real = None if rules.keep is not None else partial(load_target, target, args, "cpu")
     steps = replace_layers(loaded.module, positional, named, rules, device=device, cross_check=cross_check, load=real)
-    named_report: ReplaceReport | None = None
-    while True:
-        with user_code_context(target):
-            report = next((one for _, one in steps), None)
-        if report is None:
-            break
+    for step in _in_context(target, steps):
+        altered, report = step
         before, after = (replace(one, target=target) for one in (report.before, report.after))
-        named_report = replace(report, before=before, after=after, notes=(*notes, *report.notes))
-        yield named_report
-    if timing is not None and named_report is not None:
-        yield from _timed_target(named_report, inputs, args, rules, timing)
+        counted = replace(report, before=before, after=after, notes=(*notes, *report.notes))
+        yield counted
+    if timing is None:
+        return
+    with user_code_context(target):
+        if rules.keep is None:  # what was counted has no weights
+            show_progress(f"loading {target} with weights ...")
+            forward = load_as_counted(target, inputs, args, counted.before)
+            altered = alter(forward[0], (tuple(forward[1]), dict(forward[2])), counted.before, rules)
+        else:  # other weights may have other ranks
+            forward = (loaded.module, *tensors_for(inputs_of(target, inputs, loaded), "cpu"))
+    yield from _in_context(target, time_replacements((counted, altered), forward, rules, timing))
 
 
-def _timed_target(
-    report: ReplaceReport,
-    inputs: tuple[Input, ...],
-    args: Mapping[str, object],
-    rules: Rules,
-    timing: ReplacementTiming,
-) -> Iterator[ReplaceReport]:
-    """The report with times; loads the target again, with weights, and alters it."""
-    from convcost.nn.alter.altered import alter
+def _in_context(target: str, steps: Iterator[T]) -> Iterator[T]:
+    """The results of steps that run the code of a target."""
     from convcost.nn.load.user_code import user_code_context
 
-    target = report.target
-    show_progress(f"loading {target} with weights ...")
-    with user_code_context(target):
-        forward = load_as_counted(target, inputs, args, report.before)
-        altered = alter(forward[0], (tuple(forward[1]), dict(forward[2])), report.before, rules)
-    steps = time_replacements((report, altered), forward, rules, timing)
     while True:
         with user_code_context(target):
-            timed = next(steps, None)
-        if timed is None:
+            result = next(steps, None)
+        if result is None:
             return
-        yield timed
+        yield result
 
 
 def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and how the model is loaded anew
@@ -187,11 +179,11 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
         before,
         altered.counted,
         altered.layers,
-        (*rules.notes, *altered.notes, *dict.fromkeys((*before.notes, *altered.counted.notes))),
+        (*rules.notes, *altered.notes, *dict.fromkeys((*before.warnings, *altered.counted.warnings))),
     )
     yield altered, result
     if rules.keep is not None:
-        result = _with_output_errors(result, rules.keep, module, altered.model, given)
+        result = _with_output_errors(result, rules.keep, (module, *given), altered)
         yield altered, result
     if cross_check:
         show_progress("counting the altered model with the other counters ...")
@@ -199,15 +191,14 @@ def replace_layers(  # noqa: PLR0913 - the arguments of `convcost.replace`, and 
         yield altered, replace(result, after=after)
 
 
-def _with_output_errors(
-    result: ReplaceReport, choice: RankChoice, model: nn.Module, altered: nn.Module, call: Arguments
-) -> ReplaceReport:
+def _with_output_errors(result: ReplaceReport, choice: RankChoice, forward: Forward, altered: Altered) -> ReplaceReport:
     """The report with the errors of the outputs, of the whole altered model and of each layer replaced alone."""
     from convcost.nn.alter.output_error import SEED, has_values, output_errors
 
     paths = [row.replacement.name for row in result.layers if row.replacement is not None]
     errors: dict[str | None, float | None] = {}
-    for path, error in output_errors(model, altered, paths, call):
+    model, call = forward[0], (tuple(forward[1]), dict(forward[2]))
+    for path, error in output_errors(model, altered.model, paths, call):
         errors[path] = error
         show_progress(f"comparing outputs, {len(errors) - 1} of {len(paths)} layers ...")
     layers = tuple(

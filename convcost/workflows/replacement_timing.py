@@ -13,7 +13,8 @@ from convcost.workflows.side_by_side import time_side_by_side
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from convcost.changes.replace_report import ReplacedLayer, ReplaceReport
+    from convcost.changes.replace_report import ReplaceReport
+    from convcost.changes.replaced_layer import ReplacedLayer
     from convcost.changes.replacement import Rules
     from convcost.nn.alter.altered import Altered
     from convcost.nn.measure.models import Forward

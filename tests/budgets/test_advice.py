@@ -37,8 +37,10 @@ def test_reverting_the_change_comes_first_and_gives_the_baselines_figures() -> N
     most = BEFORE.macs + 1000
     broken = failure(actual=AFTER.macs, max=most, reading={"baseline": BEFORE.macs})
     revert, block = ways_back([broken], changes, find_remedy(AFTER, changes, {"macs": most}))
-    assert revert == "revert the change of body: the model then has 111 k macs again"  # 64 (8 * 8 + 8 * 16) 9
-    assert block.partition(":")[0].endswith(" in place of body")
+    assert (
+        revert == "back under budget: revert the change of body: the model then has 111 k macs again"
+    )  # 64 (8 * 8 + 8 * 16) 9
+    assert block.split(": ")[1].endswith(" in place of body")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,56 @@ def test_reverting_is_no_way_back_where_the_baseline_would_not_pass(
     broken = failure(reading={"baseline": baseline, "locked": True}, strict=True, **limit)
     assert broken.verdict == "fail"
     assert list(ways_back([broken], what_changed(BEFORE, AFTER), None)) == []
+
+
+def test_a_block_that_leaves_a_limit_broken_or_unknown_is_a_part_of_the_way() -> None:
+    params, macs = failure("params", AFTER.params or 0, max=3000), failure(actual=AFTER.macs, max=10)
+    peak = failure("peak_activation_bytes", 4096, max=4000)
+    remedy = find_remedy(AFTER, (), {"params": 3000})
+    assert remedy is not None
+    (whole,), (partly,) = (tuple(ways_back(judged, (), remedy)) for judged in ([params], [params, macs]))
+    assert whole.startswith("back under budget: ")
+    assert partly.startswith("part of the way: ")
+    assert partly.endswith("; still broken then: max of macs")
+    (unknown,) = ways_back([params, peak], (), remedy)
+    assert unknown.startswith("part of the way: ")
+    assert unknown.endswith("; peak_activation_bytes is not known for a block")
+
+
+def test_a_limit_that_is_met_now_and_not_known_for_a_block_is_named() -> None:
+    params, peak = failure("params", AFTER.params or 0, max=3000), failure("peak_activation_bytes", 4096, max=5000)
+    (way,) = ways_back([params, peak], (), find_remedy(AFTER, (), {"params": 3000}))
+    assert way.startswith("back under budget: ")
+    assert way.endswith("; peak_activation_bytes is not known for a block")
+
+
+def test_a_block_that_falls_under_a_minimum_is_a_part_of_the_way() -> None:
+    params = failure("params", AFTER.params or 0, max=3000, min=2900)
+    (way,) = ways_back([params], (), find_remedy(AFTER, (), {"params": 3000}))
+    assert way.startswith("part of the way: ")
+    assert way.endswith("; still broken then: min of params")
+
+
+def test_reverting_that_meets_the_growth_alone_names_the_maximum_and_comes_last() -> None:
+    changes = what_changed(BEFORE, AFTER)
+    broken = failure("params", AFTER.params or 0, max=1000, grow=0.01, reading={"baseline": BEFORE.params})
+    (revert,) = ways_back([broken], changes, None)
+    assert revert == (
+        "part of the way: revert the change of body: the model then has 1.73 k params again; "  # 9 (8 * 8 + 8 * 16)
+        "still broken then: max of params"
+    )
+    block, last = ways_back([broken], changes, find_remedy(AFTER, changes, {"params": 1000}))
+    assert (block.partition(":")[0], last) == ("back under budget", revert)
+
+
+def test_the_layers_that_grew_alone_are_to_be_reverted() -> None:
+    before = entry(conv("a", "8>8"), conv("b", "8>64", "5x5"), relu("c", 64))
+    after = entry(conv("a", "8>64"), conv("b", "64>8", "5x5"), relu("c"))
+    broken = failure(actual=after.macs, max=before.macs + 1, reading={"baseline": before.macs})
+    assert after.macs > before.macs
+    revert, *_ = ways_back([broken], what_changed(before, after), None)
+    figure = "856 k"  # 64 (9 * 8 * 8 + 25 * 8 * 64)
+    assert revert == f"back under budget: revert the change of a: the model then has {figure} macs again"
 
 
 def test_a_renamed_layer_is_not_to_be_reverted() -> None:

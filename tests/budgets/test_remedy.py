@@ -17,15 +17,18 @@ from convcost.text.sizes import Input
 from convcost.workflows.model import count_target
 
 
-def test_the_block_with_the_fewest_layers_and_then_the_lowest_cost_is_found() -> None:
+def test_the_block_with_the_fewest_layers_and_then_most_parameters_is_found() -> None:
     model = entry(conv("a", "3>8"), conv("b", "64>128", size=14), relu("c", 128))
     remedy = find_remedy(model, (), {"macs": model.macs / 2})
     assert remedy is not None
     assert remedy.layers == ("b",)
-    assert remedy.after == 14 * 14 * 64 * (3 + 3 + 128)  # K×1 and 1×K of each channel, then the 1×1
+    assert remedy.after == 14 * 14 * (9 * 64 * 32 + 32 * 128)  # K×K to 32 channels, then the 1×1
     assert remedy.before == 14 * 14 * 64 * 128 * 9
     assert remedy.totals["macs"] == model.macs - remedy.before + remedy.after
-    assert remedy.block == "spatially-separable-depthwise"
+    assert remedy.block == "low-rank"
+    less = find_remedy(model, (), {"macs": remedy.totals["macs"] - 1})
+    assert less is not None
+    assert less.totals["params"] < remedy.totals["params"]
 
 
 def test_a_layer_that_changed_is_replaced_before_a_larger_one_that_did_not() -> None:
@@ -114,7 +117,8 @@ def test_a_pointwise_layer_stays_as_replace_leaves_it() -> None:
 
 def test_what_follows_the_layer_stands_between_the_stages_and_costs_parameters() -> None:
     norm = replace(relu("norm", 64), op="BatchNorm2d", params=128)
-    alone, followed = (find_remedy(entry(conv("a", "64>64"), *rest), (), {"params": 10_000}) for rest in ((), (norm,)))
+    alone = find_remedy(entry(conv("a", "64>64")), (), {"params": 4300})
+    followed = find_remedy(entry(conv("a", "64>64"), norm), (), {"params": 4300 + 128})
     assert alone is not None
     assert followed is not None
     assert alone.block == followed.block == "shared-kernel-separable"

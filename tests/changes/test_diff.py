@@ -186,6 +186,9 @@ def test_outputs_of_other_shapes_are_a_note() -> None:
     result = convcost.diff(chain(a=conv()), chain(a=conv(out=5)), IMAGE)
     note = "the outputs differ in shape: the last layer puts out 1x4x12x12 in A and 1x5x12x12 in B."
     assert ("note", note) in result.remarks
+    spare = chain(a=conv())
+    spare.register_parameter("spare", nn.Parameter(torch.zeros(7)))  # its row is the last, and no layer
+    assert convcost.diff(chain(a=conv()), spare, IMAGE).notes == ()
 
 
 def test_rows_are_sorted_by_the_size_of_their_difference() -> None:

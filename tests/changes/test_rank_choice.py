@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from convcost.changes.rank_choice import FACTORISED, RankChoice, require_algebra
+from convcost.changes.rank_choice import FACTORISED, RankChoice, rank_choice, require_algebra
 from convcost.convolution.blocks import BLOCKS
 from convcost.text.errors import ConvcostError
 
@@ -51,3 +51,28 @@ def test_a_block_without_an_algebra_is_refused_with_those_that_have_one() -> Non
         "block (=bottleneck) must be one whose weights follow from a convolution's to keep them: low-rank, tucker-2, "
         "spatially-separable, depthwise-separable, shared-kernel-separable, blueprint."
     )
+
+
+def test_the_rank_is_taken_from_the_parameters_of_blocks_where_weights_are_kept() -> None:
+    given = {"rank": 3, "expansion": 2}
+    assert rank_choice(given, keep_weights=False, energy=None, max_error=None) == (None, given)
+    assert rank_choice(given, keep_weights=True, energy=None, max_error=None) == (RankChoice(3), {"expansion": 2})
+    assert rank_choice({}, keep_weights=True, energy=0.9, max_error=None) == (RankChoice(energy=0.9), {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"keep_weights": False, "energy": 0.9}, "energy (=0.9) must have weights to keep; turn keep_weights on."),
+        (
+            {"keep_weights": False, "max_error": 0.1},
+            "max_error (=0.1) must have weights to keep; turn keep_weights on.",
+        ),
+        ({"parameters": {"rank": 2.5}}, "rank (=2.5) must be a whole number; give an integer of 1 or more."),
+    ],
+)
+def test_what_chooses_no_rank_is_refused(arguments: dict[str, Any], message: str) -> None:
+    defaults = {"parameters": {}, "keep_weights": True, "energy": None, "max_error": None}
+    with pytest.raises(ConvcostError) as caught:
+        rank_choice(**{**defaults, **arguments})
+    assert str(caught.value) == message

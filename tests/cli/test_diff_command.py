@@ -82,6 +82,18 @@ def test_a_target_of_another_repository_is_at_its_revision_there(
     assert found["delta"]["params"] == 8 * 9 * (24 - 16)
 
 
+def test_a_target_whose_folder_is_gone_is_still_at_its_revision(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "old").mkdir()
+    (project / "models.py").rename(project / "old" / "models.py")
+    commit(project, "moved")
+    (project / "old" / "models.py").rename(project / "models.py")
+    (project / "old").rmdir()
+    found = as_json(capsys, "old/models.py:Net@HEAD", "models.py:Net", *INPUT)
+    assert {row["change"] for row in found["layers"]} == {"same"}
+
+
 def test_a_target_at_a_revision_is_compared_with_one_of_no_repository(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,6 +60,13 @@ def test_rules_and_parameters_are_in_the_file(options, tmp_path):
     assert_same_model(altered_by(result.program(), model, tmp_path), expected, x)
 
 
+@pytest.mark.parametrize("block", ["low-rank", "depthwise-separable", "tucker-2", "spatially-separable"])
+def test_kept_weights_can_be_loaded_into_the_altered_model(block, tmp_path):
+    model, x = network(), torch.randn(2, 8, 14, 15)
+    expected, result = convcost.replace(model, x, to=block, keep_weights=True, energy=0.3)
+    assert_same_model(altered_by(result.program(), model, tmp_path), expected, x)
+
+
 def test_device_dtype_mode_and_requires_grad_are_those_of_the_layer(tmp_path):
     model = network().double().train()
     model[0].requires_grad_(requires_grad=False)

@@ -13,6 +13,7 @@ from made_machine import machine
 from made_results import ACCOUNT, CONDITIONS, HINT, MADE, TIMING, model
 
 import convcost
+from convcost.archive.listing import History
 from convcost.text.columns import shown_columns
 from convcost.text.result import NOTEBOOK_WIDTH, grouped
 from convcost.text.table import plain_table
@@ -181,4 +182,11 @@ def test_a_text_ends_with_its_last_line() -> None:
     result = convcost.compare(3, 64, 3, blocks="standard", count=False, time=False)
     assert result.verdicts == ()
     assert len(result.text().splitlines()) == 3
-    assert replace(MADE["history"](), rows=()).text().count("\n") == 1
+    assert History((), 0, "history.db").text().count("\n") == 1
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_no_two_columns_have_one_title(name: str) -> None:
+    """A notebook has its cells by title."""
+    titles = [column.title for column in MADE[name]().columns if column.title]
+    assert sorted(set(titles)) == sorted(titles)

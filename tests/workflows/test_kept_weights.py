@@ -92,6 +92,32 @@ def test_a_layer_stays_where_its_rank_saves_nothing_and_takes_the_next_block_whe
     assert torch.equal(new.get_parameter("0.weight"), model.get_parameter("0.weight"))
 
 
+def test_layers_that_have_no_weight_to_keep_stay_with_their_reason() -> None:
+    torch.manual_seed(4)
+
+    class Scale(nn.Module):
+        weight = 2.0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.weight * x
+
+    normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3))
+    model = nn.Sequential(
+        nn.Conv2d(4, 4, 3), Scale(), normed, nn.Conv2d(4, 4, 3, groups=2), nn.ConvTranspose2d(4, 4, 3)
+    )
+    _, result = convcost.replace(model, torch.randn(1, 4, 9, 9), to="low-rank", keep_weights=True, rank=1)
+    assert [row.name for row in result.replaced] == ["0"]
+    assert [row.weight_error is None for row in result.layers] == [False, True, True, True]
+
+
+def test_a_model_that_is_one_convolution_is_named_so() -> None:
+    conv = nn.Conv2d(4, 4, 3)
+    new, result = convcost.replace(conv, torch.randn(1, 4, 9, 9), to="low-rank", keep_weights=True, rank=9)
+    assert result.output_error == pytest.approx(0, abs=1e-6)
+    assert "rank 9 is above the largest one of the model, where that takes its place." in result.notes
+    assert isinstance(new, nn.Sequential)
+
+
 def test_a_rank_above_that_of_a_layer_has_a_note() -> None:
     _, result = convcost.replace(network(), IMAGE, to="low-rank", keep_weights=True, rank=9)
     assert [row.after for row in result.replaced] == ["low-rank, rank 8", "low-rank, rank 9"]

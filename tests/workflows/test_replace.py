@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from zoo import ZOO, Dense, Residual, Squeeze, UNet, conv, image
+from zoo import ZOO, Dense, Lambda, Residual, Squeeze, UNet, conv, image
 
 import convcost
 from convcost.changes.replacement import Rules
@@ -102,6 +102,13 @@ def test_the_image_layer_stays_unless_it_is_named() -> None:
     _, report = convcost.replace(model, image(), to="depthwise-separable", only=r"^0\.")
     assert report.layers[0].skipped is None
     assert len(report.replaced) == 1
+
+
+def test_what_is_doubtful_in_the_counts_is_noted() -> None:
+    model = Lambda(lambda m, x: m.a(x) if x.sum() > -1 else x, a=nn.Conv2d(8, 8, 3, padding=1))
+    _, report = convcost.replace(model, torch.zeros(1, 8, 9, 9), to="ghost")
+    assert any("needs the values of a tensor" in note for note in report.notes), report.notes
+    assert report.to_dict()["notes"] == list(report.notes)
 
 
 def test_the_result_is_json_a_frame_and_text() -> None:

@@ -318,6 +318,23 @@ def test_a_target_that_is_another_model_when_it_is_timed_is_refused(
     assert clock.runs == []
 
 
+def test_kept_weights_are_timed_with_the_ranks_that_they_were_counted_with(
+    clock: MadeClock, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Each load makes other random weights, whose ranks may differ."""
+    loads = (tmp_path / "loads.txt").as_posix()
+    source = f"from torch import nn\ndef net():\n    with open({loads!r}, 'a') as file:\n        file.write('x')\n"
+    source += "    return nn.Sequential(nn.Conv2d(16, 32, 3, padding=1))\n"
+    (tmp_path / "kept.py").write_text(source, encoding="utf-8")
+    words = ["replace", f"{tmp_path / 'kept.py'}:net", "--input", "1x16x8x8", "--no-cross-check", "--to", "low-rank"]
+    assert main([*words, "--keep-weights", "--rank", "4", "--time", "--pareto", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["layers"]
+    assert row["output_error"] > 0
+    assert row["fastest"] == "low-rank"
+    assert (tmp_path / "loads.txt").read_text(encoding="utf-8") == "x"
+    assert len(clock.runs) == 1
+
+
 @pytest.mark.timing
 def test_the_accounts_are_those_of_the_layers_and_of_the_stages(
     capsys: pytest.CaptureFixture[str], tmp_path: Path

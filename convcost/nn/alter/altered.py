@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from convcost.changes.replace_report import layer_of
+from convcost.changes.replaced_layer import layer_of
 from convcost.changes.replacement import choose_block, few, reads_image, require_layers
 from convcost.nn.alter.eligibility import is_lazy_module, obstacles
 from convcost.nn.alter.kept_weights import KeptWeights
@@ -30,7 +31,7 @@ from convcost.text.errors import ConvcostError, encodable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from convcost.changes.replace_report import ReplacedLayer
+    from convcost.changes.replaced_layer import ReplacedLayer
     from convcost.changes.replacement import Replacement, Rules
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
@@ -80,22 +81,14 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
             calls[path] = tuple(replace(one, conv=conv_of(parts[path])) for one in calls.get(path, ()))
         reason = obstacle or _reason(path, calls[path], counted, rules)
         outcomes[path] = reason or _outcome(path, calls[path], following[path], rules, kept)
-    require_layers(rules, outcomes)
     notes, modules = kept.notes, _modules(model, outcomes, kept)
-    trial = _Trial(model, call, device, outcomes, modules, outputs)
-    result = trial.run(list(modules))
-    if isinstance(result, str):
-        outcomes |= trial.refused(list(modules), result)
-        require_layers(rules, outcomes)
-        result = trial.run([path for path, one in outcomes.items() if not isinstance(one, str)])
-        if isinstance(result, str):
-            raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
+    result = _Trial(model, call, device, outcomes, modules, outputs).settled(rules)
+    if rules.between and rules.keep is None:
+        others = {path: one.other for path, one in following.items() if not isinstance(outcomes[path], str)}
+        notes = tuple(_notes(others))
     order = {one.name: index for index, one in enumerate(counted.layers)}
     paths = sorted(outcomes, key=lambda path: order[calls[path][0].name] if calls.get(path) else len(order))
     rows = tuple(_row(path, parts.get(path), calls.get(path, ()), outcomes[path]) for path in paths)
-    if rules.between and rules.keep is None:
-        done = [path for path in paths if not isinstance(outcomes[path], str)]
-        notes = tuple(_notes({path: following[path].other for path in done}))
     return Altered(*result, rows, notes)
 
 
@@ -118,7 +111,7 @@ def _reason(path: str, calls: Sequence[Call], counted: ModelReport, rules: Rules
     """The reason why a layer stays as it is, whatever the block; None without one."""
     if not calls:
         return "the forward pass does not call it"
-    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path)
+    reason = rules.reason_for_kind(calls[0].conv) or rules.reason_for_name(path or calls[0].name)
     if reason is None and rules.only is None and reads_image(calls[0], counted):
         return "reads the image, whose few channels leave little to save; name it with only to replace it"
     return reason
@@ -233,7 +226,7 @@ class _Trial:
         model: The model.
         call: Its inputs.
         device: Device of the count.
-        outcomes: Blocks by the path of the layer, or the reason why it stays as it is.
+        outcomes: Blocks by the path of the layer, or the reason why it stays as it is, which a trial may add.
         modules: Modules of the blocks.
         outputs: Texts of the model's outputs.
     """
@@ -241,9 +234,26 @@ class _Trial:
     model: nn.Module
     call: Arguments
     device: str
-    outcomes: Mapping[str, Replacement | str]
+    outcomes: dict[str, Replacement | str]
     modules: Mapping[str, nn.Module]
     outputs: list[str]
+
+    def settled(self, rules: Rules) -> tuple[nn.Module, ModelReport]:
+        """The model with all layers replaced that may be, and its count.
+
+        Raises:
+            ConvcostError: No layer may be replaced.
+        """
+        name = type(self.model).__name__
+        require_layers(rules, {path or name: one for path, one in self.outcomes.items()})
+        result = self.run(list(self.modules))
+        if isinstance(result, str):
+            self.outcomes.update(self.refused(list(self.modules), result))
+            require_layers(rules, {path or name: one for path, one in self.outcomes.items()})
+            result = self.run([path for path, one in self.outcomes.items() if not isinstance(one, str)])
+        if isinstance(result, str):
+            raise ConvcostError(f"the altered model must run as the model does, but {result}; replace fewer layers.")
+        return result
 
     def refused(self, paths: list[str], reason: str) -> dict[str, str]:
         """The layers with whose blocks the model does not run as before, each with the reason.
@@ -266,22 +276,25 @@ class _Trial:
         """The model with these layers replaced, and its count; why it is no replacement of the model, if it is none."""
         new = replaced(self.model, {path: self.modules[path] for path in paths})
         try:
-            counted = report(new, *self.call, device=self.device)
             _, outputs = _seen_in_forward(new, self.call, self.device, ())
         except ConvcostError as error:
-            return str(error).rstrip(".")
+            return f"forward fails with the block in its place: {error}"
         if outputs != self.outputs:
             differs = next((pair for pair in zip(self.outputs, outputs, strict=False) if pair[0] != pair[1]), None)
             return "the model's output differs" + (f": {differs[1]}, not {differs[0]}" if differs else "")
+        counted = report(new, *self.call, device=self.device)
+        inside = _macs_inside(counted)
         for path in paths:
             block = self.outcomes[path]
-            if not isinstance(block, str) and _macs_inside(path, counted) != block.after.macs:
+            if not isinstance(block, str) and inside[encodable(path)] != block.after.macs:
                 return f"forward does not call {path or 'it'} through its place in the model"
         return new, counted
 
 
-def _macs_inside(path: str, counted: ModelReport) -> int:
-    """The MACs of all calls of a part and inside it."""
-    own = encodable(path)
-    names = ((one.name.partition("#")[0], one.macs) for one in counted.layers)
-    return sum(macs for name, macs in names if not own or name == own or name.startswith(f"{own}."))
+def _macs_inside(counted: ModelReport) -> Counter[str]:
+    """The MACs of all calls of each part and inside it, by its path."""
+    inside: Counter[str] = Counter()
+    for one in counted.layers:
+        words = one.name.partition("#")[0].split(".")
+        inside.update({".".join(words[:end]): one.macs for end in range(len(words) + 1)})
+    return inside

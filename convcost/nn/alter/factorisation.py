@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from convcost.changes.rank_choice import require_algebra
-from convcost.nn.alter.truncated_svd import Matrices, smallest_rank
+from convcost.nn.alter.truncated_svd import Matrices, energy_limit
 from convcost.nn.alter.tucker import tucker_error, tucker_ranks, tucker_weights
 from convcost.nn.build.conv_module import TiedConv
 from convcost.nn.load.spectrum import largest_entry, one_thread
@@ -146,7 +146,8 @@ def _two_stages(weight: Tensor, unit: float, algebra: Algebra, choice: RankChoic
     basis = matrices.basis()
     energies = matrices.energies(basis)
     full = min(rows, columns, algebra.max_rank or rows)
-    rank = _rank(energies.sum(0).flip(0), full, choice, torch.finfo(weight.dtype).eps)
+    lost = nn.functional.pad(energies.sum(0).cumsum(0).flip(0), (0, 1))
+    rank = _rank(lost, full, energy_limit(float(lost[0]), choice.max_loss or 0.0, weight, basis), choice)
     factors = matrices.factors(basis, energies, rank)
     error = matrices.error(*factors)
     left, right = (factors[1].mT, factors[0].mT) if is_wide else factors
@@ -154,12 +155,18 @@ def _two_stages(weight: Tensor, unit: float, algebra: Algebra, choice: RankChoic
     return Factors({algebra.parameter: rank}, stages, error, is_clipped=rank < (choice.rank or rank))
 
 
-def _rank(energies: Tensor, full: int, choice: RankChoice, eps: float) -> int:
-    """The rank by a choice, from the energy of each rank, the largest first."""
-    if choice.max_loss is None:
-        return min(choice.rank or full, full)
-    lost = torch.cat([energies.flip(0).cumsum(0).flip(0), energies.new_zeros(1)])
-    rank = smallest_rank(lost, choice.max_loss, eps)
+def _rank(lost: Tensor, full: int, limit: float, choice: RankChoice) -> int:
+    """The rank by a choice.
+
+    Args:
+        lost: Energy that is lost at rank 0, 1, ..., in descending order.
+        full: Largest rank.
+        limit: Energy that may be lost.
+        choice: How the rank is chosen.
+    """
+    if choice.rank is not None:
+        return min(choice.rank, full)
+    rank = max(1, int((lost > limit).sum()))
     if rank > full:
         share = float(lost[full] / lost[0])
         least = f"keeps {human_percent(1 - share)} of the energy at most"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from convcost.changes.rank_choice import RankChoice
 from convcost.changes.replacement import few
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import nn
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +29,18 @@ class KeptWeights:
     choice: RankChoice | None
     factors: dict[str, Factors] = field(default_factory=dict)
 
-    def largest_first(self, layers: Mapping[str, T]) -> list[tuple[str, T]]:
-        """The layers in the order in which they are factorised, so that the memory of the first serves all."""
-        items = list(layers.items())
-        if self.choice is not None:
-            items.sort(key=lambda one: self._size(one[0]), reverse=True)
-        return items
+    def largest_first(self, layers: Mapping[str, str | None]) -> list[tuple[str, str | None]]:
+        """The layers in the order in which they are factorised, so that the memory of the first serves all.
 
-    def _size(self, path: str) -> int:
-        weight = getattr(self.parts.get(path), "weight", None)
-        return 0 if weight is None else weight.numel()
+        Args:
+            layers: Layers by path, each with the reason why it cannot be replaced; None where it can.
+        """
+
+        def size(layer: tuple[str, str | None]) -> int:
+            path, obstacle = layer
+            return 0 if obstacle else self.parts[path].get_parameter("weight").numel()
+
+        return list(layers.items()) if self.choice is None else sorted(layers.items(), key=size, reverse=True)
 
     def factorise(self, path: str, block: str) -> Mapping[str, int]:
         """Factorise the weight of a layer for a block; the block's parameters.
@@ -49,13 +49,13 @@ class KeptWeights:
             ConvcostError: As `factorise`.
         """
         weight = self.parts[path].get_parameter("weight")
-        self.factors[path] = factorise(path, weight, block, self.choice or RankChoice())
+        self.factors[path] = factorise(path or "the model", weight, block, self.choice or RankChoice())
         return self.factors[path].parameters
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The layers whose ranks are smaller than the requested one."""
-        clipped = [path for path, factors in self.factors.items() if factors.is_clipped]
+        clipped = [path or "the model" for path, factors in self.factors.items() if factors.is_clipped]
         if not clipped:
             return ()
         return (f"{self.choice} is above the largest one of {few(clipped)}, where that takes its place.",)

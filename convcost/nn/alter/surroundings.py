@@ -110,6 +110,9 @@ class Watch(TorchFunctionMode):
             bounds = (*args[1:3], *(named[name] for name in ("min_val", "max_val") if name in named))
             kind = "relu6" if bounds == (0, 6) else None
         following = None if kind is None else self._followed(args)
+        output = func(*args, **(kwargs or {}))
         if following is not None:
             following.activation = following.activation or kind
-        return func(*args, **(kwargs or {}))
+            if output is args[0]:  # in place: what comes next takes the activation's output
+                del self._outputs[output]
+        return output

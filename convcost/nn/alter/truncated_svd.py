@@ -8,7 +8,7 @@ eigenvalues are off by a rounding error of the largest one, whose root is far la
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -24,8 +24,8 @@ CHUNK: Final = 2**18
 """Numbers that are converted at once: 2 MB of float64."""
 MAX_DOUBLES: Final = 2**18
 """Numbers of a Gram matrix that are worked out in float64 whatever the weights: 2 MB."""
-ROUNDINGS: Final = 16
-"""Relative error, as a multiple of the weights' precision, up to which weights count as equal."""
+ROUNDINGS: Final = 8
+"""Relative error of matrices from a basis, as a multiple of its precision and the root of its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +126,14 @@ class Matrices:
         return torch.promote_types(self.weight.dtype, torch.float32)
 
 
-def smallest_rank(lost: Tensor, max_loss: float, eps: float) -> int:
-    """The smallest rank whose loss is a small enough share of the energy; at least 1.
+def energy_limit(total: float, max_loss: float, weight: Tensor, basis: Tensor) -> float:
+    """The energy that may be lost, at least that of rounding errors.
 
     Args:
-        lost: Energy that is lost at rank 0, 1, ..., full rank, in descending order.
+        total: Energy of the weight.
         max_loss: Largest share that may be lost.
-        eps: Precision of the weights.
+        weight: Weight, whose own numbers are rounded.
+        basis: Basis by which it is decomposed.
     """
-    return max(1, int((lost > energy_limit(float(lost[0]), max_loss, eps)).sum()))
-
-
-def energy_limit(total: float, max_loss: float, eps: float) -> float:
-    """The energy that may be lost, at least that of rounding errors."""
-    return max(max_loss, (ROUNDINGS * eps) ** 2) * total
+    worked = ROUNDINGS * sqrt(basis.shape[-1]) * torch.finfo(basis.dtype).eps
+    return max(max_loss, torch.finfo(weight.dtype).eps ** 2, worked**2) * total

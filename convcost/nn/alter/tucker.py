@@ -33,14 +33,14 @@ def tucker_ranks(weight: Tensor, unit: float, max_loss: float) -> tuple[int, int
         max_loss: Largest share of the energy that may be lost.
     """
     outputs, inputs, tall, wide = weight.shape
-    reads, writes = _inputs(weight, unit).double(), _outputs(weight, unit).double()
+    reads, writes = _inputs(weight, unit), _outputs(weight, unit)
     energies = weight.new_zeros(outputs, inputs, dtype=torch.float64)
     for _, tap in _taps(weight):
-        energies += (writes.mT @ tap.div_(unit) @ reads).square_()
+        energies += (writes.mT.double() @ tap.div_(unit) @ reads.double()).square_()
     tails = energies.flip(1).cumsum_(1).flip(1)  # energies from each input direction on; differences would cancel
     below = tails[:, 0].flip(0).cumsum(0).flip(0)
     lost = nn.functional.pad(tails[:, 1:], (0, 1)).cumsum_(0) + nn.functional.pad(below[1:], (0, 1))[:, None]
-    limit = energy_limit(float(below[0]), max_loss, torch.finfo(weight.dtype).eps)
+    limit = energy_limit(float(below[0]), max_loss, weight, reads)
     r_in = 1 + (lost > limit).sum(1)  # the smallest one for each r_out
     r_out = torch.arange(1, outputs + 1, device=r_in.device)
     sizes = inputs * r_in + tall * wide * r_in * r_out + outputs * r_out

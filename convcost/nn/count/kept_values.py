@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch._ops import OpOverload
 
-from convcost.nn.count.memory import key_of, storage_of
+from convcost.nn.count.storages import key_of, storage_of
 from convcost.nn.count.tensors import tensors_in
 
 if TYPE_CHECKING:

@@ -327,7 +327,7 @@ class Lane(TorchDispatchMode):
             row.writes = True
         if recorder.suspicion is not None:
             recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
-        multiplied = recorder.memory.trace(row, traits, tensors, outputs, new)
+        multiplied = recorder.memory.trace(row, tensors, outputs, new, is_lookup=traits.is_lookup)
         if traits.is_free and not REGISTERED:
             return out
         worth = verdict(func)

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from operator import attrgetter
 from threading import RLock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from convcost.nn.count.packed_weights import codes_in, is_packed_dtype
-from convcost.nn.count.tensors import PLAIN
+from convcost.nn.count.storages import key_of, storage_key, storage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from convcost.nn.count.row import Row
-    from convcost.nn.count.traits import Traits
 
     _Source = weakref.ref[torch.Tensor]
-
-
-def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
-    """The one storage of a tensor; None if it is lazy, sparse, nested, or a wrapper without memory of its own."""
-    if tensor.layout is not torch.strided or tensor.is_nested or (type(tensor) not in PLAIN and is_lazy(tensor)):
-        return None
-    try:
-        return tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):  # a wrapper of torch.func, or a subclass of its own kind
-        return None
-
-
-def key_of(tensor: torch.Tensor) -> int | None:
-    """The `storage_key` of a tensor's one storage."""
-    storage = storage_of(tensor)
-    return None if storage is None else storage_key(storage)
-
-
-storage_key: Final[Callable[[torch.UntypedStorage], int]] = attrgetter("_cdata")
-"""A number that is the same for two tensors exactly when they share their storage, while it is alive.
-
-It is torch's own key, since a meta storage has no other address.
-"""
 
 
 class _Alive(weakref.ref[torch.UntypedStorage]):
@@ -153,26 +127,27 @@ class Memory:
     def trace(
         self,
         row: Row,
-        traits: Traits,
         tensors: list[torch.Tensor],
         outputs: list[torch.Tensor],
         new: list[tuple[int, int]],
+        *,
+        is_lookup: bool,
     ) -> dict[int, tuple[_Source, ...]]:
         """Remember which parameters an operator used, and what is computed from parameters or constants alone.
 
         Args:
             row: The row that the operator ran in.
-            traits: What is always so of the operator.
             tensors: The tensors among its arguments.
             outputs: The tensors in its result, unless they are views.
             new: Key and bytes of each storage that it made.
+            is_lookup: Whether it looks up elements of its first tensor.
 
         Returns:
             What each constant tensor by its identity was computed from, if the operator has activations too.
         """
         used, are_weights, constants, are_constants = self._origins(tensors)
         row.used.update(used)
-        if constants and traits.is_lookup:
+        if constants and is_lookup:
             constants.update({id(one): codes_in(constants.get(id(one), ())) for one in tensors[1:]})
         if are_constants or not new:
             keys = [key for key, _ in new] or [key for key in map(key_of, outputs) if key is not None]

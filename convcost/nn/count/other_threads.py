@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.nn.count.isolation import run_isolated
-from convcost.nn.count.memory import key_of
+from convcost.nn.count.storages import key_of
 from convcost.nn.count.tensors import tensors_in
 from convcost.text.errors import ConvcostError
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from convcost.nn.count.formulas import ATTENTION
-from convcost.nn.count.memory import key_of
 from convcost.nn.count.moved_bytes import certainly_read, parameters_of, total_bytes
 from convcost.nn.count.one_row import kind_of
+from convcost.nn.count.storages import key_of
 from convcost.nn.count.tensors import all_unwrapped, shape_of, tensor_text, tensors_in
 
 if TYPE_CHECKING:

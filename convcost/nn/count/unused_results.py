@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.counters import torch_counter
-from convcost.nn.count.memory import storage_key, storage_of
+from convcost.nn.count.storages import storage_key, storage_of
 from convcost.nn.count.tensors import tensors_in
 
 if TYPE_CHECKING:

@@ -172,7 +172,7 @@ def test_layers_in_every_kind_of_container_are_replaced() -> None:
 
 
 def test_a_model_that_is_one_convolution_becomes_the_block() -> None:
-    new, result = convcost.replace(conv(), IMAGE, to="depthwise-separable")
+    new, result = convcost.replace(conv(), IMAGE, to="depthwise-separable", only="^Conv2d$")
     assert [name for name, _ in new.named_children()] == ["depthwise", "pointwise"]
     assert [row.name for row in result.layers] == ["Conv2d"]
 

@@ -255,10 +255,14 @@ def test_a_weight_in_channels_last_has_the_same_factors() -> None:
         assert relative(product_of(block, last), product_of(block, plain)) < 1e-12
 
 
-def test_factors_that_do_not_fit_into_float64_at_once_keep_the_precision_of_float32(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("block", ["low-rank", "spatially-separable"])
+def test_the_rank_is_seen_in_single_precision_too(
+    block: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As large layers are worked out, whose numbers in float64 would need more memory than they."""
     monkeypatch.setattr("convcost.nn.alter.truncated_svd.MAX_DOUBLES", 0)
     torch.manual_seed(9)
-    conv = convolution(weight_of_rank("spatially-separable", 2, (3, 3)).float())
-    assert factorise("conv", conv.weight, "spatially-separable", RankChoice(rank=2)).weight_error < 1e-5
+    factors = factorise("conv", weight_of_rank(block, 2, (3, 3)).to(dtype), block, RankChoice(energy=1.0))
+    assert list(factors.parameters.values()) == [2]
+    assert factors.weight_error < TOLERANCES[dtype]

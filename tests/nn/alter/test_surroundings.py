@@ -46,6 +46,7 @@ ALONE = ["Conv2d", "Conv2d"]
         (lambda m, x: torch.relu_(m.norm(m.a(x))), BOTH),
         (lambda m, x: m.norm(m.a(x)), ["Conv2d", "BatchNorm2d", "Conv2d"]),
         (lambda m, x: m.norm(m.relu(m.a(x))), RELU),  # the normalisation of another tensor
+        (lambda m, x: m.norm(functional.relu_(m.a(x))), RELU),
         (lambda m, x: m.relu(m.a(x) + x), ALONE),  # the activation of a sum
         (lambda m, x: m.relu(m.norm(m.a(x)) + x), ["Conv2d", "BatchNorm2d", "Conv2d"]),
         (lambda m, x: m.a(m.relu(m.norm(x))), ALONE),  # what comes before

@@ -14,8 +14,8 @@ import torch
 from zoo import ZOO
 
 import convcost
-from convcost.nn.count.memory import storage_key
 from convcost.nn.count.shape_rules import RULES, meta_output
+from convcost.nn.count.storages import storage_key
 from convcost.nn.load.target import load_target, tensors_for
 
 if TYPE_CHECKING:
