@@ -87,7 +87,7 @@ class Uncounted:
 
     def __str__(self) -> str:
         """The operation, its calls and the first places that it ran in."""
-        return f"not counted: {self.op}, {self.calls} calls, in {', '.join(self.where[:3])}"
+        return f"not counted: {self.op}, {number_of('call', self.calls)}, in {', '.join(self.where[:3])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,7 +258,7 @@ def test_growth_by_a_dtype_alone_says_why_and_an_update_shows_it(
         sys.modules.pop("typed", None)
         assert main(["check", *words]) == code
         out = capsys.readouterr().out
-        assert f"why: net against convcost.lock: {72 * (3 + 16) * 2 / 1000:.2f} kB of weights more" in out
+        assert f"why: net against convcost.lock: {72 * (3 + 16) * 2 / 1000:.2f} kB more of weights" in out
         assert "body  float16 → float32  other bytes a parameter" in out
 
 
