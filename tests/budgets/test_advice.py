@@ -70,6 +70,16 @@ def test_a_block_that_leaves_a_limit_broken_or_unknown_is_a_part_of_the_way() ->
     assert unknown.endswith("; peak_activation_bytes is not known for a block")
 
 
+def test_a_lower_bound_stays_one_with_a_block() -> None:
+    params = failure("params", AFTER.params or 0, max=3000, reading={"uncounted": 1})
+    macs = failure(actual=AFTER.macs, max=200_000, reading={"uncounted": 1})
+    remedy = find_remedy(AFTER, (), {"params": 3000, "macs": 200_000})
+    assert remedy is not None
+    (way,) = ways_back([params, macs], (), remedy)
+    assert ", at least " in way.partition("the model then has ")[2]
+    assert "at least " not in way.partition(" params")[0]
+
+
 def test_a_limit_that_is_met_now_and_not_known_for_a_block_is_named() -> None:
     params, peak = failure("params", AFTER.params or 0, max=3000), failure("peak_activation_bytes", 4096, max=5000)
     (way,) = ways_back([params, peak], (), find_remedy(AFTER, (), {"params": 3000}))
