@@ -56,9 +56,12 @@ def ways_back(
 
 
 def grown_changes(changes: Sequence[Change], failures: Sequence[Judgement]) -> list[Change]:
-    """The changes that add to a figure which broke a limit; all of them where none does."""
+    """The changes that add to a figure which broke a limit; all of them where none does.
+
+    A layer whose input alone grew, and which costs the same, is left out beside others.
+    """
     grown = [change for change in changes if any(change.grew(one.limit.metric) for one in failures)]
-    return grown or list(changes)
+    return [change for change in grown if not change.costs_the_same] or grown or list(changes)
 
 
 def acceptance(failures: Sequence[Judgement]) -> str | None:

@@ -116,6 +116,16 @@ def test_the_layers_that_grew_alone_are_to_be_reverted() -> None:
     assert revert == f"back under budget: revert the change of a: the model then has {figure} macs again"
 
 
+def test_a_layer_whose_input_alone_grew_is_not_to_be_reverted() -> None:
+    before, after = (entry(conv("a", f"8>{width}"), relu("b", width)) for width in (8, 16))
+    peak = failure("peak_activation_bytes", 8192, max=5000, reading={"baseline": 4096})
+    (revert,) = ways_back([peak], what_changed(before, after), None)
+    assert revert.startswith("back under budget: revert the change of a: ")
+    larger = entry(conv("a", "8>8"), relu("b", 16))
+    (revert,) = ways_back([peak], what_changed(before, larger), None)
+    assert revert.startswith("back under budget: revert the change of b: ")
+
+
 def test_a_renamed_layer_is_not_to_be_reverted() -> None:
     renamed = what_changed(entry(conv("a", "8>8"), relu("b")), entry(conv("c", "8>8"), relu("b")))
     broken = failure(max=100, reading={"baseline": 90})
