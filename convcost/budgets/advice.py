@@ -43,9 +43,7 @@ def ways_back(
         grown = grown_changes(real, failures)
         plural = "s" if len(grown) > 1 else ""
         most = "" if all(one in grown or one.costs_the_same for one in real) else "at most "
-        figures = {
-            name: value for name, value in baselines.items() if any(one.limit.metric == name for one in failures)
-        }
+        figures = {one.limit.metric: one.reading.baseline for one in failures if one.reading.baseline is not None}
         text = f"revert the change{plural} of {_layers([one.layer for one in grown])}: the model then has {most}"
         ways.append(_way(f"{text}{_totals(figures)} again", failures, judged, baselines, "then"))
     if remedy is not None:
@@ -140,8 +138,8 @@ def _replacement(remedy: Remedy, failures: Sequence[Judgement]) -> str:
     totals = _totals({name: remedy.totals[name] for name in bounds}, [name for name, least in bounds.items() if least])
     return (
         f"{remedy.block} in place of {_layers(remedy.layers)}: {before} → {after} {remedy.metric}, "
-        f"{change_of(remedy.before, remedy.after)}, the model then has {totals} (test the accuracy: it may "
-        "fall)"
+        f"{change_of(remedy.before, remedy.after)}, the model then has {totals} "
+        "(test the accuracy: it may fall)"
     )
 
 
