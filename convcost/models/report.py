@@ -388,6 +388,7 @@ def _added_up(rows: tuple[Call, ...], depth: int) -> tuple[Call, ...]:
                 macs_share=None if known.macs_share is None else known.macs_share + (row.macs_share or 0.0),
                 conv=None,
                 inputs=(),
+                uncounted=known.uncounted + row.uncounted,
                 time_s=_sum_of_known(known.time_s, row.time_s),
                 bound=None,
                 account=None,

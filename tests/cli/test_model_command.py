@@ -278,6 +278,13 @@ def test_a_claim_is_answered_under_the_table_and_in_the_json(capsys: pytest.Capt
     assert [one["matches"] for one in claims if one["claim"] == "7G"] == [False] * 5
 
 
+def test_the_csv_of_several_targets_has_the_answers_to_claims(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("network:mobilenet_v1", "network:mobilenet_v1_full", "--no-cross-check", "--claim", "569M")
+    _, out, _ = run(capsys, *words, "--format", "csv", "--columns", "target,claims")
+    first = out.splitlines()[1]
+    assert first.startswith('network:mobilenet_v1,"claim 569M: MACs at 224x224, rounded (568,740,352')
+
+
 def test_latex_fits_a_page_with_totals_and_csv_keeps_raw_values(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("network:mobilenet_v1", "--no-cross-check", "--depth", "1", "--format")
     _, out, _ = run(capsys, *words, "latex", "--caption", "auto", "--label", "tab:v1")

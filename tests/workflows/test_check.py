@@ -377,6 +377,14 @@ def test_an_improvement_is_a_note_and_with_strict_a_failure(project: Path, capsy
     assert (code, result["verdict"], result["budgets"][0]["notes"]) == (0, "pass", [])
 
 
+def test_a_verdict_on_stderr_is_no_note(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(project / "convcost.toml", 'max = "100 k"', 'max = "1 k"')
+    assert main(["check", "--format", "json"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("fail: ")
+    assert "\nnote: to accept " in err
+
+
 @pytest.mark.parametrize(
     ("limit", "words"),
     [('min = "90 k"', []), ('max = "100 k", grow = "1 %"', ["--strict"])],
