@@ -43,7 +43,9 @@ def cells(network: str, block: str) -> tuple[str, str]:
 
 def table() -> str:
     """The table in Markdown."""
-    heads = [f"{name} @{size}: {what}" for name, (_, size, _) in NETWORKS.items() for what in ("MACs fewer", "faster")]
+    heads = [
+        f"{name} @{size}: {what}" for name, (_, size, _) in NETWORKS.items() for what in ("MACs fewer", "speed-up")
+    ]
     lines = [f"| block | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for block in BLOCKS:
         row = [cell for network in NETWORKS for cell in cells(network, block)]
@@ -59,6 +61,8 @@ def main() -> None:
     text += (
         f"\n\nMeasured on {where}; 5–95 % intervals;\n`!` marks a timing with a warning, `?` one without a verdict.\n"
     )
+    if "?" in text.partition("\n\n")[0]:
+        text += "Other programs kept the machine busy: run it again on a quiet one.\n"
     if "--write" in sys.argv:
         write_between("benchmarks/replacements.py", text, DOCUMENT)
     else:

@@ -27,6 +27,11 @@ def _timing(row: Stored) -> Timing:
     return row.entry.timing
 
 
+def _compared(row: Stored) -> Timing | None:
+    """The timing of a run with a baseline; None for another."""
+    return None if row.session.baseline is None else row.entry.timing
+
+
 HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
     Column(
         "measured_at",
@@ -56,7 +61,7 @@ HISTORY_COLUMNS: Final[tuple[Column[Stored], ...]] = (
     *timing_columns(_timing, dropped_share=None, faults_per_call=None),
     Column("baseline", lambda row: row.session.baseline, "block, kernel or revision that speed-ups are relative to"),
     *timing_columns(_timing, speedup=35, speedup_low=None, speedup_high=None),
-    *timing_columns(lambda row: _timing(row) if row.session.baseline is not None else None, verdict=None),
+    *timing_columns(_compared, verdict=None),
     *timing_columns(_timing, probe_drift=None),
     Column("time_budget_s", lambda row: row.session.time_budget_s, "time budget of the run on this device, seconds"),
     *condition_columns(_conditions, torch_version=170),

@@ -8,7 +8,7 @@ from convcost.budgets.limits import METRICS
 from convcost.text.units import change_of, listed, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from convcost.budgets.remedy import Remedy
     from convcost.budgets.verdict import Judgement
@@ -43,22 +43,23 @@ def ways_back(
         grown = grown_changes(real, failures)
         plural = "s" if len(grown) > 1 else ""
         most = "" if all(one in grown or one.costs_the_same for one in real) else "at most "
-        figures = {
-            name: value for name, value in baselines.items() if any(one.limit.metric == name for one in failures)
-        }
+        figures = {one.limit.metric: one.reading.baseline for one in failures if one.reading.baseline is not None}
         text = f"revert the change{plural} of {_layers([one.layer for one in grown])}: the model then has {most}"
         ways.append(_way(f"{text}{_totals(figures)} again", failures, judged, baselines, "then"))
     if remedy is not None:
-        text = _replacement(remedy, [one.limit.metric for one in failures])
+        text = _replacement(remedy, failures)
         way = _way(text, judged, judged, remedy.totals, "for a block")
         ways.append(f"{way}; see it with {command}" if command else way)
     yield from sorted(ways, key=lambda way: not way.startswith(WHOLE))
 
 
 def grown_changes(changes: Sequence[Change], failures: Sequence[Judgement]) -> list[Change]:
-    """The changes that add to a figure which broke a limit; all of them where none does."""
+    """The changes that add to a figure which broke a limit; all of them where none does.
+
+    A layer whose input alone grew, and which costs the same, is left out beside others.
+    """
     grown = [change for change in changes if any(change.grew(one.limit.metric) for one in failures)]
-    return grown or list(changes)
+    return [change for change in grown if not change.costs_the_same] or grown or list(changes)
 
 
 def acceptance(failures: Sequence[Judgement]) -> str | None:
@@ -129,15 +130,16 @@ def _places(key: str, broken: Sequence[Judgement]) -> str:
     return f"{key} of {', '.join(f'{metric} ({place})' for metric, place in places.items())}"
 
 
-def _replacement(remedy: Remedy, metrics: Sequence[str]) -> str:
+def _replacement(remedy: Remedy, failures: Sequence[Judgement]) -> str:
     """`depthwise-separable in place of conv1: 1.18 M → 152 k params, 7.8x fewer, the model then has 4.10 M params`."""
     metric = METRICS[remedy.metric]
     before, after = metric.text(remedy.before), metric.text(remedy.after)
-    totals = {name: remedy.totals[name] for name in metrics if name in remedy.totals}
+    bounds = {one.limit.metric: one.lower_bound for one in failures if one.limit.metric in remedy.totals}
+    totals = _totals({name: remedy.totals[name] for name in bounds}, [name for name, least in bounds.items() if least])
     return (
         f"{remedy.block} in place of {_layers(remedy.layers)}: {before} → {after} {remedy.metric}, "
-        f"{change_of(remedy.before, remedy.after)}, the model then has {_totals(totals)} (test the accuracy: it may "
-        "fall)"
+        f"{change_of(remedy.before, remedy.after)}, the model then has {totals} "
+        "(test the accuracy: it may fall)"
     )
 
 
@@ -147,5 +149,8 @@ def _layers(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MAX_NAMED])}{rest}"
 
 
-def _totals(figures: Mapping[str, float]) -> str:
-    return ", ".join(f"{METRICS[name].text(value)} {name}" for name, value in figures.items())
+def _totals(figures: Mapping[str, float], lower_bounds: Collection[str] = ()) -> str:
+    return ", ".join(
+        f"{'at least ' if name in lower_bounds else ''}{METRICS[name].text(value)} {name}"
+        for name, value in figures.items()
+    )

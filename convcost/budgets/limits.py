@@ -73,6 +73,10 @@ def _read(value: object, kind: Kind) -> Decimal | None:
         return None
 
 
+MAX_MILLIONS: Final = 10_000
+"""Number from which one with a fraction was not meant in millions."""
+
+
 def _fraction_rule(value: object, kind: Kind) -> str | None:
     """The rule that a limit such as "12.6" breaks, a fraction of what is counted in whole numbers; None for any other.
 
@@ -85,6 +89,8 @@ def _fraction_rule(value: object, kind: Kind) -> str | None:
     unit = text.lstrip("0123456789._")
     if unit.lower() not in kind.words:
         return None
+    if read >= MAX_MILLIONS:
+        return f'must be {kind.noun} without a fraction; write "{int(read)}{unit and f" {unit}"}".'
     return f'must be {kind.noun} without a fraction; write "{text.removesuffix(unit)} M{unit}" if it is millions.'
 
 

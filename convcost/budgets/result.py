@@ -158,12 +158,14 @@ class BudgetResult:
         pairs = {name: (getattr(self.entry, name), getattr(self.baseline, name)) for name in SUMMED}
         deltas = {name: now - before for name, (now, before) in pairs.items() if None not in {now, before}}
         counted = "counted " if self.entry.uncounted or self.baseline.uncounted else ""
-        parts = [
-            f"{METRICS[name].text(abs(delta))} {counted if METRICS[name].counts else ''}{SUMMED[name]} "
-            f"{'more' if delta > 0 else 'fewer'}"
-            for name, delta in deltas.items()
-            if delta
-        ]
+        parts = []
+        for name, delta in deltas.items():
+            amount, what = METRICS[name].text(abs(delta)), SUMMED[name]
+            if delta and what.startswith("of "):
+                parts.append(f"{amount} {'more' if delta > 0 else 'less'} {what}")
+            elif delta:
+                shown = f"{counted if METRICS[name].counts else ''}{what}"
+                parts.append(f"{amount} {shown} {'more' if delta > 0 else 'fewer'}")
         return ", ".join(parts) or "the same params and MACs"
 
     def change_lines(self, most: int, failures: Sequence[Judgement] = ()) -> Iterator[str]:

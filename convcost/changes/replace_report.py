@@ -20,7 +20,7 @@ from convcost.text.units import change_of, human_bytes, human_count, human_perce
 from convcost.timing.columns import ACCOUNT_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from convcost.changes.diff import DiffReport
     from convcost.changes.pareto import TradeOff
@@ -120,7 +120,8 @@ class ReplaceReport(Result[ReplacedLayer]):
         before, after = self.before.totals, self.after.totals
         if before.params is None or after.params is None:
             return None
-        return ReplacedLayer("total", "", None, 1, before.params, after.params, before.macs, after.macs)
+        name = "total (MACs: at least)" if self.before.uncounted or self.after.uncounted else "total"
+        return ReplacedLayer(name, "", None, 1, before.params, after.params, before.macs, after.macs)
 
     @property
     def head(self) -> str:
@@ -131,16 +132,12 @@ class ReplaceReport(Result[ReplacedLayer]):
     def verdicts(self) -> tuple[str, ...]:
         """The totals before and after, the layers that stay as they are, and the results of the other counters."""
         before, after = self.before.totals, self.after.totals
-        counts = [("MACs", before.macs, after.macs)]
-        if before.params is not None and after.params is not None:
-            counts.insert(0, ("parameters", before.params, after.params))
-        lines = [
-            f"{number_of('convolution', len(self.replaced))} of {len(self.layers)} replaced",
-            *(
-                f"{name}: {human_count(a)} → {human_count(b)} ({a:,} → {b:,}), {change_of(a, b)}"
-                for name, a, b in counts
-            ),
+        counts = [
+            _change_line("MACs", before.macs, after.macs, [bool(one.uncounted) for one in (self.before, self.after)])
         ]
+        if before.params is not None and after.params is not None:
+            counts.insert(0, _change_line("parameters", before.params, after.params))
+        lines = [f"{number_of('convolution', len(self.replaced))} of {len(self.layers)} replaced", *counts]
         peak = before.peak_activation_bytes, after.peak_activation_bytes
         memory = [f"peak {human_bytes(peak[0])} → {human_bytes(peak[1])}"]
         if before.weight_bytes is not None and after.weight_bytes is not None:
@@ -278,3 +275,20 @@ def require_arrangement(sort: str | None, top: int | None, *, timed: bool) -> No
         raise ConvcostError("sort (=time) must have times to sort by; turn time on.")
     if top is not None:
         require_at_least(1, top=top)
+
+
+def _change_line(name: str, before: int, after: int, at_least: Sequence[bool] = (False, False)) -> str:
+    """A total before and after: `MACs: 811 k → 191 k (811,008 → 191,488), 4.2x fewer`.
+
+    Args:
+        name: Name of the total.
+        before: Value before.
+        after: Value after.
+        at_least: Whether each is a lower bound.
+    """
+    first, second = (
+        f"{'at least ' if least else ''}{human_count(one)}"
+        for one, least in zip((before, after), at_least, strict=True)
+    )
+    counted = " of those counted" if any(at_least) else ""
+    return f"{name}: {first} → {second} ({before:,} → {after:,}), {change_of(before, after)}{counted}"

@@ -110,5 +110,5 @@ def _text(op: str, conv: Conv | None) -> str:
     """A layer in words: `Conv2d 64→128, 3×3, stride 2`; its class alone if it is not exactly one convolution."""
     if conv is None:
         return op
-    sizes = (format_sizes(size) for size in (conv.kernel_size, conv.stride, conv.dilation))
-    return described(op, f"{conv.in_channels}>{conv.out_channels}", *sizes, conv.groups)
+    kernel, stride, dilation = map(format_sizes, (conv.kernel_size, conv.stride, conv.dilation))
+    return described(op, f"{conv.in_channels}>{conv.out_channels}", kernel, stride, dilation, conv.groups)

@@ -53,7 +53,7 @@ class Command(TyperCommand):
         }
         _require_one_shape(shape, f"{ctx.command_path} {' '.join(args)}")
         for option in dict.fromkeys(one for one in order if one.name in REPEATED and (one.multiple or one.nargs < 0)):
-            _require_single_words(option, values[str(option.name)])
+            _require_single_words(option, values[str(option.name)] or ())
         return super().parse_args(ctx, args)
 
 

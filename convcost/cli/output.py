@@ -37,10 +37,11 @@ INTERRUPTED: Final = 130
 WHOLE_JSON: Final = "JSON always has all rows and fields"
 """Reason why options that choose rows or fields have no effect."""
 _ADVICE: Final = (
-    (re.compile(r"\braise (time_budget|seconds)\b"), "raise --{}"),
-    (re.compile(r"\bturn (force|pareto) on\b"), "add --{}"),
-    (re.compile(r"\bwith device (cpu|meta|auto)\b"), "with --device {}"),
-    (re.compile(r"\bname it with (only)\b"), "name it with --{}"),
+    (re.compile(r"\braise time_budget\b"), "raise --time-budget"),
+    (re.compile(r"\braise seconds\b"), "raise --seconds"),
+    (re.compile(r"\bturn (force|pareto) on\b"), r"add --\1"),
+    (re.compile(r"\bwith device (cpu|meta|auto)\b"), r"with --device \1"),
+    (re.compile(r"\bname it with only\b"), "name it with --only"),
 )
 """Advice in the words of Python, and in those of the command line."""
 _COMMAND_STARTS: Final = re.compile(r"(?:^|(?<=[\r\n]))[^\S\r\n]*(?=::)|##(?=\[)")
@@ -109,7 +110,7 @@ def complain(line: str) -> None:
 def _with_options(line: str) -> str:
     """The line with its advice in the words of the command line, not in those of Python."""
     for pattern, words in _ADVICE:
-        line = pattern.sub(lambda match, words=words: words.format(match[1].replace("_", "-")), line)
+        line = pattern.sub(words, line)
     return line
 
 

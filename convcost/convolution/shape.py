@@ -35,7 +35,7 @@ def require_at_least(least: int, **sizes: Int | Fraction | Sizes) -> None:
     """
     for name, size in sizes.items():
         for value in size if isinstance(size, tuple) else (size,):
-            if isinstance(value, (bool, float, str)) or value is None:
+            if isinstance(value, (bool, float, str, list, dict)) or value is None:
                 raise ShapeError(f"{name} (={value!r}) must be a whole number; give an integer of {least} or more.")
             if isinstance(value, int) and value > MAX_SIZE:
                 raise ShapeError(f"{name} (={as_text(value)}) must be at most {MAX_SIZE:.0e}; give a smaller number.")

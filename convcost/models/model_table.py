@@ -132,6 +132,12 @@ MODELS_COLUMNS: Final[tuple[Column[ModelRow], ...]] = (
     *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None, probe_drift=None),
     *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
     *condition_columns(_conditions, torch_version=None, cpu=None),
+    Column(
+        "claims",
+        lambda row: tuple(claim_lines(row.report.claims)) or None,
+        "answers to the claimed numbers, in words",
+        flat="; ".join,
+    ),
 )
 """The fields of a model among several."""
 _ORDERS: Final[Mapping[str, Callable[[ModelRow], float]]] = {

@@ -87,7 +87,7 @@ class Uncounted:
 
     def __str__(self) -> str:
         """The operation, its calls and the first places that it ran in."""
-        return f"not counted: {self.op}, {self.calls} calls, in {', '.join(self.where[:3])}"
+        return f"not counted: {self.op}, {number_of('call', self.calls)}, in {', '.join(self.where[:3])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +388,7 @@ def _added_up(rows: tuple[Call, ...], depth: int) -> tuple[Call, ...]:
                 macs_share=None if known.macs_share is None else known.macs_share + (row.macs_share or 0.0),
                 conv=None,
                 inputs=(),
+                uncounted=known.uncounted + row.uncounted,
                 time_s=_sum_of_known(known.time_s, row.time_s),
                 bound=None,
                 account=None,

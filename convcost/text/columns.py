@@ -34,6 +34,7 @@ class Column(Generic[R_contra]):
         flat: Function that formats a value for one cell of a file; None for numbers, texts and sizes.
         varies: Whether the terminal's table has the column only if the rows differ in it.
         mark: Function that takes a sign before the number from a row, such as "≥" for a lower bound; None for no signs.
+        chosen: Whether the user named the column, so that it is shown without values too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column(Generic[R_contra]):
     flat: Callable[[Any], str] | None = None
     varies: bool = False
     mark: Callable[[R_contra], str] | None = None
+    chosen: bool = False
 
     def of(self, part: Callable[[Q], R_contra | None]) -> Column[Q]:
         """This column for rows that contain such a part; empty if the part is None.
@@ -103,7 +105,7 @@ def choose_columns(columns: Sequence[Column[Q]], names: str | Sequence[str] | No
             hint = did_you_mean(titles.get(name, name), known)
             raise ConvcostError(f"columns (={name}) must be fields of a row; {hint}")
         column = known[name]
-        chosen.append(replace(column, title=column.title or name, width=0, varies=False))
+        chosen.append(replace(column, title=column.title or name, width=0, varies=False, chosen=True))
     return tuple(chosen)
 
 
@@ -125,7 +127,7 @@ def shown_columns(
         for column in columns
         if column.title
         and (width is None or column.width <= width)
-        and (column.name in waiting or any(column.value(row) is not None for row in rows))
+        and (column.chosen or column.name in waiting or any(column.value(row) is not None for row in rows))
         and not (column.varies and len({column.value(row) for row in rows}) == 1)
     ]
     if width is None:

@@ -173,8 +173,10 @@ class Result(Generic[R]):
         Args:
             width: Width of the terminal in characters; None for no terminal, so that no line is broken.
         """
-        above = f"{wrapped(one_line(self.head), width)}\n{plain_table(self.columns, self.rows, width)}\n\n"
-        return above + "".join(f"{wrapped(one_line(line), width)}\n" for line in self.verdicts)
+        table = f"{plain_table(self.columns, self.rows, width)}\n" if self.rows else ""
+        verdicts = "".join(f"{wrapped(one_line(line), width)}\n" for line in self.verdicts)
+        gap = "\n" if verdicts else ""
+        return f"{wrapped(one_line(self.head), width)}\n{table}{gap}{verdicts}"
 
     def __str__(self) -> str:
         """Head, table, verdicts, notes and warnings; on a terminal with the columns that fit it."""

@@ -167,7 +167,7 @@ def pair(sizes: int | Sequence[int]) -> tuple[int, int]:
     if len(values) == 1:
         values *= 2
     if len(values) != 2:  # noqa: PLR2004 - a pair is a height and a width
-        raise ConvcostError(f"sizes (={values}) must be one number or (height, width).")
+        raise ConvcostError(f"sizes (={as_text(sizes)}) must be one number or (height, width).")
     return values[0], values[1]
 
 

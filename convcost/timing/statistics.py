@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from convcost.text.units import human_ratio, human_share, human_time, number_of
+from convcost.text.units import human_count, human_ratio, human_share, human_time, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -339,6 +339,9 @@ def _remarks(timing: Timing, *, pinned: bool) -> list[str]:
     if timing.is_overhead:
         remarks.append(f"overhead-bound: a call takes {human_time(timing.time_s)}; a larger input shows the arithmetic")
     if pinned and timing.faults_per_call:
-        faults = f"{timing.faults_per_call:.2g}"
-        remarks.append(f"{faults} page faults a call although the allocator is pinned: see the README")
+        faults = timing.faults_per_call
+        often = f"a page fault in {1 / faults:.0f} calls"
+        if faults >= 1:
+            often = f"{human_count(faults)} page faults a call"
+        remarks.append(f"{often} although the allocator is pinned: see the README")
     return remarks

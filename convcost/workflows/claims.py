@@ -37,7 +37,7 @@ def answer_for_target(counted: ModelReport, args: Mapping[str, object], claims: 
 
 
 def answer_for_module(counted: ModelReport, model: Any, claims: Sequence[str]) -> ModelReport:  # noqa: ANN401 - a module or a function, as `convcost.count` takes them
-    """The report of a model with its answers to the claims; a model of square images is counted at plausible other sizes too.
+    """The report of a model with its answers to the claims; a model of square images is counted at other sizes too.
 
     Args:
         counted: Report of the model.

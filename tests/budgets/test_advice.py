@@ -70,6 +70,16 @@ def test_a_block_that_leaves_a_limit_broken_or_unknown_is_a_part_of_the_way() ->
     assert unknown.endswith("; peak_activation_bytes is not known for a block")
 
 
+def test_a_lower_bound_stays_one_with_a_block() -> None:
+    params = failure("params", AFTER.params or 0, max=3000, reading={"uncounted": 1})
+    macs = failure(actual=AFTER.macs, max=200_000, reading={"uncounted": 1})
+    remedy = find_remedy(AFTER, (), {"params": 3000, "macs": 200_000})
+    assert remedy is not None
+    (way,) = ways_back([params, macs], (), remedy)
+    assert ", at least " in way.partition("the model then has ")[2]
+    assert "at least " not in way.partition(" params")[0]
+
+
 def test_a_limit_that_is_met_now_and_not_known_for_a_block_is_named() -> None:
     params, peak = failure("params", AFTER.params or 0, max=3000), failure("peak_activation_bytes", 4096, max=5000)
     (way,) = ways_back([params, peak], (), find_remedy(AFTER, (), {"params": 3000}))
@@ -104,6 +114,16 @@ def test_the_layers_that_grew_alone_are_to_be_reverted() -> None:
     revert, *_ = ways_back([broken], what_changed(before, after), None)
     figure = "856 k"  # 64 (9 * 8 * 8 + 25 * 8 * 64)
     assert revert == f"back under budget: revert the change of a: the model then has {figure} macs again"
+
+
+def test_a_layer_whose_input_alone_grew_is_not_to_be_reverted() -> None:
+    before, after = (entry(conv("a", f"8>{width}"), relu("b", width)) for width in (8, 16))
+    peak = failure("peak_activation_bytes", 8192, max=5000, reading={"baseline": 4096})
+    (revert,) = ways_back([peak], what_changed(before, after), None)
+    assert revert.startswith("back under budget: revert the change of a: ")
+    larger = entry(conv("a", "8>8"), relu("b", 16))
+    (revert,) = ways_back([peak], what_changed(before, larger), None)
+    assert revert.startswith("back under budget: revert the change of b: ")
 
 
 def test_a_renamed_layer_is_not_to_be_reverted() -> None:

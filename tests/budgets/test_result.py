@@ -21,8 +21,8 @@ MODEL = entry(conv("stem", "3>8"), conv("body", "8>16"))  # 216 + 1,152 paramete
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"peak_activation_bytes": 4096 + 512}, "512 B of activations at the peak more"),
-        ({"weight_bytes": 4 * (216 + 1152) - 72}, "72 B of weights fewer"),
+        ({"peak_activation_bytes": 4096 + 512}, "512 B more of activations at the peak"),
+        ({"weight_bytes": 4 * (216 + 1152) - 72}, "72 B less of weights"),
         ({"macs": MODEL.macs + 64}, "64 MACs more"),
         ({"macs": MODEL.macs + 64, "uncounted": 1}, "64 counted MACs more"),
     ],

@@ -293,6 +293,8 @@ def test_limits_without_a_file_name_the_option() -> None:
         limits_from({"macs": "12.6"})
     with pytest.raises(ConvcostError, match=r'^max_weight_bytes \(=1.5 B\) .* write "1.5 MB" if it is millions\.$'):
         limits_from({"weight_bytes": "1.5 B"})
+    with pytest.raises(ConvcostError, match=r'^max_macs \(=2580479.5\) .* without a fraction; write "2580479"\.$'):
+        limits_from({"macs": "2580479.5"})
     assert limits_from({"weight_bytes": "45.7 MiB", "macs": "12.0"})[0].bound("max") == 47_919_923  # of 45.7 * 2**20
     with pytest.raises(ConvcostError, match="a check must have a limit; give one of max_macs"):
         limits_from({"macs": None})

@@ -189,7 +189,7 @@ def test_a_revision_alone_is_compared_with_the_working_tree(capsys: pytest.Captu
 def test_macs_beside_what_is_not_counted_are_at_least_so_many(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = diff(capsys, "models.py:Net", "models.py:Spectral", *INPUT)
     assert "MACs: at least 124 k, the same" in out.splitlines()  # 64 pixels · 9 · (8·3 + 8·24)
-    assert "B: not counted: aten._fft_r2c, 1 calls, in fft_rfft2" in out
+    assert "B: not counted: aten._fft_r2c, 1 call, in fft_rfft2" in out
 
 
 @pytest.mark.usefixtures("project")

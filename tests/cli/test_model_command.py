@@ -40,6 +40,12 @@ def fft():
         def forward(self, x):
             return torch.fft.fft2(x).real
     return Model()
+
+def svd():
+    class Model(nn.Module):
+        def forward(self, x):
+            return torch.linalg.svdvals(x)
+    return Model()
 """
 SMALL = 36 * 4 * 27 + 4 * 36 * 10
 
@@ -185,9 +191,9 @@ def test_a_terminal_shows_the_table_before_the_cross_check_and_then_what_that_ad
 
 
 def test_debug_names_each_operator_without_a_shape_rule_once(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = (f"{file}:fft", "--input", "1x3x8x8", "--no-cross-check")
+    words = (f"{file}:svd", "--input", "1x3x8x8", "--no-cross-check")
     _, _, err = run(capsys, *words, "--debug")
-    assert err.splitlines().count("no shape rule: aten._fft_c2c.default") == 1
+    assert err.splitlines().count("no shape rule: aten._linalg_svd.default") == 1
     assert "shape rule" not in run(capsys, *words)[2]
 
 
@@ -276,6 +282,13 @@ def test_a_claim_is_answered_under_the_table_and_in_the_json(capsys: pytest.Capt
     claims = json.loads(out)["claims"]
     assert claims[0].keys() >= {"claim", "convention", "resolution", "value", "relative_error", "matches"}
     assert [one["matches"] for one in claims if one["claim"] == "7G"] == [False] * 5
+
+
+def test_the_csv_of_several_targets_has_the_answers_to_claims(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("network:mobilenet_v1", "network:mobilenet_v1_full", "--no-cross-check", "--claim", "569M")
+    _, out, _ = run(capsys, *words, "--format", "csv", "--columns", "target,claims")
+    first = out.splitlines()[1]
+    assert first.startswith('network:mobilenet_v1,"claim 569M: MACs at 224x224, rounded (568,740,352')
 
 
 def test_latex_fits_a_page_with_totals_and_csv_keeps_raw_values(capsys: pytest.CaptureFixture[str]) -> None:

@@ -191,6 +191,8 @@ def test_a_refusal_gives_the_words_to_type(words: list[str], message: str, capsy
 
 
 def test_a_command_without_words_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--help"]) == 0
+    assert "Usage: convcost explain " in capsys.readouterr().out
     for name in ("compare", "kernel"):
         assert main([name]) == 2
         out, err = capsys.readouterr()

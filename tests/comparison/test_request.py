@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shlex
 from fractions import Fraction
 from typing import Any
@@ -177,3 +178,17 @@ def test_what_a_row_reports_is_what_the_block_uses() -> None:
     assert rows["ghost"].mid_channels == 32
     assert rows["standard"].depth_multiplier is None
     assert rows["blueprint"].depth_multiplier == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"in_channels": [3, 16]}, "in_channels (=[3, 16]) must be a whole number"),
+        ({"height": [1, 2]}, "height (=[1, 2]) must be a whole number"),
+        ({"kernel_size": "3x5"}, "sizes (=3x5) must be one number or (height, width)."),
+    ],
+)
+def test_sizes_of_another_type_are_refused_in_words(sizes: dict[str, Any], message: str) -> None:
+    layer: dict[str, Any] = {"in_channels": 3, "out_channels": 4, "kernel_size": 3}
+    with pytest.raises(convcost.ConvcostError, match=re.escape(message)):
+        convcost.compare(**layer | sizes, count=False, time=False)

@@ -37,6 +37,12 @@ def test_the_slowest_come_first_and_those_without_a_time_last() -> None:
     assert [row.name for row in REPORT.arranged(depth=None, sort="time", top=3).rows] == ["a.z", "b", "a.x"]
 
 
+def test_a_sum_of_rows_with_an_uncounted_operation_is_at_least() -> None:
+    layers = (ROWS[0], replace(ROWS[1], uncounted=1), *ROWS[2:])
+    (first, *others) = replace(REPORT, layers=layers).arranged(depth=1).rows
+    assert (first.uncounted, [row.uncounted for row in others]) == (1, [0, 0])
+
+
 def test_an_incomplete_total_is_at_least_in_latex_too() -> None:
     totals = Totals(1, 1, 2000, 4, 0, 0)
     part = Call("a", "fft", (1,), (1,), 1, 2000, 8, 1.0, uncounted=1)

@@ -13,6 +13,7 @@ from made_machine import machine
 from made_results import ACCOUNT, CONDITIONS, HINT, MADE, TIMING, model
 
 import convcost
+from convcost.archive.listing import History
 from convcost.text.columns import shown_columns
 from convcost.text.result import NOTEBOOK_WIDTH, grouped
 from convcost.text.table import plain_table
@@ -170,6 +171,18 @@ def test_a_warning_of_several_rows_is_said_once_and_is_true_of_each_of_them(
     warnings: list[list[str]], lines: list[str]
 ) -> None:
     assert list(grouped(zip("abcdefghij", warnings, strict=False))) == lines
+
+
+def test_a_column_that_the_user_named_is_shown_without_values_too() -> None:
+    result = convcost.compare(3, 64, 3, columns="block,speedup,dtype", count=False, time=False)
+    assert result.text().splitlines()[1].split() == ["block", "speed-up", "dtype"]
+
+
+def test_a_text_ends_with_its_last_line() -> None:
+    result = convcost.compare(3, 64, 3, blocks="standard", count=False, time=False)
+    assert result.verdicts == ()
+    assert len(result.text().splitlines()) == 3
+    assert History((), 0, "history.db").text().count("\n") == 1
 
 
 @pytest.mark.parametrize("name", MADE)

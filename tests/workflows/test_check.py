@@ -258,7 +258,7 @@ def test_growth_by_a_dtype_alone_says_why_and_an_update_shows_it(
         sys.modules.pop("typed", None)
         assert main(["check", *words]) == code
         out = capsys.readouterr().out
-        assert f"why: net against convcost.lock: {72 * (3 + 16) * 2 / 1000:.2f} kB of weights more" in out
+        assert f"why: net against convcost.lock: {72 * (3 + 16) * 2 / 1000:.2f} kB more of weights" in out
         assert "body  float16 → float32  other bytes a parameter" in out
 
 
@@ -375,6 +375,14 @@ def test_an_improvement_is_a_note_and_with_strict_a_failure(project: Path, capsy
     assert (code, result["verdict"]) == (1, "fail")
     code, result = checked(capsys, "--strict", "--base", "HEAD")  # nothing is to be kept
     assert (code, result["verdict"], result["budgets"][0]["notes"]) == (0, "pass", [])
+
+
+def test_a_verdict_on_stderr_is_no_note(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(project / "convcost.toml", 'max = "100 k"', 'max = "1 k"')
+    assert main(["check", "--format", "json"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("fail: ")
+    assert "\nnote: to accept " in err
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,17 @@ def test_the_result_is_json_a_frame_and_text() -> None:
     assert list(report.arranged(every=True).to_frame()["name"]) == ["0.0", "1"]
     assert "1 convolution of 2 replaced\n" in str(report)
     assert "<table" in report._repr_html_()
+
+
+def test_totals_with_uncounted_operations_are_at_least() -> None:
+    class Spectral(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.fft.rfft2(super().forward(x)).real
+
+    inner = nn.Sequential(nn.Conv2d(8, 8, 3), Spectral(8, 8, 1))
+    _, result = convcost.replace(inner, torch.zeros(1, 8, 8, 8), to="depthwise-separable")
+    (macs,) = (line for line in result.verdicts if line.startswith("MACs: "))
+    assert macs.count("at least ") == 2
+    assert macs.endswith("fewer of those counted")
+    assert result.totals_row is not None
+    assert result.totals_row.name == "total (MACs: at least)"

@@ -115,7 +115,7 @@ def forget_other_modules(target: str, folder: Path) -> None:
 
     Its folders are the first on the import path.
     """
-    _forget_stale(working_tree(folder), {_top(target), *_beside(target, folder)})
+    _forget_stale(None, {_top(target), *_beside(target, folder)})
 
 
 def _beside(target: str, folder: Path) -> Iterator[str]:
@@ -245,27 +245,28 @@ def _redirected(entry: str, tree: SourceTree) -> str:
     return str(tree.root / path.relative_to(tree.project)) if inside else entry
 
 
-def _forget_stale(tree: SourceTree, names: set[str]) -> None:
+def _forget_stale(tree: SourceTree | None, names: set[str]) -> None:
     """Let the next import find modules of the user's anew if one of them is not what an import would give now.
 
     Then all are forgotten, since they refer to each other; otherwise all are kept, since not every module can be
     imported twice.
 
     Args:
-        tree: Files of the revision.
+        tree: Files of the revision; None for no other modules than those of the names.
         names: Names of top-level modules that are the user's wherever they were loaded from.
     """
     importlib.invalidate_caches()
-    own = {name: module for name, module in list(sys.modules.items()) if _is_own(name, module, tree.project, names)}
-    if tree.is_checkout or any(_is_stale(name, module) for name, module in own.items()):
+    project = None if tree is None else tree.project
+    own = {name: module for name, module in list(sys.modules.items()) if _is_own(name, module, project, names)}
+    if (tree is not None and tree.is_checkout) or any(_is_stale(name, module) for name, module in own.items()):
         _forget(own)
 
 
-def _is_own(name: str, module: ModuleType, project: Path, names: set[str]) -> bool:
+def _is_own(name: str, module: ModuleType, project: Path | None, names: set[str]) -> bool:
     file, top = _file(module), name.partition(".")[0]
     if not file or file.startswith(PACKAGE_FOLDER) or top in MAIN or top in sys.stdlib_module_names or top == "torch":
         return False
-    return top in names or _is_in(project, file)
+    return top in names or (project is not None and _is_in(project, file))
 
 
 def _is_stale(name: str, module: ModuleType) -> bool:
