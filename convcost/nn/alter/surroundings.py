@@ -122,6 +122,8 @@ class Watch(TorchFunctionMode):
             named = kwargs or {}
             bounds = (*args[1:3], *(named[name] for name in ("min_val", "max_val") if name in named))
             kind = "relu6" if bounds == (0, 6) else None
+        elif func is functional.gelu and (kwargs or {}).get("approximate", "none") != "none":
+            kind = None  # another function
         following = None if kind is None else self._taken(args)
         if following is not None:
             following.activation = kind

@@ -57,6 +57,7 @@ ALONE = ["Conv2d", "Conv2d"]
         (lambda m, x: nn.SiLU(inplace=True)(m.a(x)), ["Conv2d", "SiLU", "Conv2d"]),
         (lambda m, x: nn.Hardswish()(m.a(x)), ["Conv2d", "Hardswish", "Conv2d"]),
         (lambda m, x: functional.gelu(m.a(x)), ["Conv2d", "GELU", "Conv2d"]),
+        (lambda m, x: functional.gelu(m.a(x), approximate="tanh"), ALONE),
         (lambda m, x: m.relu(m.a(x).add_(x)), ALONE),  # the activation of a sum, in place
         (lambda m, x: m.relu(m.norm(m.a(x)).add_(x)), ["Conv2d", "BatchNorm2d", "Conv2d"]),
         (lambda m, x: m.relu(functional.leaky_relu_(m.a(x))), ALONE),
