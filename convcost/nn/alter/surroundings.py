@@ -75,9 +75,9 @@ class Watch(TorchFunctionMode):
             convolution.register_forward_hook(partial(self._after_convolution, path))
         for part in parts.values():
             if isinstance(part, _NORMS) and part.affine:
-                part.register_forward_hook(self._after_norm)
+                part.register_forward_hook(self._after_norm, with_kwargs=True)
             elif type(part).__module__ in _ELSEWHERE:
-                part.register_forward_hook(self._after_other)
+                part.register_forward_hook(self._after_other, with_kwargs=True)
 
     def _after_convolution(self, path: str, _: nn.Module, __: Any, output: Any) -> None:
         following = self.following[path]
@@ -85,25 +85,26 @@ class Watch(TorchFunctionMode):
             following.is_known = True
             self._remember(output, following)
 
-    def _after_norm(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        following = self._taken(inputs)
+    def _after_norm(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        following = self._taken(args, kwargs)
         if following is not None and following.norm is None:
-            following.norm = module
+            following.norm, following.other = module, None
             self._remember(output, following)
 
-    def _after_other(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        following = self._taken(inputs)
+    def _after_other(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        following = self._taken(args, kwargs)
         if following is not None:
-            following.other = following.other or type(module).__name__
+            without = " without weights" if isinstance(module, _NORMS) else ""
+            following.other = following.other or f"{type(module).__name__}{without}"
             if type(module).__module__ != _OF_ACTIVATIONS:
                 self._remember(output, following)
 
     def _remember(self, output: torch.Tensor, following: Following) -> None:
         self._outputs[output] = following, changes_of(output)
 
-    def _taken(self, inputs: tuple[Any, ...]) -> Following | None:
+    def _taken(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Following | None:
         """What follows the convolution whose output is the first input, unchanged; only the first to take it counts."""
-        first = inputs[0] if inputs else None
+        first = args[0] if args else (kwargs or {}).get("input")
         if not isinstance(first, torch.Tensor):
             return None
         following, changes = self._outputs.pop(first, (None, 0))
@@ -124,7 +125,7 @@ class Watch(TorchFunctionMode):
             kind = "relu6" if bounds == (0, 6) else None
         elif func is functional.gelu and (kwargs or {}).get("approximate", "none") != "none":
             kind = None  # another function
-        following = None if kind is None else self._taken(args)
+        following = None if kind is None else self._taken(args, kwargs)
         if following is not None:
             following.activation = kind
         return func(*args, **(kwargs or {}))

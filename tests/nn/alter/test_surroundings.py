@@ -57,6 +57,7 @@ ALONE = ["Conv2d", "Conv2d"]
         (lambda m, x: nn.SiLU(inplace=True)(m.a(x)), ["Conv2d", "SiLU", "Conv2d"]),
         (lambda m, x: nn.Hardswish()(m.a(x)), ["Conv2d", "Hardswish", "Conv2d"]),
         (lambda m, x: functional.gelu(m.a(x)), ["Conv2d", "GELU", "Conv2d"]),
+        (lambda m, x: functional.relu(input=m.norm(input=m.a(input=x))), BOTH),
         (lambda m, x: functional.gelu(m.a(x), approximate="tanh"), ALONE),
         (lambda m, x: m.relu(m.a(x).add_(x)), ALONE),  # the activation of a sum, in place
         (lambda m, x: m.relu(m.norm(m.a(x)).add_(x)), ["Conv2d", "BatchNorm2d", "Conv2d"]),
@@ -88,11 +89,14 @@ def test_what_no_block_has_between_its_stages_is_noted() -> None:
     model = nn.Sequential(
         nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.LeakyReLU(),
         nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Tanh(),
+        nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8, affine=False),
     )  # fmt: skip
     new, result = convcost.replace(model, IMAGE, to="depthwise-separable")
     assert result.notes == (
         "GroupNorm follows 0 and 1 more, and does not stand between the stages of the block there: no block has one.",
         "LeakyReLU follows 6, and does not stand between the stages of the block there: no block has one.",
+        "BatchNorm2d without weights follows 11, and does not stand between the stages of the block there: no block has "
+        "one.",
     )
     blocks = [[type(part).__name__ for part in new.get_submodule(name).children()] for name in ("0", "3", "6")]
     assert blocks == [RELU, ALONE, ["Conv2d", "BatchNorm2d", "Conv2d"]]
