@@ -63,10 +63,11 @@ def _pop_in_order(
     return pairs
 
 
-def _computed(layer: LayerCost) -> tuple[str, ...]:
+def _computed(layer: LayerCost) -> tuple[object, ...]:
     """What a layer computes, whoever does it: `Conv2d` and `conv2d.default`, `BatchNorm2d` and `batch_norm` are one."""
     op = re.sub(r"\d+d$|_", "", layer.op.partition(".")[0].lower())
-    return op, layer.channels, layer.kernel_size, layer.stride, layer.input.partition(",")[0], layer.output
+    sizes = layer.channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
+    return op, *sizes, layer.input.partition(",")[0], layer.output
 
 
 def _renamed_prefixes(pairs: Iterable[Pair]) -> dict[str, str]:

@@ -142,5 +142,6 @@ def test_totals_with_uncounted_operations_are_at_least() -> None:
 
 @pytest.mark.parametrize("name", ["why", "pareto"])
 def test_what_needs_times_is_refused_without_them(name: str) -> None:
-    with pytest.raises(ConvcostError, match=f"{name} must have times to work with; turn time on."):
-        convcost.replace(nn.Conv2d(8, 8, 3), torch.zeros(1, 8, 9, 9), to="ghost", **{name: True})
+    options: dict[str, Any] = {name: True}
+    with pytest.raises(convcost.ConvcostError, match=f"{name} must have times to work with; turn time on."):
+        convcost.replace(nn.Conv2d(8, 8, 3), torch.zeros(1, 8, 9, 9), to="ghost", **options)
