@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from convcost.changes.rank_choice import RankChoice, require_algebra
@@ -207,8 +208,11 @@ def kind_of(conv: Conv) -> Origin:
 def reads_image(call: Call, report: ModelReport) -> bool:
     """Whether a layer reads an image that is an input of the model, and has a small share of its MACs."""
     has_few_channels = call.conv is not None and call.conv.in_channels <= MAX_IMAGE_CHANNELS
+    if not has_few_channels or (call.macs_share or 0) >= MIN_IMAGE_SHARE:
+        return False
     inputs = {text.rpartition("=")[2] for text in report.inputs}
-    return has_few_channels and not inputs.isdisjoint(call.inputs) and (call.macs_share or 0) < MIN_IMAGE_SHARE
+    earlier = takewhile(lambda one: one.name != call.name, report.layers)
+    return all(not inputs.isdisjoint(one.inputs) for one in (*earlier, call) if one.macs)
 
 
 def choose_block(
@@ -230,6 +234,8 @@ def choose_block(
     """
     layers = [call.layer for call in calls]
     layer = layers[0]
+    if layer is None and 0 in calls[0].input_shape:
+        return "its input is empty"
     if layer is None:
         return "its output is not that of one convolution of its input"
     if any(other is None or other.input != layer.input for other in layers):
