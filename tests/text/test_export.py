@@ -292,7 +292,7 @@ def test_json_holds_every_text_exactly_in_harmless_characters(text: str) -> None
     assert "##[" not in written
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES.keys() - {".tex"})
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES.keys() - {".tex"}))
 def test_a_text_that_is_not_utf_8_is_written_to_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff" + suffix.encode()))
     table = frame(TEXT_COLUMNS, [Cell("s\udcffs")])
