@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convcost.text.figure import Figure, largest, of_all, panels
+from convcost.text.figure import Figure, front, largest, of_all, panels
 from convcost.timing.figures import MACS, PARAMS, TIME, TRAFFIC, Point, accounts, promise, speeds
 
 if TYPE_CHECKING:
     from convcost.models.model_table import ModelTable
     from convcost.models.report import ModelReport
+    from convcost.models.sweep import Sweep
 
 
 def model_figures(report: ModelReport) -> tuple[Figure, ...]:
@@ -53,3 +54,16 @@ def table_figures(table: ModelTable) -> tuple[Figure, ...]:
     first = table.reports[0].target
     speed = promise([(row.report.target, row.ratio("macs"), row.report.forward) for row in rows], f"Against {first}")
     return (Figure("Which model costs the most parameters, MACs, traffic and time?", chart), speed)
+
+
+def sweep_figures(sweep: Sweep) -> tuple[Figure, ...]:
+    """The MACs and parameters of each configuration, with those that no other one beats in both."""
+    known = [
+        (", ".join(f"{name}={value}" for name, value in row.arguments.items()), (row.report.totals.macs, params))
+        for row in sweep.rows
+        if row.report is not None and (params := row.report.totals.params) is not None
+    ]
+    if not known:
+        return (Figure("No configuration has MACs and parameters to show."),)
+    chart = front([name for name, _ in known], [point for _, point in known], MACS, PARAMS)
+    return (Figure("Which configurations does no other beat in both MACs and parameters? Those on the line.", chart),)

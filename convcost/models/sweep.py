@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from convcost.models.report import ModelReport
+    from convcost.text.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,13 @@ class Sweep(Result[Variant]):
     def reports(self) -> tuple[ModelReport | None, ...]:
         """The whole count of each configuration; None where it failed."""
         return tuple(row.report for row in self.rows)
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The MACs and parameters of each configuration, with those that no other one beats in both."""
+        from convcost.models.figures import sweep_figures
+
+        return sweep_figures(self)
 
     def _fields(self) -> dict[str, Any]:
         costs = records(SWEEP_COLUMNS, self.rows)

@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 INSTALL: Final = "pip install 'convcost[report]'"
 """The command that installs the libraries of figures."""
-BLUE: Final = "#0072b2"
+BLUE: Final = "#1f83c4"
 ORANGE: Final = "#d55e00"
 COLOURS: Final = (BLUE, "#e69f00", "#009e73", "#cc79a7", "#56b4e9", ORANGE, "#b2a43a", "#808080")
-"""Colours that stay apart for the colour-blind (Okabe, Ito 2008), each visible on white and on black."""
+"""Colours that stay apart for the colour-blind, close to those of Okabe and Ito (2008); seen on white and on black."""
 MAX_BARS: Final = 60
 """Maximum number of rows in a figure with a bar for each."""
 MAX_POINTS: Final = 1000
 """Maximum number of points in a figure."""
 STEP: Final = 15
 """Height of a bar in pixels."""
+SIDE_STEP: Final = 11
+"""Height of each bar of a row with several, in pixels."""
+SIDE: Final = 420
+"""Width of a plot of points in pixels."""
 _PANEL: Final = {2: 330, 3: 240, 4: 190}
 """Widths of panels side by side in pixels, by their number."""
 
@@ -169,7 +173,7 @@ def panels(
             ],
             **_side_encodings(sides),
         )
-        .properties(width=_PANEL.get(len(shown), 420), height=alt.Step(STEP * len(sides)))
+        .properties(width=_PANEL.get(len(shown), 420), height=alt.Step(STEP if len(sides) == 1 else SIDE_STEP))
     )
     charts, views = [], [f"panel{index}" for index in range(len(shown))]
     for index, one in enumerate(shown):
@@ -202,6 +206,36 @@ def _side_encodings(sides: Sequence[str]) -> dict[str, Any]:
         "color": alt.Color("side:N", scale=scale, title=None, legend=alt.Legend(orient="top")),
         "yOffset": alt.YOffset("side:N", sort=list(sides)),
     }
+
+
+def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quantity, y: Quantity) -> alt.TopLevelMixin:
+    """Points of two quantities of which less is better, with a line through those that no other point beats in both."""
+    import altair as alt
+
+    best: set[int] = set()
+    least = math.inf
+    for index in sorted(range(len(points)), key=lambda index: points[index]):
+        if points[index][1] < least:
+            best.add(index)
+            least = points[index][1]
+    shown = best.union(largest([-value for value, _ in points], MAX_POINTS))
+    rows = [
+        {"name": name, "x": points[i][0], "y": points[i][1], "best": i in best, x.title: x.show(points[i][0])}
+        | {y.title: y.show(points[i][1])}
+        for i, name in enumerate(names)
+        if i in shown
+    ]
+    scale = alt.Scale(zero=False, padding=12)
+    base = alt.Chart(data(rows)).encode(
+        alt.X("x:Q", title=x.title, scale=scale, axis=alt.Axis(labelExpr=x.labels, tickCount=6)),
+        alt.Y("y:Q", title=y.title, scale=scale, axis=alt.Axis(labelExpr=y.labels, tickCount=6)),
+        tooltip=tooltips("name", x.title, y.title),
+    )
+    line = base.transform_filter("datum.best").mark_line(interpolate="step-after", color="#8888")
+    colour = alt.when("datum.best").then(alt.value(BLUE)).otherwise(alt.value("#808080"))
+    return alt.layer(line, base.mark_point(filled=True, size=55, opacity=0.9).encode(color=colour)).properties(
+        width=SIDE, height=300
+    )
 
 
 def themed(chart: alt.TopLevelMixin, *, background: str | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from convcost.text.figure import (
     COLOURS,
     MAX_POINTS,
     ORANGE,
+    SIDE,
     STEP,
     Figure,
     Quantity,
@@ -35,8 +36,8 @@ PARAMS: Final = Quantity("parameters", human_count)
 MACS: Final = Quantity("MACs", human_count)
 TRAFFIC: Final = Quantity("traffic", human_bytes, "B")
 TIME: Final = Quantity("time", human_time, "s")
-SIDE: Final = 420
-"""Width of a plot of points in pixels."""
+MAX_NAMED: Final = 20
+"""Maximum number of points that have their names beside them."""
 
 
 class Point(NamedTuple):
@@ -92,7 +93,7 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
     on_line = (alt.X("x:Q", scale=scale), alt.Y("y:Q", scale=scale))
     base = alt.Chart(data(points)).encode(alt.X("macs:Q", scale=scale, title="MACs fewer, times"))
     y = alt.Y("speed:Q", scale=scale, title="faster, times")
-    chart = alt.layer(
+    layers: list[alt.Chart] = [
         diagonal.mark_line(color="#808080", strokeDash=[5, 4]).encode(*on_line),
         corner.mark_text(align="right", dx=-22, dy=10, color="currentColor").encode(
             *on_line, text=alt.value("as promised")
@@ -101,8 +102,12 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
         base.mark_point(filled=True, size=70, opacity=1, color=BLUE).encode(
             y, tooltip=tooltips("name", "MACs fewer", "speed-up")
         ),
-        base.mark_text(align="left", dx=8, dy=-6, limit=180, color="currentColor").encode(y, text="name:N"),
-    )
+    ]
+    if len(points) <= MAX_NAMED:
+        layers.append(
+            base.mark_text(align="left", dx=8, dy=-6, limit=180, color="currentColor").encode(y, text="name:N")
+        )
+    chart = alt.layer(*layers)
     return Figure(f"{PROMISE} {what}; bars are 5–95 % intervals.", chart.properties(width=SIDE, height=SIDE))
 
 
