@@ -10,18 +10,16 @@ from convcost.timing.figures import MACS, PARAMS, TIME, TRAFFIC, promise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from convcost.changes.diff import DiffReport
     from convcost.changes.diff_row import DiffRow
-    from convcost.changes.replace_report import ReplaceReport
+    from convcost.changes.pareto import TradeOff
     from convcost.changes.replaced_layer import ReplacedLayer
 
 BARS = "What does each layer cost before and after?"
 SIDES = ("before", "after")
 
 
-def diff_figures(report: DiffReport) -> tuple[Figure, ...]:
+def diff_figures(rows: Sequence[DiffRow]) -> tuple[Figure, ...]:
     """What each layer that differs costs in both models, and its speed against what its MACs promise."""
-    rows = report.rows
     if not rows:
         return (Figure("No layer differs, so there is nothing to draw."),)
     chosen = [rows[index] for index in largest([abs(row.delta("macs") or row.delta("params") or 0) for row in rows])]
@@ -50,9 +48,8 @@ def _macs_ratio(row: DiffRow) -> float | None:
     return row.before.macs / row.after.macs
 
 
-def replace_figures(report: ReplaceReport) -> tuple[Figure, ...]:
+def replace_figures(rows: Sequence[ReplacedLayer], trade: TradeOff | None) -> tuple[Figure, ...]:
     """What each layer and its block cost, the speed against what the MACs promise, and the front of costs and times."""
-    rows = report.rows
     if not rows:
         return (Figure("No layer is replaced, so there is nothing to draw."),)
     chosen = [rows[index] for index in largest([row.macs_before for row in rows])]
@@ -60,7 +57,6 @@ def replace_figures(report: ReplaceReport) -> tuple[Figure, ...]:
     rest = of_all(len(chosen), len(rows), "the most MACs")
     bars = Figure(f"{BARS}{rest}", chart)
     speed = promise([(row.name, row.macs_ratio, row.timing) for row in rows], "Each block against its layer")
-    trade = report.trade_off
     if trade is None:
         return (bars, speed)
     quantity = PARAMS if trade.cost == "params" else MACS

@@ -108,7 +108,7 @@ class Comparison(Result[Row]):
         """The speed of each block against what its MACs promise, where the time goes, and what each block costs."""
         from convcost.comparison.figures import comparison_figures
 
-        return comparison_figures(self)
+        return comparison_figures([(self.name(row), row) for row in self.rows])
 
     def rooflines(self, width: int = 80) -> tuple[str, ...]:
         """Rooflines of the timed rows as text, one for each calibrated device, dtype and number of threads.

@@ -211,8 +211,15 @@ class ModelTable(Result[ModelRow]):
     def figures(self) -> tuple[Figure, ...]:
         """What each model costs, and its speed against what the MACs promise."""
         from convcost.models.figures import table_figures
+        from convcost.timing.figures import Costs
 
-        return table_figures(self)
+        rows = []
+        for row in self.rows:
+            totals, timing = row.report.totals, row.report.forward
+            time_s = None if timing is None else timing.time_s
+            one = Costs(row.report.target, totals.params, totals.macs, row.traffic_bytes, time_s)
+            rows.append((one, row.ratio("macs"), timing))
+        return table_figures(rows)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:

@@ -326,7 +326,7 @@ class ModelReport(Result[Call]):
         """What each layer costs, where its time goes, and how fast it is under its bound."""
         from convcost.models.figures import model_figures
 
-        return model_figures(self)
+        return model_figures(self.rows)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:

@@ -104,7 +104,12 @@ class Sweep(Result[Variant]):
         """The MACs and parameters of each configuration, with those that no other one beats in both."""
         from convcost.models.figures import sweep_figures
 
-        return sweep_figures(self)
+        points = {}
+        for row in self.rows:
+            if row.report is not None and row.report.totals.params is not None:
+                name = ", ".join(f"{name}={value}" for name, value in row.arguments.items())
+                points[name] = (row.report.totals.macs, row.report.totals.params)
+        return sweep_figures(points)
 
     def _fields(self) -> dict[str, Any]:
         costs = records(SWEEP_COLUMNS, self.rows)

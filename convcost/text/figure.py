@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from convcost.text.errors import ConvcostError, MissingPackageError, one_line
 
@@ -21,7 +21,7 @@ COLOURS: Final = (BLUE, "#e69f00", "#009e73", "#cc79a7", "#56b4e9", ORANGE, "#b2
 """Colours that stay apart for the colour-blind, close to those of Okabe and Ito (2008); seen on white and on black."""
 MAX_BARS: Final = 60
 """Maximum number of rows in a figure with a bar for each."""
-MAX_POINTS: Final = 1000
+MAX_POINTS: Final = 300
 """Maximum number of points in a figure."""
 STEP: Final = 15
 """Height of a bar in pixels."""
@@ -75,16 +75,23 @@ def require_libraries(what: str) -> None:
     Raises:
         MissingPackageError: A library is not installed.
     """
+    missing = [name for name in ("altair", "vl_convert") if not _is_installed(name)]
+    if missing:
+        raise MissingPackageError(f"{what} needs {' and '.join(missing)} to be drawn; install it with {INSTALL}.")
+
+
+def _is_installed(package: str) -> bool:
     from importlib.util import find_spec
 
-    missing = [name for name in ("altair", "vl_convert") if find_spec(name) is None]
-    if missing:
-        raise MissingPackageError(f"{what} needs {' and '.join(missing)} to be drawn; install with {INSTALL}")
+    try:
+        return find_spec(package) is not None
+    except ValueError:  # it is kept from being imported
+        return False
 
 
-def is_known(value: object) -> bool:
+def is_known(value: object) -> TypeGuard[float]:
     """Whether it is a number that can be drawn."""
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def tooltips(*fields: str) -> list[alt.Tooltip]:

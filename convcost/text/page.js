@@ -81,14 +81,24 @@ function mark(value) {
 }
 
 const specs = JSON.parse(document.getElementById("specs").textContent);
-document.querySelectorAll(".chart").forEach(async (chart, index) => {
-  const options = { actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true } };
+const options = { actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true } };
+
+async function enliven(chart, spec) {
   const still = chart.innerHTML;
   try {
-    const { view } = await vegaEmbed(chart, specs[index], options);
+    const { view } = await vegaEmbed(chart, spec, options);
     if (view.getState().signals.picked !== undefined) view.addSignalListener("picked", (_, value) => mark(value));
   } catch (error) {
     chart.innerHTML = still;
     throw error;
   }
-});
+}
+
+async function enlivenAll() {
+  for (const [index, chart] of document.querySelectorAll(".chart").entries()) {
+    await new Promise((next) => setTimeout(next)); // the page can be read and used meanwhile
+    await enliven(chart, specs[index]);
+  }
+}
+
+enlivenAll();

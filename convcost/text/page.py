@@ -7,52 +7,78 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
-from convcost.text.figure import svg, themed
+from convcost.text.figure import is_known, svg, themed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from convcost.text.columns import Column
-    from convcost.text.result import Result
+    from convcost.text.figure import Figure
+
+R = TypeVar("R")
+"""Type of a row."""
 
 
-def page(result: Result[Any]) -> str:
+class Texts(NamedTuple):
+    """The lines of a page.
+
+    Attributes:
+        head: Line above all.
+        verdicts: Lines under it.
+        remarks: Remarks with their kinds: note, warning or error.
+        below: Texts of several lines at the end.
+    """
+
+    head: str
+    verdicts: Sequence[str]
+    remarks: Sequence[tuple[str, str]]
+    below: Sequence[str]
+
+
+def page(
+    texts: Texts, figures: Sequence[Figure], columns: Sequence[Column[R]], rows: Sequence[R], totals: R | None
+) -> str:
     """The page of a result: its head and verdicts, each figure under its sentence, and the table.
 
     The page works without JavaScript too, with figures that do not move. Its content security policy forbids every
     request, and every script but the two that it has.
+
+    Args:
+        texts: Lines of the page.
+        figures: Figures of the result.
+        columns: Columns to choose from: those that a terminal of any width shows.
+        rows: Rows of the table.
+        totals: Row of totals; None without one.
     """
     import vl_convert
     from jinja2 import Environment
 
     folder = Path(__file__).parent
     template = (folder / "page.html").read_text(encoding="utf-8")
-    figures = result.figures
     charts = [one.chart for one in figures if one.chart is not None]
     library = vl_convert.javascript_bundle() if charts else ""  # type: ignore[call-arg]  # its stub lacks the default
     own = (folder / "page.js").read_text(encoding="utf-8")
-    columns = shown_columns(result.columns, result.rows)
-    totals = result.totals_row
+    chosen = shown_columns(columns, rows)
     shown: str = (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(template)
         .render(
-            head=one_line(result.head),
-            verdicts=[one_line(line) for line in result.verdicts],
-            remarks=[(kind, one_line(line)) for kind, line in result.remarks],
-            below=result.below,
+            head=one_line(texts.head),
+            verdicts=[one_line(line) for line in texts.verdicts],
+            remarks=[(kind, one_line(line)) for kind, line in texts.remarks],
+            below=texts.below,
             figures=[
                 (one.sentence, None if one.chart is None else _static(svg(one.chart), index))
                 for index, one in enumerate(figures)
             ],
-            columns=columns,
-            rows=(_cells(columns, row) for row in result.rows),
-            totals=None if totals is None else list(_cells(columns, totals)),
-            count=len(result.rows),
+            columns=chosen,
+            rows=(_cells(chosen, row) for row in rows),
+            totals=None if totals is None else list(_cells(chosen, totals)),
+            count=len(rows),
             specs=_data([themed(chart) for chart in charts]),
             style=(folder / "page.css").read_text(encoding="utf-8"),
             scripts=[library, own],
@@ -62,12 +88,11 @@ def page(result: Result[Any]) -> str:
     return shown
 
 
-def _cells(columns: list[Column[Any]], row: object) -> Iterator[tuple[str, object]]:
+def _cells(columns: Sequence[Column[R]], row: R) -> Iterator[tuple[str, object]]:
     """The text of each cell, and its value where that is a number."""
     for column in columns:
         value = column.value(row)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        yield column.text(row), value if is_number else None
+        yield column.text(row), value if is_known(value) else None
 
 
 def _static(drawn: str, index: int) -> str:

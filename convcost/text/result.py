@@ -192,10 +192,11 @@ class Result(Generic[R]):
             MissingPackageError: A library is not installed.
         """
         from convcost.text.figure import require_libraries
-        from convcost.text.page import page
+        from convcost.text.page import Texts, page
 
         require_libraries("a page")
-        return page(self)
+        texts = Texts(self.head, self.verdicts, self.remarks, self.below)
+        return page(texts, self.figures, self.columns, self.rows, self.totals_row)
 
     def text(self, width: int | None = None) -> str:
         """Head, table and verdicts.

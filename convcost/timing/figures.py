@@ -15,8 +15,10 @@ from convcost.text.figure import (
     Quantity,
     data,
     distinct,
+    is_known,
     largest,
     of_all,
+    panels,
     tooltips,
 )
 from convcost.text.units import human_bytes, human_count, human_ratio, human_share, human_time, three_digits
@@ -25,6 +27,8 @@ from convcost.timing.columns import speedup_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import altair as alt
 
     from convcost.timing.account import Account
     from convcost.timing.bound import Bound
@@ -38,6 +42,24 @@ TRAFFIC: Final = Quantity("traffic", human_bytes, "B")
 TIME: Final = Quantity("time", human_time, "s")
 MAX_NAMED: Final = 20
 """Maximum number of points that have their names beside them."""
+
+
+class Costs(NamedTuple):
+    """What a row costs; None for what was not obtained.
+
+    Attributes:
+        name: Name of the row.
+        params: Number of parameters.
+        macs: Multiply-accumulates.
+        traffic_bytes: Bytes of compulsory memory traffic.
+        time_s: Median seconds.
+    """
+
+    name: str
+    params: int | None
+    macs: int
+    traffic_bytes: int
+    time_s: float | None
 
 
 class Point(NamedTuple):
@@ -56,6 +78,22 @@ class Point(NamedTuple):
     flops: int
     time_s: float | None
     bound: Bound | None
+
+
+def costs(rows: Sequence[Costs], what: str) -> alt.HConcatChart | None:
+    """Bars of parameters, MACs, traffic and time side by side.
+
+    Args:
+        rows: Costs of each row.
+        what: What a row is, such as `layer`.
+    """
+    values: dict[Quantity, list[dict[str, float | None]]] = {
+        PARAMS: [{"": row.params} for row in rows],
+        MACS: [{"": row.macs} for row in rows],
+        TRAFFIC: [{"": row.traffic_bytes} for row in rows],
+        TIME: [{"": row.time_s} for row in rows],
+    }
+    return panels([row.name for row in rows], values, what)
 
 
 def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) -> Figure:
@@ -78,12 +116,12 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
             "speed-up": speedup_text(timing),
         }
         for (_, ratio, timing), name in zip(rows, distinct(row[0] for row in rows), strict=True)
-        if ratio and timing is not None and timing.speedup
+        if ratio and timing is not None and timing.speedup and is_known(ratio) and is_known(timing.speedup)
     ]
     if not points:
         return Figure(f"{PROMISE} This needs times, which were not measured.")
     numbers = [one[end] for one in points for end in ("macs", "speed", "low", "high")]
-    ends = [number for number in numbers if isinstance(number, float)]
+    ends = [number for number in numbers if is_known(number)]
     least, most = min(ends) / 1.2, max(ends) * 1.2
     scale = alt.Scale(type="log", domain=[least, most], nice=False)
     corner, diagonal = (
@@ -115,7 +153,7 @@ def accounts(rows: Sequence[tuple[str, Account | None]]) -> tuple[Figure, ...]:
     """Where the time of each row goes, as stacked bars; empty without an account."""
     import altair as alt
 
-    known = [(name, one) for name, one in rows if one is not None]
+    known = [(name, one) for name, one in rows if one is not None and is_known(one.time_s)]
     if not known:
         return ()
     chosen = largest([one.time_s for _, one in known])
@@ -155,7 +193,7 @@ def speeds(rows: Sequence[Point]) -> Figure:
     """The attained FLOP/s of each row over its FLOPs per byte, with a mark at its bound."""
     import altair as alt
 
-    known = [one for one in rows if one.time_s and one.flops and one.flop_per_byte]
+    known = [one for one in rows if is_known(one.time_s) and one.time_s and one.flops and one.flop_per_byte]
     if not known:
         return Figure(f"{SPEEDS} This needs times, which were not measured.")
     chosen = [known[index] for index in largest([one.time_s or 0 for one in known], MAX_POINTS)]
@@ -167,7 +205,7 @@ def speeds(rows: Sequence[Point]) -> Figure:
     y: dict[str, Any] = {"scale": log, "title": "FLOP/s", "axis": labels}
     tooltip = tooltips("name", "FLOP/B", "FLOP/s", "time", "bound", "attained")
     chart = alt.layer(
-        base.mark_rule(color="#8888").encode(alt.Y("speed:Q", **y), y2="roof:Q"),
+        base.mark_rule(color="#8888", aria=False).encode(alt.Y("speed:Q", **y), y2="roof:Q"),
         base.mark_tick(color=ORANGE, thickness=2, width=10, orient="horizontal").encode(
             alt.Y("roof:Q", **y), tooltip=tooltip
         ),

@@ -40,7 +40,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
-        self.page.wait_for_function("document.querySelectorAll('.chart:not(.vega-embed)').length === 0")
+        self.page.wait_for_selector(".chart:not(.vega-embed)", state="detached")
 
     def column(self, index: int) -> list[str]:
         cells = self.page.locator(f"tbody tr:visible > :nth-child({index + 1})")
@@ -97,7 +97,7 @@ def test_pointing_at_a_bar_frames_those_of_its_layer_and_tells_its_numbers(brows
     page = Opened(browser, model_page).page
     bars = page.locator(".chart").first.locator("path[aria-roledescription=bar]")
     bars.first.hover()
-    page.wait_for_function("document.querySelectorAll('path[stroke=currentColor]').length === 4")
+    playwright.expect(page.locator("path[stroke=currentColor]")).to_have_count(4)
     assert "13.8 k" in page.locator("#vg-tooltip-element").inner_text()
 
 
