@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from convcost.text.errors import one_line
-from convcost.text.figure import COLOURS, MAX_POINTS, SIDE, Figure, data, of_all, tooltips
+from convcost.text.figure import COLOURS, MAX_POINTS, WIDTH, Figure, data, of_all, tooltips
 from convcost.text.units import human_time, show_date
 from convcost.timing.figures import TIME
 
@@ -45,7 +45,7 @@ def history_figures(rows: Sequence[Stored]) -> tuple[Figure, ...]:
         base.mark_line(opacity=0.6).encode(y),
         base.mark_rule().encode(alt.Y("low:Q", axis=axis), y2="high:Q"),
         base.mark_point(filled=True, size=45, opacity=1).encode(y, tooltip=tooltips("name", "time", "measured")),
-    ).properties(width=2 * SIDE * 3 // 4, height=300)
+    ).properties(width=WIDTH, height=300)
     rest = of_all(len(names), len(lines), "the most timings")
     return (Figure(f"Did a time change from run to run? Bars are quartiles.{rest}", chart),)
 

@@ -28,7 +28,9 @@ STEP: Final = 15
 SIDE_STEP: Final = 11
 """Height of each bar of a row with several, in pixels."""
 SIDE: Final = 420
-"""Width of a plot of points in pixels."""
+"""Width of a square figure in pixels."""
+WIDTH: Final = 630
+"""Width of a wide figure in pixels."""
 _PANEL: Final = {2: 330, 3: 240, 4: 190}
 """Widths of panels side by side in pixels, by their number."""
 

@@ -76,6 +76,7 @@ def page(
                 for index, one in enumerate(figures)
             ],
             columns=chosen,
+            texts=[place for place, one in enumerate(chosen, 1) if not any(is_known(one.value(row)) for row in rows)],
             rows=(_cells(chosen, row) for row in rows),
             totals=None if totals is None else list(_cells(chosen, totals)),
             count=len(rows),

@@ -11,6 +11,7 @@ from convcost.text.figure import (
     ORANGE,
     SIDE,
     STEP,
+    WIDTH,
     Figure,
     Quantity,
     data,
@@ -124,10 +125,8 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
     ends = [number for number in numbers if is_known(number)]
     least, most = min(ends) / 1.2, max(ends) * 1.2
     scale = alt.Scale(type="log", domain=[least, most], nice=False)
-    corner, diagonal = (
-        alt.Chart(data([{"x": most, "y": most}])),
-        alt.Chart(data([{"x": e, "y": e} for e in (least, most)])),
-    )
+    corner = alt.Chart(data([{"x": most, "y": most}]))
+    diagonal = alt.Chart(data([{"x": end, "y": end} for end in (least, most)]))
     on_line = (alt.X("x:Q", scale=scale), alt.Y("y:Q", scale=scale))
     base = alt.Chart(data(points)).encode(alt.X("macs:Q", scale=scale, title="MACs fewer, times"))
     y = alt.Y("speed:Q", scale=scale, title="faster, times")
@@ -136,11 +135,12 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
         corner.mark_text(align="right", dx=-22, dy=10, color="currentColor").encode(
             *on_line, text=alt.value("as promised")
         ),
-        base.mark_rule(strokeWidth=2, color=BLUE).encode(alt.Y("low:Q", scale=scale), y2="high:Q"),
         base.mark_point(filled=True, size=70, opacity=1, color=BLUE).encode(
             y, tooltip=tooltips("name", "MACs fewer", "speed-up")
         ),
     ]
+    if any(one["low"] for one in points):
+        layers.append(base.mark_rule(strokeWidth=2, color=BLUE).encode(alt.Y("low:Q", scale=scale), y2="high:Q"))
     if len(points) <= MAX_NAMED:
         layers.append(
             base.mark_text(align="left", dx=8, dy=-6, limit=180, color="currentColor").encode(y, text="name:N")
@@ -183,7 +183,7 @@ def accounts(rows: Sequence[tuple[str, Account | None]]) -> tuple[Figure, ...]:
             order="order:Q",
             tooltip=tooltips("name", "part", "time", "share", "kernel"),
         )
-        .properties(width=2 * SIDE * 3 // 4, height=alt.Step(STEP + 5))
+        .properties(width=WIDTH, height=alt.Step(STEP + 5))
     )
     rest = of_all(len(chosen), len(known), "the longest times")
     return (Figure(f"Where does the time go?{rest}", chart),)
@@ -200,22 +200,21 @@ def speeds(rows: Sequence[Point]) -> Figure:
     points = [_point(one, name) for one, name in zip(chosen, distinct(one.name for one in chosen), strict=True)]
     log = alt.Scale(type="log", nice=False, padding=15)
     labels = alt.Axis(labelExpr="format(datum.value, '.3~s')", tickCount=6)
-    x = alt.X("intensity:Q", scale=log, title="FLOP per byte of traffic", axis=labels)
+    numbers = alt.Axis(format="~g", tickCount=6)
+    x = alt.X("intensity:Q", scale=log, title="FLOP per byte of traffic", axis=numbers)
     base = alt.Chart(data(points)).encode(x)
     y: dict[str, Any] = {"scale": log, "title": "FLOP/s", "axis": labels}
     tooltip = tooltips("name", "FLOP/B", "FLOP/s", "time", "bound", "attained")
-    chart = alt.layer(
-        base.mark_rule(color="#8888", aria=False).encode(alt.Y("speed:Q", **y), y2="roof:Q"),
-        base.mark_tick(color=ORANGE, thickness=2, width=10, orient="horizontal").encode(
-            alt.Y("roof:Q", **y), tooltip=tooltip
-        ),
-        base.mark_point(filled=True, size=45, opacity=0.8, color=BLUE).encode(alt.Y("speed:Q", **y), tooltip=tooltip),
-    )
-    roofs = (
-        "Orange marks are the bounds." if any(one["roof"] for one in points) else "The bounds need convcost calibrate."
-    )
+    dots = base.mark_point(filled=True, size=45, opacity=0.8, color=BLUE)
+    layers: list[alt.Chart] = [dots.encode(alt.Y("speed:Q", **y), tooltip=tooltip)]
+    remark = "The bounds need convcost calibrate."
+    if any(one["roof"] for one in points):
+        remark = "Orange marks are the bounds."
+        roofs = base.mark_tick(color=ORANGE, thickness=2, width=10, orient="horizontal")
+        layers.insert(0, roofs.encode(alt.Y("roof:Q", **y), tooltip=tooltip))
+        layers.insert(0, base.mark_rule(color="#8888", aria=False).encode(alt.Y("speed:Q", **y), y2="roof:Q"))
     rest = of_all(len(chosen), len(known), "the longest times")
-    return Figure(f"{SPEEDS} {roofs}{rest}", chart.properties(width=2 * SIDE * 3 // 4, height=320))
+    return Figure(f"{SPEEDS} {remark}{rest}", alt.layer(*layers).properties(width=WIDTH, height=320))
 
 
 def _point(one: Point, name: str) -> dict[str, Any]:

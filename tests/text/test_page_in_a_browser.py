@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_results import MADE
+from made_results import MADE, comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,14 +109,17 @@ def test_a_selected_bar_marks_its_row(browser: Browser, model_page: Path) -> Non
     assert page.locator("tr.picked th").all_text_contents() == ["stem"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1400, "light")])
+@pytest.mark.parametrize("command", [*MADE, "compare without bounds"])
 def test_axe_reports_nothing_serious_and_nothing_is_cut_off(
-    browser: Browser, tmp_path: Path, width: int, scheme: str
+    browser: Browser, tmp_path: Path, command: str, width: int, scheme: str
 ) -> None:
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
     path = tmp_path / "page.html"
-    path.write_text(MADE["compare"]().to_html(), encoding="utf-8")
+    bounded = comparison()
+    bare = replace(bounded, rows=tuple(replace(row, bound=None) for row in bounded.rows))
+    result = MADE[command]() if command in MADE else bare
+    path.write_text(result.to_html(), encoding="utf-8")
     page = Opened(browser, path, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True).page
     grave = [one for one in axe.run(page)["violations"] if one["impact"] in {"serious", "critical"}]
     assert [(one["id"], one["nodes"][0]["html"]) for one in grave] == []
