@@ -42,7 +42,7 @@ def test_every_command_of_the_readme_runs(command: str, tmp_path: Path, monkeypa
     assert main([*words, *quick]) == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/counting.md", "docs/replace.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/counting.md", "docs/replace.md", "docs/report.md"])
 def test_every_python_block_of_a_page_runs(page: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
