@@ -208,8 +208,7 @@ class ReplaceReport(Result[ReplacedLayer]):
     def program(self) -> str:
         """The text of a torch file: the classes of the blocks, and a function that alters the model in place.
 
-        Raises:
-            ConvcostError: The model is itself the replaced layer.
+        Where the model is itself the replaced layer, the function returns its block.
         """
         from convcost.comparison.explanation import explain_row
         from convcost.comparison.rows import Row

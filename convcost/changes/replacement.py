@@ -38,7 +38,7 @@ MAX_IMAGE_CHANNELS: Final = 4
 MIN_IMAGE_SHARE: Final = 0.01
 """Share of the model's MACs below which a layer that reads the image stays as it is."""
 MAX_REASONS: Final = 3
-"""Maximum number of reasons in the message that no layer is left."""
+"""Maximum number of reasons, or of names, in the message that no layer is left."""
 PLAIN: Final = Style(norm=False, activation=None)
 """No operation between the stages of a block."""
 
@@ -340,7 +340,8 @@ def require_layers(rules: Rules, outcomes: Mapping[str, Replacement | str]) -> N
     if rules.only is not None and not any(re.search(rules.only, name) for name in outcomes):
         plain = re.sub(r"[^\w.]", "", rules.only)
         words = dict.fromkeys(part for name in outcomes for part in (name, *_parents(name)))
-        hint = did_you_mean(plain, words, "leave it out to see all of them.")
+        some = ", ".join([*outcomes][:MAX_REASONS])
+        hint = did_you_mean(plain, words, f"the model has {some}{', ...' if len(outcomes) > MAX_REASONS else '.'}")
         raise ConvcostError(f"only (={as_text(rules.only)}) must match a convolution; {hint}")
     reasons: dict[str, list[str]] = {}
     for name, outcome in outcomes.items():

@@ -10,8 +10,7 @@ from convcost.programs.dialect import WRITTEN
 from convcost.programs.python_text import class_name, code, docstring, unique
 from convcost.programs.torch_class import TorchClass, TorchForward
 from convcost.programs.torch_program import IMPORTED, module_text
-from convcost.text.errors import ConvcostError
-from convcost.text.units import thousands
+from convcost.text.units import number_of, thousands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ _ALTER: Final = '''def alter(model: nn.Module) -> nn.Module:
         block.requires_grad_(weight.requires_grad)
         for part in [*model.modules()]:
             exchange(vars(part), layer, block)
-    return model
+    return {result}
 
 
 def exchange(value: Any, layer: nn.Module, block: nn.Module) -> Any:
@@ -82,20 +81,17 @@ def network_program(target: str, layers: Sequence[ReplacedPath], totals: Mapping
         layers: Layers that are replaced.
         totals: Counts of the whole model before and after, by name.
 
-    Raises:
-        ConvcostError: The model is itself a layer that is replaced.
     """
-    if any(not layer.path for layer in layers):
-        raise ConvcostError("the model is itself the replaced layer and cannot be altered in place; emit the block.")
     classes, calls = _classes([layer.block for layer in layers])
     entries = "\n".join(code(f"{_quoted(layer.path)}: {call},", 2) for layer, call in zip(layers, calls, strict=True))
     documentation = [
-        [f"Replace {len(layers)} convolutions of a model in place, and return it."],
+        [f"Replace {number_of('convolution', len(layers))} of a model in place, and return it."],
         [f"{target}:", *(_change(what, pair) for what, pair in totals.items())],
         ["The blocks have new weights, and device, dtype and mode of the layers in whose place they stand."],
         [f"{layer.path}: {_change('parameters', layer.params)}, {_change('MACs', layer.macs)}" for layer in layers],
     ]
-    alter = _ALTER.format(documentation=docstring(documentation, 1))
+    result = "model" if all(layer.path for layer in layers) else "block"  # the model is itself the layer
+    alter = _ALTER.format(documentation=docstring(documentation, 1), result=result)
     parts = [*classes, _BLOCKS.format(entries=entries), alter, _SCRIPT]
     return f"{WRITTEN}\n{module_text(f'Blocks in the place of convolutions of {target}.', parts)}"
 

@@ -114,10 +114,11 @@ def test_a_file_runs_as_a_script(tmp_path):
     assert lines == [f"0: DepthwiseSeparable, {8 * 9 + 8 * 12 + 2 * 8} parameters"]
 
 
-def test_a_model_that_is_the_layer_itself_is_refused():
-    _, result = convcost.replace(nn.Conv2d(8, 16, 3), torch.zeros(1, 8, 10, 10), to="depthwise-separable")
-    with pytest.raises(convcost.ConvcostError, match="the model is itself the replaced layer"):
-        result.program()
+def test_a_model_that_is_the_layer_itself_becomes_its_block(tmp_path):
+    model, x = nn.Conv2d(8, 16, 3), torch.randn(1, 8, 10, 10)
+    expected, result = convcost.replace(model, x, to="depthwise-separable")
+    assert_same_model(altered_by(result.program(), model, tmp_path), expected, x)
+    assert "Replace 1 convolution of a model" in result.program()
 
 
 def test_odd_names_of_layers_stay_what_they_are(tmp_path):

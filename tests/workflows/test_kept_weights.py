@@ -114,14 +114,14 @@ def test_a_model_that_is_one_convolution_is_named_so() -> None:
     conv = nn.Conv2d(4, 4, 3)
     new, result = convcost.replace(conv, torch.randn(1, 4, 9, 9), to="low-rank", keep_weights=True, rank=9)
     assert result.output_error == pytest.approx(0, abs=1e-6)
-    assert "rank 9 is above the largest one of the model, where that takes its place." in result.notes
+    assert "rank 9 is above the full rank of the model: the block has the full rank there." in result.notes
     assert isinstance(new, nn.Sequential)
 
 
 def test_a_rank_above_that_of_a_layer_has_a_note() -> None:
     _, result = convcost.replace(network(), IMAGE, to="low-rank", keep_weights=True, rank=9)
     assert [row.after for row in result.replaced] == ["low-rank, rank 8", "low-rank, rank 9"]
-    assert "rank 9 is above the largest one of 0, where that takes its place." in result.notes
+    assert "rank 9 is above the full rank of 0: the block has the full rank there." in result.notes
 
 
 @pytest.mark.parametrize(

@@ -58,4 +58,4 @@ class KeptWeights:
         clipped = [path or "the model" for path, factors in self.factors.items() if factors.is_clipped]
         if not clipped:
             return ()
-        return (f"{self.choice} is above the largest one of {few(clipped)}, where that takes its place.",)
+        return (f"{self.choice} is above the full rank of {few(clipped)}: the block has the full rank there.",)
