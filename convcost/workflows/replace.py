@@ -11,6 +11,7 @@ from convcost.changes.replace_report import ReplaceReport
 from convcost.system.git_revision import checked_out
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
+from convcost.text.units import human_percent
 from convcost.workflows.diff import parse_side
 from convcost.workflows.model import inputs_of, load_as_counted, require_count_device
 from convcost.workflows.replacement_timing import time_replacements
@@ -196,14 +197,21 @@ def _with_output_errors(result: ReplaceReport, choice: RankChoice, forward: Forw
     from convcost.nn.alter.output_error import SEED, has_values, output_errors
 
     paths = [row.replacement.name for row in result.layers if row.replacement is not None]
-    errors: dict[str | None, float | None] = {}
+    errors: dict[str | None, float | str] = {}
     model, call = forward[0], (tuple(forward[1]), dict(forward[2]))
     for path, error in output_errors(model, altered.model, paths, call):
         errors[path] = error
         show_progress(f"comparing outputs, {len(errors) - 1} of {len(paths)} layers ...")
     layers = tuple(
-        row if row.replacement is None else replace(row, output_error=errors[row.replacement.name])
+        row if row.replacement is None else replace(row, output_error=_number(errors[row.replacement.name]))
         for row in result.layers
     )
     given = "the given input" if has_values(call) else f"random input (seed {SEED})"
-    return replace(result, layers=layers, kept=f"{choice}, {given}", output_error=errors[None])
+    whole = errors[None]
+    outcome = whole if isinstance(whole, str) else f"is off by {human_percent(whole)}"
+    kept = f"{choice}, {given}: the output {outcome}"
+    return replace(result, layers=layers, kept=kept, output_error=_number(whole))
+
+
+def _number(error: float | str) -> float | None:
+    return None if isinstance(error, str) else error
