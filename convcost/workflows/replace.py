@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -92,6 +92,8 @@ def _replace_in_target(  # noqa: PLR0913 - as above
 ) -> Iterator[ReplaceReport]:
     show_progress("importing torch ...")
     from convcost.nn.alter.altered import alter
+    from convcost.nn.alter.output_error import SEED
+    from convcost.nn.count.isolation import seeded
     from convcost.nn.load.target import WITHOUT_WEIGHTS, load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
     from convcost.nn.load.weights import UNTRAINED
@@ -99,14 +101,14 @@ def _replace_in_target(  # noqa: PLR0913 - as above
     require_count_device(device)
     first = "cpu" if device == "cpu" or rules.keep is not None else "meta"
     show_progress(f"loading {target} ...")
-    with user_code_context(target):
+    with user_code_context(target), nullcontext() if rules.keep is None else seeded(SEED):
         loaded = load_target(target, args, first)
         positional, named = tensors_for(inputs_of(target, inputs, loaded), "meta" if rules.keep else first)
         notes = () if loaded.note is None else (loaded.note,)
     if rules.keep is not None and loaded.note == WITHOUT_WEIGHTS:
         raise ConvcostError(f"target (={target}) must have weights to keep, and is {loaded.note}; load them in it.")
     if rules.keep is not None and target.startswith(UNTRAINED):
-        notes = (*notes, f"{target} has no trained weights: those that are kept are as it makes them.")
+        notes = (*notes, f"{target} has no trained weights: those that are kept are made with seed {SEED}.")
     real = None if rules.keep is not None else partial(load_target, target, args, "cpu")
     steps = replace_layers(loaded.module, positional, named, rules, device=device, cross_check=cross_check, load=real)
     for step in _in_context(target, steps):
