@@ -173,10 +173,26 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int, packed:
             is_function=row.owner is None,
             has_bias=row.has_bias,
             has_packed=row.path in packed and bool(row.uncounted or macs),
+            settings=() if row.owner is None else _settings(row.owner),
         )
     if unused := sum(map(numel, left.values())):
         share, name = (0.0 if total else None), unique.of("(parameters outside any call)")
         yield Call(name, "parameters", (), (), unused, 0, 0, share, weights=_dtypes(left.values()))
+
+
+def _settings(module: nn.Module) -> tuple[tuple[str, object], ...]:
+    """The attributes of a module that are plain values, or tuples of them, and are not private."""
+    return tuple(
+        [
+            item
+            for item in vars(module).items()
+            if (kind := type(item[1])) in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, item[1])))
+            if item[0][:1] != "_"
+        ]
+    )
+
+
+_PLAIN: Final = frozenset({bool, int, float, str, type(None)})
 
 
 class _UniqueNames:
