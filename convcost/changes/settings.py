@@ -18,8 +18,8 @@ _OF_CONVOLUTIONS: Final = frozenset(
 """Hyper-parameters that a convolution's call has already."""
 _IN_SHAPES: Final = frozenset({"in_features", "normalized_shape", "num_channels", "num_features"})
 """Hyper-parameters that follow from the input."""
-_WITHOUT_EFFECT: Final = frozenset({"inplace", "training"})
-"""Attributes that change no value of the output where both models are in eval mode."""
+_WITHOUT_EFFECT: Final = frozenset({"inplace"})
+"""Hyper-parameters that change no value of the output."""
 
 
 def changed_settings(before: Call, after: Call) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Call:
         is_function: Whether it is a functional call, which counters that hook modules do not see.
         has_bias: Whether a convolution or a linear layer adds a bias.
         has_packed: Whether it has packed weights, as of quantisation, which are not among its parameters.
-        settings: Attributes of the module that are plain values, such as its hyper-parameters.
+        settings: Hyper-parameters of the module, by name.
         time_s: Median seconds of the layer alone; None if not timed.
         bound: Least possible time on this machine; None if it is not calibrated, or if the least work is unknown.
         account: Account of the time of a convolution; None if not requested.

@@ -181,18 +181,13 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int, packed:
 
 
 def _settings(module: nn.Module) -> tuple[tuple[str, object], ...]:
-    """The attributes of a module that are plain values, or tuples of them, and are not private."""
-    return tuple(
-        [
-            item
-            for item in vars(module).items()
-            if (kind := type(item[1])) in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, item[1])))
-            if item[0][:1] != "_"
-        ]
-    )
+    """The hyper-parameters of a module, as its class lists them for TorchScript, that are plain values."""
+    held = vars(module)
+    names = getattr(type(module), "__constants__", ())
+    return tuple([(name, held[name]) for name in names if name in held and type(held[name]) in _PLAIN])
 
 
-_PLAIN: Final = frozenset({bool, int, float, str, type(None)})
+_PLAIN: Final = frozenset({bool, int, float, str, tuple, type(None)})
 
 
 class _UniqueNames:
