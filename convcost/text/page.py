@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
     from convcost.text.figure import Figure
 
+LONG_TEXT: Final = 40
+"""Number of characters beyond which the texts of a column are broken into lines."""
 R = TypeVar("R")
 """Type of a row."""
 
@@ -76,7 +78,7 @@ def page(
                 for index, one in enumerate(figures)
             ],
             columns=chosen,
-            texts=[place for place, one in enumerate(chosen, 1) if not any(is_known(one.value(row)) for row in rows)],
+            texts=list(_text_columns(chosen, rows)),
             rows=(_cells(chosen, row) for row in rows),
             totals=None if totals is None else list(_cells(chosen, totals)),
             count=len(rows),
@@ -87,6 +89,13 @@ def page(
         )
     )
     return shown
+
+
+def _text_columns(columns: Sequence[Column[R]], rows: Sequence[R]) -> Iterator[tuple[int, bool]]:
+    """The place of each column of texts, counted from 1, and whether one of them is long."""
+    for place, column in enumerate(columns, 1):
+        if not any(is_known(column.value(row)) for row in rows):
+            yield place, any(len(column.text(row)) > LONG_TEXT for row in rows)
 
 
 def _cells(columns: Sequence[Column[R]], row: R) -> Iterator[tuple[str, object]]:
