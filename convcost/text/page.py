@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -56,13 +57,12 @@ def page(
         rows: Rows of the table.
         totals: Row of totals; None without one.
     """
-    import vl_convert
     from jinja2 import Environment
 
     folder = Path(__file__).parent
     template = (folder / "page.html").read_text(encoding="utf-8")
     charts = [one.chart for one in figures if one.chart is not None]
-    library = vl_convert.javascript_bundle() if charts else ""  # type: ignore[call-arg]  # its stub lacks the default
+    library = _library() if charts else ""
     own = (folder / "page.js").read_text(encoding="utf-8")
     chosen = shown_columns(columns, rows)
     shown: str = (
@@ -103,6 +103,26 @@ def _cells(columns: Sequence[Column[R]], row: R) -> Iterator[tuple[str, object]]
     for column in columns:
         value = column.value(row)
         yield column.text(row), value if is_known(value) else None
+
+
+def _library() -> str:
+    """The JavaScript of figures; it is kept in the user's cache, since to bundle it takes a second."""
+    from importlib.metadata import version
+
+    from platformdirs import user_cache_path
+
+    path = user_cache_path("convcost") / f"vega-{version('vl-convert-python')}.js"
+    with suppress(OSError, ValueError):  # there is none, or it is no text
+        written, _, script = path.read_text(encoding="utf-8").partition("\n")
+        if written == _hash(script):
+            return script
+    import vl_convert
+
+    script = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the default
+    with suppress(OSError):  # a cache that cannot be written is none
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{_hash(script)}\n{script}", encoding="utf-8", newline="\n")
+    return script
 
 
 def _static(drawn: str, index: int) -> str:
