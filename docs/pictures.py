@@ -1,7 +1,8 @@
-"""Writes the pictures of the documentation: what commands print on a terminal, as SVG. `--check` only compares.
+"""Writes the pictures of the documentation: what commands print, and their figures. `--check` only compares.
 
-A picture without times must be what its command prints today. One with times is compared as far as its command prints
-the same without a clock. Names of pictures as arguments write these alone: `python docs/pictures.py compare`.
+A terminal without times must be what its command prints today. One with times is compared as far as its command prints
+the same without a clock. Figures are compared by their texts, since their layout depends on the machine's fonts; those
+with times by their texts without digits. Names as arguments write these alone: `python docs/pictures.py compare`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import os
 import pty
 import re
 import shlex
+import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,11 +29,12 @@ ERASE: Final = b"\x1b[2K"
 FONTS: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """Fonts from elsewhere: a picture requests nothing."""
 LINE: Final = re.compile(r'-line-(\d+)\)">(.*?)</text>')
+LABEL: Final = re.compile(r"<text[^>]*>([^<]+)</text>")
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A command and its picture.
+class Terminal:
+    """What a command leaves on a terminal.
 
     Attributes:
         name: Name of the file, without its suffix.
@@ -44,11 +48,6 @@ class Picture:
     width: int = 100
     without_clock: str = ""
 
-    @property
-    def path(self) -> Path:
-        """The file of the picture."""
-        return FOLDER / f"{self.name}.svg"
-
     def draw(self) -> str:
         """Run the command, and draw what it leaves on the terminal."""
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
@@ -58,9 +57,8 @@ class Picture:
         drawing = FONTS.sub("", console.export_svg(title="convcost", unique_id=self.name))
         return drawing.replace("Fira Code, monospace", "monospace")
 
-    def is_current(self) -> bool:
-        """Whether the picture shows what the command prints today."""
-        drawn = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+    def is_current(self, drawn: str) -> bool:
+        """Whether a picture shows what the command prints today."""
         if not self.without_clock:
             return drawn == self.draw()
         today = _on_a_terminal(self.without_clock, self.width)
@@ -69,21 +67,60 @@ class Picture:
         return bool(rows) and all(any(line[: len(row)] == row for line in shown) for row in rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The first figure of a command's result.
+
+    Attributes:
+        name: Name of the file, without its suffix.
+        command: Command in the words of a shell; `--export` is added.
+        is_timed: Whether it measures.
+    """
+
+    name: str
+    command: str
+    is_timed: bool = False
+
+    def draw(self, *more: str) -> str:
+        """Run the command, with more options, and let it export its figure."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "figure.svg")
+            words = [sys.executable, "-m", *shlex.split(self.command), "--export", str(path), *more]
+            subprocess.run(words, env=os.environ | _own(folder), capture_output=True, check=True)
+            return path.read_text(encoding="utf-8") + "\n"
+
+    def is_current(self, drawn: str) -> bool:
+        """Whether a picture has the texts of the figure of today."""
+        texts = LABEL.findall(drawn), LABEL.findall(self.draw(*["--time-budget", "0.5"] * self.is_timed))
+        if self.is_timed:
+            before, today = ({text for text in one if not re.search(r"\d", text)} for one in texts)
+            return before == today
+        return texts[0] == texts[1]
+
+
 LAYER: Final = "--c 3 --o 64 --k 3"
 CHOSEN: Final = "--columns block,params,macs,macs_ratio"
 PICTURES: Final = (
-    Picture("explain", f"convcost explain depthwise-separable {LAYER}", 120),
-    Picture("counted", f"convcost compare {LAYER} --no-time", 100),
-    Picture(
+    Terminal("explain", f"convcost explain depthwise-separable {LAYER}", 120),
+    Terminal("counted", f"convcost compare {LAYER} --no-time"),
+    Terminal(
         "compare",
         f"convcost compare {LAYER} {CHOSEN},time_s,speedup",
         110,
         f"convcost compare {LAYER} {CHOSEN} --no-time",
     ),
-    Picture("model", "convcost model network:mobilenet_v1 --sort macs --top 5", 120),
-    Picture("diff", "convcost diff network:mobilenet_v1_full network:mobilenet_v1 --sort macs --top 5", 120),
-    Picture("kernel", 'convcost kernel "-1 0 1; -2 0 2; -1 0 1" --no-time', 100),
+    Terminal("model", "convcost model network:mobilenet_v1 --sort macs --top 5", 120),
+    Terminal("diff", "convcost diff network:mobilenet_v1_full network:mobilenet_v1 --sort macs --top 5", 120),
+    Terminal("kernel", 'convcost kernel "-1 0 1; -2 0 2; -1 0 1" --no-time'),
+    Chart("promise", "convcost compare --c 64 --o 128 --k 3 --h 56 --no-count", is_timed=True),
+    Chart("replaced", "convcost replace network:resnet18 --to depthwise-separable"),
+    Chart("kernels", "convcost kernel sobel laplacian --no-time"),
 )
+
+
+def _own(folder: str) -> dict[str, str]:
+    """Folders of their own for cache and data: no calibration, no history."""
+    return {"HOME": folder, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}
 
 
 def _on_a_terminal(command: str, width: int) -> str:
@@ -95,8 +132,7 @@ def _on_a_terminal(command: str, width: int) -> str:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
             for name in ("CONVCOST_MACHINE", "CONVCOST_DB", "NO_COLOR"):
                 os.environ.pop(name, None)
-            own = {"HOME": folder, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}  # no calibration, no history
-            os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(width), "LINES": "60"} | own
+            os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(width), "LINES": "60"} | _own(folder)
             os.execv(words[0], words)
         output = bytearray()
         while chunk := _read(terminal):
@@ -123,19 +159,28 @@ def _lines(drawing: str) -> list[str]:
     return ["".join(parts) for parts in lines.values()]
 
 
+def _path(picture: Terminal | Chart) -> Path:
+    return FOLDER / f"{picture.name}.svg"
+
+
+def _is_current(picture: Terminal | Chart) -> bool:
+    path = _path(picture)
+    return path.exists() and picture.is_current(path.read_text(encoding="utf-8"))
+
+
 def main(arguments: list[str]) -> int:
     """Write or check the pictures."""
     if "--check" not in arguments:
         FOLDER.mkdir(exist_ok=True)
         for picture in PICTURES:
             if not arguments or picture.name in arguments:
-                picture.path.write_text(picture.draw(), encoding="utf-8")
+                _path(picture).write_text(picture.draw(), encoding="utf-8")
         return 0
-    stale = [picture.name for picture in PICTURES if not picture.is_current()]
+    with ProcessPoolExecutor() as pool:
+        current = pool.map(_is_current, PICTURES)
+        stale = [picture.name for picture, is_current in zip(PICTURES, current, strict=True) if not is_current]
     if stale:
-        print(
-            f"The pictures must show what their commands print: {', '.join(stale)}; run make pictures.", file=sys.stderr
-        )
+        print(f"Pictures must show what commands print: {', '.join(stale)}; run make pictures.", file=sys.stderr)
     return 1 if stale else 0
 
 
