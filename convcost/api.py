@@ -420,6 +420,9 @@ def replace(
     keep, given = rank_choice(_given(parameters), keep_weights=keep_weights, energy=energy, max_error=max_error)
     rules = Rules(_names(to), origin, only, skip, min_kernel, min_saving, between, given, keep)
     limits = parse_limits(max_params, max_macs, pareto=pareto)
+    for name, wanted in (("why", why), ("pareto", pareto)):
+        if wanted and not time:
+            raise ConvcostError(f"{name} must have times to work with; turn time on.")
     options = TimingOptions((time_device,), threads, allocator, time_budget, why=why)
     *_, (altered, result) = replace_layers(model, inputs, kwargs, rules, device=device, cross_check=cross_check)
     if time:

@@ -24,6 +24,8 @@ HEAVY = (
         "tree_sitter",
         "sqlite3",
         "platformdirs",
+        "altair",
+        "vl_convert",
     ),
 )
 TESTS = Path(__file__).parent

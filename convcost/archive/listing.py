@@ -15,6 +15,7 @@ from convcost.timing.columns import condition_columns, timing_columns
 
 if TYPE_CHECKING:
     from convcost.archive.filters import Filters
+    from convcost.text.figure import Figure
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
 
@@ -115,6 +116,13 @@ class History(Result[Stored]):
         }
         common = [values[0] for values in map(tuple, map(set, zip(*every, strict=True))) if len(values) == 1]
         return (f"all on {', '.join(common)}",) if common else ()
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The times over the dates of their runs."""
+        from convcost.archive.figures import history_figures
+
+        return history_figures(self.rows)
 
     def _fields(self) -> dict[str, Any]:
         return {"database": self.database, "total": self.total, "rows": records(HISTORY_COLUMNS, self.rows)}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from convcost.changes.layer_cost import Entry, LayerCost
     from convcost.models.report import Uncounted
     from convcost.text.columns import Column
+    from convcost.text.figure import Figure
     from convcost.timing.conditions import Conditions
 
 SUMMED: Final = {
@@ -282,6 +283,13 @@ class CheckResult(Result[MetricRow]):
         """Notes of the check and of its budgets."""
         own = [f"{one.budget.name}: {note}" for one in self.budgets for note in one.all_notes]
         return tuple(dict.fromkeys(map(one_line, [*self.notes, *own])))
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """How much of each limit is used."""
+        from convcost.budgets.figures import check_figures
+
+        return check_figures(self.rows)
 
     @property
     def undecided(self) -> tuple[str, ...]:

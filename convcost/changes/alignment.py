@@ -24,7 +24,8 @@ def match_layers(before: Entry, after: Entry) -> tuple[list[Pair], list[LayerCos
     4. Layers of the same operator and name, where the name may follow from how their neighbours were renamed.
     5. Layers of the same operator, in the same order, whose names differ in numbers alone: an inserted layer shifts
        the numbers of those behind it.
-    6. Layers of the same name: another operator took the place of one.
+    6. Layers that compute the same on the same shapes, one as a module and one as a function, in the same order.
+    7. Layers of the same name: another operator took the place of one.
 
     Returns:
         The pairs, then the layers that are left on either side: the removed ones and the added ones.
@@ -41,6 +42,7 @@ def match_layers(before: Entry, after: Entry) -> tuple[list[Pair], list[LayerCos
         if wanted in new and new[wanted].op == old[name].op:
             pairs.append((old.pop(name), new.pop(wanted)))
     pairs += _pop_in_order(old, new, lambda layer: (layer.op, re.sub(r"\d+", "#", layer.name)))
+    pairs += _pop_in_order(old, new, _computed)
     pairs += [(old.pop(name), new.pop(name)) for name in list(old) if name in new and "#" not in name]
     return pairs, list(old.values()), list(new.values())
 
@@ -59,6 +61,13 @@ def _pop_in_order(
     for a, b in pairs:
         del old[a.name], new[b.name]
     return pairs
+
+
+def _computed(layer: LayerCost) -> tuple[object, ...]:
+    """What a layer computes, whoever does it: `Conv2d` and `conv2d.default`, `BatchNorm2d` and `batch_norm` are one."""
+    op = re.sub(r"\d+d$|_", "", layer.op.partition(".")[0].lower())
+    sizes = layer.channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
+    return op, *sizes, layer.input.partition(",")[0], layer.output
 
 
 def _renamed_prefixes(pairs: Iterable[Pair]) -> dict[str, str]:

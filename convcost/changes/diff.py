@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from convcost.models.report import ModelReport
     from convcost.text.columns import Column
+    from convcost.text.figure import Figure
     from convcost.timing.measured import PairTiming
 
 _ORDERS: Final[Mapping[str, Callable[[DiffRow], float]]] = {
@@ -171,6 +172,13 @@ class DiffReport(Result[DiffRow]):
             for (letter, report), ones in zip(self.sides, calls, strict=False)
             for text in replace(report, shown=tuple(filter(None, ones))).below
         )
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What each layer that differs costs in both models, and its speed against what its MACs promise."""
+        from convcost.changes.figures import diff_figures
+
+        return diff_figures(self.rows)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:

@@ -36,6 +36,16 @@ class Option:
     macs: int
     seconds: float
 
+    @property
+    def text(self) -> str:
+        """What it costs: `ghost 569 M MACs 1.2 ms`."""
+        return f"{self.block or 'as it is'} {human_count(self.macs)} MACs {human_time(self.seconds)}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The option as a JSON object."""
+        return {"block": self.block, "params": self.params, "macs": self.macs, "time_s": self.seconds}
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -122,14 +132,14 @@ class TradeOff:
 
     Attributes:
         limits: Limits on the network.
-        layers: Number of layers that have options.
+        layers: Options of each layer, all its calls together: as it is, then each block in its place.
         fastest: The fastest selection within the limits.
         cost: The cost of the front: the parameters if they alone are limited, else the MACs.
         front: The selections that no other one beats in both the cost and the time, fastest first.
     """
 
     limits: Limits
-    layers: int
+    layers: Mapping[str, Sequence[Option]]
     fastest: Selection
     cost: Cost
     front: tuple[Selection, ...]
@@ -140,8 +150,11 @@ class TradeOff:
         limits = " and ".join(f"{human_count(limit)} {words[cost]}" for cost, limit in self.limits.given.items())
         yield f"fastest{f' within {limits}' if limits else ''}: {self.fastest.text}"
         patterns = self.fastest.only
-        if len(patterns) > 1 or len(self.fastest.blocks) < self.layers:
+        if len(patterns) > 1 or len(self.fastest.blocks) < len(self.layers):
             yield from (f'to make it: to="{block}", only="{pattern}"' for block, pattern in patterns.items())
+        if any(len(options) > 2 for options in self.layers.values()):  # noqa: PLR2004 - more than the table's one block
+            yield "each layer alone, all its calls together:"
+            yield from (f"  {name}: {', '.join(one.text for one in ways)}" for name, ways in self.layers.items())
         if len(self.front) > 1:
             step = max(1, -(-len(self.front) // MAX_SELECTIONS))
             yield f"sets of replacements that no other beats in {words[self.cost]} and time ({len(self.front)}):"
@@ -153,6 +166,7 @@ class TradeOff:
         return {
             "max_params": self.limits.max_params,
             "max_macs": self.limits.max_macs,
+            "layers": {name: [one.record for one in options] for name, options in self.layers.items()},
             "fastest": self.fastest.record,
             "cost": self.cost,
             "front": [one.record for one in self.front],
@@ -171,9 +185,7 @@ def trade_off(layers: Mapping[str, Sequence[Option]], rest: Option, limits: Limi
         ConvcostError: No selection is within the limits.
     """
     cost: Cost = "params" if limits.max_macs is None and limits.max_params is not None else "macs"
-    return TradeOff(
-        limits, len(layers), fastest_selection(layers, rest, limits), cost, pareto_front(layers, rest, cost)
-    )
+    return TradeOff(limits, layers, fastest_selection(layers, rest, limits), cost, pareto_front(layers, rest, cost))
 
 
 def pareto_front(layers: Mapping[str, Sequence[Option]], rest: Option, cost: Cost) -> tuple[Selection, ...]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from convcost.changes.pareto import TradeOff
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
+    from convcost.text.figure import Figure
 
 
 MAX_REASONS: Final = 6
@@ -193,11 +194,17 @@ class ReplaceReport(Result[ReplacedLayer]):
         """The accounts of the times of the layers, then of the stages of their blocks."""
         return (*self.before.below, *self.after.below)
 
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What each layer and its block cost, and their speed against what the MACs promise."""
+        from convcost.changes.figures import replace_figures
+
+        return replace_figures(self.rows, self.trade_off)
+
     def program(self) -> str:
         """The text of a torch file: the classes of the blocks, and a function that alters the model in place.
 
-        Raises:
-            ConvcostError: The model is itself the replaced layer.
+        Where the model is itself the replaced layer, the function returns its block.
         """
         from convcost.comparison.explanation import explain_row
         from convcost.comparison.rows import Row

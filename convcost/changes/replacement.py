@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from convcost.changes.rank_choice import RankChoice, require_algebra
@@ -38,7 +39,7 @@ MAX_IMAGE_CHANNELS: Final = 4
 MIN_IMAGE_SHARE: Final = 0.01
 """Share of the model's MACs below which a layer that reads the image stays as it is."""
 MAX_REASONS: Final = 3
-"""Maximum number of reasons in the message that no layer is left."""
+"""Maximum number of reasons, or of names, in the message that no layer is left."""
 PLAIN: Final = Style(norm=False, activation=None)
 """No operation between the stages of a block."""
 
@@ -209,8 +210,11 @@ def kind_of(conv: Conv) -> Origin:
 def reads_image(call: Call, report: ModelReport) -> bool:
     """Whether a layer reads an image that is an input of the model, and has a small share of its MACs."""
     has_few_channels = call.conv is not None and call.conv.in_channels <= MAX_IMAGE_CHANNELS
+    if not has_few_channels or (call.macs_share or 0) >= MIN_IMAGE_SHARE:
+        return False
     inputs = {text.rpartition("=")[2] for text in report.inputs}
-    return has_few_channels and not inputs.isdisjoint(call.inputs) and (call.macs_share or 0) < MIN_IMAGE_SHARE
+    earlier = takewhile(lambda one: one.name != call.name, report.layers)
+    return all(not inputs.isdisjoint(one.inputs) for one in (*earlier, call) if one.macs)
 
 
 def choose_block(
@@ -232,6 +236,8 @@ def choose_block(
     """
     layers = [call.layer for call in calls]
     layer = layers[0]
+    if layer is None and 0 in calls[0].input_shape:
+        return "its input is empty"
     if layer is None:
         return "its output is not that of one convolution of its input"
     if any(other is None or other.input != layer.input for other in layers):
@@ -336,7 +342,8 @@ def require_layers(rules: Rules, outcomes: Mapping[str, Replacement | str]) -> N
     if rules.only is not None and not any(re.search(rules.only, name) for name in outcomes):
         plain = re.sub(r"[^\w.]", "", rules.only)
         words = dict.fromkeys(part for name in outcomes for part in (name, *_parents(name)))
-        hint = did_you_mean(plain, words, "leave it out to see all of them.")
+        some = ", ".join([*outcomes][:MAX_REASONS])
+        hint = did_you_mean(plain, words, f"the model has {some}{', ...' if len(outcomes) > MAX_REASONS else '.'}")
         raise ConvcostError(f"only (={as_text(rules.only)}) must match a convolution; {hint}")
     reasons: dict[str, list[str]] = {}
     for name, outcome in outcomes.items():

@@ -259,14 +259,15 @@ def explain_command(
     Example: convcost explain depthwise-separable --c 3 --o 64 --k 3
     """
     from convcost.comparison.explanation import explain_blocks
-    from convcost.programs.dialect import dialects_by_suffix
-    from convcost.system.whole_files import require_writable, write_text
+    from convcost.programs.dialect import WRITTEN, dialects_by_suffix
+    from convcost.system.whole_files import require_own, require_writable, write_text
 
     dialects = dialects_by_suffix(emit_as)
     if emit is None:
         note_unused(context, "no program is to be written", ("emit_as",))
     else:
         require_writable(emit, dialects, "emit")
+        require_own(emit, WRITTEN, "emit")
     names = catalogue(block)
     several = explain_blocks(Request(*layer, names, baseline))
     result = several if len(names) > 1 else replace(several.blocks[0], notes=several.notes)

@@ -73,7 +73,11 @@ Format: TypeAlias = Annotated[OutputFormat, option(OUTPUT, "Format of stdout.", 
 Export: TypeAlias = Annotated[
     list[Path] | None,
     option(
-        OUTPUT, "Also write a file: .csv .json .md .tex .parquet .xlsx; may be repeated.", "--export", metavar="FILE"
+        OUTPUT,
+        "Also write a file: .csv .json .md .tex .parquet .xlsx, or with convcost[report] .html .svg .png; may be "
+        "repeated.",
+        "--export",
+        metavar="FILE",
     ),
 ]
 Emit: TypeAlias = Annotated[

@@ -74,10 +74,13 @@ def refuse_exports(paths: Iterable[Path] | None) -> None:
     """Refuse files that could not be written, before any work is done."""
     if paths:
         from convcost.system.whole_files import require_writable
-        from convcost.text.export import SUFFIXES
+        from convcost.text.export import DRAWN, SUFFIXES
+        from convcost.text.figure import require_libraries
 
         for path in paths:
             require_writable(path, SUFFIXES)
+            if SUFFIXES[path.suffix.lower()] in DRAWN:
+                require_libraries(f"export (={path})")
 
 
 def say(lines: Iterable[str], kind: str) -> None:
@@ -255,7 +258,7 @@ def _writes(
     """A function for each exported file that writes it."""
     if exports:
         from convcost.system.whole_files import write_whole
-        from convcost.text.export import SUFFIXES, write, write_text
+        from convcost.text.export import DRAWN, SUFFIXES, write, write_text
 
         table, whole = result.to_frame(), result.to_dict()
         for path in exports:
@@ -263,4 +266,14 @@ def _writes(
             content = partial(write, kind, table, whole)
             if kind == "latex":
                 content = partial(write_text, (latex or result.to_latex)())
-            yield partial(write_whole, path, content)
+            yield partial(_draw, result, kind, path) if kind in DRAWN else partial(write_whole, path, content)
+
+
+def _draw(result: Result[Any], kind: str, path: Path) -> None:
+    """Write a page or an image."""
+    from convcost.system.whole_files import write_whole
+    from convcost.text.errors import encodable
+    from convcost.text.figure import image
+
+    content = encodable(result.to_html()).encode() if kind == "html" else image(result.figure(), kind)
+    write_whole(path, lambda temporary: temporary.write_bytes(content))

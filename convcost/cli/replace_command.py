@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,15 +28,17 @@ from convcost.cli.output import (
     say,
     say_remarks,
 )
+from convcost.programs.dialect import WRITTEN
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
-from convcost.system.whole_files import require_writable, write_text
+from convcost.system.whole_files import require_own, require_writable, write_text
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.quantities import parse_percent
 from convcost.text.sizes import parse_arg, parse_input, parse_threads
 from convcost.timing.conditions import TimingOptions
 from convcost.workflows.compare import require_devices
+from convcost.workflows.diff import parse_side
 from convcost.workflows.replace import replace_in_target
 from convcost.workflows.replacement_timing import ReplacementTiming
 
@@ -154,6 +157,9 @@ def replace_command(
     refuse_exports(export)
     if emit is not None:
         require_writable(emit, (".py",), "emit")
+        require_own(emit, WRITTEN, "emit")
+        if emit.resolve() == Path(parse_side(target, {}).file).resolve():
+            raise ConvcostError(f"emit (={emit}) must not be the file of target (={target}); give it another name.")
     fields = choose_columns(REPLACE_COLUMNS, columns)
     require_arrangement(sort, top, timed=time)
     limits = parse_limits(max_params, max_macs, pareto=pareto)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from convcost.comparison.explanation import Explanation
     from convcost.text.columns import Column
+    from convcost.text.figure import Figure
     from convcost.timing.machine import Machine
 
 
@@ -101,6 +102,13 @@ class Comparison(Result[Row]):
             if row.account is not None
         ]
         return (*accounts, *(self.rooflines() if self.has_rooflines else ()))
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The speed of each block against what its MACs promise, where the time goes, and what each block costs."""
+        from convcost.comparison.figures import comparison_figures
+
+        return comparison_figures([(self.name(row), row) for row in self.rows])
 
     def rooflines(self, width: int = 80) -> tuple[str, ...]:
         """Rooflines of the timed rows as text, one for each calibrated device, dtype and number of threads.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from convcost.kernels.separability import Separation
     from convcost.text.columns import Column
+    from convcost.text.figure import Figure
 
 
 MAX_RANKS: Final = 8
@@ -60,6 +61,13 @@ class KernelReport(Result[KernelRow]):
     def warnings(self) -> tuple[str, ...]:
         """The warnings of the kernels, each once."""
         return grouped((row.separation.name, [row.warning] if row.warning else []) for row in self.rows)
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """Each kernel as an image with its factors."""
+        from convcost.kernels.figures import kernel_figures
+
+        return kernel_figures(self.rows)
 
     def _fields(self) -> dict[str, Any]:
         return {"kernels": records(KERNEL_COLUMNS, self.rows)}
@@ -174,6 +182,13 @@ class WeightsReport(Result[LayerRow]):
             f"{saving} of {len(seen)} layers"
         )
         return ranks, pairs
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The weights of each layer before and after."""
+        from convcost.kernels.figures import weights_figures
+
+        return weights_figures(self.rows)
 
     def _fields(self) -> dict[str, Any]:
         layers = records(LAYER_COLUMNS, self.rows)

@@ -22,6 +22,7 @@ from convcost.timing.columns import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from convcost.text.figure import Figure
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
 
@@ -235,6 +236,20 @@ class ModelTable(Result[ModelRow]):
     def warnings(self) -> tuple[str, ...]:
         """Reasons not to trust the time of a model."""
         return grouped((one.target, one.forward.warnings) for one in self.reports if one.forward is not None)
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What each model costs, and its speed against what the MACs promise."""
+        from convcost.models.figures import table_figures
+        from convcost.timing.figures import Costs
+
+        rows = []
+        for row in self.rows:
+            totals, timing = row.report.totals, row.report.forward
+            time_s = None if timing is None else timing.time_s
+            one = Costs(row.report.target, totals.params, totals.macs, row.traffic_bytes, time_s)
+            rows.append((one, row.ratio("macs"), timing))
+        return table_figures(rows)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from convcost.models.claim import Claim
     from convcost.text.columns import Column
+    from convcost.text.figure import Figure
     from convcost.timing.conditions import Conditions
     from convcost.timing.statistics import Timing
 
@@ -322,6 +323,13 @@ class ModelReport(Result[Call]):
             for first, *others in alike.values()
             if first.account is not None
         )
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What each layer costs, where its time goes, and how fast it is under its bound."""
+        from convcost.models.figures import model_figures
+
+        return model_figures(self.rows)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:

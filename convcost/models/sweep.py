@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from convcost.models.report import ModelReport
+    from convcost.text.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,18 @@ class Sweep(Result[Variant]):
     def reports(self) -> tuple[ModelReport | None, ...]:
         """The whole count of each configuration; None where it failed."""
         return tuple(row.report for row in self.rows)
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The MACs and parameters of each configuration, with those that no other one beats in both."""
+        from convcost.models.figures import sweep_figures
+
+        points = {}
+        for row in self.rows:
+            if row.report is not None and row.report.totals.params is not None:
+                name = ", ".join(f"{name}={value}" for name, value in row.arguments.items())
+                points[name] = (row.report.totals.macs, row.report.totals.params)
+        return sweep_figures(points)
 
     def _fields(self) -> dict[str, Any]:
         costs = records(SWEEP_COLUMNS, self.rows)

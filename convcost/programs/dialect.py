@@ -34,6 +34,10 @@ DIALECTS: Final = {
 }
 
 
+WRITTEN: Final = "# Written by convcost, which may overwrite this file."
+"""First line of each program."""
+
+
 def write_blocks(blocks: Sequence[DocumentedBlock], dialect: str) -> str:
     """The text of a file of blocks.
 
@@ -42,7 +46,7 @@ def write_blocks(blocks: Sequence[DocumentedBlock], dialect: str) -> str:
     """
     if dialect not in DIALECTS:
         raise ConvcostError(f"dialect (={dialect}) must be a way to write programs; {did_you_mean(dialect, DIALECTS)}")
-    return DIALECTS[dialect].write(blocks)
+    return f"{WRITTEN}\n{DIALECTS[dialect].write(blocks)}"
 
 
 def dialects_by_suffix(name: str | None) -> dict[str, str]:

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from convcost.programs.dialect import WRITTEN
 from convcost.programs.python_text import class_name, code, docstring, unique
 from convcost.programs.torch_class import TorchClass, TorchForward
 from convcost.programs.torch_program import IMPORTED, module_text
-from convcost.text.errors import ConvcostError
-from convcost.text.units import thousands
+from convcost.text.units import number_of, thousands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,18 +23,32 @@ _BLOCKS: Final = '''def blocks() -> dict[str, nn.Module]:
 {entries}
     }}
 '''
-_ALTER: Final = """def alter(model: nn.Module) -> nn.Module:
+_ALTER: Final = '''def alter(model: nn.Module) -> nn.Module:
 {documentation}
     for path, block in blocks().items():
         layer = model.get_submodule(path)
-        block.to(layer.weight.device, layer.weight.dtype)
+        weight = layer.weight
+        block.to(weight.device, weight.dtype)
+        if not weight.is_contiguous():  # channels last
+            block.to(memory_format=torch.channels_last)
         block.train(layer.training)
-        block.requires_grad_(layer.weight.requires_grad)
-        for place, part in [*model.named_modules(remove_duplicate=False)]:
-            if part is layer:
-                model.set_submodule(place, block)
-    return model
-"""
+        block.requires_grad_(weight.requires_grad)
+        for part in [*model.modules()]:
+            exchange(vars(part), layer, block)
+    return {result}
+
+
+def exchange(value: Any, layer: nn.Module, block: nn.Module) -> Any:
+    """Put the block in the layer's place, in lists and dicts too."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            value[key] = exchange(one, layer, block)
+    elif isinstance(value, list):
+        value[:] = [exchange(one, layer, block) for one in value]
+    elif type(value) is tuple:
+        return tuple(exchange(one, layer, block) for one in value)
+    return block if value is layer else value
+'''
 _SCRIPT: Final = """if __name__ == "__main__":
     for path, block in blocks().items():
         parameters = sum(one.numel() for one in block.parameters())
@@ -67,25 +81,19 @@ def network_program(target: str, layers: Sequence[ReplacedPath], totals: Mapping
         layers: Layers that are replaced.
         totals: Counts of the whole model before and after, by name.
 
-    Raises:
-        ConvcostError: The model is itself a layer that is replaced.
     """
-    if any(not layer.path for layer in layers):
-        raise ConvcostError("the model is itself the replaced layer and cannot be altered in place; emit the block.")
     classes, calls = _classes([layer.block for layer in layers])
-    entries = "\n".join(
-        code(f"{json.dumps(layer.path)}: {call},", 2) for layer, call in zip(layers, calls, strict=True)
-    )
+    entries = "\n".join(code(f"{_quoted(layer.path)}: {call},", 2) for layer, call in zip(layers, calls, strict=True))
     documentation = [
-        [f"Replace {len(layers)} convolutions of a model in place, and return it."],
+        [f"Replace {number_of('convolution', len(layers))} of a model in place, and return it."],
         [f"{target}:", *(_change(what, pair) for what, pair in totals.items())],
         ["The blocks have new weights, and device, dtype and mode of the layers in whose place they stand."],
         [f"{layer.path}: {_change('parameters', layer.params)}, {_change('MACs', layer.macs)}" for layer in layers],
     ]
-    alter = _ALTER.format(documentation=docstring(documentation, 1))
-    return module_text(
-        f"Blocks in the place of convolutions of {target}.", [*classes, _BLOCKS.format(entries=entries), alter, _SCRIPT]
-    )
+    result = "model" if all(layer.path for layer in layers) else "block"  # the model is itself the layer
+    alter = _ALTER.format(documentation=docstring(documentation, 1), result=result)
+    parts = [*classes, _BLOCKS.format(entries=entries), alter, _SCRIPT]
+    return f"{WRITTEN}\n{module_text(f'Blocks in the place of convolutions of {target}.', parts)}"
 
 
 def _classes(blocks: Sequence[DocumentedBlock]) -> tuple[list[str], list[str]]:
@@ -93,7 +101,7 @@ def _classes(blocks: Sequence[DocumentedBlock]) -> tuple[list[str], list[str]]:
     alike: dict[object, list[int]] = {}
     for index, block in enumerate(blocks):
         alike.setdefault((block.name, TorchForward(block).structure), []).append(index)
-    taken = {*IMPORTED, "blocks", "alter"}
+    taken = {*IMPORTED, "blocks", "alter", "exchange"}
     calls = [""] * len(blocks)
     texts = []
     for indices in alike.values():
@@ -102,6 +110,11 @@ def _classes(blocks: Sequence[DocumentedBlock]) -> tuple[list[str], list[str]]:
         for index, call in zip(indices, one.calls, strict=True):
             calls[index] = call
     return texts, calls
+
+
+def _quoted(path: str) -> str:
+    """A path as a string of Python, in double quotes; half a character, which no file can hold, is escaped."""
+    return json.dumps(path, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _change(what: str, pair: tuple[int, int]) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from convcost.convolution.conv import Conv
 from convcost.convolution.layer import Activation, GlobalPool, MaxPool, Norm
 from convcost.programs.forward_pass import ForwardPass
-from convcost.programs.python_text import code, docstring, unique
+from convcost.programs.python_text import code, docstring, identifier, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from convcost.convolution.layer import Layer
     from convcost.convolution.tree import Stage, Step
@@ -43,7 +43,7 @@ _CLASS: Final = """class {name}(nn.Module):
         super().__init__()
 {members}
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
 {forward}
 """
 
@@ -56,11 +56,19 @@ class Member:
         name: Name of the attribute.
         constructor: Name of the module's class.
         arguments: Arguments of the class by name, defaults included.
+        before: Expression of the module that pads its input; empty without one.
     """
 
     name: str
     constructor: str
     arguments: Mapping[str, Argument]
+    before: str = ""
+
+
+def stage_names(layers: Iterable[Layer]) -> list[str]:
+    """The names of stages as attributes of a module, in the order they run."""
+    taken = set(_MODULE_ATTRIBUTES)
+    return [unique(identifier(layer.name), taken) for layer in layers]
 
 
 class TorchForward(ForwardPass):
@@ -76,27 +84,27 @@ class TorchForward(ForwardPass):
     def __init__(self, block: DocumentedBlock) -> None:
         self.members: list[Member] = []
         self._norm = block.norm
-        super().__init__(block, taken=_MODULE_ATTRIBUTES)
+        super().__init__(block, "input", taken=_MODULE_ATTRIBUTES)
 
     @property
     def structure(self) -> tuple[object, ...]:
         """All that two blocks of one class have in common: everything but the values of arguments."""
-        members = ((one.name, one.constructor, *one.arguments) for one in self.members)
+        members = ((one.name, one.constructor, one.before, *one.arguments) for one in self.members)
         return (*members, *self.lines, self.output)
 
     def calls(self, name: str, part: Stage | Step, layer: Layer) -> Sequence[str]:  # noqa: ARG002 - Keras reads it
-        """The padding that torch's module cannot do, if any, and the module."""
-        before: list[str] = []
+        """The module."""
         match layer.op:
             case Conv() as conv:
                 if conv.tied and conv.transposed:
                     raise self.refusal(name, "is transposed, with one filter bank for all groups", "leave it out")
                 pairs = conv.explicit_padding(layer.input.spatial)
                 padding = tuple(start for start, _ in pairs)
+                before = ""
                 if any(start != end for start, end in pairs):  # torch's pad takes the last axis first
-                    before = [f"F.pad({{x}}, {tuple(flattened.from_iterable(reversed(pairs)))})"]
+                    before = f"nn.ZeroPad2d({tuple(flattened.from_iterable(reversed(pairs)))})"
                     padding = (0,) * len(pairs)
-                member = Member(name, *_convolution(conv, padding))
+                member = Member(name, *_convolution(conv, padding), before)
             case Norm(channels):
                 member = Member(name, _NORM, {"channels": channels, **self._norm})
             case Activation(kind):
@@ -107,7 +115,7 @@ class TorchForward(ForwardPass):
             case GlobalPool():
                 member = Member(name, "nn.AdaptiveAvgPool2d", {"output_size": 1})
         self.members.append(member)
-        return [*before, f"self.{name}({{x}})"]
+        return [f"self.{name}({{x}})"]
 
     def concat(self, values: Sequence[str]) -> str:
         """torch.cat."""
@@ -213,7 +221,8 @@ class TorchClass:
                 texts.append(_argument(name, parameter.name))
             elif value != _DEFAULTS.get(name, ...):
                 texts.append(_argument(name, value))
-        return f"{one.constructor}({', '.join(texts)})"
+        made = f"{one.constructor}({', '.join(texts)})"
+        return f"nn.Sequential({one.before}, {made})" if one.before else made
 
 
 def _argument(name: str, value: object) -> str:

@@ -30,11 +30,11 @@ _SHARED: Final = '''class SharedConv2d(nn.Conv2d):
         )
         self.copies = groups
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         weight = self.weight.repeat(self.copies, 1, 1, 1)
         bias = None if self.bias is None else self.bias.repeat(self.copies)
         return F.conv2d(
-            x,
+            input,
             weight,
             bias,
             self.stride,
@@ -78,9 +78,9 @@ def module_text(title: str, parts: Sequence[str]) -> str:
     text = "\n\n".join(parts)
     shared = [_SHARED] if "SharedConv2d(" in text else []
     imports = [
-        "from typing import Any\n\n" if shared else "",
+        "from typing import Any\n\n" if shared or ": Any" in text else "",
         "import torch\n",
-        "import torch.nn.functional as F\n" if shared or "F.pad(" in text else "",
+        "import torch.nn.functional as F\n" if shared else "",
         "from torch import nn\n",
     ]
     return "\n\n".join(["\n".join([docstring([[title]]), "", "".join(imports)]), *shared, *parts])

@@ -69,8 +69,13 @@ def checked_out(revision: str, beside: Path, name: str = "base") -> Iterator[Che
     """
     project = Path(_git(beside, "rev-parse", "--show-toplevel", otherwise=partial(_no_repository, name)))
     unknown = f"{name} (={revision}) must be a revision of {project}; fetch it, as git fetch origin {revision}."
-    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    commit = _git(project, *words, otherwise=lambda _: unknown)
+    commit = revision
+    for suffix in (
+        "",
+        "^{commit}",
+    ):  # one after the other: :/TEXT, the latest commit with a text, takes all that follows
+        words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}{suffix}")
+        commit = _git(project, *words, otherwise=lambda _: unknown)
     _remove_abandoned(project)
     # SIGTERM, which a cancelled CI job gets, cleans up as Ctrl-C does.
     with (

@@ -60,6 +60,28 @@ def require_writable(
         raise ConvcostError(msg) from error
 
 
+def require_own(path: Path, first: str, what: str) -> None:
+    """Refuse to write over a file that somebody else wrote.
+
+    Args:
+        path: File to write; a missing one is fine.
+        first: First line of the files that may be overwritten.
+        what: Name of the file in error messages.
+
+    Raises:
+        ConvcostError: The file has another first line.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            is_own = file.readline(len(first) + 1).rstrip("\n") == first
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConvcostError(f"{what} (={path}) must be readable ({error.strerror}); give it another name.") from error
+    if not is_own:
+        raise ConvcostError(f"{what} (={path}) must not be a file that convcost did not write; give it another name.")
+
+
 def write_whole(path: Path, write: Callable[[Path], object], what: str = "export") -> None:
     """Write a temporary file in the same folder, then rename it: the old file or the new one stays, never a part.
 

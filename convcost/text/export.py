@@ -136,15 +136,20 @@ SUFFIXES: Final = {
     ".tex": "latex",
     ".parquet": "parquet",
     ".xlsx": "xlsx",
+    ".html": "html",
+    ".svg": "svg",
+    ".png": "png",
 }
 """The kinds of export by suffix."""
+DRAWN: Final = frozenset({"html", "svg", "png"})
+"""The kinds that need the libraries of figures."""
 
 
 def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path) -> None:
     """Write one export.
 
     Args:
-        kind: Kind of the export, a value of `SUFFIXES`; not "latex", which `Result.to_latex` writes.
+        kind: Kind of the export, a value of `SUFFIXES`; not "latex" nor one of `DRAWN`, which need the result.
         table: Rows, from `frame`.
         payload: JSON object.
         path: Path of the file.

@@ -13,9 +13,11 @@ from convcost.text.table import plain_table, wrapped
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import altair as alt
     import pandas as pd
 
     from convcost.text.columns import Column
+    from convcost.text.figure import Figure
 
 R = TypeVar("R")
 """Type of a row."""
@@ -137,6 +139,22 @@ class Result(Generic[R]):
         return ()
 
     @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The figures, the one that answers most first; they need `convcost[report]`."""
+        return ()
+
+    def figure(self) -> alt.TopLevelMixin:
+        """The first figure that has something to show, as an Altair chart; it needs `convcost[report]`.
+
+        Raises:
+            ConvcostError: There is nothing to show, or a library is not installed.
+        """
+        from convcost.text.figure import first_chart, require_libraries
+
+        require_libraries("a figure")
+        return first_chart(self.figures)
+
+    @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
         """The lines for stderr, each with its kind: note, warning or error."""
         return (*(("note", line) for line in self.notes), *(("warning", line) for line in self.warnings))
@@ -166,6 +184,19 @@ class Result(Generic[R]):
 
         text = self.caption if caption == "auto" or (label and not caption) else caption
         return paper_table(self.columns, self.rows, self.totals_row, Paper(text or None, label or None))
+
+    def to_html(self) -> str:
+        """A page with the figures and the table, which loads nothing; it needs `convcost[report]`.
+
+        Raises:
+            MissingPackageError: A library is not installed.
+        """
+        from convcost.text.figure import require_libraries
+        from convcost.text.page import Texts, page
+
+        require_libraries("a page")
+        texts = Texts(self.head, self.verdicts, self.remarks, self.below)
+        return page(texts, self.figures, self.columns, self.rows, self.totals_row)
 
     def text(self, width: int | None = None) -> str:
         """Head, table and verdicts.

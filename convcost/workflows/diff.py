@@ -63,14 +63,19 @@ class Side:
         return f"{name} ({', '.join(own)})" if own else name
 
     @property
+    def file(self) -> str:
+        """The path of the target's file; empty for one that is named otherwise."""
+        return _file_of(self.target)
+
+    @property
     def folder(self) -> Path:
         """The folder in whose repository the revision is: the file's, as far as it exists, or the current one."""
-        file = _file_of(self.target)
+        file = self.file
         return next(place for place in Path(file).resolve().parents if place.is_dir()) if file else Path.cwd()
 
     def budget(self, inputs: tuple[Input, ...], device: str, checkout: Checkout | None) -> Budget:
         """The target as one that is counted in a process of its own, in the current folder or its counterpart."""
-        here, target, file = Path.cwd(), self.target, _file_of(self.target)
+        here, target, file = Path.cwd(), self.target, self.file
         if checkout is not None:
             if file and (Path(file).is_absolute() or not here.is_relative_to(checkout.project)):
                 target = f"{checkout.counterpart(Path(file))}{target.removeprefix(file)}"

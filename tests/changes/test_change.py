@@ -169,6 +169,17 @@ def test_functions_are_recognised_under_shifted_numbers() -> None:
     assert {one[:2] for one in told(before, after)} == {("added", "relu#1"), ("renamed", "relu#2")}
 
 
+def test_a_module_is_recognised_as_a_function_in_the_same_place() -> None:
+    before = entry(conv("0", "8>16"), relu("1"), conv("2", "16>16"))
+    after = entry(
+        replace(conv("conv2d.default#1", "8>16"), op="conv2d.default"),
+        replace(relu("relu.default#1"), op="relu.default"),
+        replace(conv("conv2d.default#2", "16>16"), op="conv2d.default"),
+    )
+    names = [(change.before and change.before.name, change.layer) for change in what_changed(before, after)]
+    assert sorted(names) == [("0", "conv2d.default#1"), ("1", "relu.default#1"), ("2", "conv2d.default#2")]
+
+
 def test_the_same_layer_counted_by_another_version_is_no_growth() -> None:
     old = conv("a", "3>8")
     new = replace(old, macs=old.macs + 100)

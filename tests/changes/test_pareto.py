@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from convcost.changes.pareto import Cost, Limits, Option, Selection, fastest_selection, pareto_front, trade_off
 from convcost.text.errors import ConvcostError
+from convcost.text.units import human_count, human_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,6 +156,14 @@ def test_a_set_of_all_layers_needs_no_pattern_but_one_of_several_blocks_does() -
         'to make it: to="depthwise-separable", only="^(a)$"',
         'to make it: to="ghost", only="^(b)$"',
     ]
+
+
+def test_the_times_of_several_blocks_of_a_layer_are_lines() -> None:
+    layers = {"a": [KEEP_A, SEPARABLE_A, replace(SEPARABLE_A, block="ghost", seconds=0.5)]}
+    lines = list(trade_off(layers, REST, Limits()).lines())
+    start = lines.index("each layer alone, all its calls together:")
+    ways = [f"{one.block or 'as it is'} {human_count(one.macs)} MACs {human_time(one.seconds)}" for one in layers["a"]]
+    assert lines[start + 1] == f"  a: {', '.join(ways)}"
 
 
 def test_where_nothing_pays_the_fastest_replaces_nothing() -> None:

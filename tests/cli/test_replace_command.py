@@ -138,7 +138,7 @@ def test_csv_and_files_have_base_units(file: str, tmp_path: Path, capsys: pytest
         ((), "to must name a block of the catalogue, such as depthwise-separable."),
         (("--to", "ghots"), "block (=ghots) must be a name of the catalogue; did you mean ghost?"),
         (("--to", "ghost", "--only", "*"), "only (=*) must be a regular expression, and nothing to repeat at position 0; write one such as layer[34]."),
-        (("--to", "ghost", "--only", "nothing"), "only (=nothing) must match a convolution; leave it out to see all of them."),
+        (("--to", "ghost", "--only", "nothing"), "only (=nothing) must match a convolution; the model has 0, 3, 4."),
         (("--to", "ghost", "--min-saving", "20"), 'min_saving (=20) must be a percentage of at least 0; write it as "20 %".'),
         (("--to", "ghost", "--min-saving", "100 %"), "min_saving (=1.0) must be a share of at least 0 and below 1; give 0.2 for 20 %."),
         (("--to", "ghost", "--from", "standart"), "origin (=standart), --from of the command, must be a kind of convolution; did you mean standard?"),

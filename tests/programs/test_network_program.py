@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 import convcost
 from convcost.cli import main
 from convcost.convolution.blocks import BLOCKS
+from convcost.programs.dialect import WRITTEN
 
 pytestmark = pytest.mark.torch
 
@@ -33,10 +35,7 @@ def altered_by(text, model, folder):
 
 
 def assert_same_model(altered: nn.Module, expected: nn.Module, x: torch.Tensor) -> None:
-    values = expected.state_dict().values()
-    state = dict(zip(altered.state_dict(), values, strict=True))
-    assert [one.shape for one in altered.state_dict().values()] == [one.shape for one in values]
-    altered.load_state_dict(state)
+    altered.load_state_dict(expected.state_dict())
     with torch.no_grad():
         assert torch.equal(altered.eval()(x), expected.eval()(x))
 
@@ -115,15 +114,16 @@ def test_a_file_runs_as_a_script(tmp_path):
     assert lines == [f"0: DepthwiseSeparable, {8 * 9 + 8 * 12 + 2 * 8} parameters"]
 
 
-def test_a_model_that_is_the_layer_itself_is_refused():
-    _, result = convcost.replace(nn.Conv2d(8, 16, 3), torch.zeros(1, 8, 10, 10), to="depthwise-separable")
-    with pytest.raises(convcost.ConvcostError, match="the model is itself the replaced layer"):
-        result.program()
+def test_a_model_that_is_the_layer_itself_becomes_its_block(tmp_path):
+    model, x = nn.Conv2d(8, 16, 3), torch.randn(1, 8, 10, 10)
+    expected, result = convcost.replace(model, x, to="depthwise-separable")
+    assert_same_model(altered_by(result.program(), model, tmp_path), expected, x)
+    assert "Replace 1 convolution of a model" in result.program()
 
 
 def test_odd_names_of_layers_stay_what_they_are(tmp_path):
     model = nn.Sequential()
-    for name in ("a (b", 'quote"', "back\\slash", "ümlaut,", "{brace}", "two\nlines", "\udc80"):
+    for name in ("a (b", 'quote"', "back\\slash", "ümlaut,", "{brace}", "two\nlines", "\udc80", "\N{GRINNING FACE}"):
         model.add_module(name, nn.Conv2d(8, 8, 3, padding=1))
     x = torch.randn(1, 8, 9, 9)
     expected, result = convcost.replace(model, x, to="spatially-separable-depthwise")
@@ -167,6 +167,11 @@ def test_the_command_writes_the_file_and_never_over_a_folder(tmp_path, capsys):
     assert f"note: {path}: written; its function alter" in capsys.readouterr().err
     model = load(path.read_text(encoding="utf-8"), tmp_path)
     assert len(model["blocks"]()) == 13
+    assert main([*words, "--emit", str(path)]) == 0  # over its own file
+    path.write_text("mine = 1\n", encoding="utf-8")
+    assert main([*words, "--emit", str(path)]) == 2
+    assert f"emit (={path}) must not be a file that convcost did not write" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == "mine = 1\n"
     for file, rule in (
         ("altered.txt", "must end in .py"),
         ("", "must end in .py"),
@@ -174,3 +179,58 @@ def test_the_command_writes_the_file_and_never_over_a_folder(tmp_path, capsys):
     ):
         assert main([*words, "--emit", str(tmp_path / file)]) == 2
         assert f"emit (={tmp_path / file}) {rule}" in capsys.readouterr().err
+
+
+def test_the_file_of_the_target_stays_even_if_convcost_wrote_its_first_line(tmp_path, capsys):
+    path = tmp_path / "net.py"
+    text = f"{WRITTEN}\nfrom torch import nn\nnet = nn.Sequential(nn.Conv2d(8, 8, 3))\n"
+    path.write_text(text, encoding="utf-8")
+    words = ["replace", f"{path}:net", "--input", "1x8x9x9", "--to", "depthwise-separable", "--emit", str(path)]
+    assert main(words) == 2
+    assert f"emit (={path}) must not be the file of target" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_block_is_not_written_over_a_file_of_the_users(tmp_path, capsys):
+    path = tmp_path / "block.py"
+    words = ["explain", "depthwise-separable", "--c", "8", "--o", "8", "--k", "3", "--emit", str(path)]
+    assert main(words) == main(words) == 0
+    path.write_bytes(b"\xff" * 100)
+    assert main(words) == 2
+    assert "convcost did not write" in capsys.readouterr().err
+    assert path.read_bytes() == b"\xff" * 100
+
+
+class Elsewhere(nn.Module):
+    """A module that reaches its convolutions through a list, a dict and a tuple, one of them by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(3))
+        self.steps: Any = [self.a, {"b": (self.b,)}]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, others = self.steps
+        out: torch.Tensor = self.c(input=others["b"][0](first(x)))
+        return out
+
+
+@pytest.mark.parametrize("block", ["depthwise-separable", "inverted-residual", "ghost"])
+def test_a_layer_is_replaced_wherever_the_model_holds_it(block, tmp_path):
+    model, x = Elsewhere(), torch.randn(1, 8, 9, 9)
+    expected, result = convcost.replace(model, x, to=block)
+    assert len(result.replaced) == 3
+    altered = altered_by(result.program(), model, tmp_path)
+    assert convcost.count(altered, x).totals.macs == result.after.totals.macs
+    assert_same_model(altered, expected, x)
+
+
+def test_the_memory_format_is_that_of_the_layer(tmp_path):
+    model = network()
+    for weight in model.parameters():
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    expected, result = convcost.replace(model, torch.zeros(1, 8, 14, 15), to="low-rank")
+    altered = altered_by(result.program(), model, tmp_path)
+    strides = [[one.stride() for one in each.parameters()] for each in (expected, altered)]
+    assert strides[0] == strides[1] != [one.contiguous().stride() for one in expected.parameters()]

@@ -88,3 +88,10 @@ def test_a_folder_that_was_removed_by_hand_is_forgotten(project: Path) -> None:
     shutil.rmtree(folder)
     with checked_out("HEAD", project) as checkout:
         assert worktrees(project) == [str(checkout.folder)]
+
+
+@pytest.mark.parametrize("revision", [":/one", "HEAD^{/one}", "HEAD"])
+def test_a_commit_is_named_as_git_names_it(project: Path, revision: str) -> None:
+    git(project, "commit", "--quiet", "--allow-empty", "--amend", "--message", "one of many")
+    with checked_out(revision, project) as checkout:
+        assert checkout.revision == f"{revision} ({git(project, 'rev-parse', 'HEAD')[:9]})"

@@ -19,7 +19,7 @@ import convcost
 from convcost.cli import main
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.text.columns import Column, choose_columns
-from convcost.text.export import SUFFIXES, TEXT_FORMATS, frame, json_text, write
+from convcost.text.export import DRAWN, SUFFIXES, TEXT_FORMATS, frame, json_text, write
 from convcost.text.latex import paper_table
 
 NAMES = [column.name for column in COMPARE_COLUMNS]
@@ -57,7 +57,7 @@ def export(tmp_path: Path, suffix: str, words: list[str] = PREDICTED) -> Path:
 
 
 def test_every_promised_suffix_is_written() -> None:
-    assert list(SUFFIXES) == [".csv", ".json", ".md", ".tex", ".parquet", ".xlsx"]
+    assert list(SUFFIXES) == [".csv", ".json", ".md", ".tex", ".parquet", ".xlsx", ".html", ".svg", ".png"]
 
 
 def test_csv_has_raw_units_texts_for_sizes_and_empty_cells(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_json_holds_every_text_exactly_in_harmless_characters(text: str) -> None
     assert "##[" not in written
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES.keys() - {".tex"})
+@pytest.mark.parametrize("suffix", [suffix for suffix, kind in SUFFIXES.items() if kind not in DRAWN | {"latex"}])
 def test_a_text_that_is_not_utf_8_is_written_to_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff" + suffix.encode()))
     table = frame(TEXT_COLUMNS, [Cell("s\udcffs")])

@@ -138,3 +138,10 @@ def test_totals_with_uncounted_operations_are_at_least() -> None:
     assert macs.endswith("fewer of those counted")
     assert result.totals_row is not None
     assert result.totals_row.name == "total (MACs: at least)"
+
+
+@pytest.mark.parametrize("name", ["why", "pareto"])
+def test_what_needs_times_is_refused_without_them(name: str) -> None:
+    options: dict[str, Any] = {name: True}
+    with pytest.raises(convcost.ConvcostError, match=f"{name} must have times to work with; turn time on."):
+        convcost.replace(nn.Conv2d(8, 8, 3), torch.zeros(1, 8, 9, 9), to="ghost", **options)

@@ -189,6 +189,10 @@ def test_of_several_blocks_each_layer_takes_the_one_that_pays(
     payload = replaced(tmp_path, capsys, "--to", SEPARABLE, "--to", GROUPED, "--time", "--pareto")
     assert payload["pareto"]["fastest"]["blocks"] == {"0": SEPARABLE, "2": GROUPED}
     assert payload["pareto"]["fastest"]["time_s"] == pytest.approx(ELSE_S + 1 * MS + 3 * MS)
+    options = payload["pareto"]["layers"]["0"]
+    assert [one["block"] for one in options] == [None, SEPARABLE, GROUPED]
+    assert [one["macs"] for one in options[:2]] == [64 * 8 * 16 * 9, 64 * (8 * 9 + 8 * 16)]
+    assert options[1]["time_s"] == pytest.approx(1 * MS)
     both = [("0", "0"), ("2", "2")]
     assert clock.runs == [(both, 4.0), (both, 4.0)]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
+import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +20,7 @@ from convcost.nn.alter.kept_weights import KeptWeights
 from convcost.nn.alter.outputs import texts_of
 from convcost.nn.alter.surroundings import Watch
 from convcost.nn.build.conv_module import conv_of
-from convcost.nn.build.tree_module import build
+from convcost.nn.build.flat_block import build_flat
 from convcost.nn.count.counted_call import mapped
 from convcost.nn.count.forward_pass import ready, recorded
 from convcost.nn.count.isolation import same_random_numbers
@@ -81,7 +83,7 @@ def alter(model: nn.Module, call: Arguments, counted: ModelReport, rules: Rules)
         reason = obstacle or _reason(path, calls[path], counted, rules)
         outcomes[path] = reason or _outcome(path, calls[path], following[path], rules, kept)
     notes, modules = kept.notes, _modules(model, outcomes, kept)
-    result = _Trial(model, call, device, outcomes, modules, outputs).settled(rules)
+    result = _Trial(model, call, counted, outcomes, modules, outputs).settled(rules)
     if rules.between and rules.keep is None:
         others = {path: one.other for path, one in following.items() if not isinstance(outcomes[path], str)}
         notes = tuple(_notes(others))
@@ -171,7 +173,7 @@ def _module(one: Replacement, layer: nn.Module, factors: Factors | None) -> nn.M
     """The module of a block, with device, dtype, memory format, mode and `requires_grad` of the layer."""
     weight = layer.get_parameter("weight")
     place = "meta" if weight.is_meta else "cpu"  # so that the same random numbers give the same weights on any device
-    block = build(one.placed.tree, one.placed.spec.input, device=place, dtype=weight.dtype).to(weight.device)
+    block = build_flat(one.placed.tree, one.placed.spec.input, device=place, dtype=weight.dtype).to(weight.device)
     if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
         block = block.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
     for part in block.modules():
@@ -185,8 +187,9 @@ def _module(one: Replacement, layer: nn.Module, factors: Factors | None) -> nn.M
 def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     """A copy of a model with other modules in the place of some of its parts.
 
-    Every attribute, list or container that holds such a part holds the other module in the copy. What the copy keeps of
-    the model has its own tensors, with equal values, on the same device.
+    Every attribute, list or container that holds such a part holds the other module in the copy, and so does a function
+    that is an attribute and has it in its closure or defaults. What the copy keeps of the model has its own tensors,
+    with equal values, on the same device.
 
     Args:
         model: The model, which stays as it is.
@@ -197,16 +200,38 @@ def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     """
     parts = parts_of(model)
     memo: dict[int, Any] = {id(parts[path]): module for path, module in modules.items()}
+    functions: list[tuple[FunctionType, FunctionType]] = []
     for part in parts.values():
         for value in vars(part).values():
+            if isinstance(value, FunctionType) and id(value) not in memo:
+                functions.append((value, _unbound(value)))
+                memo[id(value)] = functions[-1][1]
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()  # torch refuses to copy what has a gradient's graph
 
     def describe(error: BaseException) -> ConvcostError:
         return ConvcostError(f"model must be one that copy.deepcopy can copy: {error_summary(error)}; mend it there.")
 
+    def moved(held: Any) -> Any:
+        return copy.deepcopy(held, memo) if isinstance(held, nn.Module | torch.Tensor) else held
+
     with running_user_code(describe):
-        return copy.deepcopy(model, memo)
+        new = copy.deepcopy(model, memo)
+        for function, other in functions:
+            other.__defaults__ = function.__defaults__ and tuple(map(moved, function.__defaults__))
+            other.__kwdefaults__ = {name: moved(held) for name, held in (function.__kwdefaults__ or {}).items()}
+            for cell, empty in zip(function.__closure__ or (), other.__closure__ or (), strict=True):
+                with suppress(ValueError):  # the cell is empty
+                    empty.cell_contents = moved(cell.cell_contents)
+        return new
+
+
+def _unbound(function: FunctionType) -> FunctionType:
+    """A function with empty cells in its closure."""
+    cells = tuple(CellType() for _ in function.__closure__ or ())
+    other = FunctionType(function.__code__, function.__globals__, function.__name__, None, cells)
+    other.__dict__.update(function.__dict__)
+    return other
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +241,7 @@ class _Trial:
     Attributes:
         model: The model.
         call: Its inputs.
-        device: Device of the count.
+        before: Its count.
         outcomes: Blocks by the path of the layer, or the reason why it stays as it is, which a trial may add.
         modules: Modules of the blocks.
         outputs: Texts of the model's outputs.
@@ -224,7 +249,7 @@ class _Trial:
 
     model: nn.Module
     call: Arguments
-    device: str
+    before: ModelReport
     outcomes: dict[str, Replacement | str]
     modules: Mapping[str, nn.Module]
     outputs: list[str]
@@ -274,18 +299,44 @@ class _Trial:
             differs = next((pair for pair in zip(self.outputs, outputs, strict=False) if pair[0] != pair[1]), None)
             return "the model's output differs" + (f": {differs[1]}, not {differs[0]}" if differs else "")
         counted = report(new, *self.call, device=self.device)
-        inside = _macs_inside(counted)
+        added = 0
         for path in paths:
             block = self.outcomes[path]
-            if not isinstance(block, str) and inside[encodable(path)] != block.after.macs:
-                return f"forward does not call {path or 'it'} through its place in the model"
-        return new, counted
+            if not isinstance(block, str):
+                if _macs_inside(counted, encodable(path)) != block.after.macs:
+                    return f"forward does not call {path or 'it'} through its place in the model"
+                added += block.after.params - block.before.params
+        return self.with_other_parameters(counted, added) or (new, counted)
+
+    @property
+    def device(self) -> str:
+        """Device of the count."""
+        return str(self.before.conditions["device"])
+
+    def with_other_parameters(self, counted: ModelReport, added: int) -> str | None:
+        """The reason why an altered model has other parameters than its blocks make; None if it has those.
+
+        Args:
+            counted: Count of the altered model.
+            added: Parameters of the blocks beyond those of the layers.
+
+        Raises:
+            ConvcostError: The copy of a model runs with parameters of the model itself.
+        """
+        before, after = self.before.totals.params, counted.totals.params
+        if before is None or after is None or after - before == added:
+            return None
+        copied = report(replaced(self.model, {}), *self.call, device=self.device).totals.params
+        shared = (copied or 0) - before
+        if not shared:
+            return "its parameters are used outside it too"
+        raise ConvcostError(
+            f"model must call its layers as attributes: {shared:,} parameters are held by a function or another object "
+            "too, which a copy of the model would share with it; take the layers from self in forward."
+        )
 
 
-def _macs_inside(counted: ModelReport) -> Counter[str]:
-    """The MACs of all calls of each part and inside it, by its path."""
-    inside: Counter[str] = Counter()
-    for one in counted.layers:
-        words = one.name.partition("#")[0].split(".")
-        inside.update({".".join(words[:end]): one.macs for end in range(len(words) + 1)})
-    return inside
+def _macs_inside(counted: ModelReport, path: str) -> int:
+    """The MACs of all calls of a part and inside it."""
+    inside = re.compile(rf"{re.escape(path)}(\.|#\d+(\.|$)|$)" if path else "")
+    return sum(one.macs for one in counted.layers if inside.match(one.name))

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from convcost.models.call import Call
 
 _AXES: Final[Mapping[type[nn.Module], int]] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
-_HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_HOOKS: Final = (
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
+    "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
+)  # fmt: skip
 """Attributes of a module with the hooks that run with it."""
+_HOOKS_OF_TENSORS: Final = ("_backward_hooks", "_post_accumulate_grad_hooks")
+"""Attributes of a parameter with the hooks that run with its gradient."""
 
 
 def obstacles(model: nn.Module, calls: Mapping[str, Sequence[Call]]) -> dict[str, str | None]:
@@ -42,6 +47,9 @@ def obstacles(model: nn.Module, calls: Mapping[str, Sequence[Call]]) -> dict[str
                 found[path] = f"it shares weights with {min(shared - {path}) or 'the model'}"
         elif any(call.conv is not None for call in own):
             found[path] = _in_fixed_part(path, fixed) or f"{type(part).__name__} is no convolution of torch.nn"
+    for path in fixed:
+        if any(call.macs for call in calls.get(path, ())):
+            found.setdefault(path, _in_fixed_part(path, fixed))
     for name in calls.keys() - parts.keys():
         is_function = calls[name][0].is_function
         found[name] = f"{'a call of a function' if is_function else 'made by forward'}: there is no module to replace"
@@ -77,8 +85,13 @@ def _attached(module: _ConvNd) -> Iterator[str]:
         yield f"its weight is a {type(module.weight).__name__}, no plain parameter"
     if module.weight.is_complex():
         yield "its weights are complex numbers"
-    if any(getattr(module, name) for name in _HOOKS):
+    tensors = [one for one in module._parameters.values() if one is not None]  # noqa: SLF001 - as above
+    hooks = [getattr(one, name, None) for one in tensors for name in _HOOKS_OF_TENSORS]
+    if any(hooks) or any(getattr(module, name) for name in _HOOKS):
         yield "it has hooks, which a block would lose; remove them first"
+    held = {*module._parameters, *module._buffers, *module._modules} - {"weight", "bias"}  # noqa: SLF001 - as above
+    if held:
+        yield f"it holds {', '.join(sorted(held))} too, which a block would lose"
     if "forward" in vars(module):
         yield "its forward was replaced"
 

@@ -62,7 +62,7 @@ class KeptWeights:
         """The layers whose ranks are smaller than the requested one, or whose errors are above the limit."""
         notes = []
         if clipped := [path or "the model" for path, factors in self.factors.items() if factors.is_clipped]:
-            notes.append(f"{self.choice} is above the largest one of {few(clipped)}, where that takes its place.")
+            notes.append(f"{self.choice} is above the full rank of {few(clipped)}: the block has the full rank there.")
         limit = None if self.choice is None or self.choice.max_loss is None else self.choice.max_loss**0.5
         errors = {path or "the model": factors.weight_error for path, factors in self.factors.items()}
         if limit is not None and (off := {path: one for path, one in errors.items() if one > max(limit, MIN_ROUNDED)}):

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from convcost.models.network_layers import Style
+from convcost.nn.count.tensors import changes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from convcost.convolution.layer import Kind
 
 _NORMS: Final = (nn.BatchNorm2d, nn.SyncBatchNorm)
+_OF_ACTIVATIONS: Final = "torch.nn.modules.activation"
 _ELSEWHERE: Final = frozenset(
-    f"torch.nn.modules.{name}" for name in ("activation", "batchnorm", "instancenorm", "normalization")
+    (_OF_ACTIVATIONS, *(f"torch.nn.modules.{name}" for name in ("batchnorm", "instancenorm", "normalization")))
 )
 """The modules of torch with its classes of normalisations and activations."""
 _RELUS: Final = (functional.relu, functional.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_)
@@ -43,11 +45,13 @@ class Following:
         norm: Batch normalisation of its output; None without one.
         activation: Activation of the normalised output, or of the output itself; None without one.
         other: Class of a normalisation or activation that follows and that no block has; None without one.
+        is_known: Whether the convolution was called; later calls, which others may follow, do not count.
     """
 
     norm: nn.Module | None = None
     activation: Kind | None = None
     other: str | None = None
+    is_known: bool = False
 
     @property
     def style(self) -> Style:
@@ -71,30 +75,40 @@ class Watch(TorchFunctionMode):
             convolution.register_forward_hook(partial(self._after_convolution, path))
         for part in parts.values():
             if isinstance(part, _NORMS) and part.affine:
-                part.register_forward_hook(self._after_norm)
+                part.register_forward_hook(self._after_norm, with_kwargs=True)
             elif type(part).__module__ in _ELSEWHERE:
-                part.register_forward_hook(self._after_other)
+                part.register_forward_hook(self._after_other, with_kwargs=True)
 
     def _after_convolution(self, path: str, _: nn.Module, __: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor):
-            self._outputs[output] = self.following[path]
+        following = self.following[path]
+        if isinstance(output, torch.Tensor) and not following.is_known:
+            following.is_known = True
+            self._remember(output, following)
 
-    def _after_norm(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        following = self._followed(inputs)
+    def _after_norm(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        following = self._taken(args, kwargs)
         if following is not None and following.norm is None:
-            following.norm = module
-            self._outputs[output] = following
+            following.norm, following.other = module, None
+            self._remember(output, following)
 
-    def _after_other(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        following = self._followed(inputs)
-        if following is not None and following.activation is None:
-            following.other = following.other or type(module).__name__
-            self._outputs[output] = following
+    def _after_other(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        following = self._taken(args, kwargs)
+        if following is not None:
+            without = " without weights" if isinstance(module, _NORMS) else ""
+            following.other = following.other or f"{type(module).__name__}{without}"
+            if type(module).__module__ != _OF_ACTIVATIONS:
+                self._remember(output, following)
 
-    def _followed(self, inputs: tuple[Any, ...]) -> Following | None:
-        """What follows the convolution whose output is the first input."""
-        first = inputs[0] if inputs else None
-        return self._outputs.get(first) if isinstance(first, torch.Tensor) else None
+    def _remember(self, output: torch.Tensor, following: Following) -> None:
+        self._outputs[output] = following, changes_of(output)
+
+    def _taken(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Following | None:
+        """What follows the convolution whose output is the first input, unchanged; only the first to take it counts."""
+        first = args[0] if args else (kwargs or {}).get("input")
+        if not isinstance(first, torch.Tensor):
+            return None
+        following, changes = self._outputs.pop(first, (None, 0))
+        return following if changes == changes_of(first) else None
 
     def __torch_function__(
         self,
@@ -109,10 +123,9 @@ class Watch(TorchFunctionMode):
             named = kwargs or {}
             bounds = (*args[1:3], *(named[name] for name in ("min_val", "max_val") if name in named))
             kind = "relu6" if bounds == (0, 6) else None
-        following = None if kind is None else self._followed(args)
-        output = func(*args, **(kwargs or {}))
+        elif func is functional.gelu and (kwargs or {}).get("approximate", "none") != "none":
+            kind = None  # another function
+        following = None if kind is None else self._taken(args, kwargs)
         if following is not None:
-            following.activation = following.activation or kind
-            if output is args[0]:  # in place: what comes next takes the activation's output
-                del self._outputs[output]
-        return output
+            following.activation = kind
+        return func(*args, **(kwargs or {}))

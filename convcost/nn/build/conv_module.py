@@ -59,10 +59,11 @@ class Pad(nn.Module):
     def __init__(self, pairs: Pairs) -> None:
         super().__init__()
         self.pairs = pairs
+        self.sizes = list(flattened.from_iterable(reversed(pairs)))  # torch's pad takes the last axis first
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pad an input (N, C, *spatial); torch's pad takes the last axis first."""
-        return nn.functional.pad(x, tuple(flattened.from_iterable(reversed(self.pairs))))
+        """Pad an input (N, C, *spatial)."""
+        return nn.functional.pad(x, self.sizes)
 
 
 class TiedConv(nn.Module):

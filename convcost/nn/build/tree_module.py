@@ -119,7 +119,7 @@ def _module(
     """The module of a node; it takes the layers of the node, in the order of `place`, from the iterator."""
     match node:
         case Stage() | Step():
-            return _layer_module(next(layers), device, dtype)
+            return layer_module(next(layers), device, dtype)
         case Scope():
             return _module(node.body, layers, device, dtype)
     children = {name: _module(part, layers, device, dtype) for name, part in _children(node)}
@@ -133,7 +133,8 @@ def _module(
             return Branches(children, node.sizes if isinstance(node, Split) else None)
 
 
-def _layer_module(layer: Layer, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+def layer_module(layer: Layer, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    """The module of one stage on its input."""
     axis = len(layer.input.spatial) - 1
     match layer.op:
         case Conv() as conv:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.nn.count.isolation import run_isolated
 from convcost.nn.count.storages import key_of
-from convcost.nn.count.tensors import tensors_in
+from convcost.nn.count.tensors import changes_of, tensors_in
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -96,4 +96,4 @@ def _keyed(tensors: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, int,
     for tensor in tensors:
         key = key_of(tensor)
         if key is not None:
-            yield tensor, key, 0 if tensor.is_inference() else tensor._version  # noqa: SLF001 - torch documents it
+            yield tensor, key, changes_of(tensor)

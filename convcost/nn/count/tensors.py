@@ -32,6 +32,11 @@ def tensors_in(values: Any) -> list[torch.Tensor]:
     return found if _functorch.peek_interpreter_stack() is None else all_unwrapped(found)
 
 
+def changes_of(tensor: torch.Tensor) -> int:
+    """The number of changes in place of a tensor so far; 0 in inference mode, where torch does not count them."""
+    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001 - torch documents it
+
+
 def _collect(value: Any, found: list[torch.Tensor]) -> None:
     """The usual arguments are gone through here, much faster than by torch's trees."""
     kind = type(value)

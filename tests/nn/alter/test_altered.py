@@ -258,3 +258,34 @@ def test_keyword_inputs_are_taken() -> None:
             return out
 
     assert convcost.replace(Net(), (), {"image": IMAGE}, to="depthwise-separable")[1].adds_up
+
+
+def through(hold: Callable[[nn.Module], Any]) -> nn.Module:
+    """A model that calls one of its convolutions through a function."""
+    layer = nn.Conv2d(8, 8, 3)
+    model = Lambda(lambda m, x: m.b(m.function(x)), a=layer, b=nn.Conv2d(8, 8, 3))
+    model.function = hold(layer)
+    return model
+
+
+@pytest.mark.parametrize(
+    "hold", [lambda layer: lambda x: layer(x) + 0, lambda layer: lambda x, one=layer: one(x) + 0, lambda layer: layer]
+)
+def test_functions_call_the_layers_of_the_copy(hold: Any) -> None:
+    model = through(hold)
+    new, result = convcost.replace(model, torch.zeros(1, 8, 9, 9), to="depthwise-separable")
+    assert result.adds_up
+    assert not {id(one) for one in new.parameters()} & {id(one) for one in model.parameters()}
+    assert [row.after for row in result.layers] == ["depthwise-separable"] * 2
+
+
+def test_a_model_whose_copy_would_share_its_layers_is_refused() -> None:
+    held: list[nn.Module] = []
+
+    def hold(layer: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        held.append(layer)
+        return lambda x: held[0](x) + 0
+
+    rule = rf"model must call its layers as attributes: {8 * 8 * 9 + 8} parameters are held by a function"
+    with pytest.raises(ConvcostError, match=rule):
+        convcost.replace(through(hold), torch.zeros(1, 8, 9, 9), to="depthwise-separable")

@@ -49,6 +49,18 @@ def with_forward_of_its_own() -> nn.Module:
     return one
 
 
+def with_hook_of_its_weight() -> nn.Module:
+    one = conv(8, 8, 3)
+    one.weight.register_hook(lambda gradient: 0 * gradient)
+    return one
+
+
+def holding(add: Callable[[nn.Module], None]) -> nn.Module:
+    one = conv(8, 8, 3)
+    add(one)
+    return one
+
+
 class Own(nn.Conv2d):
     pass
 
@@ -89,8 +101,21 @@ def with_own_parameter() -> nn.Module:
         ),
         *(
             (partial(hooked, name), "it has hooks, which a block would lose; remove them first")
-            for name in ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook")
+            for name in (
+                "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
+                "register_state_dict_post_hook", "register_load_state_dict_pre_hook",
+            )
         ),
+        (with_hook_of_its_weight, "it has hooks, which a block would lose; remove them first"),
+        (
+            lambda: holding(lambda one: one.register_buffer("mask", torch.ones(1))),
+            "it holds mask too, which a block would lose",
+        ),
+        (
+            lambda: holding(lambda one: one.register_parameter("scale", nn.Parameter(torch.ones(1)))),
+            "it holds scale too, which a block would lose",
+        ),
+        (lambda: holding(lambda one: one.add_module("x", nn.ReLU())), "it holds x too, which a block would lose"),
     ],
 )  # fmt: skip
 def test_a_convolution_that_cannot_be_replaced_says_why(make: Callable[[], nn.Module], reason: str) -> None:
@@ -217,12 +242,12 @@ def test_a_layer_whose_attributes_forward_reads_is_refused_and_not_the_others() 
     )
 
 
-def test_a_layer_that_a_closure_holds_is_refused_and_not_the_others() -> None:
+def test_a_layer_that_a_closure_holds_is_replaced_there_too() -> None:
     hidden = conv(8, 8, 3)
     model = Lambda(lambda m, x: m.c(hidden(m.a(x))), a=conv(8, 8, 3), b=hidden, c=conv(8, 8, 3))
     assert outcomes(model) == {
         "a": "depthwise-separable",
-        "b": "forward does not call b through its place in the model",
+        "b": "depthwise-separable",
         "c": "depthwise-separable",
     }
 
@@ -248,3 +273,28 @@ def test_no_layer_that_is_left_is_an_error_with_the_reasons() -> None:
 def test_a_model_without_convolutions_has_nothing_to_replace() -> None:
     with pytest.raises(ConvcostError, match=r"^model must have a module that is a convolution"):
         outcomes(nn.Linear(9, 9))
+
+
+def test_weights_that_are_used_outside_their_module_stay() -> None:
+    first = conv(8, 8, 3)
+    model = Lambda(lambda m, x: m.b(functional.conv2d(m.a(x), m.weights[0], padding=1)), a=first, b=conv(8, 8, 3))
+    model.weights = [first.weight]  # type: ignore[assignment]  # a plain list
+    found = outcomes(model)
+    assert (found["a"], found["b"]) == ("its parameters are used outside it too", "depthwise-separable")
+
+
+def test_names_may_hold_the_sign_that_numbers_calls() -> None:
+    model = Lambda(lambda m, x: m.d["#1"](m.d["#"](x)), d=nn.ModuleDict({"#": conv(8, 8, 3), "#1": conv(8, 8, 3)}))
+    assert outcomes(model) == {"d.#": "depthwise-separable", "d.#1": "depthwise-separable"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit.script
+def test_a_scripted_model_says_that_it_is() -> None:
+    model = torch.jit.script(nn.Sequential(conv(8, 8, 3), nn.BatchNorm2d(8), conv(8, 8, 3)))
+    with pytest.raises(ConvcostError, match="inside the model, which is scripted; replace layers first"):
+        outcomes(model)
+
+
+def test_an_empty_input_is_a_reason() -> None:
+    with pytest.raises(ConvcostError, match="0: its input is empty"):
+        outcomes(nn.Sequential(conv(8, 8, 3)), torch.zeros(0, 8, 9, 9))

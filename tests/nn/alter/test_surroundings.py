@@ -57,6 +57,18 @@ ALONE = ["Conv2d", "Conv2d"]
         (lambda m, x: nn.SiLU(inplace=True)(m.a(x)), ["Conv2d", "SiLU", "Conv2d"]),
         (lambda m, x: nn.Hardswish()(m.a(x)), ["Conv2d", "Hardswish", "Conv2d"]),
         (lambda m, x: functional.gelu(m.a(x)), ["Conv2d", "GELU", "Conv2d"]),
+        (lambda m, x: functional.relu(input=m.norm(input=m.a(input=x))), BOTH),
+        (lambda m, x: functional.gelu(m.a(x), approximate="tanh"), ALONE),
+        (lambda m, x: m.relu(m.a(x).add_(x)), ALONE),  # the activation of a sum, in place
+        (lambda m, x: m.relu(m.norm(m.a(x)).add_(x)), ["Conv2d", "BatchNorm2d", "Conv2d"]),
+        (lambda m, x: m.relu(functional.leaky_relu_(m.a(x))), ALONE),
+        (lambda m, x: m.norm(nn.LeakyReLU()(m.a(x))), ALONE),  # the normalisation of an activation
+        (lambda m, x: m.norm(nn.ReLU(inplace=True)(m.a(x))), RELU),
+        (lambda m, x: m.relu(m.norm(m.a(x)).mul_(2)), ["Conv2d", "BatchNorm2d", "Conv2d"]),
+        (lambda m, x: sum(part(y) for y in [m.a(x)] for part in (m.relu, m.norm)), RELU),  # side by side, not one after the other
+        (lambda m, x: sum(part(y) for y in [m.a(x)] for part in (m.norm, m.relu)), ["Conv2d", "BatchNorm2d", "Conv2d"]),
+        (lambda m, x: m.norm(m.a(m.relu(m.a(x)))), RELU),  # the first call decides
+        (lambda m, x: m.relu(m.a(x + torch.rand(1))), RELU),  # made on the device of the count
     ],
 )  # fmt: skip
 def test_the_stages_are_followed_as_the_layer_is(run: Callable[..., torch.Tensor], expected: list[str]) -> None:
@@ -77,11 +89,14 @@ def test_what_no_block_has_between_its_stages_is_noted() -> None:
     model = nn.Sequential(
         nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.LeakyReLU(),
         nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Tanh(),
+        nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8, affine=False),
     )  # fmt: skip
     new, result = convcost.replace(model, IMAGE, to="depthwise-separable")
     assert result.notes == (
         "GroupNorm follows 0 and 1 more, and does not stand between the stages of the block there: no block has one.",
         "LeakyReLU follows 6, and does not stand between the stages of the block there: no block has one.",
+        "BatchNorm2d without weights follows 11, and does not stand between the stages of the block there: no block has "
+        "one.",
     )
     blocks = [[type(part).__name__ for part in new.get_submodule(name).children()] for name in ("0", "3", "6")]
     assert blocks == [RELU, ALONE, ["Conv2d", "BatchNorm2d", "Conv2d"]]

@@ -1,0 +1,76 @@
+"""The figures of a diff and of a replacement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convcost.text.figure import Figure, Quantity, front, largest, of_all, panels
+from convcost.timing.figures import MACS, PARAMS, TIME, TRAFFIC, promise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convcost.changes.diff_row import DiffRow
+    from convcost.changes.pareto import TradeOff
+    from convcost.changes.replaced_layer import ReplacedLayer
+
+BARS = "What does each layer cost before and after?"
+SIDES = ("before", "after")
+
+
+def diff_figures(rows: Sequence[DiffRow]) -> tuple[Figure, ...]:
+    """What each layer that differs costs in both models, and its speed against what its MACs promise."""
+    if not rows:
+        return (Figure("No layer differs, so there is nothing to draw."),)
+    chosen = [rows[index] for index in largest([abs(row.delta("macs") or row.delta("params") or 0) for row in rows])]
+    quantities = {PARAMS: "params", MACS: "macs", TRAFFIC: "traffic_bytes", TIME: "time_s"}
+    chart = panels(
+        [row.name for row in chosen],
+        {one: [_calls(row, field) for row in chosen] for one, field in quantities.items()},
+        "layer",
+        SIDES,
+    )
+    rest = of_all(len(chosen), len(rows), "the largest differences")
+    timed = [(row.name, _macs_ratio(row), row.timing) for row in rows]
+    return (Figure(f"{BARS}{rest}", chart), promise(timed, "Each layer against the one before"))
+
+
+def _calls(row: DiffRow, field: str) -> dict[str, float | None]:
+    return {
+        side: None if call is None else getattr(call, field)
+        for side, call in zip(SIDES, (row.before, row.after), strict=True)
+    }
+
+
+def _macs_ratio(row: DiffRow) -> float | None:
+    if row.before is None or row.after is None or not row.after.macs:
+        return None
+    return row.before.macs / row.after.macs
+
+
+def replace_figures(rows: Sequence[ReplacedLayer], trade: TradeOff | None) -> tuple[Figure, ...]:
+    """What each layer and its block cost, the speed against what the MACs promise, and the front of costs and times."""
+    if not rows:
+        return (Figure("No layer is replaced, so there is nothing to draw."),)
+    chosen = [rows[index] for index in largest([row.macs_before for row in rows])]
+    chart = panels([row.name for row in chosen], _costs(chosen), "layer", SIDES)
+    rest = of_all(len(chosen), len(rows), "the most MACs")
+    bars = Figure(f"{BARS}{rest}", chart)
+    speed = promise([(row.name, row.macs_ratio, row.timing) for row in rows], "Each block against its layer")
+    if trade is None:
+        return (bars, speed)
+    quantity = PARAMS if trade.cost == "params" else MACS
+    points = [(float(getattr(one, trade.cost)), one.seconds) for one in trade.front]
+    sets = Figure(
+        f"Which sets of replacements does no other beat in both {quantity.title} and time?",
+        front([one.text for one in trade.front], points, quantity, TIME) if points else None,
+    )
+    return (bars, speed, sets)
+
+
+def _costs(rows: Sequence[ReplacedLayer]) -> dict[Quantity, list[dict[str, float | None]]]:
+    return {
+        PARAMS: [dict(zip(SIDES, (row.params_before, row.params_after), strict=True)) for row in rows],
+        MACS: [dict(zip(SIDES, (row.macs_before, row.macs_after), strict=True)) for row in rows],
+        TIME: [dict(zip(SIDES, (row.change.before_s, row.change.after_s), strict=True)) for row in rows],
+    }

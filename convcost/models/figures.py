@@ -1,0 +1,58 @@
+"""The figures of a model, of several models, and of a sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convcost.text.figure import Figure, front, largest, of_all
+from convcost.timing.figures import MACS, PARAMS, Costs, Point, accounts, costs, promise, speeds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from convcost.models.call import Call
+    from convcost.timing.statistics import Timing
+
+
+def model_figures(rows: Sequence[Call]) -> tuple[Figure, ...]:
+    """What each layer costs, where its time goes, and how fast it is under its bound."""
+    is_timed = any(row.time_s is not None for row in rows)
+    chosen = [rows[index] for index in largest([row.time_s or 0 if is_timed else row.macs for row in rows])]
+    bars = [
+        Costs(row.name, None if row.has_packed else row.params, row.macs, row.traffic_bytes, row.time_s)
+        for row in chosen
+    ]
+    times = "" if is_timed else " No time was measured."
+    rest = of_all(len(chosen), len(rows), "the longest times" if is_timed else "the most MACs")
+    sentence = f"Which layers cost the most parameters, MACs, traffic and time?{times}{rest}"
+    points = [Point(row.name, row.flop_per_byte, row.flops, row.time_s, row.bound) for row in rows]
+    return (
+        Figure(sentence, costs(bars, "layer")),
+        *accounts([(row.name, row.account) for row in rows]),
+        *((speeds(points),) if is_timed else ()),
+    )
+
+
+def table_figures(rows: Sequence[tuple[Costs, float | None, Timing | None]]) -> tuple[Figure, ...]:
+    """What each model costs, and its speed against what the MACs promise.
+
+    Args:
+        rows: Costs, MAC ratio and timing of each model, the one that ratios are relative to first.
+    """
+    bars = costs([one for one, _, _ in rows], "model")
+    return (
+        Figure("Which model costs the most parameters, MACs, traffic and time?", bars),
+        promise([(one.name, ratio, timing) for one, ratio, timing in rows], f"Against {rows[0][0].name}"),
+    )
+
+
+def sweep_figures(points: Mapping[str, tuple[int, int]]) -> tuple[Figure, ...]:
+    """The MACs and parameters of each configuration, with those that no other one beats in both.
+
+    Args:
+        points: MACs and parameters by configuration.
+    """
+    if not points:
+        return (Figure("No configuration has MACs and parameters to show."),)
+    chart = front(list(points), list(points.values()), MACS, PARAMS)
+    return (Figure("Which configurations does no other beat in both MACs and parameters? Those on the line.", chart),)

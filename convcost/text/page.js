@@ -1,0 +1,104 @@
+"use strict";
+const table = document.querySelector("table");
+const body = table.tBodies[0];
+const heads = [...table.tHead.rows[0].cells];
+const filter = document.getElementById("filter");
+const status = document.getElementById("status");
+const original = [...body.rows];
+
+const number = (cell) => (cell.dataset.v === undefined ? null : Number(cell.dataset.v));
+
+function sort(index) {
+  const head = heads[index];
+  const next = { none: "descending", descending: "ascending", ascending: "none" }[head.ariaSort || "none"];
+  heads.forEach((one) => one.setAttribute("aria-sort", one === head ? next : "none"));
+  const sign = next === "ascending" ? 1 : -1;
+  const keyed = original.map((row) => [number(row.cells[index]), row.cells[index].textContent, row]);
+  if (next !== "none") {
+    keyed.sort(([a, s], [b, t]) => {
+      if (a !== null && b !== null) return sign * (a - b);
+      if (a !== null || b !== null) return a === null ? 1 : -1;
+      return sign * s.localeCompare(t, "en", { numeric: true });
+    });
+  }
+  body.append(...keyed.map(([, , row]) => row));
+}
+
+function narrow() {
+  const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0;
+  for (const row of original) {
+    const text = row.textContent.toLowerCase();
+    row.hidden = !words.every((word) => text.includes(word));
+    shown += !row.hidden;
+  }
+  status.textContent = words.length ? `${shown} of ${original.length} rows` : "";
+}
+
+function csv() {
+  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const plain = (text) => (/^[=+\-@\t\r]./.test(text) ? `'${text}` : text === "-" ? "" : text);
+  const lines = [heads.map((head) => head.dataset.name)];
+  for (const row of body.rows) {
+    if (!row.hidden) lines.push([...row.cells].map((cell) => cell.dataset.v ?? plain(cell.textContent)));
+  }
+  return lines.map((cells) => `${cells.map(quoted).join(",")}\n`).join("");
+}
+
+async function copy() {
+  const text = csv();
+  try {
+    await navigator.clipboard.writeText(text);
+    status.textContent = "Copied.";
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.setAttribute("aria-label", "The table as CSV");
+    document.getElementById("copy").after(area);
+    area.select();
+    status.textContent = "The browser allows no copying: press Ctrl+C.";
+  }
+}
+
+heads.forEach((head, index) => {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(...head.childNodes);
+  button.addEventListener("click", () => sort(index));
+  head.append(button);
+  head.setAttribute("aria-sort", "none");
+});
+filter.addEventListener("input", narrow);
+document.getElementById("copy").addEventListener("click", copy);
+document.querySelector(".tools").hidden = false;
+
+function mark(value) {
+  const names = new Set(value && value.name);
+  for (const row of original) {
+    const name = row.cells[0].textContent;
+    row.classList.toggle("picked", names.has(name) || names.has(name.slice(2))); // in a diff, a sign comes first
+  }
+}
+
+const specs = JSON.parse(document.getElementById("specs").textContent);
+const options = { actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true } };
+
+async function enliven(chart, spec) {
+  const still = chart.innerHTML;
+  try {
+    const { view } = await vegaEmbed(chart, spec, options);
+    if (view.getState().signals.picked !== undefined) view.addSignalListener("picked", (_, value) => mark(value));
+  } catch (error) {
+    chart.innerHTML = still;
+    throw error;
+  }
+}
+
+async function enlivenAll() {
+  for (const [index, chart] of document.querySelectorAll(".chart").entries()) {
+    await new Promise((next) => setTimeout(next)); // the page can be read and used meanwhile
+    await enliven(chart, specs[index]);
+  }
+}
+
+enlivenAll();

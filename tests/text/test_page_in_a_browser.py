@@ -1,0 +1,142 @@
+"""The page in headless Chromium: nothing is requested or refused, and its tools work. Skipped without a Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_results import MADE, comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+pytest.importorskip("altair")
+pytest.importorskip("vl_convert")
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Opened:
+    """A page in the browser, with what it complained about and asked for."""
+
+    def __init__(self, browser: Browser, path: Path, **options: Any) -> None:
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page: Page = browser.new_context(**options).new_page()
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector(".chart:not(.vega-embed)", state="detached")
+
+    def column(self, index: int) -> list[str]:
+        cells = self.page.locator(f"tbody tr:visible > :nth-child({index + 1})")
+        return cells.all_text_contents()
+
+
+@pytest.fixture(scope="module")
+def model_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "model.html"
+    path.write_text(MADE["model"]().to_html(), encoding="utf-8")
+    return path
+
+
+def test_a_page_requests_only_itself_and_no_console_line_appears(browser: Browser, tmp_path: Path) -> None:
+    for number, made in enumerate(MADE.values()):
+        path = tmp_path / f"{number}.html"
+        path.write_text(made().to_html(), encoding="utf-8")
+        opened = Opened(browser, path)
+        assert (opened.complaints, opened.requests) == ([], [path.as_uri()])
+
+
+def test_a_head_sorts_by_value_and_says_so(browser: Browser, model_page: Path) -> None:
+    opened = Opened(browser, model_page)
+    head = opened.page.get_by_role("columnheader", name="MACs")
+    assert opened.column(0) == ["stem", "act"]
+    head.get_by_role("button").press("Enter")
+    assert (head.get_attribute("aria-sort"), opened.column(0)) == ("descending", ["stem", "act"])
+    head.get_by_role("button").press("Enter")
+    assert (head.get_attribute("aria-sort"), opened.column(0)) == ("ascending", ["act", "stem"])
+    head.get_by_role("button").press("Enter")
+    assert (head.get_attribute("aria-sort"), opened.column(0)) == ("none", ["stem", "act"])
+    assert opened.page.locator("tfoot").inner_text().startswith("total")
+
+
+def test_the_filter_keeps_the_rows_with_all_words(browser: Browser, model_page: Path) -> None:
+    opened = Opened(browser, model_page)
+    opened.page.get_by_role("searchbox", name="Filter").fill("1x8x8x8 relu")
+    assert opened.column(0) == ["act"]
+    assert opened.page.get_by_role("status").inner_text() == "1 of 2 rows"
+    assert opened.page.locator("tfoot").is_visible()
+
+
+def test_the_copied_csv_has_raw_values_of_the_rows_that_are_shown(browser: Browser, model_page: Path) -> None:
+    opened = Opened(browser, model_page, permissions=["clipboard-read", "clipboard-write"])
+    opened.page.get_by_role("searchbox").fill("stem")
+    opened.page.get_by_role("button", name="Copy as CSV").click()
+    opened.page.get_by_text("Copied.").wait_for()
+    head, stem = opened.page.evaluate("navigator.clipboard.readText()").splitlines()
+    cells = dict(zip(head.split(","), stem.split(","), strict=True))
+    assert (cells["name"], cells["macs"], cells["time_s"]) == ("stem", "13824", "0.002")
+
+
+def test_pointing_at_a_bar_frames_those_of_its_layer_and_tells_its_numbers(browser: Browser, model_page: Path) -> None:
+    page = Opened(browser, model_page).page
+    bars = page.locator(".chart").first.locator("path[aria-roledescription=bar]")
+    bars.first.hover()
+    playwright.expect(page.locator("path[stroke=currentColor]")).to_have_count(4)
+    assert "13.8 k" in page.locator("#vg-tooltip-element").inner_text()
+
+
+def test_a_selected_bar_marks_its_row(browser: Browser, model_page: Path) -> None:
+    page = Opened(browser, model_page).page
+    page.locator(".chart").first.locator("path[aria-roledescription=bar]").first.click()
+    page.wait_for_selector("tr.picked")
+    assert page.locator("tr.picked th").all_text_contents() == ["stem"]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1400, "light")])
+@pytest.mark.parametrize("command", [*MADE, "compare without bounds"])
+def test_axe_reports_nothing_serious_and_nothing_is_cut_off(
+    browser: Browser, tmp_path: Path, command: str, width: int, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    path = tmp_path / "page.html"
+    bounded = comparison()
+    bare = replace(bounded, rows=tuple(replace(row, bound=None) for row in bounded.rows))
+    result = MADE[command]() if command in MADE else bare
+    path.write_text(result.to_html(), encoding="utf-8")
+    page = Opened(browser, path, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True).page
+    grave = [one for one in axe.run(page)["violations"] if one["impact"] in {"serious", "critical"}]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in grave] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_print_has_the_whole_table_and_no_tools(browser: Browser, model_page: Path) -> None:
+    page = Opened(browser, model_page).page
+    page.emulate_media(media="print", color_scheme="dark")
+    assert not page.get_by_role("button", name="Copy as CSV").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("(one => one.scrollHeight <= one.clientHeight)(document.querySelector('.scroll'))")
+
+
+def test_without_javascript_figures_and_table_are_there(browser: Browser, model_page: Path) -> None:
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(model_page.as_uri())
+    assert page.locator(".chart svg").count() == 3
+    assert page.locator("tbody tr").count() == 2
+    assert not page.get_by_role("searchbox").is_visible()
