@@ -136,6 +136,7 @@ def test_csv_and_files_have_base_units(file: str, tmp_path: Path, capsys: pytest
     ("words", "message"),
     [
         ((), "to must name a block of the catalogue, such as depthwise-separable."),
+        (("--to", "ghost", "--emit="), "emit must name a file, not the current folder; give it a name."),
         (("--to", "ghots"), "block (=ghots) must be a name of the catalogue; did you mean ghost?"),
         (("--to", "ghost", "--only", "*"), "only (=*) must be a regular expression, and nothing to repeat at position 0; write one such as layer[34]."),
         (("--to", "ghost", "--only", "nothing"), "only (=nothing) must match a convolution; the model has 0, 3, 4."),
