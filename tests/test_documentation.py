@@ -24,7 +24,8 @@ from convcost.timing.machine_file import save_machine
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line[2:] for line in re.findall(r"^\$ convcost .*$", README, re.MULTILINE)]
+REPORT = (ROOT / "docs/report.md").read_text(encoding="utf-8")
+COMMANDS = [line[2:] for line in re.findall(r"^\$ convcost .*$", README + REPORT, re.MULTILINE)]
 
 
 @pytest.mark.slow

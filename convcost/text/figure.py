@@ -64,7 +64,7 @@ class Quantity:
 
     @property
     def labels(self) -> str:
-        """The Vega expression for the numbers of the axis, such as `1.5 ms`."""
+        """The Vega expression for the numbers of the axis, such as `1.5ms`."""
         return f"format(datum.value, '.3~s') + '{self.unit}'"
 
 

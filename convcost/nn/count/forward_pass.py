@@ -75,7 +75,7 @@ def recorded(
         try:
             with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
                 warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
-                out = model(*args, **kwargs)
+                recorder.output = out = model(*args, **kwargs)
         except KeyboardInterrupt:
             recorder.is_interrupted = True
             yield recorder

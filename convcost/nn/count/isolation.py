@@ -136,6 +136,17 @@ def same_random_numbers() -> Iterator[None]:
 
 
 @contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw random numbers of Python, NumPy and torch on the CPU from a seed, and restore their states afterwards."""
+    with same_random_numbers():
+        random.seed(seed)
+        torch.manual_seed(seed)
+        if "numpy.random" in sys.modules:
+            sys.modules["numpy.random"].seed(seed)
+        yield
+
+
+@contextmanager
 def compiled_functions_run_as_they_are() -> Iterator[None]:
     """Run what torch has compiled as plain Python, until the last of several threads ends this."""
     if "torch._dynamo" not in sys.modules:
