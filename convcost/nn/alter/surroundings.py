@@ -92,7 +92,7 @@ class Watch(TorchFunctionMode):
             self._remember(output, following)
 
     def _after_other(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        following = self._taken(args, kwargs)
+        following = self._taken(args, kwargs, changed=getattr(module, "inplace", False))
         if following is not None:
             without = " without weights" if isinstance(module, _NORMS) else ""
             following.other = following.other or f"{type(module).__name__}{without}"
@@ -102,13 +102,21 @@ class Watch(TorchFunctionMode):
     def _remember(self, output: torch.Tensor, following: Following) -> None:
         self._outputs[output] = following, changes_of(output)
 
-    def _taken(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Following | None:
-        """What follows the convolution whose output is the first input, unchanged; only the first to take it counts."""
+    def _taken(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, *, changed: bool = False
+    ) -> Following | None:
+        """What follows the convolution whose output is the first input; only the first to take it counts.
+
+        Args:
+            args: Inputs by position.
+            kwargs: Inputs by name.
+            changed: Whether the output may have been changed in place since.
+        """
         first = args[0] if args else (kwargs or {}).get("input")
         if not isinstance(first, torch.Tensor):
             return None
         following, changes = self._outputs.pop(first, (None, 0))
-        return following if changes == changes_of(first) else None
+        return following if changed or changes == changes_of(first) else None
 
     def __torch_function__(
         self,

@@ -88,7 +88,7 @@ def test_the_normalisation_has_the_numbers_of_the_networks_own() -> None:
 def test_what_no_block_has_between_its_stages_is_noted() -> None:
     model = nn.Sequential(
         nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.LeakyReLU(),
-        nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Tanh(),
+        nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(inplace=True), nn.Conv2d(8, 8, 1), nn.Tanh(),
         nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8, affine=False),
     )  # fmt: skip
     new, result = convcost.replace(model, IMAGE, to="depthwise-separable")
