@@ -35,6 +35,14 @@ _ACTIVATIONS: Final[Mapping[Callable[..., Any], Kind]] = {
     functional.gelu: "gelu",
 }
 """The activations of a network, by the functions that compute them."""
+_OTHERS: Final = frozenset(
+    getattr(functional, name)
+    for name in (
+        "batch_norm", "celu", "elu", "gelu", "group_norm", "hardsigmoid", "hardtanh", "instance_norm", "layer_norm",
+        "leaky_relu", "local_response_norm", "logsigmoid", "mish", "prelu", "selu", "softplus", "threshold",
+    )
+)  # fmt: skip
+"""Functions that compute normalisations and activations, some of them only with other arguments than a network's."""
 
 
 @dataclass(slots=True)
@@ -44,7 +52,7 @@ class Following:
     Attributes:
         norm: Batch normalisation of its output; None without one.
         activation: Activation of the normalised output, or of the output itself; None without one.
-        other: Class of a normalisation or activation that follows and that no block has; None without one.
+        other: Class or function of a normalisation or activation that follows and that no block has; None without one.
         is_known: Whether the convolution was called; later calls, which others may follow, do not count.
     """
 
@@ -95,7 +103,8 @@ class Watch(TorchFunctionMode):
         following = self._taken(args, kwargs, changed=getattr(module, "inplace", False))
         if following is not None:
             without = " without weights" if isinstance(module, _NORMS) else ""
-            following.other = following.other or f"{type(module).__name__}{without}"
+            if following.other is None or following.other.endswith("()"):  # the function that the module calls
+                following.other = f"{type(module).__name__}{without}"
             if type(module).__module__ != _OF_ACTIVATIONS:
                 self._remember(output, following)
 
@@ -133,7 +142,10 @@ class Watch(TorchFunctionMode):
             kind = "relu6" if bounds == (0, 6) else None
         elif func is functional.gelu and (kwargs or {}).get("approximate", "none") != "none":
             kind = None  # another function
-        following = None if kind is None else self._taken(args, kwargs)
-        if following is not None:
+        following = self._taken(args, kwargs) if kind is not None or func in _OTHERS else None
+        if following is not None and kind is not None:
             following.activation = kind
+        elif following is not None:
+            following.other = following.other or f"{func.__name__}()"
+            self._remember(args[0] if args else (kwargs or {})["input"], following)  # for the module that calls this
         return func(*args, **(kwargs or {}))

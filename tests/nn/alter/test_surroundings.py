@@ -103,6 +103,21 @@ def test_what_no_block_has_between_its_stages_is_noted() -> None:
     assert convcost.replace(model, IMAGE, to="depthwise-separable", between=False)[1].notes == ()
 
 
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        (lambda m, x: functional.leaky_relu(m.a(x)), "leaky_relu()"),
+        (lambda m, x: functional.gelu(m.a(x), approximate="tanh"), "gelu()"),
+        (lambda m, x: functional.hardtanh(input=m.a(x)), "hardtanh()"),
+        (lambda m, x: functional.group_norm(m.a(x), 2), "group_norm()"),
+    ],
+)
+def test_functions_that_no_block_has_are_noted(run: Callable[..., torch.Tensor], name: str) -> None:
+    _, result = convcost.replace(net(run), IMAGE, to="depthwise-separable")
+    (note,) = result.notes
+    assert note.startswith(f"{name} follows a, ")
+
+
 def test_each_layer_has_its_own() -> None:
     model = Lambda(lambda m, x: m.b(m.relu(m.a(x))), a=nn.Conv2d(8, 8, 3), b=nn.Conv2d(8, 8, 3), relu=nn.ReLU())
     assert between(model, "a") == RELU
