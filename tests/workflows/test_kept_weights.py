@@ -277,3 +277,19 @@ def test_the_kept_weights_are_those_that_are_timed(tmp_path: Path, capsys: pytes
     command = ["replace", f"{path}:net", "--input", "1x6x9x9", "--to", "low-rank", "--keep-weights", "--rank", "1"]
     assert main([*command, "--time", "--time-budget", "0.2", "--no-cross-check"]) == 0
     assert "low-rank, rank 1" in capsys.readouterr().out
+
+
+def test_the_table_fits_a_terminal_of_80_characters() -> None:
+    block = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1))
+    for name in ("body", "stage_2"):
+        outer = nn.Sequential()
+        outer.add_module(name, block)
+        block = outer
+    _, result = convcost.replace(block, IMAGE, to="spatially-separable", keep_weights=True, rank=3)
+    for width, is_shown in ((80, False), (100, True)):
+        lines = result.text(width).splitlines()
+        first = next(index for index, line in enumerate(lines) if line.startswith("layer"))
+        table = lines[first : first + 3]
+        assert max(map(len, table)) <= width
+        assert ("weight error" in table[0]) is is_shown
+        assert "output error" in table[0]
