@@ -86,7 +86,7 @@ class Chart:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "figure.svg")
             words = [sys.executable, "-m", *shlex.split(self.command), "--export", str(path), *more]
-            subprocess.run(words, env=os.environ | _own(folder), capture_output=True, check=True)
+            subprocess.run(words, env=_environment(folder), capture_output=True, check=True)
             return path.read_text(encoding="utf-8") + "\n"
 
     def is_current(self, drawn: str) -> bool:
@@ -119,9 +119,10 @@ PICTURES: Final = (
 )
 
 
-def _own(folder: str) -> dict[str, str]:
-    """Folders of their own for cache and data: no calibration, no history."""
-    return {"HOME": folder, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}
+def _environment(folder: str) -> dict[str, str]:
+    """This environment with other folders for cache and data: no calibration, no history."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVCOST_")}
+    return kept | {"HOME": folder, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}
 
 
 def _on_a_terminal(command: str, width: int) -> str:
@@ -131,10 +132,8 @@ def _on_a_terminal(command: str, width: int) -> str:
         process, terminal = pty.fork()
         if process == 0:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-            for name in ("CONVCOST_MACHINE", "CONVCOST_DB", "NO_COLOR"):
-                os.environ.pop(name, None)
-            os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(width), "LINES": "60"} | _own(folder)
-            os.execv(words[0], words)
+            own = {"TERM": "xterm-256color", "COLUMNS": str(width), "LINES": "60", "NO_COLOR": ""}
+            os.execve(words[0], words, _environment(folder) | own)
         output = bytearray()
         while chunk := _read(terminal):
             output += chunk
