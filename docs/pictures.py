@@ -86,7 +86,7 @@ class Chart:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "figure.svg")
             words = [sys.executable, "-m", *shlex.split(self.command), "--export", str(path), *more]
-            subprocess.run(words, env=os.environ | _own(folder), capture_output=True, check=True)
+            subprocess.run(words, env=_environment(folder), capture_output=True, check=True)
             return path.read_text(encoding="utf-8") + "\n"
 
     def is_current(self, drawn: str) -> bool:
@@ -100,6 +100,7 @@ class Chart:
 
 LAYER: Final = "--c 3 --o 64 --k 3"
 CHOSEN: Final = "--columns block,params,macs,macs_ratio"
+SOME: Final = "--block depthwise-separable --block spatially-separable --block grouped --block bottleneck"
 PICTURES: Final = (
     Terminal("explain", f"convcost explain depthwise-separable {LAYER}", 120),
     Terminal("counted", f"convcost compare {LAYER} --no-time"),
@@ -112,15 +113,16 @@ PICTURES: Final = (
     Terminal("model", "convcost model network:mobilenet_v1 --sort macs --top 5", 120),
     Terminal("diff", "convcost diff network:mobilenet_v1_full network:mobilenet_v1 --sort macs --top 5", 120),
     Terminal("kernel", 'convcost kernel "-1 0 1; -2 0 2; -1 0 1" --no-time'),
-    Chart("promise", "convcost compare --c 64 --o 128 --k 3 --h 56 --no-count", is_timed=True),
+    Chart("promise", f"convcost compare --c 64 --o 128 --k 3 --h 56 --no-count {SOME}", is_timed=True),
     Chart("replaced", "convcost replace network:resnet18 --to depthwise-separable"),
     Chart("kernels", "convcost kernel sobel laplacian --no-time"),
 )
 
 
-def _own(folder: str) -> dict[str, str]:
-    """Folders of their own for cache and data: no calibration, no history."""
-    return {"HOME": folder, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}
+def _environment(folder: str) -> dict[str, str]:
+    """This environment with other folders for cache and data: no calibration, no history."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVCOST_")}
+    return kept | {"HOME": folder, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}
 
 
 def _on_a_terminal(command: str, width: int) -> str:
@@ -130,10 +132,8 @@ def _on_a_terminal(command: str, width: int) -> str:
         process, terminal = pty.fork()
         if process == 0:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-            for name in ("CONVCOST_MACHINE", "CONVCOST_DB", "NO_COLOR"):
-                os.environ.pop(name, None)
-            os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(width), "LINES": "60"} | _own(folder)
-            os.execv(words[0], words)
+            own = {"TERM": "xterm-256color", "COLUMNS": str(width), "LINES": "60", "NO_COLOR": ""}
+            os.execve(words[0], words, _environment(folder) | own)
         output = bytearray()
         while chunk := _read(terminal):
             output += chunk

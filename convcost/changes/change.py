@@ -181,8 +181,10 @@ def _differences(old: LayerCost, new: LayerCost, settings: Iterable[str]) -> lis
 
 
 def _same_but_channels(old: LayerCost, new: LayerCost) -> bool:
-    """Whether the inputs of a convolution differ in channels alone, which `in_channels` has shown."""
+    """Whether the inputs differ in channels alone, which `in_channels` has shown, or in the weights of a function."""
     a, b = (layer.input.partition(",")[0].split("x") for layer in (old, new))
+    if old.op != new.op and a == b:
+        return True
     return bool(old.channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
 
 

@@ -203,7 +203,7 @@ def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     functions: list[tuple[FunctionType, FunctionType]] = []
     for part in parts.values():
         for value in vars(part).values():
-            if isinstance(value, FunctionType) and id(value) not in memo:
+            if isinstance(value, FunctionType) and id(value) not in memo and any(map(_is_copied, _held(value))):
                 functions.append((value, _unbound(value)))
                 memo[id(value)] = functions[-1][1]
             if isinstance(value, torch.Tensor) and not value.is_leaf:
@@ -212,26 +212,46 @@ def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     def describe(error: BaseException) -> ConvcostError:
         return ConvcostError(f"model must be one that copy.deepcopy can copy: {error_summary(error)}; mend it there.")
 
-    def moved(held: Any) -> Any:
-        return copy.deepcopy(held, memo) if isinstance(held, nn.Module | torch.Tensor) else held
-
     with running_user_code(describe):
         new = copy.deepcopy(model, memo)
         for function, other in functions:
-            other.__defaults__ = function.__defaults__ and tuple(map(moved, function.__defaults__))
-            other.__kwdefaults__ = {name: moved(held) for name, held in (function.__kwdefaults__ or {}).items()}
-            for cell, empty in zip(function.__closure__ or (), other.__closure__ or (), strict=True):
-                with suppress(ValueError):  # the cell is empty
-                    empty.cell_contents = moved(cell.cell_contents)
+            _bind(other, function, memo)
         return new
 
 
+def _is_copied(held: object) -> bool:
+    """Whether a function's copy holds a copy of this."""
+    return isinstance(held, nn.Module | torch.Tensor)
+
+
+def _held(function: FunctionType) -> Iterator[object]:
+    """What a function has in its closure and defaults."""
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # the cell is empty
+            yield cell.cell_contents
+
+
 def _unbound(function: FunctionType) -> FunctionType:
-    """A function with empty cells in its closure."""
+    """A copy of a function with empty cells in its closure, and without defaults."""
     cells = tuple(CellType() for _ in function.__closure__ or ())
     other = FunctionType(function.__code__, function.__globals__, function.__name__, None, cells)
     other.__dict__.update(function.__dict__)
     return other
+
+
+def _bind(other: FunctionType, function: FunctionType, memo: dict[int, Any]) -> None:
+    """Give the copy of a function what the function holds, modules and tensors as copies."""
+
+    def moved(held: Any) -> Any:
+        return copy.deepcopy(held, memo) if _is_copied(held) else held
+
+    other.__defaults__ = function.__defaults__ and tuple(map(moved, function.__defaults__))
+    other.__kwdefaults__ = {name: moved(held) for name, held in (function.__kwdefaults__ or {}).items()}
+    for cell, empty in zip(function.__closure__ or (), other.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            empty.cell_contents = moved(cell.cell_contents)
 
 
 @dataclass(frozen=True, slots=True)

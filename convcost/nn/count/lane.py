@@ -155,10 +155,8 @@ class Lane(TorchDispatchMode):
         paused, row = False, None
         try:
             if self._open is None and kind.is_one_row(module):
-                # the functions of a module of torch are all in this row: they run faster unobserved; but attention
-                # would then run by other operators than on meta tensors and for the other counters
-                is_observed = self.autocast.is_on or not kind.is_torchs or type(module) is nn.MultiheadAttention
-                paused = not is_observed and self._functions.pause()
+                # the functions of torch's own code are all in this row, and run faster unobserved
+                paused = not self.autocast.is_on and kind.needs_no_observer(module) and self._functions.pause()
                 inputs = tensors_in(in_order(module.forward, args, kwargs) if kwargs else args)
                 row = self._open = Row(path, "", kind.name, module, inputs)
                 recorder.look_for_complex(inputs)

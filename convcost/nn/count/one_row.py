@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from types import FunctionType
 from typing import Final
 
 import torch
 from torch import nn
+from torch.nn.modules import module as torchs_module
 from torch.nn.modules.conv import _ConvNd
 
 ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
@@ -19,7 +21,6 @@ class Kind:
     Attributes:
         name: Name of the class.
         torch_name: Name of the class of torch that it is or is derived from; None without one.
-        is_torchs: Whether the class is one of torch's own.
         is_scripted: Whether its modules are compiled by TorchScript.
     """
 
@@ -27,14 +28,38 @@ class Kind:
         of_torch = [base for base in kind.__mro__ if base.__module__.startswith("torch.")]
         self.name = kind.__name__
         self.torch_name = of_torch[0].__name__ if of_torch else None
-        self.is_torchs = kind in of_torch
         self.is_scripted = issubclass(kind, torch.jit.ScriptModule)
+        self._kind = kind
+        own = (entry for base in of_torch if base is not nn.Module for entry in vars(base).items())
+        self._methods = {name for name, value in own if isinstance(value, FunctionType) and name != "__init__"}
+        self._forward = getattr(kind, "forward", None)  # a scripted class has none
+        is_observed = self.is_scripted or kind is nn.MultiheadAttention
+        self._is_torchs = kind in of_torch and not is_observed and _is_torchs(self._forward)
         self._is_one_row = self.is_scripted or issubclass(kind, ONE_ROW)
         self._has_purpose = any(base is not nn.Module for base in of_torch)
 
     def is_one_row(self, module: nn.Module) -> bool:
         """Whether a call of a module of this class is one row."""
         return self._is_one_row or (self._has_purpose and not vars(module)["_modules"])
+
+    def needs_no_observer(self, module: nn.Module) -> bool:
+        """Whether a call of a module of this class runs torch's Python alone: no hook, part or replaced method.
+
+        Attention is observed all the same: it would run by other operators than on meta tensors and for other counters.
+        """
+        own = vars(module)
+        return (
+            self._is_torchs
+            and not (own["_forward_pre_hooks"] or own["_forward_hooks"] or own["_modules"])
+            and self._kind.forward is self._forward
+            and own.keys().isdisjoint(self._methods)
+            and not (torchs_module._global_forward_pre_hooks or torchs_module._global_forward_hooks)  # noqa: SLF001 - torch has no public way to ask
+        )
+
+
+def _is_torchs(forward: object) -> bool:
+    """Whether a method is written in torch; the program may have replaced that of a class."""
+    return isinstance(forward, FunctionType) and str(forward.__globals__.get("__name__")).startswith("torch.")
 
 
 _kind: Final = lru_cache(maxsize=256)(Kind)

@@ -279,6 +279,13 @@ def test_functions_call_the_layers_of_the_copy(hold: Any) -> None:
     assert [row.after for row in result.layers] == ["depthwise-separable"] * 2
 
 
+def test_functions_that_hold_nothing_of_the_model_stay_the_same() -> None:
+    model = Lambda(lambda m, x: m.a(x) if m.act is nn.functional.relu else x, a=nn.Conv2d(8, 8, 3))
+    model.act = nn.functional.relu  # type: ignore[assignment]  # a function
+    new, _ = convcost.replace(model, torch.zeros(1, 8, 9, 9), to="depthwise-separable")
+    assert new.act is nn.functional.relu
+
+
 def test_a_model_whose_copy_would_share_its_layers_is_refused() -> None:
     held: list[nn.Module] = []
 
