@@ -142,7 +142,7 @@ def test_csv_and_files_have_base_units(file: str, tmp_path: Path, capsys: pytest
         (("--to", "ghost", "--only", "nothing"), "only (=nothing) must match a convolution; the model has 0, 3, 4."),
         (("--to", "ghost", "--min-saving", "20"), 'min_saving (=20) must be a percentage of at least 0; write it as "20 %".'),
         (("--to", "ghost", "--min-saving", "100 %"), "min_saving (=1.0) must be a share of at least 0 and below 1; give 0.2 for 20 %."),
-        (("--to", "ghost", "--from", "standart"), "origin (=standart), --from of the command, must be a kind of convolution; did you mean standard?"),
+        (("--to", "ghost", "--from", "standart"), "origin (=standart), from which layers are replaced, must be a kind of convolution; did you mean standard?"),
         (("--to", "ghost", "--min-kernel", "7"), "no convolution may be replaced (0: its kernel (=3) is below min_kernel (=7); 3: pointwise, not standard; 4: its kernel (=5) is below min_kernel (=7)); change the rules."),
         (("--to", "ghost", "--device", "cuda"), "device (=cuda) must be auto, meta or cpu for counting; time_device says where to time."),
         (("--to", "ghost", "--sort", "name"), "sort (=name) must be one of macs, params, time."),
