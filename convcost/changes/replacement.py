@@ -82,8 +82,8 @@ class Rules:
             find_block(str(name))
         if self.origin not in ORIGINS:
             hint = did_you_mean(str(self.origin), ORIGINS)
-            option = f"origin (={as_text(self.origin)}), --from of the command,"
-            raise ConvcostError(f"{option} must be a kind of convolution; {hint}")
+            origin = f"origin (={as_text(self.origin)}), from which layers are replaced,"
+            raise ConvcostError(f"{origin} must be a kind of convolution; {hint}")
         for name in ("only", "skip"):
             _require_pattern(name, getattr(self, name))
         require_at_least(1, min_kernel=self.min_kernel)
