@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from types import FunctionType
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ class Kind:
         self.name = kind.__name__
         self.torch_name = of_torch[0].__name__ if of_torch else None
         self.is_scripted = issubclass(kind, torch.jit.ScriptModule)
-        self._kind = kind
+        self._kind: Any = kind
         own = (entry for base in of_torch if base is not nn.Module for entry in vars(base).items())
         self._methods = {name for name, value in own if isinstance(value, FunctionType) and name != "__init__"}
         self._forward = getattr(kind, "forward", None)  # a scripted class has none

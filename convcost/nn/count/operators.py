@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 REGISTERED: Final[dict[Any, Formula]] = {}
 """The users' formulas by overload packet; each returns MACs from the operator's arguments and the keyword `out`."""
+_WITH_PLAIN_FORMULA: Final[dict[Any, Formula]] = {}
+"""The formulas of operators in place that were registered for the form that is not."""
 REAL_MACS_PER_COMPLEX_MAC: Final = 4
 """(a + bi)·(c + di) has the products ac, bd, ad and bc."""
 CONVOLUTIONS_PER_COMPLEX_ONE: Final = 3
@@ -263,7 +265,7 @@ def join_complex_convolution(events: list[Counted]) -> list[Counted]:
 
 
 def register(op: Any) -> Callable[[Formula], Formula]:
-    """Give an operator a formula for its MACs.
+    """Give an operator a formula for its MACs, which holds in place (`myop_`) too unless that gets one of its own.
 
     Args:
         op: The operator with all its overloads, such as `torch.ops.mylib.myop`.
@@ -289,14 +291,35 @@ def register(op: Any) -> Callable[[Formula], Formula]:
         )
 
     def remember(formula: Formula) -> Formula:
-        if is_ours or (packet in REGISTERED and not _is_stale(REGISTERED[packet])):
+        if is_ours or not _takes_formula(packet):
             raise ConvcostError(f"op (={packet}) has a formula; register each operator once.")
         if not callable(formula):
             raise ConvcostError(f"formula (={formula!r}) must be a function of {packet}'s arguments and out; give one.")
         REGISTERED[packet] = formula
+        in_place = _in_place_of(name)
+        if in_place is not None and _takes_formula(in_place):
+            REGISTERED[in_place] = formula
+            _WITH_PLAIN_FORMULA[in_place] = formula
         return formula
 
     return remember
+
+
+def _takes_formula(packet: OpOverloadPacket) -> bool:
+    """Whether an operator has no registered formula, one of a module that is gone, or that of its other form."""
+    known = REGISTERED.get(packet)
+    return known is None or _is_stale(known) or _WITH_PLAIN_FORMULA.get(packet) is known
+
+
+def _in_place_of(name: str) -> OpOverloadPacket | None:
+    """The form of an operator that writes its result into the first argument, by the qualified name of the other."""
+    library, _, own = name.partition("::")
+    packet: OpOverloadPacket | None = getattr(getattr(torch.ops, library), f"{own}_", None)
+    if packet is None:
+        return None
+    first = _first_overload(packet)
+    is_taken_apart = library == "aten" and is_composite(first)
+    return packet if is_in_place(first) and first._schema.returns and not is_taken_apart else None  # noqa: SLF001 - where torch keeps them
 
 
 def _is_stale(formula: Formula) -> bool:

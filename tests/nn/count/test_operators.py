@@ -211,6 +211,35 @@ def test_a_formula_gets_the_operators_own_argument_called_out(triple: Any) -> No
     assert tripled(triple).totals.macs == 10 + 10
 
 
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_formula_holds_in_place_unless_that_form_has_one(device: str) -> None:
+    model, x = Calls(lambda x: torch.relu_(x + 0)), torch.ones(2, 5)
+    with saved_formulas():
+        convcost.register(torch.ops.aten.relu)(lambda x, out: 2 * x.numel() * out.dim())
+        assert convcost.count(model, x, device=device).totals.macs == 2 * 10 * 2
+        convcost.register(torch.ops.aten.relu_)(lambda x, **_: 7 * x.numel())
+        assert convcost.count(model, x, device=device).totals.macs == 7 * 10
+        with pytest.raises(ConvcostError, match="has a formula"):
+            convcost.register(torch.ops.aten.relu_)(lambda x, **_: x.numel())
+    with saved_formulas():
+        convcost.register(torch.ops.aten.relu_)(lambda x, **_: 7 * x.numel())
+        convcost.register(torch.ops.aten.relu)(lambda x, **_: x.numel())
+        assert convcost.count(model, x, device=device).totals.macs == 7 * 10
+
+
+def test_a_formula_holds_in_place_where_torch_takes_the_operator_apart() -> None:
+    library = torch.library.Library("convcost_test_in_place", "FRAGMENT")
+    library.define("twice(Tensor x) -> Tensor")
+    library.define("twice_(Tensor(a!) x) -> Tensor(a!)")
+    library.impl("twice", lambda x: x * 2, "CompositeImplicitAutograd")
+    library.impl("twice_", lambda x: x.mul_(2), "CompositeImplicitAutograd")
+    with saved_formulas():
+        convcost.register(torch.ops.convcost_test_in_place.twice)(lambda x, **_: x.numel())
+        model = Calls(lambda x: torch.ops.convcost_test_in_place.twice_(x + 0))
+        assert convcost.count(model, torch.ones(2, 5)).totals.macs == 10
+    library._destroy()
+
+
 def test_a_formula_that_names_its_arguments_otherwise_gets_the_result_as_out(triple: Any) -> None:
     @convcost.register(triple)
     def _(x: torch.Tensor, target: torch.Tensor, *, out: None) -> Any:
