@@ -28,6 +28,7 @@ from convcost.nn.count.model_report import report
 from convcost.nn.count.tensors import tensor_text
 from convcost.nn.load.meta_device import any_device_allowed, on_device, parts_of
 from convcost.nn.load.user_code import error_summary, running_user_code
+from convcost.system.signals import interruptible
 from convcost.text.errors import ConvcostError, encodable
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _seen_in_forward(
     with ready(model, device) as parts, any_device_allowed():
         watch = Watch({path: parts[path] for path in paths}, parts)
         with running_user_code(lambda error: ConvcostError(error_summary(error))), torch.device(device), watch:
-            out = model(*placed[0], **placed[1])
+            out = interruptible(lambda: model(*placed[0], **placed[1]))
     return watch.following, _texts(out)
 
 

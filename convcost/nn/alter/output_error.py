@@ -13,6 +13,7 @@ from convcost.nn.count.isolation import same_random_numbers
 from convcost.nn.count.tensors import tensors_in
 from convcost.nn.load.meta_device import parts_of, tensors_of
 from convcost.nn.load.user_code import forward_failure, running_user_code
+from convcost.system.signals import interruptible
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def output_errors(
 
     def run() -> list[Tensor]:
         with running_user_code(_failure), same_random_numbers():
-            outputs = tensors_in(altered(*inputs[0], **inputs[1]))
+            outputs = tensors_in(interruptible(lambda: altered(*inputs[0], **inputs[1])))
         return [output.clone() for output in outputs if output.is_floating_point()]
 
     with ready(altered, "cpu") as parts:
