@@ -5,7 +5,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 # The versions that are installed; without a file, the newest.
 PINS ?= constraints.txt
-EXTRAS ?= test,lint
+EXTRAS ?= test,lint,docs
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q $(if $(PINS),-c $(PINS)) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Tests share the cores; `make test WORKERS=0` runs them in one process.
@@ -20,7 +20,7 @@ endif
 
 LOWEST = $(VENV)-lowest
 
-.PHONY: demo test test-fast test-lowest test-newest lint budgets format bench docs clean
+.PHONY: demo test test-fast test-lowest test-newest lint budgets format bench docs pictures site clean
 
 demo: $(VENV)/.user
 	$(BIN)/convcost compare --c 3 --o 64 --k 3
@@ -47,6 +47,8 @@ lint: $(VENV)/.developer
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python docs/published.py --check
+	$(BIN)/python docs/pictures.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 budgets: $(VENV)/.developer
 	$(BIN)/convcost check --config configs/budgets.toml --strict
@@ -58,6 +60,14 @@ format: $(VENV)/.developer
 docs: $(VENV)/.developer
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/published.py
+
+# What commands print on a terminal, times included.
+pictures: $(VENV)/.developer
+	$(BIN)/python docs/pictures.py
+
+# The web site, in build/site; a broken link is an error.
+site: $(VENV)/.developer
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.developer
 	$(BIN)/python benchmarks/run.py

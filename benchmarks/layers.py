@@ -1,6 +1,6 @@
 """The ratio of MACs next to the speed-up, layer by layer, in both memory formats.
 
-`python benchmarks/layers.py` prints Markdown; `--write` puts it into README.md between its markers.
+`python benchmarks/layers.py` prints Markdown; `--write` puts it into docs/choose-a-block.md between its markers.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from readme import write_between
+from documents import DOCS, write_between
 
 import convcost
 
@@ -55,7 +55,7 @@ def table() -> str:
 def main() -> None:
     text = table()
     if "--write" in sys.argv:
-        write_between("benchmarks/layers.py", text)
+        write_between("benchmarks/layers.py", text, DOCS / "choose-a-block.md")
     else:
         print(text)
 

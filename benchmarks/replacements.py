@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import torch
+from documents import DOCS, write_between
 from networks import UNet
-from readme import write_between
 
 import convcost
 from convcost.nn.load.target import load_target
@@ -19,7 +18,6 @@ from convcost.nn.measure.side_by_side import measure_side_by_side
 from convcost.timing.columns import speedup_text
 from convcost.timing.conditions import TimingOptions
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "replace.md"
 NETWORKS = {
     "ResNet-18": (lambda: load_target("network:resnet18", {}, "cpu").module, 224, r"^(?!stem\.)"),  # whose stem is 7x7
     "MobileNetV2": (lambda: load_target("network:mobilenet_v2", {}, "cpu").module, 224, "."),
@@ -64,7 +62,7 @@ def main() -> None:
     if "?" in text.partition("\n\n")[0]:
         text += "Other programs kept the machine busy: run it again on a quiet one.\n"
     if "--write" in sys.argv:
-        write_between("benchmarks/replacements.py", text, DOCUMENT)
+        write_between("benchmarks/replacements.py", text, DOCS / "replace.md")
     else:
         print(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -13,7 +14,7 @@ from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.sizes import pair, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -603,7 +604,7 @@ def history(
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
 
 
 def register(op: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:  # noqa: ANN401 - torch's operators have no public type

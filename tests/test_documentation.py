@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -24,36 +25,42 @@ from convcost.timing.machine_file import save_machine
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line[2:] for line in re.findall(r"^\$ convcost .*$", README, re.MULTILINE)]
+GUIDE_TO_BUDGETS = ROOT / "docs/check.md"
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {GUIDE_TO_BUDGETS})]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
+COMMANDS = dict.fromkeys(re.findall(r"^\$ (convcost .*)$", "\n".join(TEXTS.values()), re.MULTILINE))
+PROGRAMS = {
+    f"{page}, block {number}": block
+    for page, text in TEXTS.items()
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL), 1)
+}
 
 
 @pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.usefixtures("small_calibration")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_the_readme_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_of_the_pages_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)[1:]
     if "--roofline" in words:
         save_machine(tmp_path / "machine.toml", machine(identity(torch.device("cpu"))))
         monkeypatch.setenv("CONVCOST_MACHINE", str(tmp_path / "machine.toml"))
-    quick = [] if "--no-time" in words or words[0] != "compare" else ["--time-budget", "0.5"]
+    is_timed = "--no-time" not in words if words[0] == "compare" else "--time" in words
+    quick = ["--time-budget", "0.5"] if is_timed else []
     quick = ["--seconds", "2", "--out", "machine.toml"] if words[0] == "calibrate" else quick
     assert main([*words, *quick]) == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/counting.md", "docs/replace.md", "docs/report.md"])
-def test_every_python_block_of_a_page_runs(page: str) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, page, "exec"), {})  # noqa: S102 - our own documentation
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_python_block_of_a_page_runs(program: str) -> None:
+    exec(compile(PROGRAMS[program], program, "exec"), {})  # noqa: S102 - our own documentation
 
 
 @pytest.mark.slow
 @pytest.mark.timing
 def test_every_file_and_command_of_the_guide_to_budgets_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = (ROOT / "docs/check.md").read_text(encoding="utf-8")
+    guide = GUIDE_TO_BUDGETS.read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for text in re.findall(r"```(?:python|toml|yaml)\n(.*?)```", guide, re.DOTALL):
         name = text.partition("\n")[0].removeprefix("# ")
@@ -77,6 +84,23 @@ def test_the_readme_begins_with_the_two_commands_that_set_everything_up() -> Non
     first = re.search(r"```console\n(.*?)```", README, re.DOTALL)
     assert first is not None
     assert re.findall(r"^\$ (make \w+)", first[1], re.MULTILINE) == ["make demo", "make test"]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_a_broken_link_fails_the_site(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the site is built by mkdocs (extra docs)")
+    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "mkdocs.yml", "docs", "configs"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    links = "[page](docs/nowhere.md) [anchor](docs/check.md#nowhere) [file](configs/nowhere.toml)"
+    (tmp_path / "README.md").write_text(f"{README}\n{links}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Aborted with 3 warnings in strict mode" in done.stdout + done.stderr
 
 
 PINS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()

@@ -29,8 +29,8 @@ def history_figures(rows: Sequence[Stored]) -> tuple[Figure, ...]:
         {"name": _name(row), "date": row.session.measured_at, "time_s": one.time_s, "low": one.time_q25_s}
         | {"high": one.time_q75_s, "time": human_time(one.time_s), "measured": show_date(row.session.measured_at)}
         for row in rows
-        if _name(row) in names
         for one in [row.entry.timing]
+        if _name(row) in names and one.time_s > 0
     ][:MAX_POINTS]
     if not points:
         return (Figure("No timing is stored that could be drawn."),)
@@ -40,7 +40,7 @@ def history_figures(rows: Sequence[Stored]) -> tuple[Figure, ...]:
         alt.X("date:T", title=None, scale=alt.Scale(type="utc", padding=20), axis=alt.Axis(format="%Y-%m-%d %H:%M")),
         alt.Color("name:N", scale=scale, legend=alt.Legend(title=None, orient="bottom", columns=2)),
     )
-    y = alt.Y("time_s:Q", title="time", scale=alt.Scale(zero=False), axis=axis)
+    y = alt.Y("time_s:Q", title="time", scale=alt.Scale(type="log", nice=False, padding=12), axis=axis)
     chart = alt.layer(
         base.mark_line(opacity=0.6).encode(y),
         base.mark_rule().encode(alt.Y("low:Q", axis=axis), y2="high:Q"),

@@ -26,11 +26,13 @@ class Change:
         kind: Kind of the change; "recounted" is an unchanged layer whose count differs between versions.
         before: Layer in the baseline; None for an added layer.
         after: Layer in the model as it is; None for a removed layer.
+        settings: Further hyper-parameters that differ, in words.
     """
 
     kind: Literal["added", "removed", "changed", "renamed", "recounted", "same"]
     before: LayerCost | None
     after: LayerCost | None
+    settings: tuple[str, ...] = ()
 
     @property
     def _latest(self) -> LayerCost:
@@ -86,7 +88,7 @@ class Change:
             return f"counted differently, the layer is the same{f'; {renamed}' if renamed else ''}"
         if self.kind in {"renamed", "same"}:
             return renamed
-        return "; ".join(filter(None, (renamed, ", ".join(_differences(before, after)))))
+        return "; ".join(filter(None, (renamed, ", ".join(_differences(before, after, self.settings)))))
 
     @property
     def cost_text(self) -> str:
@@ -155,8 +157,8 @@ def _described(layer: LayerCost) -> str:
     return f"{words}{f', on {layer.input}' if layer.input else ''}"
 
 
-def _differences(old: LayerCost, new: LayerCost) -> list[str]:
-    """Each field that differs, with its name: `kernel 3x3 → 5x5`."""
+def _differences(old: LayerCost, new: LayerCost, settings: Iterable[str]) -> list[str]:
+    """Each field that differs, with its name: `kernel 3x3 → 5x5`; and further settings."""
     (a_in, _, a_out), (b_in, _, b_out) = old.channels.partition(">"), new.channels.partition(">")
     fields = {
         "": (old.op, new.op),
@@ -166,6 +168,7 @@ def _differences(old: LayerCost, new: LayerCost) -> list[str]:
         **{name: (getattr(old, name), getattr(new, name)) for name in ("stride", "padding", "dilation", "groups")},
     }
     parts = [f"{name} {a} → {b}".lstrip() for name, (a, b) in fields.items() if a != b and a and b]
+    parts += settings
     if old.dtype != new.dtype:
         parts.append(f"{old.dtype or 'float32'} → {new.dtype or 'float32'}")
     if old.input != new.input and not _same_but_channels(old, new):
@@ -178,8 +181,10 @@ def _differences(old: LayerCost, new: LayerCost) -> list[str]:
 
 
 def _same_but_channels(old: LayerCost, new: LayerCost) -> bool:
-    """Whether the inputs of a convolution differ in channels alone, which `in_channels` has shown."""
+    """Whether the inputs differ in channels alone, which `in_channels` has shown, or in the weights of a function."""
     a, b = (layer.input.partition(",")[0].split("x") for layer in (old, new))
+    if old.op != new.op and a == b:
+        return True
     return bool(old.channels) and len(a) == len(b) and a[2:] == b[2:] and a[0] == b[0]
 
 

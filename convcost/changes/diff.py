@@ -228,7 +228,9 @@ class DiffReport(Result[DiffRow]):
             yield plain_table(self.columns, self.rows, width) if self.rows else "no layer differs"
             return
         others = [column for column in self.columns if column is not words]
-        head, *table = plain_table(others, self.rows, width and max(width - MIN_WORDS, MIN_TABLE)).splitlines()
+        longest = max(len(one_line(row.what)) for row in self.rows)
+        room = width and max(width - max(MIN_WORDS, min(longest + GAP, width // 2)), MIN_TABLE)
+        head, *table = plain_table(others, self.rows, room).splitlines()
         indent = max(map(len, (head, *table))) + GAP
         is_below = width is not None and width - indent < MIN_WORDS
         yield head if is_below else f"{head.ljust(indent)}{words.title}"

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from convcost.changes.change import layers_of
 from convcost.changes.layer_cost import entry_of
 from convcost.changes.promise import TimedChange
+from convcost.changes.settings import changed_settings, own_padding
 from convcost.text.units import listed, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from convcost.changes.change import Change
+    from convcost.changes.layer_cost import Entry
     from convcost.models.call import Call
     from convcost.models.report import ModelReport
     from convcost.timing.statistics import Timing
@@ -80,13 +82,29 @@ def rows_of(
     if after is None:
         return tuple(DiffRow(None, call, None) for call in before.layers)
     old, new = ({call.name: call for call in report.layers} for report in (before, after))
-    changes = layers_of(entry_of(before), entry_of(after))
+    changes = [_with_settings(change, old, new) for change in layers_of(_entry(before), _entry(after))]
     words = _replacements(changes)
     rows = [_row(change, old, new, words) for change in changes]
     return tuple(
         replace(row, timing=timings.get((row.before.name, row.after.name))) if row.before and row.after else row
         for row in _in_order(rows, old, new)
     )
+
+
+def _entry(report: ModelReport) -> Entry:
+    """The cost of a model, in which a convolution has the padding of its module, whatever it pads with."""
+    entry = entry_of(report)
+    paddings = {call.name: padding for call in report.layers if (padding := own_padding(call)) is not None}
+    layers = {name: replace(entry.layers[name], padding=padding) for name, padding in paddings.items()}
+    return replace(entry, layers={**entry.layers, **layers})
+
+
+def _with_settings(change: Change, old: Mapping[str, Call], new: Mapping[str, Call]) -> Change:
+    """The change with the settings that differ, which the cost of a layer does not have."""
+    if change.before is None or change.after is None:
+        return change
+    words = tuple(changed_settings(old[change.before.name], new[change.after.name]))
+    return replace(change, kind="changed", settings=words) if words else change
 
 
 def _row(change: Change, old: Mapping[str, Call], new: Mapping[str, Call], words: Mapping[int, str]) -> DiffRow:

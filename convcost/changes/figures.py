@@ -65,7 +65,7 @@ def replace_figures(rows: Sequence[ReplacedLayer], trade: TradeOff | None) -> tu
         f"Which sets of replacements does no other beat in both {quantity.title} and time?",
         front([one.text for one in trade.front], points, quantity, TIME) if points else None,
     )
-    return (sets, bars, speed)
+    return (bars, speed, sets)
 
 
 def _costs(rows: Sequence[ReplacedLayer]) -> dict[Quantity, list[dict[str, float | None]]]:

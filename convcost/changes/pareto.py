@@ -151,7 +151,7 @@ class TradeOff:
         yield f"fastest{f' within {limits}' if limits else ''}: {self.fastest.text}"
         patterns = self.fastest.only
         if len(patterns) > 1 or len(self.fastest.blocks) < len(self.layers):
-            yield from (f'to make it: to="{block}", only="{pattern}"' for block, pattern in patterns.items())
+            yield from (f"to make it: to {block}, only '{pattern}'" for block, pattern in patterns.items())
         if any(len(options) > 2 for options in self.layers.values()):  # noqa: PLR2004 - more than the table's one block
             yield "each layer alone, all its calls together:"
             yield from (f"  {name}: {', '.join(one.text for one in ways)}" for name, ways in self.layers.items())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.shape import require_at_least
 from convcost.text.errors import ConvcostError, as_text
+from convcost.text.sizes import is_number
 from convcost.text.units import human_percent
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ class RankChoice:
             raise ConvcostError(f"{' and '.join(given)} exclude each other; give one of them to choose the ranks.")
         if self.rank is not None:
             require_at_least(1, rank=self.rank)
-        if self.energy is not None and not (isfinite(self.energy) and 0 < self.energy <= 1):
+        if self.energy is not None and not (is_number(self.energy) and 0 < self.energy <= 1):
             energy = as_text(self.energy)
             raise ConvcostError(f"energy (={energy}) must be a share above 0 and at most 1; give one such as 0.99.")
-        if self.max_error is not None and not (isfinite(self.max_error) and 0 <= self.max_error < 1):
+        if self.max_error is not None and not (is_number(self.max_error) and 0 <= self.max_error < 1):
             error = as_text(self.max_error)
             raise ConvcostError(f"max_error (={error}) must be at least 0 and below 1; give 0.05 for 5 %.")
 
@@ -113,4 +113,4 @@ class RankChoice:
             return f"rank {self.rank}"
         if self.max_error is not None:
             return f"at most {human_percent(self.max_error)} error"
-        return f"at least {human_percent(DEFAULT_ENERGY if self.energy is None else self.energy)} of the energy"
+        return f"at least {100 * (DEFAULT_ENERGY if self.energy is None else self.energy):.12g} % of the energy"

@@ -39,6 +39,7 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
         "relative error of the factorised weights",
         "weight error",
         human_share,
+        width=71,
     ),
     Column(
         "output_error",
@@ -46,9 +47,15 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
         "relative error of the model's output with this layer alone replaced",
         "output error",
         human_share,
+        width=70,
     ),
     Column(
-        "time_before_s", lambda row: row.time_before_s, "median seconds per call of the layer alone", "time", human_time
+        "time_before_s",
+        lambda row: row.time_before_s,
+        "median seconds per call of the layer alone",
+        "time",
+        human_time,
+        width=69,
     ),
     Column(
         "time_after_s",
@@ -56,6 +63,7 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
         "median seconds per call of the block alone",
         "→ time",
         human_time,
+        width=68,
     ),
     Column(
         "speedup",

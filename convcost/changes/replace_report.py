@@ -16,7 +16,7 @@ from convcost.models.report import check_lines
 from convcost.text.columns import Column, records
 from convcost.text.errors import ConvcostError
 from convcost.text.result import Result, grouped
-from convcost.text.units import change_of, human_bytes, human_count, human_percent, number_of
+from convcost.text.units import change_of, human_bytes, human_count, number_of
 from convcost.timing.columns import ACCOUNT_COLUMNS
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class ReplaceReport(Result[ReplacedLayer]):
         trade_off: Costs against times over all sets of replacements; None if not requested.
         columns: Columns of the table and the frame.
         shown: Rows of the table and the frame; None for the replaced layers.
-        kept: How the kept weights were factorised, and on which input the output was compared; None for new weights.
+        kept: How the kept weights were factorised, on which input the output was compared, and with what outcome; None
+            for new weights.
         output_error: Relative error of the altered model's output; None for new weights, or an output without a norm.
     """
 
@@ -145,12 +146,7 @@ class ReplaceReport(Result[ReplacedLayer]):
             memory.insert(0, f"weights {human_bytes(before.weight_bytes)} → {human_bytes(after.weight_bytes)}")
         lines.append(f"memory: {', '.join(memory)}")
         if self.kept is not None:
-            error = (
-                "is not finite, or zero"
-                if self.output_error is None
-                else f"is off by {human_percent(self.output_error)}"
-            )
-            lines.append(f"weights kept, {self.kept}: the output {error}")
+            lines.append(f"weights kept, {self.kept}")
         lines += self._reasons
         lines += self._times()
         if not self.adds_up:

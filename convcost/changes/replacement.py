@@ -17,6 +17,7 @@ from convcost.convolution.spec import PARAMETERS, Spec, find_block
 from convcost.convolution.tree import Chain, Concat, Residual, Scope, Split, Step, place
 from convcost.models.network_layers import Style, dress
 from convcost.text.errors import ConvcostError, ShapeError, as_text, did_you_mean
+from convcost.text.sizes import is_number
 from convcost.text.units import human_percent
 
 if TYPE_CHECKING:
@@ -78,14 +79,15 @@ class Rules:
         if not self.to:
             raise ConvcostError("to must name a block of the catalogue, such as depthwise-separable.")
         for name in self.to:
-            find_block(name)
+            find_block(str(name))
         if self.origin not in ORIGINS:
-            hint = did_you_mean(self.origin, ORIGINS)
-            raise ConvcostError(f"origin (={as_text(self.origin)}) must be a kind of convolution; {hint}")
+            hint = did_you_mean(str(self.origin), ORIGINS)
+            origin = f"origin (={as_text(self.origin)}), from which layers are replaced,"
+            raise ConvcostError(f"{origin} must be a kind of convolution; {hint}")
         for name in ("only", "skip"):
             _require_pattern(name, getattr(self, name))
         require_at_least(1, min_kernel=self.min_kernel)
-        if self.min_saving is not None and not 0 <= self.min_saving < 1:
+        if self.min_saving is not None and not (is_number(self.min_saving) and 0 <= self.min_saving < 1):
             saving = as_text(self.min_saving)
             raise ConvcostError(f"min_saving (={saving}) must be a share of at least 0 and below 1; give 0.2 for 20 %.")
         for name in self.parameters:
@@ -147,7 +149,7 @@ def _require_pattern(name: str, pattern: str | None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # what a later Python might read otherwise
             re.compile(pattern or "")
-    except (re.error, RecursionError, OverflowError) as error:
+    except (re.error, RecursionError, OverflowError, TypeError) as error:
         msg = f"{name} (={as_text(pattern)}) must be a regular expression, and {error}; write one such as layer[34]."
         raise ConvcostError(msg) from error
 

@@ -42,6 +42,7 @@ class Call:
         is_function: Whether it is a functional call, which counters that hook modules do not see.
         has_bias: Whether a convolution or a linear layer adds a bias.
         has_packed: Whether it has packed weights, as of quantisation, which are not among its parameters.
+        settings: Hyper-parameters of the module, by name.
         time_s: Median seconds of the layer alone; None if not timed.
         bound: Least possible time on this machine; None if it is not calibrated, or if the least work is unknown.
         account: Account of the time of a convolution; None if not requested.
@@ -68,6 +69,7 @@ class Call:
     is_function: bool = False
     has_bias: bool = False
     has_packed: bool = False
+    settings: tuple[tuple[str, object], ...] = ()
     time_s: float | None = None
     bound: Bound | None = None
     account: Account | None = None

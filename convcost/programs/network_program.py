@@ -80,7 +80,6 @@ def network_program(target: str, layers: Sequence[ReplacedPath], totals: Mapping
         target: Name of the model.
         layers: Layers that are replaced.
         totals: Counts of the whole model before and after, by name.
-
     """
     classes, calls = _classes([layer.block for layer in layers])
     entries = "\n".join(code(f"{_quoted(layer.path)}: {call},", 2) for layer, call in zip(layers, calls, strict=True))

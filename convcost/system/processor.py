@@ -60,14 +60,15 @@ def collection_paused() -> Iterator[None]:
     """Pause the collection of cyclic garbage, whose moments would be those at which a cycle's tensors die.
 
     On the meta device they need no memory; the rows of a large model are thousands of objects, none of them garbage.
+    The threshold says so, not `gc.disable`, which the model may call itself.
     """
-    was_on = gc.isenabled()
-    gc.disable()
+    first, *others = gc.get_threshold()
+    gc.set_threshold(0)
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        if first and not gc.get_threshold()[0]:  # or another thread paused it before, or the model has set one
+            gc.set_threshold(first, *others)
 
 
 def _set_allocator(mmap_threshold: int, trim_threshold: int) -> bool:

@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
+
+T = TypeVar("T")
 
 IMPORTED_ONCE: Final = frozenset({"numpy", "pandas", "pyarrow", "scipy", "torch", "torchvision"})
 """Packages that cannot be imported again in a process in which their import was interrupted."""
@@ -108,6 +110,8 @@ def is_ctrl_c(error: BaseException) -> bool:
     if not isinstance(error, KeyboardInterrupt):
         return False
     handler = signal.getsignal(signal.SIGINT)
+    while isinstance(handler, InterruptsPostponed):
+        handler = handler.before
     return handler.count > 0 if isinstance(handler, Interrupts) else callable(handler)
 
 
@@ -138,3 +142,67 @@ def interrupts_held() -> Iterator[None]:
         yield
     if held:
         raise KeyboardInterrupt
+
+
+class InterruptsPostponed:
+    """A context in which Ctrl-C waits until the end, or until the next call of `interruptible`.
+
+    It is for work that must not stop in the middle, such as the restoration of a model, around code that may. Whatever
+    is entered inside it is left, too. A handler that raises nothing, as that of a training script may, stays in use.
+    """
+
+    def __init__(self) -> None:
+        self.before: signal._HANDLER = None
+        self.is_held = True
+        self.is_due = False
+        self.was_raised = False
+
+    def __enter__(self) -> Self:
+        handler = signal.getsignal(signal.SIGINT)
+        is_main = threading.current_thread() is threading.main_thread()
+        if isinstance(handler, InterruptsPostponed) and handler.is_held:
+            return self
+        if is_main and callable(handler):
+            self.before = handler
+            signal.signal(signal.SIGINT, self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.before is not None and signal.getsignal(signal.SIGINT) is self:  # not one that the work has set
+            signal.signal(signal.SIGINT, self.before)
+        if self.is_due and (kind is None or issubclass(kind, Exception)):
+            signal.raise_signal(signal.SIGINT)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Take the signal."""
+        if self.is_held:
+            self.is_due = True
+        elif callable(self.before):
+            try:
+                self.before(number, frame)
+            except KeyboardInterrupt:
+                self.was_raised = True
+                raise
+
+    def call(self, function: Callable[[], T]) -> T:
+        """What `interruptible` does."""
+        was_held = self.is_held
+        try:  # no signal comes between the end of the call and the line after `finally`
+            self.is_held = False
+            if self.is_due:
+                self.is_due = False
+                signal.raise_signal(signal.SIGINT)
+            return function()
+        finally:
+            self.is_held = was_held
+            if self.was_raised:
+                self.was_raised = False
+                raise KeyboardInterrupt  # again, in case that the function, or a destructor, has taken it
+
+
+def interruptible(function: Callable[[], T]) -> T:
+    """Call a function, which Ctrl-C may interrupt, also inside `InterruptsPostponed`."""
+    handler = signal.getsignal(signal.SIGINT)
+    if isinstance(handler, InterruptsPostponed) and threading.current_thread() is threading.main_thread():
+        return handler.call(function)
+    return function()

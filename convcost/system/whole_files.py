@@ -35,6 +35,8 @@ def require_writable(
         ConvcostError: The suffix is unknown, the folder is missing or cannot be written, or the path is too long, a
             folder, a device or a pipe.
     """
+    if path == Path():  # an empty text, too
+        raise ConvcostError(f"{what} must name a file, not the current folder; give it a name.")
     if suffixes and path.suffix.lower() not in suffixes:
         raise ConvcostError(f"{what} (={path}) must end in {', '.join(suffixes)}; the suffix chooses the kind of file.")
     try:

@@ -64,7 +64,7 @@ class Quantity:
 
     @property
     def labels(self) -> str:
-        """The Vega expression for the numbers of the axis, such as `1.5 ms`."""
+        """The Vega expression for the numbers of the axis, such as `1.5ms`."""
         return f"format(datum.value, '.3~s') + '{self.unit}'"
 
 
@@ -259,7 +259,7 @@ def themed(chart: alt.TopLevelMixin, *, background: str | None = None) -> dict[s
     lines = {"domainColor": "#8888", "tickColor": "#8888", "gridColor": "#8883"}
     spec["config"] = {
         "background": background,
-        "font": "system-ui, sans-serif",
+        "font": "system-ui, DejaVu Sans, sans-serif",  # vl-convert measures with the second, a wide one: nothing is cut
         "axis": {**text, **lines, "labelFontSize": 11, "titleFontSize": 12},
         "legend": {**text, "labelLimit": 300},
         "title": {"color": "currentColor", "fontWeight": "normal", "fontSize": 12, "anchor": "start"},

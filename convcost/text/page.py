@@ -6,8 +6,9 @@ import base64
 import hashlib
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from convcost.text.columns import Column
     from convcost.text.figure import Figure
 
+LONG_TEXT: Final = 40
+"""Number of characters beyond which the texts of a column are broken into lines."""
 R = TypeVar("R")
 """Type of a row."""
 
@@ -54,13 +57,12 @@ def page(
         rows: Rows of the table.
         totals: Row of totals; None without one.
     """
-    import vl_convert
     from jinja2 import Environment
 
     folder = Path(__file__).parent
     template = (folder / "page.html").read_text(encoding="utf-8")
     charts = [one.chart for one in figures if one.chart is not None]
-    library = vl_convert.javascript_bundle() if charts else ""  # type: ignore[call-arg]  # its stub lacks the default
+    library = _library() if charts else ""
     own = (folder / "page.js").read_text(encoding="utf-8")
     chosen = shown_columns(columns, rows)
     shown: str = (
@@ -76,7 +78,7 @@ def page(
                 for index, one in enumerate(figures)
             ],
             columns=chosen,
-            texts=[place for place, one in enumerate(chosen, 1) if not any(is_known(one.value(row)) for row in rows)],
+            texts=list(_text_columns(chosen, rows)),
             rows=(_cells(chosen, row) for row in rows),
             totals=None if totals is None else list(_cells(chosen, totals)),
             count=len(rows),
@@ -89,11 +91,38 @@ def page(
     return shown
 
 
+def _text_columns(columns: Sequence[Column[R]], rows: Sequence[R]) -> Iterator[tuple[int, bool]]:
+    """The place of each column of texts, counted from 1, and whether one of them is long."""
+    for place, column in enumerate(columns, 1):
+        if not any(is_known(column.value(row)) for row in rows):
+            yield place, any(len(column.text(row)) > LONG_TEXT for row in rows)
+
+
 def _cells(columns: Sequence[Column[R]], row: R) -> Iterator[tuple[str, object]]:
     """The text of each cell, and its value where that is a number."""
     for column in columns:
         value = column.value(row)
         yield column.text(row), value if is_known(value) else None
+
+
+def _library() -> str:
+    """The JavaScript of figures; it is kept in the user's cache, since to bundle it takes a second."""
+    from importlib.metadata import version
+
+    from platformdirs import user_cache_path
+
+    path = user_cache_path("convcost") / f"vega-{version('vl-convert-python')}.js"
+    with suppress(OSError, ValueError):  # there is none, or it is no text
+        written, _, script = path.read_text(encoding="utf-8").partition("\n")
+        if written == _hash(script):
+            return script
+    import vl_convert
+
+    script = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the default
+    with suppress(OSError):  # a cache that cannot be written is none
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{_hash(script)}\n{script}", encoding="utf-8", newline="\n")
+    return script
 
 
 def _static(drawn: str, index: int) -> str:

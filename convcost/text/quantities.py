@@ -99,7 +99,8 @@ def parse_percent(text: str) -> float:
     """
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,20})?)\s*%", text.strip(), re.ASCII)
     if match is None:
-        raise ConvcostError(f'(={as_text(text)}) must be a percentage of at least 0; write it as "1 %".')
+        number = text.strip() if re.fullmatch(r"\d{1,9}(\.\d{1,20})?", text.strip(), re.ASCII) else "1"
+        raise ConvcostError(f'(={as_text(text)}) must be a percentage of at least 0; write it as "{number} %".')
     return float(Decimal(match[1]) / 100)
 
 

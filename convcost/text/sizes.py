@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import sys
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, SupportsIndex
 
@@ -154,6 +156,16 @@ def plain(size: Any) -> Any:  # noqa: ANN401 - a number of any library, or a mis
     (3, 'int')
     """
     return operator.index(size) if isinstance(size, SupportsIndex) and not isinstance(size, bool) else size
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite real number of any library.
+
+    >>> import numpy as np
+    >>> is_number(np.float32(0.5)), is_number(2), is_number(True), is_number("0.5"), is_number(float("nan"))
+    (True, True, False, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= sys.float_info.max
 
 
 def pair(sizes: int | Sequence[int]) -> tuple[int, int]:

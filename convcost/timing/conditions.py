@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.text.errors import ConvcostError, as_text
+from convcost.text.sizes import is_number
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def require_time_budget(seconds: float) -> None:
     Raises:
         ConvcostError: The budget is not above 0, or infinite.
     """
-    if not 0 < seconds <= sys.float_info.max:
+    if not is_number(seconds) or seconds <= 0:
         text = as_text(seconds)
         raise ConvcostError(f"time_budget (={text}) must be a number of seconds above 0; 8 is the default.")
 

@@ -41,7 +41,7 @@ PARAMS: Final = Quantity("parameters", human_count)
 MACS: Final = Quantity("MACs", human_count)
 TRAFFIC: Final = Quantity("traffic", human_bytes, "B")
 TIME: Final = Quantity("time", human_time, "s")
-MAX_NAMED: Final = 20
+MAX_NAMED: Final = 12
 """Maximum number of points that have their names beside them."""
 
 

@@ -170,7 +170,7 @@ class Agreement:
         if not self.agrees:
             return f"oneDNN convolved another layer: {'; '.join(self.differences)}"
         seen = "" if self.ran == self.stages else f" for the {self.ran} of {self.stages} stages that it ran"
-        return f"oneDNN's problem text is this layer{seen}: groups, channels, sizes"
+        return f"oneDNN's problem text has the groups, channels and sizes of this layer{seen}"
 
 
 def parse_problem(text: str) -> Problem | None:

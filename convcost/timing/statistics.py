@@ -343,5 +343,5 @@ def _remarks(timing: Timing, *, pinned: bool) -> list[str]:
         often = f"a page fault in {1 / faults:.0f} calls"
         if faults >= 1:
             often = f"{human_count(faults)} page faults a call"
-        remarks.append(f"{often} although the allocator is pinned: see the README")
+        remarks.append(f"{often} although the allocator is pinned: see docs/time.md")
     return remarks

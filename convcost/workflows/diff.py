@@ -16,7 +16,7 @@ from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 from convcost.text.input_file import is_file
 from convcost.workflows.budget_process import count_budget, mixed_up, time_pair
-from convcost.workflows.model import count_target, load_as_counted, require_count_device
+from convcost.workflows.model import count_target, load_as_counted, require_count_device, require_same_model
 from convcost.workflows.side_by_side import time_side_by_side
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ def _diff_here(sides: tuple[Side, Side], options: DiffOptions) -> Iterator[DiffR
                 side.target, options.inputs, side.args, cross_check=options.cross_check, device=options.device
             )
         counts.append(replace(counted, target=side.label(other)))
+        _require_same_model(sides, counts)
         yield (diff := compare_models(counts[0], counts[1] if len(counts) > 1 else None))
     if options.timing is None:
         return
@@ -222,6 +223,13 @@ def _diff_here(sides: tuple[Side, Side], options: DiffOptions) -> Iterator[DiffR
         yield compare_models(pair.a, pair.b, pair.timing)
 
 
+def _require_same_model(sides: tuple[Side, Side], counts: Sequence[ModelReport]) -> None:
+    """Refuse a target that is compared with itself, and is another model the second time."""
+    a, b = sides
+    if len(counts) > 1 and (a.target, a.args, a.revision) == (b.target, b.args, b.revision):
+        require_same_model(counts[0], counts[1], "between its two counts", "make it without chance")
+
+
 def _diff_at_revisions(
     sides: tuple[Side, Side], checkouts: Sequence[Checkout | None], options: DiffOptions
 ) -> Iterator[DiffReport]:
@@ -234,6 +242,7 @@ def _diff_at_revisions(
         counted = _counted(budget, side, checkout, cross_check=options.cross_check)
         label = side.label(other, None if checkout is None else checkout.revision)
         counts.append(replace(counted, report=replace(counted.report, target=label, columns=MODEL_COLUMNS)))
+        _require_same_model(sides, [one.report for one in counts])
         if len(counts) == 1:
             yield compare_models(counts[0].report)
     for checkout, base, head, side in zip(checkouts, counts, counts[::-1], sides[::-1], strict=True):

@@ -232,18 +232,36 @@ def load_as_counted(
     Raises:
         ConvcostError: As `count_target`; or it is another model than before.
     """
-    from convcost.changes.change import what_changed
-    from convcost.changes.layer_cost import entry_of
     from convcost.nn.count.model_report import report
 
     forward = load_forward(target, inputs, args)
     again = report(*forward, device=str(counted.conditions["device"]))
+    require_same_model(
+        counted, again, "between the count and the timing", "make it without chance, or leave out the time"
+    )
+    return forward
+
+
+def require_same_model(counted: ModelReport, again: ModelReport, when: str, step: str) -> None:
+    """Refuse a target that makes another model when it is loaded again.
+
+    Args:
+        counted: Report of the first model.
+        again: Report of the second one.
+        when: Words for the time between them.
+        step: Next step.
+
+    Raises:
+        ConvcostError: A layer differs.
+    """
+    from convcost.changes.change import what_changed
+    from convcost.changes.layer_cost import entry_of
+
     for change in what_changed(entry_of(counted), entry_of(again)):
         raise ConvcostError(
-            f"target (={counted.target}) must make the same model each time: between the count and the timing, "
-            f"{change.layer} is {change.kind} ({change.what}); make it without chance, or leave out the time."
+            f"target (={counted.target}) must make the same model each time: {when}, {change.layer} is {change.kind} "
+            f"({change.what}); {step}."
         )
-    return forward
 
 
 def require_count_device(device: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +11,7 @@ from convcost.changes.replace_report import ReplaceReport
 from convcost.system.git_revision import checked_out
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
+from convcost.text.units import human_percent
 from convcost.workflows.diff import parse_side
 from convcost.workflows.model import inputs_of, load_as_counted, require_count_device
 from convcost.workflows.replacement_timing import time_replacements
@@ -91,6 +92,8 @@ def _replace_in_target(  # noqa: PLR0913 - as above
 ) -> Iterator[ReplaceReport]:
     show_progress("importing torch ...")
     from convcost.nn.alter.altered import alter
+    from convcost.nn.alter.output_error import SEED
+    from convcost.nn.count.isolation import seeded
     from convcost.nn.load.target import WITHOUT_WEIGHTS, load_target, tensors_for
     from convcost.nn.load.user_code import user_code_context
     from convcost.nn.load.weights import UNTRAINED
@@ -98,14 +101,14 @@ def _replace_in_target(  # noqa: PLR0913 - as above
     require_count_device(device)
     first = "cpu" if device == "cpu" or rules.keep is not None else "meta"
     show_progress(f"loading {target} ...")
-    with user_code_context(target):
+    with user_code_context(target), nullcontext() if rules.keep is None else seeded(SEED):
         loaded = load_target(target, args, first)
         positional, named = tensors_for(inputs_of(target, inputs, loaded), "meta" if rules.keep else first)
         notes = () if loaded.note is None else (loaded.note,)
     if rules.keep is not None and loaded.note == WITHOUT_WEIGHTS:
         raise ConvcostError(f"target (={target}) must have weights to keep, and is {loaded.note}; load them in it.")
     if rules.keep is not None and target.startswith(UNTRAINED):
-        notes = (*notes, f"{target} has no trained weights: those that are kept are as it makes them.")
+        notes = (*notes, f"{target} has no trained weights: those that are kept are made with seed {SEED}.")
     real = None if rules.keep is not None else partial(load_target, target, args, "cpu")
     steps = replace_layers(loaded.module, positional, named, rules, device=device, cross_check=cross_check, load=real)
     for step in _in_context(target, steps):
@@ -196,14 +199,21 @@ def _with_output_errors(result: ReplaceReport, choice: RankChoice, forward: Forw
     from convcost.nn.alter.output_error import SEED, has_values, output_errors
 
     paths = [row.replacement.name for row in result.layers if row.replacement is not None]
-    errors: dict[str | None, float | None] = {}
+    errors: dict[str | None, float | str] = {}
     model, call = forward[0], (tuple(forward[1]), dict(forward[2]))
     for path, error in output_errors(model, altered.model, paths, call):
         errors[path] = error
         show_progress(f"comparing outputs, {len(errors) - 1} of {len(paths)} layers ...")
     layers = tuple(
-        row if row.replacement is None else replace(row, output_error=errors[row.replacement.name])
+        row if row.replacement is None else replace(row, output_error=_number(errors[row.replacement.name]))
         for row in result.layers
     )
     given = "the given input" if has_values(call) else f"random input (seed {SEED})"
-    return replace(result, layers=layers, kept=f"{choice}, {given}", output_error=errors[None])
+    whole = errors[None]
+    outcome = whole if isinstance(whole, str) else f"is off by {human_percent(whole)}"
+    kept = f"{choice}, {given}: the output {outcome}"
+    return replace(result, layers=layers, kept=kept, output_error=_number(whole))
+
+
+def _number(error: float | str) -> float | None:
+    return None if isinstance(error, str) else error

@@ -172,11 +172,13 @@ def test_functions_are_recognised_under_shifted_numbers() -> None:
 def test_a_module_is_recognised_as_a_function_in_the_same_place() -> None:
     before = entry(conv("0", "8>16"), relu("1"), conv("2", "16>16"))
     after = entry(
-        replace(conv("conv2d.default#1", "8>16"), op="conv2d.default"),
+        replace(conv("conv2d.default#1", "8>16"), op="conv2d.default", input="1x8x8x8, 16x8x3x3"),
         replace(relu("relu.default#1"), op="relu.default"),
         replace(conv("conv2d.default#2", "16>16"), op="conv2d.default"),
     )
-    names = [(change.before and change.before.name, change.layer) for change in what_changed(before, after)]
+    changes = what_changed(before, after)
+    names = [(change.before and change.before.name, change.layer) for change in changes]
+    assert {change.text.partition("; ")[2] for change in changes} == {"Conv2d → conv2d.default", "ReLU → relu.default"}
     assert sorted(names) == [("0", "conv2d.default#1"), ("1", "relu.default#1"), ("2", "conv2d.default#2")]
 
 

@@ -232,3 +232,10 @@ def test_columns_are_chosen_for_the_table_the_frame_and_a_notebook() -> None:
     assert list(result.to_frame().columns) == ["name_b", "macs_delta"]
     assert result.text().splitlines()[1].split() == ["name_b", "Δ", "MACs"]
     assert "<th>name_b</th>" in result._repr_html_()
+
+
+def test_the_columns_that_fit_are_shown() -> None:
+    before, after = (nn.Sequential(nn.Conv2d(4, width, 3)) for width in (8, 16))
+    shown = {width: convcost.diff(before, after, IMAGE).text(width).splitlines()[1] for width in (80, 120)}
+    assert all(f"Δ {name}" in shown[80] for name in ("params", "MACs", "traffic"))
+    assert all(f"{name} {side}" in shown[120] for name in ("params", "MACs") for side in "AB")

@@ -141,7 +141,7 @@ def test_sixty_layers_of_four_kinds_have_few_states() -> None:
 def test_the_lines_say_what_is_fastest_and_how_to_make_it() -> None:
     assert list(trade_off(TWO, REST, Limits(max_macs=2000)).lines()) == [
         "fastest within 2.00 k MACs: 1 layer replaced, 200 parameters, 2.00 k MACs, about 2.25 s",
-        'to make it: to="depthwise-separable", only="^(a)$"',
+        "to make it: to depthwise-separable, only '^(a)$'",
         "sets of replacements that no other beats in MACs and time (2):",
         "  1 layer replaced, 200 parameters, 2.00 k MACs, about 2.25 s",
         "  2 layers replaced, 120 parameters, 1.20 k MACs, about 3.25 s",
@@ -153,8 +153,8 @@ def test_a_set_of_all_layers_needs_no_pattern_but_one_of_several_blocks_does() -
     assert not any(line.startswith("to make it") for line in trade_off(layers, REST, Limits()).lines())
     layers["b"] = [KEEP_B, replace(SEPARABLE_B, block="ghost", seconds=0.5)]
     assert [line for line in trade_off(layers, REST, Limits()).lines() if line.startswith("to make it")] == [
-        'to make it: to="depthwise-separable", only="^(a)$"',
-        'to make it: to="ghost", only="^(b)$"',
+        "to make it: to depthwise-separable, only '^(a)$'",
+        "to make it: to ghost, only '^(b)$'",
     ]
 
 

@@ -14,6 +14,7 @@ from convcost.text.errors import ConvcostError
     [
         (RankChoice(), 1 - 0.99, "at least 99 % of the energy"),
         (RankChoice(energy=1), 0, "at least 100 % of the energy"),
+        (RankChoice(energy=0.999999), 1 - 0.999999, "at least 99.9999 % of the energy"),
         (RankChoice(max_error=0.05), 0.05 * 0.05, "at most 5 % error"),
         (RankChoice(rank=3), None, "rank 3"),
     ],
@@ -31,6 +32,8 @@ def test_a_choice_limits_the_energy_that_is_lost_or_is_a_rank(choice: RankChoice
         ({"energy": 0.0}, "energy (=0.0) must be a share above 0 and at most 1; give one such as 0.99."),
         ({"energy": 99.0}, "energy (=99.0) must be a share above 0 and at most 1; give one such as 0.99."),
         ({"energy": float("nan")}, "energy (=nan) must be a share above 0 and at most 1; give one such as 0.99."),
+        ({"energy": "0.9"}, "energy (=0.9) must be a share above 0 and at most 1; give one such as 0.99."),
+        ({"max_error": True}, "max_error (=true) must be at least 0 and below 1; give 0.05 for 5 %."),
         ({"max_error": 5.0}, "max_error (=5.0) must be at least 0 and below 1; give 0.05 for 5 %."),
         ({"max_error": float("inf")}, "max_error (=inf) must be at least 0 and below 1; give 0.05 for 5 %."),
     ],
@@ -68,6 +71,7 @@ def test_the_rank_is_taken_from_the_parameters_of_blocks_where_weights_are_kept(
             {"keep_weights": False, "max_error": 0.1},
             "max_error (=0.1) must have weights to keep; turn keep_weights on.",
         ),
+        ({"parameters": {"rank": True}}, "rank (=True) must be a whole number; give an integer of 1 or more."),
         ({"parameters": {"rank": 2.5}}, "rank (=2.5) must be a whole number; give an integer of 1 or more."),
     ],
 )

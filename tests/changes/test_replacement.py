@@ -150,7 +150,11 @@ def test_the_rules_of_names() -> None:
     [
         ({"to": ()}, "to must name a block of the catalogue, such as depthwise-separable."),
         ({"to": ("depthwise-seperable",)}, "block (=depthwise-seperable) must be a name of the catalogue; did you mean depthwise-separable?"),
-        ({"origin": "standart"}, "origin (=standart) must be a kind of convolution; did you mean standard?"),
+        ({"origin": "standart"}, "origin (=standart), from which layers are replaced, must be a kind of convolution; did you mean standard?"),
+        ({"origin": None}, "origin (=missing), from which layers are replaced, must be a kind of convolution; known: standard, grouped, depthwise, pointwise."),
+        ({"to": (None,)}, "block (=None) must be a name of the catalogue; see convcost compare --list-blocks."),
+        ({"only": 3}, "only (=3) must be a regular expression, and first argument must be string or compiled pattern; write one such as layer[34]."),
+        ({"min_saving": "20%"}, "min_saving (=20%) must be a share of at least 0 and below 1; give 0.2 for 20 %."),
         ({"only": "("}, "only (=() must be a regular expression, and missing ), unterminated subpattern at position 0; write one such as layer[34]."),
         ({"skip": "*a"}, "skip (=*a) must be a regular expression, and nothing to repeat at position 0; write one such as layer[34]."),
         ({"min_kernel": 0}, "min_kernel (=0) must be at least 1; give a larger number."),

@@ -302,6 +302,23 @@ def test_a_target_that_is_another_model_each_time_is_refused_before_it_is_timed(
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("at", ["", "@HEAD"], ids=["here", "at-a-revision"])
+def test_a_target_that_is_another_model_than_itself_is_refused(
+    at: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "\nimport os\ndef other():\n    return Net(4 + os.urandom(1)[0])\n"  # no seed decides it
+    with (project / "models.py").open("a", encoding="utf-8") as file:
+        file.write(source)
+    commit(project, "third")
+    for _ in range(3):  # two draws may be equal
+        code, out, err = diff(capsys, f"models.py:other{at}", f"models.py:other{at}", *INPUT)
+        if code:
+            break
+    assert (code, out) == (2, "")
+    assert "must make the same model each time: between its two counts, body is changed (in_channels " in err
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("at", ["", "@HEAD~1"], ids=["here", "at-a-revision"])
 @pytest.mark.usefixtures("project")
 def test_an_interrupt_of_the_second_count_exports_the_first(

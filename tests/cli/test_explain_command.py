@@ -8,6 +8,7 @@ import pytest
 
 import convcost
 from convcost.cli import main
+from convcost.programs.dialect import WRITTEN
 
 SHAPE = ["--c", "12", "--o", "24", "--k", "3", "--h", "16"]
 
@@ -100,10 +101,11 @@ def test_a_program_that_could_not_be_written_is_refused_first(file, words, rule,
 
 def test_a_block_without_words_writes_nothing(tmp_path, capsys) -> None:
     path = tmp_path / "block.py"
-    path.write_text("mine", encoding="utf-8")
+    before = f"{WRITTEN}\nmine"
+    path.write_text(before, encoding="utf-8")
     assert main(["explain", "all", *SHAPE, "--emit", str(path), "--emit-as", "keras"]) == 2
     done = capsys.readouterr()
-    assert (done.out, path.read_text(encoding="utf-8")) == ("", "mine")
+    assert (done.out, path.read_text(encoding="utf-8")) == ("", before)
     assert done.err == (
         "error: shared-kernel cannot be written for Keras: its stage depthwise shares one filter bank among its groups, "
         "and no layer of Keras does; write it for torch.\n"

@@ -176,3 +176,18 @@ def test_a_figure_without_the_library_names_the_line_that_installs_it(monkeypatc
     for draw in (model().figure, model().to_html):
         with pytest.raises(ConvcostError, match=r"needs vl_convert.*pip install 'convcost\[report\]'"):
             draw()
+
+
+@pytest.mark.parametrize("kept", [b"", b"sha256-\n(", b"\xff\n"])
+def test_a_kept_library_that_is_broken_is_made_anew(
+    kept: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import platformdirs
+
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
+    first = model().to_html()
+    (file,) = (tmp_path / "cache").iterdir()
+    content = file.read_bytes()
+    file.write_bytes(kept)
+    assert model().to_html() == first
+    assert file.read_bytes() == content

@@ -112,6 +112,11 @@ def test_a_percentage_is_a_share(text: str, share: float) -> None:
     assert parse_percent(text) == share
 
 
+def test_a_number_without_its_sign_is_shown_with_it() -> None:
+    with pytest.raises(ConvcostError, match=r'\(=20\) must be a percentage of at least 0; write it as "20 %"'):
+        parse_percent("20")
+
+
 @pytest.mark.parametrize("text", ["1", "-1 %", "one %", "1 %%", ""])
 def test_anything_else_is_no_percentage(text: str) -> None:
     with pytest.raises(ConvcostError, match='must be a percentage of at least 0; write it as "1 %"'):

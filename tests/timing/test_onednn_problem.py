@@ -87,10 +87,13 @@ def test_a_text_of_another_layer_disagrees_and_says_in_which_stage() -> None:
     ("found", "text"),
     [
         (Agreement(None, stages=1), ""),
-        (Agreement(agrees=True, ran=2, stages=2), "oneDNN's problem text is this layer: groups, channels, sizes"),
+        (
+            Agreement(agrees=True, ran=2, stages=2),
+            "oneDNN's problem text has the groups, channels and sizes of this layer",
+        ),
         (
             Agreement(agrees=True, ran=1, stages=2),
-            "oneDNN's problem text is this layer for the 1 of 2 stages that it ran: groups, channels, sizes",
+            "oneDNN's problem text has the groups, channels and sizes of this layer for the 1 of 2 stages that it ran",
         ),
         (
             Agreement(False, ("conv: groups 1 here, 2 for oneDNN",), 1, 1),

@@ -98,9 +98,12 @@ def test_a_candidate_without_samples_is_left_out() -> None:
     [
         (one([MS] * 5, dropped=6), "54.5 % of the blocks were disturbed: close other programs"),
         (one([50e-6] * 5), "overhead-bound: a call takes 50.0 µs; a larger input shows the arithmetic"),
-        (one([MS] * 5, faults=12.0), "12 page faults a call although the allocator is pinned: see the README"),
-        (one([MS] * 5, faults=16_384.0), "16.4 k page faults a call although the allocator is pinned: see the README"),
-        (one([MS] * 5, faults=0.02), "a page fault in 50 calls although the allocator is pinned: see the README"),
+        (one([MS] * 5, faults=12.0), "12 page faults a call although the allocator is pinned: see docs/time.md"),
+        (
+            one([MS] * 5, faults=16_384.0),
+            "16.4 k page faults a call although the allocator is pinned: see docs/time.md",
+        ),
+        (one([MS] * 5, faults=0.02), "a page fault in 50 calls although the allocator is pinned: see docs/time.md"),
         (one([MS] * 4), "only 4 undisturbed blocks: raise time_budget"),
     ],
 )

@@ -124,6 +124,39 @@ def test_a_rank_above_that_of_a_layer_has_a_note() -> None:
     assert "rank 9 is above the full rank of 0: the block has the full rank there." in result.notes
 
 
+@pytest.mark.parametrize("limit", [{"max_error": 0.001}, {"energy": 1 - 1e-6}], ids=str)
+def test_a_limit_that_rounding_exceeds_has_a_note(limit: dict[str, Any]) -> None:
+    model, image = network().bfloat16(), IMAGE.bfloat16()
+    _, result = convcost.replace(model, image, to="low-rank", keep_weights=True, only="^0$", **limit)
+    (row,) = result.replaced
+    assert row.weight_error is not None
+    assert 0.001 < row.weight_error < 0.01
+    (note,) = [note for note in result.notes if "its dtype rounds the factors" in note]
+    assert note.startswith(
+        f"at {'most 0.1 % error' if 'max_error' in limit else 'least 99.9999 % of the energy'} is not met by 0: "
+    )
+
+
+def test_a_model_that_the_random_input_does_not_suit_keeps_its_weights_without_errors_of_outputs() -> None:
+    class Lookup(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.table = network()[0], nn.Parameter(torch.rand(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = self.conv(x) * self.table[x[0, 0, 0, :1].long()]
+            return output
+
+    shape = torch.empty(IMAGE.shape, device="meta")
+    model = Lookup()
+    model.table.data = torch.rand(0)
+    _, result = convcost.replace(model, shape, to="low-rank", keep_weights=True, rank=1)
+    (row,) = result.replaced
+    assert (row.output_error, result.output_error) == (None, None)
+    assert "weights kept, rank 1, random input (seed 0): the output could not be compared: IndexError: " in str(result)
+    assert row.weight_error is not None
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -218,3 +251,45 @@ def test_what_cannot_be_kept_is_one_line(
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_weights_that_a_target_draws_are_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["replace", "network:resnet18", "--arg", "alpha=0.25", "--input", "1x3x32x32", "--to", "low-rank"]
+    command += ["--keep-weights", "--rank", "2", "--only", r"^layer1\.0", "--format", "json", "--no-cross-check"]
+    errors = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        assert main(command) == 0
+        out, err = capsys.readouterr()
+        errors.append(json.loads(out)["output_error"])
+        assert "no trained weights: those that are kept are made with seed 0." in err
+    assert errors[0] == errors[1] > 0
+
+
+@pytest.mark.timing
+def test_the_kept_weights_are_those_that_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "once.py"
+    path.write_text(
+        "from torch import nn\nloads = []\ndef net():\n    assert not loads\n    loads.append(1)\n"
+        "    return nn.Sequential(nn.Conv2d(6, 8, 3))\n",
+        encoding="utf-8",
+    )
+    command = ["replace", f"{path}:net", "--input", "1x6x9x9", "--to", "low-rank", "--keep-weights", "--rank", "1"]
+    assert main([*command, "--time", "--time-budget", "0.2", "--no-cross-check"]) == 0
+    assert "low-rank, rank 1" in capsys.readouterr().out
+
+
+def test_the_table_fits_a_terminal_of_80_characters() -> None:
+    block = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1))
+    for name in ("body", "stage_2"):
+        outer = nn.Sequential()
+        outer.add_module(name, block)
+        block = outer
+    _, result = convcost.replace(block, IMAGE, to="spatially-separable", keep_weights=True, rank=3)
+    for width, is_shown in ((80, False), (100, True)):
+        lines = result.text(width).splitlines()
+        first = next(index for index, line in enumerate(lines) if line.startswith("layer"))
+        table = lines[first : first + 3]
+        assert max(map(len, table)) <= width
+        assert ("weight error" in table[0]) is is_shown
+        assert "output error" in table[0]

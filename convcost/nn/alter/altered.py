@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten
 
 from convcost.changes.replaced_layer import layer_of
 from convcost.changes.replacement import choose_block, few, reads_image, require_layers
 from convcost.nn.alter.eligibility import is_lazy_module, obstacles
 from convcost.nn.alter.kept_weights import KeptWeights
+from convcost.nn.alter.outputs import texts_of
 from convcost.nn.alter.surroundings import Watch
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.build.flat_block import build_flat
 from convcost.nn.count.counted_call import mapped
-from convcost.nn.count.forward_pass import ready
+from convcost.nn.count.forward_pass import ready, recorded
 from convcost.nn.count.isolation import same_random_numbers
 from convcost.nn.count.model_report import report
-from convcost.nn.count.tensors import tensor_text
-from convcost.nn.load.meta_device import any_device_allowed, on_device, parts_of
+from convcost.nn.load.meta_device import on_device, parts_of
 from convcost.nn.load.user_code import error_summary, running_user_code
 from convcost.text.errors import ConvcostError, encodable
 
@@ -153,18 +152,10 @@ def _seen_in_forward(
 ) -> tuple[dict[str, Following], list[str]]:
     """What follows each convolution, and the texts of the outputs."""
     placed = mapped(partial(on_device, device=device), call)
-    with ready(model, device) as parts, any_device_allowed():
+    with ready(model, device) as parts:
         watch = Watch({path: parts[path] for path in paths}, parts)
-        with running_user_code(lambda error: ConvcostError(error_summary(error))), torch.device(device), watch:
-            out = model(*placed[0], **placed[1])
-    return watch.following, _texts(out)
-
-
-def _texts(out: Any) -> list[str]:
-    """The structure, shapes and dtypes of an output."""
-    leaves, structure = tree_flatten(out)
-    texts = [tensor_text(one) if isinstance(one, torch.Tensor) else type(one).__name__ for one in leaves]
-    return [*texts, str(structure)]
+        with watch, recorded(model, parts, placed, device) as recorder:
+            return watch.following, texts_of(recorder.output)
 
 
 def _modules(model: nn.Module, outcomes: Mapping[str, Replacement | str], kept: KeptWeights) -> dict[str, nn.Module]:
@@ -212,7 +203,7 @@ def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     functions: list[tuple[FunctionType, FunctionType]] = []
     for part in parts.values():
         for value in vars(part).values():
-            if isinstance(value, FunctionType) and id(value) not in memo:
+            if isinstance(value, FunctionType) and id(value) not in memo and any(map(_is_copied, _held(value))):
                 functions.append((value, _unbound(value)))
                 memo[id(value)] = functions[-1][1]
             if isinstance(value, torch.Tensor) and not value.is_leaf:
@@ -221,26 +212,46 @@ def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     def describe(error: BaseException) -> ConvcostError:
         return ConvcostError(f"model must be one that copy.deepcopy can copy: {error_summary(error)}; mend it there.")
 
-    def moved(held: Any) -> Any:
-        return copy.deepcopy(held, memo) if isinstance(held, nn.Module | torch.Tensor) else held
-
     with running_user_code(describe):
         new = copy.deepcopy(model, memo)
         for function, other in functions:
-            other.__defaults__ = function.__defaults__ and tuple(map(moved, function.__defaults__))
-            other.__kwdefaults__ = {name: moved(held) for name, held in (function.__kwdefaults__ or {}).items()}
-            for cell, empty in zip(function.__closure__ or (), other.__closure__ or (), strict=True):
-                with suppress(ValueError):  # the cell is empty
-                    empty.cell_contents = moved(cell.cell_contents)
+            _bind(other, function, memo)
         return new
 
 
+def _is_copied(held: object) -> bool:
+    """Whether a function's copy holds a copy of this."""
+    return isinstance(held, nn.Module | torch.Tensor)
+
+
+def _held(function: FunctionType) -> Iterator[object]:
+    """What a function has in its closure and defaults."""
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # the cell is empty
+            yield cell.cell_contents
+
+
 def _unbound(function: FunctionType) -> FunctionType:
-    """A function with empty cells in its closure."""
+    """A copy of a function with empty cells in its closure, and without defaults."""
     cells = tuple(CellType() for _ in function.__closure__ or ())
     other = FunctionType(function.__code__, function.__globals__, function.__name__, None, cells)
     other.__dict__.update(function.__dict__)
     return other
+
+
+def _bind(other: FunctionType, function: FunctionType, memo: dict[int, Any]) -> None:
+    """Give the copy of a function what the function holds, modules and tensors as copies."""
+
+    def moved(held: Any) -> Any:
+        return copy.deepcopy(held, memo) if _is_copied(held) else held
+
+    other.__defaults__ = function.__defaults__ and tuple(map(moved, function.__defaults__))
+    other.__kwdefaults__ = {name: moved(held) for name, held in (function.__kwdefaults__ or {}).items()}
+    for cell, empty in zip(function.__closure__ or (), other.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            empty.cell_contents = moved(cell.cell_contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +314,7 @@ class _Trial:
         try:
             _, outputs = _seen_in_forward(new, self.call, self.device, ())
         except ConvcostError as error:
-            return f"forward fails with the block in its place: {error}"
+            return f"forward fails with the block in its place: {error_summary(error.__cause__ or error)}"
         if outputs != self.outputs:
             differs = next((pair for pair in zip(self.outputs, outputs, strict=False) if pair[0] != pair[1]), None)
             return "the model's output differs" + (f": {differs[1]}, not {differs[0]}" if differs else "")

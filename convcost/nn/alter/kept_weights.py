@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from convcost.changes.rank_choice import RankChoice
 from convcost.changes.replacement import few
 from convcost.nn.alter.factorisation import Factors, factorise
+from convcost.text.units import human_percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import nn
+
+
+MIN_ROUNDED: Final = 1e-5
+"""Relative error of rounded weights that is above that of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,13 @@ class KeptWeights:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The layers whose ranks are smaller than the requested one."""
-        clipped = [path or "the model" for path, factors in self.factors.items() if factors.is_clipped]
-        if not clipped:
-            return ()
-        return (f"{self.choice} is above the full rank of {few(clipped)}: the block has the full rank there.",)
+        """The layers whose ranks are smaller than the requested one, or whose errors are above the limit."""
+        notes = []
+        if clipped := [path or "the model" for path, factors in self.factors.items() if factors.is_clipped]:
+            notes.append(f"{self.choice} is above the full rank of {few(clipped)}: the block has the full rank there.")
+        limit = None if self.choice is None or self.choice.max_loss is None else self.choice.max_loss**0.5
+        errors = {path or "the model": factors.weight_error for path, factors in self.factors.items()}
+        if limit is not None and (off := {path: one for path, one in errors.items() if one > max(limit, MIN_ROUNDED)}):
+            worst = human_percent(max(off.values()))
+            notes.append(f"{self.choice} is not met by {few([*off])}: its dtype rounds the factors, {worst} error.")
+        return tuple(notes)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from convcost.nn.alter.outputs import numbers_of
 from convcost.nn.count.counted_call import leaves_of, mapped
-from convcost.nn.count.forward_pass import ready
-from convcost.nn.count.isolation import same_random_numbers
-from convcost.nn.count.tensors import tensors_in
+from convcost.nn.count.cpu_trial import ForwardError
+from convcost.nn.count.forward_pass import ready, recorded
 from convcost.nn.load.meta_device import parts_of, tensors_of
-from convcost.nn.load.user_code import forward_failure, running_user_code
-from convcost.text.errors import ConvcostError
+from convcost.nn.load.user_code import forward_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 SEED: Final = 0
 """Seed of random inputs."""
+MAX_NOISE: Final = 1e-4
+"""Largest relative error between two runs of the same model; several threads may add in another order."""
 
 
 def output_errors(
     model: nn.Module, altered: nn.Module, paths: Iterable[str], call: Arguments
-) -> Iterator[tuple[str | None, float | None]]:
+) -> Iterator[tuple[str | None, float | str]]:
     """The relative error of the altered model's output in the Frobenius norm, then with each block alone.
 
-    Both run in eval mode with the same inputs and the same random numbers, and are then as they were.
+    Each run is in eval mode, with the same inputs, random numbers and state of the model. Both are then as they were.
 
     Args:
         model: The model, with weights.
@@ -40,30 +42,35 @@ def output_errors(
         call: Inputs; those without values get `random_inputs`.
 
     Yields:
-        The path of the block, None for all blocks together; and the error, None where it is no finite number.
-
-    Raises:
-        ConvcostError: A forward pass raises.
+        The path of the block, None for all blocks together; and the error, or the reason why there is none.
     """
     layers, paths = parts_of(model), list(paths)
     inputs = random_inputs(call, model)
 
-    def run() -> list[Tensor]:
-        with running_user_code(_failure), same_random_numbers():
-            outputs = tensors_in(altered(*inputs[0], **inputs[1]))
-        return [output.clone() for output in outputs if output.is_floating_point()]
+    def run(kept: Iterable[str]) -> list[Tensor]:
+        """The outputs with the model's own layers in the place of some blocks."""
+        with ready(altered, "cpu") as parts:
+            for path in kept:  # the layer itself, whatever holds the block
+                vars(parts[path])["forward"] = layers[path].__call__
+            with recorded(altered, parts, inputs, "cpu") as recorder:
+                return numbers_of(recorder.output)
 
-    with ready(altered, "cpu") as parts:
-        blocks = [parts[path] for path in paths]
-        whole = run()
-        for path, block in zip(paths, blocks, strict=True):
-            vars(block)["forward"] = layers[path].__call__  # the layer itself, whatever holds the block
-        expected = run()
-        yield None, relative_error(whole, expected)
-        for path, block in zip(paths, blocks, strict=True):
-            layer = vars(block).pop("forward")
-            yield path, relative_error(run(), expected)
-            vars(block)["forward"] = layer
+    def errors() -> Iterator[tuple[str | None, float | str]]:
+        expected = run(paths)
+        again = relative_error(run(paths), expected)
+        if isinstance(again, str) or again > MAX_NOISE:
+            reason = _without_norm(expected) or "differs between two runs of the model itself"
+            yield from ((path, reason) for path in (None, *paths))
+            return
+        yield None, relative_error(run(()), expected)
+        for path in paths:
+            yield path, relative_error(run([one for one in paths if one != path]), expected)
+
+    try:
+        yield from errors()
+    except ForwardError as error:
+        reason = f"could not be compared: {forward_failure(error.__cause__ or error).rstrip('.')}"
+        yield from ((path, reason) for path in (None, *paths))
 
 
 def random_inputs(call: Arguments, model: nn.Module) -> Arguments:
@@ -89,16 +96,25 @@ def _with_values(value: Any, device: torch.device, generator: torch.Generator) -
     return torch.zeros(value.shape, dtype=value.dtype, device=device)
 
 
-def relative_error(outputs: Iterable[Tensor], expected: Iterable[Tensor]) -> float | None:
-    """The norm of the difference ÷ the norm of what is expected, over all tensors; None if it is no finite number."""
-    lost = total = 0.0
-    for output, other in zip(outputs, expected, strict=True):
-        reference = other.double()
-        lost += float((output.double() - reference).square().sum())
-        total += float(reference.square().sum())
-    error = (lost / total) ** 0.5 if total else float("nan")
-    return error if error < float("inf") else None
+def relative_error(outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float | str:
+    """The norm of the difference ÷ the norm of what is expected, over all tensors; or the reason why there is none."""
+    if [output.shape for output in outputs] != [other.shape for other in expected]:
+        return "has other sizes with the block"
+    lost = sum(
+        float((one.double() - other.double()).square().sum()) for one, other in zip(outputs, expected, strict=True)
+    )
+    if reason := _without_norm(expected):
+        return reason
+    return (lost / _energy(expected)) ** 0.5 if isfinite(lost) else "is not finite with the block"
 
 
-def _failure(error: BaseException) -> ConvcostError:
-    return ConvcostError(f"the model could not run to compare its output: {forward_failure(error)}")
+def _without_norm(outputs: Sequence[Tensor]) -> str | None:
+    """The reason why errors cannot be relative to outputs; None if they can."""
+    if not outputs:
+        return "has no real or complex numbers"
+    energy = _energy(outputs)
+    return None if isfinite(energy) and energy else "is zero" if not energy else "is not finite"
+
+
+def _energy(outputs: Iterable[Tensor]) -> float:
+    return sum(float(output.double().square().sum()) for output in outputs)

@@ -35,6 +35,14 @@ _ACTIVATIONS: Final[Mapping[Callable[..., Any], Kind]] = {
     functional.gelu: "gelu",
 }
 """The activations of a network, by the functions that compute them."""
+_OTHERS: Final = frozenset(
+    getattr(functional, name)
+    for name in (
+        "batch_norm", "celu", "elu", "gelu", "group_norm", "hardsigmoid", "hardtanh", "instance_norm", "layer_norm",
+        "leaky_relu", "local_response_norm", "logsigmoid", "mish", "prelu", "selu", "softplus", "threshold",
+    )
+)  # fmt: skip
+"""Functions that compute normalisations and activations, some of them only with other arguments than a network's."""
 
 
 @dataclass(slots=True)
@@ -44,7 +52,7 @@ class Following:
     Attributes:
         norm: Batch normalisation of its output; None without one.
         activation: Activation of the normalised output, or of the output itself; None without one.
-        other: Class of a normalisation or activation that follows and that no block has; None without one.
+        other: Class or function of a normalisation or activation that follows and that no block has; None without one.
         is_known: Whether the convolution was called; later calls, which others may follow, do not count.
     """
 
@@ -92,23 +100,32 @@ class Watch(TorchFunctionMode):
             self._remember(output, following)
 
     def _after_other(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        following = self._taken(args, kwargs)
+        following = self._taken(args, kwargs, changed=getattr(module, "inplace", False))
         if following is not None:
             without = " without weights" if isinstance(module, _NORMS) else ""
-            following.other = following.other or f"{type(module).__name__}{without}"
+            if following.other is None or following.other.endswith("()"):  # the function that the module calls
+                following.other = f"{type(module).__name__}{without}"
             if type(module).__module__ != _OF_ACTIVATIONS:
                 self._remember(output, following)
 
     def _remember(self, output: torch.Tensor, following: Following) -> None:
         self._outputs[output] = following, changes_of(output)
 
-    def _taken(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Following | None:
-        """What follows the convolution whose output is the first input, unchanged; only the first to take it counts."""
+    def _taken(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, *, changed: bool = False
+    ) -> Following | None:
+        """What follows the convolution whose output is the first input; only the first to take it counts.
+
+        Args:
+            args: Inputs by position.
+            kwargs: Inputs by name.
+            changed: Whether the output may have been changed in place since.
+        """
         first = args[0] if args else (kwargs or {}).get("input")
         if not isinstance(first, torch.Tensor):
             return None
         following, changes = self._outputs.pop(first, (None, 0))
-        return following if changes == changes_of(first) else None
+        return following if changed or changes == changes_of(first) else None
 
     def __torch_function__(
         self,
@@ -125,7 +142,10 @@ class Watch(TorchFunctionMode):
             kind = "relu6" if bounds == (0, 6) else None
         elif func is functional.gelu and (kwargs or {}).get("approximate", "none") != "none":
             kind = None  # another function
-        following = None if kind is None else self._taken(args, kwargs)
-        if following is not None:
+        following = self._taken(args, kwargs) if kind is not None or func in _OTHERS else None
+        if following is not None and kind is not None:
             following.activation = kind
+        elif following is not None:
+            following.other = following.other or f"{func.__name__}()"
+            self._remember(args[0] if args else (kwargs or {})["input"], following)  # for the module that calls this
         return func(*args, **(kwargs or {}))

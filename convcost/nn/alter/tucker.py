@@ -50,7 +50,7 @@ def tucker_ranks(weight: Tensor, unit: float, max_loss: float) -> tuple[int, int
 
 
 def tucker_weights(weight: Tensor, unit: float, ranks: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """The weights of the three stages, by higher-order orthogonal iteration.
+    """The weights of the three stages, by higher-order orthogonal iteration, whose largest entries are alike.
 
     Args:
         weight: Weight (O, C, k_h, k_w).
@@ -59,9 +59,11 @@ def tucker_weights(weight: Tensor, unit: float, ranks: tuple[int, int]) -> tuple
     """
     writes = _outputs(weight, unit)[:, : ranks[1]]
     for _ in range(SWEEPS):
-        reads = _inputs(_between(weight, None, writes), unit)[:, : ranks[0]]
-        writes = _outputs(_between(weight, reads, None), unit)[:, : ranks[1]]
-    stages = reads.mT[..., None, None], _between(weight, reads, writes), writes[..., None, None]
+        reads = _inputs(_between(weight, unit, None, writes), 1.0)[:, : ranks[0]]
+        writes = _outputs(_between(weight, unit, reads, None), 1.0)[:, : ranks[1]]
+    core = _between(weight, unit, reads, writes)
+    size = (unit * (float(core.abs().max()) or 1.0)) ** (1 / 3)
+    stages = size * reads.mT[..., None, None], core.mul_(unit / size / size), size * writes[..., None, None]
     return stages[0].to(weight.dtype), stages[1].to(weight.dtype), stages[2].to(weight.dtype)
 
 
@@ -93,13 +95,13 @@ def _outputs(weight: Tensor, unit: float) -> Tensor:
     return Matrices(weight, "", "cij", "o", unit).basis()[0].flip(1)
 
 
-def _between(weight: Tensor, reads: Tensor | None, writes: Tensor | None) -> Tensor:
-    """The weight between bases of its input and of its output channels, at least in float32; None for all channels."""
+def _between(weight: Tensor, unit: float, reads: Tensor | None, writes: Tensor | None) -> Tensor:
+    """The weight ÷ unit between bases of its input and output channels, at least in float32; None for all channels."""
     outputs = weight.shape[0] if writes is None else writes.shape[1]
     inputs = weight.shape[1] if reads is None else reads.shape[1]
     dtype = torch.promote_types(weight.dtype, torch.float32)
     between = weight.new_empty(outputs, inputs, *weight.shape[2:], dtype=dtype)
     for place, tap in _taps(weight):
-        written = tap if writes is None else writes.mT.double() @ tap
+        written = tap.div_(unit) if writes is None else writes.mT.double() @ tap.div_(unit)
         between[place] = (written if reads is None else written @ reads.double()).to(dtype)
     return between

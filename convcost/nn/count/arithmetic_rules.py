@@ -16,8 +16,8 @@ _WHOLE: Final = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, to
 
 
 _UNARY: Final = (
-    *("relu", "silu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "gelu", "mish"),
-    *("softplus", "celu", "selu", "erf", "floor", "ceil", "round", "clamp", "softshrink", "log1p", "logit", "frac"),
+    *("relu", "silu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "mish"),
+    *("softplus", "celu", "selu", "erf", "floor", "ceil", "round", "log1p", "logit", "frac"),
     *("exp2", "log2", "log10", "erfinv", "expm1", "sign", "trunc", "asin", "acos", "atan", "erfc", "nan_to_num"),
     *("sinc", "lgamma", "digamma", "deg2rad", "rad2deg"),
 )
@@ -27,6 +27,8 @@ _UNARY_OF_COMPLEX: Final = (
     *("tanh", "sigmoid"),
 )
 """The same of real or complex ones."""
+_GELUS: Final = ("none", "tanh")
+"""Ways to compute a GELU."""
 _IN_PLACE: Final = ("fill_", "add_", "sub_", "mul_", "div_", "pow_")
 """Operators in place with a number."""
 
@@ -49,11 +51,53 @@ def _size_or_angle(data: Tensor) -> Tensor:
 
 @RULES.add(*(f"{name}_" for name in (*_UNARY, *_UNARY_OF_COMPLEX, "abs")))
 @RULES.add(*(f"{name}.Scalar" for name in _IN_PLACE))
-@RULES.add("relu6_", "clamp_min_", "clamp_max_", "threshold_", "zero_", "normal_", "uniform_", "exponential_")
+@RULES.add("relu6_", "clamp_min_", "clamp_max_", "threshold_", "zero_", "uniform_")
 def _unary_in_place(data: Tensor, *others: Any, **_: Any) -> Tensor:
     sure(complex not in map(type, others))
     float_dtype(data)
     return may_write(data)
+
+
+@RULES.add("gelu")
+def _gelu(data: Tensor, *, approximate: str = "none") -> Tensor:
+    sure(approximate in _GELUS)
+    return _unary(data)
+
+
+@RULES.add("gelu_")
+def _gelu_in_place(data: Tensor, *, approximate: str = "none") -> Tensor:
+    sure(approximate in _GELUS)
+    return _unary_in_place(data)
+
+
+@RULES.add("softshrink")
+def _softshrink(data: Tensor, lambd: float = 0.5) -> Tensor:
+    sure(lambd >= 0)
+    return _unary(data)
+
+
+@RULES.add("clamp")
+def _clamp(data: Tensor, *bounds: float | None, **named: float | None) -> Tensor:
+    sure(not {None}.issuperset((*bounds, *named.values())))
+    return _unary(data, *bounds, *named.values())
+
+
+@RULES.add("clamp_")
+def _clamp_in_place(data: Tensor, *bounds: float | None, **named: float | None) -> Tensor:
+    sure(not {None}.issuperset((*bounds, *named.values())))
+    return _unary_in_place(data, *bounds, *named.values())
+
+
+@RULES.add("normal_")
+def _normal(data: Tensor, mean: float = 0, std: float = 1, **_: Any) -> Tensor:
+    sure(std >= 0)
+    return _unary_in_place(data, mean)
+
+
+@RULES.add("exponential_")
+def _exponential(data: Tensor, lambd: float = 1, **_: Any) -> Tensor:
+    sure(lambd > 0)
+    return _unary_in_place(data)
 
 
 @RULES.add("relu6", "clamp_min", "clamp_max", "hardshrink", "threshold")

@@ -66,6 +66,8 @@ _STARTERS: Final[WeakKeyDictionary[Thread, Lane]] = WeakKeyDictionary()
 _LEFT: Final[Counter[int]] = Counter()
 """The threads that are between `leave_lane` and `return_to_lane`, and how often."""
 _OWNERS: Final[list[Owner]] = []
+_LIMITS: Final = [0, 0]
+"""Python's limit of frames before the observation, and during it."""
 _LOCK: Final = RLock()
 
 
@@ -82,7 +84,8 @@ def watch(owner: Owner) -> None:
             _ORIGINALS.update({(home, name): getattr(home, name) for home, name in observers})
             for (home, name), observer in observers.items():
                 setattr(home, name, observer)
-            sys.setrecursionlimit(FRAMES_PER_FRAME * sys.getrecursionlimit())
+            _LIMITS[:] = sys.getrecursionlimit(), FRAMES_PER_FRAME * sys.getrecursionlimit()
+            sys.setrecursionlimit(_LIMITS[1])
         composites.catch(_observed_composite)
         _OWNERS.append(owner)
 
@@ -103,7 +106,8 @@ def unwatch(owner: Owner) -> None:
                 setattr(home, name, original)
             _ORIGINALS.clear()
             composites.release()
-            sys.setrecursionlimit(sys.getrecursionlimit() // FRAMES_PER_FRAME)
+            if sys.getrecursionlimit() == _LIMITS[1]:  # not one that the model has set
+                sys.setrecursionlimit(_LIMITS[0])
 
 
 def notice(module: nn.Module) -> None:

@@ -15,6 +15,7 @@ from torch.utils import flop_counter
 from torch.utils._pytree import tree_map
 
 from convcost.convolution.cost import FLOPS_PER_MAC
+from convcost.system.signals import interruptible
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def count_with_torch(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tally:
 def torch_operators(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, int]:
     """MACs of a whole model by operator, named as in `aten`, counted with FlopCounterMode."""
     with torch_counter() as counter:
-        module(*args, **kwargs)
+        interruptible(lambda: module(*args, **kwargs))
     flops = counter.get_flop_counts().get("Global", {})
     return {str(op).rpartition(".")[2]: n // FLOPS_PER_MAC for op, n in flops.items()}
 

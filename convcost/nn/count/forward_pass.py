@@ -19,6 +19,7 @@ from convcost.nn.load.gradients import gradients_restored
 from convcost.nn.load.meta_device import any_device_allowed, parts_of, restored_after, switch_to_eval, tensors_of
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.processor import collection_paused
+from convcost.system.signals import InterruptsPostponed, interruptible
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
@@ -38,14 +39,22 @@ def same_conditions() -> Iterator[None]:
 
 @contextmanager
 def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
-    """The model ready for one forward pass, from the same random numbers each time, and its parts by path."""
+    """The model ready for one forward pass, from the same random numbers each time, and its parts by path.
+
+    Ctrl-C waits until the model is as it was, except where it is `interruptible`.
+    """
     paused = collection_paused() if device == "meta" else nullcontext()
-    with alone(model), paused, same_conditions():
-        parts = parts_of(model)
-        with gradients_restored(tensors_of(parts.values())), restored_after(parts.values(), device):
-            with running_user_code(partial(_eval_error, model)):
-                ready = switch_to_eval(model, parts, device)
-            yield ready
+    with (
+        InterruptsPostponed(),
+        alone(model) as parts,
+        paused,
+        same_conditions(),
+        gradients_restored(tensors_of(parts.values())),
+        restored_after(parts.values(), device),
+    ):
+        with running_user_code(partial(_eval_error, model)):
+            ready = switch_to_eval(model, parts, device)
+        yield ready
 
 
 def _eval_error(model: nn.Module, error: BaseException) -> ConvcostError:
@@ -75,7 +84,7 @@ def recorded(
         try:
             with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
                 warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
-                out = model(*args, **kwargs)
+                recorder.output = out = interruptible(lambda: model(*args, **kwargs))
         except KeyboardInterrupt:
             recorder.is_interrupted = True
             yield recorder

@@ -8,34 +8,60 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from threading import RLock, Thread
+from threading import RLock, Thread, get_ident
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from weakref import WeakValueDictionary
 
 import torch
 
+from convcost.nn.load.meta_device import parts_of
+from convcost.system.signals import interruptible
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from torch import nn
+
 T = TypeVar("T")
 _LOCK: Final = RLock()
-_LOCKS: Final[WeakValueDictionary[int, Any]] = WeakValueDictionary()
-"""The lock of each model that runs, by its identity."""
+_RUNNING: Final[list[tuple[int, frozenset[int]]]] = []
+"""The models that run at present: the thread of each, and the identities of its parts."""
+_LOOK_AGAIN_S: Final = 0.05
+"""Seconds between two looks whether the model of another thread has ended."""
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_LOCKS.clear)  # the threads that hold them did not come along
+    os.register_at_fork(after_in_child=_RUNNING.clear)  # the threads that run them did not come along
 _STANCES: Final[list[Any]] = []
 """The stance of torch's compiler, which all threads share, once for each run that needs it."""
 
 
 @contextmanager
-def alone(model: object) -> Iterator[None]:
-    """Run a model, whose tensors are moved for it, in one thread at a time."""
+def alone(model: nn.Module) -> Iterator[dict[str, nn.Module]]:
+    """Run a model, whose tensors are moved for it, in one thread at a time, and so others that share parts with it.
+
+    Yields:
+        The model and its parts by path.
+    """
+    mine = _claimed(model)
+    while mine is None:
+        interruptible(partial(sleep, _LOOK_AGAIN_S))
+        mine = _claimed(model)
+    try:
+        yield mine[1]
+    finally:
+        with _LOCK:
+            _RUNNING.remove(mine[0])
+
+
+def _claimed(model: nn.Module) -> tuple[tuple[int, frozenset[int]], dict[str, nn.Module]] | None:
+    """An entry of `_RUNNING` for a model, which is added, and the model's parts; None while others use one of them."""
     with _LOCK:
-        lock = _LOCKS.setdefault(id(model), RLock())
-    with lock:
-        yield
+        parts = parts_of(model)
+        mine = get_ident(), frozenset(map(id, parts.values()))
+        if any(thread != mine[0] and not used.isdisjoint(mine[1]) for thread, used in _RUNNING):
+            return None
+        _RUNNING.append(mine)
+        return mine, parts
 
 
 def can_isolate() -> bool:
@@ -62,9 +88,10 @@ def run_isolated(action: Callable[[], T], limit_s: float) -> T:
 
     if can_isolate():
         drawn = random.getstate()
-        return in_child(partial(_alone, action, drawn, with_executors=True), limit_s, quiet=True)
+        isolated = partial(_alone, action, drawn, with_executors=True)
+        return interruptible(partial(in_child, isolated, limit_s, quiet=True))
     try:
-        return action()
+        return interruptible(action)
     except Exception as error:
         raise ConvcostError(first_line(error)) from error
 
@@ -133,6 +160,17 @@ def same_random_numbers() -> Iterator[None]:
         random.setstate(drawn)
         if numpy_random is not None:
             numpy_random.set_state(drawn_by_numpy)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw random numbers of Python, NumPy and torch on the CPU from a seed, and restore their states afterwards."""
+    with same_random_numbers():
+        random.seed(seed)
+        torch.manual_seed(seed)
+        if "numpy.random" in sys.modules:
+            sys.modules["numpy.random"].seed(seed)
+        yield
 
 
 @contextmanager

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
 from torch import nn
-from torch._C import DispatchKey
+from torch._C import (
+    DispatchKey,
+    _len_torch_dispatch_stack,
+    _len_torch_function_stack,
+    _pop_torch_function_stack,
+)
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map
 
@@ -63,6 +68,7 @@ class Lane(TorchDispatchMode):
         self._open: Row | None = None
         self.autocast = Autocast()
         self._before: call_watch.Lane | None = None
+        self._depths = (0, 0)
         self._in_thread = False
 
     @property
@@ -96,15 +102,19 @@ class Lane(TorchDispatchMode):
 
     def __enter__(self) -> Self:
         self._before = call_watch.switch_lane(self)
+        self._depths = _len_torch_dispatch_stack(), _len_torch_function_stack()
         super().__enter__()
         self._functions = Functions(self, self._recorder.device, shows_cpu=self._recorder.shows_cpu)
         self._functions.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._functions.__exit__(*error)
+        dispatched, functions = self._depths
+        while _len_torch_function_stack() > functions:  # an interrupt may have left modes on, or the functions paused
+            _pop_torch_function_stack()
         del self._functions  # it refers to this lane
-        super().__exit__(*error)
+        while _len_torch_dispatch_stack() > dispatched:
+            super().__exit__(*error)
         call_watch.switch_lane(self._before)
 
     def branch(self, function: Callable[..., Any]) -> Callable[..., Any]:

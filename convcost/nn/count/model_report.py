@@ -32,6 +32,7 @@ from convcost.nn.count.tensors import tensor_text
 from convcost.nn.load.meta_device import is_fake, knows_flex_attention, on_device, require_memory
 from convcost.nn.load.user_code import own_fault
 from convcost.system.processor import collection_paused
+from convcost.system.signals import InterruptsPostponed
 from convcost.system.streams import quiet_stdout
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
@@ -57,7 +58,7 @@ def report(
 ) -> ModelReport:
     """The last of `reports`, with the same arguments."""
     paused = collection_paused() if device == "meta" and not cross_check else nullcontext()
-    with paused:  # until the rows are gone too, none of which is garbage
+    with InterruptsPostponed(), paused:  # until the rows are gone too, none of which is garbage
         *_, last = reports(model, inputs, kwargs, device=device, cross_check=cross_check)
     return last
 
@@ -278,13 +279,19 @@ def _cross_checked(
     device = str(recorder.device)
 
     def observe() -> tuple[list[Operation], frozenset[int]]:
-        with quiet_stdout(), recorder.kept.restored(), ready(model, device), torch.device(device):
+        with (
+            InterruptsPostponed(),
+            quiet_stdout(),
+            recorder.kept.restored(),
+            ready(model, device),
+            torch.device(device),
+        ):
             return operations_of(model, *placed)
 
     observed = Observed(observe)
-    with quiet_stdout(), recorder.kept.restored(), ready(model, device):
+    with InterruptsPostponed(), quiet_stdout(), recorder.kept.restored(), ready(model, device):
         by_torch = check_with_torch(model, placed, recorder.rows, device)
-    with quiet_stdout(), same_conditions():
+    with InterruptsPostponed(), quiet_stdout(), same_conditions():
         by_fvcore = check_with_fvcore(model, inputs, recorder.rows, totals, observed)
     return {"fvcore": by_fvcore, "torch": by_torch}
 

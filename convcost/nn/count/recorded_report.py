@@ -173,10 +173,21 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int, packed:
             is_function=row.owner is None,
             has_bias=row.has_bias,
             has_packed=row.path in packed and bool(row.uncounted or macs),
+            settings=() if row.owner is None else _settings(row.owner),
         )
     if unused := sum(map(numel, left.values())):
         share, name = (0.0 if total else None), unique.of("(parameters outside any call)")
         yield Call(name, "parameters", (), (), unused, 0, 0, share, weights=_dtypes(left.values()))
+
+
+def _settings(module: nn.Module) -> tuple[tuple[str, object], ...]:
+    """The hyper-parameters of a module, as its class lists them for TorchScript, that are plain values."""
+    held = vars(module)
+    names = getattr(type(module), "__constants__", ())
+    return tuple([(name, held[name]) for name in names if name in held and type(held[name]) in _PLAIN])
+
+
+_PLAIN: Final = frozenset({bool, int, float, str, tuple, type(None)})
 
 
 class _UniqueNames:

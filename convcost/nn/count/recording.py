@@ -32,6 +32,9 @@ class Recording:
         inputs: Its input tensors, which are alive during the pass.
         device: Device of new tensors for which the model names none.
         shows_cpu: Whether meta tensors give their device as the CPU, and stay where they are when moved to it.
+
+    Attributes:
+        output: What the module returned; None before.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Recording:
         shows_cpu: bool = False,
     ) -> None:
         self.module = module
+        self.output: Any = None
         self.device = torch.device(device)
         self.shows_cpu = shows_cpu
         self.device_read: str | None = None

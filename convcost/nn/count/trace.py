@@ -43,6 +43,8 @@ class Recorder(Recording):
         call_watch.unwatch(self)
         self.is_over = True
         self.rows = lane.all_rows()
+        if kind is KeyboardInterrupt:
+            return
         if self.fault is not None:  # the model may have caught it
             raise self.fault
         running = next((branch.path for branch in lane.branches() if branch.is_running), None)

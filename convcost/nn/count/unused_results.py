@@ -11,6 +11,7 @@ from convcost.convolution.cost import FLOPS_PER_MAC
 from convcost.nn.count.counters import torch_counter
 from convcost.nn.count.storages import storage_key, storage_of
 from convcost.nn.count.tensors import tensors_in
+from convcost.system.signals import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +57,7 @@ def operations_of(
 ) -> tuple[list[Operation], frozenset[int]]:
     """The operators of one forward pass, and the keys of the storages of its outputs."""
     with torch_counter() as counter, _Operations(counter) as mode:
-        out = model(*args, **kwargs)
+        out = interruptible(lambda: model(*args, **kwargs))
     return mode.operations, _storages(out)
 
 

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.system.processor import free_host_memory
+from convcost.system.signals import interruptible
 from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes
 
@@ -208,7 +209,7 @@ def switch_to_eval(module: nn.Module, named: dict[str, nn.Module], device: str) 
         return named
     try:
         with nullcontext() if device != "meta" else ByShapeRules(), torch.device(device):
-            module.eval()
+            interruptible(module.eval)
     except NotImplementedError:
         if not is_exported:
             raise
@@ -262,11 +263,17 @@ def _containers_in(values: list[Any]) -> tuple[list[Any], list[tuple[Any, Any]]]
 
 def _refill(values: Any, items: Any) -> None:
     """Give a container the items that it had, in their order."""
-    values.clear()
-    if isinstance(values, list | deque):
-        values.extend(items)
-    else:
-        values.update(items)
+    if not isinstance(values, dict):
+        values.clear()
+        (values.update if isinstance(values, set) else values.extend)(items)
+        return
+    values.update(items)  # never empty: a module without its attributes would not even have a representation
+    if len(values) != len(items):
+        for name in values.keys() - items.keys():
+            del values[name]
+    if [*values] != [*items]:
+        for name in items:
+            values[name] = values.pop(name)
 
 
 def _move_attributes(

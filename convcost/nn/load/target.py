@@ -233,7 +233,7 @@ def _require_fitting_args(target: str, factory: Callable[..., object], args: Map
     except TypeError as error:
         known = [name for name, p in signature.parameters.items() if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
         unknown = [name for name in args if name not in known]
-        hint = did_you_mean(unknown[0], known) if unknown and known else "write convcost model TARGET --arg KEY=VALUE."
+        hint = did_you_mean(unknown[0], known) if unknown and known else "give it those alone, each as key=value."
         raise ConvcostError(f"target (={target}) must be called with its own arguments: {error}; {hint}") from error
 
 

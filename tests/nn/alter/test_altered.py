@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,6 +58,35 @@ def test_the_model_and_the_random_state_stay_as_they_are() -> None:
     assert torch.equal(image, given)
     shared = {one.data_ptr() for one in model.parameters()} & {one.data_ptr() for one in new.parameters()}
     assert not shared
+
+
+def changes_its_input(model: Any, image: torch.Tensor) -> torch.Tensor:
+    image -= 1
+    image.mul_(2)
+    output: torch.Tensor = model.c(image)
+    return output
+
+
+def reads_and_changes_its_input(model: Any, image: torch.Tensor) -> torch.Tensor:
+    assert image.isfinite().all()
+    return changes_its_input(model, image)
+
+
+@pytest.mark.parametrize("forward", [changes_its_input, reads_and_changes_its_input])
+@pytest.mark.parametrize("rules", [{}, {"device": "cpu"}, {"to": "low-rank", "keep_weights": True, "rank": 1}], ids=str)
+def test_the_given_input_stays_as_it_is(forward: Callable[..., torch.Tensor], rules: dict[str, Any]) -> None:
+    image = torch.rand(1, 8, 9, 9)
+    given = image.clone()
+    convcost.replace(Lambda(forward, c=conv()), image, **{"to": "ghost", **rules})
+    assert torch.equal(image, given)
+
+
+def test_an_output_of_a_class_of_the_users_has_shapes_too() -> None:
+    def forward(model: Any, image: torch.Tensor) -> Any:
+        return SimpleNamespace(image=model.c(image), parts=torch.zeros(len(list(model.modules()))))
+
+    with pytest.raises(ConvcostError, match="the model's output differs: 4, not 2"):
+        convcost.replace(Lambda(forward, c=conv()), IMAGE, to="depthwise-separable")
 
 
 def test_a_seed_decides_the_weights() -> None:
@@ -247,6 +277,13 @@ def test_functions_call_the_layers_of_the_copy(hold: Any) -> None:
     assert result.adds_up
     assert not {id(one) for one in new.parameters()} & {id(one) for one in model.parameters()}
     assert [row.after for row in result.layers] == ["depthwise-separable"] * 2
+
+
+def test_functions_that_hold_nothing_of_the_model_stay_the_same() -> None:
+    model = Lambda(lambda m, x: m.a(x) if m.act is nn.functional.relu else x, a=nn.Conv2d(8, 8, 3))
+    model.act = nn.functional.relu  # type: ignore[assignment]  # a function
+    new, _ = convcost.replace(model, torch.zeros(1, 8, 9, 9), to="depthwise-separable")
+    assert new.act is nn.functional.relu
 
 
 def test_a_model_whose_copy_would_share_its_layers_is_refused() -> None:

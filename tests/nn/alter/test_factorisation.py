@@ -221,6 +221,14 @@ def test_weights_of_any_size_are_factorised(block: str, scale: float) -> None:
 
 
 @pytest.mark.parametrize("block", FACTORISED)
+def test_the_largest_finite_weights_are_factorised(block: str) -> None:
+    weight = torch.full((24, 12, 3, 3), torch.finfo(torch.float32).max)
+    factors = factorise("conv", weight, block, RankChoice(rank=1))
+    assert factors.weight_error < 2e-6
+    assert all(bool(stage.isfinite().all()) for stage in factors.stages)
+
+
+@pytest.mark.parametrize("block", FACTORISED)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused_by_the_layers_name(block: str, value: float) -> None:
     conv = nn.Conv2d(2, 2, 3)

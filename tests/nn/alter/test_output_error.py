@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
+import re
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import nn
 
 from convcost.nn.alter.output_error import has_values, output_errors, random_inputs, relative_error
-from convcost.text.errors import ConvcostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def network() -> nn.Sequential:
@@ -95,14 +102,100 @@ def test_inputs_without_values_are_the_same_random_numbers_each_time() -> None:
     assert torch.equal(random_inputs(((given,), {}), nn.Linear(1, 1))[0][0], given)
 
 
-def test_an_error_that_is_no_finite_number_is_none() -> None:
-    assert relative_error([torch.ones(2)], [torch.zeros(2)]) is None
-    assert relative_error([torch.tensor([float("nan")])], [torch.ones(1)]) is None
-    assert relative_error([torch.tensor([float("inf")])], [torch.ones(1)]) is None
-    assert relative_error([torch.ones(1), torch.tensor([3.0])], [torch.ones(1), torch.tensor([0.0])]) == 3.0
+def test_where_there_is_no_finite_error_a_reason_stands_in_its_place() -> None:
+    one, two = torch.ones(1), torch.ones(2)
+    assert relative_error([two], [torch.zeros(2)]) == "is zero"
+    assert relative_error([], []) == "has no real or complex numbers"
+    assert relative_error([one], [torch.tensor([float("nan")])]) == "is not finite"
+    assert relative_error([torch.tensor([float("nan")])], [one]) == "is not finite with the block"
+    assert relative_error([torch.tensor([float("inf")])], [one]) == "is not finite with the block"
+    assert relative_error([one], [two]) == relative_error([one, one], [one]) == "has other sizes with the block"
+    assert relative_error([one, torch.tensor([3.0])], [one, torch.tensor([0.0])]) == 3.0
 
 
-def test_a_forward_pass_that_raises_is_one_line_with_the_next_step() -> None:
+def test_a_forward_pass_that_raises_is_a_reason_with_the_next_step() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Linear(3, 3))
-    with pytest.raises(ConvcostError, match=r"^the model could not run to compare its output: .*; change the input\.$"):
-        list(output_errors(model, copy.deepcopy(model), ["0"], ((torch.randn(1, 2, 4, 4),), {})))
+    errors = dict(output_errors(model, copy.deepcopy(model), ["0"], ((torch.randn(1, 2, 4, 4),), {})))
+    assert errors[None] == errors["0"]
+    assert re.fullmatch("could not be compared: RuntimeError: .*; change the input", str(errors[None]))
+
+
+class Stateful(nn.Module):
+    """Two convolutions, whose output depends on how often forward ran."""
+
+    def __init__(self, change: Callable[[Any, torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.conv, self.last, self.change = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1), change
+        self.register_buffer("runs", torch.zeros(()))
+        self.calls = 0
+        self.cache: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.change(self, x)
+
+
+def overwrites(model: Any, x: torch.Tensor) -> Any:
+    return model.last(model.conv(x.sub_(1).mul_(2)))
+
+
+def counts(model: Any, x: torch.Tensor) -> Any:
+    model.runs += 1
+    model.calls += 1
+    return model.last(model.conv(x)) * model.runs * model.calls
+
+
+def caches(model: Any, x: torch.Tensor) -> Any:
+    model.cache = model.conv(x) if model.cache is None else torch.cat([model.cache, model.conv(x)])
+    return model.last(model.cache)
+
+
+def alternates(model: Any, x: torch.Tensor) -> Any:
+    model.calls += 1
+    return (model.last(model.conv(x)),) * (1 + model.calls % 2)
+
+
+@pytest.mark.parametrize("change", [overwrites, counts, caches, alternates])
+def test_each_run_starts_from_the_same_input_and_state(change: Callable[[Any, torch.Tensor], Any]) -> None:
+    model, image = Stateful(change), torch.randn(1, 2, 4, 4)
+    altered, before = copy.deepcopy(model), image.clone()
+    altered.conv = nn.Conv2d(2, 2, 1)
+    errors = dict(output_errors(model, altered, ["conv", "last"], ((image,), {})))
+    assert errors["last"] == 0  # it is equal
+    assert errors["conv"] == errors[None]
+    assert isinstance(errors["conv"], float)
+    assert errors["conv"] > 0
+    assert torch.equal(image, before)
+    assert (altered.calls, altered.state_dict()["runs"].item(), altered.cache) == (0, 0, None)
+
+
+def test_a_model_that_never_gives_the_same_output_twice_has_no_error() -> None:
+    runs: list[int] = []
+
+    def forward(model: Any, x: torch.Tensor) -> Any:
+        runs.append(1)
+        return model.conv(x) * len(runs)
+
+    model = Stateful(forward)
+    errors = dict(output_errors(model, copy.deepcopy(model), ["conv"], ((torch.randn(1, 2, 4, 4),), {})))
+    assert set(errors.values()) == {"differs between two runs of the model itself"}
+
+
+@dataclass
+class Output:
+    """What a model may return, unknown to torch's trees."""
+
+    number: int
+    image: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    "kind", [partial(Output, 1), lambda y: torch.complex(y, y), lambda y: {"a": [SimpleNamespace(y=y)]}]
+)
+def test_numbers_are_compared_whatever_holds_them(kind: Callable[[torch.Tensor], Any]) -> None:
+    model, image = Stateful(lambda model, x: kind(model.conv(x))), torch.randn(1, 2, 4, 4)
+    altered = copy.deepcopy(model)
+    altered.conv = nn.Conv2d(2, 2, 1)
+    with torch.no_grad():
+        expected, output = model.conv(image), altered.conv(image)
+    errors = dict(output_errors(model, altered, ["conv"], ((image,), {})))
+    assert errors["conv"] == pytest.approx(float((output - expected).norm() / expected.norm()), rel=1e-5)

@@ -88,7 +88,7 @@ def test_the_normalisation_has_the_numbers_of_the_networks_own() -> None:
 def test_what_no_block_has_between_its_stages_is_noted() -> None:
     model = nn.Sequential(
         nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.LeakyReLU(),
-        nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Tanh(),
+        nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(inplace=True), nn.Conv2d(8, 8, 1), nn.Tanh(),
         nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8, affine=False),
     )  # fmt: skip
     new, result = convcost.replace(model, IMAGE, to="depthwise-separable")
@@ -101,6 +101,21 @@ def test_what_no_block_has_between_its_stages_is_noted() -> None:
     blocks = [[type(part).__name__ for part in new.get_submodule(name).children()] for name in ("0", "3", "6")]
     assert blocks == [RELU, ALONE, ["Conv2d", "BatchNorm2d", "Conv2d"]]
     assert convcost.replace(model, IMAGE, to="depthwise-separable", between=False)[1].notes == ()
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        (lambda m, x: functional.leaky_relu(m.a(x)), "leaky_relu()"),
+        (lambda m, x: functional.gelu(m.a(x), approximate="tanh"), "gelu()"),
+        (lambda m, x: functional.hardtanh(input=m.a(x)), "hardtanh()"),
+        (lambda m, x: functional.group_norm(m.a(x), 2), "group_norm()"),
+    ],
+)
+def test_functions_that_no_block_has_are_noted(run: Callable[..., torch.Tensor], name: str) -> None:
+    _, result = convcost.replace(net(run), IMAGE, to="depthwise-separable")
+    (note,) = result.notes
+    assert note.startswith(f"{name} follows a, ")
 
 
 def test_each_layer_has_its_own() -> None:

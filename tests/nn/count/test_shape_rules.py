@@ -966,6 +966,23 @@ def test_torch_refuses_what_a_rule_cannot_know() -> None:
         convcost.count(model, torch.zeros(1, 3, 8, 8))
 
 
+REFUSED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": lambda x: torch.nn.functional.gelu(x, approximate="foo"),
+    "softshrink": lambda x: torch.nn.functional.softshrink(x, -1.0),
+    "clamp": lambda x: torch.ops.aten.clamp(x, None, None),
+    "clamp_": lambda x: torch.ops.aten.clamp_(x.clone(), None, None),
+    "normal_": lambda x: x.clone().normal_(0, -1),
+    "exponential_": lambda x: x.clone().exponential_(-1),
+}
+
+
+@pytest.mark.parametrize("function", REFUSED.values(), ids=REFUSED)
+def test_a_rule_leaves_arguments_that_torch_refuses_to_torch(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    for device in ("meta", "cpu"):
+        with pytest.raises(convcost.ConvcostError, match=r"^the model .* (Runtime|Value)Error: "):
+            convcost.count(function, torch.zeros(2, 3), device=device)
+
+
 def test_the_debug_log_names_operators_without_a_rule(caplog: pytest.LogCaptureFixture) -> None:
     class Smallest(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,122 @@
+"""The numbers in the figures are those of the rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_results import ACCOUNT, BOUND, TIMING, check, comparison, history, kernels, model, models, replaced
+
+from convcost.changes.diff import compare_models
+from convcost.changes.pareto import Limits, Option, trade_off
+from convcost.models.sweep import Sweep, Variant
+from convcost.text.figure import MAX_BARS, Figure, Quantity, distinct, front, largest, panels
+from convcost.timing.figures import Point, accounts, promise, speeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convcost.text.result import Result
+
+pytest.importorskip("altair")
+
+
+def values(figure: Figure, field: str = "name") -> list[dict[str, object]]:
+    """The data of a figure that have this field."""
+    sets: list[list[dict[str, object]]] = list(figure.chart.to_dict()["datasets"].values())
+    return next(rows for rows in sets if field in rows[0])
+
+
+def test_the_promise_has_the_mac_ratio_and_the_speedup_with_its_interval() -> None:
+    figure = promise([("block", 8.0, TIMING), ("untimed", 2.0, None)], "Against standard")
+    (point,) = values(figure)
+    assert (point["macs"], point["speed"], point["low"], point["high"]) == (8.0, 1.25, 1.125, 1.5)
+    assert {one["x"] for one in values(figure, "x") if "name" not in one} == {1.125 / 1.2, 8 * 1.2}
+
+
+def test_the_account_has_a_bar_for_each_part() -> None:
+    (figure,) = accounts([("a", ACCOUNT), ("b", None)])
+    assert [(one["part"], one["seconds"]) for one in values(figure)] == [("convolution", 1.5e-3), ("unexplained", 5e-4)]
+    assert accounts([("b", None)]) == ()
+
+
+def test_a_speed_is_flops_by_time_and_its_roof_flops_by_bound() -> None:
+    (point,) = values(speeds([Point("a", 4.0, 2_000_000, 2e-3, BOUND)]))
+    assert (point["intensity"], point["speed"], point["roof"]) == (4.0, 1e9, 2e9)
+    assert "need convcost calibrate" in speeds([Point("a", 4.0, 2_000_000, 2e-3, None)]).sentence
+
+
+def test_a_layer_before_and_after_has_a_bar_each() -> None:
+    before = replace(model(), conditions={"device": "meta", "torch_version": "2.13.0"})
+    wider = replace(before.layers[0], macs=2 * 13824, output_shape=(1, 16, 8, 8))
+    after = replace(before, layers=(wider, before.layers[1]))
+    bars = values(compare_models(before, after).figures[0])
+    assert [(one["name"], one["side"], one["q1"]) for one in bars[:2]] == [
+        ("stem", "before", 13824),
+        ("stem", "after", 27648),
+    ]
+    assert compare_models(before, before).figures == (Figure("No layer differs, so there is nothing to draw."),)
+
+
+def test_the_front_of_a_replacement_has_its_sets() -> None:
+    options = [Option(None, 216, 13824, 2e-3), Option("ghost", 100, 7000, 1e-3)]
+    trade = trade_off({"stem": options}, Option(None, 0, 0, 1e-3), Limits())
+    figure = replace(replaced(), trade_off=trade).figures[-1]
+    assert [(one["x"], one["y"]) for one in values(figure)] == [(7000.0, 2e-3)]
+
+
+def test_a_limit_is_used_by_value_and_by_growth() -> None:
+    bars = {str(one["name"]): one for one in values(check().figures[0])}
+    macs = bars["net: macs"]
+    assert (macs["share"], macs["limit"], macs["verdict"]) == (10 / 9, "max 9", "fail")
+    latency = bars["net: latency"]
+    assert latency["share"] == pytest.approx(0.04 * 1.25 / (0.04 + 0.001))
+
+
+def test_a_kernel_is_drawn_with_its_column_and_row() -> None:
+    images = list(kernels().figures[0].chart.to_dict()["datasets"].values())
+    assert [[one["value"] for one in image] for image in images[1:3]] == [[1, 2, 1], [-1, 0, 1]]
+
+
+def test_the_history_has_a_point_for_each_run() -> None:
+    assert [one["time_s"] for one in values(history().figures[0])] == [2e-3, 2e-3]
+
+
+def test_a_sweep_marks_what_no_other_configuration_beats() -> None:
+    sizes = [(100, 10), (90, 20), (120, 15)]
+    rows = [
+        Variant({"width": i}, replace(model(), totals=replace(model().totals, macs=macs, params=params)))
+        for i, (macs, params) in enumerate(sizes)
+    ]
+    points = values(Sweep("f", (*rows, Variant({"width": 3}, None, "no")), 4).figures[0])
+    assert {one["name"]: one["best"] for one in points} == {"width=0": True, "width=1": True, "width=2": False}
+
+
+def test_a_figure_of_many_rows_has_the_largest_in_their_order() -> None:
+    assert largest([3, 1, 2], 2) == [0, 2]
+    report = model()
+    many = replace(
+        report, layers=tuple(replace(report.layers[0], name=f"n{i}", time_s=1e-3 * (i + 1)) for i in range(99))
+    )
+    figure = many.figures[0]
+    assert [one["name"] for one in values(figure)] == [f"n{i}" for i in range(99 - MAX_BARS, 99)]
+    assert figure.sentence.endswith("The 60 of 99 with the longest times; the table has all.")
+
+
+def test_names_that_come_twice_stay_two_rows() -> None:
+    assert distinct(["a", "a", "b"]) == ["a", "a (2)", "b"]
+    count = Quantity("MACs", str)
+    chart = panels(["a", "a"], {count: [{"": 1}, {"": 2}]}, "layer")
+    assert [one["name"] for one in values(Figure("", chart))] == ["a", "a (2)"]
+
+
+def test_points_of_equal_costs_are_on_the_front_once() -> None:
+    count = Quantity("MACs", str)
+    chart = front(["a", "b"], [(1, 1), (1, 1)], count, count)
+    assert [one["best"] for one in values(Figure("", chart))] == [True, False]
+
+
+@pytest.mark.parametrize("make", [comparison, model, models, replaced, check, kernels])
+def test_the_figure_of_a_result_is_its_first_chart_and_can_be_changed(make: Callable[[], Result[Any]]) -> None:
+    assert make().figure().properties(title="mine").to_dict()["title"] == "mine"
