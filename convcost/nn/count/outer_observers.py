@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from torch import _C
 from torch._C import (
+    _get_function_stack_at,
     _get_tracing_state,
     _len_torch_function_stack,
     _pop_torch_function_stack,
@@ -32,21 +33,21 @@ def unobserved() -> Iterator[None]:
 
     Modes of the user's own stay.
     """
-    lane = call_watch.leave_lane()
-    operators, functions = _take_modes()
+    modes = _modes()
+    inner = [mode for mode in modes[0] if not _is_left(mode)], [mode for mode in modes[1] if not _is_left(mode)]
     trace = _get_tracing_state()
     compiler = set_eval_frame(None) if "torch._dynamo" in sys.modules else None
+    if modes == inner and trace is None and compiler is None:
+        yield
+        return
+    lane = call_watch.leave_lane()
     try:
+        _set_modes(*inner)
         if trace is not None:
             _set_trace(None)
-        _give_modes(
-            [mode for mode in operators if not isinstance(mode, Lane) and getattr(mode, "_mode_key", None) is None],
-            [mode for mode in functions if not isinstance(mode, Functions)],
-        )
         yield
     finally:
-        _take_modes()
-        _give_modes(operators, functions)
+        _set_modes(*modes)
         if trace is not None:
             _set_trace(trace)
         if compiler is not None:
@@ -54,16 +55,24 @@ def unobserved() -> Iterator[None]:
         call_watch.return_to_lane(lane)
 
 
-def _take_modes() -> tuple[list[Any], list[Any]]:
-    """Have no mode observe operators, nor functions; those that did, the outermost first."""
-    operators = _get_current_dispatch_mode_stack()
-    for mode in reversed(operators):
+def _is_left(mode: object) -> bool:
+    """Whether a mode is one of a count, or of torch's own, such as `FakeTensorMode`."""
+    return isinstance(mode, Lane | Functions) or getattr(mode, "_mode_key", None) is not None
+
+
+def _modes() -> tuple[list[Any], list[Any]]:
+    """The modes that observe operators and those that observe functions, the outermost first."""
+    functions = [_get_function_stack_at(i) for i in range(_len_torch_function_stack())]
+    return _get_current_dispatch_mode_stack(), functions
+
+
+def _set_modes(operators: list[Any], functions: list[Any]) -> None:
+    """Have exactly these modes observe operators and functions."""
+    for mode in reversed(_get_current_dispatch_mode_stack()):
         _pop_mode(getattr(mode, "_mode_key", None))
-    return operators, [_pop_torch_function_stack() for _ in range(_len_torch_function_stack())][::-1]
-
-
-def _give_modes(operators: list[Any], functions: list[Any]) -> None:
     for mode in operators:
         _push_mode(mode)
+    for _ in range(_len_torch_function_stack()):
+        _pop_torch_function_stack()
     for mode in functions:
         _push_on_torch_function_stack(mode)
