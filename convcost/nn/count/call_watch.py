@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import RLock, Thread, get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -62,6 +63,8 @@ _LANES: Final[dict[int, Lane]] = {}
 """The lane of each recorded thread, by the thread's identity."""
 _STARTERS: Final[WeakKeyDictionary[Thread, Lane]] = WeakKeyDictionary()
 """The lane of the forward pass that started a thread."""
+_LEFT: Final[Counter[int]] = Counter()
+"""The threads that are between `leave_lane` and `return_to_lane`, and how often."""
 _OWNERS: Final[list[Owner]] = []
 _LIMITS: Final = [0, 0]
 """Python's limit of frames before the observation, and during it."""
@@ -108,9 +111,26 @@ def unwatch(owner: Owner) -> None:
 
 
 def notice(module: nn.Module) -> None:
-    """Tell every recording that a module runs in a thread that it does not see."""
+    """Tell every recording that a module runs in a thread that it does not see, unless that thread left it itself."""
+    if get_ident() in _LEFT:
+        return
     for owner in tuple(_OWNERS):
         owner.notice_call(module)
+
+
+def leave_lane() -> Lane | None:
+    """Run modules in this thread that belong to none of the recordings, until `return_to_lane`."""
+    lane = switch_lane(None)
+    _LEFT[get_ident()] += 1
+    return lane
+
+
+def return_to_lane(lane: Lane | None) -> None:
+    """Record this thread again as before `leave_lane`."""
+    _LEFT[get_ident()] -= 1
+    if not _LEFT[get_ident()]:
+        del _LEFT[get_ident()]
+    switch_lane(lane)
 
 
 def switch_lane(lane: Lane | None) -> Lane | None:

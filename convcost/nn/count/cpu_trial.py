@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from convcost.nn.count.moved_bytes import total_bytes
-from convcost.nn.load.meta_device import move, parts_of, tensors_of
+from convcost.nn.load.meta_device import is_fake, move, parts_of, tensors_of
 from convcost.system.processor import free_host_memory
 from convcost.text.errors import ConvcostError, NeedsValuesError, first_line
 from convcost.text.units import human_bytes
@@ -89,6 +89,19 @@ def runs_on_cpu(run: Callable[[], object], failure: ForwardError, *, small: bool
         return failure.names_meta
     except ConvcostError:
         return False
+
+
+def require_values(model: nn.Module) -> None:
+    """Refuse a model with weights of `FakeTensorMode`.
+
+    Raises:
+        ConvcostError: It has some.
+    """
+    if any(map(is_fake, tensors_of(parts_of(model).values()))):
+        raise ConvcostError(
+            "model must have weights with values, not those of FakeTensorMode; make it outside of that, or take device "
+            "meta."
+        )
 
 
 def with_values(model: nn.Module) -> nn.Module:

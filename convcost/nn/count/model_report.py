@@ -13,9 +13,10 @@ import torch
 
 from convcost.models.report import COUNT_DEVICES, INTERRUPTED, NOT_REQUESTED, CrossCheck, ModelReport, Totals
 from convcost.nn.count.counted_call import Arguments, call_of, kind_without_meta, leaves_of, mapped, module_of
-from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, runs_on_cpu, with_values
+from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, require_values, runs_on_cpu, with_values
 from convcost.nn.count.forward_pass import ready, recorded, require_no_other_threads, run_again, same_conditions
 from convcost.nn.count.isolation import run_isolated, same_random_numbers
+from convcost.nn.count.outer_observers import unobserved
 from convcost.nn.count.recorded_report import report_of
 from convcost.nn.count.recount import (
     METRICS,
@@ -28,7 +29,7 @@ from convcost.nn.count.recount import (
 )
 from convcost.nn.count.shown_device import doubts_of_device
 from convcost.nn.count.tensors import tensor_text
-from convcost.nn.load.meta_device import knows_flex_attention, on_device, require_memory
+from convcost.nn.load.meta_device import is_fake, knows_flex_attention, on_device, require_memory
 from convcost.nn.load.user_code import own_fault
 from convcost.system.processor import collection_paused
 from convcost.system.signals import InterruptsPostponed
@@ -90,7 +91,7 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
     if device not in COUNT_DEVICES:
         raise ConvcostError(f"device (={device}) must be auto, meta or cpu.")
     before = dict.fromkeys(("fvcore", "torch"), INTERRUPTED if cross_check else NOT_REQUESTED)
-    with _own_faults():
+    with _own_run():
         module, call = module_of(model), call_of(inputs, kwargs)
         try:
             counted, check = _on_device(module, call, device, load_real, twice=recount)
@@ -101,7 +102,7 @@ def reports(  # noqa: PLR0913 - the arguments of `convcost.count`, and how the m
             counted = _recounted(counted, load_real or (lambda: module), call)
     yield replace(counted, cross_check=before)
     if cross_check:
-        with _own_faults():
+        with _own_run():
             checks = check()
         yield replace(counted, cross_check=checks)
 
@@ -120,10 +121,11 @@ class _InterruptedCount(KeyboardInterrupt):
 
 
 @contextmanager
-def _own_faults() -> Iterator[None]:
-    """Report what is raised as a fault of convcost, unless it is a ConvcostError."""
+def _own_run() -> Iterator[None]:
+    """Report what is raised as a fault of convcost, unless it is a ConvcostError; what runs around sees nothing."""
     try:
-        yield
+        with unobserved():
+            yield
     except ConvcostError:
         raise
     except Exception as error:
@@ -136,6 +138,7 @@ def _on_device(
     """The report of a device; for auto, and for compiled parts, that of the CPU if the model does not run on meta."""
     special = next((kind for leaf in leaves_of(call) if (kind := kind_without_meta(leaf))), None)
     if device == "cpu":
+        require_values(model)
         counted, check, _ = _counted(with_values(model), with_zeros(call), "cpu", twice=twice)
         return counted, check
 
@@ -170,14 +173,15 @@ _NOT_ON_META: Final = "not run on meta tensors: the model was run once on the CP
 
 
 def with_zeros(call: Arguments) -> Arguments:
-    """The inputs with zeros in place of meta tensors."""
+    """The inputs with zeros in place of meta tensors and fake ones."""
+
+    def has_no_values(value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and (value.device.type == "meta" or is_fake(value))
 
     def placed(value: Any) -> Any:
-        is_meta = isinstance(value, torch.Tensor) and value.device.type == "meta"
-        return torch.zeros(value.shape, dtype=value.dtype) if is_meta else value
+        return torch.zeros(value.shape, dtype=value.dtype) if has_no_values(value) else value
 
-    tensors = (leaf for leaf in leaves_of(call) if isinstance(leaf, torch.Tensor))
-    require_memory(sum(leaf.numel() * leaf.itemsize for leaf in tensors if leaf.device.type == "meta"))
+    require_memory(sum(leaf.numel() * leaf.itemsize for leaf in filter(has_no_values, leaves_of(call))))
     made: Arguments = mapped(placed, call)
     return made
 

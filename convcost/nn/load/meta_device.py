@@ -78,6 +78,11 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_nested
 
 
+def is_fake(value: object) -> bool:
+    """Whether a value is a tensor of `FakeTensorMode`, which names a device but has no values."""
+    return isinstance(value, torch._subclasses.FakeTensor)  # noqa: SLF001 - where torch keeps the class
+
+
 def parts_of(module: nn.Module) -> dict[str, nn.Module]:
     """The module and its parts by path, each once, whatever its class makes of `named_modules`."""
     parts: dict[str, nn.Module] = {}

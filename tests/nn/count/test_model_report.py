@@ -327,6 +327,26 @@ def test_an_input_of_the_wrong_dtype_is_told_the_right_one(
         convcost.count(model, inputs)
 
 
+@pytest.mark.parametrize(
+    ("forward", "dtype", "hint"),
+    [
+        (lambda _, x: x.long().softmax(1), torch.float32, None),
+        (lambda _, x: x @ x.long().T, torch.float32, None),
+        (lambda _, x: x.long().diag().view(1, 1).inverse(), torch.float32, None),
+        (lambda _, x: x.softmax(1), torch.int64, "float32"),
+        (lambda _, x: x.softmax(1), torch.bool, "float32"),
+        (lambda _, x: x.index_select(0, x[0]), torch.float32, "int64"),
+    ],
+)
+def test_the_dtype_that_an_operator_got_is_not_the_one_that_it_wants(
+    forward: Any, dtype: torch.dtype, hint: str | None
+) -> None:
+    with pytest.raises(ConvcostError) as raised:
+        convcost.count(Calls(forward), torch.ones(1, 4, dtype=dtype), device="cpu")
+    step = "mend it there" if hint is None else f"write the input as 1x4:{hint}, in Python as a tensor of torch.{hint}"
+    assert f"; {step}" in str(raised.value)
+
+
 def test_control_flow_on_values_names_the_line_and_offers_the_cpu() -> None:
     model = Calls(lambda _, x: x if x.sum() > 0 else -x)
     with pytest.raises(ConvcostError, match=r"test_model_report\.py:\d+ needs the values of a tensor.*device cpu\.$"):
