@@ -140,5 +140,5 @@ def _other_dtype(inputs: Arguments, shape: tuple[int, ...] | None, error: BaseEx
 
 
 _WANTS_INTEGERS: Final = re.compile(r"\b(Long|long|LongTensor|int32/int64|integral)\b")
-_WANTS_FLOATS: Final = re.compile(r"same (d|data )?type|should be the same|\bfloating point\b|scalar type Float")
+_WANTS_FLOATS: Final = re.compile(r"same (d|data ?)?type|should be the same|\bfloating point\b|scalar type Float")
 """Words of torch's messages about a dtype that an operator refuses."""
