@@ -168,7 +168,8 @@ class InterruptsPostponed:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.before is not None and signal.getsignal(signal.SIGINT) is self:  # not one that the work has set
+        is_in_use = signal.getsignal(signal.SIGINT) is self  # or the work has set another handler
+        if self.before is not None and is_in_use:
             signal.signal(signal.SIGINT, self.before)
         if self.is_due and (kind is None or issubclass(kind, Exception)):
             signal.raise_signal(signal.SIGINT)
@@ -195,9 +196,9 @@ class InterruptsPostponed:
             return function()
         finally:
             self.is_held = was_held
-            if self.was_raised:
-                self.was_raised = False
-                raise KeyboardInterrupt  # again, in case that the function, or a destructor, has taken it
+            was_raised, self.was_raised = self.was_raised, False
+            if was_raised and sys.exc_info()[0] is not KeyboardInterrupt:
+                raise KeyboardInterrupt  # the function, or a destructor, has taken it
 
 
 def interruptible(function: Callable[[], T]) -> T:

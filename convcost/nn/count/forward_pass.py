@@ -147,5 +147,5 @@ def _other_dtype(inputs: Arguments, shape: tuple[int, ...] | None, error: BaseEx
 _GIVEN: Final = re.compile(r"not implemented for '\w+'|\b([Gg]ot|found)\b.*", re.DOTALL)
 """Words of torch's messages with the dtype that an operator got."""
 _WANTS_INTEGERS: Final = re.compile(r"\b(Long|long|LongTensor|int32(/| or )int64|integral)\b")
-_WANTS_FLOATS: Final = re.compile(r"same (d|data )?type|should be the same|\bfloating point\b|scalar type Float")
+_WANTS_FLOATS: Final = re.compile(r"same (d|data ?)?type|should be the same|\bfloating point\b|scalar type Float")
 """Words of torch's messages about a dtype that an operator refuses."""

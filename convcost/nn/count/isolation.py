@@ -29,10 +29,17 @@ _RUNNING: Final[list[tuple[int, frozenset[int]]]] = []
 """The models that run at present: the thread of each, and the identities of its parts."""
 _LOOK_AGAIN_S: Final = 0.05
 """Seconds between two looks whether the model of another thread has ended."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_RUNNING.clear)  # the threads that run them did not come along
 _STANCES: Final[list[Any]] = []
 """The stance of torch's compiler, which all threads share, once for each run that needs it."""
+
+
+def _forget_other_threads() -> None:
+    """Remove the models of threads that did not come along with a fork."""
+    _RUNNING[:] = [one for one in _RUNNING if one[0] == get_ident()]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 @contextmanager

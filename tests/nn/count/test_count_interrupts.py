@@ -16,6 +16,7 @@ from torch import nn
 
 import convcost
 from convcost.nn.count import call_watch, lane, memory, model_report
+from convcost.nn.count.function_calls import Functions
 from convcost.nn.load import meta_device
 
 
@@ -47,8 +48,8 @@ PLACES = {
     "attributes are restored": (meta_device, "_refill"),
     "the report is made": (model_report, "report_of"),
     "a row ends": (lane.Lane, "close"),
-    "functions are observed again": (lane.Functions, "resume"),
-    "functions are not observed": (lane.Functions, "pause"),
+    "functions are observed again": (Functions, "resume"),
+    "functions are not observed": (Functions, "pause"),
     "an operator is recorded": (memory.Memory, "add"),
     "the collection of garbage is paused": (gc, "get_threshold"),
 }
@@ -88,10 +89,16 @@ def test_ctrl_c_that_the_model_swallows_is_raised_after_it() -> None:
 
 
 def test_a_handler_that_raises_nothing_stays_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = gc.get_threshold
+
+    def interrupted() -> tuple[int, int, int]:
+        signal.raise_signal(signal.SIGINT)
+        return original()
+
     taken: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: taken.append(number))
     try:
-        monkeypatch.setattr(gc, "get_threshold", lambda: (signal.raise_signal(signal.SIGINT), 700, 10, 10)[1:])
+        monkeypatch.setattr(gc, "get_threshold", interrupted)
         assert convcost.count(nn.Linear(2, 3), zeros(1, 2)).totals.macs == 2 * 3
     finally:
         signal.signal(signal.SIGINT, before)
