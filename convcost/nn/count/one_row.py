@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import torch
 from torch import nn
-from torch.nn.modules import module as torchs_module
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 ONE_ROW: Final = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, _ConvNd, nn.Linear, nn.Bilinear)
 """Modules whose call is one row although they, or their subclasses, have submodules."""
@@ -30,8 +30,9 @@ class Kind:
         self.torch_name = of_torch[0].__name__ if of_torch else None
         self.is_scripted = issubclass(kind, torch.jit.ScriptModule)
         self._kind: Any = kind
-        own = (entry for base in of_torch if base is not nn.Module for entry in vars(base).items())
-        self._methods = {name for name, value in own if isinstance(value, FunctionType) and name != "__init__"}
+        methods = {name: value for base in of_torch for name, value in vars(base).items() if base is not nn.Module}
+        codes = (value.__code__ for value in methods.values() if isinstance(value, FunctionType))
+        self._methods = {"forward", *(name for code in codes for name in code.co_names if name in methods)}
         self._forward = getattr(kind, "forward", None)  # a scripted class has none
         is_observed = self.is_scripted or kind is nn.MultiheadAttention
         self._is_torchs = kind in of_torch and not is_observed and _is_torchs(self._forward)
@@ -53,7 +54,7 @@ class Kind:
             and not (own["_forward_pre_hooks"] or own["_forward_hooks"] or own["_modules"])
             and self._kind.forward is self._forward
             and own.keys().isdisjoint(self._methods)
-            and not (torchs_module._global_forward_pre_hooks or torchs_module._global_forward_hooks)  # noqa: SLF001 - torch has no public way to ask
+            and not (_global_forward_pre_hooks or _global_forward_hooks)
         )
 
 
