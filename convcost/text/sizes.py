@@ -165,7 +165,10 @@ def is_number(value: object) -> bool:
     >>> is_number(np.float32(0.5)), is_number(2), is_number(True), is_number("0.5"), is_number(float("nan"))
     (True, True, False, False, False)
     """
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= sys.float_info.max
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    limit = sys.float_info.max
+    return bool(-limit <= value <= limit)  # an integer may be too large for a float
 
 
 def pair(sizes: int | Sequence[int]) -> tuple[int, int]:
