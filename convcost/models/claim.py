@@ -73,8 +73,9 @@ class Claim:
     @property
     def distance(self) -> str:
         """The relative error as a percentage; of a value that is ten times the claim or 1/100 of it, the factor."""
-        if self.value and self.relative_error < MIN_PERCENT:
-            return f"1/{human_count(1 / (1 + self.relative_error))} of it"
+        share = 1 + self.relative_error  # 0 where the value is too small beside the claim
+        if self.relative_error < MIN_PERCENT and share:
+            return f"1/{human_count(1 / share)} of it"
         far = self.relative_error >= MAX_PERCENT
         return f"{human_count(1 + self.relative_error)} times" if far else human_percent(self.relative_error, "+")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import operator
 import re
-import sys
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Real
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, SupportsIndex
@@ -165,10 +165,10 @@ def is_number(value: object) -> bool:
     >>> is_number(np.float32(0.5)), is_number(2), is_number(True), is_number("0.5"), is_number(float("nan"))
     (True, True, False, False, False)
     """
-    if not isinstance(value, Real) or isinstance(value, bool):
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    except OverflowError:  # an integer that is too large for a float
         return False
-    limit = sys.float_info.max
-    return bool(-limit <= value <= limit)  # an integer may be too large for a float
 
 
 def pair(sizes: int | Sequence[int]) -> tuple[int, int]:

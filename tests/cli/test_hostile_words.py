@@ -44,10 +44,15 @@ COMMANDS = {
     "kernel": ["sobel", "--no-time", "--no-store"],
     "history": [],
     "model": ["network:mobilenet_v1", "--no-cross-check", "--arg", "resolution=32"],
-    "replace": ["network:mobilenet_v1", "--to", "ghost", "--no-cross-check", "--arg", "resolution=32"],
+    "replace": ["net.toml", "--to", "ghost", "--no-cross-check"],
     "check": ["network:mobilenet_v1", "--max-params", "5M", "--arg", "resolution=32"],
     "config": ["show"],
 }
+NETWORK = """name = "net"
+resolution = 16
+alpha = 1.0
+layers = [{ block = "standard", out_channels = 8 }, { block = "standard", out_channels = 16 }, { classifier = 10 }]
+"""
 OURS = ("error: ", "note: ", "warning: ", "Usage")
 """What a line of a message begins with; torch's own lines do not reach the user."""
 SLOW = {"--time-budget", "--max-latency", "--help"}
@@ -70,6 +75,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "loop").symlink_to("loop")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
+    (tmp_path / "net.toml").write_text(NETWORK, encoding="utf-8")
     return tmp_path
 
 
