@@ -23,7 +23,7 @@ def run() -> None:
     codes: list[int] = []
     # Python would kill itself by SIGINT after a KeyboardInterrupt in code of exec(), although it was caught. The first
     # function that is registered runs last.
-    atexit.register(lambda: _interrupted() if INTERRUPTED in codes else None)
+    atexit.register(_end, codes)
     from convcost.cli import main
     from convcost.system.streams import drop_output
 
@@ -31,6 +31,13 @@ def run() -> None:
     drop_output()  # what a model prints at exit
     gc.freeze()  # or the interpreter would look through torch's objects for cycles, a fifth of the time to import it
     sys.exit(codes[0])
+
+
+def _end(codes: list[int]) -> None:
+    """End at once after Ctrl-C; otherwise all is written, and Ctrl-C no longer kills what is left of the end."""
+    if INTERRUPTED in codes:
+        _interrupted()
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
 
 
 def _interrupted(*_: object) -> None:
