@@ -52,15 +52,6 @@ _NEEDS_NONE: Final = frozenset({
     *("new_full", "rand", "bernoulli", "resize_"),
 })  # fmt: skip
 """Operators without a rule whose meta kernels import nothing."""
-_CONVOLUTION: Final = torch.ops.aten.convolution.default
-_ONE_DTYPE: Final = frozenset(
-    getattr(torch.ops.aten, name).default
-    for name in (
-        *("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "convolution", "_cdist_forward"),
-        *("native_layer_norm", "native_batch_norm", "native_group_norm"),
-    )
-)
-"""Operators whose meta kernels take dtypes together that those of the CPU refuse."""
 _ORDINARY: Final = frozenset({int, float, bool, complex, str, type(None), torch.dtype, torch.device})
 _NOT_PLAIN: Final = (Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
 _COMPILER: Final = "torch._dynamo"
@@ -90,33 +81,12 @@ def kernel_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     """The output of an operator by torch's own kernel.
 
     The first one may import torch's compiler, and the frames of that import keep all tensors around alive, in a cycle.
-
-    Raises:
-        RuntimeError: It takes tensors of several dtypes, which the kernel for the CPU refuses.
     """
-    if func in _ONE_DTYPE and len({value.dtype for value in args if isinstance(value, Tensor)}) > 1:
-        func(*map(_smallest, _with_plain_steps(args) if func is _CONVOLUTION else args))
     is_imported = _COMPILER in sys.modules
     out = func(*args, **kwargs)
     if not is_imported and _COMPILER in sys.modules:
         gc.collect()
     return out
-
-
-def _with_plain_steps(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of a convolution, with strides and dilations of 1 and no padding."""
-    ones, zeros = [1] * len(args[3]), [0] * len(args[3])
-    return (*args[:3], ones, zeros, ones, args[6], zeros, 1)
-
-
-def _smallest(value: Any) -> Any:
-    """A tensor of one element on the CPU in the place of a tensor, and sizes of at most 1."""
-    if isinstance(value, Tensor):
-        with torch._C.DisableTorchFunction():  # noqa: SLF001 - as above
-            return torch.ones([1] * value.dim(), dtype=value.dtype, device="cpu")
-    if isinstance(value, (list, tuple)):
-        return [min(1, one) for one in value]
-    return min(1, value) if type(value) is int else value
 
 
 def is_switched_off() -> bool:
