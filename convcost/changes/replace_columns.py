@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.text.columns import Column
 from convcost.text.units import human_count, human_ratio, human_share, human_time
-from convcost.timing.columns import speedup_text
+from convcost.timing.columns import speedup_text, timing_columns
 
 if TYPE_CHECKING:
     from convcost.changes.replaced_layer import ReplacedLayer
+    from convcost.timing.statistics import Timing
+
+
+def _timing(row: ReplacedLayer) -> Timing | None:
+    return row.timing
+
 
 REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
     Column("name", lambda row: row.name, "path of the layer", "layer"),
@@ -72,14 +78,7 @@ REPLACE_COLUMNS: Final[tuple[Column[ReplacedLayer], ...]] = (
         "speed-up",
         cell=lambda row: speedup_text(row.timing),
     ),
-    Column(
-        "speedup_low", lambda row: row.timing and row.timing.speedup_low, "lower end of the 5-95 % interval of speedup"
-    ),
-    Column(
-        "speedup_high",
-        lambda row: row.timing and row.timing.speedup_high,
-        "upper end of the 5-95 % interval of speedup",
-    ),
+    *timing_columns(_timing, speedup_low=None, speedup_high=None),
     Column(
         "verdict",
         lambda row: row.timing and row.timing.verdict,

@@ -10,6 +10,7 @@ import typer
 
 from convcost.changes.columns import DIFF_COLUMNS
 from convcost.cli import options as o
+from convcost.cli.clock import timing_options
 from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
@@ -28,9 +29,7 @@ from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
-from convcost.text.sizes import parse_arg, parse_input, parse_threads
-from convcost.timing.conditions import TimingOptions
-from convcost.workflows.compare import require_devices
+from convcost.text.sizes import parse_arg, parse_input
 from convcost.workflows.diff import DiffOptions, diff_targets, parse_side
 
 
@@ -68,16 +67,11 @@ def diff_command(
         str | None,
         typer.Option(help="Order of the rows, the largest difference first: macs, params, traffic or time."),
     ] = None,
-    top: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
+    top: o.Top = None,
     cross_check: Annotated[
         bool, typer.Option(help="Cross-check both totals with torch's FlopCounterMode and fvcore.")
     ] = False,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
-        ),
-    ] = "auto",
+    device: o.CountDevice = "auto",
     time: Annotated[
         bool, o.option(o.CLOCK, "Time both forward passes in turn, and each layer that differs alone.", "--time")
     ] = False,
@@ -102,12 +96,7 @@ def diff_command(
     refuse_exports(export)
     fields = choose_columns(DIFF_COLUMNS, columns)
     require_arrangement(None, sort, top, timed=time)
-    if why and not time:
-        raise ConvcostError("--why must have times to account for; add --time.")
-    timing = None
-    if time:
-        timing = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why)
-        require_devices(timing.devices)
+    timing = timing_options(time_device, threads, allocator, time_budget, time=time, why=why)
     options = DiffOptions(tuple(map(parse_input, inputs or ())), cross_check, device, timing)
     common = dict(map(parse_arg, arg or ()))
     first = parse_side(a, common | dict(map(parse_arg, arg_a or ())))

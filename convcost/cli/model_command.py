@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from convcost.cli import options as o
+from convcost.cli.clock import timing_options
 from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
@@ -33,10 +34,8 @@ from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine, is_terminal, show_progress, terminal_width
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError
-from convcost.text.sizes import parse_arg, parse_input, parse_threads
-from convcost.timing.conditions import TimingOptions
+from convcost.text.sizes import parse_arg, parse_input
 from convcost.workflows.claims import answer_for_target
-from convcost.workflows.compare import require_devices
 from convcost.workflows.model import count_target, time_target
 from convcost.workflows.model_table import count_targets, time_targets
 
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from convcost.text.sizes import Input
+    from convcost.timing.conditions import TimingOptions
 
 
 def model_command(
@@ -56,30 +56,17 @@ def model_command(
             metavar="TARGET...",
         ),
     ],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input", help="Input, as 1x3x224x224, 1x16:int64 or name=1x16; one for each input.", metavar="SHAPE"
-        ),
-    ] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option("--arg", help="Argument of the callable, as key=value; may be repeated.", metavar="KEY=VALUE"),
-    ] = None,
+    inputs: o.Inputs = None,
+    arg: o.CallableArguments = None,
     depth: Annotated[int | None, typer.Option(help="Depth below which the rows of modules are added up.")] = None,
     sort: Annotated[
         str | None, typer.Option(help="Order of the rows, largest first: macs, params, traffic or time.")
     ] = None,
-    top: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
+    top: o.Top = None,
     cross_check: Annotated[
         bool, typer.Option(help="Cross-check the total with torch's FlopCounterMode and fvcore.")
     ] = True,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
-        ),
-    ] = "meta",
+    device: o.CountDevice = "meta",
     claim: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,12 +99,9 @@ def model_command(
     is_one = len(targets) == 1
     arranged = _Arrangement(depth, sort, top, columns, is_one=is_one)
     require_arrangement(depth, sort, top, timed=time)
-    _require_one_timed_model(why=why, is_one=is_one, time=time)
-    options = None
-    if time:
-        threads_wanted = parse_threads(threads)
-        options = TimingOptions((time_device,), threads_wanted, allocator, time_budget, store=store, why=why)
-        require_devices(options.devices)
+    if why and time and not is_one:
+        raise ConvcostError("--why must have the layers of one model to account for; give one TARGET.")
+    options = timing_options(time_device, threads, allocator, time_budget, time=time, why=why, store=store)
     claims = [text for text in claim or () if parse_claim(text)]
     given, args = tuple(map(parse_input, inputs or ())), dict(map(parse_arg, arg or ()))
     request = _Request(given, args, cross_check, device, claims, options)
@@ -220,14 +204,6 @@ def _several(targets: list[str], request: _Request, progress: Callable[[str], No
         yield table
     if options is not None:
         yield time_targets(table, inputs, args, options, progress)
-
-
-def _require_one_timed_model(*, why: bool, is_one: bool, time: bool) -> None:
-    """Refuse `--why` without the times of one model's layers."""
-    if why and not time:
-        raise ConvcostError("--why must have times to account for; add --time.")
-    if why and not is_one:
-        raise ConvcostError("--why must have the layers of one model to account for; give one TARGET.")
 
 
 def _note_unused(context: typer.Context, *, time: bool, is_one: bool, only_json: bool) -> None:

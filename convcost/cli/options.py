@@ -58,6 +58,23 @@ def columns_option(example: str) -> typer.models.OptionInfo:
 
 Height: TypeAlias = Annotated[int, option(SHAPE, "Input height.", *flags("height"))]
 Width: TypeAlias = Annotated[int | None, option(SHAPE, "Input width; the height by default.", *flags("width"))]
+Inputs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", help="Input, as 1x3x224x224, 1x16:int64 or name=1x16; one for each input.", metavar="SHAPE"
+    ),
+]
+CallableArguments: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--arg", help="Argument of the callable, as key=value; may be repeated.", metavar="KEY=VALUE"),
+]
+Top: TypeAlias = Annotated[int | None, typer.Option(help="Maximum number of rows.")]
+CountDevice: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
+    ),
+]
 Device: TypeAlias = Annotated[str, option(CLOCK, "Device to time on: cpu, cuda, cuda:1, mps or auto.")]
 MemoryFormat: TypeAlias = Annotated[str, option(CLOCK, "Memory format: contiguous or channels_last.")]
 Threads: TypeAlias = Annotated[str, option(CLOCK, "Threads of torch on the CPU, a number or all.")]

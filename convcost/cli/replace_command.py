@@ -15,6 +15,7 @@ from convcost.changes.replace_columns import REPLACE_COLUMNS
 from convcost.changes.replace_report import require_arrangement
 from convcost.changes.replacement import MIN_KERNEL, Rules
 from convcost.cli import options as o
+from convcost.cli.clock import timing_options
 from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import (
     DISAGREES,
@@ -35,9 +36,7 @@ from convcost.system.whole_files import require_own, require_writable, write_tex
 from convcost.text.columns import choose_columns
 from convcost.text.errors import ConvcostError, as_text
 from convcost.text.quantities import parse_percent
-from convcost.text.sizes import parse_arg, parse_input, parse_threads
-from convcost.timing.conditions import TimingOptions
-from convcost.workflows.compare import require_devices
+from convcost.text.sizes import parse_arg, parse_input
 from convcost.workflows.diff import parse_side
 from convcost.workflows.replace import replace_in_target
 from convcost.workflows.replacement_timing import ReplacementTiming
@@ -101,30 +100,17 @@ def replace_command(
     ] = None,
     *,
     given: o.Given,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input", help="Input, as 1x3x224x224, 1x16:int64 or name=1x16; one for each input.", metavar="SHAPE"
-        ),
-    ] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option("--arg", help="Argument of the callable, as key=value; may be repeated.", metavar="KEY=VALUE"),
-    ] = None,
+    inputs: o.Inputs = None,
+    arg: o.CallableArguments = None,
     every: Annotated[bool, typer.Option("--all", help="Show the layers that stay as they are too.")] = False,
     sort: Annotated[
         str | None, typer.Option(help="Order of the rows, largest saving first: macs, params or time.")
     ] = None,
-    top: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
+    top: o.Top = None,
     cross_check: Annotated[
         bool, typer.Option(help="Cross-check the altered model's total with torch's FlopCounterMode and fvcore.")
     ] = True,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Device of the count: meta allocates nothing; cpu runs models that depend on values; auto chooses."
-        ),
-    ] = "auto",
+    device: o.CountDevice = "auto",
     time: Annotated[
         bool, o.option(o.CLOCK, "Time the model beside its altered copy, and each layer beside its block.", "--time")
     ] = False,
@@ -163,9 +149,9 @@ def replace_command(
     fields = choose_columns(REPLACE_COLUMNS, columns)
     require_arrangement(sort, top, timed=time)
     limits = parse_limits(max_params, max_macs, pareto=pareto)
-    _require_times(time=time, why=why, pareto=pareto)
-    options = TimingOptions((time_device,), parse_threads(threads), allocator, time_budget, why=why) if time else None
-    require_devices(() if options is None else options.devices)
+    options = timing_options(time_device, threads, allocator, time_budget, time=time, why=why)
+    if pareto and not time:
+        raise ConvcostError("--pareto must have times to weigh; add --time.")
     keep, parameters = rank_choice(
         given, keep_weights=keep_weights, energy=_share("energy", energy), max_error=_share("max_error", max_error)
     )
@@ -199,14 +185,6 @@ def replace_command(
     if code == INTERRUPTED:
         say(["interrupted: what was not measured yet is left empty."], "note")
     return code or (0 if result.agrees else DISAGREES)
-
-
-def _require_times(*, time: bool, why: bool, pareto: bool) -> None:
-    """Refuse what has nothing to work with without times."""
-    if why and not time:
-        raise ConvcostError("--why must have times to account for; add --time.")
-    if pareto and not time:
-        raise ConvcostError("--pareto must have times to weigh; add --time.")
 
 
 def _saving(text: str | None) -> float | None:
