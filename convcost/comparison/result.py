@@ -12,6 +12,8 @@ from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
 from convcost.text.units import change_of, human_ratio, human_share, human_time, number_of
 from convcost.timing.columns import speed_sentence, timing_sentences
+from convcost.timing.conditions import threads_text
+from convcost.timing.statistics import overhead_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,7 +133,7 @@ class Comparison(Result[Row]):
                 title = (
                     device
                     if len(groups) == len(self.machines)
-                    else f"{device}, {dtype}, {number_of('thread', threads)}"
+                    else f"{device}, {dtype}{threads_text(device, threads, ', ')}"
                 )
                 plots.append(f"{title}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
         return tuple(plots)
@@ -240,13 +242,20 @@ def _between(row: Row, bound_s: float) -> str:
 
 
 def _reason(row: Row, ratio: float) -> str:
-    timing, baseline = row.timing, row.baseline
-    if timing is None or baseline is None or timing.speedup is None or timing.verdict == "undecided":
+    timing, baseline, conditions = row.timing, row.baseline, row.conditions
+    if (
+        timing is None
+        or baseline is None
+        or conditions is None
+        or timing.speedup is None
+        or timing.verdict == "undecided"
+    ):
         return ""
     if timing.speedup >= FALLS_SHORT * ratio:
         return ""
-    if timing.is_overhead:
-        return " Below 100 µs a call is mostly overhead, not arithmetic."
+    limit = overhead_limit(conditions.device)
+    if timing.time_s < limit:
+        return f" Below {limit * 1e6:g} µs a call is mostly overhead, not arithmetic."
     traffic = baseline.cost.traffic_bytes / row.placed.cost.traffic_bytes
     if traffic < ratio:
         change = f"only {human_ratio(traffic)} less" if traffic > SAME_TRAFFIC else f"{1 / traffic:.2f}x the baseline's"

@@ -264,7 +264,10 @@ class ModelReport(Result[Call]):
         ]
         lines += map(str, self.uncounted)
         if self.forward is not None and self.timed is not None:
-            where = f"{self.timed.device}, {number_of('thread', self.timed.threads)}, allocator {self.timed.allocator}"
+            from convcost.timing.conditions import threads_text
+
+            threads = threads_text(self.timed.device, self.timed.threads, ", ")
+            where = f"{self.timed.device}{threads}, allocator {self.timed.allocator}"
             share = None if self.explained is None else human_share(self.explained)
             alone = "no layer could be timed alone" if share is None else f"the layers alone add up to {share} of it"
             lines.append(

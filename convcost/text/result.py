@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from convcost.text.columns import shown_columns
@@ -25,7 +26,8 @@ R = TypeVar("R")
 
 NOTEBOOK_WIDTH: Final = 100
 """Characters in a line of the terminal whose columns a notebook shows."""
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER: Final = re.compile(r"\d+(?:x\d+)+|\d+(?:\.\d+)?")
+"""A number, or sizes such as 1x64x56x56."""
 _PLURAL: Final = re.compile(r"s\b")
 MAX_NAMES: Final = 3
 """Maximum number of rows that a warning names."""
@@ -76,9 +78,14 @@ def _advised(texts: Sequence[str]) -> str:
 
 def _ranged(texts: Sequence[str]) -> str:
     """Texts that differ in their numbers as one, with the range of each number."""
-    numbers = [sorted(set(column), key=float) for column in zip(*map(_NUMBER.findall, texts), strict=True)]
+    numbers = [sorted(set(column), key=_amount) for column in zip(*map(_NUMBER.findall, texts), strict=True)]
     shown = iter(values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}" for values in numbers)
     return _NUMBER.sub(lambda _: next(shown), max(texts, key=len))
+
+
+def _amount(number: str) -> float:
+    """The value of a number, or the product of sizes."""
+    return prod(map(float, number.split("x")))
 
 
 class Result(Generic[R]):
