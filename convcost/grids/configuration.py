@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.request import catalogue
 from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS, PARAMETERS, find_block
 from convcost.convolution.spec import SHORT_SIZES, short_names
 from convcost.grids.axis import REQUIRED, Axis, AxisError, known_axes, parse_axis
+from convcost.grids.columns import column_name
 from convcost.grids.constraint import Constraint, ConstraintError
+from convcost.grids.grid import Grid
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.input_file import read_file
 from convcost.text.toml import Mistake, Place, TomlError, TomlFile, parse_toml
@@ -48,16 +48,6 @@ class Configuration:
     columns: tuple[str, ...] = ()
     baseline: str = "standard"
 
-    def axes_of(self, block: str) -> tuple[Axis, ...]:
-        """The axes of a block: sizes, and the parameters that it has."""
-        defaults = BLOCKS[block].defaults
-        return tuple(axis for axis in self.axes if axis.name not in PARAMETERS or axis.name in defaults)
-
-    @property
-    def size(self) -> int:
-        """Number of rows before conditions and rules of blocks."""
-        return sum(prod(len(axis.values) for axis in self.axes_of(block)) for block in self.blocks)
-
     @property
     def notes(self) -> tuple[str, ...]:
         """Axes and conditions without effect on some or all of the blocks."""
@@ -84,25 +74,8 @@ class Configuration:
         }
 
 
-def predicted_columns() -> tuple[str, ...]:
-    """The names of the columns that need no count and no timing."""
-    names = [column.name for column in COMPARE_COLUMNS]
-    return (*names[: names.index("macs_ratio") + 1], "dtype")
-
-
 def _block(value: str) -> str:
     return value if value == "all" else find_block(value).name
-
-
-def _column(value: str) -> str:
-    full = {short: long for long, short in short_names().items()}
-    inputs = {"height": "in_height", "width": "in_width"}
-    name = full.get(value, value)
-    name = inputs.get(name, name)
-    if name not in predicted_columns():
-        hint = did_you_mean(value, predicted_columns())
-        raise ConvcostError(f"(={as_text(value)}) must be a predicted column of convcost compare; {hint}")
-    return name
 
 
 def _text(read: Any) -> Any:  # noqa: ANN401 - a function of a text
@@ -117,7 +90,7 @@ class _File:
     blocks: list[Annotated[str, Read(_text(_block))]] = field(default_factory=lambda: list(DEFAULT_BLOCKS))
     where: list[str] = field(default_factory=list)
     illegal: Literal["count", "rows"] = "count"
-    columns: list[Annotated[str, Read(_text(_column))]] = field(default_factory=list)
+    columns: list[Annotated[str, Read(_text(column_name))]] = field(default_factory=list)
     baseline: Annotated[str, Read(_text(lambda value: find_block(value).name))] = "standard"
 
 
@@ -234,13 +207,14 @@ def _inside(start: Place, lines: Sequence[str], text: str, offset: int) -> Place
 
 def _require_rows(file: TomlFile, made: Configuration) -> None:
     """Refuse a grid that no program could go through, at its longest axis."""
-    if made.size > MAX_ROWS:
+    size = Grid(made).size
+    if size > MAX_ROWS:
         longest = max(made.axes, key=lambda axis: len(axis.values))
         names = {longest.name, short_names().get(longest.name)}
         axes = file.value(("axes",))
         key = next(key for key in axes if key in names) if isinstance(axes, dict) else longest.name
         file.refuse(
             ("axes", key),
-            f"must leave the grid at most 10^12 rows, and it has {made.size:.3g}; give this axis fewer values.",
+            f"must leave the grid at most 10^12 rows, and it has {size:.3g}; give this axis fewer values.",
             of_key=True,
         )

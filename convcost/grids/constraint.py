@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.convolution.blocks import BLOCKS, PARAMETERS
 from convcost.convolution.formula import INT64_SAFE
 from convcost.convolution.spec import short_names
 from convcost.grids.axis import PAIRS, SIZES
+from convcost.grids.columns import COLUMNS
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _OPERATORS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Pow: operator.pow,
 }
 _DIVISIONS: Final = (ast.Div, ast.FloorDiv, ast.Mod)
-_TEXTS: Final = frozenset({"block", "padding", "dtype"})
+_TEXTS: Final = frozenset({"block", "padding", "dtype", "refused"})
 """Columns and axes that are no numbers."""
 _RULE: Final = "must be made of comparisons, and, or, not, + - * / // % **, numbers and names"
 _STEP: Final = 'write it as "c % groups == 0".'
@@ -128,8 +128,7 @@ def _full(name: str) -> tuple[str, int | None]:
 @cache
 def _known() -> tuple[str, ...]:
     """The names that a condition may have, in their long form."""
-    last = next(index for index, column in enumerate(COMPARE_COLUMNS) if column.name == "macs_ratio")
-    columns = (column.name for column in COMPARE_COLUMNS[: last + 1])
+    columns = (column.name for column in COLUMNS.values() if column.kind != "text")
     return tuple(name for name in dict.fromkeys((*SIZES, *PARAMETERS, *columns)) if name not in _TEXTS)
 
 
