@@ -33,7 +33,19 @@ if TYPE_CHECKING:
     from convcost.workflows.compare import Watch
 
 
-__all__ = ["check", "compare", "count", "count_many", "diff", "explain", "history", "register", "replace", "separate", "sweep"]
+__all__ = [
+    "check",
+    "compare",
+    "count",
+    "count_many",
+    "diff",
+    "explain",
+    "history",
+    "register",
+    "replace",
+    "separate",
+    "sweep",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
