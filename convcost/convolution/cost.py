@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.conv import Conv
-from convcost.convolution.formula import Factor, Product, Sum, add
+from convcost.convolution.formula import Factor, Product, Sum, add, multiply, quotient
 from convcost.convolution.layer import Add, Norm
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ class Cost:
     @property
     def flops(self) -> Int:
         """Floating-point operations, 2 per MAC."""
-        return self.macs * FLOPS_PER_MAC
+        return multiply((self.macs, FLOPS_PER_MAC))
 
     @property
     def flop_per_byte(self) -> float:
         """Arithmetic intensity: FLOPs per byte of compulsory traffic."""
-        return self.flops / self.traffic_bytes
+        return quotient(self.flops, self.traffic_bytes)
 
 
 def cost(layers: Iterable[Layer], dtype: str = "float32") -> Cost:
@@ -111,5 +111,5 @@ def cost(layers: Iterable[Layer], dtype: str = "float32") -> Cost:
     return Cost(
         add([macs(layer).value for layer in placed]),
         add([params(layer.op).value for layer in placed]),
-        add([traffic_elements(layer).value for layer in placed]) * ITEMSIZE[dtype],
+        multiply((add([traffic_elements(layer).value for layer in placed]), ITEMSIZE[dtype])),
     )
