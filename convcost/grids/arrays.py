@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from convcost.grids.prediction import plain_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -19,13 +19,13 @@ def numbers(tables: Sequence[pa.Table], name: str) -> tuple[Array, Array]:
     """The numbers of a column, and which rows have one: none is missing, not a number, or infinite.
 
     Args:
-        tables: Tables, one after the other, with at least one row.
+        tables: Tables, one after the other.
         name: Name of a column of integers, floats or booleans.
     """
     import numpy as np
 
     parts = []
-    for values, places in (_coded(chunk) for table in tables for chunk in table[name].chunks):
+    for values, places in _chunks(tables, name):
         part = _plain_numbers(values)
         parts.append(part if places is None else (part[0][places], part[1][places]))
     values, known = map(np.concatenate, zip(*parts, strict=True))
@@ -44,27 +44,31 @@ def _plain_numbers(array: pa.Array) -> tuple[Array, Array]:
     return (values, known & np.isfinite(values)) if values.dtype.kind == "f" else (values, known)
 
 
-def _coded(chunk: pa.Array) -> tuple[pa.Array, Array | None]:
-    """The different values of an array with the place of each row among them; the array itself and None if it has none.
+def _chunks(tables: Sequence[pa.Table], name: str) -> Iterator[tuple[pa.Array, Array | None]]:
+    """The values of a dictionary with the place of each row among them, or the values of the rows and None.
 
-    A row without a value gets the place of one more value, which is missing.
+    A row of a dictionary without a value gets the place of one more value, which is missing. There is at least one
+    chunk, which may be empty.
     """
     import pyarrow as pa
 
-    if not pa.types.is_dictionary(chunk.type):
-        return chunk, None
-    values, indices = chunk.dictionary, chunk.indices
-    if indices.null_count:
-        indices = indices.fill_null(len(values))
-        values = pa.concat_arrays([values, pa.nulls(1, values.type)])
-    return values, indices.to_numpy()
+    for table in tables:
+        for chunk in table[name].chunks or [pa.nulls(0, table[name].type)]:
+            if not pa.types.is_dictionary(chunk.type):
+                yield chunk, None
+                continue
+            values, indices = chunk.dictionary, chunk.indices
+            if indices.null_count:
+                indices = indices.fill_null(len(values))
+                values = pa.concat_arrays([values, pa.nulls(1, values.type)])
+            yield values, indices.to_numpy()
 
 
 def group_numbers(tables: Sequence[pa.Table], names: Iterable[str]) -> Array:
     """The number of the group of each row, in the order in which they appear; rows of a group are equal in some columns.
 
     Args:
-        tables: Tables, one after the other, with at least one row.
+        tables: Tables, one after the other.
         names: Names of the columns.
     """
     import numpy as np
@@ -72,7 +76,7 @@ def group_numbers(tables: Sequence[pa.Table], names: Iterable[str]) -> Array:
 
     groups = np.zeros(sum(table.num_rows for table in tables), np.int64)
     for name in names:
-        chunks = [_coded(chunk) for table in tables for chunk in table[name].chunks]
+        chunks = list(_chunks(tables, name))
         values = pa.concat_arrays([chunk for chunk, _ in chunks]).dictionary_encode(null_encoding="encode")
         codes, start = values.indices.to_numpy().astype(np.int64), 0
         parts = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost.grids.arrays import group_numbers, numbers, taken
 from convcost.grids.front import front
+from convcost.grids.prediction import plain_table
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ class Reduction(ABC):
         """Take in the rows of another state."""
 
     @abstractmethod
-    def result(self) -> pa.Table | None:
-        """The rows that are kept, in the order in which they are shown; None before the first row."""
+    def result(self) -> pa.Table:
+        """What is kept, in the order in which it is shown; a table without columns before the first part."""
 
     @property
     @abstractmethod
@@ -135,6 +136,7 @@ class Selection(Reduction):
         import numpy as np
 
         if not table.num_rows:
+            self.state = plain_table(table) if self.state is None else self.state
             return
         tables = [table] if self.state is None else [self.state, table]
         groups, costs = group_numbers(tables, self.group_by), []
@@ -206,10 +208,12 @@ class Selection(Reduction):
             equal: Number of rows that equal each and were left out before.
         """
 
-    def result(self) -> pa.Table | None:
-        """The rows that are kept, by group, then by goals, the better values first; None before the first row."""
+    def result(self) -> pa.Table:
+        """The rows that are kept, by group, then by goals, the better values first."""
+        import pyarrow as pa
+
         if self.state is None:
-            return None
+            return pa.table({})
         orders = [(goal.name, "ascending" if goal.better != "larger" else "descending") for goal in self.goals]
         rows = self.state.sort_by([(GROUP, "ascending"), *orders, (INDEX, "ascending")])
         return rows.drop_columns([INDEX, GROUP, EQUAL])
