@@ -13,7 +13,7 @@ from convcost.grids.axis import REQUIRED, Axis, AxisError, known_axes, parse_axi
 from convcost.grids.columns import column_name
 from convcost.grids.constraint import Constraint, ConstraintError
 from convcost.grids.grid import Grid
-from convcost.text.errors import ConvcostError, as_text, did_you_mean
+from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.input_file import read_file
 from convcost.text.toml import Mistake, Place, TomlError, TomlFile, parse_toml
 from convcost.text.toml_tables import Read, read_table, require
@@ -63,12 +63,12 @@ class Configuration:
         return tuple(notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as a mapping with every default, which `read_configuration` reads back."""
+        """The configuration as a mapping with its defaults, which `read_configuration` reads back."""
         return {
             "blocks": list(self.blocks),
             "where": [one.text for one in self.where],
             "illegal": self.illegal,
-            "columns": list(self.columns),
+            **({"columns": list(self.columns)} if self.columns else {}),
             "baseline": self.baseline,
             "axes": {axis.name: axis.to_json() for axis in self.axes},
         }
@@ -175,7 +175,7 @@ def _axes(file: TomlFile, mistakes: list[Mistake]) -> tuple[Axis, ...]:
                 axes[name] = parse_axis(name, values)
             except AxisError as error:
                 where = (*path, *error.path)
-                mistakes.append(Mistake(file.place(where), f"{'.'.join(map(str, where))} {error}"))
+                mistakes.append(Mistake(file.place(where, of_key=error.of_key), f"{'.'.join(map(str, where))} {error}"))
     place = file.place(("axes",), of_key=True)
     for name in REQUIRED:
         if name not in axes:
