@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import starmap
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from convcost.convolution.blocks import PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE, Cost, cost
+from convcost.convolution.formula import holds, largest, quotient
 from convcost.convolution.tree import place, stages
 
 if TYPE_CHECKING:
@@ -123,12 +125,12 @@ class Placed:
     @property
     def kernel_size(self) -> tuple[int, ...]:
         """The largest kernel size of the stages on each axis."""
-        return tuple(map(max, zip(*(conv.kernel_size for conv in self.convs), strict=True)))
+        return tuple(starmap(largest, zip(*(conv.kernel_size for conv in self.convs), strict=True)))
 
     @property
     def dilation(self) -> tuple[int, ...]:
         """The largest dilation of the stages on each axis."""
-        return tuple(map(max, zip(*(conv.dilation for conv in self.convs), strict=True)))
+        return tuple(starmap(largest, zip(*(conv.dilation for conv in self.convs), strict=True)))
 
     @property
     def stride(self) -> tuple[int, ...]:
@@ -138,7 +140,7 @@ class Placed:
     @property
     def groups(self) -> int:
         """The largest number of groups of a stage."""
-        return max(conv.groups for conv in self.convs)
+        return largest(*(conv.groups for conv in self.convs))
 
     @property
     def mid_channels(self) -> int | None:
@@ -149,16 +151,12 @@ class Placed:
     @property
     def depth_multiplier(self) -> int | None:
         """Output channels per input channel of the first depthwise stage; None for a block without this parameter."""
-        return self._own("depth_multiplier")
+        return cast("int | None", self.parameters.get("depth_multiplier"))
 
     @property
     def expansion(self) -> int | None:
         """Hidden channels per input channel; None for a block without this parameter."""
-        return self._own("expansion")
-
-    def _own(self, name: str) -> int | None:
-        value = self.parameters.get(name)
-        return value if isinstance(value, int) else None
+        return cast("int | None", self.parameters.get("expansion"))
 
 
 def place_block(name: str, spec: Spec, given: Mapping[str, Value], dtype: str = "float32") -> Placed:
@@ -174,10 +172,21 @@ def place_block(name: str, spec: Spec, given: Mapping[str, Value], dtype: str = 
         ConvcostError: The block is unknown, or does not allow this shape.
     """
     block = find_block(name)
+    sizes = place_sizes(block, spec, given)
+    return Placed(block, *sizes, cost(sizes[3], dtype))
+
+
+def place_sizes(
+    block: Block, spec: Spec, given: Mapping[str, Value]
+) -> tuple[Spec, dict[str, Value], Node, tuple[Layer, ...], Shape]:
+    """The fields of a placed block between the block and its cost.
+
+    Raises:
+        ShapeError: The block does not allow this shape.
+    """
     parameters = block.parameters(spec, given)
     tree = block.make(spec, **parameters)
-    layers, output = place(tree, spec.input)
-    return Placed(block, spec, parameters, tree, layers, output, cost(layers, dtype))
+    return spec, parameters, tree, *place(tree, spec.input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +231,9 @@ class Row:
 
     def _ratio(self, quantity: str) -> float | None:
         own = getattr(self.placed.cost, quantity)
-        return None if self.baseline is None or not own else float(getattr(self.baseline.cost, quantity) / own)
+        if self.baseline is None or holds(own == 0):
+            return None
+        return quotient(getattr(self.baseline.cost, quantity), own)
 
     @property
     def flop_per_s(self) -> float | None:

@@ -5,10 +5,9 @@ No block has a cost formula of its own: costs, formula texts and torch modules a
 
 from __future__ import annotations
 
-from math import gcd
 from typing import TYPE_CHECKING, Final
 
-from convcost.convolution.formula import holds
+from convcost.convolution.formula import common_divisor, holds, largest, times
 from convcost.convolution.spec import BLOCKS, PARAMETERS, Block, Parameter, Rule, block, find_block
 from convcost.convolution.tree import Concat, Residual, Split, chain, place
 from convcost.text.errors import ShapeError
@@ -64,7 +63,7 @@ def residual(s: Spec, body: Node) -> Node:
 
 def depthwise_stage(s: Spec, channels: Int, m: Int, *, tied: bool = False) -> Stage:
     """A K×K stage that convolves each channel alone, with m kernels per channel."""
-    return s.spatial("depthwise", channels, channels * m, groups=channels, tied=tied)
+    return s.spatial("depthwise", channels, times(channels, m), groups=channels, tied=tied)
 
 
 @block("standard", "LeCun et al. 1989, Backpropagation Applied to Handwritten Zip Code Recognition")
@@ -121,7 +120,7 @@ def spatially_separable(s: Spec, mid_channels: int) -> Node:
 @block("spatially-separable-depthwise", "Freeman, Roese-Koerner, Kummert 2018, EffNet", depth_multiplier=1)
 def spatially_separable_depthwise(s: Spec, depth_multiplier: int) -> Node:
     """Depthwise K×1, depthwise 1×K, then pointwise."""
-    hidden = s.in_channels * depth_multiplier
+    hidden = times(s.in_channels, depth_multiplier)
     column = s.spatial("column", s.in_channels, hidden, groups=s.in_channels, axis=0)
     row = s.spatial("row", hidden, hidden, groups=hidden, axis=1)
     return chain(column, row, s.pointwise("pointwise", hidden, s.out_channels))
@@ -130,7 +129,7 @@ def spatially_separable_depthwise(s: Spec, depth_multiplier: int) -> Node:
 @block(
     "grouped",
     "Krizhevsky, Sutskever, Hinton 2012, AlexNet; Xie et al. 2017, ResNeXt",
-    groups=Rule("gcd(C, O, 4)", lambda s: gcd(s.in_channels, s.out_channels, 4)),
+    groups=Rule("gcd(C, O, 4)", lambda s: common_divisor(s.in_channels, s.out_channels, 4)),
 )
 def grouped(s: Spec, groups: int) -> Node:
     """K×K in g groups: each output channel reads the input channels of its own group."""
@@ -140,7 +139,7 @@ def grouped(s: Spec, groups: int) -> Node:
 @block(
     "bottleneck",
     "He et al. 2016, Deep Residual Learning",
-    mid_channels=Rule("O/4", lambda s: max(1, s.out_channels // 4)),
+    mid_channels=Rule("O/4", lambda s: largest(1, s.out_channels // 4)),
 )
 def bottleneck(s: Spec, mid_channels: int) -> Node:
     """1×1 to M channels, K×K, 1×1 to O; the input is added where the shapes allow it."""
@@ -154,8 +153,8 @@ def bottleneck(s: Spec, mid_channels: int) -> Node:
 @block("inverted-residual", "Sandler et al. 2018, MobileNetV2", expansion=6, depth_multiplier=1)
 def inverted_residual(s: Spec, expansion: int, depth_multiplier: int) -> Node:
     """1×1 to t·C channels (none for t = 1), depthwise K×K, 1×1 to O; the input is added where the shapes allow it."""
-    hidden = s.in_channels * expansion
-    expand = () if expansion == 1 else (s.pointwise("expand", s.in_channels, hidden),)
+    hidden = times(s.in_channels, expansion)
+    expand = () if holds(expansion == 1) else (s.pointwise("expand", s.in_channels, hidden),)
     middle = depthwise_stage(s, hidden, depth_multiplier)
     return residual(s, chain(*expand, middle, s.pointwise("project", middle.conv.out_channels, s.out_channels)))
 
@@ -163,7 +162,7 @@ def inverted_residual(s: Spec, expansion: int, depth_multiplier: int) -> Node:
 @block("fused-inverted-residual", "Gupta, Akin 2020, EdgeTPU; Tan, Le 2021, EfficientNetV2", expansion=6)
 def fused_inverted_residual(s: Spec, expansion: int) -> Node:
     """K×K to t·C channels, 1×1 to O; the input is added where the shapes allow it."""
-    hidden = s.in_channels * expansion
+    hidden = times(s.in_channels, expansion)
     fused = s.spatial("fused", s.in_channels, hidden)
     return residual(s, chain(fused, s.pointwise("project", hidden, s.out_channels)))
 
@@ -179,7 +178,7 @@ def blueprint(s: Spec, depth_multiplier: int) -> Node:
 @block(
     "low-rank",
     "Zhang et al. 2016, Accelerating Very Deep Networks",
-    rank=Rule("O/4", lambda s: max(1, s.out_channels // 4)),
+    rank=Rule("O/4", lambda s: largest(1, s.out_channels // 4)),
 )
 def low_rank(s: Spec, rank: int) -> Node:
     """K×K to r channels, then 1×1 to O."""
@@ -189,8 +188,8 @@ def low_rank(s: Spec, rank: int) -> Node:
 @block(
     "tucker-2",
     "Kim et al. 2016, Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications",
-    mid_channels=Rule("C/4", lambda s: max(1, s.in_channels // 4)),
-    rank=Rule("O/4", lambda s: max(1, s.out_channels // 4)),
+    mid_channels=Rule("C/4", lambda s: largest(1, s.in_channels // 4)),
+    rank=Rule("O/4", lambda s: largest(1, s.out_channels // 4)),
 )
 def tucker_2(s: Spec, mid_channels: int, rank: int) -> Node:
     """1×1 to M channels, K×K to r channels, 1×1 to O."""
@@ -220,7 +219,7 @@ def partial(s: Spec, partial: Fraction) -> Node:
     if not holds(s.stride[0] * s.stride[1] == 1):
         msg = f"stride (={s.stride[0]}x{s.stride[1]}) must be 1 for partial: the untouched channels keep their size."
         raise ShapeError(msg)
-    part = max(1, s.in_channels * partial.numerator // partial.denominator)
+    part = largest(1, times(s.in_channels, partial.numerator) // partial.denominator)
     conv, rest = s.spatial("partial", part, part), s.in_channels - part
-    mixed = Split((part, rest), (conv, chain())) if rest else conv
+    mixed = Split((part, rest), (conv, chain())) if holds(rest > 0) else conv
     return chain(mixed, s.pointwise("pointwise", s.in_channels, s.out_channels))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.conv import Conv
-from convcost.convolution.formula import Factor, Product, Sum, add
+from convcost.convolution.formula import Factor, Product, Sum, add, multiply, quotient
 from convcost.convolution.layer import Add, Norm
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def _kernel(conv: Conv) -> tuple[Factor, ...]:
 
 def _channels_per_group(conv: Conv) -> tuple[Factor, Factor]:
     """C_in/g and C_out/g."""
-    return Factor("C_in/g", conv.in_channels // conv.groups), Factor("C_out/g", conv.out_channels // conv.groups)
+    one_group = isinstance(conv.groups, int) and conv.groups == 1  # the usual case, in which arrays need no division
+    group_in = conv.in_channels if one_group else conv.in_channels // conv.groups
+    group_out = conv.out_channels if one_group else conv.out_channels // conv.groups
+    return Factor("C_in/g", group_in), Factor("C_out/g", group_out)
 
 
 def macs(layer: Layer) -> Product:
@@ -97,12 +100,12 @@ class Cost:
     @property
     def flops(self) -> Int:
         """Floating-point operations, 2 per MAC."""
-        return self.macs * FLOPS_PER_MAC
+        return multiply((self.macs, FLOPS_PER_MAC))
 
     @property
     def flop_per_byte(self) -> float:
         """Arithmetic intensity: FLOPs per byte of compulsory traffic."""
-        return self.flops / self.traffic_bytes
+        return quotient(self.flops, self.traffic_bytes)
 
 
 def cost(layers: Iterable[Layer], dtype: str = "float32") -> Cost:
@@ -111,5 +114,5 @@ def cost(layers: Iterable[Layer], dtype: str = "float32") -> Cost:
     return Cost(
         add([macs(layer).value for layer in placed]),
         add([params(layer.op).value for layer in placed]),
-        add([traffic_elements(layer).value for layer in placed]) * ITEMSIZE[dtype],
+        multiply((add([traffic_elements(layer).value for layer in placed]), ITEMSIZE[dtype])),
     )

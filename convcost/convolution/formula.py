@@ -7,7 +7,9 @@ A factor is a Python int (exact, any size) or a NumPy int64 array (a sweep of la
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+import operator
+from functools import reduce
+from math import gcd, prod
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost.text.errors import ConvcostError
@@ -20,11 +22,38 @@ Int: TypeAlias = int
 
 INT64_SAFE: Final = 2.0**63 * (1 - 1e-9)
 """Any exact count with a float64 approximation below this fits into int64."""
+FLOAT_EXACT: Final = 2.0**53
+"""Every whole number below this is a float64."""
 
 
-def holds(condition: object) -> bool:
-    """Whether a comparison of ints is true, or one of arrays is true for all elements."""
-    return bool(condition.all()) if hasattr(condition, "all") else bool(condition)
+class MixedError(ConvcostError):
+    """A condition is true for some elements of arrays and false for others, so that they need different formulas.
+
+    Args:
+        condition: Array of booleans, with the axes of the arrays that were compared.
+    """
+
+    def __init__(self, condition: Any) -> None:  # noqa: ANN401 - a NumPy array; the core does not import NumPy
+        self.condition = condition
+        super().__init__(
+            f"a condition (={condition.sum()} of {condition.size} elements) must be the same for all elements of "
+            "arrays; pass the others on their own."
+        )
+
+
+def holds(condition: Any) -> bool:  # noqa: ANN401 - a bool or a NumPy array; the core does not import NumPy
+    """Whether a comparison of ints, or of arrays in every element, is true.
+
+    Raises:
+        MixedError: The comparison of arrays is true for some elements only.
+    """
+    if isinstance(condition, bool):
+        return condition
+    if condition.all():
+        return True
+    if condition.any():
+        raise MixedError(condition)
+    return False
 
 
 def multiply(values: Sequence[Int]) -> Int:
@@ -32,18 +61,62 @@ def multiply(values: Sequence[Int]) -> Int:
 
     Raises:
         ConvcostError: A product of arrays reaches 2**63, where int64 would overflow. Python ints have no limit.
+        MixedError: It does so in some elements only.
     """
     if all(isinstance(value, int) for value in values):
         return prod(int(value) for value in values)
-    _refuse_overflow(prod(value * 1.0 for value in values))
-    return prod(value if isinstance(value, int) else value.astype("int64") for value in values)
+    if prod(_largest(value) for value in values) >= INT64_SAFE:  # else no element can be too large
+        _refuse_overflow(prod(value * 1.0 for value in values))
+    whole = [value if isinstance(value, int) else value.astype("int64", copy=False) for value in values]
+    return prod(sorted(whole, key=lambda value: getattr(value, "size", 0)))  # small arrays first: few large products
+
+
+def times(value: Int, factor: Int) -> Int:
+    """The product of two sizes, which keeps the expression of a `convolution.algebra.Symbol`."""
+    return value * factor if isinstance(value, int) and isinstance(factor, int) else multiply((value, factor))
 
 
 def add(values: Sequence[Int]) -> Int:
     """The exact sum of ints, or of arrays element by element, with the same limit as `multiply`."""
-    if not all(isinstance(value, int) for value in values):
+    if all(isinstance(value, int) for value in values):
+        return sum(values)
+    if sum(map(_largest, values)) >= INT64_SAFE:
         _refuse_overflow(sum(value * 1.0 for value in values))
-    return sum(values)
+    return reduce(operator.add, values)  # `sum` would start with one more sum of an array, that with 0
+
+
+def quotient(above: Int, below: Int) -> float:
+    """The float that is nearest to the exact quotient of ints, or of arrays element by element."""
+    if isinstance(above, int) and isinstance(below, int):
+        return above / below
+    if max(_largest(above), _largest(below)) < FLOAT_EXACT:
+        return above / below
+    # NumPy rounds each large int64 to a float before it divides; Python's ints are divided exactly, then rounded once.
+    from numpy import asarray, float64
+
+    return (asarray(above, dtype=object) / asarray(below, dtype=object)).astype(float64)
+
+
+def largest(*values: Int) -> Int:
+    """The largest of ints, or of arrays element by element."""
+    if all(isinstance(value, int) for value in values):
+        return max(values)
+    from numpy import maximum
+
+    return reduce(maximum, values)
+
+
+def common_divisor(*values: Int) -> Int:
+    """The greatest common divisor of ints, or of arrays element by element."""
+    if all(isinstance(value, int) for value in values):
+        return gcd(*values)
+    import numpy as np
+
+    return reduce(np.gcd, values)
+
+
+def _largest(value: Int) -> float:
+    return float(value if isinstance(value, int) else value.max())
 
 
 def _refuse_overflow(magnitude: Any) -> None:  # noqa: ANN401 - a NumPy array or a float; the core does not import NumPy

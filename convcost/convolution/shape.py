@@ -37,9 +37,10 @@ def require_at_least(least: int, **sizes: Int | Fraction | Sizes) -> None:
         for value in size if isinstance(size, tuple) else (size,):
             if isinstance(value, (bool, float, str, list, dict)) or value is None:
                 raise ShapeError(f"{name} (={value!r}) must be a whole number; give an integer of {least} or more.")
-            if isinstance(value, int) and value > MAX_SIZE:
-                raise ShapeError(f"{name} (={as_text(value)}) must be at most {MAX_SIZE:.0e}; give a smaller number.")
-            if not holds(value >= least):
+            if not holds((value >= least) & (value <= MAX_SIZE)):
+                if holds(value > MAX_SIZE):
+                    msg = f"{name} (={as_text(value)}) must be at most {MAX_SIZE:.0e}; give a smaller number."
+                    raise ShapeError(msg)
                 raise ShapeError(f"{name} (={as_text(value)}) must be at least {least}; give a larger number.")
 
 

@@ -9,6 +9,7 @@ from convcost.convolution.formula import add, holds
 from convcost.convolution.layer import Add, Layer
 from convcost.convolution.shape import Shape
 from convcost.text.errors import ShapeError
+from convcost.text.sizes import format_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,8 +142,8 @@ def _join(branches: list[tuple[tuple[Layer, ...], Shape]]) -> tuple[tuple[Layer,
     shapes = [shape for _, shape in branches]
     first = shapes[0]
     if not all(_equal(shape.spatial, first.spatial) for shape in shapes):
-        sizes = " and ".join(str(shape.spatial) for shape in shapes)
-        msg = f"branches that are joined must keep one spatial size, not {sizes}; take stride 1 and padding same."
+        sizes = " and ".join(format_sizes(shape.spatial) for shape in shapes)
+        msg = f"branches (={sizes}) that are joined must keep one spatial size; take stride 1 and padding same."
         raise ShapeError(msg)
     layers = tuple(layer for placed, _ in branches for layer in placed)
     return layers, Shape(first.batch, add([shape.channels for shape in shapes]), first.spatial)

@@ -1,4 +1,4 @@
-"""Ownership of temporary files and folders: a lock that the system releases when its process ends, however it ends."""
+"""Ownership of files and folders: a lock that the system releases when its process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -51,5 +51,28 @@ def remove_abandoned(path: Path, remove: Callable[[Path], object]) -> None:
             remove(path)
     except OSError:
         return
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from locking a folder; where the system has no such locks, nothing is kept.
+
+    Raises:
+        BlockingIOError: Another process has locked it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a file system without locks
+            pass
+        yield
     finally:
         os.close(descriptor)

@@ -84,13 +84,16 @@ def require_own(path: Path, first: str, what: str) -> None:
         raise ConvcostError(f"{what} (={path}) must not be a file that convcost did not write; give it another name.")
 
 
-def write_whole(path: Path, write: Callable[[Path], object], what: str = "export") -> None:
+def write_whole(
+    path: Path, write: Callable[[Path], object], what: str = "export", step: str = "choose another folder"
+) -> None:
     """Write a temporary file in the same folder, then rename it: the old file or the new one stays, never a part.
 
     Args:
         path: File to write, or a link to it.
         write: Function that writes to the path of the temporary file.
         what: Name of the file in error messages.
+        step: The next step if the folder is at fault.
 
     Raises:
         ConvcostError: The file could not be written; the old file is unchanged.
@@ -102,7 +105,7 @@ def write_whole(path: Path, write: Callable[[Path], object], what: str = "export
             temporary.chmod(_mode(target))
             temporary.replace(target)
     except OSError as error:
-        msg = f"{what} (={path}) could not be written ({_reason(error)}); choose another folder."
+        msg = f"{what} (={path}) could not be written ({_reason(error)}); {step}."
         raise ConvcostError(msg) from error
     except Exception as error:  # libraries have exceptions of their own for a full disk and for values they cannot hold
         msg = f"{what} (={path}) could not be written ({_reason(error)}); choose another kind of file or folder."

@@ -60,7 +60,7 @@ def test_a_residual_of_two_shapes_is_refused():
 
 
 def test_branches_of_two_sizes_cannot_be_joined():
-    text = "branches that are joined must keep one spatial size, not (6, 5) and (3, 3); take stride 1 and padding same."
+    text = "branches (=6x5 and 3x3) that are joined must keep one spatial size; take stride 1 and padding same."
     with pytest.raises(ShapeError, match=f"^{re.escape(text)}$"):
         place(Concat((chain(), stage("a", stride=2))), INPUT)
 

@@ -1,0 +1,123 @@
+"""The columns of a sweep's files: the predicted columns of `convcost compare`, with their types and directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from convcost.comparison.columns import COMPARE_COLUMNS
+from convcost.convolution.spec import short_names
+from convcost.text.errors import ConvcostError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from convcost.comparison.rows import Row
+    from convcost.grids.configuration import Configuration
+    from convcost.text.columns import Column
+
+
+@dataclass(frozen=True, slots=True)
+class GridColumn:
+    """One column of a sweep's files.
+
+    Attributes:
+        name: Name of the column, as in `convcost compare`.
+        kind: Type of its values.
+        better: Which of two values is the better one; None for a column that only describes the layer.
+        optional: Whether a row that a block allows may have no value.
+    """
+
+    name: str
+    kind: Literal["int", "float", "text", "bool"]
+    better: Literal["smaller", "larger"] | None = None
+    optional: bool = field(default=False, kw_only=True)
+
+    @property
+    def compared(self) -> Column[Row] | None:
+        """The column of `convcost compare`; None for an axis that it has no column for."""
+        return _COMPARED.get(self.name)
+
+    @property
+    def axis(self) -> str:
+        """The axis whose requested value the column shows in a row that a block does not allow."""
+        return {"in_height": "height", "in_width": "width"}.get(self.name, self.name)
+
+
+_COMPARED: Final = {column.name: column for column in COMPARE_COLUMNS}
+EXTRA: Final = (
+    GridColumn("bias", "bool"),
+    GridColumn("rank", "int", optional=True),
+    GridColumn("ghost_ratio", "int", optional=True),
+    GridColumn("partial", "text", optional=True),
+)
+"""Axes that `convcost compare` has no column for: a sweep over one has the column too."""
+REFUSED: Final = GridColumn("refused", "text", optional=True)
+"""The rule that a row breaks, where rows that a block does not allow are kept."""
+_PREDICTED: Final = (
+    GridColumn("block", "text"),
+    GridColumn("in_channels", "int"),
+    GridColumn("out_channels", "int"),
+    GridColumn("kernel_size", "text"),
+    GridColumn("stride", "text"),
+    GridColumn("padding", "text"),
+    GridColumn("dilation", "text"),
+    GridColumn("groups", "int"),
+    GridColumn("depth_multiplier", "int", optional=True),
+    GridColumn("expansion", "int", optional=True),
+    GridColumn("mid_channels", "int", optional=True),
+    GridColumn("batch", "int"),
+    GridColumn("in_height", "int"),
+    GridColumn("in_width", "int"),
+    GridColumn("out_height", "int"),
+    GridColumn("out_width", "int"),
+    GridColumn("params", "int", "smaller"),
+    GridColumn("macs", "int", "smaller"),
+    GridColumn("flops", "int", "smaller"),
+    GridColumn("traffic_bytes", "int", "smaller"),
+    GridColumn("flop_per_byte", "float", "larger"),
+    GridColumn("params_ratio", "float", "larger", optional=True),
+    GridColumn("macs_ratio", "float", "larger", optional=True),
+    GridColumn("dtype", "text"),
+)
+COLUMNS: Final = {column.name: column for column in (*_PREDICTED, *EXTRA, REFUSED)}
+"""Every column that a sweep's files may have, in order."""
+
+
+def column_name(name: str) -> str:
+    """The name of a column from its own name or the short name of an option: c is in_channels, h is in_height.
+
+    Raises:
+        ConvcostError: There is no such column.
+    """
+    full = {short: full for full, short in short_names().items()}.get(name, name)
+    full = {"height": "in_height", "width": "in_width"}.get(full, full)
+    if full not in COLUMNS:
+        raise ConvcostError(f"column (={name}) must be one of a sweep's columns; {did_you_mean(name, COLUMNS)}")
+    return full
+
+
+def chosen_columns(configuration: Configuration) -> tuple[GridColumn, ...]:
+    """The columns of a sweep's files, in order."""
+    axes = {axis.name for axis in configuration.axes}
+    names: Sequence[str] = configuration.columns or (
+        *(column.name for column in _PREDICTED),
+        *(column.name for column in EXTRA if column.name in axes),
+    )
+    kept = configuration.illegal == "rows" and REFUSED.name not in names
+    return tuple(COLUMNS[name] for name in (*names, *((REFUSED.name,) if kept else ())))
+
+
+def schema(configuration: Configuration) -> pa.Schema:
+    """The Arrow schema of a sweep's files, the same for all parts."""
+    import pyarrow as pa
+
+    types = {"int": pa.int64(), "float": pa.float64(), "text": pa.string(), "bool": pa.bool_()}
+    # Columns that say so never lack a value: their files are a tenth faster to write.
+    keeps_refused = configuration.illegal == "rows"
+    return pa.schema(
+        pa.field(column.name, types[column.kind], nullable=column.optional or keeps_refused)
+        for column in chosen_columns(configuration)
+    )

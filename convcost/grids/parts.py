@@ -1,0 +1,200 @@
+"""The folder of a sweep: what it holds, its parts, each whole or not there, and what is done of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from convcost._version import __version__
+from convcost.grids.grid import Grid
+from convcost.grids.prediction import predict
+from convcost.system.ownership import locked
+from convcost.system.whole_files import require_writable, write_whole
+from convcost.text.errors import ConvcostError, as_text, first_line
+from convcost.text.export import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from convcost.grids.configuration import Configuration
+    from convcost.grids.grid import Part
+    from convcost.grids.prediction import Prediction
+
+    Write: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+HEAD: Final = "sweep.json"
+SCHEMA: Final = "convcost.sweep-folder/1"
+_COUNTS: Final = b"convcost"
+"""Key of the counts in a part's metadata."""
+_MAKE_ROOM: Final = "make room or choose another folder; what is written stays, and the same command goes on from there"
+_ANOTHER: Final = "give another folder, or remove this one"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the combinations of some parts.
+
+    Attributes:
+        rows: Number of rows that were kept.
+        refused: Number of combinations that a block does not allow, by the rule that they break.
+        excluded: Number of combinations that a condition dropped.
+    """
+
+    rows: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    excluded: int = 0
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Counts:
+        """The counts of a part."""
+        return cls(prediction.table.num_rows, dict(sorted(prediction.refused.items())), prediction.excluded)
+
+    def __add__(self, other: Counts) -> Counts:
+        """The counts of both."""
+        refused = Counter(self.refused) + Counter(other.refused)
+        return Counts(self.rows + other.rows, dict(sorted(refused.items())), self.excluded + other.excluded)
+
+
+def part_path(folder: Path, part: Part, size: int) -> Path:
+    """The path of a part in the folder of a sweep with so many rows."""
+    digits = len(str(size - 1))
+    return folder / f"part-{part.first:0{digits}}-{part.last:0{digits}}.parquet"
+
+
+def write_part(configuration: Configuration, part: Part, folder: Path) -> Counts:
+    """Predict a part and write its file, whole or not at all; parts do not depend on each other.
+
+    Raises:
+        ConvcostError: The file could not be written.
+    """
+    prediction = predict(configuration, part)
+    counts = Counts.of(prediction)
+    write_table(part_path(folder, part, Grid(configuration).size), prediction.table, asdict(counts))
+    return counts
+
+
+def write_table(path: Path, table: pa.Table, about: Mapping[str, object]) -> None:
+    """Write a Parquet file with what is known about it, whole or not at all; the same bytes for the same values.
+
+    Raises:
+        ConvcostError: The file could not be written.
+    """
+    write_whole(path, lambda temporary: write_parquet(temporary, table, about), "part", _MAKE_ROOM)
+
+
+def write_parquet(where: Any, table: pa.Table, about: Mapping[str, object]) -> None:  # noqa: ANN401 - a path or a file object
+    """Write a table and what is known about it to a path or a file object."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(where, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_COUNTS.decode(): json.dumps(about)})
+
+
+def read_about(path: Path) -> dict[str, Any] | None:
+    """What is known about a Parquet file of a sweep; None for one that is missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        about = json.loads((pq.read_metadata(path).metadata or {})[_COUNTS])
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return None
+    return dict(about)
+
+
+def read_counts(path: Path) -> Counts | None:
+    """The counts in a file that is there and whole; None for one that is still to be written."""
+    about = read_about(path)
+    return None if about is None else Counts(**about)
+
+
+@contextmanager
+def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Write]:
+    """Take a folder for a sweep, which no other process writes to until the end.
+
+    Args:
+        folder: Folder, made if it is missing.
+        contents: What makes the bytes of its files: a sweep with other contents is refused.
+
+    Yields:
+        A function that writes `sweep.json` with the progress.
+
+    Raises:
+        ConvcostError: The folder cannot be written, holds another sweep, or is in use.
+    """
+    head = folder / HEAD
+    require_writable(head, what="out", make_folder=True)
+
+    def write(progress: Mapping[str, Any]) -> None:
+        text = json_text({"schema": SCHEMA, **contents, "progress": progress})
+        write_whole(head, lambda path: path.write_text(text, encoding="utf-8", newline="\n"), "out", _MAKE_ROOM)
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except BlockingIOError:
+            msg = f"out (={folder}) must not be in use, and another sweep writes to it; wait for its end."
+            raise ConvcostError(msg) from None
+        _require_same(folder, {"schema": SCHEMA, **contents})
+        yield write
+
+
+def contents(configuration: Configuration, kept: Mapping[str, object] | None, rows: int) -> dict[str, Any]:
+    """What makes the bytes of a sweep's files.
+
+    Args:
+        configuration: Configuration of the sweep.
+        kept: What is kept of its rows; None for all of them.
+        rows: Most rows of a part.
+    """
+    grid = Grid(configuration)
+    return {
+        "versions": {"convcost": __version__},
+        "configuration": configuration.to_dict(),
+        "kept": None if kept is None else dict(kept),
+        "combinations": grid.size,
+        "parts": grid.part_count(rows),
+        "part_rows": rows,
+    }
+
+
+def _require_same(folder: Path, contents: Mapping[str, Any]) -> None:
+    """Refuse a folder with another sweep, or with parts of nobody knows what."""
+    head = folder / HEAD
+    try:
+        there = json.loads(head.read_text(encoding="utf-8"))
+        found = {key: value for key, value in there.items() if key != "progress"}
+    except FileNotFoundError:
+        if next(folder.glob("part-*.parquet"), None) is not None:
+            raise ConvcostError(
+                f"out (={folder}) must be a sweep's folder, and has parts without {HEAD}; {_ANOTHER}."
+            ) from None
+        return
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConvcostError(f"out (={head}) must be readable ({first_line(error)}); {_ANOTHER}.") from None
+    difference = _difference(found, json.loads(json.dumps(contents)), "")
+    if difference:
+        raise ConvcostError(f"out (={folder}) must hold the same sweep, and {difference}; {_ANOTHER}.")
+
+
+def _difference(there: Any, here: Any, name: str) -> str | None:  # noqa: ANN401 - values of JSON
+    """The first difference of two JSON values."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        if list(there) != list(here) and set(there) == set(here):
+            there, here = ", ".join(there), ", ".join(here)
+            return f"the order of {name} is {as_text(there)} there, {as_text(here)} here"
+        for key in {**here, **there}:
+            inner = _difference(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
+            if inner:
+                return inner
+        return None
+    if there == here:
+        return None
+    return f"{name.removeprefix('configuration.')} is {as_text(there)} there, {as_text(here)} here"
