@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.comparison.columns import COMPARE_COLUMNS
-from convcost.convolution.blocks import PARAMETERS
-from convcost.convolution.spec import SHORT_SIZES, short_names
+from convcost.convolution.spec import short_names
 from convcost.text.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:

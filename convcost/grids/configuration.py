@@ -13,7 +13,7 @@ from convcost.grids.axis import REQUIRED, Axis, AxisError, known_axes, parse_axi
 from convcost.grids.columns import column_name
 from convcost.grids.constraint import Constraint, ConstraintError
 from convcost.grids.grid import Grid
-from convcost.text.errors import ConvcostError, as_text, did_you_mean
+from convcost.text.errors import ConvcostError, did_you_mean
 from convcost.text.input_file import read_file
 from convcost.text.toml import Mistake, Place, TomlError, TomlFile, parse_toml
 from convcost.text.toml_tables import Read, read_table, require

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
 
 from convcost.text.errors import ConvcostError, MissingPackageError, one_line
 
@@ -56,11 +56,13 @@ class Quantity:
         title: Title of the axis.
         show: Function that formats a value.
         unit: Unit after the numbers of the axis.
+        is_more_better: Whether a larger value is the better one.
     """
 
     title: str
     show: Callable[[Any], str]
     unit: str = ""
+    is_more_better: bool = False
 
     @property
     def labels(self) -> str:
@@ -218,16 +220,18 @@ def _side_encodings(sides: Sequence[str]) -> dict[str, Any]:
 
 
 def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quantity, y: Quantity) -> alt.TopLevelMixin:
-    """Points of two quantities of which less is better, with a line through those that no other point beats in both."""
+    """Points of two quantities, with a line through those that no other point beats in both."""
     import altair as alt
 
+    signs = [-1 if one.is_more_better else 1 for one in (x, y)]
+    costs = [(signs[0] * first, signs[1] * second) for first, second in points]
     best: set[int] = set()
     least = math.inf
-    for index in sorted(range(len(points)), key=lambda index: points[index]):
-        if points[index][1] < least:
+    for index in sorted(range(len(points)), key=lambda index: costs[index]):
+        if costs[index][1] < least:
             best.add(index)
-            least = points[index][1]
-    shown = best.union(largest([-value for value, _ in points], MAX_POINTS))
+            least = costs[index][1]
+    shown = best.union(largest([-value for value, _ in costs], MAX_POINTS))
     rows = [
         {"name": name, "x": points[i][0], "y": points[i][1], "best": i in best, x.title: x.show(points[i][0])}
         | {y.title: y.show(points[i][1])}
@@ -240,7 +244,8 @@ def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quanti
         alt.Y("y:Q", title=y.title, scale=scale, axis=alt.Axis(labelExpr=y.labels, tickCount=6)),
         tooltip=tooltips("name", x.title, y.title),
     )
-    line = base.transform_filter("datum.best").mark_line(interpolate="step-after", color="#8888")
+    step: Literal["step-before", "step-after"] = "step-before" if x.is_more_better else "step-after"
+    line = base.transform_filter("datum.best").mark_line(interpolate=step, color="#8888")
     colour = alt.when("datum.best").then(alt.value(BLUE)).otherwise(alt.value("#808080"))
     return alt.layer(line, base.mark_point(filled=True, size=55, opacity=0.9).encode(color=colour)).properties(
         width=SIDE, height=300
