@@ -21,13 +21,26 @@ __all__ = [
     "register",
     "replace",
     "separate",
+    "sweep",
 ]
 
 TYPE_CHECKING = False  # as typing has it, which takes milliseconds to import
 
 if TYPE_CHECKING:
     from convcost._version import __version__
-    from convcost.api import check, compare, count, count_many, diff, explain, history, register, replace, separate
+    from convcost.api import (
+        check,
+        compare,
+        count,
+        count_many,
+        diff,
+        explain,
+        history,
+        register,
+        replace,
+        separate,
+        sweep,
+    )
     from convcost.convolution.blocks import BLOCKS
     from convcost.convolution.conv import Conv
     from convcost.convolution.cost import Cost, cost, macs, params

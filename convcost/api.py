@@ -25,13 +25,27 @@ if TYPE_CHECKING:
     from convcost.comparison.explanation import Explanation, Explanations
     from convcost.comparison.result import Comparison
     from convcost.convolution.spec import Value
+    from convcost.grids.plan import Plan
+    from convcost.grids.result import GridResult
     from convcost.kernels.separability import Factors
     from convcost.models.report import ModelReport
     from convcost.models.sweep import Sweep
     from convcost.workflows.compare import Watch
 
 
-__all__ = ["check", "compare", "count", "count_many", "diff", "explain", "history", "register", "replace", "separate"]
+__all__ = [
+    "check",
+    "compare",
+    "count",
+    "count_many",
+    "diff",
+    "explain",
+    "history",
+    "register",
+    "replace",
+    "separate",
+    "sweep",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -652,3 +666,67 @@ def separate(kernel: object) -> Factors:
     from convcost.kernels.separability import best_factors
 
     return best_factors(kernel)
+
+
+@overload
+def sweep(
+    source: Path | str | Mapping[str, object], out: Path | str | None = ..., *, pareto: str | Sequence[str] = ...,
+    top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[False] = ...,
+) -> GridResult: ...  # fmt: skip
+
+
+@overload
+def sweep(
+    source: Path | str | Mapping[str, object], out: Path | str | None = ..., *, pareto: str | Sequence[str] = ...,
+    top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[True],
+) -> Plan: ...  # fmt: skip
+
+
+def sweep(
+    source: Path | str | Mapping[str, object],
+    out: Path | str | None = None,
+    *,
+    pareto: str | Sequence[str] = (),
+    top: int | None = None,
+    sort: str | None = None,
+    group_by: str | Sequence[str] = (),
+    dry_run: bool = False,
+) -> GridResult | Plan:
+    """Predict a grid of layer shapes: every combination of sizes, parameters and blocks.
+
+    With a folder, the rows are written to Parquet files there, each whole or not at all; the same call goes on where an
+    earlier one stopped. The memory that it takes does not depend on the number of rows.
+
+    Args:
+        source: Path of a TOML file, or a mapping with its keys: axes, blocks, where, illegal, columns and baseline.
+        out: Folder of the files; None for a sweep of at most 100,000 rows, or one of which little is kept.
+        pareto: Columns, as "macs,params" or a list; only the rows that no other row beats in them are kept.
+        top: Number of rows that are kept, the best ones of `sort`.
+        sort: Column of `top`, as "macs_ratio"; smaller costs and larger ratios are better.
+        group_by: Columns whose equal values make a group, of which each has its own best rows; without `pareto` and
+            `top` the number of rows, and the least, mean and greatest of each column, are kept of it.
+        dry_run: Whether to return only how many rows, how large and how long, and to write nothing.
+
+    Returns:
+        What is kept, with `.to_frame()`, `.scan()` (a pyarrow dataset), `.to_dict()` and a notebook view.
+
+    Raises:
+        ConvcostError: A mistake in the source, with its line and column in a file; a folder that cannot be written, or
+            that another sweep has.
+
+    >>> import convcost
+    >>> grid = {"axes": {"c": [8, 16], "o": [32], "k": [3], "h": [56]}, "blocks": ["standard"]}
+    >>> convcost.sweep(grid).to_frame()["macs"].tolist() == [56 * 56 * 3 * 3 * 8 * 32, 56 * 56 * 3 * 3 * 16 * 32]
+    True
+    """
+    from convcost.workflows.sweep import SweepOptions, configuration_of, plan
+    from convcost.workflows.sweep import sweep as run
+
+    options = SweepOptions(None if out is None else Path(out), _columns(pareto), top, sort, _columns(group_by))
+    configuration = configuration_of(source)
+    return plan(configuration, options) if dry_run else run(configuration, options)
+
+
+def _columns(given: str | Sequence[str]) -> tuple[str, ...]:
+    """The names in a text, separated by commas, or in a list."""
+    return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else tuple(given)

@@ -48,6 +48,7 @@ COMMANDS = {
     "model": "model_command",
     "diff": "diff_command",
     "replace": "replace_command",
+    "sweep": "sweep_command",
     "check": "check_command",
     "config": "check_command",
     "calibrate": "calibrate_command",

@@ -172,10 +172,21 @@ def place_block(name: str, spec: Spec, given: Mapping[str, Value], dtype: str = 
         ConvcostError: The block is unknown, or does not allow this shape.
     """
     block = find_block(name)
+    sizes = place_sizes(block, spec, given)
+    return Placed(block, *sizes, cost(sizes[3], dtype))
+
+
+def place_sizes(
+    block: Block, spec: Spec, given: Mapping[str, Value]
+) -> tuple[Spec, dict[str, Value], Node, tuple[Layer, ...], Shape]:
+    """The fields of a placed block between the block and its cost.
+
+    Raises:
+        ShapeError: The block does not allow this shape.
+    """
     parameters = block.parameters(spec, given)
     tree = block.make(spec, **parameters)
-    layers, output = place(tree, spec.input)
-    return Placed(block, spec, parameters, tree, layers, output, cost(layers, dtype))
+    return spec, parameters, tree, *place(tree, spec.input)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ def multiply(values: Sequence[Int]) -> Int:
         return prod(int(value) for value in values)
     if prod(_largest(value) for value in values) >= INT64_SAFE:  # else no element can be too large
         _refuse_overflow(prod(value * 1.0 for value in values))
-    return prod(value if isinstance(value, int) else value.astype("int64", copy=False) for value in values)
+    whole = [value if isinstance(value, int) else value.astype("int64", copy=False) for value in values]
+    return prod(sorted(whole, key=lambda value: getattr(value, "size", 0)))  # small arrays first: few large products
 
 
 def times(value: Int, factor: Int) -> Int:

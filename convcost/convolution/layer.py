@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.convolution.conv import Conv
@@ -97,19 +97,21 @@ class Layer:
     """An operation placed on an input; its costs are functions of this value.
 
     The padding of a convolution is explicit in a layer: "same" is resolved for the input's sizes.
+
+    Attributes:
+        name: Name of the layer.
+        op: Operation.
+        input: Shape of the input.
+        output: Shape of the output.
     """
 
     name: str
     op: Conv | Add | Between
     input: Shape
+    output: Shape = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Resolve "same" padding, and refuse an input that does not fit."""
         if isinstance(self.op, Conv):
             object.__setattr__(self, "op", replace(self.op, padding=self.op.explicit_padding(self.input.spatial)))
-        self.op.output_shape(self.input)
-
-    @property
-    def output(self) -> Shape:
-        """The shape of the output."""
-        return self.op.output_shape(self.input)
+        object.__setattr__(self, "output", self.op.output_shape(self.input))

@@ -31,6 +31,7 @@ MAX_VALUE: Final = 10**9
 """Largest size on an axis."""
 MAX_LISTED: Final = 100_000
 """Largest number of values that are not a range of plain numbers."""
+_RANGE_KEYS: Final = ("from", "to", "step", "times")
 _RANGE_STEP: Final = "write { from = 8, to = 64, step = 8 } or { from = 8, to = 64, times = 2 }"
 
 
@@ -40,10 +41,12 @@ class AxisError(ConvcostError):
     Args:
         path: Path from the axis to the wrong value: an index of the list or a key of the range; empty for the axis.
         text: The value, the rule and the next step.
+        of_key: Whether the key itself is wrong.
     """
 
-    def __init__(self, path: Key, text: str) -> None:
+    def __init__(self, path: Key, text: str, *, of_key: bool = False) -> None:
         self.path = path
+        self.of_key = of_key
         super().__init__(text)
 
 
@@ -137,10 +140,9 @@ def _require_values(number: int, most: int | None = None) -> None:
 def _range(given: Mapping[Any, Any]) -> Sequence[int]:
     """The numbers of a table with from, to and step or times; both ends included."""
     for key in given:
-        if key not in {"from", "to", "step", "times"}:
-            raise AxisError(
-                (str(key),), f"is no key of a range; {did_you_mean(str(key), ('from', 'to', 'step', 'times'))}"
-            )
+        if key not in _RANGE_KEYS:
+            hint = did_you_mean(str(key), _RANGE_KEYS)
+            raise AxisError((str(key),), f"is no key of a range; {hint}", of_key=True)
     if "from" not in given or "to" not in given or ("step" in given) == ("times" in given):
         raise AxisError((), f"(={as_text(dict(given))}) must have from, to, and either step or times; {_RANGE_STEP}.")
     numbers = {key: plain(value) for key, value in given.items()}

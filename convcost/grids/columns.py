@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.comparison.columns import COMPARE_COLUMNS
@@ -27,52 +27,62 @@ class GridColumn:
         name: Name of the column, as in `convcost compare`.
         kind: Type of its values.
         better: Which of two values is the better one; None for a column that only describes the layer.
+        optional: Whether a row that a block allows may have no value.
     """
 
     name: str
     kind: Literal["int", "float", "text", "bool"]
     better: Literal["smaller", "larger"] | None = None
+    optional: bool = field(default=False, kw_only=True)
 
     @property
     def compared(self) -> Column[Row] | None:
         """The column of `convcost compare`; None for an axis that it has no column for."""
         return _COMPARED.get(self.name)
 
+    @property
+    def axis(self) -> str:
+        """The axis whose requested value the column shows in a row that a block does not allow."""
+        return {"in_height": "height", "in_width": "width"}.get(self.name, self.name)
+
 
 _COMPARED: Final = {column.name: column for column in COMPARE_COLUMNS}
-_TEXTS: Final = frozenset({"block", "kernel_size", "stride", "padding", "dilation", "dtype"})
-_BETTER: Final[dict[str, tuple[Literal["int", "float"], Literal["smaller", "larger"]]]] = {
-    "params": ("int", "smaller"),
-    "macs": ("int", "smaller"),
-    "flops": ("int", "smaller"),
-    "traffic_bytes": ("int", "smaller"),
-    "flop_per_byte": ("float", "larger"),
-    "params_ratio": ("float", "larger"),
-    "macs_ratio": ("float", "larger"),
-}
-_PREDICTED: Final = (
-    *("block", "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
-    *("depth_multiplier", "expansion", "mid_channels", "batch", "in_height", "in_width", "out_height", "out_width"),
-    *_BETTER,
-    "dtype",
-)
 EXTRA: Final = (
     GridColumn("bias", "bool"),
-    GridColumn("rank", "int"),
-    GridColumn("ghost_ratio", "int"),
-    GridColumn("partial", "text"),
+    GridColumn("rank", "int", optional=True),
+    GridColumn("ghost_ratio", "int", optional=True),
+    GridColumn("partial", "text", optional=True),
 )
 """Axes that `convcost compare` has no column for: a sweep over one has the column too."""
-REFUSED: Final = GridColumn("refused", "text")
-"""The reason why a block does not allow a row, where such rows are kept."""
-COLUMNS: Final = {
-    column.name: column
-    for column in (
-        *(GridColumn(name, *_BETTER.get(name, ("text" if name in _TEXTS else "int",))) for name in _PREDICTED),
-        *EXTRA,
-        REFUSED,
-    )
-}
+REFUSED: Final = GridColumn("refused", "text", optional=True)
+"""The rule that a row breaks, where rows that a block does not allow are kept."""
+_PREDICTED: Final = (
+    GridColumn("block", "text"),
+    GridColumn("in_channels", "int"),
+    GridColumn("out_channels", "int"),
+    GridColumn("kernel_size", "text"),
+    GridColumn("stride", "text"),
+    GridColumn("padding", "text"),
+    GridColumn("dilation", "text"),
+    GridColumn("groups", "int"),
+    GridColumn("depth_multiplier", "int", optional=True),
+    GridColumn("expansion", "int", optional=True),
+    GridColumn("mid_channels", "int", optional=True),
+    GridColumn("batch", "int"),
+    GridColumn("in_height", "int"),
+    GridColumn("in_width", "int"),
+    GridColumn("out_height", "int"),
+    GridColumn("out_width", "int"),
+    GridColumn("params", "int", "smaller"),
+    GridColumn("macs", "int", "smaller"),
+    GridColumn("flops", "int", "smaller"),
+    GridColumn("traffic_bytes", "int", "smaller"),
+    GridColumn("flop_per_byte", "float", "larger"),
+    GridColumn("params_ratio", "float", "larger", optional=True),
+    GridColumn("macs_ratio", "float", "larger", optional=True),
+    GridColumn("dtype", "text"),
+)
+COLUMNS: Final = {column.name: column for column in (*_PREDICTED, *EXTRA, REFUSED)}
 """Every column that a sweep's files may have, in order."""
 
 
@@ -93,7 +103,7 @@ def chosen_columns(configuration: Configuration) -> tuple[GridColumn, ...]:
     """The columns of a sweep's files, in order."""
     axes = {axis.name for axis in configuration.axes}
     names: Sequence[str] = configuration.columns or (
-        *_PREDICTED,
+        *(column.name for column in _PREDICTED),
         *(column.name for column in EXTRA if column.name in axes),
     )
     kept = configuration.illegal == "rows" and REFUSED.name not in names
@@ -105,4 +115,9 @@ def schema(configuration: Configuration) -> pa.Schema:
     import pyarrow as pa
 
     types = {"int": pa.int64(), "float": pa.float64(), "text": pa.string(), "bool": pa.bool_()}
-    return pa.schema([(column.name, types[column.kind]) for column in chosen_columns(configuration)])
+    # Columns that say so never lack a value: their files are a tenth faster to write.
+    keeps_refused = configuration.illegal == "rows"
+    return pa.schema(
+        pa.field(column.name, types[column.kind], nullable=column.optional or keeps_refused)
+        for column in chosen_columns(configuration)
+    )

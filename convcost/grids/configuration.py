@@ -63,12 +63,12 @@ class Configuration:
         return tuple(notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as a mapping with every default, which `read_configuration` reads back."""
+        """The configuration as a mapping with its defaults, which `read_configuration` reads back."""
         return {
             "blocks": list(self.blocks),
             "where": [one.text for one in self.where],
             "illegal": self.illegal,
-            "columns": list(self.columns),
+            **({"columns": list(self.columns)} if self.columns else {}),
             "baseline": self.baseline,
             "axes": {axis.name: axis.to_json() for axis in self.axes},
         }
@@ -175,7 +175,7 @@ def _axes(file: TomlFile, mistakes: list[Mistake]) -> tuple[Axis, ...]:
                 axes[name] = parse_axis(name, values)
             except AxisError as error:
                 where = (*path, *error.path)
-                mistakes.append(Mistake(file.place(where), f"{'.'.join(map(str, where))} {error}"))
+                mistakes.append(Mistake(file.place(where, of_key=error.of_key), f"{'.'.join(map(str, where))} {error}"))
     place = file.place(("axes",), of_key=True)
     for name in REQUIRED:
         if name not in axes:

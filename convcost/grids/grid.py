@@ -96,7 +96,8 @@ class _Block:
 class Grid:
     """Every combination of a configuration's axes, blocks outermost; nothing of it is stored.
 
-    Each block has its own product of axes: an axis that is a parameter of other blocks only does not repeat its rows.
+    Each block has its own product of axes: an axis that is a parameter neither of the block nor of the baseline does not
+    repeat its rows.
 
     Args:
         configuration: Blocks and axes of the sweep.
@@ -106,7 +107,9 @@ class Grid:
     """
 
     def __init__(self, configuration: Configuration) -> None:
-        self._blocks = tuple(_Block(name, _own_axes(name, configuration.axes)) for name in configuration.blocks)
+        self._blocks = tuple(
+            _Block(name, _own_axes((name, configuration.baseline), configuration.axes)) for name in configuration.blocks
+        )
         self._ends = tuple(accumulate(block.rows for block in self._blocks))
         self.size = self._ends[-1]
 
@@ -147,8 +150,8 @@ class Grid:
         return block.name, spec, parameters, dtype
 
 
-def _own_axes(block: str, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
-    own = find_block(block).defaults
+def _own_axes(blocks: tuple[str, ...], axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    own = {name for block in blocks for name in find_block(block).defaults}
     return tuple(axis for axis in axes if axis.name not in PARAMETERS or axis.name in own)
 
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost._version import __version__
 from convcost.grids.grid import Grid
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from convcost.grids.configuration import Configuration
     from convcost.grids.grid import Part
+    from convcost.grids.prediction import Prediction
+
+    Write: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 HEAD: Final = "sweep.json"
 SCHEMA: Final = "convcost.sweep-folder/1"
@@ -47,6 +50,11 @@ class Counts:
     refused: Mapping[str, int] = field(default_factory=dict)
     excluded: int = 0
 
+    @classmethod
+    def of(cls, prediction: Prediction) -> Counts:
+        """The counts of a part."""
+        return cls(prediction.table.num_rows, dict(sorted(prediction.refused.items())), prediction.excluded)
+
     def __add__(self, other: Counts) -> Counts:
         """The counts of both."""
         refused = Counter(self.refused) + Counter(other.refused)
@@ -66,7 +74,7 @@ def write_part(configuration: Configuration, part: Part, folder: Path) -> Counts
         ConvcostError: The file could not be written.
     """
     prediction = predict(configuration, part)
-    counts = Counts(prediction.table.num_rows, dict(sorted(prediction.refused.items())), prediction.excluded)
+    counts = Counts.of(prediction)
     write_table(part_path(folder, part, Grid(configuration).size), prediction.table, asdict(counts))
     return counts
 
@@ -101,14 +109,14 @@ def read_about(path: Path) -> dict[str, Any] | None:
     return dict(about)
 
 
-def read_counts(configuration: Configuration, part: Part, folder: Path) -> Counts | None:
-    """The counts of a part that is there and whole; None for one that is still to be written."""
-    about = read_about(part_path(folder, part, Grid(configuration).size))
+def read_counts(path: Path) -> Counts | None:
+    """The counts in a file that is there and whole; None for one that is still to be written."""
+    about = read_about(path)
     return None if about is None else Counts(**about)
 
 
 @contextmanager
-def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Write]:
     """Take a folder for a sweep, which no other process writes to until the end.
 
     Args:

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from collections import Counter
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from convcost.comparison.rows import Placed, Row, place_sizes
+from convcost.convolution.blocks import find_block
+from convcost.convolution.cost import cost
+from convcost.convolution.formula import MixedError
+from convcost.convolution.spec import Spec
+from convcost.grids.assembly import Piece, assembled
+from convcost.grids.box import Box, Fold, boxes
+from convcost.grids.columns import COLUMNS, REFUSED, chosen_columns, schema
+from convcost.grids.grid import layer_of
+from convcost.text.errors import ConvcostError, ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
 
+    from convcost.convolution.spec import Value
     from convcost.grids.configuration import Configuration
     from convcost.grids.grid import Part
+
+_VALUE: Final = re.compile(r" \((?:=|about )[^()]*\)")
+"""A value in the message of an error."""
+_RATIOS: Final = frozenset({"params_ratio", "macs_ratio"})
+_DEFAULTS: Final = {one.name: one.default for one in fields(Spec) if one.default is not MISSING and one.name != "width"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +38,8 @@ class Prediction:
     """The predicted rows of a part.
 
     Attributes:
-        table: Rows that stay, in the order of their index, with the columns of `columns.schema`; a column of few
-            distinct values is a dictionary array, which `plain_table` decodes.
-        refused: Number of rows that no block allows, by the rule that they break.
+        table: Rows that stay, in the order of their index, with the columns of `columns.schema`.
+        refused: Number of rows that the block does not allow, by the rule that they break.
         excluded: Number of rows that a condition of `where` drops.
     """
 
@@ -31,14 +49,127 @@ class Prediction:
 
 
 def predict(configuration: Configuration, part: Part) -> Prediction:
-    """The predicted rows of a part."""
-    raise NotImplementedError
+    """The predicted rows of a part, each exactly as `convcost compare` predicts it alone."""
+    import numpy as np
+
+    work = _Work(configuration, part)
+    # An error about arrays has them in its text, of which only the rule is kept: short texts are made fast.
+    with np.printoptions(threshold=0, edgeitems=1):
+        for box in boxes(part):
+            work.add(box)
+    table = assembled(work.pieces, part.last - part.first + 1, schema(configuration))
+    return Prediction(table, dict(work.refused), work.excluded)
 
 
 def plain_table(table: pa.Table) -> pa.Table:
-    """The table with dictionary arrays decoded, so that a library needs not know of them."""
+    """The table with dictionaries decoded, as a file has it."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    columns = [pc.cast(one, one.type.value_type) if pa.types.is_dictionary(one.type) else one for one in table.columns]
-    return pa.table(columns, names=table.column_names)
+    kinds = [one.type.value_type if pa.types.is_dictionary(one.type) else one.type for one in table.schema]
+    return table.cast(pa.schema([one.with_type(kind) for one, kind in zip(table.schema, kinds, strict=True)]))
+
+
+class _Work:
+    """The prediction of a part; a box whose rows differ in a condition is split, and each half done anew.
+
+    Args:
+        configuration: Configuration of the sweep.
+        part: Part of the grid.
+
+    Attributes:
+        pieces: Columns of the rows that stay, box by box.
+        refused: Number of rows that the block does not allow, by the rule that they break.
+        excluded: Number of rows that a condition drops.
+    """
+
+    def __init__(self, configuration: Configuration, part: Part) -> None:
+        self._block = find_block(part.block)
+        self._baseline = find_block(configuration.baseline)
+        self._columns = chosen_columns(configuration)
+        self._keeps_refused = configuration.illegal == "rows"
+        known = {*_DEFAULTS, "width", *(axis.name for axis in part.axes)}
+        where = [one for one in configuration.where if one.applies_to(part.block)]
+        self._early = [one for one in where if known.issuperset(one.names)]
+        self._late = [one for one in where if not known.issuperset(one.names)]
+        needed = {column.name for column in self._columns} | {name for one in self._late for name in one.names}
+        self._has_ratios = not needed.isdisjoint(_RATIOS)
+        self.pieces: list[Piece] = []
+        self.refused: Counter[str] = Counter()
+        self.excluded = 0
+
+    def add(self, box: Box) -> None:
+        """Predict the rows of a box that meet the conditions on sizes and given parameters."""
+        for one in self._early:
+            mask = one.mask(_with_defaults(box.values))
+            if not mask.all():
+                kept, dropped = box.split(mask) if mask.any() else (None, box)
+                self.excluded += dropped.size
+                if kept is None:
+                    return
+                box = kept
+        self._predict(box)
+
+    def _predict(self, box: Box) -> None:
+        """Predict the rows of a box, or of its parts."""
+        try:
+            spec, given, dtype = layer_of(box.values)
+            sizes = place_sizes(self._block, spec, given)
+            others = self._baseline_sizes(spec, given)
+            fold = Fold(box)
+            box = fold.box
+            placed = Placed(self._block, *fold(sizes), cost(fold(sizes[3]), dtype))
+            baseline = None if others is None else Placed(self._baseline, *fold(others), cost(fold(others[3]), dtype))
+            self.pieces.append(self._piece(box, Row(placed, dtype, baseline)))
+        except MixedError as error:
+            for half in box.split(error.condition):
+                self._predict(half)
+        except ConvcostError as error:
+            self._refuse(box, _VALUE.sub("", str(error)).partition(";")[0].removesuffix("."))
+
+    def _baseline_sizes(self, spec: Spec, given: Mapping[str, Value]) -> Any:
+        if not self._has_ratios:
+            return None
+        try:
+            return place_sizes(self._baseline, spec, given)
+        except ShapeError:
+            return None
+
+    def _piece(self, box: Box, row: Row) -> Piece:
+        """The columns of the rows of a box that meet the other conditions."""
+        import numpy as np
+
+        axes = _with_defaults(box.values) | dict(row.placed.parameters)
+
+        def value(name: str) -> Any:
+            if name in axes:
+                return axes[name]
+            compared = COLUMNS[name].compared
+            return None if compared is None else compared.value(row)
+
+        kept = None
+        for one in self._late:
+            values = {name: np.nan if (got := value(name)) is None else got for name in one.names}
+            mask = np.broadcast_to(one.mask(values), box.shape)
+            kept = mask if kept is None else kept & mask
+        if kept is not None:
+            self.excluded += box.size - int(kept.sum())
+            kept = None if kept.all() else kept.ravel()
+        columns = {
+            one.name: axes.get(one.name) if one.compared is None else one.compared.value(row) for one in self._columns
+        }
+        return Piece(box, columns, kept)
+
+    def _refuse(self, box: Box, rule: str) -> None:
+        """Count rows that the block does not allow, and keep what was requested if the user wants it."""
+        self.refused[rule] += box.size
+        if self._keeps_refused:
+            box = Fold(box).box
+            values = _with_defaults(box.values) | {"block": self._block.name, REFUSED.name: rule}
+            self.pieces.append(Piece(box, {one.name: values.get(one.axis) for one in self._columns}))
+
+
+def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all sizes, with those of `convcost compare` for sizes without an axis."""
+    made = {**_DEFAULTS, **values}
+    made.setdefault("width", made["height"])
+    return made

@@ -110,6 +110,20 @@ def human_time(seconds: float) -> str:
     return f"{seconds * 1e9:.2f} ns"
 
 
+def human_duration(seconds: float) -> str:
+    """A time of work, such as `45 s`, `12 min`, `3 h 20 min` or `5 days`.
+
+    >>> human_duration(0.2), human_duration(44.6), human_duration(750), human_duration(12_000), human_duration(400_000)
+    ('1 s', '45 s', '12 min', '3 h 20 min', '5 days')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:  # noqa: PLR2004 - a minute and a half
+        return f"{max(1, round(seconds))} s"
+    if minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes / 1440:,.0f} days"
+
+
 def human_ratio(ratio: float) -> str:
     """A ratio such as `7.9x`, with enough decimals to differ from 1."""
     return "1x" if ratio == 1 else f"{_rounded(ratio, ((0.995, 2), (99.95, 1)))}x"

@@ -1,0 +1,108 @@
+"""The plan of a sweep: how many rows, how large, how long, from one part of each block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from convcost.text.columns import Column, records
+from convcost.text.result import Result
+from convcost.text.units import human_bytes, human_count, human_duration, number_of, thousands
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """What a sweep does for one block.
+
+    Attributes:
+        block: Name of the block.
+        combinations: Number of combinations of its axes.
+        parts: Number of its parts.
+        rows: Estimated number of rows that the block and the conditions allow.
+        size: Estimated bytes of its parts; None where no parts are kept.
+        seconds: Estimated time of work, with one process.
+    """
+
+    block: str
+    combinations: int
+    parts: int
+    rows: int
+    size: int | None
+    seconds: float
+
+
+PLAN_COLUMNS: Final[tuple[Column[BlockPlan], ...]] = (
+    Column("block", lambda row: row.block, "name of the block in the catalogue", "block"),
+    Column("combinations", lambda row: row.combinations, "combinations of its axes", "combinations", thousands),
+    Column("parts", lambda row: row.parts, "parts of the sweep", "parts", thousands),
+    Column(
+        "rows_estimate",
+        lambda row: row.rows,
+        "rows that block and conditions allow, estimated",
+        "about rows",
+        human_count,
+    ),
+    Column("bytes_estimate", lambda row: row.size, "bytes of the parts, estimated", "about bytes", human_bytes),
+    Column(
+        "seconds_estimate",
+        lambda row: row.seconds,
+        "time of work of one process, estimated",
+        "about time",
+        human_duration,
+    ),
+)
+"""The fields of `convcost sweep --dry-run`."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan(Result[BlockPlan]):
+    """The plan of a sweep.
+
+    Attributes:
+        rows: One for each block.
+        sampled: Number of combinations that were predicted for the estimates.
+        notes: Remarks for the user.
+    """
+
+    SCHEMA: ClassVar = "convcost.sweep-plan/1"
+    rows: tuple[BlockPlan, ...]
+    sampled: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> Sequence[Column[BlockPlan]]:
+        """The columns of the table."""
+        return PLAN_COLUMNS
+
+    @property
+    def head(self) -> str:
+        """The line above the table."""
+        return f"plan of a sweep of {human_count(self.total('combinations'))} combinations; nothing is written"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The totals, and what they are worth."""
+        combinations, parts, rows, size, seconds = map(self.total, ("combinations", "parts", "rows", "size", "seconds"))
+        about = [f"{human_count(rows)} rows", *([] if size is None else [human_bytes(size)]), human_duration(seconds)]
+        from_where = f"estimated from {thousands(self.sampled)} combinations, in the middle of each block"
+        return (
+            f"{thousands(combinations)} combinations in {number_of('part', parts)}",
+            f"about {', '.join(about)}: {from_where}",
+        )
+
+    def total(self, name: str) -> Any:  # noqa: ANN401 - a number of the field's type
+        """The sum of a field; None where it has no values."""
+        values = [getattr(row, name) for row in self.rows]
+        return None if None in values else sum(values)
+
+    def _fields(self) -> dict[str, Any]:
+        totals = {name: self.total(name) for name in ("combinations", "parts", "rows", "size", "seconds")}
+        names = [column.name for column in PLAN_COLUMNS[1:]]
+        return {
+            "totals": dict(zip(names, totals.values(), strict=True)),
+            "sampled": self.sampled,
+            "blocks": records(PLAN_COLUMNS, self.rows),
+        }

@@ -1,0 +1,338 @@
+"""`convcost sweep`: a grid of layer shapes, predicted part by part, written to a folder or reduced to the best rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from convcost.grids.columns import chosen_columns, column_name, schema
+from convcost.grids.configuration import load_configuration, read_configuration
+from convcost.grids.grid import PART_ROWS, Grid
+from convcost.grids.groups import Groups
+from convcost.grids.parts import (
+    Counts,
+    contents,
+    opened,
+    part_path,
+    read_about,
+    read_counts,
+    write_parquet,
+    write_part,
+    write_table,
+)
+from convcost.grids.plan import BlockPlan, Plan
+from convcost.grids.prediction import plain_table, predict
+from convcost.grids.reduction import Pareto, Top
+from convcost.grids.result import GridResult
+from convcost.system.signals import interrupts_held
+from convcost.system.terminal import show_progress
+from convcost.text.errors import ConvcostError, did_you_mean
+from convcost.text.units import human_count, human_duration
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from convcost.grids.columns import GridColumn
+    from convcost.grids.configuration import Configuration
+    from convcost.grids.parts import Write
+    from convcost.grids.reduction import Reduction
+
+MAX_SHOWN: Final = 100_000
+"""Largest number of rows of a sweep without a folder of which every row is kept."""
+SAMPLE_ROWS: Final = 2**17
+"""Largest number of rows of a block that are predicted for a plan."""
+SAVE_S: Final = 10.0
+"""Seconds after which the state of a reduction is written anew."""
+STATE: Final = "state.parquet"
+"""The file with the state of a reduction that is not at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOptions:
+    """What is kept of a sweep, and where.
+
+    Attributes:
+        out: Folder of the files; None for a small sweep, or one of which little is kept.
+        pareto: Columns of which the rows that no other row beats are kept.
+        top: Number of the best rows to keep.
+        sort: Column that says which rows these are.
+        group_by: Columns whose values make a group, each with its own best rows, or with a summary.
+        part_rows: Most rows of a part.
+
+    Raises:
+        ConvcostError: Options that exclude each other, or an unknown column.
+    """
+
+    out: Path | None = None
+    pareto: tuple[str, ...] = ()
+    top: int | None = None
+    sort: str | None = None
+    group_by: tuple[str, ...] = ()
+    part_rows: int = PART_ROWS
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        if self.pareto and self.top is not None:
+            raise ConvcostError("pareto and top exclude each other; leave one of them out.")
+        if self.top is not None and self.top < 1:
+            raise ConvcostError(f"top (={self.top}) must be at least 1; give a larger number.")
+        if (self.top is None) != (self.sort is None):
+            given, other = ("sort", "top") if self.top is None else ("top", "sort")
+            raise ConvcostError(f"{given} must go with {other}; give both, as top 100 and sort macs_ratio.")
+
+    @property
+    def kept(self) -> dict[str, Any] | None:
+        """What is kept of the rows, by name; None for all of them."""
+        named = {"pareto": list(self.pareto), "top": self.top, "sort": self.sort, "group_by": list(self.group_by)}
+        return {name: value for name, value in named.items() if value} or None
+
+    def reduction(self, configuration: Configuration) -> Reduction | None:
+        """A new reduction; None where all rows are kept.
+
+        Raises:
+            ConvcostError: A column that the sweep does not have, or that is no number.
+        """
+        groups = [_column(configuration, "group_by", name).name for name in self.group_by]
+        if self.pareto:
+            return Pareto([_goal(configuration, "pareto", name) for name in self.pareto], groups)
+        if self.top is not None and self.sort is not None:
+            return Top(self.top, _goal(configuration, "sort", self.sort), groups)
+        return Groups(groups) if groups else None
+
+    @property
+    def file(self) -> str:
+        """The name of the file of what is kept."""
+        return f"{'pareto' if self.pareto else 'groups' if self.top is None else 'top'}.parquet"
+
+
+def _column(configuration: Configuration, option: str, name: str) -> GridColumn:
+    chosen = {column.name: column for column in chosen_columns(configuration)}
+    full = column_name(name)
+    if full not in chosen:
+        hint = did_you_mean(name, chosen)
+        raise ConvcostError(f"{option} (={name}) must be one of the sweep's columns; add it to columns, or {hint}")
+    return chosen[full]
+
+
+def _goal(configuration: Configuration, option: str, name: str) -> GridColumn:
+    column = _column(configuration, option, name)
+    if column.kind not in {"int", "float"}:
+        numbers = [one.name for one in chosen_columns(configuration) if one.better]
+        raise ConvcostError(f"{option} (={name}) must be a column of numbers; known: {', '.join(numbers)}.")
+    return column
+
+
+class Progress:
+    """The progress of a sweep, as a line with its rate and the time that is left.
+
+    Args:
+        total: Number of combinations.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = self._new = 0
+        self._start = time.monotonic()
+
+    def __call__(self, combinations: int, *, is_new: bool = True) -> None:
+        """Count the combinations of a part; those of an earlier run have no rate."""
+        self._done += combinations
+        line = f"{self._done:,} of {self._total:,} rows"
+        if is_new:
+            self._new += combinations
+            rate = self._new / max(time.monotonic() - self._start, 1e-9)
+            line += f", {human_count(rate)} rows/s, {human_duration((self._total - self._done) / rate)} left"
+        show_progress(line)
+
+
+def configuration_of(source: Path | str | Mapping[str, object]) -> Configuration:
+    """The configuration of a file or a mapping.
+
+    Raises:
+        ConvcostError: It has a mistake.
+    """
+    return read_configuration(source) if isinstance(source, Mapping) else load_configuration(Path(source))
+
+
+def require_few(configuration: Configuration, options: SweepOptions, what: str) -> None:
+    """Refuse to write every row of a large sweep to one file or to stdout.
+
+    Args:
+        configuration: Configuration of the sweep.
+        options: What is kept of it.
+        what: The file or the format, for the message.
+    """
+    size = Grid(configuration).size
+    if options.kept is None and size > MAX_SHOWN:
+        raise ConvcostError(
+            f"{what} must hold at most {MAX_SHOWN:,} rows, and these are {size:,}; read the parts of the folder, or "
+            "keep the best rows with top or pareto."
+        )
+
+
+def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
+    """Predict the rows of a sweep, part by part.
+
+    With a folder it goes on where an earlier run stopped. After Ctrl-C the folder has all parts but the one that was
+    being made.
+
+    Raises:
+        ConvcostError: Too many rows without a folder; a folder that cannot be written, holds another sweep or is in
+            use; or a column that the sweep does not have.
+    """
+    import pyarrow.parquet as pq
+
+    reduction = options.reduction(configuration)
+    if options.out is None:
+        counts, table = _in_memory(configuration, options.part_rows, reduction)
+        return GridResult(configuration, counts, table, reduction and reduction.text)
+    path = options.out / options.file
+    with opened(options.out, contents(configuration, options.kept, options.part_rows)) as write:
+        if reduction is None:
+            return GridResult(
+                configuration,
+                _write_parts(configuration, options.out, options.part_rows, write),
+                None,
+                None,
+                options.out,
+            )
+        counts = read_counts(path) or _reduce_parts(configuration, options, options.out, reduction, write)
+        return GridResult(configuration, counts, pq.read_table(path), reduction.text, path)
+
+
+def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | None) -> tuple[Counts, pa.Table]:
+    import pyarrow as pa
+
+    grid = Grid(configuration)
+    if reduction is None and grid.size > MAX_SHOWN:
+        raise ConvcostError(
+            f"out (=missing) must name a folder for more than {MAX_SHOWN:,} rows, and these are {grid.size:,}; "
+            "give one, or keep the best rows with top or pareto."
+        )
+    counts, tables, progress = Counts(), [schema(configuration).empty_table()], Progress(grid.size)
+    for part in grid.parts(rows):
+        prediction = predict(configuration, part)
+        counts += Counts.of(prediction)
+        if reduction is None:
+            tables.append(plain_table(prediction.table))
+        else:
+            reduction.add(prediction.table, part.first)
+        progress(part.last - part.first + 1)
+    return counts, pa.concat_tables(tables) if reduction is None else _result(configuration, reduction)
+
+
+def _result(configuration: Configuration, reduction: Reduction) -> pa.Table:
+    """What a reduction kept; an empty table before its first row."""
+    table = reduction.result()
+    return schema(configuration).empty_table() if table is None else table
+
+
+def _write_parts(configuration: Configuration, folder: Path, rows: int, write: Write) -> Counts:
+    """Write the parts of a folder that are not there yet."""
+    grid = Grid(configuration)
+    progress, counts, done = Progress(grid.size), Counts(), 0
+    try:
+        for part in grid.parts(rows):
+            known = read_counts(part_path(folder, part, grid.size))
+            counts += write_part(configuration, part, folder) if known is None else known
+            done += 1
+            progress(part.last - part.first + 1, is_new=known is None)
+    except KeyboardInterrupt:
+        with interrupts_held():
+            write({"parts": done, **asdict(counts)})
+        raise
+    write({"parts": done, **asdict(counts)})
+    return counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Reduced:
+    """How far a reduction is.
+
+    Attributes:
+        parts: Number of parts that it took in.
+        counts: Counts of these.
+        state: State of the reduction; None before the first row.
+    """
+
+    parts: int
+    counts: Counts
+    state: pa.Table | None
+
+    @classmethod
+    def read(cls, path: Path) -> _Reduced:
+        """The state in a file; that of the start without one."""
+        import pyarrow.parquet as pq
+
+        about = read_about(path)
+        if about is None:
+            return cls(0, Counts(), None)
+        return cls(about["parts"], Counts(**about["counts"]), pq.read_table(path))
+
+    def write(self, path: Path) -> None:
+        """Write the state to a file."""
+        if self.state is not None:
+            write_table(path, self.state, {"parts": self.parts, "counts": asdict(self.counts)})
+
+
+def _reduce_parts(
+    configuration: Configuration, options: SweepOptions, folder: Path, reduction: Reduction, write: Write
+) -> Counts:
+    """Reduce the parts that an earlier run has not reduced, and write what is kept; every few seconds the state."""
+    grid, rows, state = Grid(configuration), options.part_rows, folder / STATE
+    progress, done, saved = Progress(grid.size), _Reduced.read(state), time.monotonic()
+    reduction.state = done.state
+    count = grid.part_count(rows)
+    if 0 < done.parts < count:
+        progress(grid.part(done.parts, rows).first, is_new=False)
+    try:
+        for number in range(done.parts, count):
+            part = grid.part(number, rows)
+            prediction = predict(configuration, part)
+            reduction.add(prediction.table, part.first)
+            done = _Reduced(number + 1, done.counts + Counts.of(prediction), reduction.state)
+            progress(part.last - part.first + 1)
+            if time.monotonic() - saved > SAVE_S:
+                done.write(state)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        with interrupts_held():
+            done.write(state)
+            write({"parts": done.parts, **asdict(done.counts)})
+        raise
+    write_table(folder / options.file, _result(configuration, reduction), asdict(done.counts))
+    write({"parts": done.parts, **asdict(done.counts)})
+    state.unlink(missing_ok=True)
+    return done.counts
+
+
+def plan(configuration: Configuration, options: SweepOptions) -> Plan:
+    """How many rows a sweep has, how large and how long it is; nothing is written.
+
+    Raises:
+        ConvcostError: A column that the sweep does not have.
+    """
+    rows, sampled = [], 0
+    for block in configuration.blocks:
+        one = replace(configuration, blocks=(block,))
+        grid = Grid(one)
+        count = grid.part_count(SAMPLE_ROWS)
+        part = grid.part(count // 2, SAMPLE_ROWS)
+        combinations = part.last - part.first + 1
+        reduction = options.reduction(one)
+        start, file = time.perf_counter(), BytesIO()
+        table = predict(one, part).table
+        if reduction is None:
+            write_parquet(file, table, {})
+        else:
+            reduction.add(table, part.first)
+        seconds, share = time.perf_counter() - start, grid.size / combinations
+        size = round(share * len(file.getvalue())) if reduction is None else None
+        parts = grid.part_count(options.part_rows)
+        rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, share * seconds))
+        sampled += combinations
+    return Plan(tuple(rows), sampled, configuration.notes)
