@@ -50,11 +50,11 @@ def _points(rows: pyarrow.dataset.Dataset, count: int, costs: Sequence[GridColum
     for batch in rows.to_batches(columns=names):
         table = pa.Table.from_batches([batch])
         best.add(table, first)
-        others.append(table.take(range(-first % step, table.num_rows, step)))
+        others.append(table.take(list(range(-first % step, table.num_rows, step))))
         first += table.num_rows
-    on_front = best.result().select(names) if first else pa.table({})
-    on_front = on_front.take(range(0, on_front.num_rows, max(1, -(-on_front.num_rows // MAX_POINTS))))
-    listed = [row for table in (on_front, *others) for row in table.to_pylist()]
+    on_front = best.result().to_pylist()
+    on_front = on_front[:: max(1, -(-len(on_front) // MAX_POINTS))]
+    listed = [{name: row[name] for name in names} for row in (*on_front, *pa.concat_tables(others).to_pylist())]
     return [row for row in listed if all(row[cost.name] is not None for cost in costs)]
 
 
@@ -64,5 +64,6 @@ def _named(name: str, value: object) -> str:
 
 def _quantity(column: GridColumn) -> Quantity:
     like = column.compared
-    title, show = (column.name, str) if like is None else (like.title or column.name, like.show or str)
+    title = like.title if like is not None and column.better == "smaller" else column.name
+    show = like.show if like is not None and like.show is not None else str
     return Quantity(title, show, "B" if column.name == "traffic_bytes" else "", column.better == "larger")

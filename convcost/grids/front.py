@@ -79,7 +79,7 @@ def _reached(points: Array, others: Array) -> Array:
         lowest = np.minimum.accumulate(points[:, 1])
         return (place > 0) & (lowest[place - 1] <= others[:, 1])
     if len(points) * len(others) <= MAX_PAIRS:
-        return np.asarray((points[:, None] <= others[None]).all(axis=2)).any(axis=0)
+        return np.asarray((points[:, None] <= others[None]).all(axis=2).any(axis=0))
     firsts = np.concatenate([points[:, 0], others[:, 0]])
     if firsts.min() == firsts.max():
         return _reached(points[:, 1:], others[:, 1:])

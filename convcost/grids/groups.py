@@ -31,6 +31,9 @@ class Groups(Reduction):
     the point, to 80 binary places.
     """
 
+    def __init__(self, group_by: Sequence[str]) -> None:
+        super().__init__((), group_by)
+
     @property
     def text(self) -> str:
         """What is kept."""

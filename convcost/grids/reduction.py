@@ -75,11 +75,13 @@ class Reduction(ABC):
     """What is kept of the rows of a sweep.
 
     Attributes:
+        goals: Columns of which the better values are kept.
         group_by: Names of the columns whose equal rows are a group.
         state: Rows that are kept so far, in order; None before the first part.
     """
 
-    def __init__(self, group_by: Sequence[str] = ()) -> None:
+    def __init__(self, goals: Sequence[GridColumn] = (), group_by: Sequence[str] = ()) -> None:
+        self.goals = tuple(goals)
         self.group_by = tuple(group_by)
         self.state: pa.Table | None = None
 
@@ -115,15 +117,7 @@ class Reduction(ABC):
 
 
 class Selection(Reduction):
-    """The base class of reductions that keep the best rows; a row that lacks one of the costs is never kept.
-
-    Attributes:
-        goals: Columns of which the better values are kept.
-    """
-
-    def __init__(self, goals: Sequence[GridColumn], group_by: Sequence[str] = ()) -> None:
-        super().__init__(group_by)
-        self.goals = tuple(goals)
+    """The base class of reductions that keep the best rows; a row that lacks one of the costs is never kept."""
 
     def add(self, table: pa.Table, first: int) -> None:
         """Take in the rows of a part; arguments as of `Reduction.add`."""

@@ -7,7 +7,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.grids.columns import COLUMNS, schema
+from convcost.grids.columns import COLUMNS, column_name, schema
 from convcost.grids.groups import ROWS
 from convcost.grids.reduction import MAX_EQUAL, MORE_EQUAL
 from convcost.text.columns import Column
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from convcost.grids.configuration import Configuration
     from convcost.grids.parts import Counts
+    from convcost.grids.reduction import Reduction
     from convcost.text.figure import Figure
 
-Row = "Mapping[str, Any]"
 MAX_ROWS: Final = 1000
 """Maximum number of rows in a printed table and a page."""
 MAX_FIRST_ROWS: Final = 20
@@ -53,9 +53,8 @@ class GridResult(Result["Mapping[str, Any]"]):
         configuration: Configuration of the sweep.
         counts: What became of its combinations.
         table: Rows that are kept; None for all rows, in the parts of a folder.
-        kept: What is kept, such as `the 100 rows with the largest macs_ratio`; None for all rows.
+        reduction: Which rows are kept; None for all.
         path: Folder of the parts, or file of the rows that are kept; None without files.
-        goals: Columns in which these rows are the best ones.
         shown: Maximum number of rows that are printed.
     """
 
@@ -63,9 +62,8 @@ class GridResult(Result["Mapping[str, Any]"]):
     configuration: Configuration
     counts: Counts
     table: pa.Table | None
-    kept: str | None = None
+    reduction: Reduction | None = None
     path: Path | None = None
-    goals: tuple[str, ...] = ()
     shown: int = MAX_ROWS
 
     @cached_property
@@ -73,6 +71,10 @@ class GridResult(Result["Mapping[str, Any]"]):
         """The first rows."""
         first = self.scan().head(self.shown if self.table is not None else min(self.shown, MAX_FIRST_ROWS))
         return tuple(first.to_pylist())
+
+    @property
+    def _goals(self) -> tuple[str, ...]:
+        return () if self.reduction is None else tuple(goal.name for goal in self.reduction.goals)
 
     @property
     def row_count(self) -> int:
@@ -83,7 +85,10 @@ class GridResult(Result["Mapping[str, Any]"]):
     def columns(self) -> tuple[Column[Mapping[str, Any]], ...]:
         """The columns of the rows."""
         names = schema(self.configuration).names if self.table is None else self.table.schema.names
-        return tuple(_column(name, is_chosen=bool(self.configuration.columns)) for name in names)
+        goals = () if self.reduction is None else (*self.reduction.group_by, *self._goals)
+        chosen = {*self.configuration.columns, *goals}
+        varying = {column_name(axis.name) for axis in self.configuration.axes if len(axis.values) > 1}
+        return tuple(_column(name, is_chosen=name in chosen, is_axis=name in varying) for name in names)
 
     def scan(self) -> pyarrow.dataset.Dataset:
         """The rows as a pyarrow dataset, which reads what is needed of the files."""
@@ -127,8 +132,8 @@ class GridResult(Result["Mapping[str, Any]"]):
     def head(self) -> str:
         """How many rows of how many blocks, and what is kept of them."""
         rows = f"grid of {number_of('block', len(self.configuration.blocks))}, {human_count(self.counts.rows)} rows"
-        where = "" if self.path is None else f" in {self.path}"
-        return f"{rows}{'' if self.kept is None else f': {self.kept}'}{where}; 1 MAC = 2 FLOPs"
+        where = "" if self.path is None else f", in {self.path}"
+        return f"{rows}{'' if self.reduction is None else f': {self.reduction.text}'}{where}; 1 MAC = 2 FLOPs"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -159,7 +164,7 @@ class GridResult(Result["Mapping[str, Any]"]):
         """The rows in two of the costs, with those that no other row beats."""
         from convcost.grids.figures import grid_figures
 
-        return grid_figures(self.scan(), self.row_count, self.goals)
+        return grid_figures(self.scan(), self.row_count, self._goals)
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -167,7 +172,7 @@ class GridResult(Result["Mapping[str, Any]"]):
             "rows_total": self.counts.rows,
             "excluded": self.counts.excluded,
             "refused": dict(self.counts.refused),
-            "kept": self.kept,
+            "kept": None if self.reduction is None else self.reduction.text,
             "path": None if self.path is None else str(self.path),
             "rows": self._whole("JSON", MAX_JSON_ROWS).to_pylist(),
         }
@@ -178,12 +183,13 @@ class GridResult(Result["Mapping[str, Any]"]):
         return super(GridResult, few)._repr_html_()
 
 
-def _column(name: str, *, is_chosen: bool) -> Column[Mapping[str, Any]]:
+def _column(name: str, *, is_chosen: bool, is_axis: bool) -> Column[Mapping[str, Any]]:
     """The column of rows as mappings, which looks like that of `convcost compare`.
 
     Args:
         name: Name of the column.
-        is_chosen: Whether the user named the columns, so that all are shown.
+        is_chosen: Whether the user named the column, so that it is always shown.
+        is_axis: Whether the sweep has several values of it, so that it is shown too.
     """
     value = itemgetter(name)
     if name == ROWS:
@@ -198,8 +204,9 @@ def _column(name: str, *, is_chosen: bool) -> Column[Mapping[str, Any]]:
         show = None if like is None else like.show
         return Column(name, value, meaning, title, show, width=_WIDTHS.get(base, 0))
     like = COLUMNS[name].compared
-    meaning, title = (name, name) if like is None else (like.meaning, like.title or name)
-    varies = like is None or not like.title or like.varies
-    width = 0 if like is None or is_chosen else like.width
-    show = None if like is None else like.show
-    return Column(name, value, meaning, title, show, width=width, varies=varies and not is_chosen, chosen=is_chosen)
+    if like is None:
+        return Column(name, value, name, name, chosen=is_chosen)
+    title = like.title or (name if is_chosen or is_axis else "")
+    title = "" if like.varies and not (is_chosen or is_axis) else title
+    width = 0 if is_chosen or is_axis else like.width
+    return Column(name, value, like.meaning, title, like.show, width=width, chosen=is_chosen)
