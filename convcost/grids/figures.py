@@ -42,6 +42,7 @@ def grid_figures(rows: pyarrow.dataset.Dataset, count: int, goals: Sequence[str]
 
 def _points(rows: pyarrow.dataset.Dataset, count: int, costs: Sequence[GridColumn]) -> list[Mapping[str, Any]]:
     """Rows to draw: some of those that no other row beats, and each of a number of rows that is far from the next."""
+    import numpy as np
     import pyarrow as pa
 
     names = [name for name in rows.schema.names if name in COLUMNS and (COLUMNS[name].better is None)]
@@ -50,12 +51,13 @@ def _points(rows: pyarrow.dataset.Dataset, count: int, costs: Sequence[GridColum
     for batch in rows.to_batches(columns=names):
         table = pa.Table.from_batches([batch])
         best.add(table, first)
-        others.append(table.take(list(range(-first % step, table.num_rows, step))))
+        others.append(table.take(np.arange(-first % step, table.num_rows, step)))
         first += table.num_rows
     on_front = best.result().to_pylist()
     on_front = on_front[:: max(1, -(-len(on_front) // MAX_POINTS))]
     listed = [{name: row[name] for name in names} for row in (*on_front, *pa.concat_tables(others).to_pylist())]
-    return [row for row in listed if all(row[cost.name] is not None for cost in costs)]
+    different = {tuple(row.values()): row for row in listed}.values()
+    return [row for row in different if all(row[cost.name] is not None for cost in costs)]
 
 
 def _named(name: str, value: object) -> str:
