@@ -228,11 +228,11 @@ def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quanti
     signs = [-1 if one.is_more_better else 1 for one in (x, y)]
     costs = [(signs[0] * first, signs[1] * second) for first, second in points]
     best: set[int] = set()
-    last = (math.inf, math.inf)
+    least = math.inf
     for index in sorted(range(len(points)), key=lambda index: costs[index]):
-        if costs[index][1] < last[1] or costs[index] == last:
+        if costs[index][1] < least:
             best.add(index)
-            last = costs[index]
+            least = costs[index][1]
     shown = best.union(largest([-value for value, _ in costs], MAX_POINTS))
     rows = [
         {"name": name, "x": points[i][0], "y": points[i][1], "best": i in best, x.title: x.show(points[i][0])}
