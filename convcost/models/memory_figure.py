@@ -39,9 +39,9 @@ def memory_figures(layers: Sequence[Call], peak: Peak | None) -> tuple[Figure, .
     starts = range(0, len(known), wide)
     steps = [_step(known, start, min(start + wide, len(known))) for start in starts]
     top = next(step for step in steps if step["bytes"] == most)
-    where = f"at {top['name']}" if peak is None else one_line(str(peak))
+    where = "" if peak is None else f", {one_line(str(peak))}"
     joined = f" The {len(known)} calls are in steps of {wide}, each as high as its highest." if wide > 1 else ""
-    return (Figure(f"{QUESTION} At most {human_bytes(most)}, {where}.{joined}", _chart(steps, top, len(known))),)
+    return (Figure(f"{QUESTION} At most {human_bytes(most)}{where}.{joined}", _chart(steps, top, len(known))),)
 
 
 def _step(known: Sequence[tuple[str, int]], start: int, end: int) -> dict[str, Any]:
@@ -57,20 +57,21 @@ def _step(known: Sequence[tuple[str, int]], start: int, end: int) -> dict[str, A
     }
 
 
-def _chart(steps: Sequence[dict[str, Any]], top: dict[str, Any], count: int) -> alt.LayerChart:
+def _chart(steps: Sequence[dict[str, Any]], top: dict[str, Any], count: int) -> alt.TopLevelMixin:
     """An area of steps, with the peak marked; a step that is pointed at or selected is a column of the full height."""
     import altair as alt
 
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["name"], empty=False)
     picked = alt.selection_point(name="picked", fields=["name"], empty=False)
-    order = alt.Axis(tickMinStep=1, format="d", grid=False)
+    order = alt.Axis(labelExpr="datum.value % 1 ? '' : datum.value", tickMinStep=1, grid=False)  # a call at each number
     amounts = alt.Axis(labelExpr=ALIVE.labels, tickCount=5)
     x_scale = alt.Scale(domain=[0.5, count + 0.5], nice=False)
     y_scale = alt.Scale(domain=[0, top["bytes"] * HEADROOM], nice=False)
     x = alt.X("from:Q", title="calls in the order of the forward pass", scale=x_scale, axis=order)
     y = alt.Y("bytes:Q", title=ALIVE.title, scale=y_scale, axis=amounts)
-    end = {"from": steps[-1]["to"], "bytes": steps[-1]["bytes"]}  # so that the last step has a width
-    area = alt.Chart(data([*steps, end])).mark_area(
+    edges = [(step["from"], step["bytes"]) for step in steps]
+    edges.append((steps[-1]["to"], steps[-1]["bytes"]))
+    area = alt.Chart(data({"from": at, "bytes": size} for at, size in edges)).mark_area(
         interpolate="step-after", color=BLUE, opacity=0.35, line={"color": BLUE, "strokeWidth": 1}
     )
     columns = (

@@ -9,6 +9,8 @@ from convcost.text.units import human_bytes, number_of
 
 MAX_NAMED: Final = 2
 """Maximum number of kept activations that the text names."""
+MAX_NAME: Final = 80
+"""Maximum number of characters of a name in the text, which leaves out the middle of a longer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,26 @@ class Peak:
         """The call and what is alive then, as text."""
         parts = [
             f"{what} {human_bytes(size)}"
-            for what, size in (("input", self.input_bytes), ("output", self.output_bytes), ("inside", self.inside_bytes))
+            for what, size in (
+                ("input", self.input_bytes),
+                ("output", self.output_bytes),
+                ("inside", self.inside_bytes),
+            )
             if size
         ]
         if self.kept:
-            named = ", ".join(f"{human_bytes(one.bytes)} of {one.name}" for one in self.kept[:MAX_NAMED])
+            named = ", ".join(f"{human_bytes(one.bytes)} of {_short(one.name)}" for one in self.kept[:MAX_NAMED])
             others = len(self.kept) - MAX_NAMED
             more = f" and {number_of('other', others)}" if others > 0 else ""
             total = human_bytes(sum(one.bytes for one in self.kept))
             parts.append(f"also alive {named}" if len(self.kept) == 1 else f"also alive {total} ({named}{more})")
-        return f"at {self.name}: {', '.join(parts)}"
+        return f"at {_short(self.name)}: {', '.join(parts)}"
 
     @property
     def record(self) -> dict[str, Any]:
         """The peak as a JSON object."""
-        return asdict(self)
+        return {**asdict(self), "kept": [asdict(one) for one in self.kept]}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}...{name[-MAX_NAME // 2 :]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from operator import attrgetter
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -121,10 +122,10 @@ class Memory:
             self.ended.append(row)
 
     def sizes_at_peak(self) -> list[tuple[int, int, int]]:
-        """Key, bytes and `born` of each storage that was alive at the end of the call `at_peak`."""
+        """Key, bytes and `born` of each storage that was alive at the end of the call `at_peak`, oldest first."""
         last = -1 if self.at_peak is None else self.at_peak.number
         alive = [one for one in self._alive.values() if one.born <= last]
-        return [(one.key, one.size, one.born) for one in (*alive, *self._gone)]
+        return [(one.key, one.size, one.born) for one in sorted((*alive, *self._gone), key=attrgetter("born"))]
 
     def add(self, tensors: Iterable[torch.Tensor], *, are_inputs: bool = False) -> list[tuple[int, int]]:
         """Record an operator's outputs, or the inputs of the model.
@@ -148,8 +149,7 @@ class Memory:
             with self._lock:  # threads of the forward pass share the memory
                 self._alive[key] = alive
                 self._bytes += size
-                if self._bytes > self._high:
-                    self._high = self._bytes
+                self._high = max(self._high, self._bytes)
             new.append((key, size))
         return new
 
