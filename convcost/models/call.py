@@ -49,6 +49,8 @@ class Call:
         hint: Change that would make it faster; None if not requested, or if nothing helps.
         note: Reason why there is no account; None with one.
         conditions: Conditions of the timing, with the layer's own dtype and memory format; None if not timed.
+        alive_bytes: Largest total size of the activations alive during the call, its own and those kept for later,
+            with the inputs of the model, without parameters; None if unknown.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Call:
     hint: Hint | None = None
     note: str | None = None
     conditions: Conditions | None = None
+    alive_bytes: int | None = None
 
     @property
     def flops(self) -> int:

@@ -137,6 +137,6 @@ def test_print_has_the_whole_table_and_no_tools(browser: Browser, model_page: Pa
 def test_without_javascript_figures_and_table_are_there(browser: Browser, model_page: Path) -> None:
     page = browser.new_context(java_script_enabled=False).new_page()
     page.goto(model_page.as_uri())
-    assert page.locator(".chart svg").count() == 3
+    assert page.locator(".chart svg").count() == 4
     assert page.locator("tbody tr").count() == 2
     assert not page.get_by_role("searchbox").is_visible()

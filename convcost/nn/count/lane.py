@@ -209,7 +209,9 @@ class Lane(TorchDispatchMode):
     def close(self, row: Row, output: Any) -> None:
         """Keep a row whose call is complete, unless it computed nothing."""
         row.in_thread = self._in_thread
+        inputs = row.inputs
         if row.close(output):
+            self._recorder.memory.end_call(row, inputs, output)
             self._rows.append(row)
 
     def __torch_dispatch__(

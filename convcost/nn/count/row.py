@@ -66,6 +66,7 @@ class Row:
         traffic_bytes: Compulsory traffic, every tensor once.
         least_bytes: Bytes that any implementation must move.
         activation_bytes: Bytes of the outputs' new storages.
+        alive_bytes: Largest sum of the bytes of activations that were alive during the call.
         in_thread: Whether another thread than that of the forward pass ran it.
     """
 
@@ -96,6 +97,7 @@ class Row:
         self.traffic_bytes = 0
         self.least_bytes: int | None = None
         self.activation_bytes = 0
+        self.alive_bytes = 0
         self.in_thread = False
 
     @property
