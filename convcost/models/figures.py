@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convcost.text.figure import Figure, front, largest, of_all
-from convcost.timing.figures import MACS, PARAMS, Costs, Point, accounts, costs, promise, speeds
+from convcost.timing.figures import MACS, PARAMS, Costs, accounts, costs, promise
+from convcost.timing.roofline_figure import Point, speeds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ def model_figures(rows: Sequence[Call]) -> tuple[Figure, ...]:
     return (
         Figure(sentence, costs(bars, "layer")),
         *accounts([(row.name, row.account) for row in rows]),
-        *((speeds(points),) if is_timed else ()),
+        *(speeds(points) if is_timed else ()),
     )
 
 
