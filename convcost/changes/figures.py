@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from convcost.text.figure import Figure, Quantity, front, largest, of_all, panels
 from convcost.timing.figures import MACS, PARAMS, TIME, TRAFFIC, promise
@@ -15,13 +15,22 @@ if TYPE_CHECKING:
     from convcost.changes.pareto import TradeOff
     from convcost.changes.replaced_layer import ReplacedLayer
     from convcost.models.call import Call
+    from convcost.models.report import ModelReport
+    from convcost.timing.statistics import Timing
 
 BARS = "What does each layer cost before and after?"
 SIDES = ("before", "after")
+WHOLE: Final = "the whole model"
+Models: TypeAlias = "tuple[ModelReport, ModelReport]"
 
 
-def diff_figures(rows: Sequence[DiffRow]) -> tuple[Figure, ...]:
-    """What each layer that differs costs in both models, and its speed against what its MACs promise."""
+def diff_figures(rows: Sequence[DiffRow], models: Models) -> tuple[Figure, ...]:
+    """What each layer that differs costs in both models, its speed against what its MACs promise, and the roofline.
+
+    Args:
+        rows: Layers to draw.
+        models: Both models.
+    """
     if not rows:
         return (Figure("No layer differs, so there is nothing to draw."),)
     chosen = [rows[index] for index in largest([abs(row.delta("macs") or row.delta("params") or 0) for row in rows])]
@@ -33,7 +42,7 @@ def diff_figures(rows: Sequence[DiffRow]) -> tuple[Figure, ...]:
         SIDES,
     )
     rest = of_all(len(chosen), len(rows), "the largest differences")
-    timed = [(row.name, _macs_ratio(row), row.timing) for row in rows]
+    timed = [_whole(models), *((row.name, _macs_ratio(row), row.timing) for row in rows)]
     calls = [(call, side) for row in rows for call, side in zip((row.before, row.after), SIDES, strict=True) if call]
     return (
         Figure(f"{BARS}{rest}", chart),
@@ -58,21 +67,25 @@ def _calls(row: DiffRow, field: str) -> dict[str, float | None]:
     }
 
 
+def _whole(models: Models) -> tuple[str, float | None, Timing | None]:
+    """The whole model as a row of the promise."""
+    macs = [model.totals.macs for model in models]
+    return WHOLE, macs[0] / macs[1] if macs[1] else None, models[1].forward
+
+
 def _macs_ratio(row: DiffRow) -> float | None:
     if row.before is None or row.after is None or not row.after.macs:
         return None
     return row.before.macs / row.after.macs
 
 
-def replace_figures(
-    rows: Sequence[ReplacedLayer], trade: TradeOff | None, before: Sequence[Call]
-) -> tuple[Figure, ...]:
+def replace_figures(rows: Sequence[ReplacedLayer], trade: TradeOff | None, models: Models) -> tuple[Figure, ...]:
     """What each layer and its block cost, the speed against what the MACs promise, the roofline, and the front.
 
     Args:
         rows: Layers with their blocks.
         trade: Sets of replacements; None if none was looked for.
-        before: Calls of the model before.
+        models: The model before and after.
     """
     if not rows:
         return (Figure("No layer is replaced, so there is nothing to draw."),)
@@ -80,8 +93,9 @@ def replace_figures(
     chart = panels([row.name for row in chosen], _costs(chosen), "layer", SIDES)
     rest = of_all(len(chosen), len(rows), "the most MACs")
     bars = Figure(f"{BARS}{rest}", chart)
-    speed = promise([(row.name, row.macs_ratio, row.timing) for row in rows], "Each block against its layer")
-    return (bars, speed, *_roofline(list(_blocks(rows, before))), *(() if trade is None else (_sets(trade),)))
+    timed = [_whole(models), *((row.name, row.macs_ratio, row.timing) for row in rows)]
+    speed = promise(timed, "Each block against its layer")
+    return (bars, speed, *_roofline(list(_blocks(rows, models[0].layers))), *(() if trade is None else (_sets(trade),)))
 
 
 def _sets(trade: TradeOff) -> Figure:

@@ -27,6 +27,10 @@ RADIUS: Final = 6
 """Half the side of what a point covers in pixels."""
 
 
+MAX_DECADES: Final = 6
+"""Maximum number of powers of ten on an axis that has values between them."""
+
+
 class Box(NamedTuple):
     """An area of a figure.
 
@@ -89,6 +93,14 @@ class LogAxis:
         import altair as alt
 
         return alt.Scale(type="log", domain=[self.low, self.high], nice=False)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Values to write at the axis: 1, 2 and 5 times powers of ten, or these alone on a long axis."""
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        steps = (1, 2, 5) if len(powers) <= MAX_DECADES else (1,)
+        ticks = [float(f"{step}e{power}") for power in powers for step in steps]
+        return [value for value in ticks if self.low <= value <= self.high]
 
     @classmethod
     def around(cls, values: Iterable[object], length: int, below: float = 1.2, above: float = 1.2) -> LogAxis:
@@ -174,10 +186,10 @@ def place(choices: Iterable[Iterable[Label]], taken: Iterable[Box], frame: Box) 
 def names(
     points: Sequence[tuple[str, float, float]], axes: tuple[LogAxis, LogAxis], taken: Iterable[Box], most: int
 ) -> list[alt.Chart]:
-    """The layers of a chart with the names of its first points, each with a line to its point if that is not close.
+    """The layers of a chart with the names of points, each with a line to its point.
 
     Args:
-        points: Name and values of each point.
+        points: Name and values of each point; of too many the first ones that lie apart from each other have names.
         axes: Both axes of the chart.
         taken: What no name may cover, apart from the points.
         most: Maximum number of names.
@@ -186,17 +198,27 @@ def names(
 
     x, y = axes
     dots = [point_box(x.pixel(across), y.pixel(up)) for _, across, up in points]
-    choices = (_reachable(dot, text, dots) for (text, _, _), dot in zip(points[:most], dots, strict=False))
+    named = range(len(points)) if len(points) <= most else _apart(dots)[:most]
+    choices = (_reachable(dots[index], points[index][0], dots) for index in named)
     labels = place(choices, [*taken, *dots], Box(0, 0, x.length, y.length))
     rows = [
         {"name": text, "x": x.value(label.x), "y": y.value(label.y), "align": label.align, "px": across, "py": up}
-        for (text, across, up), label in zip(points, labels, strict=False)
+        for (text, across, up), label in zip([points[index] for index in named], labels, strict=True)
         if label is not None
     ]
     base = alt.Chart(data(rows)).encode(alt.X("x:Q", scale=x.scale), alt.Y("y:Q", scale=y.scale))
     lines = base.mark_rule(color="#8888", aria=False).encode(x2="px:Q", y2="py:Q")
     texts = base.mark_text(align=alt.ExprRef("datum.align"), baseline="middle", limit=MAX_WIDTH, color="currentColor")
     return [lines, texts.encode(text="name:N")] if rows else []
+
+
+def _apart(dots: Sequence[Box]) -> list[int]:
+    """Positions of the points that do not lie on an earlier one of them."""
+    apart: list[int] = []
+    for index, dot in enumerate(dots):
+        if not any(dot.meets(dots[other]) for other in apart):
+            apart.append(index)
+    return apart
 
 
 def _reachable(dot: Box, text: str, dots: Sequence[Box]) -> Iterator[Label]:

@@ -101,17 +101,20 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
         if ratio and timing is not None and timing.speedup and is_known(ratio) and is_known(timing.speedup)
     ]
     if not points:
-        return Figure(f"{PROMISE} This needs times, which were not measured.")
+        is_timed = any(timing is not None for _, _, timing in rows)
+        needed = "a speed-up and fewer MACs, which no row has" if is_timed else "times, which were not measured"
+        return Figure(f"{PROMISE} This needs {needed}.")
     points.sort(key=lambda one: abs(math.log(one["speed"] / one["macs"])), reverse=True)
     rest = of_all(MAX_POINTS, len(points), "the largest distances from the line")
     del points[MAX_POINTS:]
     ends = [one[end] for one in points for end in ("macs", "speed", "low", "high")]
     axis = LogAxis.around(ends, SIDE)
+    ticks = alt.Axis(values=axis.ticks, format="~g")
     on_line = (alt.X("x:Q", scale=axis.scale), alt.Y("y:Q", scale=axis.scale))
     corner = alt.Chart(data([{"x": axis.high, "y": axis.high}]))
     diagonal = alt.Chart(data([{"x": end, "y": end} for end in (axis.low, axis.high)]))
-    base = alt.Chart(data(points)).encode(alt.X("macs:Q", scale=axis.scale, title="MACs fewer, times"))
-    y = alt.Y("speed:Q", scale=axis.scale, title="faster, times")
+    base = alt.Chart(data(points)).encode(alt.X("macs:Q", scale=axis.scale, title="MACs fewer, times", axis=ticks))
+    y = alt.Y("speed:Q", scale=axis.scale, title="faster, times", axis=ticks)
     layers: list[alt.Chart] = [
         diagonal.mark_line(color="#808080", strokeDash=[5, 4]).encode(*on_line),
         corner.mark_text(align="right", dx=-22, dy=10, color="currentColor").encode(

@@ -183,18 +183,19 @@ def _point_layers(
     import altair as alt
 
     x, y = axes
-    labels = alt.Axis(labelExpr="format(datum.value, '.3~s')", tickCount=6)
+    across = alt.Axis(format="~g", values=x.ticks)
     base = alt.Chart(data(points)).encode(
-        alt.X("intensity:Q", scale=x.scale, title="FLOP per byte of traffic", axis=alt.Axis(format="~g", tickCount=6))
+        alt.X("intensity:Q", scale=x.scale, title="FLOP per byte of traffic", axis=across)
     )
-    speed = alt.Y("speed:Q", scale=y.scale, title="FLOP/s", axis=labels)
+    up = alt.Axis(labelExpr="format(datum.value, '.3~s')", values=y.ticks)
+    speed = alt.Y("speed:Q", scale=y.scale, title="FLOP/s", axis=up)
     tooltip = tooltips("name", "FLOP/B", "FLOP/s", "time", "bound", "attained")
     if any(one["roof"] for one in points):
         yield base.mark_rule(color="#8888", aria=False).encode(speed, y2="roof:Q")
         roofs = base.mark_tick(color=ORANGE, thickness=2, width=10, orient="horizontal")
         yield roofs.encode(alt.Y("roof:Q", scale=y.scale), tooltip=tooltip)
     yield from names([(one["name"], one["intensity"], one["speed"]) for one in points], axes, taken, MAX_NAMED)
-    sides = list(dict.fromkeys(one["side"] for one in points))
+    sides = [side for side in SIDES if any(one["side"] == side for one in points)]
     colour = alt.Color(
         "side:N",
         scale=alt.Scale(domain=sides, range=[SIDES[side] for side in sides]),
