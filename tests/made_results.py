@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locks import conv, entry
+from made_machine import machine
 
 import convcost
 from convcost.archive.listing import History
@@ -46,7 +47,7 @@ CONDITIONS = Conditions("cpu", "float32", 1, "contiguous", False, "pinned", "2.1
 TIMING = Timing(2e-3, 1.5e-3, 2.5e-3, 1e-3, 9e-3, 120, 0.125, 0.5, 1.25, 1.125, 1.5, 0.03, ("the <machine> was busy",))
 ACCOUNT = Account((Part("convolution", 1.5e-3, "jit:avx2"), Part("unexplained", 5e-4)), Agreement(True))
 HINT = Hint("channels_last is faster", True)
-BOUND = Bound(1e-3, "memory", "L2", 0.02)
+BOUND = Bound(1e-3, "memory", "L2", 0.02, machine().roofs("float32", 1))
 
 
 def comparison() -> Comparison:

@@ -197,7 +197,8 @@ def verdict(row: Row, name: str | None = None) -> str | None:
     name = name or row.placed.block.name
     baseline, ratio = row.baseline, row.macs_ratio
     if baseline is None or ratio is None or baseline.block.name == row.placed.block.name:
-        return f"{name}:{_bound(row)}" if row.bound is not None else None
+        bound = _bound(row)
+        return f"{name}:{bound}" if bound else None
     ours, theirs = row.placed.output.channels, baseline.output.channels
     other = "" if ours == theirs else f" (for {ours} output channels instead of {theirs})"
     formula = f"{change_of(baseline.cost.macs, row.placed.cost.macs)} MACs{other}"

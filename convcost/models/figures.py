@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from convcost.models.memory_figure import memory_figures
 from convcost.text.figure import Figure, front, largest, of_all
-from convcost.timing.figures import MACS, PARAMS, Costs, Point, accounts, costs, promise, speeds
+from convcost.timing.figures import MACS, PARAMS, Costs, accounts, costs, promise
+from convcost.timing.roofline_figure import Point, speeds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def model_figures(rows: Sequence[Call], layers: Sequence[Call], peak: Peak | Non
         Figure(sentence, costs(bars, "layer")),
         *memory_figures(layers, peak),
         *accounts([(row.name, row.account) for row in rows]),
-        *((speeds(points),) if is_timed else ()),
+        *(speeds(points) if is_timed else ()),
     )
 
 

@@ -277,7 +277,13 @@ def themed(chart: alt.TopLevelMixin, *, background: str | None = None) -> dict[s
         "font": "system-ui, DejaVu Sans, sans-serif",  # vl-convert measures with the second, a wide one: nothing is cut
         "axis": {**text, **lines, "labelFontSize": 11, "titleFontSize": 12},
         "legend": {**text, "labelLimit": 300},
-        "title": {"color": "currentColor", "fontWeight": "normal", "fontSize": 12, "anchor": "start"},
+        "title": {
+            **dict.fromkeys(("color", "subtitleColor"), "currentColor"),
+            "fontWeight": "normal",
+            "fontSize": 12,
+            "anchor": "start",
+            "frame": "group",
+        },
         "view": {"stroke": None},
         "range": {"category": list(COLOURS)},
     }

@@ -95,6 +95,19 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Roofs:
+    """The roofs of a machine for one dtype and number of threads.
+
+    Attributes:
+        peak: Compute roof.
+        levels: Memory roofs, the fastest first.
+    """
+
+    peak: Peak
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Overhead:
     """The overhead of a call: its time with next to no arithmetic.
 
@@ -192,6 +205,11 @@ class Machine:
     def _with(self, threads: int) -> str:
         """The threads of a figure as text; empty on an accelerator, which has none of torch's."""
         return threads_text(self.identity.device, threads, ", ")
+
+    def roofs(self, dtype: str, threads: int) -> Roofs | None:
+        """The roofs for this dtype and these threads; None where they were not measured."""
+        peak, levels = self.peak(dtype, threads), self.hierarchy(threads)
+        return Roofs(peak, levels) if peak is not None and levels else None
 
     def _holds(self, measured: int, threads: int) -> bool:
         """Whether a figure is for this number of CPU threads; on an accelerator every figure is."""
