@@ -25,8 +25,7 @@ R = TypeVar("R")
 
 NOTEBOOK_WIDTH: Final = 100
 """Characters in a line of the terminal whose columns a notebook shows."""
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
-_PLURAL: Final = re.compile(r"s\b")
+_NUMBER: Final = r"\d+(?:\.\d+)?"
 MAX_NAMES: Final = 3
 """Maximum number of rows that a warning names."""
 
@@ -46,7 +45,7 @@ def grouped(rows: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
     kinds: dict[str, dict[int, str]] = {}
     for index, (_, texts) in enumerate(listed):
         for text in texts:
-            kinds.setdefault(_PLURAL.sub("", _NUMBER.sub("0", text)), {})[index] = text
+            kinds.setdefault(re.sub(r"s\b", "", re.sub(_NUMBER, "0", text)), {})[index] = text
     together: dict[tuple[int, ...], list[str]] = {}
     for seen in kinds.values():
         together.setdefault(tuple(seen), []).append(_ranged(list(seen.values())))
@@ -76,9 +75,9 @@ def _advised(texts: Sequence[str]) -> str:
 
 def _ranged(texts: Sequence[str]) -> str:
     """Texts that differ in their numbers as one, with the range of each number."""
-    numbers = [sorted(set(column), key=float) for column in zip(*map(_NUMBER.findall, texts), strict=True)]
+    numbers = [sorted(set(column), key=float) for column in zip(*(re.findall(_NUMBER, text) for text in texts), strict=True)]
     shown = iter(values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}" for values in numbers)
-    return _NUMBER.sub(lambda _: next(shown), max(texts, key=len))
+    return re.sub(_NUMBER, lambda _: next(shown), max(texts, key=len))
 
 
 class Result(Generic[R]):
