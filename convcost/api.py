@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -300,11 +301,17 @@ def count(
         ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where. Or a claim
             that is no number.
     """
-    from convcost.models.columns import MODEL_COLUMNS
-    from convcost.nn.count.model_report import report
+    from convcost.system.processor import collection_paused
+    from convcost.system.signals import InterruptsPostponed
 
-    fields = choose_columns(MODEL_COLUMNS, columns)
-    counted = dataclasses.replace(report(model, inputs, kwargs, device=device, cross_check=cross_check), columns=fields)
+    paused = collection_paused() if device == "meta" and not cross_check else nullcontext()
+    with InterruptsPostponed(), paused:  # or the imports may set off the collection of what torch's imports left
+        from convcost.models.columns import MODEL_COLUMNS
+        from convcost.nn.count.model_report import report
+
+        fields = choose_columns(MODEL_COLUMNS, columns)
+        counted = report(model, inputs, kwargs, device=device, cross_check=cross_check)
+    counted = dataclasses.replace(counted, columns=fields)
     if not claims:
         return counted
     from convcost.workflows.claims import answer_for_module

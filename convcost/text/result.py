@@ -26,9 +26,8 @@ R = TypeVar("R")
 
 NOTEBOOK_WIDTH: Final = 100
 """Characters in a line of the terminal whose columns a notebook shows."""
-_NUMBER: Final = re.compile(r"\d+(?:x\d+)+|\d+(?:\.\d+)?")
+_NUMBER: Final = r"\d+(?:x\d+)+|\d+(?:\.\d+)?"
 """A number, or sizes such as 1x64x56x56."""
-_PLURAL: Final = re.compile(r"s\b")
 MAX_NAMES: Final = 3
 """Maximum number of rows that a warning names."""
 
@@ -48,7 +47,7 @@ def grouped(rows: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
     kinds: dict[str, dict[int, str]] = {}
     for index, (_, texts) in enumerate(listed):
         for text in texts:
-            kinds.setdefault(_PLURAL.sub("", _NUMBER.sub("0", text)), {})[index] = text
+            kinds.setdefault(re.sub(r"s\b", "", re.sub(_NUMBER, "0", text)), {})[index] = text
     together: dict[tuple[int, ...], list[str]] = {}
     for seen in kinds.values():
         together.setdefault(tuple(seen), []).append(_ranged(list(seen.values())))
@@ -78,9 +77,10 @@ def _advised(texts: Sequence[str]) -> str:
 
 def _ranged(texts: Sequence[str]) -> str:
     """Texts that differ in their numbers as one, with the range of each number."""
-    numbers = [sorted(set(column), key=_amount) for column in zip(*map(_NUMBER.findall, texts), strict=True)]
+    found = (re.findall(_NUMBER, text) for text in texts)
+    numbers = [sorted(set(column), key=_amount) for column in zip(*found, strict=True)]
     shown = iter(values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}" for values in numbers)
-    return _NUMBER.sub(lambda _: next(shown), max(texts, key=len))
+    return re.sub(_NUMBER, lambda _: next(shown), max(texts, key=len))
 
 
 def _amount(number: str) -> float:

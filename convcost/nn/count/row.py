@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from convcost.nn.count.operators import Cost
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Event:
+class Event(NamedTuple):
     """One call of an operator that has a formula.
 
     Attributes:
