@@ -87,8 +87,10 @@ def grids(draw):
 
 def unique(axes):
     """The axes without values that are equal in two writings, such as 1 and 1x1."""
+
     def normal(value):
         return value.partition("x")[0] if isinstance(value, str) and re.fullmatch(r"(\d+)x\1", value) else str(value)
+
     return {name: list({normal(value): value for value in values}.values()) for name, values in axes.items()}
 
 
