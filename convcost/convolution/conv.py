@@ -164,9 +164,8 @@ class Conv:
                     f"(={padded}); take a smaller kernel or more padding."
                 )
             size = (padded - reach) // s + 1
-        return (
-            n if isinstance(n, int) and isinstance(size, int) and size == n else size
-        )  # a `Symbol` of the same size keeps its name
+        # A `Symbol` of the same size keeps its name.
+        return n if isinstance(n, int) and isinstance(size, int) and size == n else size
 
 
 def _per_axis(name: str, value: Size | tuple[Size, ...], rank: int) -> tuple[Size, ...]:

@@ -40,7 +40,10 @@ def _kernel(conv: Conv) -> tuple[Factor, ...]:
 
 def _channels_per_group(conv: Conv) -> tuple[Factor, Factor]:
     """C_in/g and C_out/g."""
-    return Factor("C_in/g", conv.in_channels // conv.groups), Factor("C_out/g", conv.out_channels // conv.groups)
+    one_group = isinstance(conv.groups, int) and conv.groups == 1  # the usual case, in which arrays need no division
+    group_in = conv.in_channels if one_group else conv.in_channels // conv.groups
+    group_out = conv.out_channels if one_group else conv.out_channels // conv.groups
+    return Factor("C_in/g", group_in), Factor("C_out/g", group_out)
 
 
 def macs(layer: Layer) -> Product:

@@ -7,6 +7,7 @@ A factor is a Python int (exact, any size) or a NumPy int64 array (a sweep of la
 from __future__ import annotations
 
 from dataclasses import dataclass
+import operator
 from functools import reduce
 from math import gcd, prod
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -35,8 +36,8 @@ class MixedError(ConvcostError):
     def __init__(self, condition: Any) -> None:  # noqa: ANN401 - a NumPy array; the core does not import NumPy
         self.condition = condition
         super().__init__(
-            f"a condition (={condition.sum()} of {condition.size} elements) must be the same for all elements of arrays; "
-            "pass the others on their own."
+            f"a condition (={condition.sum()} of {condition.size} elements) must be the same for all elements of "
+            "arrays; pass the others on their own."
         )
 
 
@@ -77,9 +78,11 @@ def times(value: Int, factor: Int) -> Int:
 
 def add(values: Sequence[Int]) -> Int:
     """The exact sum of ints, or of arrays element by element, with the same limit as `multiply`."""
-    if not all(isinstance(value, int) for value in values) and sum(map(_largest, values)) >= INT64_SAFE:
+    if all(isinstance(value, int) for value in values):
+        return sum(values)
+    if sum(map(_largest, values)) >= INT64_SAFE:
         _refuse_overflow(sum(value * 1.0 for value in values))
-    return sum(values)
+    return reduce(operator.add, values)  # `sum` would start with one more sum of an array, that with 0
 
 
 def quotient(above: Int, below: Int) -> float:
