@@ -169,7 +169,7 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_with_the_same_bytes(kind:
     ("given", "message"),
     [
         ({"pareto": ("macs",), "top": 3, "sort": "macs"}, "pareto and top exclude each other"),
-        ({"top": 0, "sort": "macs"}, r"top \(=0\) must be at least 1"),
+        ({"top": 0, "sort": "macs"}, r"top \(=0\) must be a whole number from 1 to 1,000,000; write 100"),
         ({"top": 3}, "top must go with sort; give both"),
         ({"sort": "macs"}, "sort must go with top; give both"),
         (
