@@ -89,7 +89,6 @@ def group_numbers(tables: Sequence[pa.Table], names: Iterable[str]) -> Array:
     return groups
 
 
-
 def taken(tables: Sequence[pa.Table], places: Array) -> pa.Table:
     """The rows at these places, in this order.
 

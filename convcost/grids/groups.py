@@ -60,7 +60,9 @@ class Groups(Reduction):
         import pyarrow as pa
 
         groups = group_numbers([table], self.group_by)
-        order = np.argsort(groups.astype(np.min_scalar_type(groups.max(initial=0))), kind="stable")  # radix sort of small types
+        order = np.argsort(
+            groups.astype(np.min_scalar_type(groups.max(initial=0))), kind="stable"
+        )  # radix sort of small types
         is_sorted = bool((groups[1:] >= groups[:-1]).all())
         starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
         keys = taken([table.select(self.group_by)], order[starts])

@@ -30,20 +30,24 @@ Row = dict[str, Any]
 MACS, PARAMS, RATIO = COLUMNS["macs"], COLUMNS["params"], COLUMNS["macs_ratio"]
 
 small = st.integers(-3, 3)
-rows = st.fixed_dictionaries({
-    "block": st.sampled_from(["ghost", "blueprint", "standard"]),
-    "depth_multiplier": st.none() | st.integers(1, 2),
-    "macs": st.none() | small | st.sampled_from([2**63 - 1, 2**63 - 2, -(2**63)]),
-    "params": small,
-    "macs_ratio": st.none() | st.sampled_from([0.1, 0.2, 0.3, -0.0, 1e-7, 12345.678, math.nan, math.inf]),
-})
-SCHEMA = pa.schema([
-    ("block", pa.string()),
-    ("depth_multiplier", pa.int64()),
-    ("macs", pa.int64()),
-    ("params", pa.int64()),
-    ("macs_ratio", pa.float64()),
-])
+rows = st.fixed_dictionaries(
+    {
+        "block": st.sampled_from(["ghost", "blueprint", "standard"]),
+        "depth_multiplier": st.none() | st.integers(1, 2),
+        "macs": st.none() | small | st.sampled_from([2**63 - 1, 2**63 - 2, -(2**63)]),
+        "params": small,
+        "macs_ratio": st.none() | st.sampled_from([0.1, 0.2, 0.3, -0.0, 1e-7, 12345.678, math.nan, math.inf]),
+    }
+)
+SCHEMA = pa.schema(
+    [
+        ("block", pa.string()),
+        ("depth_multiplier", pa.int64()),
+        ("macs", pa.int64()),
+        ("params", pa.int64()),
+        ("macs_ratio", pa.float64()),
+    ]
+)
 
 
 def as_dictionaries(table: pa.Table) -> pa.Table:
@@ -217,5 +221,8 @@ def test_parts_without_rows_leave_a_table_without_rows(make: Callable[[], Reduct
 
 
 def test_what_is_kept_is_said_with_its_better_ends() -> None:
-    assert Top(100, RATIO, ["block", "kernel_size"]).text == "the 100 rows with the largest macs_ratio of each block, kernel_size"
+    assert (
+        Top(100, RATIO, ["block", "kernel_size"]).text
+        == "the 100 rows with the largest macs_ratio of each block, kernel_size"
+    )
     assert Pareto([MACS, RATIO]).text == "the rows that no other row beats in smallest macs and largest macs_ratio"
