@@ -33,8 +33,8 @@ def test_parts_are_boxes_that_follow_each_other(rows):
         assert part.last - part.first + 1 == prod(part.shape) <= rows
         first = part.last + 1
         names = [axis.name for axis in part.axes]
-        for values in product(*(axis.values for axis in part.axes)):
-            layers.append((part.block, dict(zip(names, values, strict=True))))
+        points = product(*(axis.values for axis in part.axes))
+        layers += [(part.block, dict(zip(names, values, strict=True))) for values in points]
     assert first == whole.size == len(layers)
     assert whole.part_count(rows) == sum(1 for _ in whole.parts(rows))
     for index, (block, values) in enumerate(layers):
