@@ -65,7 +65,7 @@ def _chunks(tables: Sequence[pa.Table], name: str) -> Iterator[tuple[pa.Array, A
 
 
 def group_numbers(tables: Sequence[pa.Table], names: Iterable[str]) -> Array:
-    """The number of the group of each row, in the order in which they appear; rows of a group are equal in some columns.
+    """The number of the group of each row, in the order in which groups appear: rows that are equal in some columns.
 
     Args:
         tables: Tables, one after the other.

@@ -59,11 +59,12 @@ def _unbeaten(points: Array) -> Array:
         return np.append(True, second[1:] < np.minimum.accumulate(second)[:-1])
     if len(points) ** 2 <= MAX_PAIRS:
         at_most = (points[:, None] <= points[None]).all(axis=2)
-        return at_most.sum(axis=0) == 1  # itself
+        best: Array = at_most.sum(axis=0) == 1  # itself
+        return best
     first, second = points[: len(points) // 2], points[len(points) // 2 :]
-    best, rest = _unbeaten(first), _unbeaten(second)
-    rest[rest] = ~_reached(first[best][:, 1:], second[rest][:, 1:])
-    return np.concatenate([best, rest])
+    front_of_first, rest = _unbeaten(first), _unbeaten(second)
+    rest[rest] = ~_reached(first[front_of_first][:, 1:], second[rest][:, 1:])
+    return np.concatenate([front_of_first, rest])
 
 
 def _reached(points: Array, others: Array) -> Array:
@@ -78,7 +79,7 @@ def _reached(points: Array, others: Array) -> Array:
         lowest = np.minimum.accumulate(points[:, 1])
         return (place > 0) & (lowest[place - 1] <= others[:, 1])
     if len(points) * len(others) <= MAX_PAIRS:
-        return (points[:, None] <= others[None]).all(axis=2).any(axis=0)
+        return np.asarray((points[:, None] <= others[None]).all(axis=2).any(axis=0))
     firsts = np.concatenate([points[:, 0], others[:, 0]])
     if firsts.min() == firsts.max():
         return _reached(points[:, 1:], others[:, 1:])

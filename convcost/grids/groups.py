@@ -26,10 +26,13 @@ MAX_FLOAT: Final = 2.0**62
 class Groups(Reduction):
     """The number of rows of each group, and the least, mean and greatest of each numeric column.
 
-    The sums are exact, so that a mean does not depend on the order of the parts. A sum has several parts, each an int64:
-    that of whole numbers is high x 2**32 + low, which holds 10**12 values of 2**54; that of floats has two more for
-    what is behind the point, to 80 binary places.
+    The sums are exact, so that a mean does not depend on the order of the parts. A sum is several int64: that of whole
+    numbers is high x 2**32 + low, which holds 10**12 values of 2**54; that of floats has two more for what is behind
+    the point, to 80 binary places.
     """
+
+    def __init__(self, group_by: Sequence[str]) -> None:
+        super().__init__((), group_by)
 
     @property
     def text(self) -> str:

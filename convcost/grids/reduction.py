@@ -30,6 +30,8 @@ GROUP: Final = "_group"
 """Column of the state: the first index with a value in the row's group, in whose order the groups are shown."""
 EQUAL: Final = "_equal"
 """Column of the state: the number of further rows that equal this one in all costs and were left out."""
+MORE_EQUAL: Final = "more_equal"
+"""Column of the result of a front, if rows were left out: their number, beside the first row that they equal."""
 MAX_EQUAL: Final = 100
 """Maximum number of rows of a front that are equal in all costs, so that it stays small."""
 SAMPLE_ROWS: Final = 8192
@@ -59,7 +61,7 @@ class _Rows:
         return _Rows(self.places[chosen], self.groups[chosen], [cost[chosen] for cost in self.costs])
 
     def by_group(self, count: int) -> tuple[list[Array], Array]:
-        """The costs of rows of different groups, as arrays with a place for each group, and the groups that have one."""
+        """The costs of rows, each of another group, in arrays by group, and which groups have a row."""
         import numpy as np
 
         costs, is_there = [np.zeros(count, cost.dtype) for cost in self.costs], np.zeros(count, bool)
@@ -73,11 +75,13 @@ class Reduction(ABC):
     """What is kept of the rows of a sweep.
 
     Attributes:
+        goals: Columns of which the better values are kept.
         group_by: Names of the columns whose equal rows are a group.
         state: Rows that are kept so far, in order; None before the first part.
     """
 
-    def __init__(self, group_by: Sequence[str] = ()) -> None:
+    def __init__(self, goals: Sequence[GridColumn] = (), group_by: Sequence[str] = ()) -> None:
+        self.goals = tuple(goals)
         self.group_by = tuple(group_by)
         self.state: pa.Table | None = None
 
@@ -113,15 +117,7 @@ class Reduction(ABC):
 
 
 class Selection(Reduction):
-    """The base class of reductions that keep whole rows, the best ones; a row that lacks one of the costs is never kept.
-
-    Attributes:
-        goals: Columns of which the better values are kept.
-    """
-
-    def __init__(self, goals: Sequence[GridColumn], group_by: Sequence[str] = ()) -> None:
-        super().__init__(group_by)
-        self.goals = tuple(goals)
+    """The base class of reductions that keep the best rows; a row that lacks one of the costs is never kept."""
 
     def add(self, table: pa.Table, first: int) -> None:
         """Take in the rows of a part; arguments as of `Reduction.add`."""
@@ -215,8 +211,10 @@ class Selection(Reduction):
         if self.state is None:
             return pa.table({})
         orders = [(goal.name, "ascending" if goal.better != "larger" else "descending") for goal in self.goals]
-        rows = self.state.sort_by([(GROUP, "ascending"), *orders, (INDEX, "ascending")])
-        return rows.drop_columns([INDEX, GROUP, EQUAL])
+        rows = self.state.sort_by([(GROUP, "ascending"), *orders, (INDEX, "ascending")]).drop_columns([INDEX, GROUP])
+        has_more = any(rows[EQUAL].to_pylist())
+        names = [MORE_EQUAL if name == EQUAL else name for name in rows.schema.names]
+        return rows.rename_columns(names) if has_more else rows.drop_columns([EQUAL])
 
 
 class Pareto(Selection):
@@ -227,17 +225,12 @@ class Pareto(Selection):
         """What is kept."""
         return self._grouped(f"the rows that no other row beats in {_goals_text(self.goals)}")
 
-    @property
-    def left_out(self) -> int:
-        """The number of rows that were left out since many rows equal them in all goals."""
-        return 0 if self.state is None else sum(self.state[EQUAL].to_pylist())
-
     def _bounds(self, sample: _Rows, count: int) -> tuple[list[Array], Array]:
         """For each group the row of the sample that beats most rows, were its costs independent."""
         import numpy as np
 
         size = len(sample.groups)
-        score = sum(-np.log1p(-np.argsort(np.argsort(cost)) / size) for cost in sample.costs)
+        score = -sum((np.log1p(-np.argsort(np.argsort(cost)) / size) for cost in sample.costs), np.zeros(size))
         order = np.lexsort((score, sample.groups))
         _, starts = _ranks(sample.groups[order])
         return sample.where(order[starts]).by_group(count)

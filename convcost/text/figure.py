@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
 
 from convcost.text.errors import ConvcostError, MissingPackageError, one_line
 
@@ -23,6 +23,8 @@ MAX_BARS: Final = 60
 """Maximum number of rows in a figure with a bar for each."""
 MAX_POINTS: Final = 300
 """Maximum number of points in a figure."""
+MAX_LINEAR: Final = 50
+"""Ratio of the largest to the smallest value from which a scale is logarithmic."""
 STEP: Final = 15
 """Height of a bar in pixels."""
 SIDE_STEP: Final = 11
@@ -56,11 +58,13 @@ class Quantity:
         title: Title of the axis.
         show: Function that formats a value.
         unit: Unit after the numbers of the axis.
+        is_more_better: Whether a larger value is the better one.
     """
 
     title: str
     show: Callable[[Any], str]
     unit: str = ""
+    is_more_better: bool = False
 
     @property
     def labels(self) -> str:
@@ -218,33 +222,45 @@ def _side_encodings(sides: Sequence[str]) -> dict[str, Any]:
 
 
 def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quantity, y: Quantity) -> alt.TopLevelMixin:
-    """Points of two quantities of which less is better, with a line through those that no other point beats in both."""
+    """Points of two quantities, with a line through those that no other point beats in both."""
     import altair as alt
 
+    signs = [-1 if one.is_more_better else 1 for one in (x, y)]
+    costs = [(signs[0] * first, signs[1] * second) for first, second in points]
     best: set[int] = set()
     least = math.inf
-    for index in sorted(range(len(points)), key=lambda index: points[index]):
-        if points[index][1] < least:
+    for index in sorted(range(len(points)), key=lambda index: costs[index]):
+        if costs[index][1] < least:
             best.add(index)
-            least = points[index][1]
-    shown = best.union(largest([-value for value, _ in points], MAX_POINTS))
+            least = costs[index][1]
+    shown = best.union(largest([-value for value, _ in costs], MAX_POINTS))
     rows = [
         {"name": name, "x": points[i][0], "y": points[i][1], "best": i in best, x.title: x.show(points[i][0])}
         | {y.title: y.show(points[i][1])}
         for i, name in enumerate(names)
         if i in shown
     ]
-    scale = alt.Scale(zero=False, padding=12)
+    scales = [_scale([point[axis] for point in points]) for axis in (0, 1)]
     base = alt.Chart(data(rows)).encode(
-        alt.X("x:Q", title=x.title, scale=scale, axis=alt.Axis(labelExpr=x.labels, tickCount=6)),
-        alt.Y("y:Q", title=y.title, scale=scale, axis=alt.Axis(labelExpr=y.labels, tickCount=6)),
+        alt.X("x:Q", title=x.title, scale=scales[0], axis=alt.Axis(labelExpr=x.labels, tickCount=6)),
+        alt.Y("y:Q", title=y.title, scale=scales[1], axis=alt.Axis(labelExpr=y.labels, tickCount=6)),
         tooltip=tooltips("name", x.title, y.title),
     )
-    line = base.transform_filter("datum.best").mark_line(interpolate="step-after", color="#8888")
-    colour = alt.when("datum.best").then(alt.value(BLUE)).otherwise(alt.value("#808080"))
-    return alt.layer(line, base.mark_point(filled=True, size=55, opacity=0.9).encode(color=colour)).properties(
-        width=SIDE, height=300
+    step: Literal["step-before", "step-after"] = "step-before" if x.is_more_better else "step-after"
+    line = base.transform_filter("datum.best").mark_line(interpolate=step, color="#8888")
+    dots = (
+        base.transform_filter(which).mark_point(filled=True, size=55, opacity=0.9, color=colour)
+        for which, colour in (("!datum.best", "#808080"), ("datum.best", BLUE))
     )
+    return alt.layer(line, *dots).properties(width=SIDE, height=300)
+
+
+def _scale(values: Sequence[float]) -> alt.Scale:
+    """The scale of an axis: logarithmic if most values would lie at one end of it."""
+    import altair as alt
+
+    least, greatest = min(values), max(values)
+    return alt.Scale(type="log" if 0 < least * MAX_LINEAR < greatest else "linear", zero=False, padding=12)
 
 
 def themed(chart: alt.TopLevelMixin, *, background: str | None = None) -> dict[str, Any]:

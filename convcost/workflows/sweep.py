@@ -189,7 +189,7 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
     reduction = options.reduction(configuration)
     if options.out is None:
         counts, table = _in_memory(configuration, options.part_rows, reduction)
-        return GridResult(configuration, counts, table, reduction and reduction.text)
+        return GridResult(configuration, counts, table, reduction)
     path = options.out / options.file
     with opened(options.out, contents(configuration, options.kept, options.part_rows)) as write:
         if reduction is None:
@@ -201,7 +201,7 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
                 options.out,
             )
         counts = read_counts(path) or _reduce_parts(configuration, options, options.out, reduction, write)
-        return GridResult(configuration, counts, pq.read_table(path), reduction.text, path)
+        return GridResult(configuration, counts, pq.read_table(path), reduction, path)
 
 
 def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | None) -> tuple[Counts, pa.Table]:

@@ -1,0 +1,71 @@
+"""The figure of a sweep: its rows in two costs, with those that no other row beats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convcost.grids.columns import COLUMNS
+from convcost.grids.reduction import Pareto
+from convcost.text.figure import MAX_POINTS, Figure, Quantity, front, of_all
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow.dataset
+
+    from convcost.grids.columns import GridColumn
+
+
+def grid_figures(rows: pyarrow.dataset.Dataset, count: int, goals: Sequence[str] = ()) -> tuple[Figure, ...]:
+    """The rows in two costs, with those that no other row beats: all of these, up to a limit, and some of the others.
+
+    Args:
+        rows: Rows of the sweep.
+        count: Number of rows.
+        goals: Columns to draw, if there are two; else MACs and parameters, or the first two costs.
+    """
+    costs = [name for name in (*goals, "macs", "params", *rows.schema.names) if name in COLUMNS]
+    costs = list(dict.fromkeys(name for name in costs if COLUMNS[name].better and name in rows.schema.names))[:2]
+    if len(costs) < 2:  # noqa: PLR2004 - two axes
+        return (Figure("No two costs of the rows are known; a sweep with the columns macs and params has them."),)
+    points = _points(rows, count, [COLUMNS[name] for name in costs])
+    if not points:
+        return (Figure("No row has both costs."),)
+    described = [name for name in points[0] if COLUMNS[name].better is None]
+    varying = [name for name in described if len({row[name] for row in points}) > 1]
+    names = [", ".join(_named(name, row[name]) for name in varying if row[name] is not None) for row in points]
+    x, y = (_quantity(COLUMNS[name]) for name in costs)
+    sentence = f"Which rows does no other beat in both {x.title} and {y.title}? Those on the line."
+    rest = of_all(len(points), count, "those on the line and some of the others")
+    return (Figure(f"{sentence}{rest}", front(names, [(row[costs[0]], row[costs[1]]) for row in points], x, y)),)
+
+
+def _points(rows: pyarrow.dataset.Dataset, count: int, costs: Sequence[GridColumn]) -> list[Mapping[str, Any]]:
+    """Rows to draw: some of those that no other row beats, and each of a number of rows that is far from the next."""
+    import numpy as np
+    import pyarrow as pa
+
+    names = [name for name in rows.schema.names if name in COLUMNS and (COLUMNS[name].better is None)]
+    names += [cost.name for cost in costs]
+    best, others, first, step = Pareto(costs), [], 0, max(1, count // MAX_POINTS)
+    for batch in rows.to_batches(columns=names):
+        table = pa.Table.from_batches([batch])
+        best.add(table, first)
+        others.append(table.take(np.arange(-first % step, table.num_rows, step)))
+        first += table.num_rows
+    on_front = best.result().to_pylist()
+    on_front = on_front[:: max(1, -(-len(on_front) // MAX_POINTS))]
+    listed = [{name: row[name] for name in names} for row in (*on_front, *pa.concat_tables(others).to_pylist())]
+    different = {tuple(row.values()): row for row in listed}.values()
+    return [row for row in different if all(row[cost.name] is not None for cost in costs)]
+
+
+def _named(name: str, value: object) -> str:
+    return str(value) if name == "block" else f"{name}={value}"
+
+
+def _quantity(column: GridColumn) -> Quantity:
+    like = column.compared
+    title = like.title if like is not None and column.better == "smaller" else column.name
+    show = like.show if like is not None and like.show is not None else str
+    return Quantity(title, show, "B" if column.name == "traffic_bytes" else "", column.better == "larger")

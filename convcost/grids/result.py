@@ -1,0 +1,211 @@
+"""The result of `convcost sweep`: the rows that are kept, in memory or in the files of a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from convcost.grids.columns import COLUMNS, column_name, schema
+from convcost.grids.groups import ROWS
+from convcost.grids.reduction import MAX_EQUAL, MORE_EQUAL
+from convcost.text.columns import Column
+from convcost.text.errors import ConvcostError
+from convcost.text.result import Result
+from convcost.text.units import human_count, number_of, thousands
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    from convcost.grids.configuration import Configuration
+    from convcost.grids.parts import Counts
+    from convcost.grids.reduction import Reduction
+    from convcost.text.figure import Figure
+
+MAX_ROWS: Final = 1000
+"""Maximum number of rows in a printed table and a page."""
+MAX_FIRST_ROWS: Final = 20
+"""Maximum number of rows of a folder in a printed table and a page."""
+MAX_NOTEBOOK_ROWS: Final = 50
+"""Maximum number of rows in a notebook."""
+MAX_JSON_ROWS: Final = 100_000
+"""Maximum number of rows in a JSON object."""
+MAX_FRAME_ROWS: Final = 20_000_000
+"""Maximum number of rows in a DataFrame."""
+MAX_REASONS: Final = 8
+"""Maximum number of reasons for refusals that have a note of their own."""
+_SUMMARIES: Final = {"min": "least", "mean": "mean", "max": "greatest"}
+_WIDTHS: Final = {"macs": 0, "params": 100, "traffic_bytes": 160, "flop_per_byte": 180, "macs_ratio": 200}
+"""Width of the terminal from which a summary has these columns; it has no others there."""
+
+
+@dataclass(frozen=True, repr=False)
+class GridResult(Result["Mapping[str, Any]"]):
+    """The rows of a sweep that are kept.
+
+    Attributes:
+        configuration: Configuration of the sweep.
+        counts: What became of its combinations.
+        table: Rows that are kept; None for all rows, in the parts of a folder.
+        reduction: Which rows are kept; None for all.
+        path: Folder of the parts, or file of the rows that are kept; None without files.
+        shown: Maximum number of rows that are printed.
+    """
+
+    SCHEMA: ClassVar = "convcost.grid/1"
+    configuration: Configuration
+    counts: Counts
+    table: pa.Table | None
+    reduction: Reduction | None = None
+    path: Path | None = None
+    shown: int = MAX_ROWS
+
+    @cached_property
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """The first rows."""
+        first = self.scan().head(self.shown if self.table is not None else min(self.shown, MAX_FIRST_ROWS))
+        return tuple(first.to_pylist())
+
+    @property
+    def _goals(self) -> tuple[str, ...]:
+        return () if self.reduction is None else tuple(goal.name for goal in self.reduction.goals)
+
+    @property
+    def row_count(self) -> int:
+        """The number of rows that are kept."""
+        return self.counts.rows if self.table is None else int(self.table.num_rows)
+
+    @cached_property
+    def columns(self) -> tuple[Column[Mapping[str, Any]], ...]:
+        """The columns of the rows."""
+        names = schema(self.configuration).names if self.table is None else self.table.schema.names
+        goals = () if self.reduction is None else (*self.reduction.group_by, *self._goals)
+        chosen = {*self.configuration.columns, *goals}
+        varying = {column_name(axis.name) for axis in self.configuration.axes if len(axis.values) > 1}
+        return tuple(_column(name, chosen, varying) for name in names)
+
+    def scan(self) -> pyarrow.dataset.Dataset:
+        """The rows as a pyarrow dataset, which reads what is needed of the files."""
+        import pyarrow.dataset
+
+        if self.table is not None or self.path is None:
+            return pyarrow.dataset.dataset(self.table)
+        parts = sorted(map(str, self.path.glob("part-*.parquet")))
+        return pyarrow.dataset.dataset(parts, schema=schema(self.configuration), format="parquet")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame; a column that lacks values has Python objects, with None for these.
+
+        Raises:
+            ConvcostError: These are more rows than a DataFrame should have.
+        """
+        import pandas as pd
+
+        table = self._whole("a DataFrame", MAX_FRAME_ROWS)
+        return pd.DataFrame(
+            {
+                name: pd.Series(column.to_pylist(), dtype=object) if column.null_count else column.to_pandas()
+                for name, column in zip(table.schema.names, table.columns, strict=True)
+            }
+        )
+
+    def _whole(self, what: str, most: int) -> pa.Table:
+        """All rows.
+
+        Raises:
+            ConvcostError: There are more rows.
+        """
+        if self.row_count > most:
+            raise ConvcostError(
+                f"rows (={self.row_count}) must be at most {most} for {what}; read them with .scan(), some columns or "
+                "some rows at a time."
+            )
+        return self.scan().to_table() if self.table is None else self.table
+
+    @property
+    def head(self) -> str:
+        """How many rows of how many blocks, and what is kept of them."""
+        rows = f"grid of {number_of('block', len(self.configuration.blocks))}, {human_count(self.counts.rows)} rows"
+        where = "" if self.path is None else f", in {self.path}"
+        return f"{rows}{'' if self.reduction is None else f': {self.reduction.text}'}{where}; 1 MAC = 2 FLOPs"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The rows that are not shown, the combinations that are no rows, and axes without effect."""
+        return (*self._notes(), *self.configuration.notes)
+
+    def _notes(self) -> Iterator[str]:
+        if len(self.rows) < self.row_count:
+            rest = "a file or .to_frame() has all." if self.path is None else f"all are in {self.path}."
+            yield f"{thousands(len(self.rows))} of {thousands(self.row_count)} rows are shown; {rest}"
+        if self.table is not None and MORE_EQUAL in self.table.schema.names:
+            more = sum(self.table[MORE_EQUAL].to_pylist())
+            yield (
+                f"{thousands(more)} further rows equal one of these in all of the columns; "
+                f"the first {MAX_EQUAL} of each are kept."
+            )
+        if self.counts.excluded:
+            yield f"{thousands(self.counts.excluded)} combinations do not meet the conditions."
+        refused = sorted(self.counts.refused.items(), key=lambda one: (-one[1], one[0]))
+        what = "is refused" if self.configuration.illegal == "count" else "is kept without costs"
+        for reason, count in refused[:MAX_REASONS]:
+            yield f"{number_of('combination', count)} {what.replace('is', 'are') if count > 1 else what}: {reason}."
+        if rest_count := sum(count for _, count in refused[MAX_REASONS:]):
+            yield f"{number_of('combination', rest_count)} more for {len(refused) - MAX_REASONS} other reasons."
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The rows in two of the costs, with those that no other row beats."""
+        from convcost.grids.figures import grid_figures
+
+        return grid_figures(self.scan(), self.row_count, self._goals)
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "configuration": self.configuration.to_dict(),
+            "rows_total": self.counts.rows,
+            "excluded": self.counts.excluded,
+            "refused": dict(self.counts.refused),
+            "kept": None if self.reduction is None else self.reduction.text,
+            "path": None if self.path is None else str(self.path),
+            "rows": self._whole("JSON", MAX_JSON_ROWS).to_pylist(),
+        }
+
+    def _repr_html_(self) -> str:
+        """Head, table, notes and warnings as HTML, for notebooks."""
+        few = self if self.shown <= MAX_NOTEBOOK_ROWS else replace(self, shown=MAX_NOTEBOOK_ROWS)
+        return super(GridResult, few)._repr_html_()
+
+
+def _column(name: str, chosen: Container[str], varying: Container[str]) -> Column[Mapping[str, Any]]:
+    """The column of rows as mappings, which looks like that of `convcost compare`.
+
+    Args:
+        name: Name of the column.
+        chosen: Names of the columns that the user named, which are always shown.
+        varying: Names of the columns of which the sweep has several values, which are shown too.
+    """
+    value = itemgetter(name)
+    if name == ROWS:
+        return Column(name, value, "rows of the group", "rows", thousands)
+    if name == MORE_EQUAL:
+        return Column(name, value, "further rows that equal this one in all goals", "equal", thousands)
+    base, _, summary = name.rpartition("_")
+    if name not in COLUMNS and summary in _SUMMARIES:
+        like = COLUMNS[base].compared
+        meaning = f"{_SUMMARIES[summary]} of the group" + ("" if like is None else f": {like.meaning}")
+        is_shown = base in _WIDTHS or (base in varying and summary != "mean")
+        title = f"{_SUMMARIES[summary]} {(like and like.title) or base}" if is_shown else ""
+        show = None if like is None else like.show
+        return Column(name, value, meaning, title, show, width=_WIDTHS.get(base, 0))
+    like, is_shown = COLUMNS[name].compared, name in chosen or name in varying
+    if like is None:
+        return Column(name, value, name, name, chosen=name in chosen)
+    title = "" if like.varies and not is_shown else like.title or (name if is_shown else "")
+    return Column(name, value, like.meaning, title, like.show, width=0 if is_shown else like.width, chosen=is_shown)
