@@ -679,6 +679,8 @@ def separate(kernel: object) -> Factors:
 def sweep(
     source: Path | str | Mapping[str, object], out: Path | str | None = ..., *, pareto: str | Sequence[str] = ...,
     top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[False] = ...,
+    time: bool = ..., device: str = ..., threads: int | Literal["all"] = ..., memory_format: str = ...,
+    allocator: str = ..., time_budget: float = ..., store: bool = ...,
 ) -> GridResult: ...  # fmt: skip
 
 
@@ -686,6 +688,8 @@ def sweep(
 def sweep(
     source: Path | str | Mapping[str, object], out: Path | str | None = ..., *, pareto: str | Sequence[str] = ...,
     top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[True],
+    time: bool = ..., device: str = ..., threads: int | Literal["all"] = ..., memory_format: str = ...,
+    allocator: str = ..., time_budget: float = ..., store: bool = ...,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -698,8 +702,15 @@ def sweep(
     sort: str | None = None,
     group_by: str | Sequence[str] = (),
     dry_run: bool = False,
+    time: bool = False,
+    device: str = "auto",
+    threads: int | Literal["all"] = 1,
+    memory_format: str = "contiguous",
+    allocator: str = "pinned",
+    time_budget: float = 60.0,
+    store: bool = True,
 ) -> GridResult | Plan:
-    """Predict a grid of layer shapes: every combination of sizes, parameters and blocks.
+    """Predict a grid of layer shapes: every combination of sizes, parameters and blocks; or time it.
 
     With a folder, the rows are written to Parquet files there, each whole or not at all; the same call goes on where an
     earlier one stopped. The memory that it takes does not depend on the number of rows.
@@ -713,13 +724,22 @@ def sweep(
         group_by: Columns whose equal values make a group, of which each has its own best rows; without `pareto` and
             `top` the number of rows, and the least, mean and greatest of each column, are kept of it.
         dry_run: Whether to return only how many rows, how large and how long, and to write nothing.
+        time: Whether to time the real layers, each next to its baseline, instead of predicting all rows. What does not
+            fit into the time budget is left out: the rows are then a sample that fills the space of the grid. With
+            `out` they are in `measured.parquet` there, and the same call goes on where an earlier one stopped.
+        device: Device to time on: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        threads: Threads of torch on the CPU, a number or "all".
+        memory_format: "contiguous" or "channels_last".
+        allocator: "pinned" keeps freed memory, to avoid page faults; "default" is as in your own program.
+        time_budget: Seconds for the whole sweep, all calls of a folder together.
+        store: Whether to store the timings in the history (`convcost.history`).
 
     Returns:
         What is kept, with `.to_frame()`, `.scan()` (a pyarrow dataset), `.to_dict()` and a notebook view.
 
     Raises:
         ConvcostError: A mistake in the source, with its line and column in a file; a folder that cannot be written, or
-            that another sweep has.
+            that another sweep has; a missing device, or times of another machine or of other conditions in the folder.
 
     >>> import convcost
     >>> grid = {"axes": {"c": [8, 16], "o": [32], "k": [3], "h": [56]}, "blocks": ["standard"]}
@@ -731,7 +751,14 @@ def sweep(
 
     options = SweepOptions(None if out is None else Path(out), _columns(pareto), plain(top), sort, _columns(group_by))
     configuration = configuration_of(source)
-    return plan(configuration, options) if dry_run else run(configuration, options)
+    if dry_run:
+        return plan(configuration, options)
+    if not time:
+        return run(configuration, options)
+    from convcost.workflows.sweep_timing import time_sweep
+
+    clock = TimingOptions((device,), threads, allocator, time_budget, memory_format=memory_format, store=store)
+    return last_of(time_sweep(configuration, options, clock))
 
 
 def _columns(given: str | Sequence[str]) -> tuple[str, ...]:

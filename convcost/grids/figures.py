@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convcost.grids.columns import COLUMNS
+from convcost.grids.measured import EVERY
 from convcost.grids.reduction import Pareto
 from convcost.text.figure import MAX_POINTS, Figure, Quantity, front, of_all
 
@@ -24,17 +24,17 @@ def grid_figures(rows: pyarrow.dataset.Dataset, count: int, goals: Sequence[str]
         count: Number of rows.
         goals: Columns to draw, if there are two; else MACs and parameters, or the first two costs.
     """
-    costs = [name for name in (*goals, "macs", "params", *rows.schema.names) if name in COLUMNS]
-    costs = list(dict.fromkeys(name for name in costs if COLUMNS[name].better and name in rows.schema.names))[:2]
+    costs = [name for name in (*goals, "macs", "params", *rows.schema.names) if name in EVERY]
+    costs = list(dict.fromkeys(name for name in costs if EVERY[name].better and name in rows.schema.names))[:2]
     if len(costs) < 2:  # noqa: PLR2004 - two axes
         return (Figure("No two costs of the rows are known; a sweep with the columns macs and params has them."),)
-    points = _points(rows, count, [COLUMNS[name] for name in costs])
+    points = _points(rows, count, [EVERY[name] for name in costs])
     if not points:
         return (Figure("No row has both costs."),)
-    described = [name for name in points[0] if COLUMNS[name].better is None]
+    described = [name for name in points[0] if EVERY[name].better is None]
     varying = [name for name in described if len({row[name] for row in points}) > 1]
     names = [", ".join(_named(name, row[name]) for name in varying if row[name] is not None) for row in points]
-    x, y = (_quantity(COLUMNS[name]) for name in costs)
+    x, y = (_quantity(EVERY[name]) for name in costs)
     sentence = f"Which rows does no other beat in both {x.title} and {y.title}? Those on the line."
     rest = of_all(len(points), count, "those on the line and some of the others")
     return (Figure(f"{sentence}{rest}", front(names, [(row[costs[0]], row[costs[1]]) for row in points], x, y)),)
@@ -45,7 +45,7 @@ def _points(rows: pyarrow.dataset.Dataset, count: int, costs: Sequence[GridColum
     import numpy as np
     import pyarrow as pa
 
-    names = [name for name in rows.schema.names if name in COLUMNS and (COLUMNS[name].better is None)]
+    names = [name for name in rows.schema.names if name in EVERY and (EVERY[name].better is None)]
     names += [cost.name for cost in costs]
     best, others, first, step = Pareto(costs), [], 0, max(1, count // MAX_POINTS)
     for batch in rows.to_batches(columns=names):
