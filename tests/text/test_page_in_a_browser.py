@@ -109,6 +109,40 @@ def test_a_selected_bar_marks_its_row(browser: Browser, model_page: Path) -> Non
     assert page.locator("tr.picked th").all_text_contents() == ["stem"]
 
 
+def test_a_layer_that_is_pointed_at_along_the_forward_pass_is_framed_in_the_other_figure(
+    browser: Browser, model_page: Path
+) -> None:
+    page = Opened(browser, model_page).page
+    bars, memory = page.locator(".chart").first, page.locator(".chart").nth(1)
+    columns = memory.locator("g.role-mark.mark-rect path")
+    columns.first.hover(position={"x": 5, "y": 20})
+    playwright.expect(bars.locator("path[stroke=currentColor]")).to_have_count(4)
+    assert "call	1" in page.locator("#vg-tooltip-element").inner_text()
+    page.get_by_role("heading", name="Table").hover()
+    playwright.expect(bars.locator("path[stroke=currentColor]")).to_have_count(0)
+    bars.locator("path[aria-roledescription=bar]").first.hover()
+    playwright.expect(columns.first).to_have_attribute("opacity", "0.25")
+
+
+def test_a_selected_step_of_memory_marks_its_row(browser: Browser, model_page: Path) -> None:
+    page = Opened(browser, model_page).page
+    page.locator(".chart").nth(1).locator("g.role-mark.mark-rect path").nth(1).click(position={"x": 5, "y": 20})
+    page.wait_for_selector("tr.picked")
+    assert page.locator("tr.picked th").all_text_contents() == ["act"]
+
+
+def test_ten_thousand_layers_open_with_what_is_drawn(browser: Browser, tmp_path: Path) -> None:
+    report = MADE["model"]()
+    layers = tuple(replace(report.rows[0], name=f"layer{number}") for number in range(10_000))
+    path = tmp_path / "page.html"
+    path.write_text(replace(report, layers=layers).to_html(), encoding="utf-8")
+    opened = Opened(browser, path)
+    assert opened.complaints == []
+    assert opened.page.locator("tbody tr").count() == 10_000
+    assert opened.page.get_by_text("The 60 of 10000 with the longest times; the table has all.").count() == 2
+    assert opened.page.get_by_text("The 10000 calls are in steps of 16, each as high as its highest.").count() == 1
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1400, "light")])
 @pytest.mark.parametrize("command", [*MADE, "compare without bounds"])
 def test_axe_reports_nothing_serious_and_nothing_is_cut_off(
