@@ -35,7 +35,7 @@ def test_the_promise_has_the_mac_ratio_and_the_speedup_with_its_interval() -> No
     figure = promise([("block", 8.0, TIMING), ("untimed", 2.0, None)], "Against standard")
     (point,) = values(figure)
     assert (point["macs"], point["speed"], point["low"], point["high"]) == (8.0, 1.25, 1.125, 1.5)
-    assert {one["x"] for one in values(figure, "x") if "name" not in one} == {1.125 / 1.2, 8 * 1.2}
+    assert {one["x"] for one in values(figure, "x") if "name" not in one} == {1 / 1.2, 8 * 1.2}
 
 
 def test_the_promise_of_a_change_has_the_whole_model() -> None:
