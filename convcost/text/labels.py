@@ -27,6 +27,8 @@ RADIUS: Final = 6
 """Half the side of what a point covers in pixels."""
 
 
+STEPS: Final = ((10,), (10, 20, 50), range(10, 100, 10), (*range(10, 20), *range(20, 100, 5)), range(10, 100))
+"""First two digits of the values at an axis, from few to many."""
 MIN_TICKS: Final = 4
 MAX_TICKS: Final = 12
 """Numbers of values at an axis."""
@@ -100,7 +102,7 @@ class LogAxis:
         """Values to write at the axis: powers of ten, or values between them where these are too few."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         ticks: list[float] = []
-        for steps in ((10,), (10, 20, 50), range(10, 100, 10), range(10, 100)):
+        for steps in STEPS:
             values = (float(f"{step}e{power - 1}") for power in powers for step in steps)
             ticks = [value for value in values if self.low <= value <= self.high]
             if len(ticks) >= MIN_TICKS:
