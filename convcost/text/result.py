@@ -75,7 +75,9 @@ def _advised(texts: Sequence[str]) -> str:
 
 def _ranged(texts: Sequence[str]) -> str:
     """Texts that differ in their numbers as one, with the range of each number."""
-    numbers = [sorted(set(column), key=float) for column in zip(*(re.findall(_NUMBER, text) for text in texts), strict=True)]
+    numbers = [
+        sorted(set(column), key=float) for column in zip(*(re.findall(_NUMBER, text) for text in texts), strict=True)
+    ]
     shown = iter(values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}" for values in numbers)
     return re.sub(_NUMBER, lambda _: next(shown), max(texts, key=len))
 

@@ -137,7 +137,10 @@ def _other_dtype(inputs: Arguments, shape: tuple[int, ...] | None, error: BaseEx
             wanted, is_refused = "int64", re.search(_WANTS_INTEGERS, expected) is not None
         else:
             kind = tensor.type().rpartition(".")[2].removesuffix("Tensor")
-            wanted, is_refused = "float32", bool(re.search(_WANTS_FLOATS, text)) or f"not implemented for '{kind}'" in text
+            wanted, is_refused = (
+                "float32",
+                bool(re.search(_WANTS_FLOATS, text)) or f"not implemented for '{kind}'" in text,
+            )
         if is_refused:
             sizes = "x".join(map(str, tensor.shape))
             return f"write the input as {sizes}:{wanted}, in Python as a tensor of torch.{wanted}"
