@@ -192,7 +192,7 @@ class GridResult(Result["Mapping[str, Any]"]):
         return latency_table(self.configuration, self.table.to_pylist(), self.timed)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """The rows in two of the costs, with those that no other row beats."""
         from convcost.grids.figures import grid_figures
 
