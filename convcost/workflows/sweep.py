@@ -230,13 +230,7 @@ def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | N
         else:
             reduction.add(prediction.table, part.first)
         progress(part.last - part.first + 1)
-    return counts, pa.concat_tables(tables) if reduction is None else _result(configuration, reduction)
-
-
-def _result(configuration: Configuration, reduction: Reduction) -> pa.Table:
-    """What a reduction kept; an empty table before its first row."""
-    table = reduction.result()
-    return schema(configuration).empty_table() if table is None else table
+    return counts, pa.concat_tables(tables) if reduction is None else reduction.result()
 
 
 def _write_parts(configuration: Configuration, folder: Path, rows: int, write: Write) -> Counts:
@@ -312,7 +306,7 @@ def _reduce_parts(
             done.write(state)
             write({"parts": done.parts, **asdict(done.counts)})
         raise
-    write_table(folder / options.file, _result(configuration, reduction), asdict(done.counts))
+    write_table(folder / options.file, reduction.result(), asdict(done.counts))
     write({"parts": done.parts, **asdict(done.counts)})
     state.unlink(missing_ok=True)
     return done.counts
