@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.grids.columns import chosen_columns, column_name, schema
-from convcost.grids.configuration import load_configuration, read_configuration
+from convcost.grids.configuration_file import load_configuration, read_configuration
 from convcost.grids.grid import PART_ROWS, Grid
 from convcost.grids.groups import Groups
 from convcost.grids.parts import (

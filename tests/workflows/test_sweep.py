@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import convcost.workflows.sweep as workflow
-from convcost.grids.configuration import read_configuration
+from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
 from convcost.text.errors import ConvcostError
 from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
@@ -130,7 +130,7 @@ RUN = """
 import sys
 from pathlib import Path
 import convcost.workflows.sweep as workflow
-from convcost.grids.configuration import read_configuration
+from convcost.grids.configuration_file import read_configuration
 
 workflow.SAVE_S = 0.0  # the state after every part
 grid, kind = eval(sys.argv[2]), eval(sys.argv[3])
