@@ -186,16 +186,16 @@ def _holds(folder: Path, contents: Mapping[str, Any]) -> bool:
     """Whether a folder has this sweep already.
 
     Raises:
-        ConvcostError: It has another one, or parts of an unknown one.
+        ConvcostError: It has another one, or Parquet files of something else.
     """
     head = folder / HEAD
     try:
         there = json.loads(head.read_text(encoding="utf-8"))
         found = _pinned(there)
     except FileNotFoundError:
-        if next(folder.glob("part-*.parquet"), None) is not None:
+        if next(folder.glob("*.parquet"), None) is not None:
             raise ConvcostError(
-                f"out (={folder}) must be a sweep's folder, and has parts without {HEAD}; {_ANOTHER}."
+                f"out (={folder}) must be a sweep's folder, and has Parquet files without {HEAD}; {_ANOTHER}."
             ) from None
         return False
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
