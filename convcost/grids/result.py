@@ -100,8 +100,12 @@ class GridResult(Result["Mapping[str, Any]"]):
         names = schema(self.configuration).names if self.table is None else self.table.schema.names
         goals = () if self.reduction is None else (*self.reduction.group_by, *self._goals)
         chosen = {*self.configuration.columns, *goals}
-        varying = {column_name(axis.name) for axis in self.configuration.axes if len(axis.values) > 1}
-        return tuple(_column(name, chosen, varying) for name in names)
+        return tuple(_column(name, chosen, self._varying) for name in names)
+
+    @property
+    def _varying(self) -> tuple[str, ...]:
+        """The columns of which the sweep has several values."""
+        return tuple(column_name(axis.name) for axis in self.configuration.axes if len(axis.values) > 1)
 
     def scan(self) -> pyarrow.dataset.Dataset:
         """The rows as a pyarrow dataset, which reads what is needed of the files."""
@@ -196,7 +200,8 @@ class GridResult(Result["Mapping[str, Any]"]):
         """The rows in two of the costs, with those that no other row beats."""
         from convcost.grids.figures import grid_figures
 
-        return grid_figures(self.scan(), self.row_count, self._goals or (() if self.timed is None else ("time_s",)))
+        goals = self._goals or (() if self.timed is None else ("time_s",))
+        return grid_figures(self.scan(), self.row_count, ("block", *self._varying), goals)
 
     def _fields(self) -> dict[str, Any]:
         return {
