@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from convcost.text.result import Result
 
 KEPT: Final = "What is kept"
+GOES_ON: Final = "interrupted: what is written to {} stays, and the same command goes on from there."
 LATENCY_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 """The suffixes of a latency table."""
 File: TypeAlias = Annotated[
@@ -136,7 +137,7 @@ def sweep_command(
             reason = "a dry run times nothing" if dry_run else "nothing is timed without --time"
             note_unused(context, reason, ("store", *(("time",) if dry_run else ())), panel=o.CLOCK)
     if code == INTERRUPTED:
-        say(["interrupted: the rows that were not timed yet are left out."], "note")
+        say([GOES_ON.format(out) if out else "interrupted: the rows that were not timed yet are left out."], "note")
     return code
 
 
@@ -147,7 +148,7 @@ def _resumable(out: Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if out is not None:
-            say([f"interrupted: what is written to {out} stays, and the same command goes on from there."], "note")
+            say([GOES_ON.format(out)], "note")
         raise
 
 
