@@ -108,13 +108,14 @@ MEASURED_COLUMNS: Final[dict[str, Column[Mapping[str, Any]]]] = {
         Column("status", lambda row: row["status"], "ok, refused, out-of-memory or too-slow", "status"),
         Column("reason", lambda row: row["reason"], "reason why a row has no time", "reason", width=140),
         *condition_columns(_conditions, varies=True, device=0, threads=0, memory_format=0),
-        *condition_columns(_conditions, allocator=None, torch_version=None, cpu=None),
+        *condition_columns(_conditions, allocator=None),
         *timing_columns(
             _timing, time_s=0, time_q25_s=140, time_q75_s=140, time_min_s=None, first_call_s=None, time_runs=170
         ),
-        *timing_columns(_timing, dropped_share=None, faults_per_call=None, probe_drift=None),
-        *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None),
+        *timing_columns(_timing, dropped_share=None, faults_per_call=None),
+        *timing_columns(_timing, speedup=0, speedup_low=None, speedup_high=None, verdict=None, probe_drift=None),
         Column("flop_per_s", lambda row: row["flop_per_s"], "FLOPs / median time", "FLOP/s", human_count, width=120),
+        *condition_columns(_conditions, torch_version=None, cpu=None),
         Column("warning", lambda row: row["warning"], "reasons not to trust the row"),
         Column(INDEX, lambda row: row[INDEX], "number of the combination in the grid, from 0"),
     )
