@@ -28,6 +28,7 @@ from convcost.grids.plan import BlockPlan, Plan
 from convcost.grids.prediction import plain_table, predict
 from convcost.grids.reduction import Pareto, Top
 from convcost.grids.result import GridResult
+from convcost.system.processor import pin_allocator
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError, did_you_mean
@@ -187,6 +188,7 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
     import pyarrow.parquet as pq
 
     reduction = options.reduction(configuration)
+    pin_allocator()  # each part takes as much memory as the one before: page faults would double its time
     if options.out is None:
         counts, table = _in_memory(configuration, options.part_rows, reduction)
         return GridResult(configuration, counts, table, reduction)
