@@ -81,8 +81,8 @@ class Reduction(ABC):
     """
 
     def __init__(self, goals: Sequence[GridColumn] = (), group_by: Sequence[str] = ()) -> None:
-        self.goals = tuple(goals)
-        self.group_by = tuple(group_by)
+        self.goals = tuple(dict.fromkeys(goals))
+        self.group_by = tuple(dict.fromkeys(group_by))
         self.state: pa.Table | None = None
 
     @abstractmethod
