@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost._version import __version__
-from convcost.grids.columns import file_options
+from convcost.grids.encoding import file_options
 from convcost.grids.grid import Grid
 from convcost.grids.prediction import predict
 from convcost.system.ownership import locked
@@ -96,7 +96,7 @@ def parquet(table: pa.Table, about: Mapping[str, object]) -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema, store_schema=False, **file_options(table.schema)) as writer:
+    with pq.ParquetWriter(sink, table.schema, store_schema=False, **file_options(table)) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({_ABOUT.decode(): json.dumps(about)})
     return bytes(sink.getvalue())
@@ -106,7 +106,7 @@ def read_table(path: Path) -> pa.Table:
     """The table of a Parquet file, without what is known about it."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(path).replace_schema_metadata()
+    return pq.read_table(path.absolute()).replace_schema_metadata()
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
@@ -115,7 +115,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
     import pyarrow.parquet as pq
 
     try:
-        about = json.loads((pq.read_metadata(path).metadata or {})[_ABOUT])
+        about = json.loads((pq.read_metadata(path.absolute()).metadata or {})[_ABOUT])
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
     return dict(about)

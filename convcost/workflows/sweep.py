@@ -28,6 +28,7 @@ from convcost.grids.plan import BlockPlan, Plan
 from convcost.grids.prediction import plain_table, predict
 from convcost.grids.reduction import Pareto, Top
 from convcost.grids.result import GridResult
+from convcost.system.processor import pin_allocator
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
@@ -200,6 +201,7 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
             use; or a column that the sweep does not have.
     """
     reduction, folder, rows = options.reduction(configuration), options.out, options.part_rows
+    pin_allocator()  # each part takes as much memory as the one before: page faults would double its time
     if folder is None:
         counts, table = _in_memory(configuration, rows, reduction)
         return GridResult(configuration, counts, table, reduction)

@@ -129,6 +129,17 @@ def test_a_folder_and_the_memory_have_the_same_rows(kind: str, tmp_path: Path) -
     assert len(written) > 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_may_have_a_name_like_an_address(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = sweep(CONFIGURATION, options(Path("s3:x"), kind)).to_frame()
+    before = written(Path("s3:x"))
+    assert first.equals(sweep(CONFIGURATION, options(Path("s3:x"), kind)).to_frame())
+    assert {name: time for name, time in written(Path("s3:x")).items() if name != "sweep.json"} == {
+        name: time for name, time in before.items() if name != "sweep.json"
+    }
+
+
 def test_the_size_of_parts_does_not_change_what_is_kept() -> None:
     for kind in ("pareto", "top", "groups"):
         small = sweep(CONFIGURATION, options(None, kind)).to_frame()
