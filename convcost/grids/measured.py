@@ -132,7 +132,8 @@ class Timed:
         statuses: Number of rows with each status.
         warned: Number of rows with a warning.
         combinations: Number of combinations of the grid.
-        is_whole: Whether every combination was taken.
+        chosen: Number of those that were to be timed: all, or the best rows of the predicted grid.
+        is_whole: Whether every one of these was taken.
         notes: Remarks about the machine.
     """
 
@@ -140,6 +141,7 @@ class Timed:
     statuses: Mapping[str, int]
     warned: int
     combinations: int
+    chosen: int
     is_whole: bool
     notes: tuple[str, ...] = ()
 
@@ -149,13 +151,14 @@ class Timed:
         rows, of = sum(self.statuses.values()), thousands(self.combinations)
         if self.is_whole:
             return f"all {thousands(rows)} rows of {of} combinations"
-        return f"{thousands(rows)} of {of} combinations, {human_percent(rows / self.combinations)}: {_SAMPLE}"
+        of = f"{of} combinations" if self.chosen == self.combinations else f"{thousands(self.chosen)} rows"
+        return f"{thousands(rows)} of {of}, {human_percent(rows / self.chosen)}: {_SAMPLE}"
 
     @property
     def remarks(self) -> Iterator[str]:
         """What a reader of the rows should know."""
         if not self.is_whole:
-            yield "the rows are spread over all axes of the grid; raise time_budget, and more of them are timed."
+            yield "raise time_budget, and more rows are timed: those that are there stay."
         for status, count in self.statuses.items():
             if status != "ok":
                 yield f"{number_of('row', count)} without a time: {status}; the column reason says why."
@@ -168,6 +171,7 @@ class Timed:
         return {
             "conditions": {name: value for name, value in asdict(self.conditions).items() if name != "dtype"},
             "combinations": self.combinations,
+            "chosen": self.chosen,
             "is_whole": self.is_whole,
             "statuses": dict(self.statuses),
             "notes": list(self.notes),

@@ -6,25 +6,28 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final
 
+from convcost.convolution.blocks import find_block
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from convcost.grids.axis import Axis
+    from convcost.grids.configuration import Configuration
     from convcost.grids.grid import Grid
 
 DRAWS: Final = 2
 """Points of the sequence per point of the axes, after which the points that are left come in order."""
 
 
-def sample(grid: Grid, axes: Sequence[Axis]) -> Iterator[tuple[int, ...]]:
+def sample(grid: Grid, configuration: Configuration) -> Iterator[tuple[int, ...]]:
     """Groups of rows, each with one row of every block that has this shape, until all rows of the grid are drawn.
 
     A row is drawn once. The first groups of a long sample are a shorter one.
 
     Args:
         grid: Rows to draw from.
-        axes: Axes of its configuration.
+        configuration: Configuration of the grid.
     """
+    axes = configuration.axes
     drawn: set[int] = set()
     for places in _places([len(axis.values) for axis in axes]):
         rows = tuple(
@@ -37,6 +40,30 @@ def sample(grid: Grid, axes: Sequence[Axis]) -> Iterator[tuple[int, ...]]:
             yield rows
         if len(drawn) == grid.size:
             return
+
+
+def sample_of(rows: Sequence[int], grid: Grid, configuration: Configuration) -> Iterator[tuple[int, ...]]:
+    """Groups of some of the rows of a grid, each with rows of one input and one baseline, until all are drawn.
+
+    Args:
+        rows: Rows, in an order along which the sample is spread.
+        grid: Grid of the rows.
+        configuration: Configuration of the grid.
+    """
+    of_baseline = find_block(configuration.baseline).defaults
+    groups: list[dict[str, int]] = []
+    places: dict[object, list[int]] = {}
+    for row in rows:
+        block, spec, parameters, dtype = grid.layer(row)
+        key = (spec, dtype, *(parameters.get(name) for name in of_baseline))
+        free = [place for place in places.setdefault(key, []) if block not in groups[place]]
+        if not free:
+            free = [len(groups)]
+            places[key].append(len(groups))
+            groups.append({})
+        groups[free[0]][block] = row
+    drawn = dict.fromkeys(place for (place,) in _places([len(groups)])) if groups else ()
+    yield from (tuple(groups[place].values()) for place in drawn)
 
 
 def _places(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:

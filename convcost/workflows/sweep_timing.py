@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from convcost.comparison.rows import Row, place_block
 from convcost.grids.grid import Grid
 from convcost.grids.groups import Groups
-from convcost.grids.measured import INDEX, Timed, measured_columns, measured_schema, measured_values
+from convcost.grids.measured import INDEX, MEASURED, Timed, measured_columns, measured_schema, measured_values
 from convcost.grids.parts import Counts, contents, difference, opened, read_about, write_table
 from convcost.grids.prediction import plain_table, predict
 from convcost.grids.result import GridResult
-from convcost.grids.sample import sample
+from convcost.grids.sample import sample, sample_of
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError, ShapeError
@@ -54,8 +54,8 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
     """Time rows of a sweep until the time budget is spent or all are timed.
 
     With a folder, the rows are in its file, and a later run goes on after them; the time budget is that of all runs.
-    The baseline of a row has its input and its parameters, and the two take turns. What is to be kept of the rows is
-    taken from the measured ones.
+    The baseline of a row has its input and its parameters, and the two take turns. The best rows of predicted columns
+    are chosen from the whole grid, and only they are timed; those of measured columns are chosen from the timed rows.
 
     Args:
         configuration: Configuration of the sweep.
@@ -69,13 +69,18 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
         ConvcostError: A missing device, a column that the rows do not have, or a folder that cannot be written, holds
             another sweep, or has times of another machine or of other conditions.
     """
-    options.reduction(configuration, measured_columns(configuration))  # an unknown column is refused first
+    reduction = options.reduction(configuration, measured_columns(configuration))
+    is_first = reduction is not None and bool(reduction.goals)
+    is_first = is_first and MEASURED.keys().isdisjoint((*options.group_by, *(one.name for one in reduction.goals)))
     with ExitStack() as stack:
         path = None
         if options.out is not None:
-            stack.enter_context(opened(options.out, contents(configuration, None, options.part_rows)))
+            kept = options.kept if is_first else None
+            stack.enter_context(opened(options.out, contents(configuration, kept, options.part_rows)))
             path = options.out / FILE
         measurement = _Measurement(configuration, timing, path)
+        if is_first:
+            measurement.choose(options)
         try:
             measurement.run()
         except KeyboardInterrupt:
@@ -98,6 +103,7 @@ class _Done:
         groups: Number of groups of the sample.
         drawn: Number of combinations in these.
         is_whole: Whether these are all.
+        chosen: Combinations to draw from, in order; None for the whole grid.
     """
 
     rows: tuple[Mapping[str, Any], ...] = ()
@@ -105,6 +111,7 @@ class _Done:
     groups: int = 0
     drawn: int = 0
     is_whole: bool = False
+    chosen: tuple[int, ...] | None = None
 
 
 class _Measurement:
@@ -149,10 +156,31 @@ class _Measurement:
                 f"out (={path}) must have times of this machine and under these conditions, and {other}; "
                 "give another folder, or remove the file."
             )
-        rows = tuple(pq.read_table(path).to_pylist())
-        self._done = _Done(rows, Counts(**about["counts"]), about["groups"], about["drawn"], about["is_whole"])
+        rows, chosen = tuple(pq.read_table(path).to_pylist()), about["chosen"]
+        self._done = _Done(
+            rows,
+            Counts(**about["counts"]),
+            about["groups"],
+            about["drawn"],
+            about["is_whole"],
+            None if chosen is None else tuple(chosen),
+        )
         self._spent_s = about["spent_s"]
         self._note(about["notes"])
+
+    def choose(self, options: SweepOptions) -> None:
+        """Draw from the best rows of the predicted grid alone, unless an earlier run has chosen them."""
+        reduction = options.reduction(self._configuration)
+        if self._done.chosen is not None or reduction is None:
+            return
+        counts = Counts()
+        for part in self._grid.parts(options.part_rows):
+            prediction = predict(self._configuration, part, INDEX)
+            reduction.add(prediction.table, part.first)
+            counts += Counts.of(prediction)
+            show_progress(f"{thousands(part.last + 1)} of {thousands(self._grid.size)} rows predicted")
+        self._done = _Done(counts=counts, chosen=tuple(reduction.result()[INDEX].to_pylist()))
+        self._start = self._saved = time.monotonic()
 
     def _where(self) -> dict[str, Any]:
         """The conditions and the machine of the timings."""
@@ -181,7 +209,10 @@ class _Measurement:
         """The rows in the order of the grid, or what is kept of them."""
         table, done = self._table().sort_by(INDEX), self._done
         reduction = options.reduction(self._configuration, measured_columns(self._configuration))
-        if reduction is not None:
+        if done.chosen is not None:
+            place = {index: place for place, index in enumerate(done.chosen)}
+            table = table.take(sorted(range(len(table)), key=lambda row: place[table[INDEX][row].as_py()]))
+        elif reduction is not None:
             reduction.add(table.drop_columns([INDEX]) if isinstance(reduction, Groups) else table, 0)
             table = reduction.result()
         timed = Timed(
@@ -189,17 +220,27 @@ class _Measurement:
             Counter(row["status"] for row in done.rows),
             sum(row["warning"] is not None for row in done.rows),
             self._grid.size,
+            self._size,
             done.is_whole,
             tuple(self._notes.values()),
         )
         return GridResult(self._configuration, done.counts, table, reduction, self._path, timed=timed)
+
+    @property
+    def _size(self) -> int:
+        """The number of combinations to draw from."""
+        return self._grid.size if self._done.chosen is None else len(self._done.chosen)
 
     def run(self) -> None:
         """Time rows until the budget is spent or all are timed."""
         from convcost.nn.measure.session import timing_session
 
         deadline = self._start + self._timing.time_budget - self._spent_s
-        groups = sample(self._grid, self._configuration.axes)
+        chosen = self._done.chosen
+        if chosen is None:
+            groups = sample(self._grid, self._configuration)
+        else:
+            groups = sample_of(chosen, self._grid, self._configuration)
         list(islice(groups, self._done.groups))
         session, until = None, 0.0
         with ExitStack() as stack:
@@ -242,9 +283,15 @@ class _Measurement:
                 outcome = outcomes[one.block.name]
                 row = Row(one, dtype, baseline, conditions=measured.conditions, timing=outcome.timing)
                 values[index] |= measured_values(index, outcome, row)
-        self._done = _Done((*done.rows, *values.values()), counts, done.groups + 1, done.drawn + len(rows))
+        self._done = replace(
+            done,
+            rows=(*done.rows, *values.values()),
+            counts=counts,
+            groups=done.groups + 1,
+            drawn=done.drawn + len(rows),
+        )
         left = human_duration(max(0.0, deadline - time.monotonic()))
-        show_progress(f"{thousands(len(self._done.rows))} of {thousands(self._grid.size)} rows timed, {left} left")
+        show_progress(f"{thousands(len(self._done.rows))} of {thousands(self._size)} rows timed, {left} left")
 
     def _baseline(self, index: int) -> Placed | None:
         """The baseline of a row; None if the shape does not allow it."""
@@ -256,7 +303,7 @@ class _Measurement:
 
     def _seconds(self, rows: int, blocks: int, deadline: float) -> float:
         """The seconds of each block of a shape: its share of the time that is left, within bounds."""
-        left = (self._grid.size - self._done.drawn) * blocks / rows
+        left = (self._size - self._done.drawn) * blocks / rows
         return min(MAX_ROW_S, max(MIN_ROW_S, (deadline - time.monotonic()) / left))
 
     def _time(self, blocks: Sequence[Placed], session: TimingSession, seconds: float) -> dict[str, Outcome]:

@@ -28,7 +28,7 @@ def table(axes: dict[str, Any], blocks: list[str], **changed: Any) -> LatencyTab
         | {"time_runs": 10 * index, **changed}
         for index in range(size)
     ]
-    return latency_table(configuration, rows[1:], Timed(CONDITIONS, {"ok": size - 1}, 0, size, is_whole=False))
+    return latency_table(configuration, rows[1:], Timed(CONDITIONS, {"ok": size - 1}, 0, size, size, is_whole=False))
 
 
 def looked_up(text: str, kind: str, shapes: tuple[str, str], **more: int) -> float:
@@ -109,6 +109,6 @@ def test_the_head_has_the_conditions_the_share_and_the_spread() -> None:
 def test_rows_without_a_time_are_left_out_and_counted() -> None:
     configuration = read_configuration({"axes": AXES, "blocks": ["standard"]})
     rows = [{INDEX: index, "time_s": None} for index in range(3)]
-    made = latency_table(configuration, rows, replace(Timed(CONDITIONS, {"too-slow": 3}, 0, 8, is_whole=False)))
+    made = latency_table(configuration, rows, replace(Timed(CONDITIONS, {"too-slow": 3}, 0, 8, 8, is_whole=False)))
     assert yaml.safe_load(made.text) is None
     assert made.notes == ("the latency table: 3 rows without a time left out.",)

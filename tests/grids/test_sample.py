@@ -9,7 +9,7 @@ import pytest
 
 from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
-from convcost.grids.sample import sample
+from convcost.grids.sample import sample, sample_of
 
 BLOCKS = ["standard", "grouped", "inverted-residual"]
 SMALL: dict[str, Any] = {
@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
 
 def groups_of(given: dict[str, Any]):
     configuration = read_configuration(given)
-    return sample(Grid(configuration), configuration.axes)
+    return sample(Grid(configuration), configuration)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,17 @@ def test_the_sample_of_the_largest_grid_starts_at_once() -> None:
     rows = [group[0] for group in islice(groups_of({"axes": {"c": far, "o": far, "k": 3}, "blocks": ["standard"]}), 9)]
     assert len(set(rows)) == 9
     assert max(rows) > 5 * 10**11 > min(rows)
+
+
+def test_chosen_rows_of_one_input_are_a_group() -> None:
+    configuration = read_configuration(SMALL)
+    grid = Grid(configuration)
+    rows = [row for row in range(grid.size) if row % 3]
+    groups = list(sample_of(rows, grid, configuration))
+    assert sorted(row for group in groups for row in group) == rows
+    for group in groups:
+        layers = [grid.layer(row) for row in group]
+        assert len({(spec, dtype) for _, spec, _, dtype in layers}) == 1
+        assert len({block for block, *_ in layers}) == len(layers)
+    assert len(groups) < len(rows)
+    assert list(sample_of([], grid, configuration)) == []

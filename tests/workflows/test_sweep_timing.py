@@ -292,6 +292,34 @@ def test_the_best_of_the_measured_rows(options: dict[str, Any], columns: tuple[s
     assert set(columns) <= set(best)
 
 
+@pytest.mark.parametrize(
+    "options", [{"pareto": ("macs", "params")}, {"top": 4, "sort": "macs_ratio", "group_by": ("block",)}]
+)
+def test_the_best_predicted_rows_are_chosen_first_and_only_they_are_timed(
+    options: dict[str, Any], machine: Machine, tmp_path: Path
+) -> None:
+    kept = convcost.sweep(GRID, **options).to_frame()
+    result = timed(1000, tmp_path / "out", **options)
+    rows = result.to_frame()
+    assert rows[list(kept)].equals(kept)
+    assert set(rows["status"]) == {"ok"}
+    assert f"timed: all {len(kept)} rows of {SIZE} combinations: the " in str(result)
+    assert sum(len(names) - 1 for names, _ in machine.measured) == len(kept)
+    assert any("combinations are refused" in note for note in result.notes)
+
+
+def test_few_of_the_best_predicted_rows_are_a_sample_that_goes_on(machine: Machine, tmp_path: Path) -> None:
+    first = timed(3, tmp_path / "out", top=20, sort="macs_ratio")
+    assert 0 < first.row_count < 20
+    assert f"timed: {first.row_count} of 20 rows, " in str(first)
+    done = len(machine.measured)
+    second = timed(1000, tmp_path / "out", top=20, sort="macs_ratio")
+    assert second.row_count == 20
+    assert len(machine.measured) > done
+    with pytest.raises(ConvcostError, match="must hold the same sweep, and kept"):
+        timed(1000, tmp_path / "out")
+
+
 def test_groups_of_measured_rows_have_their_least_and_mean_times() -> None:
     groups, every = timed(1000, group_by=("block",)).to_frame(), timed(1000).to_frame()
     for block, rows in every.groupby("block"):
