@@ -132,7 +132,7 @@ class Timed:
         statuses: Number of rows with each status.
         warned: Number of rows with a warning.
         combinations: Number of combinations of the grid.
-        chosen: Number of those that were to be timed: all, or the best rows of the predicted grid.
+        chosen: Number of those to draw from, as far as it is known: the ones that are allowed, or the best ones.
         is_whole: Whether every one of these was taken.
         notes: Remarks about the machine.
     """

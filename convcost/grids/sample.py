@@ -11,6 +11,9 @@ from convcost.convolution.blocks import find_block
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from convcost.grids.configuration import Configuration
     from convcost.grids.grid import Grid
 
@@ -18,7 +21,9 @@ DRAWS: Final = 2
 """Points of the sequence per point of the axes, after which the points that are left come in order."""
 
 
-def sample(grid: Grid, configuration: Configuration) -> Iterator[tuple[int, ...]]:
+def sample(
+    grid: Grid, configuration: Configuration, allowed: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[int, ...]]:
     """Groups of rows, each with one row of every block that has this shape, until all rows of the grid are drawn.
 
     A row is drawn once. The first groups of a long sample are a shorter one.
@@ -26,19 +31,17 @@ def sample(grid: Grid, configuration: Configuration) -> Iterator[tuple[int, ...]
     Args:
         grid: Rows to draw from.
         configuration: Configuration of the grid.
+        allowed: Which rows may be drawn; None for all.
     """
-    axes = configuration.axes
+    axes, count = configuration.axes, grid.size if allowed is None else int(allowed.sum())
     drawn: set[int] = set()
     for places in _places([len(axis.values) for axis in axes]):
-        rows = tuple(
-            row
-            for row in grid.rows_at(dict(zip((axis.name for axis in axes), places, strict=True)))
-            if row not in drawn
-        )
+        at = grid.rows_at(dict(zip((axis.name for axis in axes), places, strict=True)))
+        rows = tuple(row for row in at if row not in drawn and (allowed is None or allowed[row]))
         drawn.update(rows)
         if rows:
             yield rows
-        if len(drawn) == grid.size:
+        if len(drawn) == count:
             return
 
 

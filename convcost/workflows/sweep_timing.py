@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from convcost.comparison.rows import Placed
     from convcost.grids.configuration import Configuration
+    from convcost.grids.reduction import Reduction
     from convcost.nn.measure.session import TimingSession
     from convcost.timing.conditions import TimingOptions
     from convcost.workflows.sweep import SweepOptions
@@ -46,6 +49,8 @@ MAX_ROW_S: Final = 1.0
 """Greatest seconds of a row, where the time budget allows more than all rows take."""
 SESSION_S: Final = 30.0
 """Seconds after which the load of the machine is checked again."""
+MAX_PREDICTED: Final = 2**20
+"""Largest number of combinations that are all predicted first, in a second, to draw from those that are allowed."""
 SAVE_S: Final = 5.0
 """Seconds after which the measured rows are written anew."""
 
@@ -70,8 +75,8 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
             another sweep, or has times of another machine or of other conditions.
     """
     reduction = options.reduction(configuration, measured_columns(configuration))
-    is_first = reduction is not None and bool(reduction.goals)
-    is_first = is_first and MEASURED.keys().isdisjoint((*options.group_by, *(one.name for one in reduction.goals)))
+    goals = () if reduction is None else tuple(goal.name for goal in reduction.goals)
+    is_first = bool(goals) and MEASURED.keys().isdisjoint((*options.group_by, *goals))
     with ExitStack() as stack:
         path = None
         if options.out is not None:
@@ -79,8 +84,7 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
             stack.enter_context(opened(options.out, contents(configuration, kept, options.part_rows)))
             path = options.out / FILE
         measurement = _Measurement(configuration, timing, path)
-        if is_first:
-            measurement.choose(options)
+        measurement.prepare(options.part_rows, options.reduction(configuration) if is_first else None)
         try:
             measurement.run()
         except KeyboardInterrupt:
@@ -134,6 +138,7 @@ class _Measurement:
         self._run_to_run: dict[str, float] = {}
         self._start = self._saved = time.monotonic()
         self._done, self._spent_s = _Done(), 0.0
+        self._allowed: NDArray[np.bool_] | None = None
         self._notes: dict[str, str] = {}
         if path is not None and (about := read_about(path)) is not None:
             self._go_on(path, about)
@@ -168,18 +173,33 @@ class _Measurement:
         self._spent_s = about["spent_s"]
         self._note(about["notes"])
 
-    def choose(self, options: SweepOptions) -> None:
-        """Draw from the best rows of the predicted grid alone, unless an earlier run has chosen them."""
-        reduction = options.reduction(self._configuration)
-        if self._done.chosen is not None or reduction is None:
+    def prepare(self, part_rows: int, reduction: Reduction | None) -> None:
+        """Find the rows to draw from: the best ones of the predicted grid, or those of a small grid that are allowed.
+
+        In a large grid each combination is judged when it is drawn.
+
+        Args:
+            part_rows: Most rows that are predicted at a time.
+            reduction: What the best rows are; None for all rows.
+        """
+        import numpy as np
+
+        done = self._done
+        if done.chosen is not None or (reduction is None and self._grid.size > MAX_PREDICTED):
             return
-        counts = Counts()
-        for part in self._grid.parts(options.part_rows):
+        counts, allowed = Counts(), np.zeros(self._grid.size if reduction is None else 0, dtype=bool)
+        for part in self._grid.parts(part_rows):
             prediction = predict(self._configuration, part, INDEX)
-            reduction.add(prediction.table, part.first)
             counts += Counts.of(prediction)
+            if reduction is None:
+                allowed[prediction.table[INDEX].to_numpy()] = True
+            else:
+                reduction.add(prediction.table, part.first)
             show_progress(f"{thousands(part.last + 1)} of {thousands(self._grid.size)} rows predicted")
-        self._done = _Done(counts=counts, chosen=tuple(reduction.result()[INDEX].to_pylist()))
+        if reduction is None:
+            self._allowed, self._done = allowed, replace(done, counts=counts)
+        else:
+            self._done = replace(done, counts=counts, chosen=tuple(reduction.result()[INDEX].to_pylist()))
         self._start = self._saved = time.monotonic()
 
     def _where(self) -> dict[str, Any]:
@@ -228,8 +248,10 @@ class _Measurement:
 
     @property
     def _size(self) -> int:
-        """The number of combinations to draw from."""
-        return self._grid.size if self._done.chosen is None else len(self._done.chosen)
+        """The number of rows to draw from."""
+        if self._done.chosen is not None:
+            return len(self._done.chosen)
+        return self._grid.size if self._allowed is None else int(self._allowed.sum())
 
     def run(self) -> None:
         """Time rows until the budget is spent or all are timed."""
@@ -238,7 +260,7 @@ class _Measurement:
         deadline = self._start + self._timing.time_budget - self._spent_s
         chosen = self._done.chosen
         if chosen is None:
-            groups = sample(self._grid, self._configuration)
+            groups = sample(self._grid, self._configuration, self._allowed)
         else:
             groups = sample_of(chosen, self._grid, self._configuration)
         list(islice(groups, self._done.groups))
@@ -246,7 +268,8 @@ class _Measurement:
         with ExitStack() as stack:
             for rows in groups:
                 now = time.monotonic()
-                if now >= deadline:
+                needed = 0.0 if self.is_empty else MIN_ROW_S * len(rows)
+                if now + needed >= deadline:
                     return
                 if session is None or now >= until:
                     stack.close()
@@ -261,10 +284,10 @@ class _Measurement:
     def _take(self, rows: Sequence[int], session: TimingSession, deadline: float) -> None:
         """Predict and time rows of one shape, and add them to the others."""
         values, placed, done = {}, {}, self._done
-        counts = done.counts
+        counts, is_counted = done.counts, done.chosen is not None or self._allowed is not None
         for index in rows:
             prediction = predict(self._configuration, self._grid.row(index))
-            counts += Counts.of(prediction)
+            counts += Counts() if is_counted else Counts.of(prediction)
             if prediction.table.num_rows:
                 values[index] = plain_table(prediction.table).to_pylist()[0]
                 if not prediction.refused:

@@ -16,7 +16,7 @@ from convcost.convolution.spec import Spec
 from convcost.nn.measure import blocks as home
 from convcost.nn.measure import device as device_home
 from convcost.nn.measure import session as session_home
-from convcost.nn.measure.session import TimingSession
+from convcost.nn.measure.session import TimingSession, timing_session
 from convcost.text.errors import ConvcostError
 from convcost.timing.conditions import TimingOptions
 
@@ -211,7 +211,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 def in_session(device: Device, *names: str, seconds: float = 1.0, flop_per_s: float = 1e9) -> dict[str, Outcome]:
-    conditions = home.conditions_for(TimingOptions(("cpu",)))
+    conditions = session_home.conditions_for(TimingOptions(("cpu",)))
     session = TimingSession(conditions, torch.device("cpu"), 1.0, device, device.work("probe", 1e-3), flop_per_s)
     return home.measure_in(session, [place_block(name, SPEC, {}) for name in names], "standard", seconds)
 
@@ -317,7 +317,7 @@ def test_a_block_that_does_not_fit_is_not_made(simulated: Device, monkeypatch: p
 
 
 def test_a_real_dtype_that_torch_lacks_is_refused_in_one_line() -> None:
-    with home.timing_session(TimingOptions(("cpu",), dtype="float32")) as session:
+    with timing_session(TimingOptions(("cpu",), dtype="float32")) as session:
         odd = replace(session, conditions=replace(session.conditions, dtype="int64"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(home, "_input", lambda *_: torch.zeros(1, 8, 16, 16, dtype=torch.int64))
