@@ -42,7 +42,7 @@ import json, sys, time
 import convcost, pyarrow
 pyarrow.set_cpu_count(1)
 configuration, folder = json.loads(sys.argv[1]), sys.argv[2]
-convcost.sweep(configuration | {"axes": {"c": 8, "o": 8, "k": 3}})  # loads what it needs, as the script's imports do
+convcost.sweep(configuration | {{"axes": {{"c": 8, "o": 8, "k": 3}}}})  # loads what it needs, as the script's imports do
 start, cpu = time.perf_counter(), time.process_time()
 convcost.sweep(configuration, out=folder)
 {MEASURED}"""
