@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -53,9 +54,6 @@ R = TypeVar("R")
 
 def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function accept the short names of its arguments too: `compare(c=3, o=64, k=3)`."""
-    arguments = signature(function).parameters.values()
-    own = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
-    takes_more = len(own) < len(arguments)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -67,7 +65,9 @@ def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
         if len(named) < len(kwargs):
             msg = "each argument is given once: a short name, such as c, and its long one exclude each other."
             raise TypeError(msg)
-        known = [*own, *PARAMETERS] if takes_more else own
+        arguments = signature(function).parameters.values()
+        own = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
+        known = [*own, *PARAMETERS] if len(own) < len(arguments) else own
         for name in named:
             if name not in known:
                 hint = did_you_mean(name, [*known, *long_names], f"see help(convcost.{function.__name__}).")
@@ -300,11 +300,17 @@ def count(
         ConvcostError: The module refuses its input, or needs the values of a tensor; the message says where. Or a claim
             that is no number.
     """
-    from convcost.models.columns import MODEL_COLUMNS
-    from convcost.nn.count.model_report import report
+    from convcost.system.processor import collection_paused
+    from convcost.system.signals import InterruptsPostponed
 
-    fields = choose_columns(MODEL_COLUMNS, columns)
-    counted = dataclasses.replace(report(model, inputs, kwargs, device=device, cross_check=cross_check), columns=fields)
+    paused = collection_paused() if device == "meta" and not cross_check else nullcontext()
+    with InterruptsPostponed(), paused:  # or the imports may set off the collection of what torch's imports left
+        from convcost.models.columns import MODEL_COLUMNS
+        from convcost.nn.count.model_report import report
+
+        fields = choose_columns(MODEL_COLUMNS, columns)
+        counted = report(model, inputs, kwargs, device=device, cross_check=cross_check)
+    counted = dataclasses.replace(counted, columns=fields)
     if not claims:
         return counted
     from convcost.workflows.claims import answer_for_module
@@ -722,7 +728,7 @@ def sweep(
     from convcost.workflows.sweep import SweepOptions, configuration_of, plan
     from convcost.workflows.sweep import sweep as run
 
-    options = SweepOptions(None if out is None else Path(out), _columns(pareto), top, sort, _columns(group_by))
+    options = SweepOptions(None if out is None else Path(out), _columns(pareto), plain(top), sort, _columns(group_by))
     configuration = configuration_of(source)
     return plan(configuration, options) if dry_run else run(configuration, options)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locks import conv, entry
+from made_machine import machine
 
 import convcost
 from convcost.archive.listing import History
@@ -26,6 +27,7 @@ from convcost.models.call import Call
 from convcost.models.claim import Claim
 from convcost.models.model_table import ModelTable
 from convcost.models.network_layers import Style
+from convcost.models.peak import Kept, Peak
 from convcost.models.report import CrossCheck, ModelReport, Totals, Uncounted
 from convcost.timing.account import Account, Part
 from convcost.timing.bound import Bound
@@ -45,7 +47,7 @@ CONDITIONS = Conditions("cpu", "float32", 1, "contiguous", False, "pinned", "2.1
 TIMING = Timing(2e-3, 1.5e-3, 2.5e-3, 1e-3, 9e-3, 120, 0.125, 0.5, 1.25, 1.125, 1.5, 0.03, ("the <machine> was busy",))
 ACCOUNT = Account((Part("convolution", 1.5e-3, "jit:avx2"), Part("unexplained", 5e-4)), Agreement(True))
 HINT = Hint("channels_last is faster", True)
-BOUND = Bound(1e-3, "memory", "L2", 0.02)
+BOUND = Bound(1e-3, "memory", "L2", 0.02, machine().roofs("float32", 1))
 
 
 def comparison() -> Comparison:
@@ -59,9 +61,16 @@ def comparison() -> Comparison:
 
 def model() -> ModelReport:
     layer = Conv(3, 8, 3, padding=1)
-    seen: dict[str, Any] = {"time_s": 2e-3, "bound": BOUND, "account": ACCOUNT, "hint": HINT, "conditions": CONDITIONS}
+    seen: dict[str, Any] = {
+        "time_s": 2e-3,
+        "bound": BOUND,
+        "account": ACCOUNT,
+        "hint": HINT,
+        "conditions": CONDITIONS,
+        "alive_bytes": 2816,
+    }
     first = Call("stem", "Conv2d", (1, 3, 8, 8), (1, 8, 8, 8), 216, 13824, 3000, 1.0, layer, note="a <doubt>", **seen)
-    second = Call("act", "ReLU", (1, 8, 8, 8), (1, 8, 8, 8), 0, 0, 0, 0.0)
+    second = Call("act", "ReLU", (1, 8, 8, 8), (1, 8, 8, 8), 0, 0, 0, 0.0, alive_bytes=2816)
     return ModelReport(
         "net.py:<net>",
         ("1x3x8x8",),
@@ -76,6 +85,7 @@ def model() -> ModelReport:
         CONDITIONS,
         0.9,
         claims=(Claim("14k", "MACs", (8, 8), 13824, -0.0126, True), Claim("1", "<none>", None, 13824, 13823.0, False)),
+        peak=Peak("act", 2816, 2048, 0, 0, (Kept("input", 768),)),
     )
 
 

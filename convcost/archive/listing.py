@@ -10,8 +10,9 @@ from convcost.archive.rows import Stored
 from convcost.convolution.shape import require_at_least
 from convcost.text.columns import Column, records
 from convcost.text.result import Result
-from convcost.text.units import human_count, number_of, show_date, thousands
+from convcost.text.units import human_count, show_date, thousands
 from convcost.timing.columns import condition_columns, timing_columns
+from convcost.timing.conditions import threads_text
 
 if TYPE_CHECKING:
     from convcost.archive.filters import Filters
@@ -111,14 +112,14 @@ class History(Result[Stored]):
     def verdicts(self) -> tuple[str, ...]:
         """The conditions that all rows have in common."""
         every = {
-            (one.device, one.dtype, one.memory_format, number_of("thread", one.threads))
+            (one.device, one.dtype, one.memory_format, threads_text(one.device, one.threads))
             for one in map(_conditions, self.rows)
         }
         common = [values[0] for values in map(tuple, map(set, zip(*every, strict=True))) if len(values) == 1]
-        return (f"all on {', '.join(common)}",) if common else ()
+        return (f"all on {', '.join(filter(None, common))}",) if any(common) else ()
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """The times over the dates of their runs."""
         from convcost.archive.figures import history_figures
 

@@ -285,11 +285,16 @@ class CheckResult(Result[MetricRow]):
         return tuple(dict.fromkeys(map(one_line, [*self.notes, *own])))
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
-        """How much of each limit is used."""
-        from convcost.budgets.figures import check_figures
+    def _figures(self) -> tuple[Figure, ...]:
+        """How much of each limit is used, and how each figure moved over the commits that changed the lock."""
+        from convcost.budgets.config_files import LOCK_NAME
+        from convcost.budgets.figures import check_figures, history_figure
+        from convcost.budgets.lock_history import lock_history
 
-        return check_figures(self.rows)
+        used = check_figures(self.rows)
+        if not self.source or not self.budgets:
+            return used
+        return (*used, history_figure(self.rows, lock_history(self.budgets[0].budget.folder / LOCK_NAME)))
 
     @property
     def undecided(self) -> tuple[str, ...]:

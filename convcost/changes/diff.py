@@ -174,11 +174,11 @@ class DiffReport(Result[DiffRow]):
         )
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """What each layer that differs costs in both models, and its speed against what its MACs promise."""
         from convcost.changes.figures import diff_figures
 
-        return diff_figures(self.rows)
+        return diff_figures(self.rows, (self.a, self.b or self.a))
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:

@@ -195,11 +195,11 @@ class ReplaceReport(Result[ReplacedLayer]):
         return (*self.before.below, *self.after.below)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """What each layer and its block cost, and their speed against what the MACs promise."""
         from convcost.changes.figures import replace_figures
 
-        return replace_figures(self.rows, self.trade_off)
+        return replace_figures(self.rows, self.trade_off, (self.before, self.after))
 
     def program(self) -> str:
         """The text of a torch file: the classes of the blocks, and a function that alters the model in place.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convcost.text.figure import Figure
-from convcost.timing.figures import Costs, Point, accounts, costs, promise, speeds
+from convcost.timing.figures import Costs, accounts, costs, promise
+from convcost.timing.roofline_figure import Point, speeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,5 +30,5 @@ def comparison_figures(rows: Sequence[tuple[str, Row]]) -> tuple[Figure, ...]:
         promise([(name, row.macs_ratio, row.timing) for name, row in rows], f"Against {baseline}"),
         *accounts([(name, row.account) for name, row in rows]),
         Figure("Which block costs the fewest parameters, MACs, traffic and time?", costs(bars, "block")),
-        *((speeds(points),) if any(one.time_s is not None for one in bars) else ()),
+        *(speeds(points) if any(one.time_s is not None for one in bars) else ()),
     )

@@ -12,6 +12,8 @@ from convcost.text.result import Result, grouped
 from convcost.text.sizes import format_sizes
 from convcost.text.units import change_of, human_ratio, human_share, human_time, number_of
 from convcost.timing.columns import speed_sentence, timing_sentences
+from convcost.timing.conditions import threads_text
+from convcost.timing.statistics import overhead_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +106,7 @@ class Comparison(Result[Row]):
         return (*accounts, *(self.rooflines() if self.has_rooflines else ()))
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """The speed of each block against what its MACs promise, where the time goes, and what each block costs."""
         from convcost.comparison.figures import comparison_figures
 
@@ -131,7 +133,7 @@ class Comparison(Result[Row]):
                 title = (
                     device
                     if len(groups) == len(self.machines)
-                    else f"{device}, {dtype}, {number_of('thread', threads)}"
+                    else f"{device}, {dtype}{threads_text(device, threads, ', ')}"
                 )
                 plots.append(f"{title}\n{roofline(drawn, peak, machine.hierarchy(threads), width)}")
         return tuple(plots)
@@ -195,7 +197,8 @@ def verdict(row: Row, name: str | None = None) -> str | None:
     name = name or row.placed.block.name
     baseline, ratio = row.baseline, row.macs_ratio
     if baseline is None or ratio is None or baseline.block.name == row.placed.block.name:
-        return f"{name}:{_bound(row)}" if row.bound is not None else None
+        bound = _bound(row)
+        return f"{name}:{bound}" if bound else None
     ours, theirs = row.placed.output.channels, baseline.output.channels
     other = "" if ours == theirs else f" (for {ours} output channels instead of {theirs})"
     formula = f"{change_of(baseline.cost.macs, row.placed.cost.macs)} MACs{other}"
@@ -240,13 +243,20 @@ def _between(row: Row, bound_s: float) -> str:
 
 
 def _reason(row: Row, ratio: float) -> str:
-    timing, baseline = row.timing, row.baseline
-    if timing is None or baseline is None or timing.speedup is None or timing.verdict == "undecided":
+    timing, baseline, conditions = row.timing, row.baseline, row.conditions
+    if (
+        timing is None
+        or baseline is None
+        or conditions is None
+        or timing.speedup is None
+        or timing.verdict == "undecided"
+    ):
         return ""
     if timing.speedup >= FALLS_SHORT * ratio:
         return ""
-    if timing.is_overhead:
-        return " Below 100 µs a call is mostly overhead, not arithmetic."
+    limit = overhead_limit(conditions.device)
+    if timing.time_s < limit:
+        return f" Below {limit * 1e6:g} µs a call is mostly overhead, not arithmetic."
     traffic = baseline.cost.traffic_bytes / row.placed.cost.traffic_bytes
     if traffic < ratio:
         change = f"only {human_ratio(traffic)} less" if traffic > SAME_TRAFFIC else f"{1 / traffic:.2f}x the baseline's"

@@ -113,5 +113,7 @@ class Layer:
     def __post_init__(self) -> None:
         """Resolve "same" padding, and refuse an input that does not fit."""
         if isinstance(self.op, Conv):
-            object.__setattr__(self, "op", replace(self.op, padding=self.op.explicit_padding(self.input.spatial)))
+            padding = self.op.explicit_padding(self.input.spatial)
+            if padding is not self.op.padding:
+                object.__setattr__(self, "op", replace(self.op, padding=padding))
         object.__setattr__(self, "output", self.op.output_shape(self.input))

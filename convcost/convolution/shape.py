@@ -35,6 +35,8 @@ def require_at_least(least: int, **sizes: Int | Fraction | Sizes) -> None:
     """
     for name, size in sizes.items():
         for value in size if isinstance(size, tuple) else (size,):
+            if type(value) is type(least) is int and least <= value <= MAX_SIZE:
+                continue
             if isinstance(value, (bool, float, str, list, dict)) or value is None:
                 raise ShapeError(f"{name} (={value!r}) must be a whole number; give an integer of {least} or more.")
             if not holds((value >= least) & (value <= MAX_SIZE)):

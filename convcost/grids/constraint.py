@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.convolution.blocks import BLOCKS, PARAMETERS
 from convcost.convolution.formula import INT64_SAFE
 from convcost.convolution.spec import short_names
 from convcost.grids.axis import PAIRS, SIZES
-from convcost.grids.columns import COLUMNS
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 
 if TYPE_CHECKING:
@@ -128,8 +128,9 @@ def _full(name: str) -> tuple[str, int | None]:
 @cache
 def _known() -> tuple[str, ...]:
     """The names that a condition may have, in their long form."""
-    columns = (column.name for column in COLUMNS.values() if column.kind != "text")
-    return tuple(name for name in dict.fromkeys((*SIZES, *PARAMETERS, *columns)) if name not in _TEXTS)
+    columns = [column.name for column in COMPARE_COLUMNS]
+    predicted = columns[: columns.index("macs_ratio") + 1]
+    return tuple(name for name in dict.fromkeys((*SIZES, *PARAMETERS, *predicted)) if name not in _TEXTS)
 
 
 @cache

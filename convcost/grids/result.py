@@ -160,7 +160,7 @@ class GridResult(Result["Mapping[str, Any]"]):
             yield f"{number_of('combination', rest_count)} more for {len(refused) - MAX_REASONS} other reasons."
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """The rows in two of the costs, with those that no other row beats."""
         from convcost.grids.figures import grid_figures
 

@@ -28,6 +28,11 @@ IMAGE: Final = 200
 CELL: Final = 34
 """Height and width of a cell of a small kernel in pixels."""
 
+DIGIT: Final = 7
+"""Width of a digit in a cell in pixels."""
+MAX_WIDE: Final = 63
+"""Maximum width of a cell for its number, in pixels."""
+
 
 def kernel_figures(rows: Sequence[KernelRow]) -> tuple[Figure, ...]:
     """Each kernel as an image, beside the columns and rows whose products add up to it."""
@@ -68,12 +73,13 @@ def _image(entries: Sequence[Sequence[Entry]], title: str, cell: int) -> alt.Lay
     image = base.mark_rect().encode(
         alt.Color("value:Q", scale=scale, legend=None), tooltip=tooltips("row", "column", "entry")
     )
-    layers = [image]
+    layers, wide = [image], cell
     if max(height, width) <= MAX_LABELLED:
+        wide = max(cell, min(MAX_WIDE, DIGIT * max(len(one["entry"]) for one in cells)))
         colour = alt.when(f"abs(datum.value) > {0.6 * most}").then(alt.value("white")).otherwise(alt.value("black"))
-        layers.append(base.mark_text(limit=cell, fontSize=10).encode(text="entry:N", color=colour))
-    heading = alt.Title(title, limit=max(IMAGE, width * cell))
-    return alt.layer(*layers).properties(width=width * cell, height=height * cell, title=heading)
+        layers.append(base.mark_text(limit=wide, fontSize=10).encode(text="entry:N", color=colour))
+    heading = alt.Title(title, limit=max(IMAGE, width * wide))
+    return alt.layer(*layers).properties(width=width * wide, height=height * cell, title=heading)
 
 
 def weights_figures(rows: Sequence[LayerRow]) -> tuple[Figure, ...]:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convcost.convolution.cost import FLOPS_PER_MAC
-from convcost.convolution.layer import Layer
-from convcost.convolution.shape import Shape
-from convcost.text.errors import ShapeError
 
 if TYPE_CHECKING:
     from convcost.convolution.conv import Conv
+    from convcost.convolution.layer import Layer
     from convcost.timing.account import Account
     from convcost.timing.bound import Bound, Work
     from convcost.timing.conditions import Conditions
@@ -49,6 +47,8 @@ class Call:
         hint: Change that would make it faster; None if not requested, or if nothing helps.
         note: Reason why there is no account; None with one.
         conditions: Conditions of the timing, with the layer's own dtype and memory format; None if not timed.
+        alive_bytes: Largest total size of the activations alive during the call, its own and those kept for later,
+            with the inputs of the model, without parameters; None if unknown.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Call:
     hint: Hint | None = None
     note: str | None = None
     conditions: Conditions | None = None
+    alive_bytes: int | None = None
 
     @property
     def flops(self) -> int:
@@ -96,6 +97,10 @@ class Call:
         """
         if self.conv is None or not 1 <= len(self.input_shape) - len(self.conv.kernel_size) <= 2:  # noqa: PLR2004 - C, or N and C
             return None
+        from convcost.convolution.layer import Layer
+        from convcost.convolution.shape import Shape
+        from convcost.text.errors import ShapeError
+
         alone = (1,) * (len(self.conv.kernel_size) + 2 - len(self.input_shape))
         batch, channels, *spatial = *alone, *self.input_shape
         try:

@@ -111,5 +111,13 @@ MODEL_COLUMNS: Final[tuple[Column[Call], ...]] = (
     *ACCOUNT_COLUMNS,
     *condition_columns(_conditions, device=None, dtype=None, threads=None, memory_format=None, allocator=None),
     *condition_columns(_conditions, torch_version=None, cpu=None),
+    Column(
+        "alive_bytes",
+        lambda row: row.alive_bytes,
+        "largest sum of the activations that are alive during the call, those kept for later too, bytes",
+        "alive",
+        human_bytes,
+        width=150,
+    ),
 )
 """The fields of a layer."""

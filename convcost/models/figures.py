@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from convcost.models.memory_figure import memory_figures
 from convcost.text.figure import Figure, front, largest, of_all
-from convcost.timing.figures import MACS, PARAMS, Costs, Point, accounts, costs, promise, speeds
+from convcost.timing.figures import MACS, PARAMS, Costs, accounts, costs, promise
+from convcost.timing.roofline_figure import Point, speeds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from convcost.models.call import Call
+    from convcost.models.peak import Peak
     from convcost.timing.statistics import Timing
 
 
-def model_figures(rows: Sequence[Call]) -> tuple[Figure, ...]:
-    """What each layer costs, where its time goes, and how fast it is under its bound."""
+def model_figures(rows: Sequence[Call], layers: Sequence[Call], peak: Peak | None) -> tuple[Figure, ...]:
+    """What each layer costs, the memory along the forward pass, where time goes, and how fast each is under its bound.
+
+    Args:
+        rows: Rows of the table.
+        layers: Calls in the order of the forward pass.
+        peak: The call during which most activations are alive; None if unknown.
+    """
     is_timed = any(row.time_s is not None for row in rows)
     chosen = [rows[index] for index in largest([row.time_s or 0 if is_timed else row.macs for row in rows])]
     bars = [
@@ -28,8 +37,9 @@ def model_figures(rows: Sequence[Call]) -> tuple[Figure, ...]:
     points = [Point(row.name, row.flop_per_byte, row.flops, row.time_s, row.bound) for row in rows]
     return (
         Figure(sentence, costs(bars, "layer")),
+        *memory_figures(layers, peak),
         *accounts([(row.name, row.account) for row in rows]),
-        *((speeds(points),) if is_timed else ()),
+        *(speeds(points) if is_timed else ()),
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from convcost.models.claim import Claim
+    from convcost.models.peak import Peak
     from convcost.text.columns import Column
     from convcost.text.figure import Figure
     from convcost.timing.conditions import Conditions
@@ -194,6 +195,7 @@ class ModelReport(Result[Call]):
         values_read: Where the forward pass read values of tensors, such as "item in gate".
         claims: Claimed numbers beside what conventions of counting give, best first.
         args: Arguments of the target's callable.
+        peak: The call during which most bytes of activations are alive; None if unknown.
     """
 
     SCHEMA: ClassVar = "convcost.model/1"
@@ -215,6 +217,7 @@ class ModelReport(Result[Call]):
     values_read: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     args: Mapping[str, object] = field(default_factory=dict)
+    peak: Peak | None = None
 
     @property
     def rows(self) -> tuple[Call, ...]:
@@ -228,7 +231,8 @@ class ModelReport(Result[Call]):
             return None
         traffic, share = sum(row.traffic_bytes for row in self.layers), 1.0 if self.totals.macs else None
         counted = self.totals.params, self.totals.macs, traffic, share
-        return Call("total", "", (), (), *counted, uncounted=len(self.uncounted))
+        peak = self.totals.peak_activation_bytes
+        return Call("total", "", (), (), *counted, uncounted=len(self.uncounted), alive_bytes=peak)
 
     @property
     def is_timed(self) -> bool:
@@ -248,7 +252,7 @@ class ModelReport(Result[Call]):
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """The totals, the uncounted operations, the time, and the results of the other counters."""
+        """The totals, the peak of memory, the uncounted operations, the time, and the results of the other counters."""
         totals, least = self.totals, "at least " if self.uncounted else ""
         params, weights = "parameters not obtained", "weights not obtained"
         if totals.params is not None and totals.weight_bytes is not None:
@@ -261,10 +265,14 @@ class ModelReport(Result[Call]):
         lines = [
             f"total: {params}, {macs}",
             f"memory: {weights}, {activations}, {peak}",
+            *([] if self.peak is None else [f"peak: {self.peak}"]),
         ]
         lines += map(str, self.uncounted)
         if self.forward is not None and self.timed is not None:
-            where = f"{self.timed.device}, {number_of('thread', self.timed.threads)}, allocator {self.timed.allocator}"
+            from convcost.timing.conditions import threads_text
+
+            threads = threads_text(self.timed.device, self.timed.threads, ", ")
+            where = f"{self.timed.device}{threads}, allocator {self.timed.allocator}"
             share = None if self.explained is None else human_share(self.explained)
             alone = "no layer could be timed alone" if share is None else f"the layers alone add up to {share} of it"
             lines.append(
@@ -325,11 +333,11 @@ class ModelReport(Result[Call]):
         )
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
-        """What each layer costs, where its time goes, and how fast it is under its bound."""
+    def _figures(self) -> tuple[Figure, ...]:
+        """What each layer costs, the memory along the forward pass, where time goes, and speeds under bounds."""
         from convcost.models.figures import model_figures
 
-        return model_figures(self.rows)
+        return model_figures(self.rows, self.layers, self.peak)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
@@ -363,6 +371,7 @@ class ModelReport(Result[Call]):
             "inputs": list(self.inputs),
             "conditions": dict(self.conditions),
             "totals": self.totals.record,
+            "peak": None if self.peak is None else self.peak.record,
             "doubts": dict(self.doubts),
             "values_read": list(self.values_read),
             "layers": records(MODEL_COLUMNS, self.layers),
@@ -398,6 +407,7 @@ def _added_up(rows: tuple[Call, ...], depth: int) -> tuple[Call, ...]:
                 inputs=(),
                 uncounted=known.uncounted + row.uncounted,
                 time_s=_sum_of_known(known.time_s, row.time_s),
+                alive_bytes=max(filter(None, (known.alive_bytes, row.alive_bytes)), default=None),
                 bound=None,
                 account=None,
                 hint=None,

@@ -1,4 +1,4 @@
-"""Another revision of the user's project, checked out in a temporary folder."""
+"""Other revisions of the user's project: one checked out in a temporary folder, and the versions of one file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +48,21 @@ class Checkout:
         """The same file or folder in the checkout; a path outside the project stays as it is."""
         resolved = path.resolve()
         return self.folder / resolved.relative_to(self.project) if resolved.is_relative_to(self.project) else resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A file as a commit left it.
+
+    Attributes:
+        commit: Short hash of the commit.
+        subject: First line of its message.
+        content: Content of the file.
+    """
+
+    commit: str
+    subject: str
+    content: bytes
 
 
 PREFIX: Final = "convcost-base-"
@@ -92,6 +108,40 @@ def checked_out(revision: str, beside: Path, name: str = "base") -> Iterator[Che
             _remove(project, folder)
 
 
+def versions_of(path: Path, most: int) -> tuple[Version, ...]:
+    """A file in the latest commits that changed it, the oldest first; empty without git, a repository or a commit.
+
+    Nothing is fetched.
+
+    Args:
+        path: Path of the file.
+        most: Maximum number of commits.
+    """
+    with suppress(ConvcostError, OSError):
+        words = ("log", f"--max-count={most}", "--no-show-signature", "-z", "--format=%H %h %s", "--", path.name)
+        commits = [line.split(" ", 2) for line in _git(path.parent, *words).split("\0") if line]
+        wanted = "".join(f"{commit}:./{path.name}\n" for commit, _, _ in commits)
+        variables = _environment() | {"GIT_NO_LAZY_FETCH": "1"}
+        done = _run(("cat-file", "--batch"), path.parent, variables, wanted.encode())
+        contents = _batch(BytesIO(done.stdout), len(commits))
+        versions = [
+            Version(short, subject, content)
+            for (_, short, subject), content in zip(commits, contents, strict=True)
+            if content is not None
+        ]
+        return tuple(reversed(versions))
+    return ()
+
+
+def _batch(output: BytesIO, count: int) -> Iterator[bytes | None]:
+    """The objects that `git cat-file --batch` wrote; None for one that is missing."""
+    for _ in range(count):
+        size = output.readline().rpartition(b" ")[2].strip()
+        yield output.read(int(size)) if size.isdigit() else None
+        if size.isdigit():
+            output.readline()
+
+
 def _no_repository(name: str, reason: str) -> str:
     return f"{name} needs a git repository that git can read here ({reason}); correct that, or leave {name} out."
 
@@ -108,20 +158,19 @@ def _git(folder: Path, *words: str, otherwise: Callable[[str], str] | None = Non
         ConvcostError: git is missing, or fails.
     """
     try:
-        variables = {key: value for key, value in os.environ.items() if key not in _repository_variables()}
-        done = _run(words, folder, variables)
+        done = _run(words, folder, _environment())
     except OSError as error:
         msg = f"a revision needs git, and it could not be run ({error.strerror}); install it, or leave it out."
         raise ConvcostError(msg) from error
     if done.returncode:
-        reason = " ".join((done.stderr or done.stdout).split())
+        reason = " ".join(os.fsdecode(done.stderr or done.stdout).split())
         msg = (
             otherwise(reason)
             if otherwise
             else f"git {words[0]} failed: {reason}; correct it, or leave the revision out."
         )
         raise ConvcostError(msg)
-    return done.stdout.strip()
+    return os.fsdecode(done.stdout).strip()
 
 
 def _changed(project: Path, folder: Path, commit: str) -> Iterator[str]:
@@ -165,20 +214,27 @@ def _copy_clone(clone: Path, wanted: Path) -> bool:
     return True
 
 
+def _environment() -> dict[str, str]:
+    """The environment variables without those that bind git to one repository."""
+    return {key: value for key, value in os.environ.items() if key not in _repository_variables()}
+
+
 @cache
 def _repository_variables() -> frozenset[str]:
     """The environment variables that bind git to one repository and index, as in a hook.
 
     Variables with the user's settings, such as GIT_CONFIG_COUNT, are not among them.
     """
-    listed = _run(("rev-parse", "--local-env-vars"), Path.cwd(), dict(os.environ)).stdout.split()
-    return frozenset(name for name in listed if not name.startswith("GIT_CONFIG_"))
+    listed = _run(("rev-parse", "--local-env-vars"), Path.cwd(), dict(os.environ)).stdout
+    return frozenset(name for name in os.fsdecode(listed).split() if not name.startswith("GIT_CONFIG_"))
 
 
-def _run(words: Sequence[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(
+    words: Sequence[str], folder: Path, variables: dict[str, str], given: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
     command = ["git", "-c", "core.hooksPath=/dev/null", *words]
-    run = partial(subprocess.run, capture_output=True, text=True, errors="surrogateescape", check=False)
-    return run(command, cwd=folder, env=variables)
+    run: partial[subprocess.CompletedProcess[bytes]] = partial(subprocess.run, capture_output=True, check=False)
+    return run(command, cwd=folder, env=variables, input=given)
 
 
 def _remove_abandoned(project: Path) -> None:

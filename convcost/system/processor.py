@@ -63,8 +63,8 @@ def collection_paused() -> Iterator[None]:
     The threshold says so, not `gc.disable`, which the model may call itself.
     """
     first, *others = gc.get_threshold()
-    gc.set_threshold(0)
     try:
+        gc.set_threshold(0)
         yield
     finally:
         if first and not gc.get_threshold()[0]:  # or another thread paused it before, or the model has set one

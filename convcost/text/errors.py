@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
-_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BREAKS: Final = r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+"
+_CONTROLS: Final = r"[\x00-\x1f\x7f-\x9f]"
 HIDDEN: Final = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 """Bidirectional control characters and lone surrogates, as the inside of a character class."""
-_HIDDEN: Final = re.compile(f"[{HIDDEN}]")
 
 
 class ConvcostError(ValueError):
@@ -48,7 +47,7 @@ def one_line(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return _HIDDEN.sub(as_escape, _CONTROLS.sub("\ufffd", _BREAKS.sub(" ", text)))
+    return re.sub(f"[{HIDDEN}]", as_escape, re.sub(_CONTROLS, "\ufffd", re.sub(_BREAKS, " ", text)))
 
 
 def as_escape(character: re.Match[str]) -> str:

@@ -33,6 +33,8 @@ SIDE: Final = 420
 """Width of a square figure in pixels."""
 WIDTH: Final = 630
 """Width of a wide figure in pixels."""
+SHORT: Final = "length(datum.value) > 36 ? slice(datum.value, 0, 35) + '…' : datum.value"
+"""Vega expression for the label of a name; a limit in pixels would measure each several times, half of the drawing."""
 _PANEL: Final = {2: 330, 3: 240, 4: 190}
 """Widths of panels side by side in pixels, by their number."""
 
@@ -190,7 +192,7 @@ def panels(
     )
     charts, views = [], [f"panel{index}" for index in range(len(shown))]
     for index, one in enumerate(shown):
-        labels = alt.Axis(labels=not index, ticks=not index, title=None, labelLimit=220)
+        labels = alt.Axis(labels=not index, ticks=not index, title=None, labelExpr=SHORT, labelLimit=0)
         amounts = alt.Axis(labelExpr=one.labels, orient="top", tickCount=3)
         x = alt.X(f"q{index}:Q", title=one.title, axis=amounts)
         charts.append(base.encode(x, alt.Y("name:N", sort=lines, axis=labels)).properties(name=views[index]))
@@ -278,7 +280,13 @@ def themed(chart: alt.TopLevelMixin, *, background: str | None = None) -> dict[s
         "font": "system-ui, DejaVu Sans, sans-serif",  # vl-convert measures with the second, a wide one: nothing is cut
         "axis": {**text, **lines, "labelFontSize": 11, "titleFontSize": 12},
         "legend": {**text, "labelLimit": 300},
-        "title": {"color": "currentColor", "fontWeight": "normal", "fontSize": 12, "anchor": "start"},
+        "title": {
+            **dict.fromkeys(("color", "subtitleColor"), "currentColor"),
+            "fontWeight": "normal",
+            "fontSize": 12,
+            "anchor": "start",
+            "frame": "group",
+        },
         "view": {"stroke": None},
         "range": {"category": list(COLOURS)},
     }

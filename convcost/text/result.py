@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from convcost.text.columns import shown_columns
@@ -25,8 +26,8 @@ R = TypeVar("R")
 
 NOTEBOOK_WIDTH: Final = 100
 """Characters in a line of the terminal whose columns a notebook shows."""
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
-_PLURAL: Final = re.compile(r"s\b")
+_NUMBER: Final = r"\d+(?:x\d+)+|\d+(?:\.\d+)?"
+"""A number, or sizes such as 1x64x56x56."""
 MAX_NAMES: Final = 3
 """Maximum number of rows that a warning names."""
 
@@ -46,7 +47,7 @@ def grouped(rows: Iterable[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
     kinds: dict[str, dict[int, str]] = {}
     for index, (_, texts) in enumerate(listed):
         for text in texts:
-            kinds.setdefault(_PLURAL.sub("", _NUMBER.sub("0", text)), {})[index] = text
+            kinds.setdefault(re.sub(r"s\b", "", re.sub(_NUMBER, "0", text)), {})[index] = text
     together: dict[tuple[int, ...], list[str]] = {}
     for seen in kinds.values():
         together.setdefault(tuple(seen), []).append(_ranged(list(seen.values())))
@@ -76,9 +77,15 @@ def _advised(texts: Sequence[str]) -> str:
 
 def _ranged(texts: Sequence[str]) -> str:
     """Texts that differ in their numbers as one, with the range of each number."""
-    numbers = [sorted(set(column), key=float) for column in zip(*map(_NUMBER.findall, texts), strict=True)]
+    found = (re.findall(_NUMBER, text) for text in texts)
+    numbers = [sorted(set(column), key=_amount) for column in zip(*found, strict=True)]
     shown = iter(values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}" for values in numbers)
-    return _NUMBER.sub(lambda _: next(shown), max(texts, key=len))
+    return re.sub(_NUMBER, lambda _: next(shown), max(texts, key=len))
+
+
+def _amount(number: str) -> float:
+    """The value of a number, or the product of sizes."""
+    return prod(map(float, number.split("x")))
 
 
 class Result(Generic[R]):
@@ -140,7 +147,19 @@ class Result(Generic[R]):
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """The figures, the one that answers most first; they need `convcost[report]`."""
+        """The figures, the one that answers most first; they need `convcost[report]`.
+
+        Raises:
+            MissingPackageError: A library is not installed.
+        """
+        from convcost.text.figure import require_libraries
+
+        require_libraries("a figure")
+        return self._figures
+
+    @property
+    def _figures(self) -> tuple[Figure, ...]:
+        """The figures, where the libraries are installed."""
         return ()
 
     def figure(self) -> alt.TopLevelMixin:
@@ -149,9 +168,8 @@ class Result(Generic[R]):
         Raises:
             ConvcostError: There is nothing to show, or a library is not installed.
         """
-        from convcost.text.figure import first_chart, require_libraries
+        from convcost.text.figure import first_chart
 
-        require_libraries("a figure")
         return first_chart(self.figures)
 
     @property

@@ -125,7 +125,7 @@ class Account:
                 p.part,
                 human_time(p.seconds) if p.seconds else "< 1 µs",
                 human_share(p.seconds / self.time_s),
-                p.kernel or "",
+                short_kernel(p.kernel or ""),
             )
             for p in sorted(self.parts, key=lambda part: (part.part == PARTS[-1], -part.seconds))
         ]  # oneDNN's clock has a resolution of 1 µs
@@ -172,9 +172,9 @@ TRANSPOSED_OPERATOR: Final = "aten::_convolution"
 GPU_ROLES: Final = (
     ("reorder_input", re.compile(r"nchwToNhwc|nchw2nhwc", re.IGNORECASE)),
     ("reorder_output", re.compile(r"nhwcToNchw|nhwc2nchw", re.IGNORECASE)),
-    ("convolution", re.compile(r"conv|fprop|winograd|xmma|cutlass|gemm|implicit|cudnn", re.IGNORECASE)),
+    ("convolution", re.compile(r"conv|fprop|winograd|xmma|cutlass|gemm|gemv|nvjet|implicit|cudnn", re.IGNORECASE)),
 )
-"""Parts by patterns in the names of cuDNN's and ATen's kernels, the first match; all others are native."""
+"""Parts by patterns in the kernel names of cuDNN, cuBLAS and ATen, the first match; all others are native."""
 
 
 def cpu_kernels(primitives: Sequence[Primitive], operators: Mapping[str, float], min_s: float) -> tuple[Part, ...]:
@@ -195,6 +195,19 @@ def cpu_kernels(primitives: Sequence[Primitive], operators: Mapping[str, float],
 def _cpu_role(operator: str) -> str:
     """The part of an operator; an operator of oneDNN counts as convolution if its primitives could not be read."""
     return "convolution" if ONEDNN_OPERATOR in operator else "native"
+
+
+def short_kernel(name: str) -> str:
+    """The name of a kernel without the C++ types of its template and its arguments.
+
+    >>> short_kernel("void at::native::(anonymous namespace)::add<128, Pair<float> >(int)"), short_kernel("jit:avx2")
+    ('at::native::add', 'jit:avx2')
+    >>> short_kernel("void cutlass::Kernel2<cutlass_80_tensorop_s1688gemm_128x128>(Params)")
+    'cutlass_80_tensorop_s1688gemm_128x128'
+    """
+    plain = name.removeprefix("void ").replace("(anonymous namespace)::", "")
+    only = re.match(r"cutlass::Kernel2?<(\w+)>", plain)  # the template's argument is the kernel
+    return only[1] if only else re.split(r"[<(]", plain)[0].rstrip()
 
 
 def gpu_kernels(kernels: Iterable[tuple[str, float]]) -> tuple[Part, ...]:

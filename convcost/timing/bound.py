@@ -6,7 +6,7 @@ A bound is a time that no implementation of the layer can beat on the machine.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from convcost.convolution.conv import Conv
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from convcost.convolution.layer import Layer
-    from convcost.timing.machine import Level, Machine, Peak
+    from convcost.timing.machine import Level, Machine, Peak, Roofs
 
 
 Roof: TypeAlias = Literal["compute", "memory", "overhead"]
@@ -53,12 +53,14 @@ class Bound:
         roof: Roof that accounts for most of the seconds.
         level: Memory level that accounts for most of the seconds; None where the roof is not memory.
         spread: Spread of the calibrated figure of that roof, as a share.
+        roofs: Roofs of the machine that it comes from.
     """
 
     seconds: float
     roof: Roof
     level: str | None
     spread: float
+    roofs: Roofs | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_disturbed(self) -> bool:
@@ -103,9 +105,10 @@ def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) 
     Returns:
         The bound; None where the machine was not measured with this dtype or these threads, or without any work.
     """
-    peak, levels = machine.peak(dtype, threads), machine.hierarchy(threads)
-    if peak is None or not levels:
+    roofs = machine.roofs(dtype, threads)
+    if roofs is None:
         return None
+    peak, levels = roofs.peak, roofs.levels
     total = dict.fromkeys(ROOFS, 0.0)
     slowest: dict[str, float] = {}
     spreads: dict[Roof, float] = {"compute": peak.spread, "overhead": machine.overhead.spread, "memory": 0.0}
@@ -127,7 +130,7 @@ def bound_of(works: Iterable[Work], machine: Machine, dtype: str, threads: int) 
     decides: Roof = max(ROOFS, key=lambda name: total[name])
     decisive = max(slowest, key=lambda name: slowest[name]) if decides == "memory" else None
     spreads["memory"] = next((one.spread for one in levels if one.name == decisive), 0.0)
-    return Bound(seconds, decides, decisive, spreads[decides])
+    return Bound(seconds, decides, decisive, spreads[decides], roofs)
 
 
 def memory_seconds(moved_bytes: int, levels: Sequence[Level]) -> dict[str, float]:

@@ -70,9 +70,18 @@ class Conditions:
             without: Names of conditions to leave out.
         """
         texts = {"memory_format": self.memory_format, "device": self.cpu if self.device == "cpu" else self.device}
-        texts |= {"threads": number_of("thread", self.threads)} if self.device == "cpu" else {}
+        texts |= {"threads": threads_text(self.device, self.threads)} if self.device == "cpu" else {}
         texts |= {"allocator": f"allocator {self.allocator}", "torch_version": f"torch {self.torch_version}"}
         return ", ".join(text for name, text in texts.items() if name not in without)
+
+
+def threads_text(device: str, threads: int, before: str = "") -> str:
+    """The threads of torch after `before`; empty on an accelerator, which has none of them.
+
+    >>> threads_text("cpu", 2, ", "), threads_text("cuda:0", 2)
+    (', 2 threads', '')
+    """
+    return f"{before}{number_of('thread', threads)}" if device == "cpu" else ""
 
 
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")

@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 
 from convcost.text.toml_tables import Read, number
 from convcost.text.units import human_bytes, human_count, human_share, human_time, number_of
+from convcost.timing.conditions import threads_text
 
 MAX_FLOP_PER_S: Final = 1e13
 """Maximum FLOP/s of one core; matrix units of today's processors reach a third of it."""
@@ -94,6 +95,19 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Roofs:
+    """The roofs of a machine for one dtype and number of threads.
+
+    Attributes:
+        peak: Compute roof.
+        levels: Memory roofs, the fastest first.
+    """
+
+    peak: Peak
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Overhead:
     """The overhead of a call: its time with next to no arithmetic.
 
@@ -158,15 +172,13 @@ class Machine:
         for peak in self.peaks:
             gemm = f"matrix product {human_count(peak.gemm_flop_per_s)}"
             lines.append(
-                f"{peak.dtype}, {number_of('thread', peak.threads)}: {human_count(peak.flop_per_s)}FLOP/s "
+                f"{peak.dtype}{self._with(peak.threads)}: {human_count(peak.flop_per_s)}FLOP/s "
                 f"({gemm}FLOP/s; {_spread_text(peak.spread)})"
             )
         for level in self.levels:
             room = "" if level.capacity_bytes is None else f" ({human_bytes(level.capacity_bytes)})"
             rate = f"{human_bytes(round(level.byte_per_s))}/s"
-            lines.append(
-                f"{level.name}{room}, {number_of('thread', level.threads)}: {rate} ({_spread_text(level.spread)})"
-            )
+            lines.append(f"{level.name}{room}{self._with(level.threads)}: {rate} ({_spread_text(level.spread)})")
         empty, call = human_time(self.overhead.empty_call_s), human_time(self.overhead.convolution_call_s)
         lines.append(f"an empty call {empty}, a convolution of nothing {call}")
         if self.noise is not None:
@@ -189,6 +201,15 @@ class Machine:
     def hierarchy(self, threads: int) -> tuple[Level, ...]:
         """The memory roofs for these threads, the fastest first."""
         return tuple(level for level in self.levels if self._holds(level.threads, threads))
+
+    def _with(self, threads: int) -> str:
+        """The threads of a figure as text; empty on an accelerator, which has none of torch's."""
+        return threads_text(self.identity.device, threads, ", ")
+
+    def roofs(self, dtype: str, threads: int) -> Roofs | None:
+        """The roofs for this dtype and these threads; None where they were not measured."""
+        peak, levels = self.peak(dtype, threads), self.hierarchy(threads)
+        return Roofs(peak, levels) if peak is not None and levels else None
 
     def _holds(self, measured: int, threads: int) -> bool:
         """Whether a figure is for this number of CPU threads; on an accelerator every figure is."""

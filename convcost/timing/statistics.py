@@ -38,7 +38,14 @@ MAX_PERCENT: Final = 2.0
 """Largest change, as a factor, that is shown as a percentage."""
 OVERHEAD_S: Final = 100e-6
 """Time of a call below which overhead dominates the arithmetic (measured on torch's CPU convolutions)."""
+QUEUED_OVERHEAD_S: Final = 25e-6
+"""The same on an accelerator, where launches are queued: twice a convolution of nothing on an H200 (12.5 µs)."""
 BOOTSTRAPS: Final = 1000
+
+
+def overhead_limit(device: str) -> float:
+    """Seconds of a call below which overhead dominates the arithmetic on a device of this name."""
+    return OVERHEAD_S if device == "cpu" else QUEUED_OVERHEAD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class Series:
         dropped: Number of disturbed blocks that were dropped.
         threads: Threads of torch.
         one_thread_s: Seconds of the fastest call with one thread; None where it was not tried.
+        overhead_s: Seconds of a call below which overhead dominates the arithmetic on this device.
     """
 
     first_call_s: float
@@ -77,6 +85,7 @@ class Series:
     dropped: int = 0
     threads: int = 1
     one_thread_s: float | None = None
+    overhead_s: float = OVERHEAD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +133,6 @@ class Timing:
         if self.speedup_low is None or self.speedup_high is None or self.speedup_low <= 1 <= self.speedup_high:
             return "same"
         return "faster" if self.speedup_low > 1 else "slower"
-
-    @property
-    def is_overhead(self) -> bool:
-        """Whether a call is so short that overhead dominates the arithmetic."""
-        return self.time_s < OVERHEAD_S
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -205,7 +209,7 @@ def summarise(
                 timing = replace(timing, speedup=speedup, speedup_low=low, speedup_high=high)
                 pairs = len(_good_pairs(_pairs(one, base), _undisturbed_rounds(probes)))
                 reasons |= _contradictions(timing, one, base, pairs)
-            warnings = (*reasons, *_remarks(timing, pinned=pinned))
+            warnings = (*reasons, *_remarks(timing, one.overhead_s, pinned=pinned))
             timings[name] = replace(timing, warnings=warnings, doubts=tuple(filter(reasons.get, reasons)))
     return timings
 
@@ -333,10 +337,10 @@ def _contradictions(timing: Timing, one: Series, base: Series, pairs: int) -> di
     return reasons
 
 
-def _remarks(timing: Timing, *, pinned: bool) -> list[str]:
+def _remarks(timing: Timing, overhead_s: float, *, pinned: bool) -> list[str]:
     """Warnings about what was timed."""
     remarks = []
-    if timing.is_overhead:
+    if timing.time_s < overhead_s:
         remarks.append(f"overhead-bound: a call takes {human_time(timing.time_s)}; a larger input shows the arithmetic")
     if pinned and timing.faults_per_call:
         faults = timing.faults_per_call

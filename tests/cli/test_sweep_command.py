@@ -164,7 +164,7 @@ def test_a_dry_run_writes_nothing(file: str, tmp_path: Path, capsys: pytest.Capt
         (("--pareto", "macs_rato"), r"column (=macs_rato) must be one of a sweep's columns; did you mean macs_ratio?"),
         (("--pareto", "h"), "pareto (=h) must be one of the sweep's columns; add it to columns"),
         (("--top", "3"), "top must go with sort"),
-        (("--top", "0", "--sort", "macs"), "top (=0) must be at least 1"),
+        (("--top", "0", "--sort", "macs"), "top (=0) must be a whole number from 1 to 1,000,000; write 100."),
         (("--top", "3", "--sort", "macs", "--pareto", "macs"), "pareto and top exclude each other"),
         (("--export", "rows.docx"), "export (=rows.docx) must end in .csv"),
         (("--out", "grid.toml"), "out (=grid.toml/sweep.json) must be in a folder that can be written"),
@@ -279,3 +279,9 @@ def test_the_function_gives_what_the_command_gives(file: str, tmp_path: Path) ->
     assert convcost.sweep(file, dry_run=True).total("combinations") == 24
     with pytest.raises(ConvcostError, match=r"^axes\.c \(=missing\) must be there"):
         convcost.sweep({"axes": {}})
+
+
+def test_a_column_by_another_name_is_the_same_sweep(file: str, tmp_path: Path) -> None:
+    assert main(["sweep", file, "--out", str(tmp_path), "--top", "2", "--sort", "macs", "--group-by", "c"]) == 0
+    again = convcost.sweep(file, tmp_path, top=2, sort="macs", group_by=["in_channels"])
+    assert again.to_frame()["in_channels"].tolist() == [8, 8, 12, 12]

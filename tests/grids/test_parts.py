@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from convcost.grids.configuration import read_configuration
+from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
 from convcost.grids.parts import HEAD, Counts, contents, opened, part_path, read_counts, write_part
 from convcost.system.ownership import locked

@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from made_machine import machine
 from made_results import ACCOUNT, BOUND, TIMING, check, comparison, history, kernels, model, models, replaced
 
 from convcost.changes.diff import compare_models
 from convcost.changes.pareto import Limits, Option, trade_off
 from convcost.models.sweep import Sweep, Variant
-from convcost.text.figure import MAX_BARS, Figure, Quantity, distinct, front, largest, panels
-from convcost.timing.figures import Point, accounts, promise, speeds
+from convcost.text.figure import MAX_BARS, MAX_POINTS, Figure, Quantity, distinct, front, largest, panels
+from convcost.timing.figures import accounts, promise
+from convcost.timing.roofline_figure import Point, speeds
+from convcost.workflows.kernel import separate_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +25,9 @@ if TYPE_CHECKING:
 pytest.importorskip("altair")
 
 
-def values(figure: Figure, field: str = "name") -> list[dict[str, object]]:
+def values(figure: Figure, field: str = "name") -> list[dict[str, Any]]:
     """The data of a figure that have this field."""
-    sets: list[list[dict[str, object]]] = list(figure.chart.to_dict()["datasets"].values())
+    sets: list[list[dict[str, Any]]] = list(figure.chart.to_dict()["datasets"].values())
     return next(rows for rows in sets if field in rows[0])
 
 
@@ -32,7 +35,28 @@ def test_the_promise_has_the_mac_ratio_and_the_speedup_with_its_interval() -> No
     figure = promise([("block", 8.0, TIMING), ("untimed", 2.0, None)], "Against standard")
     (point,) = values(figure)
     assert (point["macs"], point["speed"], point["low"], point["high"]) == (8.0, 1.25, 1.125, 1.5)
-    assert {one["x"] for one in values(figure, "x") if "name" not in one} == {1.125 / 1.2, 8 * 1.2}
+    assert {one["x"] for one in values(figure, "x") if "name" not in one} == {1 / 1.2, 8 * 1.2}
+
+
+def test_the_promise_of_a_change_has_the_whole_model() -> None:
+    before = replace(model(), conditions={"device": "meta", "torch_version": "2.13.0"})
+    after = replace(before, totals=replace(before.totals, macs=13824 // 2), layers=before.layers[1:])
+    (point,) = values(compare_models(before, after).figures[1], "macs")
+    assert (point["name"], point["macs"], point["speed"]) == ("the whole model", 2.0, 1.25)
+    assert "the whole model" in {one["name"] for one in values(replaced().figures[1], "macs")}
+
+
+def test_a_promise_without_any_speed_up_says_what_it_needs() -> None:
+    assert promise([("a", 2.0, None)], "").sentence.endswith("This needs times, which were not measured.")
+    alone = replace(TIMING, speedup=None, speedup_low=None, speedup_high=None)
+    assert promise([("a", 2.0, alone)], "").sentence.endswith("a speed-up and fewer MACs, which no row has.")
+
+
+def test_a_promise_of_many_rows_has_those_that_are_farthest_from_the_line() -> None:
+    rows = [(f"n{index}", 2.0 + index, replace(TIMING, speedup=2.0)) for index in range(MAX_POINTS + 1)]
+    figure = promise(rows, "Against standard")
+    assert {one["name"] for one in values(figure, "macs")} == {f"n{index}" for index in range(1, MAX_POINTS + 1)}
+    assert figure.sentence.endswith("The 300 of 301 with the largest distances from the line; the table has all.")
 
 
 def test_the_account_has_a_bar_for_each_part() -> None:
@@ -42,9 +66,44 @@ def test_the_account_has_a_bar_for_each_part() -> None:
 
 
 def test_a_speed_is_flops_by_time_and_its_roof_flops_by_bound() -> None:
-    (point,) = values(speeds([Point("a", 4.0, 2_000_000, 2e-3, BOUND)]))
+    (figure,) = speeds([Point("a", 4.0, 2_000_000, 2e-3, BOUND)])
+    (point,) = values(figure, "roof")
     assert (point["intensity"], point["speed"], point["roof"]) == (4.0, 1e9, 2e9)
-    assert "need convcost calibrate" in speeds([Point("a", 4.0, 2_000_000, 2e-3, None)]).sentence
+    (bare,) = speeds([Point("a", 4.0, 2_000_000, 2e-3, None)])
+    assert "run convcost calibrate" in bare.sentence
+
+
+def test_the_roofs_are_lines_up_to_the_peak_with_their_names_and_figures() -> None:
+    (figure,) = speeds([Point("a", 4.0, 2_000_000, 2e-3, BOUND)])
+    lines = {one["name"]: one for one in values(figure, "x2")}
+    assert list(lines) == ["float32 100 GFLOP/s", "L1 100 GB/s", "L2 10.0 GB/s", "memory 1.00 GB/s"]
+    assert [(one["x2"], one["y2"]) for one in lines.values()][1:] == [(1.0, 1e11), (10.0, 1e11), (100.0, 1e11)]
+    for name, byte_per_s in (("L1 100 GB/s", 1e11), ("L2 10.0 GB/s", 1e10), ("memory 1.00 GB/s", 1e9)):
+        assert lines[name]["y"] == pytest.approx(lines[name]["x"] * byte_per_s)
+    assert "at most 100 GFLOP/s; L1 100 GB/s, L2 10.0 GB/s, memory 1.00 GB/s." in figure.sentence
+
+
+def test_each_dtype_has_a_roofline_of_its_own() -> None:
+    narrow = replace(BOUND, roofs=machine(dtypes=("float16",)).roofs("float16", 1))
+    figures = speeds([Point("a", 4.0, 2, 2e-3, BOUND), Point("b", 4.0, 2, 2e-3, narrow), Point("c", 4.0, 2, 1.0, None)])
+    assert [one.sentence.count("float16") for one in figures] == [0, 1, 0]
+    assert [values(one, "FLOP/s")[0]["name"] for one in figures] == ["a", "b", "c"]
+
+
+def test_the_layers_before_and_after_stand_under_the_same_roofs() -> None:
+    before = replace(model(), conditions={"device": "meta", "torch_version": "2.13.0"})
+    wider = replace(before.layers[0], macs=2 * 13824, output_shape=(1, 16, 8, 8), time_s=4e-3)
+    after = replace(before, layers=(wider, before.layers[1]))
+    (figure,) = compare_models(before, after).figures[2:]
+    assert [(one["name"], one["side"], one["speed"]) for one in values(figure, "side")] == [
+        ("stem after", "after", 2 * 2 * 13824 / 4e-3),
+        ("stem before", "before", 2 * 13824 / 2e-3),
+    ]
+    timed, block = replaced().figures[2], replaced().layers[0].replacement
+    assert block is not None
+    speed = {one["side"]: one["speed"] for one in values(timed, "side")}
+    assert speed == {"before": 2 * 13824 / 2e-3, "after": block.placed.cost.flops / 2e-3}
+    assert "memory 1.00 GB/s" in timed.sentence
 
 
 def test_a_layer_before_and_after_has_a_bar_each() -> None:
@@ -79,8 +138,33 @@ def test_a_kernel_is_drawn_with_its_column_and_row() -> None:
     assert [[one["value"] for one in image] for image in images[1:3]] == [[1, 2, 1], [-1, 0, 1]]
 
 
+def test_a_cell_of_a_kernel_is_as_wide_as_its_number() -> None:
+    named = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
+    chart = separate_kernels(["gaussian", "sobel"], named, None, (3, 16, 16)).figures[0].chart.to_dict()
+    gaussian, sobel = (images["hconcat"][0] for images in chart["vconcat"])
+    assert gaussian["width"] / 5 == 7 * len("0.005008")
+    assert sobel["width"] == sobel["height"]
+
+
 def test_the_history_has_a_point_for_each_run() -> None:
     assert [one["time_s"] for one in values(history().figures[0])] == [2e-3, 2e-3]
+
+
+def test_runs_of_other_layers_and_conditions_are_other_lines() -> None:
+    first = history().rows[0]
+    rows = []
+    for shape, threads in (((1, 3, 8, 8), 1), ((1, 3, 16, 16), 1), ((1, 3, 16, 16), 2)):
+        conditions = replace(first.session.conditions, threads=threads)
+        entry = replace(first.entry, name="a", layer=str(shape), input_shape=shape)
+        rows += 2 * [replace(first, session=replace(first.session, conditions=conditions, target=None), entry=entry)]
+    names = [one["name"] for one in values(replace(history(), rows=tuple(rows)).figures[0])]
+    assert list(dict.fromkeys(names)) == ["a, 1x3x8x8, 1 thread", "a, 1x3x16x16, 1 thread", "a, 1x3x16x16, 2 threads"]
+
+
+def test_a_layer_that_was_timed_once_has_no_line() -> None:
+    once = replace(history(), rows=history().rows[:1])
+    assert once.figures[0].chart is None
+    assert once.figures[0].sentence.endswith("needs two runs of a layer under the same conditions, and each has one.")
 
 
 def test_a_sweep_marks_what_no_other_configuration_beats() -> None:

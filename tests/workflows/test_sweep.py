@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import convcost.workflows.sweep as workflow
-from convcost.grids.configuration import read_configuration
+from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
 from convcost.text.errors import ConvcostError
 from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
@@ -130,7 +130,7 @@ RUN = """
 import sys
 from pathlib import Path
 import convcost.workflows.sweep as workflow
-from convcost.grids.configuration import read_configuration
+from convcost.grids.configuration_file import read_configuration
 
 workflow.SAVE_S = 0.0  # the state after every part
 grid, kind = eval(sys.argv[2]), eval(sys.argv[3])
@@ -169,7 +169,7 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_with_the_same_bytes(kind:
     ("given", "message"),
     [
         ({"pareto": ("macs",), "top": 3, "sort": "macs"}, "pareto and top exclude each other"),
-        ({"top": 0, "sort": "macs"}, r"top \(=0\) must be at least 1"),
+        ({"top": 0, "sort": "macs"}, r"top \(=0\) must be a whole number from 1 to 1,000,000; write 100"),
         ({"top": 3}, "top must go with sort; give both"),
         ({"sort": "macs"}, "sort must go with top; give both"),
         (

@@ -6,10 +6,9 @@ library is loaded. Complex numbers are left out here: an operator's cost (`convc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
@@ -30,8 +29,7 @@ NUMBERS_PER_ELEMENT: Final = {"torch.float4_e2m1fn_x2": 2}
 """Numbers in one element, for dtypes that hold several."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class OperatorCall:
+class OperatorCall(NamedTuple):
     """One call of an operator.
 
     Attributes:

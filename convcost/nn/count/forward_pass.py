@@ -131,21 +131,24 @@ def _forward_error(model: nn.Module, recorder: Recorder, inputs: Arguments, erro
 def _other_dtype(inputs: Arguments, shape: tuple[int, ...] | None, error: BaseException) -> str | None:
     """The next step for an input, if possible one of this shape, whose dtype is refused; None for another error."""
     text = str(error)
-    expected = _GIVEN.sub("", text)
+    expected = re.sub(_GIVEN, "", text, flags=re.DOTALL)
     for tensor in sorted(tensors_in(inputs), key=lambda one: shape_of(one) != shape):
         if tensor.is_floating_point():
-            wanted, is_refused = "int64", _WANTS_INTEGERS.search(expected) is not None
+            wanted, is_refused = "int64", re.search(_WANTS_INTEGERS, expected) is not None
         else:
             kind = tensor.type().rpartition(".")[2].removesuffix("Tensor")
-            wanted, is_refused = "float32", bool(_WANTS_FLOATS.search(text)) or f"not implemented for '{kind}'" in text
+            wanted, is_refused = (
+                "float32",
+                bool(re.search(_WANTS_FLOATS, text)) or f"not implemented for '{kind}'" in text,
+            )
         if is_refused:
             sizes = "x".join(map(str, tensor.shape))
             return f"write the input as {sizes}:{wanted}, in Python as a tensor of torch.{wanted}"
     return None
 
 
-_GIVEN: Final = re.compile(r"not implemented for '\w+'|\b([Gg]ot|found)\b.*", re.DOTALL)
+_GIVEN: Final = r"not implemented for '\w+'|\b([Gg]ot|found)\b.*"
 """Words of torch's messages with the dtype that an operator got."""
-_WANTS_INTEGERS: Final = re.compile(r"\b(Long|long|LongTensor|int32(/| or )int64|integral)\b")
-_WANTS_FLOATS: Final = re.compile(r"same (d|data ?)?type|should be the same|\bfloating point\b|scalar type Float")
+_WANTS_INTEGERS: Final = r"\b(Long|long|LongTensor|int32(/| or )int64|integral)\b"
+_WANTS_FLOATS: Final = r"same (d|data ?)?type|should be the same|\bfloating point\b|scalar type Float"
 """Words of torch's messages about a dtype that an operator refuses."""

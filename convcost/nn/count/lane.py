@@ -20,7 +20,6 @@ from convcost.nn.count import call_watch
 from convcost.nn.count.autocast import Autocast
 from convcost.nn.count.composites import COMPLEX_CONVOLUTIONS
 from convcost.nn.count.function_calls import Functions
-from convcost.nn.count.inner_products import InnerProducts
 from convcost.nn.count.one_row import kind_of
 from convcost.nn.count.operators import (
     REGISTERED,
@@ -34,7 +33,6 @@ from convcost.nn.count.operators import (
 from convcost.nn.count.packed_weights import added_arguments
 from convcost.nn.count.recount import reads_values
 from convcost.nn.count.row import Row
-from convcost.nn.count.scripted import unseen_products
 from convcost.nn.count.shape_rules import kernel_output, meta_output
 from convcost.nn.count.tensors import has_own_dispatch, in_order, tensors_in
 from convcost.nn.count.traits import Traits, traits_of
@@ -172,6 +170,8 @@ class Lane(TorchDispatchMode):
                 recorder.look_for_complex(inputs)
             out = call_watch.module_call()(module, *args, **kwargs)
             if kind.is_scripted and self._open is not None:
+                from convcost.nn.count.scripted import unseen_products
+
                 self._open.uncounted.update(unseen_products() + Counter(self._open.uncounted))
             if row is not None:
                 self.close(row, out)
@@ -209,7 +209,9 @@ class Lane(TorchDispatchMode):
     def close(self, row: Row, output: Any) -> None:
         """Keep a row whose call is complete, unless it computed nothing."""
         row.in_thread = self._in_thread
+        inputs = row.inputs
         if row.close(output):
+            self._recorder.memory.end_call(row, inputs, output)
             self._rows.append(row)
 
     def __torch_dispatch__(
@@ -383,6 +385,7 @@ class Lane(TorchDispatchMode):
         if func.name() in HAS_PARTS and dense is not None and not has_formula:
             return self._observed(dense)(*args, **kwargs)
         if has_formula:
+            from convcost.nn.count.inner_products import InnerProducts
 
             def run(row: Row) -> Any:
                 products = InnerProducts(row)

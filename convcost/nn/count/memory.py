@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
+from operator import attrgetter
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from convcost.nn.count.packed_weights import codes_in, is_packed_dtype
 from convcost.nn.count.storages import key_of, storage_key, storage_of
+from convcost.nn.count.tensors import tensors_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,11 +29,30 @@ class _Alive(weakref.ref[torch.UntypedStorage]):
     Attributes:
         key: Its `storage_key`.
         size: Its bytes.
+        born: Number of calls that had ended before it was made; -1 for inputs.
     """
 
-    __slots__ = ("key", "size")
+    __slots__ = ("born", "key", "size")
     key: int
     size: int
+    born: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallAtPeak:
+    """The call during which most bytes were alive.
+
+    Attributes:
+        row: The call.
+        number: Number of calls that had ended before it.
+        inputs: Keys of the storages of its inputs.
+        outputs: Keys of the storages of its outputs.
+    """
+
+    row: Row
+    number: int
+    inputs: frozenset[int | None]
+    outputs: frozenset[int | None]
 
 
 class Memory:
@@ -38,7 +60,8 @@ class Memory:
 
     Attributes:
         outside: Parameters that operators used, existed before, and are none of the model's.
-        peak: Largest sum of the bytes of activations that were alive.
+        at_peak: The first of the calls during which most bytes were alive; None before a call has ended.
+        ended: The calls that have ended, in this order.
         multiplied: Packed buffers and plain tensors by which activations were multiplied, each with the path of a
             module that did so; without keeping them alive.
 
@@ -69,10 +92,43 @@ class Memory:
         self._alive: dict[int, _Alive] = {}
         self._lock = RLock()
         self._bytes = 0
-        self.peak = 0
+        self._high = 0  # the largest sum since the last call ended
+        self._gone: list[_Alive] = []
+        self.ended: list[Row] = []
+        self.at_peak: CallAtPeak | None = None
 
-    def add(self, tensors: Iterable[torch.Tensor]) -> list[tuple[int, int]]:
-        """Record an operator's outputs.
+    @property
+    def peak(self) -> int:
+        """Largest sum of the bytes of activations that were alive."""
+        return max(self._high, 0 if self.at_peak is None else self.at_peak.row.alive_bytes)
+
+    def end_call(self, row: Row, inputs: list[torch.Tensor], output: Any) -> None:
+        """Note how much was alive during a call, which ends now.
+
+        What was alive since the call before belongs to it too, such as the results of a call that raised.
+
+        Args:
+            row: The call.
+            inputs: Its input tensors.
+            output: What it returns.
+        """
+        with self._lock:
+            row.alive_bytes = alive = max(self._high, self._bytes)
+            self._high = 0
+            if self.at_peak is None or alive > self.at_peak.row.alive_bytes:
+                keys = frozenset(map(key_of, inputs)), frozenset(map(key_of, tensors_in(output)))
+                self.at_peak = CallAtPeak(row, len(self.ended), *keys)
+                self._gone.clear()
+            self.ended.append(row)
+
+    def sizes_at_peak(self) -> list[tuple[int, int, int]]:
+        """Key, bytes and `born` of each storage that was alive at the end of the call `at_peak`, oldest first."""
+        last = -1 if self.at_peak is None else self.at_peak.number
+        alive = [one for one in self._alive.values() if one.born <= last]
+        return [(one.key, one.size, one.born) for one in sorted((*alive, *self._gone), key=attrgetter("born"))]
+
+    def add(self, tensors: Iterable[torch.Tensor], *, are_inputs: bool = False) -> list[tuple[int, int]]:
+        """Record an operator's outputs, or the inputs of the model.
 
         Returns:
             Key and bytes of each storage that is new.
@@ -89,10 +145,11 @@ class Memory:
             alive = _Alive(storage, self._forget)
             alive.key = key
             alive.size = size = int(storage.nbytes())
+            alive.born = -1 if are_inputs else len(self.ended)
             with self._lock:  # threads of the forward pass share the memory
                 self._alive[key] = alive
                 self._bytes += size
-                self.peak = max(self.peak, self._bytes)
+                self._high = max(self._high, self._bytes)
             new.append((key, size))
         return new
 
@@ -121,6 +178,8 @@ class Memory:
         with self._lock:
             del self._alive[dead.key]
             self._bytes -= dead.size
+            if self.at_peak is not None and dead.born <= self.at_peak.number:
+                self._gone.append(dead)
             self._weights.pop(dead.key, None)
             self._sources.pop(dead.key, None)
 

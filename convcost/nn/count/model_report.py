@@ -34,7 +34,6 @@ from convcost.nn.load.user_code import own_fault
 from convcost.system.processor import collection_paused
 from convcost.system.signals import InterruptsPostponed
 from convcost.system.streams import quiet_stdout
-from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -199,6 +198,7 @@ def _recounted(counted: ModelReport, load: Callable[[], nn.Module], call: Argume
         return doubts_between(counted, anew, "on the CPU with random inputs")
 
     from convcost.system.child_process import ProcessEndedError
+    from convcost.system.terminal import show_progress
 
     reason = too_large(counted.totals)
     if reason is None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import inspect
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache, partial
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
@@ -29,22 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from convcost.convolution.conv import Conv
+    from convcost.nn.count.row import Event
 
     Formula = Callable[..., int]
-
-    class _Counted(Protocol):
-        """A dataclass with the fields of a `Cost`, and others."""
-
-        __dataclass_fields__: ClassVar[dict[str, Any]]
-
-        @property
-        def macs(self) -> int: ...
-        @property
-        def conv(self) -> Conv | None: ...
-        @property
-        def plain_macs(self) -> int: ...
-
-    Counted = TypeVar("Counted", bound=_Counted)
 
 REGISTERED: Final[dict[Any, Formula]] = {}
 """The users' formulas by overload packet; each returns MACs from the operator's arguments and the keyword `out`."""
@@ -69,8 +55,7 @@ class Verdict(Enum):
     UNCOUNTED = "not counted"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """The cost of one call of an operator.
 
     Attributes:
@@ -252,7 +237,7 @@ def _definition(formula: Formula) -> str:
     return repr(formula) if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def join_complex_convolution(events: list[Counted]) -> list[Counted]:
+def join_complex_convolution(events: list[Event]) -> list[Event]:
     """One convolution for the three that torch runs for a complex one: of real parts, imaginary parts and their sums.
 
     Args:
@@ -261,7 +246,7 @@ def join_complex_convolution(events: list[Counted]) -> list[Counted]:
     if len(events) != CONVOLUTIONS_PER_COMPLEX_ONE:
         return events
     whole = next((one for one in events if one.conv and one.conv.bias), events[-1])
-    return [replace(whole, macs=REAL_MACS_PER_COMPLEX_MAC * whole.macs, plain_macs=sum(one.macs for one in events))]
+    return [whole._replace(macs=REAL_MACS_PER_COMPLEX_MAC * whole.macs, plain_macs=sum(one.macs for one in events))]
 
 
 def register(op: Any) -> Callable[[Formula], Formula]:

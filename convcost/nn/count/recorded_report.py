@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from convcost.models.call import Call
+from convcost.models.peak import Kept, Peak
 from convcost.models.report import ModelReport, Totals, Uncounted
 from convcost.nn.count.moved_bytes import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_note, packed_weights, plain_weights
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from convcost.nn.count.memory import Memory
     from convcost.nn.count.row import Row
     from convcost.nn.count.trace import Recorder
 
@@ -79,7 +81,29 @@ def report_of(recorder: Recorder, model: nn.Module, inputs: tuple[str, ...], dev
             **(dict.fromkeys(("params", "weight_bytes"), doubt) if doubt else {}),
             **_doubt_on_numpy(recorder.values_read),
         },
+        peak=_peak(recorder.memory, rows, calls),
     )
+
+
+def _peak(memory: Memory, rows: Sequence[Row], calls: Sequence[Call]) -> Peak | None:
+    """The call during which most was alive; None if that was outside any call."""
+    top = memory.at_peak
+    if top is None or top.row.alive_bytes < memory.peak:
+        return None
+    names = {id(row): call.name for row, call in zip(rows, calls, strict=False)}  # parameters may follow the calls
+    inputs = outputs = 0
+    kept: dict[str, int] = {}
+    for key, size, born in memory.sizes_at_peak():
+        if key in top.inputs:
+            inputs += size
+        elif key in top.outputs and born == top.number:
+            outputs += size
+        else:
+            name = names[id(memory.ended[born])] if born >= 0 else "input"
+            kept[name] = kept.get(name, 0) + size
+    inside = top.row.alive_bytes - inputs - outputs - sum(kept.values())
+    largest = sorted(kept.items(), key=lambda one: one[1], reverse=True)
+    return Peak(names[id(top.row)], top.row.alive_bytes, inputs, outputs, inside, tuple(Kept(*one) for one in largest))
 
 
 def _outside(recorder: Recorder) -> tuple[str, ...]:
@@ -173,6 +197,7 @@ def _calls(rows: Sequence[Row], weights: list[nn.Parameter], total: int, packed:
             is_function=row.owner is None,
             has_bias=row.has_bias,
             has_packed=row.path in packed and bool(row.uncounted or macs),
+            alive_bytes=row.alive_bytes,
             settings=() if row.owner is None else _settings(row.owner),
         )
     if unused := sum(map(numel, left.values())):

@@ -56,7 +56,7 @@ class Recording:
         buffers, inputs = members(parts, "_buffers").values(), list(inputs)
         self.memory = Memory(self.parameters.values(), buffers)
         self.has_complex = any(one.dtype.is_complex for one in (*self.parameters.values(), *buffers, *inputs))
-        self.memory.add(inputs)
+        self.memory.add(inputs, are_inputs=True)
         self.kept = KeptValues(self.memory, inputs)
         self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
         self.names = {id(part): name for name, part in parts.items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from convcost.nn.count.operators import Cost
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Event:
+class Event(NamedTuple):
     """One call of an operator that has a formula.
 
     Attributes:
@@ -66,6 +64,7 @@ class Row:
         traffic_bytes: Compulsory traffic, every tensor once.
         least_bytes: Bytes that any implementation must move.
         activation_bytes: Bytes of the outputs' new storages.
+        alive_bytes: Largest sum of the bytes of activations that were alive during the call.
         in_thread: Whether another thread than that of the forward pass ran it.
     """
 
@@ -96,6 +95,7 @@ class Row:
         self.traffic_bytes = 0
         self.least_bytes: int | None = None
         self.activation_bytes = 0
+        self.alive_bytes = 0
         self.in_thread = False
 
     @property

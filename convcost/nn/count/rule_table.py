@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import torch
 from torch import Tensor
 
-from convcost.nn.count.layouts import broadcast, elementwise_strides, format_strides
+from convcost.nn.count.layouts import broadcast, elementwise_strides, format_strides, is_plainly_contiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,18 +22,17 @@ class UnsureError(Exception):
     """A shape rule does not know what torch does with these arguments."""
 
 
-class Rules(dict[Any, "Callable[..., Any]"]):
-    """Shape rules by operator overload; each takes the operator's arguments and returns its output."""
+class Rules(dict[str, "Callable[..., Any]"]):
+    """Shape rules by an operator's name, such as `aten::add.Tensor`; torch makes an operator only where it is called.
+
+    Each takes the operator's arguments and returns its output.
+    """
 
     def add(self, *names: str) -> Callable[[Rule], Rule]:
-        """Add a rule for operators of aten, each named as `operator` or `operator.overload`."""
+        """Add a rule for operators of aten, each named as `operator` or `operator.overload`; torch may lack some."""
 
         def remember(rule: Rule) -> Rule:
-            for name in names:
-                packet, _, overload = name.partition(".")
-                operator = getattr(getattr(torch.ops.aten, packet, None), overload or "default", None)
-                if operator is not None:  # a release of torch may lack it
-                    self[operator] = rule
+            self.update(dict.fromkeys([f"aten::{name}" for name in names], rule))
             return rule
 
         return remember
@@ -111,6 +110,8 @@ def spread(dtype: torch.dtype, *operands: Tensor) -> Tensor:
     Raises:
         UnsureError: Their shapes do not fit together.
     """
+    if len(operands) == 1 and is_plainly_contiguous(operands[0]):
+        return empty(operands[0].shape, dtype)
     shape = broadcast(*[tuple(operand.shape) for operand in operands])
     if shape is None:
         raise UnsureError

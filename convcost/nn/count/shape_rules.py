@@ -60,7 +60,7 @@ _log = getLogger(__name__)
 
 def meta_output(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The output of an operator on meta tensors, or NotImplemented where no rule is certain of it."""
-    rule = RULES.get(func)
+    rule = RULES.get(func.name())
     if rule is None:
         if isinstance(func, OpOverload) and not func.is_view and func.overloadpacket.__name__ not in _NEEDS_NONE:
             _log.debug("no shape rule: %s", func)

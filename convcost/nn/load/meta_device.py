@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
-from convcost.nn.load.by_shape_rules import ByShapeRules
 from convcost.system.processor import free_host_memory
 from convcost.system.signals import interruptible
 from convcost.text.errors import ConvcostError
@@ -207,6 +206,8 @@ def switch_to_eval(module: nn.Module, named: dict[str, nn.Module], device: str) 
         for part in training:  # what `eval` does, in less time
             vars(part)["training"] = False
         return named
+    from convcost.nn.load.by_shape_rules import ByShapeRules
+
     try:
         with nullcontext() if device != "meta" else ByShapeRules(), torch.device(device):
             interruptible(module.eval)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
 
-from convcost.timing.statistics import Sample, Series
+from convcost.timing.statistics import OVERHEAD_S, QUEUED_OVERHEAD_S, Sample, Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,8 +128,10 @@ class _Candidate:
     samples: list[Sample] = field(default_factory=list)
     dropped: int = 0
 
-    def series(self) -> Series:
-        return Series(self.first_s, tuple(self.samples), self.dropped, self.threads or 1, self.one_thread_s)
+    def series(self, clock: Clock) -> Series:
+        samples, threads = tuple(self.samples), self.threads or 1
+        overhead_s = QUEUED_OVERHEAD_S if isinstance(clock, AcceleratorClock) else OVERHEAD_S
+        return Series(self.first_s, samples, self.dropped, threads, self.one_thread_s, overhead_s)
 
     def use_threads(self) -> None:
         """Set the candidate's threads, if it has its own."""
@@ -179,7 +181,7 @@ def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the p
         if watch is not None and (now or moment - watched >= WATCH_S):
             watched = moment
             left = max(0.0, deadline - moment)
-            watch({one.name: one.series() for one in timed if one.samples}, probes, f"{what}, {left:.0f} s left")
+            watch({one.name: one.series(clock) for one in timed if one.samples}, probes, f"{what}, {left:.0f} s left")
 
     for one in timed:
         report(f"warming up {one.name}", now=True)
@@ -194,7 +196,7 @@ def interleave(  # noqa: PLR0913 - the parts of a timing session, in which the p
             _block(one, number, clock, deadline)
         number += 1
         report(f"timed {number} rounds")
-    return {one.name: one.series() for one in timed}, probes
+    return {one.name: one.series(clock) for one in timed}, probes
 
 
 def _warm_up(one: _Candidate, clock: Clock, latest: float, *, tries_one_thread: bool) -> None:

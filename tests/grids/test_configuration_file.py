@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from convcost.convolution.blocks import BLOCKS, DEFAULT_BLOCKS
-from convcost.grids.configuration import load_configuration, read_configuration
+from convcost.grids.configuration_file import load_configuration, read_configuration
 from convcost.grids.constraint import Constraint
 from convcost.text.errors import ConvcostError
 from convcost.text.toml import TomlError
