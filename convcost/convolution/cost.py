@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.conv import Conv
-from convcost.convolution.formula import Factor, Product, Sum, add, multiply, quotient
+from convcost.convolution.formula import Factor, Product, Sum, multiply, quotient
 from convcost.convolution.layer import Add, Norm
 
 if TYPE_CHECKING:
@@ -111,8 +111,15 @@ class Cost:
 def cost(layers: Iterable[Layer], dtype: str = "float32") -> Cost:
     """The total cost of layers with elements of this dtype; no parameters are shared."""
     placed = tuple(layers)
-    return Cost(
-        add([macs(layer).value for layer in placed]),
-        add([params(layer.op).value for layer in placed]),
-        multiply((add([traffic_elements(layer).value for layer in placed]), ITEMSIZE[dtype])),
-    )
+    traffic = _total(traffic_elements(layer) for layer in placed)
+    return Cost(*macs_and_params(placed), multiply((traffic, ITEMSIZE[dtype])))
+
+
+def macs_and_params(layers: Iterable[Layer]) -> tuple[Int, Int]:
+    """The multiply-accumulates and the parameters of layers; no parameters are shared."""
+    placed = tuple(layers)
+    return Sum(tuple(map(macs, placed))).value, _total(params(layer.op) for layer in placed)
+
+
+def _total(sums: Iterable[Sum]) -> Int:
+    return Sum(tuple(term for one in sums for term in one.terms)).value

@@ -100,7 +100,7 @@ class GridResult(Result["Mapping[str, Any]"]):
 
         if self.table is not None or self.path is None:
             return pyarrow.dataset.dataset(self.table)
-        parts = sorted(map(str, self.path.glob("part-*.parquet")))
+        parts = sorted(map(str, self.path.absolute().glob("part-*.parquet")))  # or a: would begin an address
         return pyarrow.dataset.dataset(parts, schema=schema(self.configuration), format="parquet")
 
     def to_frame(self) -> pd.DataFrame:
