@@ -228,6 +228,15 @@ def test_parts_without_rows_leave_a_table_without_rows(make: Callable[[], Reduct
     assert reductions.result().num_rows == 1
 
 
+def test_a_column_that_is_named_twice_counts_once() -> None:
+    table = pa.table({"block": ["standard", "ghost"], "macs": [3, 2], "params": [1, 2]})
+    once, twice = Groups(["block"]), Groups(["block", "block"])
+    for groups in (once, twice):
+        groups.add(table, 0)
+    assert once.result().equals(twice.result())
+    assert Pareto([MACS, PARAMS, MACS]).text == "the rows that no other row beats in smallest macs and smallest params"
+
+
 def test_what_is_kept_is_said_with_its_better_ends() -> None:
     assert (
         Top(100, RATIO, ["block", "kernel_size"]).text
