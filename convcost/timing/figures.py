@@ -9,6 +9,7 @@ from convcost.text.figure import (
     BLUE,
     COLOURS,
     MAX_POINTS,
+    SHORT,
     SIDE,
     STEP,
     WIDTH,
@@ -176,7 +177,12 @@ def accounts(rows: Sequence[tuple[str, Account | None]]) -> tuple[Figure, ...]:
         .mark_bar()
         .encode(
             alt.X("seconds:Q", title="time", axis=alt.Axis(labelExpr="format(datum.value, '.3~s') + 's'")),
-            alt.Y("name:N", sort=[lines[index] for index in chosen], title=None, axis=alt.Axis(labelLimit=220)),
+            alt.Y(
+                "name:N",
+                sort=[lines[index] for index in chosen],
+                title=None,
+                axis=alt.Axis(labelExpr=SHORT, labelLimit=0),
+            ),
             alt.Color("part:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=4)),
             order="order:Q",
             tooltip=tooltips("name", "part", "time", "share", "kernel"),

@@ -134,7 +134,7 @@ def test_a_selected_step_of_memory_marks_its_row(browser: Browser, model_page: P
 
 
 def test_ten_thousand_layers_open_with_what_is_drawn(browser: Browser, tmp_path: Path) -> None:
-    report = MADE["model"]()
+    report = model()
     layers = tuple(replace(report.rows[0], name=f"layer{number}") for number in range(10_000))
     path = tmp_path / "page.html"
     path.write_text(replace(report, layers=layers).to_html(), encoding="utf-8")
