@@ -22,7 +22,7 @@ from convcost.text.figure import (
     panels,
     tooltips,
 )
-from convcost.text.labels import HEIGHT, Box, LogAxis, names, width_of
+from convcost.text.labels import HEIGHT, Box, LogAxis, is_on_log_axis, names, width_of
 from convcost.text.units import human_bytes, human_count, human_ratio, human_share, human_time
 from convcost.timing.account import PARTS
 from convcost.timing.columns import speedup_text
@@ -98,7 +98,7 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
             "speed-up": speedup_text(timing),
         }
         for (_, ratio, timing), name in zip(rows, distinct(row[0] for row in rows), strict=True)
-        if ratio and timing is not None and timing.speedup and is_known(ratio) and is_known(timing.speedup)
+        if timing is not None and is_on_log_axis(ratio) and is_on_log_axis(timing.speedup)
     ]
     if not points:
         is_timed = any(timing is not None for _, _, timing in rows)
@@ -142,7 +142,7 @@ def _promise_taken(points: Sequence[Mapping[str, Any]], axis: LogAxis) -> Iterat
     """What no name may cover beside the points: the words in the corner, and the intervals."""
     yield Box(SIDE - 22 - width_of("as promised"), SIDE - 10 - HEIGHT, SIDE - 22, SIDE)
     for one in points:
-        if one["low"] and one["high"] and is_known(one["low"]) and is_known(one["high"]):
+        if is_on_log_axis(one["low"]) and is_on_log_axis(one["high"]):
             x = axis.pixel(one["macs"])
             yield Box(x - 2, axis.pixel(one["low"]), x + 2, axis.pixel(one["high"]))
 

@@ -13,12 +13,11 @@ from convcost.text.figure import (
     Figure,
     data,
     distinct,
-    is_known,
     largest,
     of_all,
     tooltips,
 )
-from convcost.text.labels import Box, LogAxis, along, line_boxes, names, place, point_box
+from convcost.text.labels import Box, LogAxis, along, is_on_log_axis, line_boxes, names, place, point_box
 from convcost.text.units import human_bytes, human_count, human_time, number_of, three_digits
 
 if TYPE_CHECKING:
@@ -67,6 +66,17 @@ class Point(NamedTuple):
     side: str = ""
     roofs: Roofs | None = None
 
+    @property
+    def flop_per_s(self) -> float | None:
+        """Attained speed; None without a time."""
+        return self.flops / self.time_s if self.time_s else None
+
+    @property
+    def roof(self) -> float | None:
+        """Speed at the bound; None without one that can be drawn."""
+        speed = self.flops / self.bound.seconds if self.bound is not None and self.bound.seconds else None
+        return speed if is_on_log_axis(speed) else None
+
 
 class _Line(NamedTuple):
     """A roof as a straight line in the figure.
@@ -89,7 +99,7 @@ class _Line(NamedTuple):
 
 def speeds(rows: Sequence[Point]) -> tuple[Figure, ...]:
     """The attained FLOP/s of each row over its FLOPs per byte, a figure for each set of roofs."""
-    known = [one for one in rows if is_known(one.time_s) and one.time_s and one.flops and one.flop_per_byte]
+    known = [one for one in rows if is_on_log_axis(one.flop_per_byte) and is_on_log_axis(one.flop_per_s)]
     if not known:
         return (Figure(f"{QUESTION} {NO_TIMES}"),)
     groups: dict[Roofs | None, list[Point]] = {}
@@ -205,16 +215,16 @@ def _point_layers(
 
 
 def _point(one: Point, name: str) -> dict[str, Any]:
-    seconds, bound = one.time_s or 0.0, one.bound
+    bound = one.bound
     return {
         "name": name,
         "side": one.side,
         "intensity": one.flop_per_byte,
-        "speed": one.flops / seconds,
-        "roof": None if bound is None else one.flops / bound.seconds,
+        "speed": one.flop_per_s,
+        "roof": one.roof,
         "FLOP/B": three_digits(one.flop_per_byte or 0),
-        "FLOP/s": human_count(one.flops / seconds),
-        "time": human_time(seconds),
+        "FLOP/s": human_count(one.flop_per_s or 0),
+        "time": human_time(one.time_s or 0),
         "bound": "-" if bound is None else f"{human_time(bound.seconds)} {bound.level or bound.roof}",
-        "attained": "-" if bound is None else bound.attained_text(bound.seconds / seconds),
+        "attained": "-" if bound is None else bound.attained_text(bound.seconds / (one.time_s or math.inf)),
     }

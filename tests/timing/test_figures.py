@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,21 @@ def test_the_roofs_are_lines_up_to_the_peak_with_their_names_and_figures() -> No
     for name, byte_per_s in (("L1 100 GB/s", 1e11), ("L2 10.0 GB/s", 1e10), ("memory 1.00 GB/s", 1e9)):
         assert lines[name]["y"] == pytest.approx(lines[name]["x"] * byte_per_s)
     assert "at most 100 GFLOP/s; L1 100 GB/s, L2 10.0 GB/s, memory 1.00 GB/s." in figure.sentence
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0, 5e-324, 1e308])
+def test_a_number_that_no_axis_has_is_left_out(value: float) -> None:
+    good = Point("a", 4.0, 2_000_000, 2e-3, BOUND)
+    (figure,) = speeds([good, Point("b", 4.0, 2_000_000, value, BOUND), Point("c", value, 2_000_000, 2e-3, BOUND)])
+    assert [one["name"] for one in values(figure, "speed")] == ["a"]
+    (unbounded,) = speeds([Point("a", 4.0, 2_000_000, 2e-3, replace(BOUND, seconds=value))])
+    assert [one["roof"] for one in values(unbounded, "roof")] == [None]
+    odd = replace(TIMING, speedup_low=value, speedup_high=value)
+    rows = [("a", 8.0, odd), ("b", 8.0, replace(TIMING, speedup=value)), ("c", value, TIMING)]
+    assert [one["name"] for one in values(promise(rows, ""), "macs")] == ["a"]
+    first = history().rows[0]
+    wrong = replace(first, entry=replace(first.entry, timing=replace(TIMING, time_s=value)))
+    assert replace(history(), rows=(wrong, wrong)).figures[0].chart is None
 
 
 def test_each_dtype_has_a_roofline_of_its_own() -> None:
