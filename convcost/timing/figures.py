@@ -20,6 +20,7 @@ from convcost.text.figure import (
     largest,
     of_all,
     panels,
+    pointed_at,
     tooltips,
 )
 from convcost.text.labels import HEIGHT, Box, LogAxis, is_on_log_axis, names, width_of
@@ -129,11 +130,10 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
         _promise_taken(points, axis),
         MAX_NAMED,
     )
-    layers.append(
-        base.mark_point(filled=True, size=70, opacity=1, color=BLUE).encode(
-            y, tooltip=tooltips("name", "MACs fewer", "speed-up")
-        )
-    )
+    hover = pointed_at()
+    frame = alt.when(hover).then(alt.value("currentColor")).otherwise(alt.value(None))
+    dots = base.mark_point(filled=True, size=70, opacity=1, color=BLUE).add_params(hover)
+    layers.append(dots.encode(y, stroke=frame, tooltip=tooltips("name", "MACs fewer", "speed-up")))
     chart = alt.layer(*layers)
     return Figure(f"{PROMISE} {what}; bars are 5–95 % intervals.{rest}", chart.properties(width=SIDE, height=SIDE))
 

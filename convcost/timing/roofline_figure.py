@@ -15,6 +15,7 @@ from convcost.text.figure import (
     distinct,
     largest,
     of_all,
+    pointed_at,
     tooltips,
 )
 from convcost.text.labels import Box, LogAxis, along, is_on_log_axis, line_boxes, names, place, point_box
@@ -114,8 +115,8 @@ def _figure(known: Sequence[Point], roofs: Roofs | None) -> Figure:
 
     order = sorted(largest([one.time_s or 0 for one in known], MAX_POINTS), key=lambda i: -(known[i].time_s or 0))
     chosen = [known[index] for index in order]
-    shown = distinct(" ".join(filter(None, (one.name, one.side))) for one in chosen)
-    points = [_point(one, name) for one, name in zip(chosen, shown, strict=True)]
+    own = {side: iter(distinct(one.name for one in chosen if one.side == side)) for side in SIDES}
+    points = [_point(one, next(own[one.side])) for one in chosen]
     ridges = [] if roofs is None else [roofs.peak.flop_per_s / level.byte_per_s for level in roofs.levels]
     x = LogAxis.around([*ridges, *(one["intensity"] for one in points)], WIDTH, 6 if ridges else 1.5, 2)
     tops = [] if roofs is None else [roofs.peak.flop_per_s]
@@ -199,25 +200,29 @@ def _point_layers(
     )
     up = alt.Axis(labelExpr="format(datum.value, '.3~s')", values=y.ticks)
     speed = alt.Y("speed:Q", scale=y.scale, title="FLOP/s", axis=up)
-    tooltip = tooltips("name", "FLOP/B", "FLOP/s", "time", "bound", "attained")
+    tooltip = tooltips("label", "FLOP/B", "FLOP/s", "time", "bound", "attained")
     if any(one["roof"] for one in points):
         yield base.mark_rule(color="#8888", aria=False).encode(speed, y2="roof:Q")
         roofs = base.mark_tick(color=ORANGE, thickness=2, width=10, orient="horizontal")
         yield roofs.encode(alt.Y("roof:Q", scale=y.scale), tooltip=tooltip)
-    yield from names([(one["name"], one["intensity"], one["speed"]) for one in points], axes, taken, MAX_NAMED)
+    yield from names([(one["label"], one["intensity"], one["speed"]) for one in points], axes, taken, MAX_NAMED)
     sides = [side for side in SIDES if any(one["side"] == side for one in points)]
     colour = alt.Color(
         "side:N",
         scale=alt.Scale(domain=sides, range=[SIDES[side] for side in sides]),
         legend=None if sides == [""] else alt.Legend(title=None, orient="top"),
     )
-    yield base.mark_point(filled=True, size=45, opacity=0.9).encode(speed, colour, tooltip=tooltip)
+    hover = pointed_at()
+    frame = alt.when(hover).then(alt.value("currentColor")).otherwise(alt.value(None))
+    dots = base.mark_point(filled=True, size=45, opacity=0.9).add_params(hover)
+    yield dots.encode(speed, colour, stroke=frame, tooltip=tooltip)
 
 
 def _point(one: Point, name: str) -> dict[str, Any]:
     bound = one.bound
     return {
         "name": name,
+        "label": " ".join(filter(None, (name, one.side))),
         "side": one.side,
         "intensity": one.flop_per_byte,
         "speed": one.flop_per_s,

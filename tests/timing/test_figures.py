@@ -111,9 +111,9 @@ def test_the_layers_before_and_after_stand_under_the_same_roofs() -> None:
     wider = replace(before.layers[0], macs=2 * 13824, output_shape=(1, 16, 8, 8), time_s=4e-3)
     after = replace(before, layers=(wider, before.layers[1]))
     (figure,) = compare_models(before, after).figures[2:]
-    assert [(one["name"], one["side"], one["speed"]) for one in values(figure, "side")] == [
-        ("stem after", "after", 2 * 2 * 13824 / 4e-3),
-        ("stem before", "before", 2 * 13824 / 2e-3),
+    assert [(one["name"], one["label"], one["speed"]) for one in values(figure, "side")] == [
+        ("stem", "stem after", 2 * 2 * 13824 / 4e-3),
+        ("stem", "stem before", 2 * 13824 / 2e-3),
     ]
     timed, block = replaced().figures[2], replaced().layers[0].replacement
     assert block is not None
