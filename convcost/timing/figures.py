@@ -97,6 +97,7 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
             "high": timing.speedup_high,
             "MACs fewer": human_ratio(ratio),
             "speed-up": speedup_text(timing),
+            "decided": timing.verdict != "undecided",
         }
         for (_, ratio, timing), name in zip(rows, distinct(row[0] for row in rows), strict=True)
         if timing is not None and is_on_log_axis(ratio) and is_on_log_axis(timing.speedup)
@@ -131,11 +132,17 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
         MAX_NAMED,
     )
     hover = pointed_at()
-    frame = alt.when(hover).then(alt.value("currentColor")).otherwise(alt.value(None))
-    dots = base.mark_point(filled=True, size=70, opacity=1, color=BLUE).add_params(hover)
-    layers.append(dots.encode(y, stroke=frame, tooltip=tooltips("name", "MACs fewer", "speed-up")))
-    chart = alt.layer(*layers)
-    return Figure(f"{PROMISE} {what}; bars are 5–95 % intervals.{rest}", chart.properties(width=SIDE, height=SIDE))
+    frame = alt.when(hover).then(alt.value("currentColor")).otherwise(alt.value(BLUE))
+    fill = alt.when("datum.decided").then(alt.value(BLUE)).otherwise(alt.value("transparent"))
+    dots = base.mark_point(size=70, opacity=1).add_params(hover)
+    layers.append(dots.encode(y, stroke=frame, fill=fill, tooltip=tooltips("name", "MACs fewer", "speed-up")))
+    marks = [f"{what}."]
+    if any(one["low"] for one in points):
+        marks.append("Bars are 5–95 % intervals.")
+    if not all(one["decided"] for one in points):
+        marks.append("Hollow points are not decided.")
+    chart = alt.layer(*layers).properties(width=SIDE, height=SIDE)
+    return Figure(f"{PROMISE} {' '.join(marks)}{rest}", chart)
 
 
 def _promise_taken(points: Sequence[Mapping[str, Any]], axis: LogAxis) -> Iterator[Box]:

@@ -47,6 +47,14 @@ def test_the_promise_of_a_change_has_the_whole_model() -> None:
     assert "the whole model" in {one["name"] for one in values(replaced().figures[1], "macs")}
 
 
+def test_a_speed_up_that_is_not_decided_is_a_hollow_point() -> None:
+    doubted = replace(TIMING, doubts=("only 1 undisturbed block",), speedup_low=None, speedup_high=None)
+    figure = promise([("a", 8.0, replace(TIMING, warnings=())), ("b", 8.0, doubted)], "Against standard")
+    assert {one["name"]: one["decided"] for one in values(figure, "macs")} == {"a": True, "b": False}
+    assert figure.sentence.endswith("Against standard. Bars are 5–95 % intervals. Hollow points are not decided.")
+    assert promise([("b", 8.0, doubted)], "Against a").sentence.endswith("Against a. Hollow points are not decided.")
+
+
 def test_a_promise_without_any_speed_up_says_what_it_needs() -> None:
     assert promise([("a", 2.0, None)], "").sentence.endswith("This needs times, which were not measured.")
     alone = replace(TIMING, speedup=None, speedup_low=None, speedup_high=None)
