@@ -42,7 +42,8 @@ import json, sys, time
 import convcost, pyarrow
 pyarrow.set_cpu_count(1)
 configuration, folder = json.loads(sys.argv[1]), sys.argv[2]
-convcost.sweep(configuration | {"axes": {"c": 8, "o": 8, "k": 3}})  # loads what it needs, as the script's imports do
+# What the sweep needs is loaded first, as what the script needs is.
+convcost.sweep(configuration | {{"axes": {{"c": 8, "o": 8, "k": 3}}}})
 start, cpu = time.perf_counter(), time.process_time()
 convcost.sweep(configuration, out=folder)
 {MEASURED}"""

@@ -30,7 +30,7 @@ from convcost.grids.reduction import Pareto, Top
 from convcost.grids.result import GridResult
 from convcost.system.processor import pin_allocator
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import show_progress
+from convcost.system.terminal import ProgressLine, show_progress
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.toml_tables import is_number
 from convcost.text.units import human_count, human_duration
@@ -195,18 +195,19 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
     """
     reduction, folder, rows = options.reduction(configuration), options.out, options.part_rows
     pin_allocator()  # each part takes as much memory as the one before: page faults would double its time
-    if folder is None:
-        counts, table = _in_memory(configuration, rows, reduction)
-        return GridResult(configuration, counts, table, reduction)
-    with opened(folder, contents(configuration, options.kept, rows)) as write:
-        if reduction is None:
-            counts = _write_parts(configuration, folder, rows, write)
-            return GridResult(configuration, counts, None, path=folder)
-        path = folder / options.file
-        counts = read_counts(path) or _reduce_parts(configuration, path, rows, reduction, write)
-        write({"parts": Grid(configuration).part_count(rows), **asdict(counts)})
-        (folder / STATE).unlink(missing_ok=True)
-        return GridResult(configuration, counts, read_table(path), reduction, path)
+    with ProgressLine():
+        if folder is None:
+            counts, table = _in_memory(configuration, rows, reduction)
+            return GridResult(configuration, counts, table, reduction)
+        with opened(folder, contents(configuration, options.kept, rows)) as write:
+            if reduction is None:
+                counts = _write_parts(configuration, folder, rows, write)
+                return GridResult(configuration, counts, None, path=folder)
+            path = folder / options.file
+            counts = read_counts(path) or _reduce_parts(configuration, path, rows, reduction, write)
+            write({"parts": Grid(configuration).part_count(rows), **asdict(counts)})
+            (folder / STATE).unlink(missing_ok=True)
+            return GridResult(configuration, counts, read_table(path), reduction, path)
 
 
 def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | None) -> tuple[Counts, pa.Table]:
