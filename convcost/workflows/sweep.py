@@ -221,12 +221,10 @@ def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | N
         )
     counts, tables, progress = Counts(), [schema(configuration).empty_table()], Progress(grid.size)
     for part in grid.parts(rows):
-        prediction = predict(configuration, part)
+        prediction = predict(configuration, part) if reduction is None else reduction.add_part(configuration, part)
         counts += Counts.of(prediction)
         if reduction is None:
             tables.append(plain_table(prediction.table))
-        else:
-            reduction.add(prediction.table, part.first)
         progress(part.last - part.first + 1)
     return counts, pa.concat_tables(tables) if reduction is None else reduction.result()
 
@@ -288,8 +286,7 @@ def _reduce_parts(configuration: Configuration, path: Path, rows: int, reduction
     try:
         for number in range(done.parts, count):
             part = grid.part(number, rows)
-            prediction = predict(configuration, part)
-            reduction.add(prediction.table, part.first)
+            prediction = reduction.add_part(configuration, part)
             done = _Reduced(number + 1, done.counts + Counts.of(prediction), reduction.state)
             progress(part.last - part.first + 1)
             if time.monotonic() - saved > SAVE_S:
@@ -316,12 +313,10 @@ def plan(configuration: Configuration, options: SweepOptions) -> Plan:
         grid, reduction = Grid(one), options.reduction(one)
         part = grid.part(grid.part_count(SAMPLE_ROWS) // 2, SAMPLE_ROWS)
         combinations, size, start = part.last - part.first + 1, None, time.perf_counter()
-        table = predict(one, part).table
+        table = (predict(one, part) if reduction is None else reduction.add_part(one, part)).table
         share = grid.size / combinations
         if reduction is None:
             size = round(share * len(parquet(table, {})))
-        else:
-            reduction.add(table, part.first)
         seconds = share * (time.perf_counter() - start)
         parts = grid.part_count(options.part_rows)
         rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, seconds))
