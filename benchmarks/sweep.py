@@ -1,6 +1,6 @@
 """Rows a second of a sweep against a NumPy and pyarrow script for the same columns, one thread each; equal values.
 
-`--rows 100000000` also writes so many rows, and compares the peak memory with that of a million.
+`--rows 100000000` also writes so many rows, and compares their peak memory with that of a million.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -16,9 +15,7 @@ import tempfile
 from math import prod
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 PAIRS = 5
@@ -30,19 +27,28 @@ AXES = {
     "stride": [1, 2],
     "m": [1, 2],
 }
-COLUMNS = """in_channels out_channels groups depth_multiplier expansion mid_channels batch in_height in_width out_height
-out_width params macs flops traffic_bytes flop_per_byte params_ratio macs_ratio""".split()
-SWEEP = """
-import json, resource, sys, time
+COLUMNS = (
+    *("in_channels", "out_channels", "groups", "depth_multiplier", "expansion", "mid_channels", "batch", "in_height"),
+    *("in_width", "out_height", "out_width", "params", "macs", "flops", "traffic_bytes", "flop_per_byte"),
+    *("params_ratio", "macs_ratio"),
+)
+"""All numeric columns."""
+MEASURED = """
+peak = open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]
+print(time.perf_counter() - start, time.process_time() - cpu, int(peak) / 1024)
+"""
+SWEEP = f"""
+import json, sys, time
 import convcost, pyarrow
 pyarrow.set_cpu_count(1)
 configuration, folder = json.loads(sys.argv[1]), sys.argv[2]
+# What the sweep needs is loaded first, as what the script needs is.
+convcost.sweep(configuration | {{"axes": {{"c": 8, "o": 8, "k": 3}}}})
 start, cpu = time.perf_counter(), time.process_time()
 convcost.sweep(configuration, out=folder)
-print(time.perf_counter() - start, time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
-SCRIPT = """
-import resource, sys, time
+{MEASURED}"""
+SCRIPT = f"""
+import sys, time
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 pa.set_cpu_count(1)
 start, cpu = time.perf_counter(), time.process_time()
@@ -62,17 +68,16 @@ for first in range(0, size, chunk):
     traffic = 4 * (c * h * h + hidden * k * k + 2 * hidden * out * out + hidden * o + o * out * out)
     standard = c * o * k * k
     nothing = pa.nulls(len(c), pa.int64())
-    table = pa.table({
+    table = pa.table({{
         "in_channels": c, "out_channels": o, "groups": c, "depth_multiplier": m, "expansion": nothing,
         "mid_channels": nothing, "batch": np.ones_like(c), "in_height": h, "in_width": h, "out_height": out,
         "out_width": out, "params": params, "macs": macs, "flops": flops, "traffic_bytes": traffic,
         "flop_per_byte": flops / traffic, "params_ratio": standard / params, "macs_ratio": standard * out * out / macs,
-    })
+    }})
     writer = writer or pq.ParquetWriter(sys.argv[1], table.schema, compression="zstd")
     writer.write_table(table)
 writer.close()
-print(time.perf_counter() - start, time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
+{MEASURED}"""
 """What a person would write for the same columns: all combinations in chunks, int64 products, Arrow's defaults."""
 
 
@@ -89,9 +94,11 @@ def configuration(**axes: object) -> str:
 
 
 def length(axis: object) -> int:
-    if isinstance(axis, dict):
-        return (axis["to"] - axis["from"]) // axis["step"] + 1
-    return len(axis)
+    return (axis["to"] - axis["from"]) // axis["step"] + 1 if isinstance(axis, dict) else len(axis)
+
+
+def stored_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("part-*.parquet"))
 
 
 def is_equal(folder: Path, file: Path) -> bool:
@@ -102,10 +109,7 @@ def is_equal(folder: Path, file: Path) -> bool:
     )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, help="rows of one more sweep, for its peak memory")
-    options = parser.parse_args()
+def compare_with_script() -> None:
     size = prod(map(length, AXES.values()))
     sweeps, scripts = [], []
     for number in range(PAIRS + 1):
@@ -113,12 +117,10 @@ def main() -> int:
             folder, file = Path(made, "sweep"), Path(made, "script.parquet")
             sweeps.append(run(SWEEP, configuration(), str(folder)))
             scripts.append(run(SCRIPT, str(file)))
-            if not number:  # the first pair fills the caches, and its values are compared
+            if not number:  # the first pair is not counted, and its values are compared
                 sweeps, scripts = [], []
-                parts = sum(path.stat().st_size for path in folder.glob("part-*.parquet"))
-                print(
-                    f"equal values: {is_equal(folder, file)}; {parts / size:.1f} and {file.stat().st_size / size:.1f} B/row"
-                )
+                per_row = [stored / size for stored in (stored_bytes(folder), file.stat().st_size)]
+                print(f"equal values: {is_equal(folder, file)}; {per_row[0]:.1f} and {per_row[1]:.1f} bytes a row")
     for place, what in enumerate(("wall", "processor")):
         ratios = sorted(theirs[place] / ours[place] for ours, theirs in zip(sweeps, scripts, strict=True))
         rates = [size / statistics.median(one[place] for one in side) / 1e6 for side in (sweeps, scripts)]
@@ -128,6 +130,30 @@ def main() -> int:
         )
     peaks = [statistics.median(one[2] for one in side) for side in (sweeps, scripts)]
     print(f"peak memory: {peaks[0]:.0f} and {peaks[1]:.0f} MiB; {size:,} rows, {PAIRS} pairs in turn, one thread each")
+
+
+def compare_memory(rows: int) -> None:
+    """The peak memory of a sweep of about so many rows ÷ that of about a million, which is one part."""
+    others = prod(length(axis) for name, axis in AXES.items() if name != "c")
+    peaks = []
+    for wanted in (10**6, rows):
+        channels = {"from": 4, "to": 4 * max(1, wanted // others), "step": 4}
+        with tempfile.TemporaryDirectory() as made:
+            wall, _, peak = run(SWEEP, configuration(c=channels), str(Path(made, "sweep")))
+            size = length(channels) * others
+            stored = stored_bytes(Path(made, "sweep")) / 1e9
+            print(f"{size:,} rows: peak memory {peak:.0f} MiB, {wall:.0f} s, {stored:.2f} GB")
+        peaks.append(peak)
+    print(f"peak memory of {size:,} rows / that of a million: {peaks[1] / peaks[0]:.2f} (wanted 1.5)")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, help="rows of one more sweep, for its peak memory")
+    options = parser.parse_args()
+    compare_with_script()
+    if options.rows:
+        compare_memory(options.rows)
     return 0
 
 

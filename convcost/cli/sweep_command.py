@@ -15,7 +15,6 @@ from convcost.cli.clock import timing_options
 from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import INTERRUPTED, deliver, last, refuse_exports, say, say_remarks
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import ProgressLine
 from convcost.system.whole_files import require_writable, write_text
 from convcost.text.errors import ConvcostError
 
@@ -115,7 +114,7 @@ def sweep_command(
     elif clock is not None:
         from convcost.workflows.sweep_timing import time_sweep
 
-        with ProgressLine(), _resumable(out):
+        with _resumable(out):
             clock = replace(clock, memory_format=memory_format)
             code, timed = last(time_sweep(configuration, options, clock))
         result, latency = timed, timed.latency_table() if tables else None
@@ -123,7 +122,7 @@ def sweep_command(
         texts = [] if form is o.OutputFormat.table else [f"format (={form})"]
         for what in (*texts, *(f"export (={path})" for path in others)):
             require_few(configuration, options, what)
-        with ProgressLine(), _resumable(out):
+        with _resumable(out):
             result = sweep(configuration, options)
     with interrupts_held():
         writes = [] if latency is None else [partial(write_text, path, latency.text, "export") for path in tables]
@@ -131,8 +130,6 @@ def sweep_command(
         say_remarks(result)
         say(() if latency is None else latency.notes, "note")
         note_without_latex(context, form, others, result)
-        if dry_run:
-            note_unused(context, "a dry run writes nothing", ("out",))
         if clock is None:
             reason = "a dry run times nothing" if dry_run else "nothing is timed without --time"
             note_unused(context, reason, ("store", *(("time",) if dry_run else ())), panel=o.CLOCK)

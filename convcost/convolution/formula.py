@@ -68,7 +68,7 @@ def multiply(values: Sequence[Int]) -> Int:
     if prod(_maximum(value) for value in values) >= INT64_SAFE:  # else no element can be too large
         _refuse_overflow(prod(value * 1.0 for value in values))
     whole = [value if isinstance(value, int) else value.astype("int64", copy=False) for value in values]
-    return prod(sorted(whole, key=lambda value: getattr(value, "size", 0)))  # small arrays first: few large products
+    return _joined(operator.mul, whole)
 
 
 def times(value: Int, factor: Int) -> Int:
@@ -87,7 +87,7 @@ def add(values: Sequence[Int], most: Callable[[], float] | None = None) -> Int:
         return sum(values)
     if (sum(map(_maximum, values)) if most is None else most()) >= INT64_SAFE:
         _refuse_overflow(sum(value * 1.0 for value in values))
-    return reduce(operator.add, values)  # `sum` would start with one more sum of an array, that with 0
+    return _joined(operator.add, values)
 
 
 def quotient(above: Int, below: Int) -> float:
@@ -118,6 +118,15 @@ def common_divisor(*values: Int) -> Int:
     import numpy as np
 
     return reduce(np.gcd, values)
+
+
+def _joined(work: Callable[[Int, Int], Int], values: Sequence[Int]) -> Int:
+    """A product or sum: first of the values of one shape each, then of the results, so that few of them are large."""
+    by_shape: dict[tuple[int, ...], Int] = {}
+    for value in values:
+        shape = getattr(value, "shape", ())
+        by_shape[shape] = work(by_shape[shape], value) if shape in by_shape else value
+    return reduce(work, sorted(by_shape.values(), key=lambda value: getattr(value, "size", 0)))
 
 
 def _maximum(value: Int) -> float:

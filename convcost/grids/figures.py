@@ -39,7 +39,10 @@ def grid_figures(
     x, y = (_quantity(EVERY[name]) for name in costs)
     sentence = f"Which rows does no other beat in both {x.title} and {y.title}? Those on the line."
     rest = of_all(len(points), count, "those on the line and some of the others")
-    return (Figure(f"{sentence}{rest}", front(names, [(row[costs[0]], row[costs[1]]) for row in points], x, y)),)
+    blocks = [row["block"] for row in points] if "block" in described else []
+    return (
+        Figure(f"{sentence}{rest}", front(names, [(row[costs[0]], row[costs[1]]) for row in points], x, y, blocks)),
+    )
 
 
 def _points(

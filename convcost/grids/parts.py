@@ -199,7 +199,8 @@ def _holds(folder: Path, contents: Mapping[str, Any]) -> bool:
             ) from None
         return False
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ConvcostError(f"out (={head}) must be readable ({first_line(error)}); {_ANOTHER}.") from None
+        msg = f"out (={head}) must be the file of a sweep, and is not ({first_line(error)}); {_ANOTHER}."
+        raise ConvcostError(msg) from None
     other = difference(found, _pinned(json.loads(json.dumps(contents))), "")
     if other:
         raise ConvcostError(f"out (={folder}) must hold the same sweep, and {other}; {_ANOTHER}.")

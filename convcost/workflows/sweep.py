@@ -30,7 +30,7 @@ from convcost.grids.reduction import Pareto, Top
 from convcost.grids.result import GridResult
 from convcost.system.processor import pin_allocator
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import show_progress
+from convcost.system.terminal import ProgressLine, show_progress
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.toml_tables import is_number
 from convcost.text.units import human_count, human_duration
@@ -202,18 +202,19 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
     """
     reduction, folder, rows = options.reduction(configuration), options.out, options.part_rows
     pin_allocator()  # each part takes as much memory as the one before: page faults would double its time
-    if folder is None:
-        counts, table = _in_memory(configuration, rows, reduction)
-        return GridResult(configuration, counts, table, reduction)
-    with opened(folder, contents(configuration, options.kept, rows)) as write:
-        if reduction is None:
-            counts = _write_parts(configuration, folder, rows, write)
-            return GridResult(configuration, counts, None, path=folder)
-        path = folder / options.file
-        counts = read_counts(path) or _reduce_parts(configuration, path, rows, reduction, write)
-        write({"parts": Grid(configuration).part_count(rows), **asdict(counts)})
-        (folder / STATE).unlink(missing_ok=True)
-        return GridResult(configuration, counts, read_table(path), reduction, path)
+    with ProgressLine():
+        if folder is None:
+            counts, table = _in_memory(configuration, rows, reduction)
+            return GridResult(configuration, counts, table, reduction)
+        with opened(folder, contents(configuration, options.kept, rows)) as write:
+            if reduction is None:
+                counts = _write_parts(configuration, folder, rows, write)
+                return GridResult(configuration, counts, None, path=folder)
+            path = folder / options.file
+            counts = read_counts(path) or _reduce_parts(configuration, path, rows, reduction, write)
+            write({"parts": Grid(configuration).part_count(rows), **asdict(counts)})
+            (folder / STATE).unlink(missing_ok=True)
+            return GridResult(configuration, counts, read_table(path), reduction, path)
 
 
 def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | None) -> tuple[Counts, pa.Table]:
@@ -227,12 +228,10 @@ def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | N
         )
     counts, tables, progress = Counts(), [schema(configuration).empty_table()], Progress(grid.size)
     for part in grid.parts(rows):
-        prediction = predict(configuration, part)
+        prediction = predict(configuration, part) if reduction is None else reduction.add_part(configuration, part)
         counts += Counts.of(prediction)
         if reduction is None:
             tables.append(plain_table(prediction.table))
-        else:
-            reduction.add(prediction.table, part.first)
         progress(part.last - part.first + 1)
     return counts, pa.concat_tables(tables) if reduction is None else reduction.result()
 
@@ -294,8 +293,7 @@ def _reduce_parts(configuration: Configuration, path: Path, rows: int, reduction
     try:
         for number in range(done.parts, count):
             part = grid.part(number, rows)
-            prediction = predict(configuration, part)
-            reduction.add(prediction.table, part.first)
+            prediction = reduction.add_part(configuration, part)
             done = _Reduced(number + 1, done.counts + Counts.of(prediction), reduction.state)
             progress(part.last - part.first + 1)
             if time.monotonic() - saved > SAVE_S:
@@ -322,12 +320,10 @@ def plan(configuration: Configuration, options: SweepOptions) -> Plan:
         grid, reduction = Grid(one), options.reduction(one)
         part = grid.part(grid.part_count(SAMPLE_ROWS) // 2, SAMPLE_ROWS)
         combinations, size, start = part.last - part.first + 1, None, time.perf_counter()
-        table = predict(one, part).table
+        table = (predict(one, part) if reduction is None else reduction.add_part(one, part)).table
         share = grid.size / combinations
         if reduction is None:
             size = round(share * len(parquet(table, {})))
-        else:
-            reduction.add(table, part.first)
         seconds = share * (time.perf_counter() - start)
         parts = grid.part_count(options.part_rows)
         rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, seconds))

@@ -19,7 +19,7 @@ from convcost.grids.prediction import plain_table, predict
 from convcost.grids.result import GridResult
 from convcost.grids.sample import sample, sample_of
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import show_progress
+from convcost.system.terminal import ProgressLine, show_progress
 from convcost.text.errors import ConvcostError, ShapeError
 from convcost.text.units import human_duration, thousands
 from convcost.timing.measured import Measured, Outcome
@@ -78,6 +78,7 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
     goals = () if reduction is None else tuple(goal.name for goal in reduction.goals)
     is_first = bool(goals) and MEASURED.keys().isdisjoint((*options.group_by, *goals))
     with ExitStack() as stack:
+        stack.enter_context(ProgressLine())
         path = None
         if options.out is not None:
             kept = options.kept if is_first else None

@@ -150,7 +150,9 @@ def test_a_file_that_is_written_in_other_words_is_the_same_sweep(tmp_path: Path)
 def test_a_head_that_cannot_be_read_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / HEAD).write_text(text, encoding="utf-8")
     with (
-        pytest.raises(ConvcostError, match=r"sweep\.json\) must be readable \(.*\); give another folder"),
+        pytest.raises(
+            ConvcostError, match=r"sweep\.json\) must be the file of a sweep, and is not \(.*\); give another folder"
+        ),
         opened(tmp_path, contents(read_configuration(GRID), None, ROWS)),
     ):
         pass
