@@ -72,8 +72,9 @@ def sweep_command(
     if dry_run:
         result = plan(configuration, options)
     else:
-        for what in (*(export or ()), *(() if form is o.OutputFormat.table else (form,))):
-            require_few(configuration, options, str(what))
+        texts = [] if form is o.OutputFormat.table else [f"format (={form})"]
+        for what in (*texts, *(f"export (={path})" for path in export or ())):
+            require_few(configuration, options, what)
         with ProgressLine():
             try:
                 result = sweep(configuration, options)

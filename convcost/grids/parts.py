@@ -85,7 +85,7 @@ def write_table(path: Path, table: pa.Table, about: Mapping[str, object]) -> Non
     Raises:
         ConvcostError: The file could not be written.
     """
-    write_whole(path, lambda temporary: write_parquet(temporary, table, about), "part", _MAKE_ROOM)
+    write_whole(path, lambda temporary: write_parquet(temporary, table, about), "out", _MAKE_ROOM)
 
 
 def write_parquet(where: Any, table: pa.Table, about: Mapping[str, object]) -> None:  # noqa: ANN401 - a path or a file object
@@ -142,7 +142,8 @@ def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Write]:
         except BlockingIOError:
             msg = f"out (={folder}) must not be in use, and another sweep writes to it; wait for its end."
             raise ConvcostError(msg) from None
-        _require_same(folder, {"schema": SCHEMA, **contents})
+        if not _holds(folder, {"schema": SCHEMA, **contents}):
+            write({"parts": 0, **asdict(Counts())})
         yield write
 
 
@@ -154,9 +155,11 @@ def contents(configuration: Configuration, kept: Mapping[str, object] | None, ro
         kept: What is kept of its rows; None for all of them.
         rows: Most rows of a part.
     """
+    import pyarrow as pa
+
     grid = Grid(configuration)
     return {
-        "versions": {"convcost": __version__},
+        "versions": {"convcost": __version__, "pyarrow": pa.__version__},
         "configuration": configuration.to_dict(),
         "kept": None if kept is None else dict(kept),
         "combinations": grid.size,
@@ -165,23 +168,34 @@ def contents(configuration: Configuration, kept: Mapping[str, object] | None, ro
     }
 
 
-def _require_same(folder: Path, contents: Mapping[str, Any]) -> None:
-    """Refuse a folder with another sweep, or with parts of nobody knows what."""
+def _holds(folder: Path, contents: Mapping[str, Any]) -> bool:
+    """Whether a folder has this sweep already.
+
+    Raises:
+        ConvcostError: It has another one, or parts of an unknown one.
+    """
     head = folder / HEAD
     try:
         there = json.loads(head.read_text(encoding="utf-8"))
-        found = {key: value for key, value in there.items() if key != "progress"}
+        found = _pinned(there)
     except FileNotFoundError:
         if next(folder.glob("part-*.parquet"), None) is not None:
             raise ConvcostError(
                 f"out (={folder}) must be a sweep's folder, and has parts without {HEAD}; {_ANOTHER}."
             ) from None
-        return
-    except (OSError, ValueError, AttributeError) as error:
+        return False
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise ConvcostError(f"out (={head}) must be readable ({first_line(error)}); {_ANOTHER}.") from None
-    difference = _difference(found, json.loads(json.dumps(contents)), "")
+    difference = _difference(found, _pinned(json.loads(json.dumps(contents))), "")
     if difference:
         raise ConvcostError(f"out (={folder}) must hold the same sweep, and {difference}; {_ANOTHER}.")
+    return True
+
+
+def _pinned(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """What must not change between two runs: all but the progress, and the version of the library that writes files."""
+    versions = {"convcost": contents["versions"]["convcost"]}
+    return {**{key: value for key, value in contents.items() if key != "progress"}, "versions": versions}
 
 
 def _difference(there: Any, here: Any, name: str) -> str | None:  # noqa: ANN401 - values of JSON
@@ -189,7 +203,7 @@ def _difference(there: Any, here: Any, name: str) -> str | None:  # noqa: ANN401
     if isinstance(there, dict) and isinstance(here, dict):
         if list(there) != list(here) and set(there) == set(here):
             there, here = ", ".join(there), ", ".join(here)
-            return f"the order of {name} is {as_text(there)} there, {as_text(here)} here"
+            return f"the order of {name.removeprefix('configuration.')} is {as_text(there)} there, {as_text(here)} here"
         for key in {**here, **there}:
             inner = _difference(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
             if inner:
