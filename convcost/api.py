@@ -729,7 +729,7 @@ def sweep(
     from convcost.workflows.sweep import SweepOptions, configuration_of, plan
     from convcost.workflows.sweep import sweep as run
 
-    options = SweepOptions(None if out is None else Path(out), _columns(pareto), top, sort, _columns(group_by))
+    options = SweepOptions(None if out is None else Path(out), _columns(pareto), plain(top), sort, _columns(group_by))
     configuration = configuration_of(source)
     return plan(configuration, options) if dry_run else run(configuration, options)
 

@@ -22,10 +22,20 @@ from budgeted_project import CONFIG, MODEL
 from convcost.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
-HELP = ("", "compare", "explain", "kernel", "history", "model", "diff", "replace", "check", "config", "calibrate")
+HELP = ("", "compare", "explain", "kernel", "history", "model", "diff", "replace", "sweep", "check", "config", "calibrate")
 SHAPE = "--c 8 --o 8 --k 3 --h 16"
 NET = "model models.py:Net --input 1x3x8x8"
 DIFF = "diff models.py:Net models.py:Net --arg-b width=4 --input 1x3x8x8"
+GRID = """\
+blocks = ["standard", "grouped"]
+illegal = "rows"
+[axes]
+c = [8, 12]
+o = { from = 8, to = 32, times = 2 }
+k = [3, "3x5"]
+h = [7]
+groups = [2, 3]
+"""
 REPLACE = "replace models.py:Net --input 1x3x8x8 --to depthwise-separable"
 CHECK = "check models.py:Net --input 1x3x8x8 --time-budget 0.3"
 CALLS = (  # in this order: the history lists what was timed before
@@ -70,6 +80,16 @@ CALLS = (  # in this order: the history lists what was timed before
     f"{REPLACE} --time --time-budget 0.6 --time-device cpu --why --pareto --format json",
     f"{REPLACE} --format csv",
     f"{REPLACE} --only nothing",
+    "sweep grid.toml --format json",
+    "sweep grid.toml --format csv",
+    "sweep grid.toml --out costs",
+    "sweep grid.toml --out costs --pareto macs",
+    "sweep grid.toml --pareto macs,params --format csv",
+    "sweep grid.toml --top 3 --sort macs_ratio --group-by k --format csv",
+    "sweep grid.toml --group-by block --format csv",
+    "sweep grid.toml --dry-run --format json",
+    "sweep grid.toml --top 3",
+    "sweep models.py",
     "check --format json",
     "check --format csv",
     "check --format github",
@@ -129,6 +149,7 @@ def outcomes(folder: Path) -> dict[str, dict[str, Any]]:
     (folder / "models.py").write_text(MODEL, encoding="utf-8")
     (folder / "convcost.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "grown.toml").write_text(CONFIG.replace("100 k", "200 k"), encoding="utf-8")
+    (folder / "grid.toml").write_text(GRID, encoding="utf-8")
     calls = {}
     for call in CALLS:
         if call == "check --config grown.toml --format json":  # grown since the lock, which lies beside both

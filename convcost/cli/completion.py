@@ -19,6 +19,7 @@ from convcost.timing.conditions import ALLOCATORS, MEMORY_FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from convcost.grids.columns import GridColumn
     from convcost.text.columns import Column
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -118,12 +119,14 @@ def _columns(command: str, incomplete: str) -> Iterable[str]:
     from convcost.changes.columns import DIFF_COLUMNS
     from convcost.changes.replace_columns import REPLACE_COLUMNS
     from convcost.comparison.columns import COMPARE_COLUMNS
+    from convcost.grids.columns import COLUMNS
     from convcost.kernels.columns import KERNEL_COLUMNS
     from convcost.models.columns import MODEL_COLUMNS
 
-    columns: Mapping[str, Iterable[Column[Any]]] = {
+    columns: Mapping[str, Iterable[Column[Any] | GridColumn]] = {
         "compare": COMPARE_COLUMNS, "model": MODEL_COLUMNS, "check": CHECK_COLUMNS, "history": HISTORY_COLUMNS,
         "kernel": KERNEL_COLUMNS, "diff": DIFF_COLUMNS, "replace": REPLACE_COLUMNS,
+        "sweep": COLUMNS.values(),
     }  # fmt: skip
     before, comma, _ = incomplete.rpartition(",")
     return (f"{before}{comma}{column.name}" for column in columns[command])
@@ -174,6 +177,8 @@ VALUES: Final[Mapping[str, Values]] = {
     "b": _networks,
     "columns": _columns,
     "sort": _sort,
+    "pareto": _columns,
+    "group_by": _columns,
     "only": _budgets,
     "device": _device,
     "time_device": lambda *_: DEVICES,

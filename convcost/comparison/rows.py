@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import starmap
 from math import prod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from convcost.convolution.blocks import PARAMETERS, find_block
 from convcost.convolution.cost import ITEMSIZE, Cost, cost
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from convcost.timing.conditions import Conditions
     from convcost.timing.hints import Hint
     from convcost.timing.statistics import Timing
+
+    Placement: TypeAlias = tuple[Spec, dict[str, Value], Node, tuple[Layer, ...], Shape]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,11 @@ def place_block(name: str, spec: Spec, given: Mapping[str, Value], dtype: str = 
         ConvcostError: The block is unknown, or does not allow this shape.
     """
     block = find_block(name)
-    sizes = place_sizes(block, spec, given)
-    return Placed(block, *sizes, cost(sizes[3], dtype))
+    placement = place_sizes(block, spec, given)
+    return Placed(block, *placement, cost(placement[3], dtype))
 
 
-def place_sizes(
-    block: Block, spec: Spec, given: Mapping[str, Value]
-) -> tuple[Spec, dict[str, Value], Node, tuple[Layer, ...], Shape]:
+def place_sizes(block: Block, spec: Spec, given: Mapping[str, Value]) -> Placement:
     """The fields of a placed block between the block and its cost.
 
     Raises:

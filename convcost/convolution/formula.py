@@ -6,8 +6,8 @@ A factor is a Python int (exact, any size) or a NumPy int64 array (a sweep of la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import operator
+from dataclasses import dataclass
 from functools import reduce
 from math import gcd, prod
 from typing import TYPE_CHECKING, Any, Final, TypeAlias

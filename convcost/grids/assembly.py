@@ -10,7 +10,6 @@ from convcost.text.sizes import format_sizes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 

@@ -229,7 +229,7 @@ def _read_one_of(value: object, known: Sequence[Size], step: str) -> Size:
 
 def _read_share(name: str, value: object) -> Fraction:
     try:
-        share = value if isinstance(value, Fraction) else parse_share(name, str(value))
+        share = value if isinstance(value, Fraction) else parse_share(name, as_text(value))
         PARAMETERS[name].require(share)
     except ConvcostError as error:
         raise AxisError((), str(error).removeprefix(f"{name} ")) from None

@@ -188,7 +188,6 @@ class Fold:
     def _folded(self, array: NDArray[Any]) -> NDArray[Any]:
         import numpy as np
 
-        sides = []
-        for side in (slice(self._place), slice(self._place, None)):
-            sides.append(self._shape[side] if prod(array.shape[side]) > 1 else array.shape[side])
-        return np.broadcast_to(array, (*sides[0], *sides[1])).reshape(prod(sides[0]), prod(sides[1]))
+        halves = (slice(self._place), slice(self._place, None))
+        outer, inner = (self._shape[half] if prod(array.shape[half]) > 1 else array.shape[half] for half in halves)
+        return np.broadcast_to(array, (*outer, *inner)).reshape(prod(outer), prod(inner))

@@ -140,7 +140,8 @@ def _configuration(file: TomlFile, lines: Sequence[str]) -> Configuration:
     except TomlError as error:
         mistakes += error.mistakes
     for key in ("blocks", "columns"):
-        if file.values.get(key) == []:
+        value = file.values.get(key)
+        if isinstance(value, list) and not value:
             mistakes.append(
                 Mistake(file.place((key,)), f"{key} (=[]) must not be empty; leave it out for the default.")
             )

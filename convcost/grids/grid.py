@@ -136,11 +136,7 @@ class Grid:
         Raises:
             ShapeError: No block allows the shape.
         """
-        for block, end in zip(self._blocks, self._ends, strict=True):
-            if index < end:
-                break
-        else:
-            raise IndexError(index)
+        block, end = next(pair for pair in zip(self._blocks, self._ends, strict=True) if index < pair[1])
         values: dict[str, Any] = {}
         rest = index - (end - block.rows)
         for axis in reversed(block.axes):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost._version import __version__
+from convcost.grids.columns import file_options
 from convcost.grids.grid import Grid
 from convcost.grids.prediction import predict
 from convcost.system.ownership import locked
@@ -92,7 +93,7 @@ def write_parquet(where: Any, table: pa.Table, about: Mapping[str, object]) -> N
     """Write a table and what is known about it to a path or a file object."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetWriter(where, table.schema, compression="zstd", store_schema=False) as writer:
+    with pq.ParquetWriter(where, table.schema, store_schema=False, **file_options(table.schema)) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({_COUNTS.decode(): json.dumps(about)})
 

@@ -14,7 +14,7 @@ from convcost.convolution.formula import MixedError
 from convcost.convolution.spec import Spec
 from convcost.grids.assembly import Piece, assembled
 from convcost.grids.box import Box, Fold, boxes
-from convcost.grids.columns import COLUMNS, REFUSED, chosen_columns, schema
+from convcost.grids.columns import COLUMNS, RATIOS, REFUSED, chosen_columns, schema
 from convcost.grids.grid import layer_of
 from convcost.text.errors import ConvcostError, ShapeError
 
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from convcost.convolution.spec import Value
+    from convcost.comparison.rows import Placement
+    from convcost.convolution.spec import Block, Value
+    from convcost.grids.columns import GridColumn
     from convcost.grids.configuration import Configuration
     from convcost.grids.grid import Part
 
 _VALUE: Final = re.compile(r" \((?:=|about )[^()]*\)")
 """A value in the message of an error."""
-_RATIOS: Final = frozenset({"params_ratio", "macs_ratio"})
 _DEFAULTS: Final = {one.name: one.default for one in fields(Spec) if one.default is not MISSING and one.name != "width"}
 
 
@@ -92,7 +93,7 @@ class _Work:
         self._early = [one for one in where if known.issuperset(one.names)]
         self._late = [one for one in where if not known.issuperset(one.names)]
         needed = {column.name for column in self._columns} | {name for one in self._late for name in one.names}
-        self._has_ratios = not needed.isdisjoint(_RATIOS)
+        self._has_ratios = not needed.isdisjoint(RATIOS)
         self.pieces: list[Piece] = []
         self.refused: Counter[str] = Counter()
         self.excluded = 0
@@ -116,9 +117,9 @@ class _Work:
             sizes = place_sizes(self._block, spec, given)
             others = self._baseline_sizes(spec, given)
             fold = Fold(box)
-            box = fold.box
-            placed = Placed(self._block, *fold(sizes), cost(fold(sizes[3]), dtype))
-            baseline = None if others is None else Placed(self._baseline, *fold(others), cost(fold(others[3]), dtype))
+            box = fold.box  # a condition on costs splits the folded one
+            placed = _folded(self._block, sizes, fold, dtype)
+            baseline = None if others is None else _folded(self._baseline, others, fold, dtype)
             self.pieces.append(self._piece(box, Row(placed, dtype, baseline)))
         except MixedError as error:
             for half in box.split(error.condition):
@@ -126,11 +127,10 @@ class _Work:
         except ConvcostError as error:
             self._refuse(box, _VALUE.sub("", str(error)).partition(";")[0].removesuffix("."))
 
-    def _baseline_sizes(self, spec: Spec, given: Mapping[str, Value]) -> Any:
-        if not self._has_ratios:
-            return None
+    def _baseline_sizes(self, spec: Spec, given: Mapping[str, Value]) -> Placement | None:
+        """The baseline on the same sizes; None if it does not allow them, or if no column needs it."""
         try:
-            return place_sizes(self._baseline, spec, given)
+            return place_sizes(self._baseline, spec, given) if self._has_ratios else None
         except ShapeError:
             return None
 
@@ -140,24 +140,15 @@ class _Work:
 
         axes = _with_defaults(box.values) | dict(row.placed.parameters)
 
-        def value(name: str) -> Any:
-            if name in axes:
-                return axes[name]
-            compared = COLUMNS[name].compared
-            return None if compared is None else compared.value(row)
-
-        kept = None
+        columns = {one.name: _value(one, axes, row) for one in self._columns}
+        kept = np.ones(box.shape if self._late else (), dtype=bool)
         for one in self._late:
-            values = {name: np.nan if (got := value(name)) is None else got for name in one.names}
-            mask = np.broadcast_to(one.mask(values), box.shape)
-            kept = mask if kept is None else kept & mask
-        if kept is not None:
-            self.excluded += box.size - int(kept.sum())
-            kept = None if kept.all() else kept.ravel()
-        columns = {
-            one.name: axes.get(one.name) if one.compared is None else one.compared.value(row) for one in self._columns
-        }
-        return Piece(box, columns, kept)
+            values = {name: axes[name] if name in axes else _value(COLUMNS[name], axes, row) for name in one.names}
+            kept &= one.mask({name: np.nan if value is None else value for name, value in values.items()})
+        if kept.all():
+            return Piece(box, columns)
+        self.excluded += box.size - int(kept.sum())
+        return Piece(box, columns, kept.ravel())
 
     def _refuse(self, box: Box, rule: str) -> None:
         """Count rows that the block does not allow, and keep what was requested if the user wants it."""
@@ -166,6 +157,15 @@ class _Work:
             box = Fold(box).box
             values = _with_defaults(box.values) | {"block": self._block.name, REFUSED.name: rule}
             self.pieces.append(Piece(box, {one.name: values.get(one.axis) for one in self._columns}))
+
+
+def _folded(block: Block, sizes: Placement, fold: Fold, dtype: str) -> Placed:
+    return Placed(block, *fold(sizes), cost(fold(sizes[3]), dtype))
+
+
+def _value(column: GridColumn, axes: Mapping[str, Any], row: Row) -> Any:  # noqa: ANN401 - numbers, texts and arrays
+    """The value of a column: that of compare, else of the axis of the same name."""
+    return axes.get(column.name) if column.compared is None else column.compared.value(row)
 
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from convcost.text.result import Result
 from convcost.text.units import human_count, number_of, thousands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -88,7 +88,7 @@ class GridResult(Result["Mapping[str, Any]"]):
         goals = () if self.reduction is None else (*self.reduction.group_by, *self._goals)
         chosen = {*self.configuration.columns, *goals}
         varying = {column_name(axis.name) for axis in self.configuration.axes if len(axis.values) > 1}
-        return tuple(_column(name, is_chosen=name in chosen, is_axis=name in varying) for name in names)
+        return tuple(_column(name, chosen, varying) for name in names)
 
     def scan(self) -> pyarrow.dataset.Dataset:
         """The rows as a pyarrow dataset, which reads what is needed of the files."""
@@ -183,13 +183,13 @@ class GridResult(Result["Mapping[str, Any]"]):
         return super(GridResult, few)._repr_html_()
 
 
-def _column(name: str, *, is_chosen: bool, is_axis: bool) -> Column[Mapping[str, Any]]:
+def _column(name: str, chosen: Container[str], varying: Container[str]) -> Column[Mapping[str, Any]]:
     """The column of rows as mappings, which looks like that of `convcost compare`.
 
     Args:
         name: Name of the column.
-        is_chosen: Whether the user named the column, so that it is always shown.
-        is_axis: Whether the sweep has several values of it, so that it is shown too.
+        chosen: Names of the columns that the user named, which are always shown.
+        varying: Names of the columns of which the sweep has several values, which are shown too.
     """
     value = itemgetter(name)
     if name == ROWS:
@@ -199,14 +199,13 @@ def _column(name: str, *, is_chosen: bool, is_axis: bool) -> Column[Mapping[str,
     base, _, summary = name.rpartition("_")
     if name not in COLUMNS and summary in _SUMMARIES:
         like = COLUMNS[base].compared
-        title = f"{_SUMMARIES[summary]} {like.title}" if like is not None and base in _WIDTHS else ""
         meaning = f"{_SUMMARIES[summary]} of the group" + ("" if like is None else f": {like.meaning}")
+        is_shown = base in _WIDTHS or (base in varying and summary != "mean")
+        title = f"{_SUMMARIES[summary]} {(like and like.title) or base}" if is_shown else ""
         show = None if like is None else like.show
         return Column(name, value, meaning, title, show, width=_WIDTHS.get(base, 0))
-    like = COLUMNS[name].compared
+    like, is_shown = COLUMNS[name].compared, name in chosen or name in varying
     if like is None:
-        return Column(name, value, name, name, chosen=is_chosen)
-    title = like.title or (name if is_chosen or is_axis else "")
-    title = "" if like.varies and not (is_chosen or is_axis) else title
-    width = 0 if is_chosen or is_axis else like.width
-    return Column(name, value, like.meaning, title, like.show, width=width, chosen=is_chosen)
+        return Column(name, value, name, name, chosen=name in chosen)
+    title = "" if like.varies and not is_shown else like.title or (name if is_shown else "")
+    return Column(name, value, like.meaning, title, like.show, width=0 if is_shown else like.width, chosen=is_shown)

@@ -237,7 +237,7 @@ def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quanti
     rows = [
         {"name": name, "x": points[i][0], "y": points[i][1], "best": i in best, x.title: x.show(points[i][0])}
         | {y.title: y.show(points[i][1])}
-        for i, name in sorted(enumerate(names), key=lambda one: one[0] in best)  # these are drawn last, on top
+        for i, name in enumerate(names)
         if i in shown
     ]
     scales = [_scale([point[axis] for point in points]) for axis in (0, 1)]
@@ -248,10 +248,11 @@ def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quanti
     )
     step: Literal["step-before", "step-after"] = "step-before" if x.is_more_better else "step-after"
     line = base.transform_filter("datum.best").mark_line(interpolate=step, color="#8888")
-    colour = alt.when("datum.best").then(alt.value(BLUE)).otherwise(alt.value("#808080"))
-    return alt.layer(line, base.mark_point(filled=True, size=55, opacity=0.9).encode(color=colour)).properties(
-        width=SIDE, height=300
+    dots = (
+        base.transform_filter(which).mark_point(filled=True, size=55, opacity=0.9, color=colour)
+        for which, colour in (("!datum.best", "#808080"), ("datum.best", BLUE))
     )
+    return alt.layer(line, *dots).properties(width=SIDE, height=300)
 
 
 def _scale(values: Sequence[float]) -> alt.Scale:

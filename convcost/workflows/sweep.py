@@ -30,7 +30,8 @@ from convcost.grids.reduction import Pareto, Top
 from convcost.grids.result import GridResult
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import show_progress
-from convcost.text.errors import ConvcostError, did_you_mean
+from convcost.text.errors import ConvcostError, as_text, did_you_mean
+from convcost.text.toml_tables import is_number
 from convcost.text.units import human_count, human_duration
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 MAX_SHOWN: Final = 100_000
 """Largest number of rows of a sweep without a folder of which every row is kept."""
+MAX_TOP: Final = 1_000_000
+"""Largest number of best rows, which are kept in memory."""
 SAMPLE_ROWS: Final = 2**17
 """Largest number of rows of a block that are predicted for a plan."""
 SAVE_S: Final = 10.0
@@ -78,16 +81,21 @@ class SweepOptions:
         """Refuse what does not go together."""
         if self.pareto and self.top is not None:
             raise ConvcostError("pareto and top exclude each other; leave one of them out.")
-        if self.top is not None and self.top < 1:
-            raise ConvcostError(f"top (={self.top}) must be at least 1; give a larger number.")
+        if self.top is not None and not is_number(self.top, 1, MAX_TOP):
+            raise ConvcostError(f"top (={as_text(self.top)}) must be a whole number from 1 to {MAX_TOP:,}; write 100.")
         if (self.top is None) != (self.sort is None):
             given, other = ("sort", "top") if self.top is None else ("top", "sort")
             raise ConvcostError(f"{given} must go with {other}; give both, as top 100 and sort macs_ratio.")
 
     @property
     def kept(self) -> dict[str, Any] | None:
-        """What is kept of the rows, by name; None for all of them."""
-        named = {"pareto": list(self.pareto), "top": self.top, "sort": self.sort, "group_by": list(self.group_by)}
+        """What is kept of the rows, by full names; None for all of them."""
+        named = {
+            "pareto": [column_name(name) for name in self.pareto],
+            "top": self.top,
+            "sort": self.sort and column_name(self.sort),
+            "group_by": [column_name(name) for name in self.group_by],
+        }
         return {name: value for name, value in named.items() if value} or None
 
     def reduction(self, configuration: Configuration) -> Reduction | None:

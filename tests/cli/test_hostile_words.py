@@ -45,6 +45,7 @@ COMMANDS = {
     "history": [],
     "model": ["network:mobilenet_v1", "--no-cross-check", "--arg", "resolution=32"],
     "replace": ["net.toml", "--to", "ghost", "--no-cross-check"],
+    "sweep": ["grid.toml"],
     "check": ["network:mobilenet_v1", "--max-params", "5M", "--arg", "resolution=32"],
     "config": ["show"],
 }
@@ -52,6 +53,26 @@ NETWORK = """name = "net"
 resolution = 16
 alpha = 1.0
 layers = [{ block = "standard", out_channels = 8 }, { block = "standard", out_channels = 16 }, { classifier = 10 }]
+"""
+GRID = """blocks = ["grouped"]
+where = ["c % groups == 0"]
+illegal = "rows"
+columns = ["c", "macs", "params_ratio"]
+baseline = "standard"
+[axes]
+c = [8, 16]
+o = { from = 8, to = 16, step = 8 }
+k = ["3x5"]
+h = 7
+w = [7]
+stride = [1]
+dilation = 1
+bs = [1]
+groups = [2]
+padding = ["same"]
+bias = [true]
+dtype = ["float16"]
+partial = ["1/4"]
 """
 OURS = ("error: ", "note: ", "warning: ", "Usage")
 """What a line of a message begins with; torch's own lines do not reach the user."""
@@ -76,6 +97,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
     (tmp_path / "net.toml").write_text(NETWORK, encoding="utf-8")
+    (tmp_path / "grid.toml").write_text(GRID, encoding="utf-8")
     return tmp_path
 
 
@@ -109,7 +131,7 @@ def test_no_word_for_any_option_crashes_a_command(command: str, ends: Callable[[
             ends([command, *COMMANDS[command], f"{option}={word}"])
 
 
-@pytest.mark.parametrize("command", ["explain", "kernel", "model", "replace", "check", "config", "history", "nothing"])
+@pytest.mark.parametrize("command", ["explain", "kernel", "model", "replace", "sweep", "check", "config", "history", "nothing"])
 def test_no_word_in_place_of_the_first_one_crashes_a_command(command: str, ends: Callable[[list[str]], str]) -> None:
     for word in WORDS:
         ends([command, word, *COMMANDS.get(command, [])[1:]])
@@ -194,6 +216,12 @@ def test_no_value_in_a_network_crashes(place: Path, ends: Callable[[list[str]], 
             ends(["model", "net.toml", "--no-cross-check", "--arg", "resolution=32"])
 
 
+def test_no_value_in_a_sweep_crashes(place: Path, ends: Callable[[list[str]], str]) -> None:
+    for text in with_other_values(GRID):
+        (place / "grid.toml").write_text(text, encoding="utf-8")
+        ends(["sweep", "grid.toml"])
+
+
 def test_no_value_in_a_machine_file_crashes(place: Path) -> None:
     for text in with_other_values(machine_text(machine())):
         (place / "machine.toml").write_text(text, encoding="utf-8")
@@ -214,6 +242,7 @@ def test_what_is_no_file_is_refused_by_every_reader(
         ["check", name, "--max-macs", "1"],
         ["model", f"{name}.toml"],
         ["model", f"{name}/x.pt2"],
+        ["sweep", name],
     ):
         assert "error: " in ends(words)
     monkeypatch.setenv("CONVCOST_DB", name)

@@ -3,9 +3,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convcost.convolution.algebra import Symbol
 from convcost.convolution.conv import Conv
 from convcost.convolution.cost import macs
-from convcost.convolution.formula import Factor, Product, Sum, add, holds, multiply
+from convcost.convolution.formula import (
+    Factor,
+    MixedError,
+    Product,
+    Sum,
+    add,
+    common_divisor,
+    holds,
+    largest,
+    multiply,
+    quotient,
+    times,
+)
 from convcost.convolution.layer import Layer
 from convcost.convolution.shape import Shape
 from convcost.text.errors import ConvcostError
@@ -59,7 +72,7 @@ def test_a_product_of_arrays_of_one_narrow_type_does_not_wrap():
 
 
 def test_a_sweep_beyond_int64_is_refused_not_wrapped():
-    size = np.array([10, 2**27])
+    size = np.array([2**26, 2**27])
     with pytest.raises(
         ConvcostError, match=r"a count in this sweep \(about 6\.64e\+20\) must be below 2\*\*63; pass Py"
     ):
@@ -86,8 +99,46 @@ def test_an_array_count_is_the_count_element_by_element():
 
 @pytest.mark.parametrize(
     ("condition", "expected"),
-    [(True, True), (False, False), (np.array([True, True]), True), (np.array([True, False]), False)],
-    ids=["true", "false", "true everywhere", "false somewhere"],
+    [(True, True), (False, False), (np.array([True, True]), True), (np.array([False, False]), False)],
+    ids=["true", "false", "true everywhere", "false everywhere"],
 )
 def test_a_condition_holds_when_it_holds_everywhere(condition, expected):
     assert holds(condition) is expected
+
+
+def test_a_condition_that_holds_for_some_rows_of_a_sweep_says_for_which():
+    condition = np.array([[True, False]])
+    with pytest.raises(MixedError, match=r"a condition \(=1 of 2 elements\) must be the same for all elements") as error:
+        holds(condition)
+    assert error.value.condition is condition
+
+
+def test_a_sweep_of_which_some_rows_are_beyond_int64_says_which():
+    with pytest.raises(MixedError) as error:
+        multiply([np.array([2**31, 2**33]), 2**31])
+    assert error.value.condition.tolist() == [True, False]
+    with pytest.raises(MixedError) as error:
+        add([np.array([1, 2**62]), np.array([1, 2**62])])
+    assert error.value.condition.tolist() == [True, False]
+
+
+def test_a_product_of_sizes_keeps_its_symbol_and_does_not_wrap():
+    assert str(Factor("C", times(Symbol(8, "C"), 3))) == "3·C"
+    assert times(np.array([2, 3]), 4).tolist() == [8, 12]
+    with pytest.raises(ConvcostError, match=r"must be below 2\*\*63"):
+        times(np.array([2**32]), 2**32)
+
+
+def test_quotients_of_large_counts_are_rounded_once():
+    above, below = 2**54 + 2, 2**54 + 6
+    assert float(above) / float(below) != above / below  # two roundings before the division
+    assert quotient(np.array([above]), np.array([below])).tolist() == [above / below]
+    assert quotient(np.array([6, 1]), np.array([4, 3])).tolist() == [6 / 4, 1 / 3]
+    assert quotient(6, 4) == 6 / 4
+
+
+def test_the_largest_and_the_common_divisor_are_those_of_each_element():
+    some, others = np.array([12, 7]), np.array([[8], [21]])
+    assert largest(1, some, others).tolist() == [[12, 8], [21, 21]]
+    assert common_divisor(some, others).tolist() == [[4, 1], [3, 7]]
+    assert (largest(1, 5), common_divisor(12, 8, 6)) == (5, 2)

@@ -85,7 +85,9 @@ def test_a_disk_that_fills_up_leaves_no_part(tmp_path: Path, monkeypatch: pytest
     first, second, _ = parts(configuration)
     write_part(configuration, first, tmp_path)
     monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", fill)
-    with pytest.raises(ConvcostError, match=r"could not be written \(No space left on device\); make room or .* goes on"):
+    with pytest.raises(
+        ConvcostError, match=r"could not be written \(No space left on device\); make room or .* goes on"
+    ):
         write_part(configuration, second, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["part-00-03.parquet"]
 

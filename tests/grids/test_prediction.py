@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.rows import Row, place_block
 from convcost.convolution.blocks import BLOCKS
-from convcost.grids.columns import COLUMNS, EXTRA
-from convcost.grids.configuration import Configuration, read_configuration
+from convcost.grids.columns import COLUMNS, chosen_columns, schema
+from convcost.grids.configuration import read_configuration
 from convcost.grids.grid import Grid
 from convcost.grids.prediction import plain_table, predict
 from convcost.text.errors import ShapeError
 
 COMPARED = {column.name: column for column in COMPARE_COLUMNS if column.name in COLUMNS}
+SMALL = {"c": [4, 6, 8], "o": [4, 6], "k": [1, 3, "3x5"], "h": [2, 5], "m": [1, 2], "groups": [1, 2], "stride": [1, 2]}
 OVERFLOW = "a count in this sweep must be below 2**63"
 PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4)).map(lambda pair: f"{pair[0]}x{pair[1]}")
 
@@ -53,14 +54,9 @@ def assert_rows_are_those_of_compare(configuration):
 
 @st.composite
 def grids(draw):
-    few = {"min_size": 1, "max_size": 3, "unique": True}
     sizes = st.one_of(st.integers(1, 9), st.sampled_from([12, 16, 64]))
-    axes = {
-        "c": draw(st.lists(sizes, **few)),
-        "o": draw(st.lists(sizes, **few)),
-        "k": draw(st.lists(PAIRS, **few)),
-        "h": draw(st.lists(st.integers(1, 9), **few)),
-    }
+    required = {"c": sizes, "o": sizes, "k": PAIRS, "h": st.integers(1, 9)}
+    axes = {name: draw(st.lists(values, min_size=1, max_size=3, unique=True)) for name, values in required.items()}
     optional = {
         "w": st.integers(1, 9),
         "bs": st.integers(1, 3),
@@ -95,7 +91,7 @@ def unique(axes):
 
 
 @given(grids())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_every_row_is_that_of_compare(configuration):
     assert_rows_are_those_of_compare(configuration)
 
@@ -138,3 +134,104 @@ def test_counts_beyond_int64_are_refused_not_wrapped(block):
         assert rows == [row for row in expected if isinstance(row, dict)]
         assert sum(prediction.refused.values()) == sum(isinstance(row, str) for row in expected)
         assert prediction.refused[OVERFLOW] > 0
+
+
+def test_a_chosen_column_is_the_same_as_among_all():
+    sizes = {"blocks": ["inverted-residual"], "axes": SMALL}
+    every, some = read_configuration(sizes), read_configuration(sizes | {"columns": ["macs_ratio", "c", "h", "macs"]})
+    part = next(Grid(every).parts())
+    names = ["macs_ratio", "in_channels", "in_height", "macs"]
+    table = predict(some, part).table
+    assert table.column_names == names
+    assert table.equals(predict(every, part).table.select(names))
+
+
+def assert_kept(condition, meets):
+    """A condition keeps the rows of some blocks that a function of the layer and the row takes."""
+    for block in ("standard", "depthwise", "grouped", "bottleneck", "tucker-2"):
+        sizes = {"blocks": [block], "axes": SMALL}
+        every, some = read_configuration(sizes), read_configuration(sizes | {"where": [condition]})
+        grid = Grid(every)
+        expected = []
+        for index in range(grid.size):
+            row = alone(grid, index)
+            if isinstance(row, dict):
+                _, spec, parameters, _ = grid.layer(index)
+                if meets(SimpleNamespace(spec=spec, parameters=parameters, row=row)):
+                    expected.append(row)
+        [part] = Grid(some).parts()
+        prediction = predict(some, part)
+        rows = plain_table(prediction.table).select(list(COMPARED)).to_pylist()
+        assert rows == expected
+        assert len(rows) + sum(prediction.refused.values()) + prediction.excluded == grid.size
+
+
+@pytest.mark.parametrize(
+    ("condition", "meets"),
+    [
+        ("c <= o", lambda one: one.spec.in_channels <= one.spec.out_channels),
+        ("o == 4", lambda one: one.spec.out_channels == 4),
+        ("k == 3", lambda one: one.spec.kernel_size == (3, 3)),
+        ("w == h", lambda _: True),
+        ("bs > 1", lambda _: False),
+        ("c % groups == 0 and groups > 1", lambda one: one.parameters.get("groups", 2) > 1),
+        ("mid_channels == 1", lambda one: one.row["mid_channels"] in {None, 1}),
+        ("macs < 2e4", lambda one: one.row["macs"] < 20_000),
+        ("macs_ratio > 1 or h == 2", lambda one: one.row["macs_ratio"] > 1 or one.spec.height == 2),
+    ],
+)
+def test_a_condition_drops_the_rows_that_do_not_meet_it(condition, meets):
+    assert_kept(condition, meets)
+
+
+def test_rows_that_a_condition_on_sizes_drops_are_not_refused_too():
+    configuration = read_configuration(
+        {"blocks": ["grouped"], "axes": {"c": [4, 5, 6], "o": [8], "k": [3], "groups": [2]}, "where": ["c % 2 == 0"]}
+    )
+    [part] = Grid(configuration).parts()
+    prediction = predict(configuration, part)
+    assert (prediction.table.num_rows, prediction.refused, prediction.excluded) == (2, {}, 1)
+
+
+def test_a_row_that_a_block_does_not_allow_is_kept_with_its_rule_and_what_was_requested():
+    axes = SMALL | {"padding": ["valid", "same"], "ghost_ratio": [3, 4]}
+    configuration = read_configuration({"blocks": ["ghost"], "axes": axes, "illegal": "rows"})
+    grid = Grid(configuration)
+    [part] = grid.parts()
+    prediction = predict(configuration, part)
+    rows = plain_table(prediction.table).to_pylist()
+    assert len(rows) == grid.size
+    assert prediction.refused == {
+        "kernel_size must be at most the padded input height": 3 * 2 * 2 * 2 * 2,  # 3 and 3x5 in 2 without padding
+        "out_channels must be divisible by ghost_ratio": (3 * 2 * 3 * 2 * 2 * 2 * 2 - 48) // 2,  # 4 by 3 and 6 by 4
+    }
+    for index, row in enumerate(rows):
+        expected = alone(grid, index)
+        if isinstance(expected, str):
+            assert row["refused"] == expected
+            assert row["macs"] is None
+            assert row["padding"] in {"valid", "same"}
+        else:
+            assert row["refused"] is None
+            assert {name: row[name] for name in COMPARED} == expected
+
+
+def test_a_part_without_rows_has_the_same_schema():
+    sizes = {"axes": SMALL, "blocks": ["standard"], "where": ["macs < 0"]}
+    configuration = read_configuration(sizes)
+    [part] = Grid(configuration).parts()
+    prediction = predict(configuration, part)
+    assert prediction.excluded == Grid(configuration).size
+    assert plain_table(prediction.table).schema == schema(configuration)
+    assert prediction.table.num_rows == 0
+
+
+def test_an_axis_that_compare_has_no_column_for_has_one_of_its_own():
+    axes = {"c": [8], "o": [8], "k": [3], "bias": [False, True], "partial": ["1/4", "1/2"], "rank": [2, 4]}
+    configuration = read_configuration({"blocks": ["partial", "low-rank"], "axes": axes})
+    assert [column.name for column in chosen_columns(configuration)][-3:] == ["bias", "rank", "partial"]
+    tables = [plain_table(predict(configuration, part).table) for part in Grid(configuration).parts()]
+    assert [table.select(["bias", "partial", "rank"]).to_pylist()[1] for table in tables] == [
+        {"bias": False, "partial": "1/2", "rank": None},
+        {"bias": False, "partial": None, "rank": 4},
+    ]
