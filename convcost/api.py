@@ -679,6 +679,7 @@ def separate(kernel: object) -> Factors:
 def sweep(
     source: Path | str | Mapping[str, object], out: Path | str | None = ..., *, pareto: str | Sequence[str] = ...,
     top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[False] = ...,
+    workers: int | None = ..., scheduler: str | None = ...,
 ) -> GridResult: ...  # fmt: skip
 
 
@@ -686,6 +687,7 @@ def sweep(
 def sweep(
     source: Path | str | Mapping[str, object], out: Path | str | None = ..., *, pareto: str | Sequence[str] = ...,
     top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[True],
+    workers: int | None = ..., scheduler: str | None = ...,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -698,6 +700,8 @@ def sweep(
     sort: str | None = None,
     group_by: str | Sequence[str] = (),
     dry_run: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> GridResult | Plan:
     """Predict a grid of layer shapes: every combination of sizes, parameters and blocks.
 
@@ -713,13 +717,15 @@ def sweep(
         group_by: Columns whose equal values make a group, of which each has its own best rows; without `pareto` and
             `top` the number of rows, and the least, mean and greatest of each column, are kept of it.
         dry_run: Whether to return only how many rows, how large and how long, and to write nothing.
+        workers: Number of worker processes on this machine, with Dask; None to work in this process.
+        scheduler: Address of the scheduler of a Dask cluster, as "tcp://10.0.0.1:8786", whose workers share the folder.
 
     Returns:
         What is kept, with `.to_frame()`, `.scan()` (a pyarrow dataset), `.to_dict()` and a notebook view.
 
     Raises:
         ConvcostError: A mistake in the source, with its line and column in a file; a folder that cannot be written, or
-            that another sweep has.
+            that another sweep has; or a cluster that cannot be reached.
 
     >>> import convcost
     >>> grid = {"axes": {"c": [8, 16], "o": [32], "k": [3], "h": [56]}, "blocks": ["standard"]}
@@ -729,7 +735,9 @@ def sweep(
     from convcost.workflows.sweep import SweepOptions, configuration_of, plan
     from convcost.workflows.sweep import sweep as run
 
-    options = SweepOptions(None if out is None else Path(out), _columns(pareto), plain(top), sort, _columns(group_by))
+    folder = None if out is None else Path(out)
+    kept = {"pareto": _columns(pareto), "top": plain(top), "sort": sort, "group_by": _columns(group_by)}
+    options = SweepOptions(folder, **kept, workers=plain(workers), scheduler=scheduler)
     configuration = configuration_of(source)
     return plan(configuration, options) if dry_run else run(configuration, options)
 

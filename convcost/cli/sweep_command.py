@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from convcost.text.result import Result
 
 KEPT: Final = "What is kept"
+CLUSTER: Final = "Where it runs"
 File: TypeAlias = Annotated[
     Path, typer.Argument(help="TOML file with the axes of the grid, its blocks and conditions.", metavar="FILE")
 ]
@@ -54,6 +55,18 @@ def sweep_command(
             metavar="COLUMNS",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        o.option(CLUSTER, "Number of worker processes on this machine, with Dask; all work in one by default."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        o.option(
+            CLUSTER,
+            "Scheduler of a Dask cluster, as tcp://10.0.0.1:8786, whose workers share the folder.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     form: o.Format = o.OutputFormat.table,
     export: o.Export = None,
     caption: o.Caption = None,
@@ -66,7 +79,7 @@ def sweep_command(
     refuse_exports(export)
     from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
 
-    options = SweepOptions(out, _names(pareto), top, sort, _names(group_by))
+    options = SweepOptions(out, _names(pareto), top, sort, _names(group_by), workers=workers, scheduler=scheduler)
     configuration = configuration_of(file)
     result: Result[Any]
     if dry_run:
@@ -91,6 +104,7 @@ def sweep_command(
         note_without_latex(context, form, export, result)
         if dry_run:
             note_unused(context, "a dry run writes nothing", ("out",))
+            note_unused(context, "a dry run works in one process", panel=CLUSTER)
     return 0
 
 

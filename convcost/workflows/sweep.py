@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
+from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from convcost.grids.columns import chosen_columns, column_name, schema
 from convcost.grids.configuration import load_configuration, read_configuration
@@ -22,6 +25,7 @@ from convcost.grids.parts import (
     read_counts,
     write_parquet,
     write_part,
+    write_shared_part,
     write_table,
 )
 from convcost.grids.plan import BlockPlan, Plan
@@ -35,17 +39,25 @@ from convcost.text.toml_tables import is_number
 from convcost.text.units import human_count, human_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
     import pyarrow as pa
 
     from convcost.grids.columns import GridColumn
     from convcost.grids.configuration import Configuration
+    from convcost.grids.grid import Part
     from convcost.grids.parts import Write
     from convcost.grids.reduction import Reduction
+    from convcost.workflows.sweep_cluster import Cluster
 
+T = TypeVar("T")
 MAX_SHOWN: Final = 100_000
 """Largest number of rows of a sweep without a folder of which every row is kept."""
 MAX_TOP: Final = 1_000_000
 """Largest number of best rows, which are kept in memory."""
+MAX_WORKERS: Final = 1024
+"""Largest number of worker processes on this machine."""
 SAMPLE_ROWS: Final = 2**17
 """Largest number of rows of a block that are predicted for a plan."""
 SAVE_S: Final = 10.0
@@ -56,7 +68,7 @@ STATE: Final = "state.parquet"
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
-    """What is kept of a sweep, and where.
+    """What is kept of a sweep, and where it runs.
 
     Attributes:
         out: Folder of the files; None for a small sweep, or one of which little is kept.
@@ -65,6 +77,8 @@ class SweepOptions:
         sort: Column that says which rows these are.
         group_by: Columns whose values make a group, each with its own best rows, or with a summary.
         part_rows: Most rows of a part.
+        workers: Number of worker processes on this machine; None to work in this one.
+        scheduler: Address of the scheduler of a Dask cluster, such as `tcp://10.0.0.1:8786`.
 
     Raises:
         ConvcostError: Options that exclude each other, or an unknown column.
@@ -76,6 +90,8 @@ class SweepOptions:
     sort: str | None = None
     group_by: tuple[str, ...] = ()
     part_rows: int = PART_ROWS
+    workers: int | None = None
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -86,6 +102,12 @@ class SweepOptions:
         if (self.top is None) != (self.sort is None):
             given, other = ("sort", "top") if self.top is None else ("top", "sort")
             raise ConvcostError(f"{given} must go with {other}; give both, as top 100 and sort macs_ratio.")
+        if self.workers is not None and self.scheduler is not None:
+            raise ConvcostError("workers and scheduler exclude each other; leave one of them out.")
+        if self.workers is not None and not is_number(self.workers, 1, MAX_WORKERS):
+            raise ConvcostError(
+                f"workers (={as_text(self.workers)}) must be a whole number from 1 to {MAX_WORKERS}; write 2."
+            )
 
     @property
     def kept(self) -> dict[str, Any] | None:
@@ -110,6 +132,14 @@ class SweepOptions:
         if self.top is not None and self.sort is not None:
             return Top(self.top, _goal(configuration, "sort", self.sort), groups)
         return Groups(groups) if groups else None
+
+    def cluster(self) -> AbstractContextManager[Cluster | None]:
+        """A connection to the Dask cluster; None where this process does the work."""
+        if self.workers is None and self.scheduler is None:
+            return nullcontext()
+        from convcost.workflows.sweep_cluster import connected
+
+        return connected(self.workers, self.scheduler)
 
     @property
     def file(self) -> str:
@@ -185,70 +215,135 @@ def require_few(configuration: Configuration, options: SweepOptions, what: str) 
 def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
     """Predict the rows of a sweep, part by part.
 
-    With a folder it goes on where an earlier run stopped. After Ctrl-C the folder has all parts but the one that was
+    With a folder it goes on where an earlier run stopped. After Ctrl-C the folder has all parts but those that were
     being made.
 
     Raises:
         ConvcostError: Too many rows without a folder; a folder that cannot be written, holds another sweep or is in
-            use; or a column that the sweep does not have.
+            use; a column that the sweep does not have; or a cluster that cannot be reached or has ended.
     """
     import pyarrow.parquet as pq
 
     reduction = options.reduction(configuration)
-    if options.out is None:
-        counts, table = _in_memory(configuration, options.part_rows, reduction)
-        return GridResult(configuration, counts, table, reduction)
-    path = options.out / options.file
-    with opened(options.out, contents(configuration, options.kept, options.part_rows)) as write:
-        if reduction is None:
-            return GridResult(
-                configuration,
-                _write_parts(configuration, options.out, options.part_rows, write),
-                None,
-                None,
-                options.out,
-            )
-        counts = read_counts(path) or _reduce_parts(configuration, options, options.out, reduction, write)
-        return GridResult(configuration, counts, pq.read_table(path), reduction, path)
+    with options.cluster() as cluster:
+        if options.out is None:
+            if reduction is None:
+                counts, table = _all_rows(configuration, options.part_rows, cluster)
+            else:
+                counts, table = _Reducer(configuration, reduction, cluster).all(options.part_rows)
+            return GridResult(configuration, counts, table, reduction)
+        path = options.out / options.file
+        made = contents(configuration, options.kept, options.part_rows)
+        with opened(options.out, made) as write:
+            if reduction is None:
+                counts = _write_parts(configuration, options.out, made, write, cluster)
+                return GridResult(configuration, counts, None, None, options.out)
+            reducer = _Reducer(configuration, reduction, cluster)
+            counts = read_counts(path) or _reduce_parts(reducer, options.part_rows, path, write)
+            return GridResult(configuration, counts, pq.read_table(path), reduction, path)
 
 
-def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | None) -> tuple[Counts, pa.Table]:
+def _all_rows(configuration: Configuration, rows: int, cluster: Cluster | None) -> tuple[Counts, pa.Table]:
     import pyarrow as pa
 
     grid = Grid(configuration)
-    if reduction is None and grid.size > MAX_SHOWN:
+    if grid.size > MAX_SHOWN:
         raise ConvcostError(
             f"out (=missing) must name a folder for more than {MAX_SHOWN:,} rows, and these are {grid.size:,}; "
             "give one, or keep the best rows with top or pareto."
         )
     counts, tables, progress = Counts(), [schema(configuration).empty_table()], Progress(grid.size)
-    for part in grid.parts(rows):
-        prediction = predict(configuration, part)
-        counts += Counts.of(prediction)
-        if reduction is None:
-            tables.append(plain_table(prediction.table))
-        else:
-            reduction.add(prediction.table, part.first)
+    for part, (new, table) in _each(partial(_rows_of, configuration), grid.parts(rows), cluster):
+        counts += new
+        tables.append(table)
         progress(part.last - part.first + 1)
-    return counts, pa.concat_tables(tables) if reduction is None else _result(configuration, reduction)
+    return counts, pa.concat_tables(tables)
 
 
-def _result(configuration: Configuration, reduction: Reduction) -> pa.Table:
-    """What a reduction kept; an empty table before its first row."""
-    table = reduction.result()
-    return schema(configuration).empty_table() if table is None else table
+def _each(function: Callable[[Part], T], parts: Iterable[Part], cluster: Cluster | None) -> Iterator[tuple[Part, T]]:
+    """Each part with the result of a function, in order."""
+    return ((part, function(part)) for part in parts) if cluster is None else cluster.each(function, parts)
 
 
-def _write_parts(configuration: Configuration, folder: Path, rows: int, write: Write) -> Counts:
+def _rows_of(configuration: Configuration, part: Part) -> tuple[Counts, pa.Table]:
+    prediction = predict(configuration, part)
+    return Counts.of(prediction), plain_table(prediction.table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reducer:
+    """A reduction, and where its parts are predicted.
+
+    Attributes:
+        configuration: Configuration of the sweep.
+        reduction: Takes in the parts.
+        cluster: The workers that predict and reduce each; None for this process.
+    """
+
+    configuration: Configuration
+    reduction: Reduction
+    cluster: Cluster | None
+
+    def each(self, parts: Iterable[Part]) -> Iterator[tuple[Part, Counts]]:
+        """Each part with its counts, in order, when the reduction has taken it in."""
+        if self.cluster is None:
+            for part in parts:
+                prediction = predict(self.configuration, part)
+                self.reduction.add(prediction.table, part.first)
+                yield part, Counts.of(prediction)
+            return
+        empty = copy(self.reduction)
+        empty.state = None
+        for part, (counts, other) in self.cluster.each(partial(_reduced, self.configuration, empty), parts):
+            self.reduction.merge(other)
+            yield part, counts
+
+    def all(self, rows: int) -> tuple[Counts, pa.Table]:
+        """The counts of all parts, and what is kept of them."""
+        grid = Grid(self.configuration)
+        counts, progress = Counts(), Progress(grid.size)
+        for part, new in self.each(grid.parts(rows)):
+            counts += new
+            progress(part.last - part.first + 1)
+        return counts, self.result()
+
+    def result(self) -> pa.Table:
+        """What is kept; an empty table before the first row."""
+        table = self.reduction.result()
+        return schema(self.configuration).empty_table() if table is None else table
+
+
+def _reduced(configuration: Configuration, empty: Reduction, part: Part) -> tuple[Counts, Reduction]:
+    """The counts of a part, and what is kept of it."""
+    prediction, reduction = predict(configuration, part), copy(empty)
+    reduction.add(prediction.table, part.first)
+    return Counts.of(prediction), reduction
+
+
+def _write_parts(
+    configuration: Configuration, folder: Path, made: Mapping[str, Any], write: Write, cluster: Cluster | None
+) -> Counts:
     """Write the parts of a folder that are not there yet."""
     grid = Grid(configuration)
     progress, counts, done = Progress(grid.size), Counts(), 0
-    try:
-        for part in grid.parts(rows):
+
+    def missing() -> Iterator[Part]:
+        nonlocal counts, done
+        for part in grid.parts(made["part_rows"]):
             known = read_counts(part_path(folder, part, grid.size))
-            counts += write_part(configuration, part, folder) if known is None else known
-            done += 1
-            progress(part.last - part.first + 1, is_new=known is None)
+            if known is None:
+                yield part
+            else:
+                counts, done = counts + known, done + 1
+                progress(part.last - part.first + 1, is_new=False)
+
+    write_one = partial(write_part, configuration, folder=folder)
+    if cluster is not None:
+        write_one = partial(write_shared_part, configuration, folder=folder.absolute(), contents=made)
+    try:
+        for part, new in _each(write_one, missing(), cluster):
+            counts, done = counts + new, done + 1
+            progress(part.last - part.first + 1)
     except KeyboardInterrupt:
         with interrupts_held():
             write({"parts": done, **asdict(counts)})
@@ -287,22 +382,18 @@ class _Reduced:
             write_table(path, self.state, {"parts": self.parts, "counts": asdict(self.counts)})
 
 
-def _reduce_parts(
-    configuration: Configuration, options: SweepOptions, folder: Path, reduction: Reduction, write: Write
-) -> Counts:
+def _reduce_parts(reducer: _Reducer, rows: int, path: Path, write: Write) -> Counts:
     """Reduce the parts that an earlier run has not reduced, and write what is kept; every few seconds the state."""
-    grid, rows, state = Grid(configuration), options.part_rows, folder / STATE
+    grid, reduction, state = Grid(reducer.configuration), reducer.reduction, path.parent / STATE
     progress, done, saved = Progress(grid.size), _Reduced.read(state), time.monotonic()
     reduction.state = done.state
     count = grid.part_count(rows)
     if 0 < done.parts < count:
         progress(grid.part(done.parts, rows).first, is_new=False)
     try:
-        for number in range(done.parts, count):
-            part = grid.part(number, rows)
-            prediction = predict(configuration, part)
-            reduction.add(prediction.table, part.first)
-            done = _Reduced(number + 1, done.counts + Counts.of(prediction), reduction.state)
+        parts = (grid.part(number, rows) for number in range(done.parts, count))
+        for part, new in reducer.each(parts):
+            done = _Reduced(done.parts + 1, done.counts + new, reduction.state)
             progress(part.last - part.first + 1)
             if time.monotonic() - saved > SAVE_S:
                 done.write(state)
@@ -312,7 +403,7 @@ def _reduce_parts(
             done.write(state)
             write({"parts": done.parts, **asdict(done.counts)})
         raise
-    write_table(folder / options.file, _result(configuration, reduction), asdict(done.counts))
+    write_table(path, reducer.result(), asdict(done.counts))
     write({"parts": done.parts, **asdict(done.counts)})
     state.unlink(missing_ok=True)
     return done.counts
