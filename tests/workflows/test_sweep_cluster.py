@@ -246,7 +246,7 @@ class Client:
 
     def wait_for_workers(self, count: int, timeout: float) -> None:
         if len(self.threads) < count:
-            raise TimeoutError
+            raise TimeoutError(timeout)
 
     def run(self, *_: object, on_error: str) -> dict[str, Any]:
         assert on_error == "return"
