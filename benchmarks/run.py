@@ -25,6 +25,7 @@ BENCHMARKS = (
     "account",
     "bound",
     "history",
+    "sweep",
 )
 
 

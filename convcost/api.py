@@ -54,9 +54,6 @@ R = TypeVar("R")
 
 def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function accept the short names of its arguments too: `compare(c=3, o=64, k=3)`."""
-    arguments = signature(function).parameters.values()
-    own = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
-    takes_more = len(own) < len(arguments)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -68,7 +65,9 @@ def _with_short_names(function: Callable[P, R]) -> Callable[P, R]:
         if len(named) < len(kwargs):
             msg = "each argument is given once: a short name, such as c, and its long one exclude each other."
             raise TypeError(msg)
-        known = [*own, *PARAMETERS] if takes_more else own
+        arguments = signature(function).parameters.values()
+        own = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
+        known = [*own, *PARAMETERS] if len(own) < len(arguments) else own
         for name in named:
             if name not in known:
                 hint = did_you_mean(name, [*known, *long_names], f"see help(convcost.{function.__name__}).")

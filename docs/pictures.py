@@ -29,6 +29,7 @@ ERASE: Final = b"\x1b[2K"
 FONTS: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """Fonts from elsewhere: a picture requests nothing."""
 LINE: Final = re.compile(r'-line-(\d+)\)">(.*?)</text>')
+TOML: Final = re.compile(r"```toml\n# (\S+)\n(.*?)```", re.DOTALL)
 LABEL: Final = re.compile(r"<text[^>]*>([^<]+)</text>")
 
 
@@ -75,18 +76,23 @@ class Chart:
         name: Name of the file, without its suffix.
         command: Command in the words of a shell; `--export` is added.
         is_timed: Whether it measures.
+        page: Page of the documentation whose first TOML file the command reads; empty for none.
     """
 
     name: str
     command: str
     is_timed: bool = False
+    page: str = ""
 
     def draw(self, *more: str) -> str:
         """Run the command, with more options, and let it export its figure."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "figure.svg")
             words = [sys.executable, "-m", *shlex.split(self.command), "--export", str(path), *more]
-            subprocess.run(words, env=_environment(folder), capture_output=True, check=True)
+            if self.page:
+                name, content = TOML.findall((FOLDER.parent / self.page).read_text(encoding="utf-8"))[0]
+                Path(folder, name).write_text(content, encoding="utf-8")
+            subprocess.run(words, cwd=folder, env=_environment(folder), capture_output=True, check=True)
             return path.read_text(encoding="utf-8") + "\n"
 
     def is_current(self, drawn: str) -> bool:
@@ -115,6 +121,7 @@ PICTURES: Final = (
     Terminal("kernel", 'convcost kernel "-1 0 1; -2 0 2; -1 0 1" --no-time'),
     Chart("promise", f"convcost compare --c 64 --o 128 --k 3 --h 56 --no-count {SOME}", is_timed=True),
     Chart("replaced", "convcost replace network:resnet18 --to depthwise-separable"),
+    Chart("front", "convcost sweep grid.toml --pareto params,macs_ratio", page="sweep.md"),
     Chart("kernels", "convcost kernel sobel laplacian --no-time"),
 )
 

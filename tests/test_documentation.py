@@ -26,7 +26,8 @@ from convcost.timing.machine_file import save_machine
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE_TO_BUDGETS = ROOT / "docs/check.md"
-PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {GUIDE_TO_BUDGETS})]
+PAGE_OF_SWEEPS = ROOT / "docs/sweep.md"
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {GUIDE_TO_BUDGETS, PAGE_OF_SWEEPS})]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 COMMANDS = dict.fromkeys(re.findall(r"^\$ (convcost .*)$", "\n".join(TEXTS.values()), re.MULTILINE))
 PROGRAMS = {
@@ -78,6 +79,22 @@ def test_every_file_and_command_of_the_guide_to_budgets_runs(tmp_path: Path, mon
     tests = [fast_python(), "-m", "pytest", "-q"]
     done = subprocess.run(tests, capture_output=True, text=True, check=False)
     assert "2 passed" in done.stdout
+
+
+def test_every_file_command_and_program_of_the_page_of_sweeps_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = PAGE_OF_SWEEPS.read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    steps = re.findall(r"```(toml|python)\n(.*?)```|^\$ convcost ([^\n]*)$", page, re.DOTALL | re.MULTILINE)
+    for kind, text, command in steps:
+        if kind == "toml":
+            (tmp_path / text.partition("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
+        elif kind == "python":
+            exec(compile(text, "docs/sweep.md", "exec"), {})  # noqa: S102 - our own documentation
+        else:
+            assert main(shlex.split(command)) == 0, command
+    assert len(steps) == 1 + 4 + 6
 
 
 def test_the_readme_begins_with_the_two_commands_that_set_everything_up() -> None:

@@ -119,7 +119,7 @@ class History(Result[Stored]):
         return (f"all on {', '.join(filter(None, common))}",) if any(common) else ()
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """The times over the dates of their runs."""
         from convcost.archive.figures import history_figures
 

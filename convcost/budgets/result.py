@@ -285,7 +285,7 @@ class CheckResult(Result[MetricRow]):
         return tuple(dict.fromkeys(map(one_line, [*self.notes, *own])))
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """How much of each limit is used, and how each figure moved over the commits that changed the lock."""
         from convcost.budgets.config_files import LOCK_NAME
         from convcost.budgets.figures import check_figures, history_figure

@@ -174,7 +174,7 @@ class DiffReport(Result[DiffRow]):
         )
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """What each layer that differs costs in both models, and its speed against what its MACs promise."""
         from convcost.changes.figures import diff_figures
 

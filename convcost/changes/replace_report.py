@@ -195,7 +195,7 @@ class ReplaceReport(Result[ReplacedLayer]):
         return (*self.before.below, *self.after.below)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """What each layer and its block cost, and their speed against what the MACs promise."""
         from convcost.changes.figures import replace_figures
 

@@ -106,7 +106,7 @@ class Comparison(Result[Row]):
         return (*accounts, *(self.rooflines() if self.has_rooflines else ()))
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """The speed of each block against what its MACs promise, where the time goes, and what each block costs."""
         from convcost.comparison.figures import comparison_figures
 

@@ -7,10 +7,10 @@ These products are written here alone. 1 MAC is one fused multiply and add; 1 MA
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.convolution.conv import Conv
-from convcost.convolution.formula import Factor, Product, Sum, add, multiply, quotient
+from convcost.convolution.formula import Factor, Product, Sum, multiply, quotient
 from convcost.convolution.layer import Add, Norm
 
 if TYPE_CHECKING:
@@ -38,12 +38,11 @@ def _kernel(conv: Conv) -> tuple[Factor, ...]:
     return tuple(map(Factor, _KERNEL_NAMES[len(conv.kernel_size)], conv.kernel_size))
 
 
-def _channels_per_group(conv: Conv) -> tuple[Factor, Factor]:
-    """C_in/g and C_out/g."""
-    one_group = isinstance(conv.groups, int) and conv.groups == 1  # the usual case, in which arrays need no division
-    group_in = conv.in_channels if one_group else conv.in_channels // conv.groups
-    group_out = conv.out_channels if one_group else conv.out_channels // conv.groups
-    return Factor("C_in/g", group_in), Factor("C_out/g", group_out)
+def _per_group(conv: Conv, side: Literal["in", "out"]) -> Factor:
+    """C_in/g or C_out/g."""
+    channels = conv.in_channels if side == "in" else conv.out_channels
+    is_whole = isinstance(conv.groups, int) and conv.groups == 1  # arrays of channels need no division then
+    return Factor(f"C_{side}/g", channels if is_whole else channels // conv.groups)
 
 
 def macs(layer: Layer) -> Product:
@@ -55,10 +54,9 @@ def macs(layer: Layer) -> Product:
     op = layer.op
     if not isinstance(op, Conv):
         return Product((Factor("0", 0),))
-    group_in, group_out = _channels_per_group(op)
     elements = _activation(layer.input, "in") if op.transposed else _activation(layer.output, "out")
     batch, channels, *spatial = elements
-    return Product((batch, *spatial, channels, group_out if op.transposed else group_in, *_kernel(op)))
+    return Product((batch, *spatial, channels, _per_group(op, "out" if op.transposed else "in"), *_kernel(op)))
 
 
 def params(op: Conv | Add | Between) -> Sum:
@@ -67,11 +65,11 @@ def params(op: Conv | Add | Between) -> Sum:
         return Sum((Product((Factor("2", 2), Factor("C", op.channels))),))
     if not isinstance(op, Conv):
         return Sum(())
-    group_in, group_out = _channels_per_group(op)
-    filters = group_out if op.tied else Factor("C_out", op.out_channels)
-    channels = (filters, group_in)
+    filters = _per_group(op, "out") if op.tied else Factor("C_out", op.out_channels)
     if op.transposed and not op.tied:
-        channels = (Factor("C_in", op.in_channels), group_out)
+        channels = (Factor("C_in", op.in_channels), _per_group(op, "out"))
+    else:
+        channels = (filters, _per_group(op, "in"))
     weights = Sum((Product((*channels, *_kernel(op))),))
     return weights + Product((filters,)) if op.bias else weights
 
@@ -111,8 +109,15 @@ class Cost:
 def cost(layers: Iterable[Layer], dtype: str = "float32") -> Cost:
     """The total cost of layers with elements of this dtype; no parameters are shared."""
     placed = tuple(layers)
-    return Cost(
-        add([macs(layer).value for layer in placed]),
-        add([params(layer.op).value for layer in placed]),
-        multiply((add([traffic_elements(layer).value for layer in placed]), ITEMSIZE[dtype])),
-    )
+    traffic = _total(traffic_elements(layer) for layer in placed)
+    return Cost(*macs_and_params(placed), multiply((traffic, ITEMSIZE[dtype])))
+
+
+def macs_and_params(layers: Iterable[Layer]) -> tuple[Int, Int]:
+    """The multiply-accumulates and the parameters of layers; no parameters are shared."""
+    placed = tuple(layers)
+    return Sum(tuple(map(macs, placed))).value, _total(params(layer.op) for layer in placed)
+
+
+def _total(sums: Iterable[Sum]) -> Int:
+    return Sum(tuple(term for one in sums for term in one.terms)).value

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Int: TypeAlias = int
 """A Python int, or a NumPy int64 array that is used like one (typed as int, so that NumPy stays outside the core)."""
@@ -65,10 +65,10 @@ def multiply(values: Sequence[Int]) -> Int:
     """
     if all(isinstance(value, int) for value in values):
         return prod(int(value) for value in values)
-    if prod(_largest(value) for value in values) >= INT64_SAFE:  # else no element can be too large
+    if prod(_maximum(value) for value in values) >= INT64_SAFE:  # else no element can be too large
         _refuse_overflow(prod(value * 1.0 for value in values))
     whole = [value if isinstance(value, int) else value.astype("int64", copy=False) for value in values]
-    return prod(sorted(whole, key=lambda value: getattr(value, "size", 0)))  # small arrays first: few large products
+    return _joined(operator.mul, whole)
 
 
 def times(value: Int, factor: Int) -> Int:
@@ -76,20 +76,25 @@ def times(value: Int, factor: Int) -> Int:
     return value * factor if isinstance(value, int) and isinstance(factor, int) else multiply((value, factor))
 
 
-def add(values: Sequence[Int]) -> Int:
-    """The exact sum of ints, or of arrays element by element, with the same limit as `multiply`."""
+def add(values: Sequence[Int], most: Callable[[], float] | None = None) -> Int:
+    """The exact sum of ints, or of arrays element by element, with the same limit as `multiply`.
+
+    Args:
+        values: Ints and arrays.
+        most: Function that returns a number that no element of the sum is above, without a look at every element.
+    """
     if all(isinstance(value, int) for value in values):
         return sum(values)
-    if sum(map(_largest, values)) >= INT64_SAFE:
+    if (sum(map(_maximum, values)) if most is None else most()) >= INT64_SAFE:
         _refuse_overflow(sum(value * 1.0 for value in values))
-    return reduce(operator.add, values)  # `sum` would start with one more sum of an array, that with 0
+    return _joined(operator.add, values)
 
 
 def quotient(above: Int, below: Int) -> float:
     """The float that is nearest to the exact quotient of ints, or of arrays element by element."""
     if isinstance(above, int) and isinstance(below, int):
         return above / below
-    if max(_largest(above), _largest(below)) < FLOAT_EXACT:
+    if max(_maximum(above), _maximum(below)) < FLOAT_EXACT:
         return above / below
     # NumPy rounds each large int64 to a float before it divides; Python's ints are divided exactly, then rounded once.
     from numpy import asarray, float64
@@ -115,7 +120,16 @@ def common_divisor(*values: Int) -> Int:
     return reduce(np.gcd, values)
 
 
-def _largest(value: Int) -> float:
+def _joined(work: Callable[[Int, Int], Int], values: Sequence[Int]) -> Int:
+    """A product or sum: first of the values of one shape each, then of the results, so that few of them are large."""
+    by_shape: dict[tuple[int, ...], Int] = {}
+    for value in values:
+        shape = getattr(value, "shape", ())
+        by_shape[shape] = work(by_shape[shape], value) if shape in by_shape else value
+    return reduce(work, sorted(by_shape.values(), key=lambda value: getattr(value, "size", 0)))
+
+
+def _maximum(value: Int) -> float:
     return float(value if isinstance(value, int) else value.max())
 
 
@@ -151,6 +165,11 @@ class Product:
         return multiply([factor.value for factor in self.factors])
 
     @property
+    def most(self) -> float:
+        """A number that no element is above: the product of the largest elements of the factors."""
+        return prod(_maximum(factor.value) for factor in self.factors)
+
+    @property
     def numbers(self) -> str:
         """The formula with numbers, such as `1 × 224 × 224 × 64`."""
         return " × ".join(str(factor.value) for factor in self.factors)
@@ -173,7 +192,8 @@ class Sum:
     @property
     def value(self) -> Int:
         """The exact number; 0 without terms."""
-        return add([term.value for term in self.terms])
+        values = [term.value for term in self.terms]
+        return add(values, lambda: sum(term.most for term in self.terms))
 
     @property
     def numbers(self) -> str:

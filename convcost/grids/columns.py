@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.convolution.blocks import BLOCKS
@@ -132,23 +132,3 @@ def _may_lack(column: GridColumn, configuration: Configuration) -> bool:
     if column.name in RATIOS:
         return configuration.baseline != "standard"  # which allows every shape that has a row
     return column.optional and not all(column.name in BLOCKS[name].defaults for name in configuration.blocks)
-
-
-def file_options(schema: pa.Schema) -> dict[str, Any]:
-    """How to write a sweep's files, as arguments of `pyarrow.parquet.ParquetWriter`.
-
-    Arrow's defaults look up each value in a dictionary, which few columns of a sweep are worth. Whole numbers as packed
-    differences and floats split by bytes take two thirds of their time and 40 to 130 % of their bytes, by the order of
-    the axes (benchmarks/sweep.py). DuckDB before 1.6 and Polars read no whole numbers that are split by bytes, which
-    would be faster still. Texts are dictionaries in the table already; their indices are written as they are.
-    """
-    import pyarrow as pa
-
-    encodings = {pa.int64(): "DELTA_BINARY_PACKED", pa.float64(): "BYTE_STREAM_SPLIT"}
-    encoded = {one.name: encodings[one.type] for one in schema if one.type in encodings}
-    return {
-        "compression": "zstd",
-        "column_encoding": encoded,
-        "use_dictionary": [one.name for one in schema if one.name not in encoded],
-        "write_batch_size": 2**16,  # 3 % faster than the default of 1024 values
-    }

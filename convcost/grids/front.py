@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any]"
 MAX_PAIRS: Final = 4096
 """Maximum number of pairs of points that are compared at once."""
+SAMPLE: Final = 2048
+"""Number of points whose front is the first to leave out others."""
 
 
 def front(costs: Sequence[Array], groups: Array) -> Array:
@@ -31,7 +33,7 @@ def front(costs: Sequence[Array], groups: Array) -> Array:
 
     if not groups.size:
         return groups
-    columns = [np.unique(cost, return_inverse=True)[1] for cost in costs]
+    columns = [_ranks(cost) for cost in costs]
     columns += [np.zeros_like(groups)] if len(columns) == 1 else []
     # a point of an earlier group never has the smaller second value, one of a later group never the smaller first one
     columns[0] = columns[0] + groups * groups.size
@@ -46,6 +48,18 @@ def front(costs: Sequence[Array], groups: Array) -> Array:
     return numbers
 
 
+def _ranks(cost: Array) -> Array:
+    """The rank of each value among the different values, which are few in a grid."""
+    import numpy as np
+    import pyarrow as pa
+
+    values = pa.array(cost + 0).dictionary_encode()  # minus zero is zero
+    order = np.argsort(values.dictionary.to_numpy())
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return np.asarray(rank[values.indices.to_numpy()])
+
+
 def _unbeaten(points: Array) -> Array:
     """Which of different points in lexicographic order no other one beats: Kung, Luccio and Preparata (1975).
 
@@ -58,13 +72,27 @@ def _unbeaten(points: Array) -> Array:
         second = points[:, 1]
         return np.append(True, second[1:] < np.minimum.accumulate(second)[:-1])
     if len(points) ** 2 <= MAX_PAIRS:
-        at_most = (points[:, None] <= points[None]).all(axis=2)
-        best: Array = at_most.sum(axis=0) == 1  # itself
-        return best
+        return np.asarray(_at_most(points, points).sum(axis=0) == 1)  # itself
+    if len(points) > 2 * SAMPLE:
+        sample = np.arange(0, len(points), len(points) // SAMPLE)
+        sample = sample[_unbeaten(points[sample])]
+        best = ~_reached(points[sample], points)
+        best[sample] = True
+        if best.mean() < 1 / 2:  # else the sample says little about the others
+            best[best] = _unbeaten(points[best])
+            return best
     first, second = points[: len(points) // 2], points[len(points) // 2 :]
-    front_of_first, rest = _unbeaten(first), _unbeaten(second)
-    rest[rest] = ~_reached(first[front_of_first][:, 1:], second[rest][:, 1:])
-    return np.concatenate([front_of_first, rest])
+    best, rest = _unbeaten(first), _unbeaten(second)
+    rest[rest] = ~_reached(first[best][:, 1:], second[rest][:, 1:])
+    return np.concatenate([best, rest])
+
+
+def _at_most(points: Array, others: Array) -> Array:
+    """Which of the points, in rows, are at most as large in all columns as which of the others, in columns."""
+    import numpy as np
+
+    columns = zip(points.T, others.T, strict=True)
+    return np.asarray(np.logical_and.reduce([np.less_equal.outer(one, other) for one, other in columns]))
 
 
 def _reached(points: Array, others: Array) -> Array:
@@ -79,7 +107,7 @@ def _reached(points: Array, others: Array) -> Array:
         lowest = np.minimum.accumulate(points[:, 1])
         return (place > 0) & (lowest[place - 1] <= others[:, 1])
     if len(points) * len(others) <= MAX_PAIRS:
-        return np.asarray((points[:, None] <= others[None]).all(axis=2).any(axis=0))
+        return np.asarray(_at_most(points, others).any(axis=0))
     firsts = np.concatenate([points[:, 0], others[:, 0]])
     if firsts.min() == firsts.max():
         return _reached(points[:, 1:], others[:, 1:])

@@ -96,7 +96,7 @@ class _Block:
 class Grid:
     """Every combination of a configuration's axes, blocks outermost; nothing of it is stored.
 
-    Each block has its own product of axes: an axis that is a parameter neither of the block nor of the baseline does not
+    Each block has its own product of axes: an axis that is a parameter of neither the block nor the baseline does not
     repeat its rows.
 
     Args:

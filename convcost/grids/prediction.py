@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.comparison.rows import Placed, Row, place_sizes
 from convcost.convolution.blocks import find_block
-from convcost.convolution.cost import cost
+from convcost.convolution.cost import Cost, cost, macs_and_params
 from convcost.convolution.formula import MixedError
 from convcost.convolution.spec import Spec
 from convcost.grids.assembly import Piece, assembled
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from convcost.comparison.rows import Placement
-    from convcost.convolution.spec import Block, Value
+    from convcost.convolution.spec import Value
     from convcost.grids.columns import GridColumn
     from convcost.grids.configuration import Configuration
     from convcost.grids.grid import Part
@@ -118,8 +118,10 @@ class _Work:
             others = self._baseline_sizes(spec, given)
             fold = Fold(box)
             box = fold.box  # a condition on costs splits the folded one
-            placed = _folded(self._block, sizes, fold, dtype)
-            baseline = None if others is None else _folded(self._baseline, others, fold, dtype)
+            placed = Placed(self._block, *fold(sizes), cost(fold(sizes[3]), dtype))
+            baseline = None
+            if others is not None:  # of which no column has the traffic
+                baseline = Placed(self._baseline, *fold(others), Cost(*macs_and_params(fold(others[3])), 0))
             self.pieces.append(self._piece(box, Row(placed, dtype, baseline)))
         except MixedError as error:
             for half in box.split(error.condition):
@@ -157,10 +159,6 @@ class _Work:
             box = Fold(box).box
             values = _with_defaults(box.values) | {"block": self._block.name, REFUSED.name: rule}
             self.pieces.append(Piece(box, {one.name: values.get(one.axis) for one in self._columns}))
-
-
-def _folded(block: Block, sizes: Placement, fold: Fold, dtype: str) -> Placed:
-    return Placed(block, *fold(sizes), cost(fold(sizes[3]), dtype))
 
 
 def _value(column: GridColumn, axes: Mapping[str, Any], row: Row) -> Any:  # noqa: ANN401 - numbers, texts and arrays

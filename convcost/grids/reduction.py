@@ -81,8 +81,8 @@ class Reduction(ABC):
     """
 
     def __init__(self, goals: Sequence[GridColumn] = (), group_by: Sequence[str] = ()) -> None:
-        self.goals = tuple(goals)
-        self.group_by = tuple(group_by)
+        self.goals = tuple(dict.fromkeys(goals))
+        self.group_by = tuple(dict.fromkeys(group_by))
         self.state: pa.Table | None = None
 
     @abstractmethod
@@ -110,7 +110,7 @@ class Reduction(ABC):
     @property
     @abstractmethod
     def text(self) -> str:
-        """What is kept, such as `the 100 rows with the greatest macs_ratio`."""
+        """What is kept, such as `the 100 rows with the largest macs_ratio`."""
 
     def _grouped(self, text: str) -> str:
         return f"{text} of each {', '.join(self.group_by)}" if self.group_by else text
@@ -136,13 +136,12 @@ class Selection(Reduction):
             return
         tables = [table] if self.state is None else [self.state, table]
         groups, costs = group_numbers(tables, self.group_by), []
-        places = np.arange(len(groups))
         is_known = np.ones(len(groups), bool)
         for goal in self.goals:
             values, known = numbers(tables, goal.name)
             costs.append(values if goal.better != "larger" else -values if values.dtype.kind == "f" else ~values)
             is_known &= known
-        rows = _Rows(places, groups, costs)
+        rows = _Rows(np.arange(len(groups)), groups, costs)
         rows = rows if is_known.all() else rows.where(is_known)
         first_seen = np.full(int(groups.max()) + 1, np.iinfo(np.int64).max)
         if self.group_by:

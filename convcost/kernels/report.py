@@ -63,7 +63,7 @@ class KernelReport(Result[KernelRow]):
         return grouped((row.separation.name, [row.warning] if row.warning else []) for row in self.rows)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """Each kernel as an image with its factors."""
         from convcost.kernels.figures import kernel_figures
 
@@ -184,7 +184,7 @@ class WeightsReport(Result[LayerRow]):
         return ranks, pairs
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """The weights of each layer before and after."""
         from convcost.kernels.figures import weights_figures
 

@@ -238,7 +238,7 @@ class ModelTable(Result[ModelRow]):
         return grouped((one.target, one.forward.warnings) for one in self.reports if one.forward is not None)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """What each model costs, and its speed against what the MACs promise."""
         from convcost.models.figures import table_figures
         from convcost.timing.figures import Costs

@@ -333,7 +333,7 @@ class ModelReport(Result[Call]):
         )
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """What each layer costs, the memory along the forward pass, where time goes, and speeds under bounds."""
         from convcost.models.figures import model_figures
 

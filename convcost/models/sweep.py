@@ -100,7 +100,7 @@ class Sweep(Result[Variant]):
         return tuple(row.report for row in self.rows)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """The MACs and parameters of each configuration, with those that no other one beats in both."""
         from convcost.models.figures import sweep_figures
 

@@ -33,6 +33,8 @@ SIDE: Final = 420
 """Width of a square figure in pixels."""
 WIDTH: Final = 630
 """Width of a wide figure in pixels."""
+SHORT: Final = "length(datum.value) > 36 ? slice(datum.value, 0, 35) + '…' : datum.value"
+"""Vega expression for the label of a name; a limit in pixels would measure each several times, half of the drawing."""
 _PANEL: Final = {2: 330, 3: 240, 4: 190}
 """Widths of panels side by side in pixels, by their number."""
 
@@ -190,7 +192,7 @@ def panels(
     )
     charts, views = [], [f"panel{index}" for index in range(len(shown))]
     for index, one in enumerate(shown):
-        labels = alt.Axis(labels=not index, ticks=not index, title=None, labelLimit=220)
+        labels = alt.Axis(labels=not index, ticks=not index, title=None, labelExpr=SHORT, labelLimit=0)
         amounts = alt.Axis(labelExpr=one.labels, orient="top", tickCount=3)
         x = alt.X(f"q{index}:Q", title=one.title, axis=amounts)
         charts.append(base.encode(x, alt.Y("name:N", sort=lines, axis=labels)).properties(name=views[index]))
@@ -221,8 +223,18 @@ def _side_encodings(sides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quantity, y: Quantity) -> alt.TopLevelMixin:
-    """Points of two quantities, with a line through those that no other point beats in both."""
+def front(
+    names: Sequence[str], points: Sequence[tuple[float, float]], x: Quantity, y: Quantity, kinds: Sequence[str] = ()
+) -> alt.TopLevelMixin:
+    """Points of two quantities, with a line through those that no other point beats in both.
+
+    Args:
+        names: Names of the points.
+        points: Their values in both quantities.
+        x: Horizontal quantity.
+        y: Vertical quantity.
+        kinds: Their kinds, which get a colour each if there are several and enough colours; empty without.
+    """
     import altair as alt
 
     signs = [-1 if one.is_more_better else 1 for one in (x, y)]
@@ -236,7 +248,7 @@ def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quanti
     shown = best.union(largest([-value for value, _ in costs], MAX_POINTS))
     rows = [
         {"name": name, "x": points[i][0], "y": points[i][1], "best": i in best, x.title: x.show(points[i][0])}
-        | {y.title: y.show(points[i][1])}
+        | {y.title: y.show(points[i][1]), **({"kind": kinds[i]} if kinds else {})}
         for i, name in enumerate(names)
         if i in shown
     ]
@@ -248,11 +260,12 @@ def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quanti
     )
     step: Literal["step-before", "step-after"] = "step-before" if x.is_more_better else "step-after"
     line = base.transform_filter("datum.best").mark_line(interpolate=step, color="#8888")
-    dots = (
-        base.transform_filter(which).mark_point(filled=True, size=55, opacity=0.9, color=colour)
-        for which, colour in (("!datum.best", "#808080"), ("datum.best", BLUE))
-    )
-    return alt.layer(line, *dots).properties(width=SIDE, height=300)
+    others = base.transform_filter("!datum.best").mark_point(filled=True, size=55, opacity=0.9, color="#808080")
+    on_line = base.transform_filter("datum.best").mark_point(filled=True, size=55, opacity=0.9, color=BLUE)
+    if 1 < len(known := list(dict.fromkeys(kinds))) <= len(COLOURS):
+        scale = alt.Scale(domain=known, range=COLOURS[: len(known)])
+        on_line = on_line.encode(alt.Color("kind:N", scale=scale, title=None, legend=alt.Legend(orient="top")))
+    return alt.layer(line, others, on_line).properties(width=SIDE, height=300)
 
 
 def _scale(values: Sequence[float]) -> alt.Scale:

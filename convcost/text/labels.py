@@ -27,8 +27,11 @@ RADIUS: Final = 6
 """Half the side of what a point covers in pixels."""
 
 
-MAX_DECADES: Final = 6
-"""Maximum number of powers of ten on an axis that has values between them."""
+STEPS: Final = ((10,), (10, 20, 50), range(10, 100, 10), (*range(10, 20), *range(20, 100, 5)), range(10, 100))
+"""First two digits of the values at an axis, from few to many."""
+MIN_TICKS: Final = 4
+MAX_TICKS: Final = 12
+"""Numbers of values at an axis."""
 
 
 class Box(NamedTuple):
@@ -96,11 +99,15 @@ class LogAxis:
 
     @property
     def ticks(self) -> list[float]:
-        """Values to write at the axis: 1, 2 and 5 times powers of ten, or these alone on a long axis."""
+        """Values to write at the axis: powers of ten, or values between them where these are too few."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        steps = (1, 2, 5) if len(powers) <= MAX_DECADES else (1,)
-        ticks = [float(f"{step}e{power}") for power in powers for step in steps]
-        return [value for value in ticks if self.low <= value <= self.high]
+        ticks: list[float] = []
+        for steps in STEPS:
+            values = (float(f"{step}e{power - 1}") for power in powers for step in steps)
+            ticks = [value for value in values if self.low <= value <= self.high]
+            if len(ticks) >= MIN_TICKS:
+                break
+        return ticks[:: math.ceil(len(ticks) / MAX_TICKS) or 1]
 
     @classmethod
     def around(cls, values: Iterable[object], length: int, below: float = 1.2, above: float = 1.2) -> LogAxis:

@@ -83,11 +83,23 @@ function mark(value) {
 const specs = JSON.parse(document.getElementById("specs").textContent);
 const options = { actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true } };
 
+const linked = [];
+
+function link(view) { // what is pointed at in one figure is shown in the others too
+  const show = (values) => linked.forEach((other) => other === view || other.data("hover_store", values).runAsync());
+  const fields = [{ type: "E", field: "name" }];
+  view.addEventListener("pointerover", (_, item) => show(item?.datum?.name ? [{ fields, values: [item.datum.name] }] : []));
+  view.addEventListener("pointerout", () => show([]));
+  linked.push(view);
+}
+
 async function enliven(chart, spec) {
   const still = chart.innerHTML;
   try {
     const { view } = await vegaEmbed(chart, spec, options);
-    if (view.getState().signals.picked !== undefined) view.addSignalListener("picked", (_, value) => mark(value));
+    const { signals } = view.getState();
+    if (signals.picked !== undefined) view.addSignalListener("picked", (_, value) => mark(value));
+    if (signals.hover !== undefined) link(view);
   } catch (error) {
     chart.innerHTML = still;
     throw error;

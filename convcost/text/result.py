@@ -147,7 +147,19 @@ class Result(Generic[R]):
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """The figures, the one that answers most first; they need `convcost[report]`."""
+        """The figures, the one that answers most first; they need `convcost[report]`.
+
+        Raises:
+            MissingPackageError: A library is not installed.
+        """
+        from convcost.text.figure import require_libraries
+
+        require_libraries("a figure")
+        return self._figures
+
+    @property
+    def _figures(self) -> tuple[Figure, ...]:
+        """The figures, where the libraries are installed."""
         return ()
 
     def figure(self) -> alt.TopLevelMixin:
@@ -156,9 +168,8 @@ class Result(Generic[R]):
         Raises:
             ConvcostError: There is nothing to show, or a library is not installed.
         """
-        from convcost.text.figure import first_chart, require_libraries
+        from convcost.text.figure import first_chart
 
-        require_libraries("a figure")
         return first_chart(self.figures)
 
     @property

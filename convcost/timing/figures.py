@@ -108,7 +108,7 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
     rest = of_all(MAX_POINTS, len(points), "the largest distances from the line")
     del points[MAX_POINTS:]
     ends = [one[end] for one in points for end in ("macs", "speed", "low", "high")]
-    axis = LogAxis.around(ends, SIDE)
+    axis = LogAxis.around([1, *ends], SIDE)
     ticks = alt.Axis(values=axis.ticks, format="~g")
     on_line = (alt.X("x:Q", scale=axis.scale), alt.Y("y:Q", scale=axis.scale))
     corner = alt.Chart(data([{"x": axis.high, "y": axis.high}]))

@@ -14,8 +14,6 @@ import tempfile
 import threading
 from typing import Final
 
-from convcost.system.processor import MAX_MMAP_THRESHOLD, NEVER_TRIM
-
 DEVICE: Final = "device"
 """The resource of the one worker that times layers, so that one layer at a time runs on the device."""
 _HERE: Final = "127.0.0.1"
@@ -37,9 +35,7 @@ async def serve(workers: int, scratch: str) -> None:
             "distributed.scheduler.http.routes": [],
             "distributed.worker.http.routes": [],
             "distributed.worker.profile.enabled": False,
-            # Dask has its workers return freed memory, which costs a third more time in page faults: see pin_allocator
-            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(NEVER_TRIM),
-            "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": str(MAX_MMAP_THRESHOLD),
+            "distributed.nanny.pre-spawn-environ": {},  # one thread for torch, and freed memory returned at once
         }
     )
     address = f"{_HERE}:0"

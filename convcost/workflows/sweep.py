@@ -8,22 +8,22 @@ from contextlib import nullcontext
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from convcost.grids.columns import chosen_columns, column_name, schema
-from convcost.grids.configuration import load_configuration, read_configuration
+from convcost.grids.configuration_file import load_configuration, read_configuration
 from convcost.grids.grid import PART_ROWS, Grid
 from convcost.grids.groups import Groups
 from convcost.grids.parts import (
     Counts,
     contents,
     opened,
+    parquet,
     part_path,
     read_about,
     read_counts,
-    write_parquet,
+    read_table,
     write_part,
     write_shared_part,
     write_table,
@@ -32,8 +32,9 @@ from convcost.grids.plan import BlockPlan, Plan
 from convcost.grids.prediction import plain_table, predict
 from convcost.grids.reduction import Pareto, Top
 from convcost.grids.result import GridResult
+from convcost.system.processor import pin_allocator
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import show_progress
+from convcost.system.terminal import ProgressLine, show_progress
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.toml_tables import is_number
 from convcost.text.units import human_count, human_duration
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from convcost.workflows.sweep_cluster import Cluster
 
 T = TypeVar("T")
+
 MAX_SHOWN: Final = 100_000
 """Largest number of rows of a sweep without a folder of which every row is kept."""
 MAX_TOP: Final = 1_000_000
@@ -68,7 +70,7 @@ STATE: Final = "state.parquet"
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
-    """What is kept of a sweep, and where it runs.
+    """What is kept of a sweep, where it is kept, and where the work is done.
 
     Attributes:
         out: Folder of the files; None for a small sweep, or one of which little is kept.
@@ -222,28 +224,31 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
         ConvcostError: Too many rows without a folder; a folder that cannot be written, holds another sweep or is in
             use; a column that the sweep does not have; or a cluster that cannot be reached or has ended.
     """
-    import pyarrow.parquet as pq
-
-    reduction = options.reduction(configuration)
-    with options.cluster() as cluster:
-        if options.out is None:
-            if reduction is None:
-                counts, table = _all_rows(configuration, options.part_rows, cluster)
-            else:
-                counts, table = _Reducer(configuration, reduction, cluster).all(options.part_rows)
+    reduction, folder, rows = options.reduction(configuration), options.out, options.part_rows
+    pin_allocator()  # each part takes as much memory as the one before: page faults would double its time
+    with ProgressLine(), options.cluster() as cluster:
+        reducer = None if reduction is None else _Reducer(configuration, reduction, cluster)
+        if folder is None:
+            counts, table = _all_rows(configuration, rows, cluster) if reducer is None else reducer.all(rows)
             return GridResult(configuration, counts, table, reduction)
-        path = options.out / options.file
-        made = contents(configuration, options.kept, options.part_rows)
-        with opened(options.out, made) as write:
-            if reduction is None:
-                counts = _write_parts(configuration, options.out, made, write, cluster)
-                return GridResult(configuration, counts, None, None, options.out)
-            reducer = _Reducer(configuration, reduction, cluster)
-            counts = read_counts(path) or _reduce_parts(reducer, options.part_rows, path, write)
-            return GridResult(configuration, counts, pq.read_table(path), reduction, path)
+        about = contents(configuration, options.kept, rows)
+        with opened(folder, about) as write:
+            if reducer is None:
+                counts = _write_parts(configuration, folder, about, write, cluster)
+                return GridResult(configuration, counts, None, path=folder)
+            path = folder / options.file
+            counts = read_counts(path) or _reduce_parts(reducer, path, rows, write)
+            write({"parts": Grid(configuration).part_count(rows), **asdict(counts)})
+            (folder / STATE).unlink(missing_ok=True)
+            return GridResult(configuration, counts, read_table(path), reduction, path)
 
 
 def _all_rows(configuration: Configuration, rows: int, cluster: Cluster | None) -> tuple[Counts, pa.Table]:
+    """The counts and the rows of a small sweep.
+
+    Raises:
+        ConvcostError: It is too large.
+    """
     import pyarrow as pa
 
     grid = Grid(configuration)
@@ -270,14 +275,46 @@ def _rows_of(configuration: Configuration, part: Part) -> tuple[Counts, pa.Table
     return Counts.of(prediction), plain_table(prediction.table)
 
 
+def _write_parts(
+    configuration: Configuration, folder: Path, about: Mapping[str, Any], write: Write, cluster: Cluster | None
+) -> Counts:
+    """Write the parts of a folder that are not there yet."""
+    grid = Grid(configuration)
+    progress, counts, done = Progress(grid.size), Counts(), 0
+
+    def missing() -> Iterator[Part]:
+        nonlocal counts, done
+        for part in grid.parts(about["part_rows"]):
+            known = read_counts(part_path(folder, part, grid.size))
+            if known is None:
+                yield part
+            else:
+                counts, done = counts + known, done + 1
+                progress(part.last - part.first + 1, is_new=False)
+
+    write_one = partial(write_part, configuration, folder=folder)
+    if cluster is not None:
+        write_one = partial(write_shared_part, configuration, folder=folder.absolute(), contents=about)
+    try:
+        for part, new in _each(write_one, missing(), cluster):
+            counts, done = counts + new, done + 1
+            progress(part.last - part.first + 1)
+    except KeyboardInterrupt:
+        with interrupts_held():
+            write({"parts": done, **asdict(counts)})
+        raise
+    write({"parts": done, **asdict(counts)})
+    return counts
+
+
 @dataclass(frozen=True, slots=True)
 class _Reducer:
     """A reduction, and where its parts are predicted.
 
     Attributes:
         configuration: Configuration of the sweep.
-        reduction: Takes in the parts.
-        cluster: The workers that predict and reduce each; None for this process.
+        reduction: What takes in the parts.
+        cluster: Workers that predict and reduce each part; None for this process.
     """
 
     configuration: Configuration
@@ -305,51 +342,15 @@ class _Reducer:
         for part, new in self.each(grid.parts(rows)):
             counts += new
             progress(part.last - part.first + 1)
-        return counts, self.result()
-
-    def result(self) -> pa.Table:
-        """What is kept; an empty table before the first row."""
-        table = self.reduction.result()
-        return schema(self.configuration).empty_table() if table is None else table
+        return counts, self.reduction.result()
 
 
 def _reduced(configuration: Configuration, empty: Reduction, part: Part) -> tuple[Counts, Reduction]:
     """The counts of a part, and what is kept of it."""
+    pin_allocator()
     prediction, reduction = predict(configuration, part), copy(empty)
     reduction.add(prediction.table, part.first)
     return Counts.of(prediction), reduction
-
-
-def _write_parts(
-    configuration: Configuration, folder: Path, made: Mapping[str, Any], write: Write, cluster: Cluster | None
-) -> Counts:
-    """Write the parts of a folder that are not there yet."""
-    grid = Grid(configuration)
-    progress, counts, done = Progress(grid.size), Counts(), 0
-
-    def missing() -> Iterator[Part]:
-        nonlocal counts, done
-        for part in grid.parts(made["part_rows"]):
-            known = read_counts(part_path(folder, part, grid.size))
-            if known is None:
-                yield part
-            else:
-                counts, done = counts + known, done + 1
-                progress(part.last - part.first + 1, is_new=False)
-
-    write_one = partial(write_part, configuration, folder=folder)
-    if cluster is not None:
-        write_one = partial(write_shared_part, configuration, folder=folder.absolute(), contents=made)
-    try:
-        for part, new in _each(write_one, missing(), cluster):
-            counts, done = counts + new, done + 1
-            progress(part.last - part.first + 1)
-    except KeyboardInterrupt:
-        with interrupts_held():
-            write({"parts": done, **asdict(counts)})
-        raise
-    write({"parts": done, **asdict(counts)})
-    return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,12 +370,10 @@ class _Reduced:
     @classmethod
     def read(cls, path: Path) -> _Reduced:
         """The state in a file; that of the start without one."""
-        import pyarrow.parquet as pq
-
         about = read_about(path)
         if about is None:
             return cls(0, Counts(), None)
-        return cls(about["parts"], Counts(**about["counts"]), pq.read_table(path))
+        return cls(about["parts"], Counts(**about["counts"]), read_table(path))
 
     def write(self, path: Path) -> None:
         """Write the state to a file."""
@@ -382,7 +381,7 @@ class _Reduced:
             write_table(path, self.state, {"parts": self.parts, "counts": asdict(self.counts)})
 
 
-def _reduce_parts(reducer: _Reducer, rows: int, path: Path, write: Write) -> Counts:
+def _reduce_parts(reducer: _Reducer, path: Path, rows: int, write: Write) -> Counts:
     """Reduce the parts that an earlier run has not reduced, and write what is kept; every few seconds the state."""
     grid, reduction, state = Grid(reducer.configuration), reducer.reduction, path.parent / STATE
     progress, done, saved = Progress(grid.size), _Reduced.read(state), time.monotonic()
@@ -391,8 +390,7 @@ def _reduce_parts(reducer: _Reducer, rows: int, path: Path, write: Write) -> Cou
     if 0 < done.parts < count:
         progress(grid.part(done.parts, rows).first, is_new=False)
     try:
-        parts = (grid.part(number, rows) for number in range(done.parts, count))
-        for part, new in reducer.each(parts):
+        for part, new in reducer.each(grid.part(number, rows) for number in range(done.parts, count)):
             done = _Reduced(done.parts + 1, done.counts + new, reduction.state)
             progress(part.last - part.first + 1)
             if time.monotonic() - saved > SAVE_S:
@@ -403,9 +401,7 @@ def _reduce_parts(reducer: _Reducer, rows: int, path: Path, write: Write) -> Cou
             done.write(state)
             write({"parts": done.parts, **asdict(done.counts)})
         raise
-    write_table(path, reducer.result(), asdict(done.counts))
-    write({"parts": done.parts, **asdict(done.counts)})
-    state.unlink(missing_ok=True)
+    write_table(path, reduction.result(), asdict(done.counts))
     return done.counts
 
 
@@ -418,20 +414,17 @@ def plan(configuration: Configuration, options: SweepOptions) -> Plan:
     rows, sampled = [], 0
     for block in configuration.blocks:
         one = replace(configuration, blocks=(block,))
-        grid = Grid(one)
-        count = grid.part_count(SAMPLE_ROWS)
-        part = grid.part(count // 2, SAMPLE_ROWS)
-        combinations = part.last - part.first + 1
-        reduction = options.reduction(one)
-        start, file = time.perf_counter(), BytesIO()
+        grid, reduction = Grid(one), options.reduction(one)
+        part = grid.part(grid.part_count(SAMPLE_ROWS) // 2, SAMPLE_ROWS)
+        combinations, size, start = part.last - part.first + 1, None, time.perf_counter()
         table = predict(one, part).table
+        share = grid.size / combinations
         if reduction is None:
-            write_parquet(file, table, {})
+            size = round(share * len(parquet(table, {})))
         else:
             reduction.add(table, part.first)
-        seconds, share = time.perf_counter() - start, grid.size / combinations
-        size = round(share * len(file.getvalue())) if reduction is None else None
+        seconds = share * (time.perf_counter() - start)
         parts = grid.part_count(options.part_rows)
-        rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, share * seconds))
+        rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, seconds))
         sampled += combinations
     return Plan(tuple(rows), sampled, configuration.notes)

@@ -30,7 +30,7 @@ from convcost.text.errors import ConvcostError, MissingPackageError, first_line
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from distributed import Client, Future
 
@@ -69,7 +69,7 @@ class Cluster:
 
     def each(
         self, function: Callable[[T], R], items: Iterable[T], resources: Mapping[str, int] | None = None
-    ) -> Iterator[tuple[T, R]]:
+    ) -> Generator[tuple[T, R]]:
         """Call a function for each item, on the workers.
 
         A few items for each thread are taken at a time, so that the memory does not depend on their number.

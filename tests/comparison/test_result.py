@@ -83,6 +83,10 @@ def test_the_bound_is_said_with_its_roof_and_its_share_of_the_baseline_too(bound
     assert text in baseline
 
 
+def test_a_baseline_with_a_bound_of_a_disturbed_calibration_has_no_empty_line() -> None:
+    assert verdict(replace(row(1.0, 1.0, 1.0, block="standard"), bound=Bound(1e-3, "compute", None, 1.5))) is None
+
+
 COPY = Hint("with 3 input channels it writes more than it computes", True, copy_s=6e-4)
 WRONG = Account((Part("overhead", 1e-4), Part("unexplained", 9e-4)))
 NATIVE = Account((Part("native", 9e-4, "aten::_slow_conv2d_forward"), Part("unexplained", 1e-4)))

@@ -4,7 +4,7 @@ from math import prod
 import pytest
 
 from convcost.convolution.spec import Spec
-from convcost.grids.configuration import read_configuration
+from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
 
 AXES = {"c": {"from": 8, "to": 56, "step": 8}, "o": [4, 8, 12], "groups": [1, 2], "k": [1, "3x5"], "m": [1, 2, 3]}

@@ -12,7 +12,7 @@ from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.rows import Row, place_block
 from convcost.convolution.blocks import BLOCKS
 from convcost.grids.columns import COLUMNS, chosen_columns, schema
-from convcost.grids.configuration import read_configuration
+from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
 from convcost.grids.prediction import plain_table, predict
 from convcost.text.errors import ShapeError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -172,7 +173,8 @@ def test_the_mean_of_a_group_is_that_of_its_values_as_fractions(folder, given_pa
 @given(st.integers(1, 5).flatmap(lambda n: st.lists(st.tuples(*[st.integers(0, 6)] * n), min_size=1, max_size=60)))
 def test_a_front_of_any_number_of_costs_is_that_of_all_pairs(points) -> None:
     costs = [np.array(column) for column in zip(*points, strict=True)]
-    on_front = front(costs, np.zeros(len(points), int)) >= 0
+    with mock.patch.multiple("convcost.grids.front", SAMPLE=4, MAX_PAIRS=9):  # every step, however few points
+        on_front = front(costs, np.zeros(len(points), int)) >= 0
     beaten = [any(a != b and all(x <= y for x, y in zip(a, b, strict=True)) for a in points) for b in points]
     assert list(on_front) == [not one for one in beaten]
 
@@ -224,6 +226,15 @@ def test_parts_without_rows_leave_a_table_without_rows(make: Callable[[], Reduct
     assert reductions.result().num_rows == 0
     reductions.add(pa.Table.from_pylist([{"block": "standard", "macs": 1}], SCHEMA), 9)
     assert reductions.result().num_rows == 1
+
+
+def test_a_column_that_is_named_twice_counts_once() -> None:
+    table = pa.table({"block": ["standard", "ghost"], "macs": [3, 2], "params": [1, 2]})
+    once, twice = Groups(["block"]), Groups(["block", "block"])
+    for groups in (once, twice):
+        groups.add(table, 0)
+    assert once.result().equals(twice.result())
+    assert Pareto([MACS, PARAMS, MACS]).text == "the rows that no other row beats in smallest macs and smallest params"
 
 
 def test_what_is_kept_is_said_with_its_better_ends() -> None:

@@ -63,3 +63,18 @@ def test_a_logarithmic_axis_has_its_values_at_equal_steps() -> None:
 
 def test_a_long_label_is_cut_off() -> None:
     assert width_of("x" * 1000) == width_of("x" * 999) > width_of("x")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (1, 1e6, [1, 10, 100, 1e3, 1e4, 1e5, 1e6]),
+        (0.9, 25, [1, 2, 5, 10, 20]),
+        (2, 6, [2, 3, 4, 5, 6]),
+        (0.83, 1.35, [0.85, 0.9, 0.95, 1, 1.1, 1.2, 1.3]),
+        (3.15, 3.55, [3.2, 3.3, 3.4, 3.5]),
+        (1e-6, 1e-6, [1e-6]),
+    ],
+)
+def test_an_axis_has_round_values(low: float, high: float, ticks: list[float]) -> None:
+    assert LogAxis(low, high, 100).ticks == ticks

@@ -173,7 +173,7 @@ def test_without_the_library_a_suffix_is_refused_with_the_line_that_installs_it(
 
 def test_a_figure_without_the_library_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    for draw in (model().figure, model().to_html):
+    for draw in (model().figure, model().to_html, lambda: model().figures):
         with pytest.raises(ConvcostError, match=r"needs vl_convert.*pip install 'convcost\[report\]'"):
             draw()
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_results import MADE, comparison
+from made_results import MADE, TIMING, comparison, model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
+
+    from convcost.comparison.result import Comparison
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
@@ -109,6 +111,40 @@ def test_a_selected_bar_marks_its_row(browser: Browser, model_page: Path) -> Non
     assert page.locator("tr.picked th").all_text_contents() == ["stem"]
 
 
+def test_a_layer_that_is_pointed_at_along_the_forward_pass_is_framed_in_the_other_figure(
+    browser: Browser, model_page: Path
+) -> None:
+    page = Opened(browser, model_page).page
+    bars, memory = page.locator(".chart").first, page.locator(".chart").nth(1)
+    columns = memory.locator("g.role-mark.mark-rect path")
+    columns.first.hover(position={"x": 5, "y": 20})
+    playwright.expect(bars.locator("path[stroke=currentColor]")).to_have_count(4)
+    assert "call	1" in page.locator("#vg-tooltip-element").inner_text()
+    page.get_by_role("heading", name="Table").hover()
+    playwright.expect(bars.locator("path[stroke=currentColor]")).to_have_count(0)
+    bars.locator("path[aria-roledescription=bar]").first.hover()
+    playwright.expect(columns.first).to_have_attribute("opacity", "0.25")
+
+
+def test_a_selected_step_of_memory_marks_its_row(browser: Browser, model_page: Path) -> None:
+    page = Opened(browser, model_page).page
+    page.locator(".chart").nth(1).locator("g.role-mark.mark-rect path").nth(1).click(position={"x": 5, "y": 20})
+    page.wait_for_selector("tr.picked")
+    assert page.locator("tr.picked th").all_text_contents() == ["act"]
+
+
+def test_ten_thousand_layers_open_with_what_is_drawn(browser: Browser, tmp_path: Path) -> None:
+    report = MADE["model"]()
+    layers = tuple(replace(report.rows[0], name=f"layer{number}") for number in range(10_000))
+    path = tmp_path / "page.html"
+    path.write_text(replace(report, layers=layers).to_html(), encoding="utf-8")
+    opened = Opened(browser, path)
+    assert opened.complaints == []
+    assert opened.page.locator("tbody tr").count() == 10_000
+    assert opened.page.get_by_text("The 60 of 10000 with the longest times; the table has all.").count() == 2
+    assert opened.page.get_by_text("The 10000 calls are in steps of 16, each as high as its highest.").count() == 1
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1400, "light")])
 @pytest.mark.parametrize("command", [*MADE, "compare without bounds"])
 def test_axe_reports_nothing_serious_and_nothing_is_cut_off(
@@ -132,6 +168,63 @@ def test_print_has_the_whole_table_and_no_tools(browser: Browser, model_page: Pa
     assert not page.get_by_role("button", name="Copy as CSV").is_visible()
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert page.evaluate("(one => one.scrollHeight <= one.clientHeight)(document.querySelector('.scroll'))")
+
+
+@pytest.mark.parametrize("command", MADE)
+def test_print_has_no_wider_table_than_the_paper(browser: Browser, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(MADE[command]().to_html(), encoding="utf-8")
+    page = Opened(browser, path).page
+    page.emulate_media(media="print")
+    width = 1047 if page.locator("section.wide").count() else 718  # A4, landscape or portrait, without its margins
+    page.set_viewport_size({"width": width, "height": 1000})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def crowded() -> Comparison:
+    """Blocks whose points lie close to each other."""
+    row = comparison().rows[0]
+    rows = []
+    for index, name in enumerate(("spatially-separable", "depthwise-separable", "pointwise", "bottleneck", "x" * 1000)):
+        timing = replace(TIMING, speedup=8 + index / 5, speedup_low=7.0, speedup_high=10.0, time_s=2e-3 + index * 1e-5)
+        cost = replace(row.placed.cost, macs=row.placed.cost.macs + index)
+        block = replace(row.placed.block, name=name)
+        rows.append(
+            replace(row, placed=replace(row.placed, block=block, cost=cost), baseline=row.placed, timing=timing)
+        )
+    return replace(comparison(), rows=tuple(rows))
+
+
+COVERED = """chart => {
+  const box = (one) => one.getBoundingClientRect();
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const texts = [...chart.querySelectorAll(".role-mark.mark-text text")].filter((one) => !one.getAttribute("transform").includes("rotate"));
+  const marks = [...texts, ...chart.querySelectorAll(".mark-symbol > path[aria-roledescription=point]")];
+  return [texts.length, texts.flatMap((text) => marks.filter((mark) => mark !== text && meet(box(text), box(mark)))
+    .map((mark) => [text.textContent, mark.textContent]))];
+}"""
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_names_cover_no_point_and_no_other_name(browser: Browser, tmp_path: Path, width: int) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(crowded().to_html(), encoding="utf-8")
+    page = Opened(browser, path, viewport={"width": width, "height": 900}).page
+    charts = page.locator(".chart").all()
+    assert charts[0].evaluate(COVERED) == [6, []]  # five names, and the words at the line
+    assert charts[-1].evaluate(COVERED) == [6, []]  # five names, and that of the level roof
+
+
+def test_a_hostile_name_is_a_text_in_what_pointing_shows(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    report = model()
+    name = "</script><img src=x onerror=alert(1)>"
+    path.write_text(replace(report, layers=(replace(report.layers[0], name=name),)).to_html(), encoding="utf-8")
+    opened = Opened(browser, path)
+    opened.page.locator(".chart").first.locator("path[aria-roledescription=bar]").first.hover()
+    assert name in opened.page.locator("#vg-tooltip-element").inner_text()
+    assert opened.page.locator("img").count() == 0
+    assert (opened.complaints, opened.requests) == ([], [path.as_uri()])
 
 
 def test_without_javascript_figures_and_table_are_there(browser: Browser, model_page: Path) -> None:

@@ -15,6 +15,7 @@ from convcost.models.sweep import Sweep, Variant
 from convcost.text.figure import MAX_BARS, MAX_POINTS, Figure, Quantity, distinct, front, largest, panels
 from convcost.timing.figures import accounts, promise
 from convcost.timing.roofline_figure import Point, speeds
+from convcost.workflows.kernel import separate_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,21 @@ def test_the_promise_has_the_mac_ratio_and_the_speedup_with_its_interval() -> No
     figure = promise([("block", 8.0, TIMING), ("untimed", 2.0, None)], "Against standard")
     (point,) = values(figure)
     assert (point["macs"], point["speed"], point["low"], point["high"]) == (8.0, 1.25, 1.125, 1.5)
-    assert {one["x"] for one in values(figure, "x") if "name" not in one} == {1.125 / 1.2, 8 * 1.2}
+    assert {one["x"] for one in values(figure, "x") if "name" not in one} == {1 / 1.2, 8 * 1.2}
+
+
+def test_the_promise_of_a_change_has_the_whole_model() -> None:
+    before = replace(model(), conditions={"device": "meta", "torch_version": "2.13.0"})
+    after = replace(before, totals=replace(before.totals, macs=13824 // 2), layers=before.layers[1:])
+    (point,) = values(compare_models(before, after).figures[1], "macs")
+    assert (point["name"], point["macs"], point["speed"]) == ("the whole model", 2.0, 1.25)
+    assert "the whole model" in {one["name"] for one in values(replaced().figures[1], "macs")}
+
+
+def test_a_promise_without_any_speed_up_says_what_it_needs() -> None:
+    assert promise([("a", 2.0, None)], "").sentence.endswith("This needs times, which were not measured.")
+    alone = replace(TIMING, speedup=None, speedup_low=None, speedup_high=None)
+    assert promise([("a", 2.0, alone)], "").sentence.endswith("a speed-up and fewer MACs, which no row has.")
 
 
 def test_a_promise_of_many_rows_has_those_that_are_farthest_from_the_line() -> None:
@@ -123,8 +138,33 @@ def test_a_kernel_is_drawn_with_its_column_and_row() -> None:
     assert [[one["value"] for one in image] for image in images[1:3]] == [[1, 2, 1], [-1, 0, 1]]
 
 
+def test_a_cell_of_a_kernel_is_as_wide_as_its_number() -> None:
+    named = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
+    chart = separate_kernels(["gaussian", "sobel"], named, None, (3, 16, 16)).figures[0].chart.to_dict()
+    gaussian, sobel = (images["hconcat"][0] for images in chart["vconcat"])
+    assert gaussian["width"] / 5 == 7 * len("0.005008")
+    assert sobel["width"] == sobel["height"]
+
+
 def test_the_history_has_a_point_for_each_run() -> None:
     assert [one["time_s"] for one in values(history().figures[0])] == [2e-3, 2e-3]
+
+
+def test_runs_of_other_layers_and_conditions_are_other_lines() -> None:
+    first = history().rows[0]
+    rows = []
+    for shape, threads in (((1, 3, 8, 8), 1), ((1, 3, 16, 16), 1), ((1, 3, 16, 16), 2)):
+        conditions = replace(first.session.conditions, threads=threads)
+        entry = replace(first.entry, name="a", layer=str(shape), input_shape=shape)
+        rows += 2 * [replace(first, session=replace(first.session, conditions=conditions, target=None), entry=entry)]
+    names = [one["name"] for one in values(replace(history(), rows=tuple(rows)).figures[0])]
+    assert list(dict.fromkeys(names)) == ["a, 1x3x8x8, 1 thread", "a, 1x3x16x16, 1 thread", "a, 1x3x16x16, 2 threads"]
+
+
+def test_a_layer_that_was_timed_once_has_no_line() -> None:
+    once = replace(history(), rows=history().rows[:1])
+    assert once.figures[0].chart is None
+    assert once.figures[0].sentence.endswith("needs two runs of a layer under the same conditions, and each has one.")
 
 
 def test_a_sweep_marks_what_no_other_configuration_beats() -> None:

@@ -50,6 +50,8 @@ def ordered_strides(shape: Sequence[int], order: Iterable[int]) -> tuple[int, ..
 
 def is_in_order(tensor: Tensor) -> bool:
     """Whether a tensor is contiguous, with the usual strides of axes of size 1 too."""
+    if not tensor.is_contiguous() or min(tensor.shape, default=2) > 1:
+        return tensor.is_contiguous()
     step = 1
     for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
         if stride != step:
@@ -98,6 +100,11 @@ def elementwise_strides(shape: tuple[int, ...], operands: Sequence[Tensor]) -> t
     if have_shape and are_contiguous != are_channels_last:
         return None if are_contiguous else ordered_strides(shape, _CHANNELS_LAST)
     return ordered_strides(shape, _order(shape, [operand.expand(shape).stride() for operand in operands]))
+
+
+def is_plainly_contiguous(tensor: Tensor) -> bool:
+    """Whether a tensor is contiguous, and not in the format channels_last too, as one with a single channel is."""
+    return tensor.is_contiguous() and not _is_channels_last(tensor)
 
 
 def _is_channels_last(tensor: Tensor) -> bool:

@@ -177,12 +177,14 @@ def _batch_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     del momentum, eps
     dtype = _normed_dtype(data, weight, bias, mean, var)
-    sure(data.dim() > 1, is_in_order(data) or 1 not in data.shape)
+    sure(data.dim() > 1, 1 not in data.shape or is_in_order(data))
     channels = (data.shape[1],)
     sure(data.numel() > data.shape[1] if training else mean is not None and var is not None)
     sure(all(tensor is None or tensor.shape == channels for tensor in (weight, bias, mean, var)))
-    saved = channels if training else (0,)  # as on the CPU; torch's meta kernel makes them in both modes
-    return spread(dtype, data), empty(saved, _saved(dtype)), empty(saved, _saved(dtype))
+    if training:
+        return spread(dtype, data), empty(channels, _saved(dtype)), empty(channels, _saved(dtype))
+    nothing = empty((0,), _saved(dtype))  # as on the CPU; torch's meta kernel makes mean and variance in both modes
+    return spread(dtype, data), nothing, nothing
 
 
 def _normed_dtype(data: Tensor, *parameters: Tensor | None) -> torch.dtype:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import torch
 from torch import Tensor
 
-from convcost.nn.count.layouts import broadcast, elementwise_strides, format_strides
+from convcost.nn.count.layouts import broadcast, elementwise_strides, format_strides, is_plainly_contiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,6 +110,8 @@ def spread(dtype: torch.dtype, *operands: Tensor) -> Tensor:
     Raises:
         UnsureError: Their shapes do not fit together.
     """
+    if len(operands) == 1 and is_plainly_contiguous(operands[0]):
+        return empty(operands[0].shape, dtype)
     shape = broadcast(*[tuple(operand.shape) for operand in operands])
     if shape is None:
         raise UnsureError
