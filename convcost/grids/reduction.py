@@ -7,12 +7,13 @@ written to a file; a reduction with this state goes on where the first one was.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from convcost.grids.arrays import group_numbers, numbers, taken
 from convcost.grids.front import front
-from convcost.grids.prediction import plain_table
+from convcost.grids.prediction import plain_table, predict
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convcost.grids.columns import GridColumn
+    from convcost.grids.configuration import Configuration
+    from convcost.grids.grid import Part
+    from convcost.grids.prediction import Prediction
 
 Array: TypeAlias = "NDArray[Any]"
 INDEX: Final = "_index"
@@ -36,6 +40,8 @@ MAX_EQUAL: Final = 100
 """Maximum number of rows of a front that are equal in all costs, so that it stays small."""
 SAMPLE_ROWS: Final = 8192
 """Number of rows from which the bounds for all others are worked out."""
+MAX_KNOWN: Final = 10_000
+"""Maximum number of rows of a reduction that are sent to another process."""
 MAX_PASSES: Final = 8
 """Maximum number of bounds, one after the other."""
 MIN_DROPPED: Final = 0.1
@@ -94,6 +100,35 @@ class Reduction(ABC):
             first: Index of the part's first row in the grid.
         """
 
+    def add_part(self, configuration: Configuration, part: Part) -> Prediction:
+        """Predict a part and take in its rows.
+
+        Returns:
+            The prediction; its table may lack columns.
+        """
+        prediction = predict(configuration, part)
+        self.add(prediction.table, part.first)
+        return prediction
+
+    def alone(self, configuration: Configuration, part: Part) -> tuple[Prediction, Self | None]:
+        """Predict a part and take in its rows in a reduction of its own; this one stays as it is.
+
+        Returns:
+            The prediction, whose table may lack columns, and the other reduction, which `merge` takes in; None if this
+            one would keep none of the rows.
+        """
+        other = self._without_rows()
+        return other.add_part(configuration, part), other
+
+    def known(self) -> Self:
+        """What another process must have of this reduction for `alone`."""
+        return self._without_rows()
+
+    def _without_rows(self) -> Self:
+        other = copy(self)
+        other.state = None
+        return other
+
     def merge(self, other: Reduction) -> None:
         """Take in what another reduction of the same kind kept of other parts."""
         if other.state is not None:
@@ -121,20 +156,69 @@ class Selection(Reduction):
 
     def add(self, table: pa.Table, first: int) -> None:
         """Take in the rows of a part; arguments as of `Reduction.add`."""
+        self._take(_marked(table, first))
+
+    def add_part(self, configuration: Configuration, part: Part) -> Prediction:
+        """Predict a part, with all columns only if rows of it are kept, and take in its rows."""
+        if self.state is None:
+            return super().add_part(configuration, part)
+        prediction, chosen = self._changes(self.state, configuration, part)
+        if chosen is not None:
+            table = _marked(predict(configuration, part).table, part.first)
+            self._keep([self.state, table], *chosen)
+        return prediction
+
+    def alone(self, configuration: Configuration, part: Part) -> tuple[Prediction, Self | None]:
+        """What `Reduction.alone` does, with all columns only if rows are kept."""
+        if self.state is not None:
+            prediction, chosen = self._changes(self.state, configuration, part)
+            if chosen is None:
+                return prediction, None
+        return super().alone(configuration, part)
+
+    def known(self) -> Self:
+        """The columns that tell which rows are kept, if these are few."""
+        other = super().known()
+        if self.state is not None and self.state.num_rows <= MAX_KNOWN:
+            other.state = self.state.select([*self._names, INDEX, GROUP, EQUAL])
+        return other
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The columns that tell which rows are kept."""
+        return tuple(dict.fromkeys((*self.group_by, *(goal.name for goal in self.goals))))
+
+    def _changes(
+        self, state: pa.Table, configuration: Configuration, part: Part
+    ) -> tuple[Prediction, tuple[_Rows, Array, Array] | None]:
+        """The prediction of a few columns of a part, and what is kept of the state and it; None for no change."""
         import numpy as np
 
-        index = np.arange(first, first + table.num_rows)
-        for name, values in ((INDEX, index), (GROUP, index), (EQUAL, np.zeros_like(index))):
-            table = table.append_column(name, [values])
-        self._take(table)
+        prediction = predict(replace(configuration, columns=self._names), part)
+        if not prediction.table.num_rows:
+            return prediction, None
+        few = _marked(prediction.table, part.first)
+        rows, equal, first_seen = self._chosen([state.select(few.schema.names), few])
+        before = (np.arange(state.num_rows), state[EQUAL].to_numpy(), state[GROUP].to_numpy())
+        is_same = all(map(np.array_equal, before, (rows.places, equal, first_seen)))
+        return prediction, None if is_same else (rows, equal, first_seen)
 
     def _take(self, table: pa.Table) -> None:
+        if self.state is None:
+            self.state = plain_table(table.slice(0, 0))
+        if table.num_rows:
+            tables = [self.state, table]
+            self._keep(tables, *self._chosen(tables))
+
+    def _keep(self, tables: Sequence[pa.Table], rows: _Rows, equal: Array, first_seen: Array) -> None:
+        """Keep these rows of the state and a part."""
+        state = taken(tables, rows.places).drop_columns([GROUP, EQUAL])
+        self.state = state.append_column(GROUP, [first_seen]).append_column(EQUAL, [equal])
+
+    def _chosen(self, tables: Sequence[pa.Table]) -> tuple[_Rows, Array, Array]:
+        """The rows that are kept of a state and a part, in the order of their index, with their EQUAL and GROUP."""
         import numpy as np
 
-        if not table.num_rows:
-            self.state = plain_table(table) if self.state is None else self.state
-            return
-        tables = [table] if self.state is None else [self.state, table]
         groups, costs = group_numbers(tables, self.group_by), []
         is_known = np.ones(len(groups), bool)
         for goal in self.goals:
@@ -146,25 +230,24 @@ class Selection(Reduction):
         first_seen = np.full(int(groups.max()) + 1, np.iinfo(np.int64).max)
         if self.group_by:
             np.minimum.at(first_seen, rows.groups, numbers(tables, GROUP)[0][rows.places])
-        rows = self._candidates(rows, len(first_seen))
+        rows = self._candidates(rows, len(first_seen), tables[0].num_rows)
         marks = taken([one.select([INDEX, EQUAL]) for one in tables], rows.places)
         order = np.argsort(marks[INDEX].to_numpy())
         rows = rows.where(order)
         kept, equal = self._kept(rows, marks[EQUAL].to_numpy()[order])
         rows = rows.where(kept)
-        state = taken(tables, rows.places).drop_columns([GROUP, EQUAL])
-        self.state = state.append_column(GROUP, [first_seen[rows.groups]]).append_column(EQUAL, [equal])
+        return rows, equal, first_seen[rows.groups]
 
-    def _candidates(self, rows: _Rows, count: int) -> _Rows:
+    def _candidates(self, rows: _Rows, count: int, before: int) -> _Rows:
         """The rows that are left when bounds, worked out from some of them, leave out most of the others.
 
         Args:
             rows: Rows of the state, then those of a part.
             count: Number of groups.
+            before: Number of rows of the state.
         """
         import numpy as np
 
-        before = 0 if self.state is None else self.state.num_rows
         for _ in range(MAX_PASSES):
             old = np.searchsorted(rows.places, before)
             size = len(rows.places)
@@ -279,6 +362,16 @@ class Top(Selection):
         rank, _ = _ranks(rows.groups[order])
         kept = np.sort(order[rank < self.count])
         return kept, equal[kept]
+
+
+def _marked(table: pa.Table, first: int) -> pa.Table:
+    """Rows of a part with the columns of a state."""
+    import numpy as np
+
+    index = np.arange(first, first + table.num_rows)
+    for name, values in ((INDEX, index), (GROUP, index), (EQUAL, np.zeros_like(index))):
+        table = table.append_column(name, [values])
+    return table
 
 
 def _ranks(ordered: Array) -> tuple[Array, Array]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -325,14 +324,12 @@ class _Reducer:
         """Each part with its counts, in order, when the reduction has taken it in."""
         if self.cluster is None:
             for part in parts:
-                prediction = predict(self.configuration, part)
-                self.reduction.add(prediction.table, part.first)
-                yield part, Counts.of(prediction)
+                yield part, Counts.of(self.reduction.add_part(self.configuration, part))
             return
-        empty = copy(self.reduction)
-        empty.state = None
-        for part, (counts, other) in self.cluster.each(partial(_reduced, self.configuration, empty), parts):
-            self.reduction.merge(other)
+        items = ((self.reduction.known(), part) for part in parts)
+        for (_, part), (counts, other) in self.cluster.each(partial(_reduced, self.configuration), items):
+            if other is not None:
+                self.reduction.merge(other)
             yield part, counts
 
     def all(self, rows: int) -> tuple[Counts, pa.Table]:
@@ -345,12 +342,12 @@ class _Reducer:
         return counts, self.reduction.result()
 
 
-def _reduced(configuration: Configuration, empty: Reduction, part: Part) -> tuple[Counts, Reduction]:
-    """The counts of a part, and what is kept of it."""
+def _reduced(configuration: Configuration, item: tuple[Reduction, Part]) -> tuple[Counts, Reduction | None]:
+    """The counts of a part, and what is kept of it; None where the reduction that is known has better rows."""
     pin_allocator()
-    prediction, reduction = predict(configuration, part), copy(empty)
-    reduction.add(prediction.table, part.first)
-    return Counts.of(prediction), reduction
+    known, part = item
+    prediction, own = known.alone(configuration, part)
+    return Counts.of(prediction), own
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,12 +414,10 @@ def plan(configuration: Configuration, options: SweepOptions) -> Plan:
         grid, reduction = Grid(one), options.reduction(one)
         part = grid.part(grid.part_count(SAMPLE_ROWS) // 2, SAMPLE_ROWS)
         combinations, size, start = part.last - part.first + 1, None, time.perf_counter()
-        table = predict(one, part).table
+        table = (predict(one, part) if reduction is None else reduction.add_part(one, part)).table
         share = grid.size / combinations
         if reduction is None:
             size = round(share * len(parquet(table, {})))
-        else:
-            reduction.add(table, part.first)
         seconds = share * (time.perf_counter() - start)
         parts = grid.part_count(options.part_rows)
         rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, seconds))
