@@ -680,6 +680,7 @@ def sweep(
     top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[False] = ...,
     time: bool = ..., device: str = ..., threads: int | Literal["all"] = ..., memory_format: str = ...,
     allocator: str = ..., time_budget: float = ..., store: bool = ...,
+    workers: int | None = ..., scheduler: str | None = ...,
 ) -> GridResult: ...  # fmt: skip
 
 
@@ -689,6 +690,7 @@ def sweep(
     top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[True],
     time: bool = ..., device: str = ..., threads: int | Literal["all"] = ..., memory_format: str = ...,
     allocator: str = ..., time_budget: float = ..., store: bool = ...,
+    workers: int | None = ..., scheduler: str | None = ...,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -708,6 +710,8 @@ def sweep(
     allocator: str = "pinned",
     time_budget: float = 60.0,
     store: bool = True,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> GridResult | Plan:
     """Predict a grid of layer shapes: every combination of sizes, parameters and blocks; or time it.
 
@@ -732,13 +736,16 @@ def sweep(
         allocator: "pinned" keeps freed memory, to avoid page faults; "default" is as in your own program.
         time_budget: Seconds for the whole sweep, all calls of a folder together.
         store: Whether to store the timings in the history (`convcost.history`).
+        workers: Number of worker processes on this machine, with Dask; None to work in this process.
+        scheduler: Address of the scheduler of a Dask cluster, as "tcp://10.0.0.1:8786", whose workers share the folder.
 
     Returns:
         What is kept, with `.to_frame()`, `.scan()` (a pyarrow dataset), `.to_dict()` and a notebook view.
 
     Raises:
         ConvcostError: A mistake in the source, with its line and column in a file; a folder that cannot be written, or
-            that another sweep has; a missing device, or times of another machine or of other conditions in the folder.
+            that another sweep has; a cluster that cannot be reached; a missing device, or times of another machine or
+            of other conditions in the folder.
 
     >>> import convcost
     >>> grid = {"axes": {"c": [8, 16], "o": [32], "k": [3], "h": [56]}, "blocks": ["standard"]}
@@ -748,7 +755,9 @@ def sweep(
     from convcost.workflows.sweep import SweepOptions, configuration_of, plan
     from convcost.workflows.sweep import sweep as run
 
-    options = SweepOptions(None if out is None else Path(out), _columns(pareto), plain(top), sort, _columns(group_by))
+    folder = None if out is None else Path(out)
+    kept = {"pareto": _columns(pareto), "top": plain(top), "sort": sort, "group_by": _columns(group_by)}
+    options = SweepOptions(folder, **kept, workers=plain(workers), scheduler=scheduler)
     configuration = configuration_of(source)
     if dry_run:
         return plan(configuration, options)

@@ -27,6 +27,7 @@ KEPT: Final = "What is kept"
 GOES_ON: Final = "interrupted: what is written to {} stays, and the same command goes on from there."
 LATENCY_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 """The suffixes of a latency table."""
+CLUSTER: Final = "Where it runs"
 File: TypeAlias = Annotated[
     Path, typer.Argument(help="TOML file with the axes of the grid, its blocks and conditions.", metavar="FILE")
 ]
@@ -89,6 +90,17 @@ def sweep_command(
         ),
     ] = 60.0,
     store: o.Store = True,
+    workers: Annotated[
+        int | None, o.option(CLUSTER, "Number of worker processes on this machine, with Dask; this process by default.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        o.option(
+            CLUSTER,
+            "Scheduler of a Dask cluster, as tcp://10.0.0.1:8786, whose workers share the folder.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     form: o.Format = o.OutputFormat.table,
     export: Export = None,
     caption: o.Caption = None,
@@ -104,7 +116,7 @@ def sweep_command(
     refuse_exports(others)
     from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
 
-    options = SweepOptions(out, _names(pareto), top, sort, _names(group_by))
+    options = SweepOptions(out, _names(pareto), top, sort, _names(group_by), workers=workers, scheduler=scheduler)
     configuration = configuration_of(file)
     clock = timing_options(device, threads, allocator, time_budget, time=time and not dry_run, why=False, store=store)
     result: Result[Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,8 @@ from convcost.grids.encoding import file_options
 from convcost.grids.grid import Grid
 from convcost.grids.prediction import predict
 from convcost.system.ownership import locked
-from convcost.system.whole_files import require_writable, write_whole
+from convcost.system.processor import pin_allocator
+from convcost.system.whole_files import remove_leftovers, require_writable, write_whole
 from convcost.text.errors import ConvcostError, as_text, encodable, first_line
 from convcost.text.export import json_text
 
@@ -78,6 +80,21 @@ def write_part(configuration: Configuration, part: Part, folder: Path) -> Counts
     counts = Counts.of(prediction)
     write_table(part_path(folder, part, Grid(configuration).size), prediction.table, asdict(counts))
     return counts
+
+
+def write_shared_part(configuration: Configuration, part: Part, folder: Path, contents: Mapping[str, Any]) -> Counts:
+    """`write_part` in another process, perhaps on another machine, which must see the folder of the sweep.
+
+    Raises:
+        ConvcostError: It does not, or the file could not be written.
+    """
+    if not _holds(folder, {"schema": SCHEMA, **contents}):
+        raise ConvcostError(
+            f"out (={folder}) must be a folder that all workers share, and the one on {platform.node()} has no sweep "
+            "there; give such a folder."
+        )
+    pin_allocator()
+    return write_part(configuration, part, folder)
 
 
 def write_table(path: Path, table: pa.Table, about: Mapping[str, object]) -> None:
@@ -159,6 +176,7 @@ def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Write]:
         if not _holds(folder, {"schema": SCHEMA, **contents}):
             write({"parts": 0, **asdict(Counts())})
         yield write
+        remove_leftovers(folder)
 
 
 def contents(configuration: Configuration, kept: Mapping[str, object] | None, rows: int) -> dict[str, Any]:
