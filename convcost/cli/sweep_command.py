@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 
 from convcost.cli import options as o
-from convcost.cli.command import note_unused, note_without_latex
+from convcost.cli.command import note_without_latex
 from convcost.cli.output import deliver, refuse_exports, say, say_remarks
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import ProgressLine
 
 if TYPE_CHECKING:
     from convcost.text.result import Result
@@ -75,22 +74,16 @@ def sweep_command(
         texts = [] if form is o.OutputFormat.table else [f"format (={form})"]
         for what in (*texts, *(f"export (={path})" for path in export or ())):
             require_few(configuration, options, what)
-        with ProgressLine():
-            try:
-                result = sweep(configuration, options)
-            except KeyboardInterrupt:
-                if out is not None:
-                    say(
-                        [f"interrupted: what is written to {out} stays, and the same command goes on from there."],
-                        "note",
-                    )
-                raise
+        try:
+            result = sweep(configuration, options)
+        except KeyboardInterrupt:
+            if out is not None:
+                say([f"interrupted: what is written to {out} stays, and the same command goes on from there."], "note")
+            raise
     with interrupts_held():
         deliver(result, form, export, latex=partial(result.to_latex, caption, label))
         say_remarks(result)
         note_without_latex(context, form, export, result)
-        if dry_run:
-            note_unused(context, "a dry run writes nothing", ("out",))
     return 0
 
 

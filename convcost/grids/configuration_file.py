@@ -123,7 +123,8 @@ def _axes(file: TomlFile, mistakes: list[Mistake]) -> tuple[Axis, ...]:
             hint = did_you_mean(key, (*known_axes(), *full))
             mistakes.append(Mistake(file.place(path, of_key=True), f"axes.{key} is no size or parameter; {hint}"))
         elif name in axes:
-            text = f"axes.{key} must be there once, and is there as {short_names().get(name)} too; leave one out."
+            other = next(one for one in given if full.get(one, one) == name)
+            text = f"axes.{key} must be there once, and is there as {other} too; leave one out."
             mistakes.append(Mistake(file.place(path, of_key=True), text))
         else:
             axes[name] = Axis(name, ())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.convolution.blocks import BLOCKS, PARAMETERS
@@ -51,6 +52,7 @@ _OPERATORS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
 _DIVISIONS: Final = (ast.Div, ast.FloorDiv, ast.Mod)
 _TEXTS: Final = frozenset({"block", "padding", "dtype", "refused"})
 """Columns and axes that are no numbers."""
+_BLANK: Final = re.compile(r"\s")
 _RULE: Final = "must be made of comparisons, and, or, not, + - * / // % **, numbers and names"
 _STEP: Final = 'write it as "c % groups == 0".'
 
@@ -140,31 +142,32 @@ def _parse(text: str) -> ast.expr:
         raise ConstraintError(
             f"(={as_text(text)}) must have at most {MAX_LENGTH} characters; write several conditions."
         )
-    stripped = text.strip()
-    start = len(text) - len(text.lstrip())
+    if "#" in text:  # where a comment would hide the rest
+        raise ConstraintError(f"(={as_text(text)}) {_RULE}; {_STEP}", text.index("#"))
+    line = _BLANK.sub(" ", text)
+    start = len(line) - len(line.lstrip())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(stripped, mode="eval").body
+            tree = ast.parse(line[start:], mode="eval").body
     except SyntaxError as error:
-        offset = start + max((error.offset or 1) - 1, 0) if error.lineno == 1 else 0
+        offset = min(start + max((error.offset or 1) - 1, 0), len(text))
         raise ConstraintError(f"(={as_text(text)}) {_RULE} ({error.msg}); {_STEP}", offset) from None
     except (ValueError, MemoryError, RecursionError):  # a null character; too many brackets
         raise ConstraintError(f"(={as_text(text)}) {_RULE}; {_STEP}") from None
-    return _Check(stripped, start).checked(tree)
+    return _Check(line, start).checked(tree)
 
 
 class _Check:
     """The check of a tree: names, numbers and operators, each where it belongs.
 
     Args:
-        text: Condition without blanks at its ends.
-        start: Characters before it.
+        line: Condition, on one line.
+        start: Number of blanks before it.
     """
 
-    def __init__(self, text: str, start: int) -> None:
-        self._lines = text.encode().split(b"\n")
-        self._text = text
+    def __init__(self, line: str, start: int) -> None:
+        self._line = line
         self._start = start
 
     def checked(self, tree: ast.expr) -> ast.expr:
@@ -178,13 +181,11 @@ class _Check:
             self._refuse(tree, "must name an axis or a column; leave it out, or write a name such as c")
         return tree
 
-    def _refuse(self, node: ast.expr, rule: str) -> None:
-        before = b"\n".join((*self._lines[: node.lineno - 1], self._lines[node.lineno - 1][: node.col_offset]))
-        part = ast.get_source_segment(self._text, node)
-        raise ConstraintError(
-            f"(={as_text(part)}) {rule.rstrip('.')}{'' if rule.endswith('?') else '.'}",
-            self._start + len(before.decode()),
-        )
+    def _refuse(self, node: ast.expr, rule: str) -> NoReturn:
+        words = self._line[self._start :].encode()
+        part = words[node.col_offset : node.end_col_offset].decode()
+        offset = self._start + len(words[: node.col_offset].decode())
+        raise ConstraintError(f"(={as_text(part)}) {rule.rstrip('.')}{'' if rule.endswith('?') else '.'}", offset)
 
     def _deeper(self, node: ast.expr, depth: int) -> int:
         if depth == MAX_DEPTH:

@@ -16,37 +16,43 @@ if TYPE_CHECKING:
     from convcost.grids.columns import GridColumn
 
 
-def grid_figures(rows: pyarrow.dataset.Dataset, count: int, goals: Sequence[str] = ()) -> tuple[Figure, ...]:
+def grid_figures(
+    rows: pyarrow.dataset.Dataset, count: int, described: Sequence[str], goals: Sequence[str] = ()
+) -> tuple[Figure, ...]:
     """The rows in two costs, with those that no other row beats: all of these, up to a limit, and some of the others.
 
     Args:
         rows: Rows of the sweep.
         count: Number of rows.
+        described: Columns that name a row.
         goals: Columns to draw, if there are two; else MACs and parameters, or the first two costs.
     """
     costs = [name for name in (*goals, "macs", "params", *rows.schema.names) if name in COLUMNS]
     costs = list(dict.fromkeys(name for name in costs if COLUMNS[name].better and name in rows.schema.names))[:2]
     if len(costs) < 2:  # noqa: PLR2004 - two axes
         return (Figure("No two costs of the rows are known; a sweep with the columns macs and params has them."),)
-    points = _points(rows, count, [COLUMNS[name] for name in costs])
+    described = [name for name in described if name in rows.schema.names]
+    points = _points(rows, count, described, [COLUMNS[name] for name in costs])
     if not points:
         return (Figure("No row has both costs."),)
-    described = [name for name in points[0] if COLUMNS[name].better is None]
-    varying = [name for name in described if len({row[name] for row in points}) > 1]
-    names = [", ".join(_named(name, row[name]) for name in varying if row[name] is not None) for row in points]
+    names = [", ".join(_named(name, row[name]) for name in described if row[name] is not None) for row in points]
     x, y = (_quantity(COLUMNS[name]) for name in costs)
     sentence = f"Which rows does no other beat in both {x.title} and {y.title}? Those on the line."
     rest = of_all(len(points), count, "those on the line and some of the others")
-    return (Figure(f"{sentence}{rest}", front(names, [(row[costs[0]], row[costs[1]]) for row in points], x, y)),)
+    blocks = [row["block"] for row in points] if "block" in described else []
+    return (
+        Figure(f"{sentence}{rest}", front(names, [(row[costs[0]], row[costs[1]]) for row in points], x, y, blocks)),
+    )
 
 
-def _points(rows: pyarrow.dataset.Dataset, count: int, costs: Sequence[GridColumn]) -> list[Mapping[str, Any]]:
+def _points(
+    rows: pyarrow.dataset.Dataset, count: int, described: Sequence[str], costs: Sequence[GridColumn]
+) -> list[Mapping[str, Any]]:
     """Rows to draw: some of those that no other row beats, and each of a number of rows that is far from the next."""
     import numpy as np
     import pyarrow as pa
 
-    names = [name for name in rows.schema.names if name in COLUMNS and (COLUMNS[name].better is None)]
-    names += [cost.name for cost in costs]
+    names = [*described, *(cost.name for cost in costs)]
     best, others, first, step = Pareto(costs), [], 0, max(1, count // MAX_POINTS)
     for batch in rows.to_batches(columns=names):
         table = pa.Table.from_batches([batch])

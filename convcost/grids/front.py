@@ -57,7 +57,7 @@ def _ranks(cost: Array) -> Array:
     order = np.argsort(values.dictionary.to_numpy())
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return rank[values.indices.to_numpy()]
+    return np.asarray(rank[values.indices.to_numpy()])
 
 
 def _unbeaten(points: Array) -> Array:
@@ -91,7 +91,8 @@ def _at_most(points: Array, others: Array) -> Array:
     """Which of the points, in rows, are at most as large in all columns as which of the others, in columns."""
     import numpy as np
 
-    return np.logical_and.reduce([np.less_equal.outer(a, b) for a, b in zip(points.T, others.T, strict=True)])
+    columns = zip(points.T, others.T, strict=True)
+    return np.asarray(np.logical_and.reduce([np.less_equal.outer(one, other) for one, other in columns]))
 
 
 def _reached(points: Array, others: Array) -> Array:

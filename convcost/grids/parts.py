@@ -14,7 +14,7 @@ from convcost.grids.grid import Grid
 from convcost.grids.prediction import predict
 from convcost.system.ownership import locked
 from convcost.system.whole_files import require_writable, write_whole
-from convcost.text.errors import ConvcostError, as_text, first_line
+from convcost.text.errors import ConvcostError, as_text, encodable, first_line
 from convcost.text.export import json_text
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 HEAD: Final = "sweep.json"
 SCHEMA: Final = "convcost.sweep-folder/1"
-_COUNTS: Final = b"convcost"
-"""Key of the counts in a part's metadata."""
+_ABOUT: Final = b"convcost"
+"""Key of what is known about a file, in its metadata."""
 _MAKE_ROOM: Final = "make room or choose another folder; what is written stays, and the same command goes on from there"
 _ANOTHER: Final = "give another folder, or remove this one"
 
@@ -81,21 +81,32 @@ def write_part(configuration: Configuration, part: Part, folder: Path) -> Counts
 
 
 def write_table(path: Path, table: pa.Table, about: Mapping[str, object]) -> None:
-    """Write a Parquet file with what is known about it, whole or not at all; the same bytes for the same values.
+    """Write a Parquet file with what is known about it, whole or not at all.
 
     Raises:
         ConvcostError: The file could not be written.
     """
-    write_whole(path, lambda temporary: write_parquet(temporary, table, about), "out", _MAKE_ROOM)
+    content = parquet(table, about)
+    write_whole(path, lambda temporary: temporary.write_bytes(content), "out", _MAKE_ROOM)
 
 
-def write_parquet(where: Any, table: pa.Table, about: Mapping[str, object]) -> None:  # noqa: ANN401 - a path or a file object
-    """Write a table and what is known about it to a path or a file object."""
+def parquet(table: pa.Table, about: Mapping[str, object]) -> bytes:
+    """The bytes of a Parquet file, with what is known about it; the same for the same values."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetWriter(where, table.schema, store_schema=False, **file_options(table)) as writer:
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, store_schema=False, **file_options(table)) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({_COUNTS.decode(): json.dumps(about)})
+        writer.add_key_value_metadata({_ABOUT.decode(): json.dumps(about)})
+    return bytes(sink.getvalue())
+
+
+def read_table(path: Path) -> pa.Table:
+    """The table of a Parquet file, without what is known about it."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path.absolute()).replace_schema_metadata()
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
@@ -104,7 +115,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
     import pyarrow.parquet as pq
 
     try:
-        about = json.loads((pq.read_metadata(path).metadata or {})[_COUNTS])
+        about = json.loads((pq.read_metadata(path.absolute()).metadata or {})[_ABOUT])
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
     return dict(about)
@@ -131,6 +142,8 @@ def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Write]:
         ConvcostError: The folder cannot be written, holds another sweep, or is in use.
     """
     head = folder / HEAD
+    if encodable(str(folder)) != str(folder):
+        raise ConvcostError(f"out (={as_text(folder)}) must be in UTF-8, for the libraries that read it; rename it.")
     require_writable(head, what="out", make_folder=True)
 
     def write(progress: Mapping[str, Any]) -> None:
@@ -173,20 +186,21 @@ def _holds(folder: Path, contents: Mapping[str, Any]) -> bool:
     """Whether a folder has this sweep already.
 
     Raises:
-        ConvcostError: It has another one, or parts of an unknown one.
+        ConvcostError: It has another one, or Parquet files of something else.
     """
     head = folder / HEAD
     try:
         there = json.loads(head.read_text(encoding="utf-8"))
         found = _pinned(there)
     except FileNotFoundError:
-        if next(folder.glob("part-*.parquet"), None) is not None:
+        if next(folder.glob("*.parquet"), None) is not None:
             raise ConvcostError(
-                f"out (={folder}) must be a sweep's folder, and has parts without {HEAD}; {_ANOTHER}."
+                f"out (={folder}) must be a sweep's folder, and has Parquet files without {HEAD}; {_ANOTHER}."
             ) from None
         return False
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ConvcostError(f"out (={head}) must be readable ({first_line(error)}); {_ANOTHER}.") from None
+        msg = f"out (={head}) must be the file of a sweep, and is not ({first_line(error)}); {_ANOTHER}."
+        raise ConvcostError(msg) from None
     difference = _difference(found, _pinned(json.loads(json.dumps(contents))), "")
     if difference:
         raise ConvcostError(f"out (={folder}) must hold the same sweep, and {difference}; {_ANOTHER}.")

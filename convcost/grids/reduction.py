@@ -7,12 +7,12 @@ written to a file; a reduction with this state goes on where the first one was.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost.grids.arrays import group_numbers, numbers, taken
 from convcost.grids.front import front
-from convcost.grids.prediction import plain_table
+from convcost.grids.prediction import plain_table, predict
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convcost.grids.columns import GridColumn
+    from convcost.grids.configuration import Configuration
+    from convcost.grids.grid import Part
+    from convcost.grids.prediction import Prediction
 
 Array: TypeAlias = "NDArray[Any]"
 INDEX: Final = "_index"
@@ -81,8 +84,8 @@ class Reduction(ABC):
     """
 
     def __init__(self, goals: Sequence[GridColumn] = (), group_by: Sequence[str] = ()) -> None:
-        self.goals = tuple(goals)
-        self.group_by = tuple(group_by)
+        self.goals = tuple(dict.fromkeys(goals))
+        self.group_by = tuple(dict.fromkeys(group_by))
         self.state: pa.Table | None = None
 
     @abstractmethod
@@ -93,6 +96,16 @@ class Reduction(ABC):
             table: Rows, in order.
             first: Index of the part's first row in the grid.
         """
+
+    def add_part(self, configuration: Configuration, part: Part) -> Prediction:
+        """Predict a part and take in its rows.
+
+        Returns:
+            The prediction; its table may lack columns.
+        """
+        prediction = predict(configuration, part)
+        self.add(prediction.table, part.first)
+        return prediction
 
     def merge(self, other: Reduction) -> None:
         """Take in what another reduction of the same kind kept of other parts."""
@@ -110,7 +123,7 @@ class Reduction(ABC):
     @property
     @abstractmethod
     def text(self) -> str:
-        """What is kept, such as `the 100 rows with the greatest macs_ratio`."""
+        """What is kept, such as `the 100 rows with the largest macs_ratio`."""
 
     def _grouped(self, text: str) -> str:
         return f"{text} of each {', '.join(self.group_by)}" if self.group_by else text
@@ -121,51 +134,70 @@ class Selection(Reduction):
 
     def add(self, table: pa.Table, first: int) -> None:
         """Take in the rows of a part; arguments as of `Reduction.add`."""
+        self._take(_marked(table, first))
+
+    def add_part(self, configuration: Configuration, part: Part) -> Prediction:
+        """Predict a part, with all columns only if rows of it are kept, and take in its rows."""
         import numpy as np
 
-        index = np.arange(first, first + table.num_rows)
-        for name, values in ((INDEX, index), (GROUP, index), (EQUAL, np.zeros_like(index))):
-            table = table.append_column(name, [values])
-        self._take(table)
+        if self.state is None:
+            return super().add_part(configuration, part)
+        names = tuple(dict.fromkeys((*self.group_by, *(goal.name for goal in self.goals))))
+        prediction = predict(replace(configuration, columns=names), part)
+        if prediction.table.num_rows:
+            few = _marked(prediction.table, part.first)
+            rows, equal, first_seen = self._chosen([self.state.select(few.schema.names), few])
+            before = (np.arange(self.state.num_rows), self.state[EQUAL].to_numpy(), self.state[GROUP].to_numpy())
+            if not all(map(np.array_equal, before, (rows.places, equal, first_seen))):
+                table = _marked(predict(configuration, part).table, part.first)
+                self._keep([self.state, table], rows, equal, first_seen)
+        return prediction
 
     def _take(self, table: pa.Table) -> None:
+        if self.state is None:
+            self.state = plain_table(table.slice(0, 0))
+        if table.num_rows:
+            tables = [self.state, table]
+            self._keep(tables, *self._chosen(tables))
+
+    def _keep(self, tables: Sequence[pa.Table], rows: _Rows, equal: Array, first_seen: Array) -> None:
+        """Keep these rows of the state and a part."""
+        state = taken(tables, rows.places).drop_columns([GROUP, EQUAL])
+        self.state = state.append_column(GROUP, [first_seen]).append_column(EQUAL, [equal])
+
+    def _chosen(self, tables: Sequence[pa.Table]) -> tuple[_Rows, Array, Array]:
+        """The rows that are kept of a state and a part, in the order of their index, with their EQUAL and GROUP."""
         import numpy as np
 
-        if not table.num_rows:
-            self.state = plain_table(table) if self.state is None else self.state
-            return
-        tables = [table] if self.state is None else [self.state, table]
         groups, costs = group_numbers(tables, self.group_by), []
-        places = np.arange(len(groups))
         is_known = np.ones(len(groups), bool)
         for goal in self.goals:
             values, known = numbers(tables, goal.name)
             costs.append(values if goal.better != "larger" else -values if values.dtype.kind == "f" else ~values)
             is_known &= known
-        rows = _Rows(places, groups, costs)
+        rows = _Rows(np.arange(len(groups)), groups, costs)
         rows = rows if is_known.all() else rows.where(is_known)
         first_seen = np.full(int(groups.max()) + 1, np.iinfo(np.int64).max)
         if self.group_by:
             np.minimum.at(first_seen, rows.groups, numbers(tables, GROUP)[0][rows.places])
-        rows = self._candidates(rows, len(first_seen))
+        rows = self._candidates(rows, len(first_seen), tables[0].num_rows)
         marks = taken([one.select([INDEX, EQUAL]) for one in tables], rows.places)
         order = np.argsort(marks[INDEX].to_numpy())
         rows = rows.where(order)
         kept, equal = self._kept(rows, marks[EQUAL].to_numpy()[order])
         rows = rows.where(kept)
-        state = taken(tables, rows.places).drop_columns([GROUP, EQUAL])
-        self.state = state.append_column(GROUP, [first_seen[rows.groups]]).append_column(EQUAL, [equal])
+        return rows, equal, first_seen[rows.groups]
 
-    def _candidates(self, rows: _Rows, count: int) -> _Rows:
+    def _candidates(self, rows: _Rows, count: int, before: int) -> _Rows:
         """The rows that are left when bounds, worked out from some of them, leave out most of the others.
 
         Args:
             rows: Rows of the state, then those of a part.
             count: Number of groups.
+            before: Number of rows of the state.
         """
         import numpy as np
 
-        before = 0 if self.state is None else self.state.num_rows
         for _ in range(MAX_PASSES):
             old = np.searchsorted(rows.places, before)
             size = len(rows.places)
@@ -280,6 +312,16 @@ class Top(Selection):
         rank, _ = _ranks(rows.groups[order])
         kept = np.sort(order[rank < self.count])
         return kept, equal[kept]
+
+
+def _marked(table: pa.Table, first: int) -> pa.Table:
+    """Rows of a part with the columns of a state."""
+    import numpy as np
+
+    index = np.arange(first, first + table.num_rows)
+    for name, values in ((INDEX, index), (GROUP, index), (EQUAL, np.zeros_like(index))):
+        table = table.append_column(name, [values])
+    return table
 
 
 def _ranks(ordered: Array) -> tuple[Array, Array]:

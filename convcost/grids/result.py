@@ -87,8 +87,12 @@ class GridResult(Result["Mapping[str, Any]"]):
         names = schema(self.configuration).names if self.table is None else self.table.schema.names
         goals = () if self.reduction is None else (*self.reduction.group_by, *self._goals)
         chosen = {*self.configuration.columns, *goals}
-        varying = {column_name(axis.name) for axis in self.configuration.axes if len(axis.values) > 1}
-        return tuple(_column(name, chosen, varying) for name in names)
+        return tuple(_column(name, chosen, self._varying) for name in names)
+
+    @property
+    def _varying(self) -> tuple[str, ...]:
+        """The columns of which the sweep has several values."""
+        return tuple(column_name(axis.name) for axis in self.configuration.axes if len(axis.values) > 1)
 
     def scan(self) -> pyarrow.dataset.Dataset:
         """The rows as a pyarrow dataset, which reads what is needed of the files."""
@@ -96,7 +100,7 @@ class GridResult(Result["Mapping[str, Any]"]):
 
         if self.table is not None or self.path is None:
             return pyarrow.dataset.dataset(self.table)
-        parts = sorted(map(str, self.path.glob("part-*.parquet")))
+        parts = sorted(map(str, self.path.absolute().glob("part-*.parquet")))  # or a: would begin an address
         return pyarrow.dataset.dataset(parts, schema=schema(self.configuration), format="parquet")
 
     def to_frame(self) -> pd.DataFrame:
@@ -164,7 +168,7 @@ class GridResult(Result["Mapping[str, Any]"]):
         """The rows in two of the costs, with those that no other row beats."""
         from convcost.grids.figures import grid_figures
 
-        return grid_figures(self.scan(), self.row_count, self._goals)
+        return grid_figures(self.scan(), self.row_count, ("block", *self._varying), self._goals)
 
     def _fields(self) -> dict[str, Any]:
         return {

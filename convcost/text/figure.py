@@ -109,6 +109,13 @@ def tooltips(*fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{field}:N") for field in fields]
 
 
+def pointed_at() -> alt.Parameter:
+    """The name of the mark that is pointed at; the page shows it in its other figures too."""
+    import altair as alt
+
+    return alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["name"], empty=False)
+
+
 def data(rows: Iterable[Mapping[str, Any]]) -> alt.InlineData:
     """Rows as the data of a chart; numbers that JSON does not have are missing."""
     import altair as alt
@@ -174,7 +181,7 @@ def panels(
         for index, name in enumerate(lines)
         for side in sides
     ]
-    hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["name"], empty=False)
+    hover = pointed_at()
     picked = alt.selection_point(name="picked", fields=["name"])
     base = (
         alt.Chart(data(rows))
@@ -223,8 +230,18 @@ def _side_encodings(sides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quantity, y: Quantity) -> alt.TopLevelMixin:
-    """Points of two quantities, with a line through those that no other point beats in both."""
+def front(
+    names: Sequence[str], points: Sequence[tuple[float, float]], x: Quantity, y: Quantity, kinds: Sequence[str] = ()
+) -> alt.TopLevelMixin:
+    """Points of two quantities, with a line through those that no other point beats in both.
+
+    Args:
+        names: Names of the points.
+        points: Their values in both quantities.
+        x: Horizontal quantity.
+        y: Vertical quantity.
+        kinds: Their kinds, which get a colour each if there are several and enough colours; empty without.
+    """
     import altair as alt
 
     signs = [-1 if one.is_more_better else 1 for one in (x, y)]
@@ -238,7 +255,7 @@ def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quanti
     shown = best.union(largest([-value for value, _ in costs], MAX_POINTS))
     rows = [
         {"name": name, "x": points[i][0], "y": points[i][1], "best": i in best, x.title: x.show(points[i][0])}
-        | {y.title: y.show(points[i][1])}
+        | {y.title: y.show(points[i][1]), **({"kind": kinds[i]} if kinds else {})}
         for i, name in enumerate(names)
         if i in shown
     ]
@@ -250,11 +267,12 @@ def front(names: Sequence[str], points: Sequence[tuple[float, float]], x: Quanti
     )
     step: Literal["step-before", "step-after"] = "step-before" if x.is_more_better else "step-after"
     line = base.transform_filter("datum.best").mark_line(interpolate=step, color="#8888")
-    dots = (
-        base.transform_filter(which).mark_point(filled=True, size=55, opacity=0.9, color=colour)
-        for which, colour in (("!datum.best", "#808080"), ("datum.best", BLUE))
-    )
-    return alt.layer(line, *dots).properties(width=SIDE, height=300)
+    others = base.transform_filter("!datum.best").mark_point(filled=True, size=55, opacity=0.9, color="#808080")
+    on_line = base.transform_filter("datum.best").mark_point(filled=True, size=55, opacity=0.9, color=BLUE)
+    if 1 < len(known := list(dict.fromkeys(kinds))) <= len(COLOURS):
+        scale = alt.Scale(domain=known, range=COLOURS[: len(known)])
+        on_line = on_line.encode(alt.Color("kind:N", scale=scale, title=None, legend=alt.Legend(orient="top")))
+    return alt.layer(line, others, on_line).properties(width=SIDE, height=300)
 
 
 def _scale(values: Sequence[float]) -> alt.Scale:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,10 +16,11 @@ from convcost.grids.parts import (
     Counts,
     contents,
     opened,
+    parquet,
     part_path,
     read_about,
     read_counts,
-    write_parquet,
+    read_table,
     write_part,
     write_table,
 )
@@ -30,7 +30,7 @@ from convcost.grids.reduction import Pareto, Top
 from convcost.grids.result import GridResult
 from convcost.system.processor import pin_allocator
 from convcost.system.signals import interrupts_held
-from convcost.system.terminal import show_progress
+from convcost.system.terminal import ProgressLine, show_progress
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.toml_tables import is_number
 from convcost.text.units import human_count, human_duration
@@ -193,25 +193,21 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
         ConvcostError: Too many rows without a folder; a folder that cannot be written, holds another sweep or is in
             use; or a column that the sweep does not have.
     """
-    import pyarrow.parquet as pq
-
-    reduction = options.reduction(configuration)
+    reduction, folder, rows = options.reduction(configuration), options.out, options.part_rows
     pin_allocator()  # each part takes as much memory as the one before: page faults would double its time
-    if options.out is None:
-        counts, table = _in_memory(configuration, options.part_rows, reduction)
-        return GridResult(configuration, counts, table, reduction)
-    path = options.out / options.file
-    with opened(options.out, contents(configuration, options.kept, options.part_rows)) as write:
-        if reduction is None:
-            return GridResult(
-                configuration,
-                _write_parts(configuration, options.out, options.part_rows, write),
-                None,
-                None,
-                options.out,
-            )
-        counts = read_counts(path) or _reduce_parts(configuration, options, options.out, reduction, write)
-        return GridResult(configuration, counts, pq.read_table(path), reduction, path)
+    with ProgressLine():
+        if folder is None:
+            counts, table = _in_memory(configuration, rows, reduction)
+            return GridResult(configuration, counts, table, reduction)
+        with opened(folder, contents(configuration, options.kept, rows)) as write:
+            if reduction is None:
+                counts = _write_parts(configuration, folder, rows, write)
+                return GridResult(configuration, counts, None, path=folder)
+            path = folder / options.file
+            counts = read_counts(path) or _reduce_parts(configuration, path, rows, reduction, write)
+            write({"parts": Grid(configuration).part_count(rows), **asdict(counts)})
+            (folder / STATE).unlink(missing_ok=True)
+            return GridResult(configuration, counts, read_table(path), reduction, path)
 
 
 def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | None) -> tuple[Counts, pa.Table]:
@@ -225,20 +221,12 @@ def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | N
         )
     counts, tables, progress = Counts(), [schema(configuration).empty_table()], Progress(grid.size)
     for part in grid.parts(rows):
-        prediction = predict(configuration, part)
+        prediction = predict(configuration, part) if reduction is None else reduction.add_part(configuration, part)
         counts += Counts.of(prediction)
         if reduction is None:
             tables.append(plain_table(prediction.table))
-        else:
-            reduction.add(prediction.table, part.first)
         progress(part.last - part.first + 1)
-    return counts, pa.concat_tables(tables) if reduction is None else _result(configuration, reduction)
-
-
-def _result(configuration: Configuration, reduction: Reduction) -> pa.Table:
-    """What a reduction kept; an empty table before its first row."""
-    table = reduction.result()
-    return schema(configuration).empty_table() if table is None else table
+    return counts, pa.concat_tables(tables) if reduction is None else reduction.result()
 
 
 def _write_parts(configuration: Configuration, folder: Path, rows: int, write: Write) -> Counts:
@@ -276,12 +264,10 @@ class _Reduced:
     @classmethod
     def read(cls, path: Path) -> _Reduced:
         """The state in a file; that of the start without one."""
-        import pyarrow.parquet as pq
-
         about = read_about(path)
         if about is None:
             return cls(0, Counts(), None)
-        return cls(about["parts"], Counts(**about["counts"]), pq.read_table(path))
+        return cls(about["parts"], Counts(**about["counts"]), read_table(path))
 
     def write(self, path: Path) -> None:
         """Write the state to a file."""
@@ -289,11 +275,9 @@ class _Reduced:
             write_table(path, self.state, {"parts": self.parts, "counts": asdict(self.counts)})
 
 
-def _reduce_parts(
-    configuration: Configuration, options: SweepOptions, folder: Path, reduction: Reduction, write: Write
-) -> Counts:
+def _reduce_parts(configuration: Configuration, path: Path, rows: int, reduction: Reduction, write: Write) -> Counts:
     """Reduce the parts that an earlier run has not reduced, and write what is kept; every few seconds the state."""
-    grid, rows, state = Grid(configuration), options.part_rows, folder / STATE
+    grid, state = Grid(configuration), path.parent / STATE
     progress, done, saved = Progress(grid.size), _Reduced.read(state), time.monotonic()
     reduction.state = done.state
     count = grid.part_count(rows)
@@ -302,8 +286,7 @@ def _reduce_parts(
     try:
         for number in range(done.parts, count):
             part = grid.part(number, rows)
-            prediction = predict(configuration, part)
-            reduction.add(prediction.table, part.first)
+            prediction = reduction.add_part(configuration, part)
             done = _Reduced(number + 1, done.counts + Counts.of(prediction), reduction.state)
             progress(part.last - part.first + 1)
             if time.monotonic() - saved > SAVE_S:
@@ -314,9 +297,7 @@ def _reduce_parts(
             done.write(state)
             write({"parts": done.parts, **asdict(done.counts)})
         raise
-    write_table(folder / options.file, _result(configuration, reduction), asdict(done.counts))
-    write({"parts": done.parts, **asdict(done.counts)})
-    state.unlink(missing_ok=True)
+    write_table(path, reduction.result(), asdict(done.counts))
     return done.counts
 
 
@@ -329,20 +310,15 @@ def plan(configuration: Configuration, options: SweepOptions) -> Plan:
     rows, sampled = [], 0
     for block in configuration.blocks:
         one = replace(configuration, blocks=(block,))
-        grid = Grid(one)
-        count = grid.part_count(SAMPLE_ROWS)
-        part = grid.part(count // 2, SAMPLE_ROWS)
-        combinations = part.last - part.first + 1
-        reduction = options.reduction(one)
-        start, file = time.perf_counter(), BytesIO()
-        table = predict(one, part).table
+        grid, reduction = Grid(one), options.reduction(one)
+        part = grid.part(grid.part_count(SAMPLE_ROWS) // 2, SAMPLE_ROWS)
+        combinations, size, start = part.last - part.first + 1, None, time.perf_counter()
+        table = (predict(one, part) if reduction is None else reduction.add_part(one, part)).table
+        share = grid.size / combinations
         if reduction is None:
-            write_parquet(file, table, {})
-        else:
-            reduction.add(table, part.first)
-        seconds, share = time.perf_counter() - start, grid.size / combinations
-        size = round(share * len(file.getvalue())) if reduction is None else None
+            size = round(share * len(parquet(table, {})))
+        seconds = share * (time.perf_counter() - start)
         parts = grid.part_count(options.part_rows)
-        rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, share * seconds))
+        rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, seconds))
         sampled += combinations
     return Plan(tuple(rows), sampled, configuration.notes)

@@ -94,6 +94,7 @@ def test_a_mapping_may_have_the_values_of_python() -> None:
         ("[axes]\nc = [8]\no = [8]", "1:2: axes.k (=missing) must be there; write k = [...] with the values of kernel_size."),
         (f"{AXES}crops = [1]", "5:1: axes.crops is no size or parameter; did you mean groups?"),
         (f"{AXES}in_channels = [1]", "5:1: axes.in_channels must be there once, and is there as c too; leave one out."),
+        ("[axes]\nin_channels = 8\nc = 8\no = 8\nk = 3", "3:1: axes.c must be there once, and is there as in_channels too"),
         (f"{AXES}h = []", "5:5: axes.h (=[]) must not be empty; write a list such as [1, 2], or leave the axis out."),
         (f"{AXES}h = [7, 'x']", "5:9: axes.h.1 (=x) must be a whole number from 1 to 1,000,000,000; write 8."),
         (f"{AXES}h = [7, 8, 7]", "5:12: axes.h.2 (=7) must be there once; leave the second one out."),

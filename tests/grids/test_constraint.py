@@ -35,6 +35,7 @@ VALUES = {
         ("c / 8 == 1.5", [False, False, True]),
         ("c ** 2 == 64", [False, True, False]),
         ("2 ** -c < 0.01", [False, True, True]),
+        ("c ==\n8\t", [False, True, False]),
         ("+c == 8", [False, True, False]),
         ("o == 8", [True, True, True]),
         ("bias == 1", [True, True, True]),
@@ -118,6 +119,9 @@ def test_whole_numbers_are_those_of_python(left: int, right: int, sign: str) -> 
         ("c > $ 1", 4, r"\(=c > . 1\) must be made of comparisons.*\(invalid syntax\)"),
         ("c > 1; o", 5, "must be made of comparisons"),
         ("", 0, "must be made of comparisons"),
+        ("c > 1 # and\no > 3", 6, "must be made of comparisons"),
+        ("(c >\r\f q) > 1", 1, r"\(=c > q\) must be made"),
+        ("c\n> q", 4, r"\(=q\) must be an axis"),
         ("c\0> 1", 0, "must be made of comparisons"),
         ("(" * 300 + "c > 1" + ")" * 300, 200, "must be made of comparisons"),
         ("-" * (MAX_DEPTH + 1) + "c > 1", MAX_DEPTH - 1, f"must be at most {MAX_DEPTH} levels deep"),
@@ -132,7 +136,7 @@ def test_anything_else_is_refused_at_its_character(text: str, offset: int, messa
     assert "\n" not in str(caught.value)
 
 
-@given(st.text(max_size=30))
+@given(st.text(max_size=30) | st.text("co1k()<>=# \r\n\f\\é\u2028\x1c'\"", max_size=15))
 def test_any_text_is_a_condition_or_refused(text: str) -> None:
     try:
         Constraint(text)

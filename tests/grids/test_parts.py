@@ -84,7 +84,7 @@ def test_a_disk_that_fills_up_leaves_no_part(tmp_path: Path, monkeypatch: pytest
     configuration = read_configuration(GRID)
     first, second, _ = parts(configuration)
     write_part(configuration, first, tmp_path)
-    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", fill)
+    monkeypatch.setattr("pathlib.Path.write_bytes", fill)
     with pytest.raises(
         ConvcostError, match=r"could not be written \(No space left on device\); make room or .* goes on"
     ):
@@ -150,16 +150,19 @@ def test_a_file_that_is_written_in_other_words_is_the_same_sweep(tmp_path: Path)
 def test_a_head_that_cannot_be_read_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / HEAD).write_text(text, encoding="utf-8")
     with (
-        pytest.raises(ConvcostError, match=r"sweep\.json\) must be readable \(.*\); give another folder"),
+        pytest.raises(
+            ConvcostError, match=r"sweep\.json\) must be the file of a sweep, and is not \(.*\); give another folder"
+        ),
         opened(tmp_path, contents(read_configuration(GRID), None, ROWS)),
     ):
         pass
 
 
-def test_parts_of_an_unknown_sweep_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "part-0-1.parquet").touch()
+@pytest.mark.parametrize("name", ["part-0-1.parquet", "pareto.parquet", "mine.parquet"])
+def test_files_of_an_unknown_sweep_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
     with (
-        pytest.raises(ConvcostError, match=r"has parts without sweep\.json"),
+        pytest.raises(ConvcostError, match=r"has Parquet files without sweep\.json"),
         opened(tmp_path, contents(read_configuration(GRID), None, ROWS)),
     ):
         pass
@@ -184,3 +187,12 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         opened(tmp_path / "file" / "deeper", contents(read_configuration(GRID), None, ROWS)),
     ):
         pass
+
+
+def test_a_folder_whose_name_no_library_reads_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConvcostError, match="must be in UTF-8"),
+        opened(tmp_path / "\udcff", contents(read_configuration(GRID), None, ROWS)),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -11,14 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from convcost.grids import reduction
 from convcost.grids.columns import COLUMNS
+from convcost.grids.configuration_file import read_configuration
 from convcost.grids.front import front
+from convcost.grids.grid import Grid
 from convcost.grids.groups import Groups
-from convcost.grids.prediction import plain_table
+from convcost.grids.prediction import plain_table, predict
 from convcost.grids.reduction import Pareto, Top
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 MACS, PARAMS, RATIO = COLUMNS["macs"], COLUMNS["params"], COLUMNS["macs_ratio"]
 
+at_leisure = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no test judges the clock
 small = st.integers(-3, 3)
 rows = st.fixed_dictionaries(
     {
@@ -126,6 +129,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 GROUPS = st.sampled_from([(), ("block",), ("depth_multiplier",), ("block", "depth_multiplier"), ("params",)])
 
 
+@at_leisure
 @given(parts(), GROUPS)
 def test_the_front_has_every_row_that_no_other_row_beats(folder, given_parts, group_by) -> None:
     known = [row for row in all_rows(given_parts) if is_known(row["macs"], row["macs_ratio"])]
@@ -139,6 +143,7 @@ def test_the_front_has_every_row_that_no_other_row_beats(folder, given_parts, gr
     assert same(reduced(lambda: Pareto([MACS, RATIO], group_by), given_parts, folder), best)
 
 
+@at_leisure
 @given(parts(), GROUPS, st.integers(1, 4))
 def test_the_best_rows_are_the_first_of_all_rows_in_order(folder, given_parts, group_by, count) -> None:
     known = [row for row in all_rows(given_parts) if is_known(row["macs_ratio"])]
@@ -153,6 +158,7 @@ def test_the_best_rows_are_the_first_of_all_rows_in_order(folder, given_parts, g
     assert same(reduced(lambda: Top(count, RATIO, group_by), given_parts, folder), best)
 
 
+@at_leisure
 @given(parts(), GROUPS.filter(bool))
 def test_the_mean_of_a_group_is_that_of_its_values_as_fractions(folder, given_parts, group_by) -> None:
     everything = all_rows(given_parts)
@@ -170,6 +176,7 @@ def test_the_mean_of_a_group_is_that_of_its_values_as_fractions(folder, given_pa
     assert same(reduced(lambda: Groups(group_by), given_parts, folder), expected)
 
 
+@at_leisure
 @given(st.integers(1, 5).flatmap(lambda n: st.lists(st.tuples(*[st.integers(0, 6)] * n), min_size=1, max_size=60)))
 def test_a_front_of_any_number_of_costs_is_that_of_all_pairs(points) -> None:
     costs = [np.array(column) for column in zip(*points, strict=True)]
@@ -226,6 +233,46 @@ def test_parts_without_rows_leave_a_table_without_rows(make: Callable[[], Reduct
     assert reductions.result().num_rows == 0
     reductions.add(pa.Table.from_pylist([{"block": "standard", "macs": 1}], SCHEMA), 9)
     assert reductions.result().num_rows == 1
+
+
+@pytest.mark.parametrize("illegal", ["count", "rows"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Pareto([PARAMS]),  # many rows are equal
+        lambda: Pareto([MACS, RATIO], ["kernel_size"]),
+        lambda: Pareto([RATIO, PARAMS, COLUMNS["flop_per_byte"]], ["block"]),
+        lambda: Top(3, RATIO),
+        lambda: Top(2, MACS, ["in_height", "block"]),
+        lambda: Groups(["block", "stride"]),
+    ],
+)
+def test_a_part_of_which_few_columns_are_predicted_first_changes_what_all_its_columns_change(make, illegal) -> None:
+    axes = {"c": [16, 8, 24], "o": [8, 9], "k": [3, 1, "3x5"], "h": [*range(9, 3, -1)], "stride": [1, 2]}
+    blocks = ["standard", "ghost", "depthwise-separable"]
+    configuration = read_configuration({"blocks": blocks, "axes": axes, "illegal": illegal, "where": ["c != 24"]})
+    few, whole = make(), make()
+    with mock.patch("convcost.grids.reduction.MAX_EQUAL", 5):
+        for part in Grid(configuration).parts(17):
+            prediction = predict(configuration, part)
+            counts = few.add_part(configuration, part)
+            assert (counts.table.num_rows, counts.refused, counts.excluded) == (
+                prediction.table.num_rows,
+                prediction.refused,
+                prediction.excluded,
+            )
+            whole.add(prediction.table, part.first)
+            assert few.state.equals(whole.state)
+    assert few.result().num_rows > 0
+
+
+def test_a_column_that_is_named_twice_counts_once() -> None:
+    table = pa.table({"block": ["standard", "ghost"], "macs": [3, 2], "params": [1, 2]})
+    once, twice = Groups(["block"]), Groups(["block", "block"])
+    for groups in (once, twice):
+        groups.add(table, 0)
+    assert once.result().equals(twice.result())
+    assert Pareto([MACS, PARAMS, MACS]).text == "the rows that no other row beats in smallest macs and smallest params"
 
 
 def test_what_is_kept_is_said_with_its_better_ends() -> None:

@@ -136,6 +136,15 @@ def test_the_figure_of_a_front_has_its_columns_each_with_its_better_end() -> Non
     assert kept.figures[0].sentence.startswith("Which rows does no other beat in both params and macs_ratio?")
 
 
+def test_the_rows_on_the_line_have_the_colours_of_their_blocks_where_there_are_several() -> None:
+    pytest.importorskip("altair")
+    several = {**GRID, "blocks": ["standard", "depthwise-separable"]}
+    for given, kinds in ((several, several["blocks"]), ({**GRID, "blocks": ["ghost"]}, None)):
+        chart = swept(given=given, pareto=("flop_per_byte", "macs_ratio")).figure().to_dict()
+        colour = chart["layer"][-1]["encoding"].get("color")
+        assert (colour and sorted(colour["scale"]["domain"])) == (kinds and sorted(kinds))
+
+
 def test_without_two_costs_a_sentence_takes_the_place_of_the_figure() -> None:
     named = swept(given={**GRID, "columns": ["block", "c", "macs"]})
     assert named.figures[0].chart is None

@@ -86,6 +86,25 @@ def test_a_sweep_that_is_done_predicts_nothing_again(kind: str, interrupt, tmp_p
     assert contents(tmp_path) == before
 
 
+def test_a_reduction_that_was_killed_at_its_very_end_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_at_last(progress: dict[str, Any]) -> str:
+        if (tmp_path / "killed/top.parquet").exists():
+            raise KeyboardInterrupt
+        return json.dumps(progress)
+
+    sweep(CONFIGURATION, options(tmp_path / "undisturbed", "top"))
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "SAVE_S", 0.0)
+        patch.setattr("convcost.grids.parts.json_text", end_at_last)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(CONFIGURATION, options(tmp_path / "killed", "top"))
+    assert {"top.parquet", "state.parquet"} < set(contents(tmp_path / "killed"))
+    sweep(CONFIGURATION, options(tmp_path / "killed", "top"))
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
 def test_the_folder_has_every_row_once_and_says_what_became_of_the_others(tmp_path: Path) -> None:
     sweep(CONFIGURATION, options(tmp_path, "parts"))
     head = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))
@@ -108,6 +127,17 @@ def test_a_folder_and_the_memory_have_the_same_rows(kind: str, tmp_path: Path) -
     written = sweep(CONFIGURATION, options(tmp_path, kind)).to_frame()
     assert written.equals(sweep(CONFIGURATION, options(None, kind)).to_frame())
     assert len(written) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_may_have_a_name_like_an_address(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = sweep(CONFIGURATION, options(Path("s3:x"), kind)).to_frame()
+    before = written(Path("s3:x"))
+    assert first.equals(sweep(CONFIGURATION, options(Path("s3:x"), kind)).to_frame())
+    assert {name: time for name, time in written(Path("s3:x")).items() if name != "sweep.json"} == {
+        name: time for name, time in before.items() if name != "sweep.json"
+    }
 
 
 def test_the_size_of_parts_does_not_change_what_is_kept() -> None:
@@ -153,7 +183,7 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_with_the_same_bytes(kind:
     command = [sys.executable, "-c", RUN, str(tmp_path / "killed"), repr(grid), repr(KINDS[kind])]
     sweep(read_configuration(grid), options(tmp_path / "undisturbed", kind))
     moments = random.Random(19)
-    for _ in range(8):
+    for _ in range(6):
         before = written(tmp_path / "killed")
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             while process.poll() is None and written(tmp_path / "killed") == before:
