@@ -45,9 +45,8 @@ built = time.perf_counter()
 {counter}
 macs, cold = 0, 0.0
 if {counts}:
-    imported = time.perf_counter()
     macs = count()
-    cold = time.perf_counter() - imported
+    cold = time.perf_counter() - built
 whole = time.perf_counter() - start
 peak = int(re.search(r"VmHWM:\\\\s+(\\\\d+)", open("/proc/self/status").read())[1])
 warm = []
@@ -110,7 +109,7 @@ def main() -> None:
         done = measured(network, counters)
         _, _, base, base_peak, _ = done.pop(NOTHING)
         macs, ours, *_ = done["convcost"]
-        print(f"\n{network}: {int(macs):,} MACs; cold: the first count of a process, relative to convcost's")
+        print(f"\n{network}: {int(macs):,} MACs; cold: importing a counter and its first count, relative to convcost's")
         for name, (total, cold, whole, peak, warm) in done.items():
             print(
                 f"  {name:16} MACs {total / macs:8.4f} of convcost's, cold {cold / ours:6.1f}, whole process "

@@ -1,12 +1,13 @@
-"""Networks to count, as users write them: a vision transformer, a U-Net and a MobileNet with squeeze and excitation."""
+"""Networks to count, as users write them: a ResNet-50, a MobileNet with squeeze and excitation, a ViT and a U-Net.
+
+They import nothing of convcost, whose imports belong to the time of its first count.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 from torch.nn import functional
-
-from convcost.nn.load.target import load_target
 
 
 class Block(nn.Module):
@@ -99,9 +100,34 @@ def mobilenet() -> nn.Module:
     return nn.Sequential(*stem, *(Inverted(48, 192) for _ in range(11)), *head)
 
 
+class Bottleneck(nn.Module):
+    """ResNet's block of three convolutions, with its stride in the second."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        wide = 4 * width
+        self.narrow, self.norm1 = nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.spread, self.norm2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.widen, self.norm3 = nn.Conv2d(width, wide, 1, bias=False), nn.BatchNorm2d(wide)
+        self.relu, self.shortcut = nn.ReLU(inplace=True), nn.Identity()
+        if channels != wide:
+            self.shortcut = nn.Sequential(nn.Conv2d(channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Four times the width."""
+        y = self.relu(self.norm2(self.spread(self.relu(self.norm1(self.narrow(x))))))
+        return self.relu(self.norm3(self.widen(y)) + self.shortcut(x))
+
+
 def resnet() -> nn.Module:
-    """ResNet-50 of the packaged networks."""
-    return load_target("network:resnet50", {}, "cpu").module
+    """ResNet-50."""
+    stem = (nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+    blocks, channels = [], 64
+    for width, depth, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for number in range(depth):
+            blocks.append(Bottleneck(channels, width, stride if number == 0 else 1))
+            channels = 4 * width
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
 
 
 NETWORKS = {"ResNet-50": resnet, "MobileNetV3": mobilenet, "ViT": VisionTransformer, "U-Net": UNet}

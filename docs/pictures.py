@@ -8,6 +8,7 @@ with times by their texts without digits. Names as arguments write these alone: 
 from __future__ import annotations
 
 import html
+import json
 import os
 import pty
 import re
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import vl_convert
 from rich.console import Console
 from rich.text import Text
 
@@ -30,6 +32,7 @@ FONTS: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """Fonts from elsewhere: a picture requests nothing."""
 LINE: Final = re.compile(r'-line-(\d+)\)">(.*?)</text>')
 TOML: Final = re.compile(r"```toml\n# (\S+)\n(.*?)```", re.DOTALL)
+SPECIFICATIONS: Final = re.compile(r'id="specs">(.*?)</script>')
 LABEL: Final = re.compile(r"<text[^>]*>([^<]+)</text>")
 
 
@@ -70,30 +73,33 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The first figure of a command's result.
+    """A figure of a command's result.
 
     Attributes:
         name: Name of the file, without its suffix.
         command: Command in the words of a shell; `--export` is added.
         is_timed: Whether it measures.
         page: Page of the documentation whose first TOML file the command reads; empty for none.
+        place: Place of the figure in the command's page, counted from 1; 0 for the one that `--export` writes as SVG.
     """
 
     name: str
     command: str
     is_timed: bool = False
     page: str = ""
+    place: int = 0
 
     def draw(self, *more: str) -> str:
         """Run the command, with more options, and let it export its figure."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "figure.svg")
+            path = Path(folder, "page.html" if self.place else "figure.svg")
             words = [sys.executable, "-m", *shlex.split(self.command), "--export", str(path), *more]
             if self.page:
                 name, content = TOML.findall((FOLDER.parent / self.page).read_text(encoding="utf-8"))[0]
                 Path(folder, name).write_text(content, encoding="utf-8")
             subprocess.run(words, cwd=folder, env=_environment(folder), capture_output=True, check=True)
-            return path.read_text(encoding="utf-8") + "\n"
+            text = path.read_text(encoding="utf-8")
+        return (_from_page(text, self.place) if self.place else text) + "\n"
 
     def is_current(self, drawn: str) -> bool:
         """Whether a picture has the texts of the figure of today."""
@@ -122,8 +128,17 @@ PICTURES: Final = (
     Chart("promise", f"convcost compare --c 64 --o 128 --k 3 --h 56 --no-count {SOME}", is_timed=True),
     Chart("replaced", "convcost replace network:resnet18 --to depthwise-separable"),
     Chart("front", "convcost sweep grid.toml --pareto params,macs_ratio", page="sweep.md"),
+    Chart("memory", "convcost model network:resnet50", place=2),
     Chart("kernels", "convcost kernel sobel laplacian --no-time"),
 )
+
+
+def _from_page(page: str, place: int) -> str:
+    """A figure of a page as SVG, on white."""
+    (specifications,) = SPECIFICATIONS.findall(page)
+    spec = json.loads(specifications)[place - 1]
+    spec["config"]["background"] = "white"
+    return str(vl_convert.vegalite_to_svg(spec))
 
 
 def _environment(folder: str) -> dict[str, str]:

@@ -85,7 +85,7 @@ def model() -> ModelReport:
         CONDITIONS,
         0.9,
         claims=(Claim("14k", "MACs", (8, 8), 13824, -0.0126, True), Claim("1", "<none>", None, 13824, 13823.0, False)),
-        peak=Peak("act", 2816, 2048, 0, 0, (Kept("input", 768),)),
+        peak=Peak("act", 2816, 2048, 0, 0, (Kept("(input)", 768),)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from convcost.text.errors import one_line
 from convcost.text.figure import COLOURS, MAX_POINTS, WIDTH, Figure, data, distinct, of_all, tooltips
-from convcost.text.labels import LogAxis
+from convcost.text.labels import LogAxis, is_on_log_axis
 from convcost.text.sizes import format_sizes
 from convcost.text.units import human_time, number_of, show_date
 from convcost.timing.figures import TIME
@@ -44,7 +44,7 @@ def history_figures(rows: Sequence[Stored]) -> tuple[Figure, ...]:
     """The median time of each layer over the dates of its runs, with its quartiles."""
     import altair as alt
 
-    drawable = [row for row in rows if row.entry.timing.time_s > 0]
+    drawable = [row for row in rows if is_on_log_axis(row.entry.timing.time_s)]
     if not drawable:
         return (Figure("No timing is stored that could be drawn."),)
     runs = Counter(map(_line, drawable))

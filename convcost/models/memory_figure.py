@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.text.errors import one_line
-from convcost.text.figure import BLUE, ORANGE, WIDTH, Figure, Quantity, data, tooltips
+from convcost.text.figure import BLUE, ORANGE, WIDTH, Figure, Quantity, data, pointed_at, tooltips
 from convcost.text.units import human_bytes
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _chart(steps: Sequence[dict[str, Any]], top: dict[str, Any], count: int) -> 
     """An area of steps, with the peak marked; a step that is pointed at or selected is a column of the full height."""
     import altair as alt
 
-    hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["name"], empty=False)
+    hover = pointed_at()
     picked = alt.selection_point(name="picked", fields=["name"], empty=False)
     order = alt.Axis(labelExpr="datum.value % 1 ? '' : datum.value", tickMinStep=1, grid=False)  # a call at each number
     amounts = alt.Axis(labelExpr=ALIVE.labels, tickCount=5)

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from convcost.text.units import human_bytes, number_of
 
+MODEL_INPUT: Final = "(input)"
+"""Name of the inputs of the model in place of that of a call."""
 MAX_NAMED: Final = 2
 """Maximum number of kept activations that the text names."""
 MAX_NAME: Final = 80
@@ -18,12 +20,17 @@ class Kept:
     """Activations that are alive during a call that does not use them, such as those of a skip connection.
 
     Attributes:
-        name: Name of the call that made them; `input` for the inputs of the model.
+        name: Name of the call that made them, or `MODEL_INPUT`.
         bytes: Their size.
     """
 
     name: str
     bytes: int
+
+    def __str__(self) -> str:
+        """The size, and what made them."""
+        made_by = "the model's input" if self.name == MODEL_INPUT else _short(self.name)
+        return f"{human_bytes(self.bytes)} of {made_by}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Peak:
             if size
         ]
         if self.kept:
-            named = ", ".join(f"{human_bytes(one.bytes)} of {_short(one.name)}" for one in self.kept[:MAX_NAMED])
+            named = ", ".join(map(str, self.kept[:MAX_NAMED]))
             others = len(self.kept) - MAX_NAMED
             more = f" and {number_of('other', others)}" if others > 0 else ""
             total = human_bytes(sum(one.bytes for one in self.kept))

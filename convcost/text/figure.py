@@ -109,6 +109,13 @@ def tooltips(*fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{field}:N") for field in fields]
 
 
+def pointed_at() -> alt.Parameter:
+    """The name of the mark that is pointed at; the page shows it in its other figures too."""
+    import altair as alt
+
+    return alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["name"], empty=False)
+
+
 def data(rows: Iterable[Mapping[str, Any]]) -> alt.InlineData:
     """Rows as the data of a chart; numbers that JSON does not have are missing."""
     import altair as alt
@@ -174,7 +181,7 @@ def panels(
         for index, name in enumerate(lines)
         for side in sides
     ]
-    hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["name"], empty=False)
+    hover = pointed_at()
     picked = alt.selection_point(name="picked", fields=["name"])
     base = (
         alt.Chart(data(rows))

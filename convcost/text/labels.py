@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from convcost.text.figure import data, is_known
 
@@ -27,6 +27,8 @@ RADIUS: Final = 6
 """Half the side of what a point covers in pixels."""
 
 
+MAX_VALUE: Final = 1e100
+"""Largest value that is drawn, and 1 ÷ the smallest."""
 STEPS: Final = ((10,), (10, 20, 50), range(10, 100, 10), (*range(10, 20), *range(20, 100, 5)), range(10, 100))
 """First two digits of the values at an axis, from few to many."""
 MIN_TICKS: Final = 4
@@ -119,7 +121,7 @@ class LogAxis:
             below: Smallest value ÷ the end of the axis.
             above: End of the axis ÷ the largest value.
         """
-        known = [value for value in values if is_known(value) and value > 0]
+        known = list(filter(is_on_log_axis, values))
         return cls(min(known) / below, max(known) * above, length)
 
     def pixel(self, value: float) -> float:
@@ -129,6 +131,11 @@ class LogAxis:
     def value(self, pixel: float) -> float:
         """The value at a position."""
         return float(self.low * (self.high / self.low) ** (pixel / self.length))
+
+
+def is_on_log_axis(value: object) -> TypeGuard[float]:
+    """Whether a logarithmic axis can have the value."""
+    return is_known(value) and 1 / MAX_VALUE < value < MAX_VALUE
 
 
 def width_of(text: str) -> float:

@@ -9,6 +9,7 @@ from convcost.text.figure import (
     BLUE,
     COLOURS,
     MAX_POINTS,
+    SHORT,
     SIDE,
     STEP,
     WIDTH,
@@ -20,9 +21,10 @@ from convcost.text.figure import (
     largest,
     of_all,
     panels,
+    pointed_at,
     tooltips,
 )
-from convcost.text.labels import HEIGHT, Box, LogAxis, names, width_of
+from convcost.text.labels import HEIGHT, Box, LogAxis, is_on_log_axis, names, width_of
 from convcost.text.units import human_bytes, human_count, human_ratio, human_share, human_time
 from convcost.timing.account import PARTS
 from convcost.timing.columns import speedup_text
@@ -96,9 +98,10 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
             "high": timing.speedup_high,
             "MACs fewer": human_ratio(ratio),
             "speed-up": speedup_text(timing),
+            "decided": timing.verdict != "undecided",
         }
         for (_, ratio, timing), name in zip(rows, distinct(row[0] for row in rows), strict=True)
-        if ratio and timing is not None and timing.speedup and is_known(ratio) and is_known(timing.speedup)
+        if timing is not None and is_on_log_axis(ratio) and is_on_log_axis(timing.speedup)
     ]
     if not points:
         is_timed = any(timing is not None for _, _, timing in rows)
@@ -129,20 +132,25 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
         _promise_taken(points, axis),
         MAX_NAMED,
     )
-    layers.append(
-        base.mark_point(filled=True, size=70, opacity=1, color=BLUE).encode(
-            y, tooltip=tooltips("name", "MACs fewer", "speed-up")
-        )
-    )
-    chart = alt.layer(*layers)
-    return Figure(f"{PROMISE} {what}; bars are 5–95 % intervals.{rest}", chart.properties(width=SIDE, height=SIDE))
+    hover = pointed_at()
+    frame = alt.when(hover).then(alt.value("currentColor")).otherwise(alt.value(BLUE))
+    fill = alt.when("datum.decided").then(alt.value(BLUE)).otherwise(alt.value("transparent"))
+    dots = base.mark_point(size=70, opacity=1).add_params(hover)
+    layers.append(dots.encode(y, stroke=frame, fill=fill, tooltip=tooltips("name", "MACs fewer", "speed-up")))
+    marks = [f"{what}."]
+    if any(one["low"] for one in points):
+        marks.append("Bars are 5–95 % intervals.")
+    if not all(one["decided"] for one in points):
+        marks.append("Hollow points are not decided.")
+    chart = alt.layer(*layers).properties(width=SIDE, height=SIDE)
+    return Figure(f"{PROMISE} {' '.join(marks)}{rest}", chart)
 
 
 def _promise_taken(points: Sequence[Mapping[str, Any]], axis: LogAxis) -> Iterator[Box]:
     """What no name may cover beside the points: the words in the corner, and the intervals."""
     yield Box(SIDE - 22 - width_of("as promised"), SIDE - 10 - HEIGHT, SIDE - 22, SIDE)
     for one in points:
-        if one["low"] and one["high"] and is_known(one["low"]) and is_known(one["high"]):
+        if is_on_log_axis(one["low"]) and is_on_log_axis(one["high"]):
             x = axis.pixel(one["macs"])
             yield Box(x - 2, axis.pixel(one["low"]), x + 2, axis.pixel(one["high"]))
 
@@ -176,7 +184,12 @@ def accounts(rows: Sequence[tuple[str, Account | None]]) -> tuple[Figure, ...]:
         .mark_bar()
         .encode(
             alt.X("seconds:Q", title="time", axis=alt.Axis(labelExpr="format(datum.value, '.3~s') + 's'")),
-            alt.Y("name:N", sort=[lines[index] for index in chosen], title=None, axis=alt.Axis(labelLimit=220)),
+            alt.Y(
+                "name:N",
+                sort=[lines[index] for index in chosen],
+                title=None,
+                axis=alt.Axis(labelExpr=SHORT, labelLimit=0),
+            ),
             alt.Color("part:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=4)),
             order="order:Q",
             tooltip=tooltips("name", "part", "time", "share", "kernel"),

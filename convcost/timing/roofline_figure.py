@@ -13,12 +13,12 @@ from convcost.text.figure import (
     Figure,
     data,
     distinct,
-    is_known,
     largest,
     of_all,
+    pointed_at,
     tooltips,
 )
-from convcost.text.labels import Box, LogAxis, along, line_boxes, names, place, point_box
+from convcost.text.labels import Box, LogAxis, along, is_on_log_axis, line_boxes, names, place, point_box
 from convcost.text.units import human_bytes, human_count, human_time, number_of, three_digits
 
 if TYPE_CHECKING:
@@ -67,6 +67,17 @@ class Point(NamedTuple):
     side: str = ""
     roofs: Roofs | None = None
 
+    @property
+    def flop_per_s(self) -> float | None:
+        """Attained speed; None without a time."""
+        return self.flops / self.time_s if self.time_s else None
+
+    @property
+    def roof(self) -> float | None:
+        """Speed at the bound; None without one that can be drawn."""
+        speed = self.flops / self.bound.seconds if self.bound is not None and self.bound.seconds else None
+        return speed if is_on_log_axis(speed) else None
+
 
 class _Line(NamedTuple):
     """A roof as a straight line in the figure.
@@ -89,7 +100,7 @@ class _Line(NamedTuple):
 
 def speeds(rows: Sequence[Point]) -> tuple[Figure, ...]:
     """The attained FLOP/s of each row over its FLOPs per byte, a figure for each set of roofs."""
-    known = [one for one in rows if is_known(one.time_s) and one.time_s and one.flops and one.flop_per_byte]
+    known = [one for one in rows if is_on_log_axis(one.flop_per_byte) and is_on_log_axis(one.flop_per_s)]
     if not known:
         return (Figure(f"{QUESTION} {NO_TIMES}"),)
     groups: dict[Roofs | None, list[Point]] = {}
@@ -104,8 +115,8 @@ def _figure(known: Sequence[Point], roofs: Roofs | None) -> Figure:
 
     order = sorted(largest([one.time_s or 0 for one in known], MAX_POINTS), key=lambda i: -(known[i].time_s or 0))
     chosen = [known[index] for index in order]
-    shown = distinct(" ".join(filter(None, (one.name, one.side))) for one in chosen)
-    points = [_point(one, name) for one, name in zip(chosen, shown, strict=True)]
+    own = {side: iter(distinct(one.name for one in chosen if one.side == side)) for side in SIDES}
+    points = [_point(one, next(own[one.side])) for one in chosen]
     ridges = [] if roofs is None else [roofs.peak.flop_per_s / level.byte_per_s for level in roofs.levels]
     x = LogAxis.around([*ridges, *(one["intensity"] for one in points)], WIDTH, 6 if ridges else 1.5, 2)
     tops = [] if roofs is None else [roofs.peak.flop_per_s]
@@ -189,32 +200,36 @@ def _point_layers(
     )
     up = alt.Axis(labelExpr="format(datum.value, '.3~s')", values=y.ticks)
     speed = alt.Y("speed:Q", scale=y.scale, title="FLOP/s", axis=up)
-    tooltip = tooltips("name", "FLOP/B", "FLOP/s", "time", "bound", "attained")
+    tooltip = tooltips("label", "FLOP/B", "FLOP/s", "time", "bound", "attained")
     if any(one["roof"] for one in points):
         yield base.mark_rule(color="#8888", aria=False).encode(speed, y2="roof:Q")
         roofs = base.mark_tick(color=ORANGE, thickness=2, width=10, orient="horizontal")
         yield roofs.encode(alt.Y("roof:Q", scale=y.scale), tooltip=tooltip)
-    yield from names([(one["name"], one["intensity"], one["speed"]) for one in points], axes, taken, MAX_NAMED)
+    yield from names([(one["label"], one["intensity"], one["speed"]) for one in points], axes, taken, MAX_NAMED)
     sides = [side for side in SIDES if any(one["side"] == side for one in points)]
     colour = alt.Color(
         "side:N",
         scale=alt.Scale(domain=sides, range=[SIDES[side] for side in sides]),
         legend=None if sides == [""] else alt.Legend(title=None, orient="top"),
     )
-    yield base.mark_point(filled=True, size=45, opacity=0.9).encode(speed, colour, tooltip=tooltip)
+    hover = pointed_at()
+    frame = alt.when(hover).then(alt.value("currentColor")).otherwise(alt.value(None))
+    dots = base.mark_point(filled=True, size=45, opacity=0.9).add_params(hover)
+    yield dots.encode(speed, colour, stroke=frame, tooltip=tooltip)
 
 
 def _point(one: Point, name: str) -> dict[str, Any]:
-    seconds, bound = one.time_s or 0.0, one.bound
+    bound = one.bound
     return {
         "name": name,
+        "label": " ".join(filter(None, (name, one.side))),
         "side": one.side,
         "intensity": one.flop_per_byte,
-        "speed": one.flops / seconds,
-        "roof": None if bound is None else one.flops / bound.seconds,
+        "speed": one.flop_per_s,
+        "roof": one.roof,
         "FLOP/B": three_digits(one.flop_per_byte or 0),
-        "FLOP/s": human_count(one.flops / seconds),
-        "time": human_time(seconds),
+        "FLOP/s": human_count(one.flop_per_s or 0),
+        "time": human_time(one.time_s or 0),
         "bound": "-" if bound is None else f"{human_time(bound.seconds)} {bound.level or bound.roof}",
-        "attained": "-" if bound is None else bound.attained_text(bound.seconds / seconds),
+        "attained": "-" if bound is None else bound.attained_text(bound.seconds / (one.time_s or math.inf)),
     }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convcost.text.figure import Figure
 
 pytest.importorskip("altair")
-PEAK = Peak("b", 3000, 1000, 500, 300, (Kept("a", 700), Kept("input", 400), Kept("z", 100)))
+PEAK = Peak("b", 3000, 1000, 500, 300, (Kept("a", 700), Kept("(input)", 400), Kept("z", 100)))
 
 
 def calls(sizes: Sequence[int | None]) -> list[Call]:
@@ -56,7 +56,7 @@ def test_the_peak_has_its_name_in_the_figure_and_its_parts_in_the_sentence() -> 
     ] * 2
     assert sentence.endswith(
         " At most 3.00 kB, at b: input 1.00 kB, output 500 B, inside 300 B, "
-        "also alive 1.20 kB (700 B of a, 400 B of input and 1 other)."
+        "also alive 1.20 kB (700 B of a, 400 B of the model's input and 1 other)."
     )
 
 

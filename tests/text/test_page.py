@@ -14,6 +14,7 @@ import pytest
 from made_results import MADE, comparison, history, model
 
 import convcost
+from convcost.changes.diff import compare_models
 from convcost.cli import main
 from convcost.text.errors import ConvcostError
 
@@ -81,6 +82,29 @@ def test_a_page_says_what_it_shows_for_a_reader_who_does_not_see_it(command: str
     assert len(read.tags("figcaption")) == len(MADE[command]().figures)
 
 
+ELEMENTS = {"html", "head", "meta", "title", "style", "body", "a", "header", "h1", "h2", "p", "main", "section", "div"}
+ELEMENTS |= {
+    "figure",
+    "figcaption",
+    "label",
+    "input",
+    "button",
+    "output",
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tfoot",
+}
+ELEMENTS |= {"tr", "th", "td", "strong", "pre", "footer", "script"}
+DRAWN = {"svg", "rect", "g", "path", "line", "text", "defs", "clippath", "lineargradient", "stop", "tspan"}
+
+
+@pytest.mark.parametrize("command", MADE)
+def test_a_page_has_no_element_but_its_own_whatever_names_say(command: str) -> None:
+    assert {tag for tag, _ in Read(MADE[command]().to_html()).elements} <= ELEMENTS | DRAWN
+
+
 def test_names_of_the_user_are_texts_everywhere() -> None:
     text = named(EVIL).to_html()
     read = Read(text)
@@ -90,6 +114,13 @@ def test_names_of_the_user_are_texts_everywhere() -> None:
     assert (("a", EVIL)) in read.texts
     specs = json.loads(next(text for tag, text in read.texts if tag == "script"))
     assert EVIL in json.dumps(specs)
+
+
+def test_names_of_models_that_differ_are_texts() -> None:
+    before, after = (replace(named(EVIL, count), conditions={"torch_version": EVIL}) for count in (1, 2))
+    diff = compare_models(before, replace(after, target=f"{EVIL}@{EVIL}"))
+    assert diff.figures[0].chart is not None
+    assert not Read(diff.to_html()).tags("img")
 
 
 @pytest.mark.parametrize("name", ["x" * 1000, "a\n\x1b[31mb", "\ud800", "a'\"&<b>", "{{ 7 * 7 }}"])

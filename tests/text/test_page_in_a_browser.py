@@ -100,7 +100,7 @@ def test_pointing_at_a_bar_frames_those_of_its_layer_and_tells_its_numbers(brows
     page = Opened(browser, model_page).page
     bars = page.locator(".chart").first.locator("path[aria-roledescription=bar]")
     bars.first.hover()
-    playwright.expect(page.locator("path[stroke=currentColor]")).to_have_count(4)
+    playwright.expect(page.locator(".chart").first.locator("path[stroke=currentColor]")).to_have_count(4)
     assert "13.8 k" in page.locator("#vg-tooltip-element").inner_text()
 
 
@@ -133,8 +133,15 @@ def test_a_selected_step_of_memory_marks_its_row(browser: Browser, model_page: P
     assert page.locator("tr.picked th").all_text_contents() == ["act"]
 
 
+def test_pointing_at_a_bar_frames_the_point_of_its_layer_in_the_roofline(browser: Browser, model_page: Path) -> None:
+    page = Opened(browser, model_page).page
+    page.locator(".chart").first.locator("path[aria-roledescription=bar]").first.hover()
+    roofline = page.locator(".chart").last
+    playwright.expect(roofline.locator("path[aria-roledescription=point][stroke=currentColor]")).to_have_count(1)
+
+
 def test_ten_thousand_layers_open_with_what_is_drawn(browser: Browser, tmp_path: Path) -> None:
-    report = MADE["model"]()
+    report = model()
     layers = tuple(replace(report.rows[0], name=f"layer{number}") for number in range(10_000))
     path = tmp_path / "page.html"
     path.write_text(replace(report, layers=layers).to_html(), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,14 @@ def test_the_promise_of_a_change_has_the_whole_model() -> None:
     assert "the whole model" in {one["name"] for one in values(replaced().figures[1], "macs")}
 
 
+def test_a_speed_up_that_is_not_decided_is_a_hollow_point() -> None:
+    doubted = replace(TIMING, doubts=("only 1 undisturbed block",), speedup_low=None, speedup_high=None)
+    figure = promise([("a", 8.0, replace(TIMING, warnings=())), ("b", 8.0, doubted)], "Against standard")
+    assert {one["name"]: one["decided"] for one in values(figure, "macs")} == {"a": True, "b": False}
+    assert figure.sentence.endswith("Against standard. Bars are 5–95 % intervals. Hollow points are not decided.")
+    assert promise([("b", 8.0, doubted)], "Against a").sentence.endswith("Against a. Hollow points are not decided.")
+
+
 def test_a_promise_without_any_speed_up_says_what_it_needs() -> None:
     assert promise([("a", 2.0, None)], "").sentence.endswith("This needs times, which were not measured.")
     alone = replace(TIMING, speedup=None, speedup_low=None, speedup_high=None)
@@ -83,6 +92,21 @@ def test_the_roofs_are_lines_up_to_the_peak_with_their_names_and_figures() -> No
     assert "at most 100 GFLOP/s; L1 100 GB/s, L2 10.0 GB/s, memory 1.00 GB/s." in figure.sentence
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0, 5e-324, 1e308])
+def test_a_number_that_no_axis_has_is_left_out(value: float) -> None:
+    good = Point("a", 4.0, 2_000_000, 2e-3, BOUND)
+    (figure,) = speeds([good, Point("b", 4.0, 2_000_000, value, BOUND), Point("c", value, 2_000_000, 2e-3, BOUND)])
+    assert [one["name"] for one in values(figure, "speed")] == ["a"]
+    (unbounded,) = speeds([Point("a", 4.0, 2_000_000, 2e-3, replace(BOUND, seconds=value))])
+    assert [one["roof"] for one in values(unbounded, "roof")] == [None]
+    odd = replace(TIMING, speedup_low=value, speedup_high=value)
+    rows = [("a", 8.0, odd), ("b", 8.0, replace(TIMING, speedup=value)), ("c", value, TIMING)]
+    assert [one["name"] for one in values(promise(rows, ""), "macs")] == ["a"]
+    first = history().rows[0]
+    wrong = replace(first, entry=replace(first.entry, timing=replace(TIMING, time_s=value)))
+    assert replace(history(), rows=(wrong, wrong)).figures[0].chart is None
+
+
 def test_each_dtype_has_a_roofline_of_its_own() -> None:
     narrow = replace(BOUND, roofs=machine(dtypes=("float16",)).roofs("float16", 1))
     figures = speeds([Point("a", 4.0, 2, 2e-3, BOUND), Point("b", 4.0, 2, 2e-3, narrow), Point("c", 4.0, 2, 1.0, None)])
@@ -95,9 +119,9 @@ def test_the_layers_before_and_after_stand_under_the_same_roofs() -> None:
     wider = replace(before.layers[0], macs=2 * 13824, output_shape=(1, 16, 8, 8), time_s=4e-3)
     after = replace(before, layers=(wider, before.layers[1]))
     (figure,) = compare_models(before, after).figures[2:]
-    assert [(one["name"], one["side"], one["speed"]) for one in values(figure, "side")] == [
-        ("stem after", "after", 2 * 2 * 13824 / 4e-3),
-        ("stem before", "before", 2 * 13824 / 2e-3),
+    assert [(one["name"], one["label"], one["speed"]) for one in values(figure, "side")] == [
+        ("stem", "stem after", 2 * 2 * 13824 / 4e-3),
+        ("stem", "stem before", 2 * 13824 / 2e-3),
     ]
     timed, block = replaced().figures[2], replaced().layers[0].replacement
     assert block is not None

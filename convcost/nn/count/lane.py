@@ -211,8 +211,8 @@ class Lane(TorchDispatchMode):
         row.in_thread = self._in_thread
         inputs = row.inputs
         if row.close(output):
-            self._recorder.memory.end_call(row, inputs, output)
             self._rows.append(row)
+            self._recorder.memory.end_call(row, inputs, output)
 
     def __torch_dispatch__(
         self,

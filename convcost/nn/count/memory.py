@@ -113,13 +113,13 @@ class Memory:
             output: What it returns.
         """
         with self._lock:
+            self.ended.append(row)  # first, since Ctrl-C may come between any two of these lines
             row.alive_bytes = alive = max(self._high, self._bytes)
             self._high = 0
             if self.at_peak is None or alive > self.at_peak.row.alive_bytes:
                 keys = frozenset(map(key_of, inputs)), frozenset(map(key_of, tensors_in(output)))
-                self.at_peak = CallAtPeak(row, len(self.ended), *keys)
                 self._gone.clear()
-            self.ended.append(row)
+                self.at_peak = CallAtPeak(row, len(self.ended) - 1, *keys)
 
     def sizes_at_peak(self) -> list[tuple[int, int, int]]:
         """Key, bytes and `born` of each storage that was alive at the end of the call `at_peak`, oldest first."""

@@ -51,7 +51,8 @@ def total_bytes(tensors: Iterable[torch.Tensor]) -> int:
     for tensor in tensors:
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            total += int(tensor.nbytes) if type(tensor) in PLAIN else numel(tensor) * tensor.dtype.itemsize
+            is_plain = type(tensor) in PLAIN
+            total += int(tensor.numel()) * tensor.itemsize if is_plain else numel(tensor) * tensor.dtype.itemsize
     return total
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from convcost.models.call import Call
-from convcost.models.peak import Kept, Peak
+from convcost.models.peak import MODEL_INPUT, Kept, Peak
 from convcost.models.report import ModelReport, Totals, Uncounted
 from convcost.nn.count.moved_bytes import numel, total_bytes
 from convcost.nn.count.packed_weights import packed_note, packed_weights, plain_weights
@@ -99,7 +99,7 @@ def _peak(memory: Memory, rows: Sequence[Row], calls: Sequence[Call]) -> Peak | 
         elif key in top.outputs and born == top.number:
             outputs += size
         else:
-            name = names[id(memory.ended[born])] if born >= 0 else "input"
+            name = names[id(memory.ended[born])] if born >= 0 else MODEL_INPUT
             kept[name] = kept.get(name, 0) + size
     inside = top.row.alive_bytes - inputs - outputs - sum(kept.values())
     largest = sorted(kept.items(), key=lambda one: one[1], reverse=True)

@@ -44,21 +44,21 @@ def test_the_largest_of_the_calls_is_the_peak_and_its_parts_add_up(network: str,
     sizes = (peak.input_bytes, peak.output_bytes, peak.inside_bytes, *(one.bytes for one in peak.kept))
     assert (sum(sizes), min(sizes) >= 0) == (peak.alive_bytes, True)
     assert next(row.name for row in report.layers if row.alive_bytes == peak.alive_bytes) == peak.name
-    assert {one.name for one in peak.kept} <= {"input", *(row.name for row in report.layers)}
+    assert {one.name for one in peak.kept} <= {"(input)", *(row.name for row in report.layers)}
 
 
 def test_in_a_chain_a_call_has_its_input_and_output_and_the_caller_keeps_the_first_input() -> None:
     report = convcost.count(nn.Sequential(nn.Linear(10, 20), nn.Linear(20, 30), nn.Linear(30, 1)), torch.zeros(1, 10))
     assert alive(report) == {"0": F * (10 + 20), "1": F * (10 + 20 + 30), "2": F * (10 + 30 + 1)}
-    assert report.peak == Peak("1", F * 60, F * 20, F * 30, 0, (Kept("input", F * 10),))
-    assert str(report.peak) == "at 1: input 80 B, output 120 B, also alive 40 B of input"
+    assert report.peak == Peak("1", F * 60, F * 20, F * 30, 0, (Kept("(input)", F * 10),))
+    assert str(report.peak) == "at 1: input 80 B, output 120 B, also alive 40 B of the model's input"
 
 
 def test_a_call_in_place_adds_nothing_and_neither_does_a_view() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(128, 1))
     report = convcost.count(model, IMAGE)
     assert alive(report) == {"0": 2 * SIZE, "1": 2 * SIZE, "2": 2 * SIZE, "3": 2 * SIZE + F}
-    assert report.peak == Peak("3", 2 * SIZE + F, SIZE, F, 0, (Kept("input", SIZE),))
+    assert report.peak == Peak("3", 2 * SIZE + F, SIZE, F, 0, (Kept("(input)", SIZE),))
 
 
 def test_a_layer_that_is_called_again_has_a_size_for_each_call() -> None:
@@ -76,7 +76,7 @@ def test_a_skip_connection_is_kept_until_it_is_added() -> None:
     report = count(forward, a=nn.Conv2d(2, 4, 1), b=nn.Conv2d(4, 8, 1), c=nn.Conv2d(8, 4, 1))
     a, b, c, added = SIZE * 2, SIZE * 4, SIZE * 2, SIZE * 2
     assert alive(report) == {"a": SIZE + a, "b": SIZE + a + b, "c": SIZE + a + b + c, "add#1": SIZE + a + c + added}
-    assert report.peak == Peak("c", SIZE + a + b + c, b, c, 0, (Kept("a", a), Kept("input", SIZE)))
+    assert report.peak == Peak("c", SIZE + a + b + c, b, c, 0, (Kept("a", a), Kept("(input)", SIZE)))
 
 
 def test_a_concatenation_keeps_what_it_joins_and_a_deleted_tensor_is_gone() -> None:
@@ -93,7 +93,7 @@ def test_a_concatenation_keeps_what_it_joins_and_a_deleted_tensor_is_gone() -> N
         "cat#1": SIZE + SIZE + 3 * SIZE + 4 * SIZE,
         "c": SIZE + 4 * SIZE + SIZE,
     }
-    assert report.peak == Peak("cat#1", 9 * SIZE, 4 * SIZE, 4 * SIZE, 0, (Kept("input", SIZE),))
+    assert report.peak == Peak("cat#1", 9 * SIZE, 4 * SIZE, 4 * SIZE, 0, (Kept("(input)", SIZE),))
 
 
 def test_at_the_bottom_of_a_u_the_skip_waits() -> None:
@@ -108,7 +108,7 @@ def test_at_the_bottom_of_a_u_the_skip_waits() -> None:
     assert values["b"] == SIZE + SIZE + quarter + quarter
     assert values["interpolate#1"] == SIZE + SIZE + quarter + SIZE
     assert values["cat#1"] == SIZE + SIZE + SIZE + 2 * SIZE
-    kept = (Kept("input", SIZE), Kept("a", SIZE), Kept("interpolate#1", SIZE))  # the last by the variable up
+    kept = (Kept("(input)", SIZE), Kept("a", SIZE), Kept("interpolate#1", SIZE))  # the last by the variable up
     assert report.peak == Peak("c", 5 * SIZE + SIZE // 2, 2 * SIZE, SIZE // 2, 0, kept)
 
 
@@ -129,7 +129,7 @@ def test_a_tensor_that_a_module_keeps_stays_alive() -> None:
 
     report = count(forward, a=nn.Conv2d(2, 2, 1), b=nn.Conv2d(2, 2, 1))
     assert alive(report) == {"add#1": 2 * SIZE, "a": 3 * SIZE, "b": 4 * SIZE}
-    assert report.peak == Peak("b", 4 * SIZE, SIZE, SIZE, 0, (Kept("input", SIZE), Kept("add#1", SIZE)))
+    assert report.peak == Peak("b", 4 * SIZE, SIZE, SIZE, 0, (Kept("(input)", SIZE), Kept("add#1", SIZE)))
 
 
 def test_a_call_that_raises_leaves_its_memory_to_the_next() -> None:
