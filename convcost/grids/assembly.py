@@ -91,12 +91,13 @@ def _placed(parts: Sequence[Array], places: Sequence[Integers] | None) -> Array:
 
 
 def _numbers(pieces: Sequence[Piece], places: Sequence[Integers] | None, name: str, kind: pa.DataType) -> pa.Array:
+    import numpy as np
     import pyarrow as pa
 
     values = [piece.columns[name] for piece in pieces]
     if all(value is None for value in values):
         return pa.nulls(sum(map(len, places)) if places is not None else pieces[0].box.size, kind)
-    dtype = kind.to_pandas_dtype()
+    dtype = np.dtype(str(kind))  # double, int64 and bool are names of both libraries
     pairs = list(zip(pieces, values, strict=True))
     numbers = _placed(
         [piece.full(0 if value is None else value).astype(dtype, copy=False) for piece, value in pairs], places
