@@ -108,7 +108,9 @@ def test_a_condition_holds_when_it_holds_everywhere(condition, expected):
 
 def test_a_condition_that_holds_for_some_rows_of_a_sweep_says_for_which():
     condition = np.array([[True, False]])
-    with pytest.raises(MixedError, match=r"a condition \(=1 of 2 elements\) must be the same for all elements") as error:
+    with pytest.raises(
+        MixedError, match=r"a condition \(=1 of 2 elements\) must be the same for all elements"
+    ) as error:
         holds(condition)
     assert error.value.condition is condition
 
