@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import convcost.workflows.sweep as workflow
+from convcost.grids import parts, prediction
 from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
 from convcost.text.errors import ConvcostError
@@ -57,7 +58,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch):
                 raise KeyboardInterrupt
             return before(configuration, part)
 
-        before = workflow.predict
+        before = prediction.predict
         for module in ("convcost.workflows.sweep", "convcost.grids.parts", "convcost.grids.reduction"):
             monkeypatch.setattr(f"{module}.predict", predict)
 
@@ -147,10 +148,15 @@ def test_the_size_of_parts_does_not_change_what_is_kept() -> None:
 
 
 def test_the_state_of_a_reduction_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = []
-    save = workflow.write_table
+    written: list[str] = []
+    save = parts.write_table
+
+    def write(path: Path, *rest: Any) -> None:
+        written.append(path.name)
+        save(path, *rest)
+
     monkeypatch.setattr(workflow, "SAVE_S", 0.0)
-    monkeypatch.setattr(workflow, "write_table", lambda path, *rest: (written.append(path.name), save(path, *rest)))
+    monkeypatch.setattr(workflow, "write_table", write)
     sweep(CONFIGURATION, options(tmp_path, "pareto"))
     assert written == [*["state.parquet"] * Grid(CONFIGURATION).part_count(ROWS), "pareto.parquet"]
     assert sorted(contents(tmp_path)) == ["pareto.parquet", "sweep.json"]
@@ -261,8 +267,9 @@ def test_a_mapping_and_a_file_are_the_same_sweep(tmp_path: Path) -> None:
 
 
 def test_the_progress_has_its_rate_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, lines = [0.0], []
-    monkeypatch.setattr(workflow.time, "monotonic", lambda: clock[0])
+    clock = [0.0]
+    lines: list[str] = []
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     monkeypatch.setattr(workflow, "show_progress", lines.append)
     progress = workflow.Progress(10_000)
     progress(4_000, is_new=False)  # of an earlier run
