@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,8 @@ from convcost.grids.encoding import file_options
 from convcost.grids.grid import Grid
 from convcost.grids.prediction import predict
 from convcost.system.ownership import locked
-from convcost.system.whole_files import require_writable, write_whole
+from convcost.system.processor import pin_allocator
+from convcost.system.whole_files import remove_leftovers, require_writable, write_whole
 from convcost.text.errors import ConvcostError, as_text, encodable, first_line
 from convcost.text.export import json_text
 
@@ -78,6 +80,21 @@ def write_part(configuration: Configuration, part: Part, folder: Path) -> Counts
     counts = Counts.of(prediction)
     write_table(part_path(folder, part, Grid(configuration).size), prediction.table, asdict(counts))
     return counts
+
+
+def write_shared_part(configuration: Configuration, part: Part, folder: Path, contents: Mapping[str, Any]) -> Counts:
+    """`write_part` in another process, perhaps on another machine, which must see the folder of the sweep.
+
+    Raises:
+        ConvcostError: It does not, or the file could not be written.
+    """
+    if not _holds(folder, {"schema": SCHEMA, **contents}):
+        raise ConvcostError(
+            f"out (={folder}) must be a folder that all workers share, and the one on {platform.node()} has no sweep "
+            "there; give such a folder."
+        )
+    pin_allocator()
+    return write_part(configuration, part, folder)
 
 
 def write_table(path: Path, table: pa.Table, about: Mapping[str, object]) -> None:
@@ -159,6 +176,7 @@ def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Write]:
         if not _holds(folder, {"schema": SCHEMA, **contents}):
             write({"parts": 0, **asdict(Counts())})
         yield write
+        remove_leftovers(folder)
 
 
 def contents(configuration: Configuration, kept: Mapping[str, object] | None, rows: int) -> dict[str, Any]:
@@ -201,9 +219,9 @@ def _holds(folder: Path, contents: Mapping[str, Any]) -> bool:
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         msg = f"out (={head}) must be the file of a sweep, and is not ({first_line(error)}); {_ANOTHER}."
         raise ConvcostError(msg) from None
-    difference = _difference(found, _pinned(json.loads(json.dumps(contents))), "")
-    if difference:
-        raise ConvcostError(f"out (={folder}) must hold the same sweep, and {difference}; {_ANOTHER}.")
+    other = difference(found, _pinned(json.loads(json.dumps(contents))), "")
+    if other:
+        raise ConvcostError(f"out (={folder}) must hold the same sweep, and {other}; {_ANOTHER}.")
     return True
 
 
@@ -213,14 +231,14 @@ def _pinned(contents: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in contents.items() if key != "progress"}, "versions": versions}
 
 
-def _difference(there: Any, here: Any, name: str) -> str | None:  # noqa: ANN401 - values of JSON
+def difference(there: Any, here: Any, name: str) -> str | None:  # noqa: ANN401 - values of JSON
     """The first difference of two JSON values."""
     if isinstance(there, dict) and isinstance(here, dict):
         if list(there) != list(here) and set(there) == set(here):
             there, here = ", ".join(there), ", ".join(here)
             return f"the order of {name.removeprefix('configuration.')} is {as_text(there)} there, {as_text(here)} here"
         for key in {**here, **there}:
-            inner = _difference(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
+            inner = difference(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
             if inner:
                 return inner
         return None

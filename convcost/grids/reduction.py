@@ -7,8 +7,9 @@ written to a file; a reduction with this state goes on where the first one was.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from convcost.grids.arrays import group_numbers, numbers, taken
 from convcost.grids.front import front
@@ -39,6 +40,8 @@ MAX_EQUAL: Final = 100
 """Maximum number of rows of a front that are equal in all costs, so that it stays small."""
 SAMPLE_ROWS: Final = 8192
 """Number of rows from which the bounds for all others are worked out."""
+MAX_KNOWN: Final = 10_000
+"""Maximum number of rows of a reduction that are sent to another process."""
 MAX_PASSES: Final = 8
 """Maximum number of bounds, one after the other."""
 MIN_DROPPED: Final = 0.1
@@ -107,6 +110,25 @@ class Reduction(ABC):
         self.add(prediction.table, part.first)
         return prediction
 
+    def alone(self, configuration: Configuration, part: Part) -> tuple[Prediction, Self | None]:
+        """Predict a part and take in its rows in a reduction of its own; this one stays as it is.
+
+        Returns:
+            The prediction, whose table may lack columns, and the other reduction, which `merge` takes in; None if this
+            one would keep none of the rows.
+        """
+        other = self._without_rows()
+        return other.add_part(configuration, part), other
+
+    def known(self) -> Self:
+        """What another process must have of this reduction for `alone`."""
+        return self._without_rows()
+
+    def _without_rows(self) -> Self:
+        other = copy(self)
+        other.state = None
+        return other
+
     def merge(self, other: Reduction) -> None:
         """Take in what another reduction of the same kind kept of other parts."""
         if other.state is not None:
@@ -138,20 +160,48 @@ class Selection(Reduction):
 
     def add_part(self, configuration: Configuration, part: Part) -> Prediction:
         """Predict a part, with all columns only if rows of it are kept, and take in its rows."""
-        import numpy as np
-
         if self.state is None:
             return super().add_part(configuration, part)
-        names = tuple(dict.fromkeys((*self.group_by, *(goal.name for goal in self.goals))))
-        prediction = predict(replace(configuration, columns=names), part)
-        if prediction.table.num_rows:
-            few = _marked(prediction.table, part.first)
-            rows, equal, first_seen = self._chosen([self.state.select(few.schema.names), few])
-            before = (np.arange(self.state.num_rows), self.state[EQUAL].to_numpy(), self.state[GROUP].to_numpy())
-            if not all(map(np.array_equal, before, (rows.places, equal, first_seen))):
-                table = _marked(predict(configuration, part).table, part.first)
-                self._keep([self.state, table], rows, equal, first_seen)
+        prediction, chosen = self._changes(self.state, configuration, part)
+        if chosen is not None:
+            table = _marked(predict(configuration, part).table, part.first)
+            self._keep([self.state, table], *chosen)
         return prediction
+
+    def alone(self, configuration: Configuration, part: Part) -> tuple[Prediction, Self | None]:
+        """What `Reduction.alone` does, with all columns only if rows are kept."""
+        if self.state is not None:
+            prediction, chosen = self._changes(self.state, configuration, part)
+            if chosen is None:
+                return prediction, None
+        return super().alone(configuration, part)
+
+    def known(self) -> Self:
+        """The columns that tell which rows are kept, if these are few."""
+        other = super().known()
+        if self.state is not None and self.state.num_rows <= MAX_KNOWN:
+            other.state = self.state.select([*self._names, INDEX, GROUP, EQUAL])
+        return other
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The columns that tell which rows are kept."""
+        return tuple(dict.fromkeys((*self.group_by, *(goal.name for goal in self.goals))))
+
+    def _changes(
+        self, state: pa.Table, configuration: Configuration, part: Part
+    ) -> tuple[Prediction, tuple[_Rows, Array, Array] | None]:
+        """The prediction of a few columns of a part, and what is kept of the state and it; None for no change."""
+        import numpy as np
+
+        prediction = predict(replace(configuration, columns=self._names), part)
+        if not prediction.table.num_rows:
+            return prediction, None
+        few = _marked(prediction.table, part.first)
+        rows, equal, first_seen = self._chosen([state.select(few.schema.names), few])
+        before = (np.arange(state.num_rows), state[EQUAL].to_numpy(), state[GROUP].to_numpy())
+        is_same = all(map(np.array_equal, before, (rows.places, equal, first_seen)))
+        return prediction, None if is_same else (rows, equal, first_seen)
 
     def _take(self, table: pa.Table) -> None:
         if self.state is None:

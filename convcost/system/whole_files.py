@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 PREFIX: Final = ".convcost-"
 _TEMPORARY: Final = re.compile(rf"{re.escape(PREFIX)}[a-z0-9_]{{8}}(\.\w+)?")
 """The names of temporary files, as `tempfile` makes them."""
+_UMASK: Final = threading.Lock()
+"""Held while the process's umask is another one, since it can be read only by changing it."""
 
 
 def require_writable(
@@ -52,14 +55,19 @@ def require_writable(
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        for entry in os.scandir(folder):
-            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                remove_abandoned(Path(entry.path), Path.unlink)
+        remove_leftovers(folder)
         with _temporary(path):
             pass
     except OSError as error:
         msg = f"{what} (={path}) must be in a folder that can be written ({error.strerror}); choose another folder."
         raise ConvcostError(msg) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder."""
+    for entry in os.scandir(folder):
+        if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            remove_abandoned(Path(entry.path), Path.unlink)
 
 
 def require_own(path: Path, first: str, what: str) -> None:
@@ -141,6 +149,7 @@ def _mode(path: Path) -> int:
     """The permissions of the old file, or those of a new one under the user's umask."""
     if path.exists():
         return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
+    with _UMASK:
+        mask = os.umask(0)
+        os.umask(mask)
     return 0o666 & ~mask

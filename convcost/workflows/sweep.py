@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from convcost.grids.columns import chosen_columns, column_name, schema
+from convcost.grids.columns import COLUMNS, chosen_columns, column_name, schema
 from convcost.grids.configuration_file import load_configuration, read_configuration
 from convcost.grids.grid import PART_ROWS, Grid
 from convcost.grids.groups import Groups
@@ -22,6 +24,7 @@ from convcost.grids.parts import (
     read_counts,
     read_table,
     write_part,
+    write_shared_part,
     write_table,
 )
 from convcost.grids.plan import BlockPlan, Plan
@@ -36,17 +39,26 @@ from convcost.text.toml_tables import is_number
 from convcost.text.units import human_count, human_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
     import pyarrow as pa
 
     from convcost.grids.columns import GridColumn
     from convcost.grids.configuration import Configuration
+    from convcost.grids.grid import Part
     from convcost.grids.parts import Write
     from convcost.grids.reduction import Reduction
+    from convcost.workflows.sweep_cluster import Cluster
+
+T = TypeVar("T")
 
 MAX_SHOWN: Final = 100_000
 """Largest number of rows of a sweep without a folder of which every row is kept."""
 MAX_TOP: Final = 1_000_000
 """Largest number of best rows, which are kept in memory."""
+MAX_WORKERS: Final = 1024
+"""Largest number of worker processes on this machine."""
 SAMPLE_ROWS: Final = 2**17
 """Largest number of rows of a block that are predicted for a plan."""
 SAVE_S: Final = 10.0
@@ -57,7 +69,7 @@ STATE: Final = "state.parquet"
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
-    """What is kept of a sweep, and where.
+    """What is kept of a sweep, where it is kept, and where the work is done.
 
     Attributes:
         out: Folder of the files; None for a small sweep, or one of which little is kept.
@@ -66,6 +78,8 @@ class SweepOptions:
         sort: Column that says which rows these are.
         group_by: Columns whose values make a group, each with its own best rows, or with a summary.
         part_rows: Most rows of a part.
+        workers: Number of worker processes on this machine; None to work in this one.
+        scheduler: Address of the scheduler of a Dask cluster, such as `tcp://10.0.0.1:8786`.
 
     Raises:
         ConvcostError: Options that exclude each other, or an unknown column.
@@ -77,6 +91,8 @@ class SweepOptions:
     sort: str | None = None
     group_by: tuple[str, ...] = ()
     part_rows: int = PART_ROWS
+    workers: int | None = None
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -87,6 +103,12 @@ class SweepOptions:
         if (self.top is None) != (self.sort is None):
             given, other = ("sort", "top") if self.top is None else ("top", "sort")
             raise ConvcostError(f"{given} must go with {other}; give both, as top 100 and sort macs_ratio.")
+        if self.workers is not None and self.scheduler is not None:
+            raise ConvcostError("workers and scheduler exclude each other; leave one of them out.")
+        if self.workers is not None and not is_number(self.workers, 1, MAX_WORKERS):
+            raise ConvcostError(
+                f"workers (={as_text(self.workers)}) must be a whole number from 1 to {MAX_WORKERS}; write 2."
+            )
 
     @property
     def kept(self) -> dict[str, Any] | None:
@@ -99,18 +121,31 @@ class SweepOptions:
         }
         return {name: value for name, value in named.items() if value} or None
 
-    def reduction(self, configuration: Configuration) -> Reduction | None:
+    def reduction(self, configuration: Configuration, columns: Sequence[GridColumn] | None = None) -> Reduction | None:
         """A new reduction; None where all rows are kept.
 
+        Args:
+            configuration: Configuration of the sweep.
+            columns: Columns of the rows; None for the predicted ones.
+
         Raises:
-            ConvcostError: A column that the sweep does not have, or that is no number.
+            ConvcostError: A column that the rows do not have, or that is no number.
         """
-        groups = [_column(configuration, "group_by", name).name for name in self.group_by]
+        columns = chosen_columns(configuration) if columns is None else columns
+        groups = [_column(columns, "group_by", name).name for name in self.group_by]
         if self.pareto:
-            return Pareto([_goal(configuration, "pareto", name) for name in self.pareto], groups)
+            return Pareto([_goal(columns, "pareto", name) for name in self.pareto], groups)
         if self.top is not None and self.sort is not None:
-            return Top(self.top, _goal(configuration, "sort", self.sort), groups)
+            return Top(self.top, _goal(columns, "sort", self.sort), groups)
         return Groups(groups) if groups else None
+
+    def cluster(self) -> AbstractContextManager[Cluster | None]:
+        """A connection to the Dask cluster; None where this process does the work."""
+        if self.workers is None and self.scheduler is None:
+            return nullcontext()
+        from convcost.workflows.sweep_cluster import connected
+
+        return connected(self.workers, self.scheduler)
 
     @property
     def file(self) -> str:
@@ -118,19 +153,19 @@ class SweepOptions:
         return f"{'pareto' if self.pareto else 'groups' if self.top is None else 'top'}.parquet"
 
 
-def _column(configuration: Configuration, option: str, name: str) -> GridColumn:
-    chosen = {column.name: column for column in chosen_columns(configuration)}
-    full = column_name(name)
+def _column(columns: Sequence[GridColumn], option: str, name: str) -> GridColumn:
+    chosen = {column.name: column for column in columns}
+    full = column_name(name, COLUMNS | chosen)
     if full not in chosen:
         hint = did_you_mean(name, chosen)
         raise ConvcostError(f"{option} (={name}) must be one of the sweep's columns; add it to columns, or {hint}")
     return chosen[full]
 
 
-def _goal(configuration: Configuration, option: str, name: str) -> GridColumn:
-    column = _column(configuration, option, name)
+def _goal(columns: Sequence[GridColumn], option: str, name: str) -> GridColumn:
+    column = _column(columns, option, name)
     if column.kind not in {"int", "float"}:
-        numbers = [one.name for one in chosen_columns(configuration) if one.better]
+        numbers = [one.name for one in columns if one.better]
         raise ConvcostError(f"{option} (={name}) must be a column of numbers; known: {', '.join(numbers)}.")
     return column
 
@@ -186,65 +221,138 @@ def require_few(configuration: Configuration, options: SweepOptions, what: str) 
 def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
     """Predict the rows of a sweep, part by part.
 
-    With a folder it goes on where an earlier run stopped. After Ctrl-C the folder has all parts but the one that was
+    With a folder it goes on where an earlier run stopped. After Ctrl-C the folder has all parts but those that were
     being made.
 
     Raises:
         ConvcostError: Too many rows without a folder; a folder that cannot be written, holds another sweep or is in
-            use; or a column that the sweep does not have.
+            use; a column that the sweep does not have; or a cluster that cannot be reached or has ended.
     """
     reduction, folder, rows = options.reduction(configuration), options.out, options.part_rows
     pin_allocator()  # each part takes as much memory as the one before: page faults would double its time
-    with ProgressLine():
+    with ProgressLine(), options.cluster() as cluster:
+        reducer = None if reduction is None else _Reducer(configuration, reduction, cluster)
         if folder is None:
-            counts, table = _in_memory(configuration, rows, reduction)
+            counts, table = _all_rows(configuration, rows, cluster) if reducer is None else reducer.all(rows)
             return GridResult(configuration, counts, table, reduction)
-        with opened(folder, contents(configuration, options.kept, rows)) as write:
-            if reduction is None:
-                counts = _write_parts(configuration, folder, rows, write)
+        about = contents(configuration, options.kept, rows)
+        with opened(folder, about) as write:
+            if reducer is None:
+                counts = _write_parts(configuration, folder, about, write, cluster)
                 return GridResult(configuration, counts, None, path=folder)
             path = folder / options.file
-            counts = read_counts(path) or _reduce_parts(configuration, path, rows, reduction, write)
+            counts = read_counts(path) or _reduce_parts(reducer, path, rows, write)
             write({"parts": Grid(configuration).part_count(rows), **asdict(counts)})
             (folder / STATE).unlink(missing_ok=True)
             return GridResult(configuration, counts, read_table(path), reduction, path)
 
 
-def _in_memory(configuration: Configuration, rows: int, reduction: Reduction | None) -> tuple[Counts, pa.Table]:
+def _all_rows(configuration: Configuration, rows: int, cluster: Cluster | None) -> tuple[Counts, pa.Table]:
+    """The counts and the rows of a small sweep.
+
+    Raises:
+        ConvcostError: It is too large.
+    """
     import pyarrow as pa
 
     grid = Grid(configuration)
-    if reduction is None and grid.size > MAX_SHOWN:
+    if grid.size > MAX_SHOWN:
         raise ConvcostError(
             f"out (=missing) must name a folder for more than {MAX_SHOWN:,} rows, and these are {grid.size:,}; "
             "give one, or keep the best rows with top or pareto."
         )
     counts, tables, progress = Counts(), [schema(configuration).empty_table()], Progress(grid.size)
-    for part in grid.parts(rows):
-        prediction = predict(configuration, part) if reduction is None else reduction.add_part(configuration, part)
-        counts += Counts.of(prediction)
-        if reduction is None:
-            tables.append(plain_table(prediction.table))
+    for part, (new, table) in _each(partial(_rows_of, configuration), grid.parts(rows), cluster):
+        counts += new
+        tables.append(table)
         progress(part.last - part.first + 1)
-    return counts, pa.concat_tables(tables) if reduction is None else reduction.result()
+    return counts, pa.concat_tables(tables)
 
 
-def _write_parts(configuration: Configuration, folder: Path, rows: int, write: Write) -> Counts:
+def _each(function: Callable[[Part], T], parts: Iterable[Part], cluster: Cluster | None) -> Iterator[tuple[Part, T]]:
+    """Each part with the result of a function, in order."""
+    return ((part, function(part)) for part in parts) if cluster is None else cluster.each(function, parts)
+
+
+def _rows_of(configuration: Configuration, part: Part) -> tuple[Counts, pa.Table]:
+    prediction = predict(configuration, part)
+    return Counts.of(prediction), plain_table(prediction.table)
+
+
+def _write_parts(
+    configuration: Configuration, folder: Path, about: Mapping[str, Any], write: Write, cluster: Cluster | None
+) -> Counts:
     """Write the parts of a folder that are not there yet."""
     grid = Grid(configuration)
     progress, counts, done = Progress(grid.size), Counts(), 0
-    try:
-        for part in grid.parts(rows):
+
+    def missing() -> Iterator[Part]:
+        nonlocal counts, done
+        for part in grid.parts(about["part_rows"]):
             known = read_counts(part_path(folder, part, grid.size))
-            counts += write_part(configuration, part, folder) if known is None else known
-            done += 1
-            progress(part.last - part.first + 1, is_new=known is None)
+            if known is None:
+                yield part
+            else:
+                counts, done = counts + known, done + 1
+                progress(part.last - part.first + 1, is_new=False)
+
+    write_one = partial(write_part, configuration, folder=folder)
+    if cluster is not None:
+        write_one = partial(write_shared_part, configuration, folder=folder.absolute(), contents=about)
+    try:
+        for part, new in _each(write_one, missing(), cluster):
+            counts, done = counts + new, done + 1
+            progress(part.last - part.first + 1)
     except KeyboardInterrupt:
         with interrupts_held():
             write({"parts": done, **asdict(counts)})
         raise
     write({"parts": done, **asdict(counts)})
     return counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Reducer:
+    """A reduction, and where its parts are predicted.
+
+    Attributes:
+        configuration: Configuration of the sweep.
+        reduction: What takes in the parts.
+        cluster: Workers that predict and reduce each part; None for this process.
+    """
+
+    configuration: Configuration
+    reduction: Reduction
+    cluster: Cluster | None
+
+    def each(self, parts: Iterable[Part]) -> Iterator[tuple[Part, Counts]]:
+        """Each part with its counts, in order, when the reduction has taken it in."""
+        if self.cluster is None:
+            for part in parts:
+                yield part, Counts.of(self.reduction.add_part(self.configuration, part))
+            return
+        items = ((self.reduction.known(), part) for part in parts)
+        for (_, part), (counts, other) in self.cluster.each(partial(_reduced, self.configuration), items):
+            if other is not None:
+                self.reduction.merge(other)
+            yield part, counts
+
+    def all(self, rows: int) -> tuple[Counts, pa.Table]:
+        """The counts of all parts, and what is kept of them."""
+        grid = Grid(self.configuration)
+        counts, progress = Counts(), Progress(grid.size)
+        for part, new in self.each(grid.parts(rows)):
+            counts += new
+            progress(part.last - part.first + 1)
+        return counts, self.reduction.result()
+
+
+def _reduced(configuration: Configuration, item: tuple[Reduction, Part]) -> tuple[Counts, Reduction | None]:
+    """The counts of a part, and what is kept of it; None where the reduction that is known has better rows."""
+    pin_allocator()
+    known, part = item
+    prediction, own = known.alone(configuration, part)
+    return Counts.of(prediction), own
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,19 +383,17 @@ class _Reduced:
             write_table(path, self.state, {"parts": self.parts, "counts": asdict(self.counts)})
 
 
-def _reduce_parts(configuration: Configuration, path: Path, rows: int, reduction: Reduction, write: Write) -> Counts:
+def _reduce_parts(reducer: _Reducer, path: Path, rows: int, write: Write) -> Counts:
     """Reduce the parts that an earlier run has not reduced, and write what is kept; every few seconds the state."""
-    grid, state = Grid(configuration), path.parent / STATE
+    grid, reduction, state = Grid(reducer.configuration), reducer.reduction, path.parent / STATE
     progress, done, saved = Progress(grid.size), _Reduced.read(state), time.monotonic()
     reduction.state = done.state
     count = grid.part_count(rows)
     if 0 < done.parts < count:
         progress(grid.part(done.parts, rows).first, is_new=False)
     try:
-        for number in range(done.parts, count):
-            part = grid.part(number, rows)
-            prediction = reduction.add_part(configuration, part)
-            done = _Reduced(number + 1, done.counts + Counts.of(prediction), reduction.state)
+        for part, new in reducer.each(grid.part(number, rows) for number in range(done.parts, count)):
+            done = _Reduced(done.parts + 1, done.counts + new, reduction.state)
             progress(part.last - part.first + 1)
             if time.monotonic() - saved > SAVE_S:
                 done.write(state)

@@ -266,6 +266,33 @@ def test_a_part_of_which_few_columns_are_predicted_first_changes_what_all_its_co
     assert few.result().num_rows > 0
 
 
+@pytest.mark.parametrize("behind", [1, 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Pareto([MACS, RATIO]),
+        lambda: Pareto([MACS, PARAMS], ["kernel_size"]),
+        lambda: Top(3, RATIO, ["block"]),
+        lambda: Groups(["block"]),
+    ],
+)
+def test_a_part_that_is_reduced_elsewhere_changes_what_it_changes_here(make, behind: int) -> None:
+    axes = {"c": {"from": 4, "to": 24, "step": 2}, "o": {"from": 4, "to": 16, "step": 4}, "k": [1, 3], "h": [7, 14]}
+    configuration = read_configuration({"axes": axes, "blocks": ["depthwise-separable", "standard"]})
+    here, elsewhere, known, kept = make(), make(), [make()] * behind, 0
+    for part in Grid(configuration).parts(8):
+        here.add_part(configuration, part)
+        prediction, own = known.pop(0).alone(configuration, part)
+        assert prediction.table.num_rows == 8
+        if own is not None:
+            elsewhere.merge(own)
+            kept += 1
+        known.append(elsewhere.known())
+    assert elsewhere.result().equals(here.result())
+    is_selection = not isinstance(here, Groups)
+    assert (kept < Grid(configuration).part_count(8)) == is_selection
+
+
 def test_a_column_that_is_named_twice_counts_once() -> None:
     table = pa.table({"block": ["standard", "ghost"], "macs": [3, 2], "params": [1, 2]})
     once, twice = Groups(["block"]), Groups(["block", "block"])
