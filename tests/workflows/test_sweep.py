@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import convcost.workflows.sweep as workflow
-from convcost.grids import parts, prediction
 from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
+from convcost.grids.parts import write_table as write
+from convcost.grids.prediction import predict as predict_part
 from convcost.text.errors import ConvcostError
 from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
 
@@ -56,9 +57,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch):
             if len(parts) > number:
                 monkeypatch.undo()
                 raise KeyboardInterrupt
-            return before(configuration, part)
+            return predict_part(configuration, part)
 
-        before = prediction.predict
         for module in ("convcost.workflows.sweep", "convcost.grids.parts", "convcost.grids.reduction"):
             monkeypatch.setattr(f"{module}.predict", predict)
 
@@ -149,14 +149,13 @@ def test_the_size_of_parts_does_not_change_what_is_kept() -> None:
 
 def test_the_state_of_a_reduction_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    save = parts.write_table
 
-    def write(path: Path, *rest: Any) -> None:
+    def write_table(path, *rest):
         written.append(path.name)
-        save(path, *rest)
+        write(path, *rest)
 
     monkeypatch.setattr(workflow, "SAVE_S", 0.0)
-    monkeypatch.setattr(workflow, "write_table", write)
+    monkeypatch.setattr(workflow, "write_table", write_table)
     sweep(CONFIGURATION, options(tmp_path, "pareto"))
     assert written == [*["state.parquet"] * Grid(CONFIGURATION).part_count(ROWS), "pareto.parquet"]
     assert sorted(contents(tmp_path)) == ["pareto.parquet", "sweep.json"]
