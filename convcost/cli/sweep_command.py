@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 
 from convcost.cli import options as o
-from convcost.cli.clock import timing_options
 from convcost.cli.command import note_unused, note_without_latex
 from convcost.cli.output import INTERRUPTED, deliver, last, refuse_exports, say, say_remarks
 from convcost.system.signals import interrupts_held
 from convcost.system.whole_files import require_writable, write_text
 from convcost.text.errors import ConvcostError
+from convcost.text.sizes import parse_threads
+from convcost.timing.conditions import TimingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,16 +118,17 @@ def sweep_command(
 
     options = SweepOptions(out, _names(pareto), top, sort, _names(group_by), workers=workers, scheduler=scheduler)
     configuration = configuration_of(file)
-    clock = timing_options(device, threads, allocator, time_budget, time=time and not dry_run, why=False, store=store)
+    clock = TimingOptions(
+        (device,), parse_threads(threads), allocator, time_budget, memory_format=memory_format, store=store
+    )
     result: Result[Any]
     code, latency = 0, None
     if dry_run:
         result = plan(configuration, options)
-    elif clock is not None:
+    elif time:
         from convcost.workflows.sweep_timing import time_sweep
 
         with _resumable(out):
-            clock = replace(clock, memory_format=memory_format)
             code, timed = last(time_sweep(configuration, options, clock))
         result, latency = timed, timed.latency_table() if tables else None
     else:
@@ -142,7 +143,7 @@ def sweep_command(
         say_remarks(result)
         say(() if latency is None else latency.notes, "note")
         note_without_latex(context, form, others, result)
-        if clock is None:
+        if dry_run or not time:
             reason = "a dry run times nothing" if dry_run else "nothing is timed without --time"
             note_unused(context, reason, ("store", *(("time",) if dry_run else ())), panel=o.CLOCK)
     if code == INTERRUPTED:

@@ -7,37 +7,39 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.comparison.rows import Row, place_block
 from convcost.grids.grid import Grid
 from convcost.grids.groups import Groups
-from convcost.grids.measured import INDEX, MEASURED, Timed, measured_columns, measured_schema, measured_values
+from convcost.grids.measured import INDEX, MEASURED, Timed, measured_columns, measured_schema
 from convcost.grids.parts import Counts, contents, difference, opened, read_about, write_table
-from convcost.grids.prediction import plain_table, predict
+from convcost.grids.prediction import predict
 from convcost.grids.result import GridResult
 from convcost.grids.sample import sample, sample_of
 from convcost.system.signals import interrupts_held
 from convcost.system.terminal import ProgressLine, show_progress
-from convcost.text.errors import ConvcostError, ShapeError
+from convcost.text.errors import ConvcostError
 from convcost.text.units import human_duration, thousands
-from convcost.timing.measured import Measured, Outcome
+from convcost.timing.measured import Measured
+from convcost.workflows.local_cluster import DEVICE
+from convcost.workflows.shape_timing import Job, ShapeRows, ShapeTimer, time_on_worker, where_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from convcost.comparison.rows import Placed
     from convcost.grids.configuration import Configuration
     from convcost.grids.reduction import Reduction
-    from convcost.nn.measure.session import TimingSession
     from convcost.timing.conditions import TimingOptions
+    from convcost.workflows.shape_timing import Answer, Where
     from convcost.workflows.sweep import SweepOptions
+    from convcost.workflows.sweep_cluster import Cluster
 
 FILE: Final = "measured.parquet"
 """The file with the measured rows, in the folder of the sweep."""
@@ -47,8 +49,6 @@ MIN_ROW_S: Final = 0.5
 """Least seconds of a row and of its baseline, in which a layer has some ten rounds."""
 MAX_ROW_S: Final = 1.0
 """Greatest seconds of a row, where the time budget allows more than all rows take."""
-SESSION_S: Final = 30.0
-"""Seconds after which the load of the machine is checked again."""
 MAX_PREDICTED: Final = 2**20
 """Largest number of combinations that are all predicted first, in a second, to draw from those that are allowed."""
 SAVE_S: Final = 5.0
@@ -79,15 +79,17 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
     is_first = bool(goals) and MEASURED.keys().isdisjoint((*options.group_by, *goals))
     with ExitStack() as stack:
         stack.enter_context(ProgressLine())
+        cluster = stack.enter_context(options.cluster())
+        where = where_of(timing) if cluster is None else _where_on(cluster, timing)
         path = None
         if options.out is not None:
             kept = options.kept if is_first else None
             stack.enter_context(opened(options.out, contents(configuration, kept, options.part_rows)))
             path = options.out / FILE
-        measurement = _Measurement(configuration, timing, path)
+        measurement = _Measurement(configuration, timing, where, path)
         measurement.prepare(options.part_rows, options.reduction(configuration) if is_first else None)
         try:
-            measurement.run()
+            measurement.run(cluster)
         except KeyboardInterrupt:
             with interrupts_held():
                 measurement.write()
@@ -96,6 +98,12 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
             raise
         measurement.write()
         yield measurement.result(options)
+
+
+def _where_on(cluster: Cluster, timing: TimingOptions) -> Where:
+    """The conditions and the machine of a worker that has a device."""
+    ((_, where),) = cluster.each(partial(where_of, timing), [None], {DEVICE: 1})
+    return where
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +133,13 @@ class _Measurement:
     Args:
         configuration: Configuration of the sweep.
         timing: Conditions and time budget.
+        where: Conditions of all timings, and their machine.
         path: File of the rows, which may have those of an earlier run; None without one.
     """
 
-    def __init__(self, configuration: Configuration, timing: TimingOptions, path: Path | None) -> None:
-        from convcost.nn.measure.session import conditions_for
-        from convcost.nn.measure.this_machine import fingerprint
-
-        self._configuration, self._timing, self._path = configuration, timing, path
+    def __init__(self, configuration: Configuration, timing: TimingOptions, where: Where, path: Path | None) -> None:
+        self._configuration, self._timing, self._where, self._path = configuration, timing, where, path
         self._grid = Grid(configuration)
-        self._conditions = conditions_for(timing)
-        self._setup = fingerprint(self._conditions.device)
-        self._run_to_run: dict[str, float] = {}
         self._start = self._saved = time.monotonic()
         self._done, self._spent_s = _Done(), 0.0
         self._allowed: NDArray[np.bool_] | None = None
@@ -157,7 +160,7 @@ class _Measurement:
         """
         import pyarrow.parquet as pq
 
-        if other := difference(about["conditions"], self._where(), ""):
+        if other := difference(about["conditions"], self._where.to_dict(), ""):
             raise ConvcostError(
                 f"out (={path}) must have times of this machine and under these conditions, and {other}; "
                 "give another folder, or remove the file."
@@ -203,11 +206,6 @@ class _Measurement:
             self._done = replace(done, counts=counts, chosen=tuple(reduction.result()[INDEX].to_pylist()))
         self._start = self._saved = time.monotonic()
 
-    def _where(self) -> dict[str, Any]:
-        """The conditions and the machine of the timings."""
-        own = {name: value for name, value in asdict(self._conditions).items() if name != "dtype"}
-        return own | asdict(self._setup)
-
     def _note(self, notes: Iterable[str]) -> None:
         """Keep the latest of the notes that differ in their numbers alone."""
         self._notes |= {re.sub(r"[\d.]+", "", note): note for note in notes}
@@ -223,7 +221,7 @@ class _Measurement:
             done = self._done
             about = {name: value for name, value in asdict(done).items() if name != "rows"}
             about |= {"spent_s": self._spent_s + time.monotonic() - self._start, "notes": list(self._notes.values())}
-            write_table(self._path, self._table(), {"conditions": self._where(), **about})
+            write_table(self._path, self._table(), {"conditions": self._where.to_dict(), **about})
         self._saved = time.monotonic()
 
     def result(self, options: SweepOptions) -> GridResult:
@@ -237,7 +235,7 @@ class _Measurement:
             reduction.add(table.drop_columns([INDEX]) if isinstance(reduction, Groups) else table, 0)
             table = reduction.result()
         timed = Timed(
-            self._conditions,
+            self._where.conditions,
             Counter(row["status"] for row in done.rows),
             sum(row["warning"] is not None for row in done.rows),
             self._grid.size,
@@ -254,98 +252,65 @@ class _Measurement:
             return len(self._done.chosen)
         return self._grid.size if self._allowed is None else int(self._allowed.sum())
 
-    def run(self) -> None:
-        """Time rows until the budget is spent or all are timed."""
-        from convcost.nn.measure.session import timing_session
+    def run(self, cluster: Cluster | None) -> None:
+        """Time rows until the budget is spent or all are timed.
 
+        Args:
+            cluster: Workers that time them; None for this process.
+        """
+        is_late = False
+        with ExitStack() as stack:
+            if cluster is None:
+                timer = stack.enter_context(ShapeTimer(self._configuration, self._timing))
+                answers = ((job, timer(job)) for job in self._jobs())
+            else:
+                on_worker = partial(time_on_worker, self._configuration, self._timing, self._where.to_dict())
+                answers = cluster.each(on_worker, self._jobs(), {DEVICE: 1})
+            for job, answer in answers:
+                is_late = is_late or answer is None
+                if answer is not None and not is_late:
+                    self._take(job, answer)
+                    if time.monotonic() - self._saved > SAVE_S:
+                        self.write()
+        self._done = replace(self._done, is_whole=self._done.drawn == self._size)
+
+    def _jobs(self) -> Iterator[Job]:
+        """The groups of rows that are to be timed, until the budget is spent."""
         deadline = self._start + self._timing.time_budget - self._spent_s
         chosen = self._done.chosen
         if chosen is None:
             groups = sample(self._grid, self._configuration, self._allowed)
         else:
             groups = sample_of(chosen, self._grid, self._configuration)
-        list(islice(groups, self._done.groups))
-        session, until = None, 0.0
-        with ExitStack() as stack:
-            for rows in groups:
-                now = time.monotonic()
-                needed = 0.0 if self.is_empty else MIN_ROW_S * len(rows)
-                if now + needed >= deadline:
-                    return
-                if session is None or now >= until:
-                    stack.close()
-                    session = stack.enter_context(timing_session(self._timing, show_progress))
-                    self._note(session.notes)
-                    until = now + SESSION_S
-                self._take(rows, session, deadline)
-                if time.monotonic() - self._saved > SAVE_S:
-                    self.write()
-        self._done = replace(self._done, is_whole=True)
+        submitted = sum(map(len, islice(groups, self._done.groups)))
+        for rows in groups:
+            left = deadline - time.monotonic()
+            if left <= (0.0 if self.is_empty else MIN_ROW_S * len(rows)):
+                return
+            share = left / (self._size - submitted) * len(rows) / (len(rows) + 1)  # the baseline takes one, too
+            submitted += len(rows)
+            yield Job(rows, min(MAX_ROW_S, max(MIN_ROW_S, share)), time.time() + left)
 
-    def _take(self, rows: Sequence[int], session: TimingSession, deadline: float) -> None:
-        """Predict and time rows of one shape, and add them to the others."""
-        values, placed, done = {}, {}, self._done
-        counts, is_counted = done.counts, done.chosen is not None or self._allowed is not None
-        for index in rows:
-            prediction = predict(self._configuration, self._grid.row(index))
-            counts += Counts() if is_counted else Counts.of(prediction)
-            if prediction.table.num_rows:
-                values[index] = plain_table(prediction.table).to_pylist()[0]
-                if not prediction.refused:
-                    block, spec, parameters, dtype = self._grid.layer(index)
-                    placed[index] = place_block(block, spec, parameters, dtype)
-            for rule in prediction.refused if prediction.table.num_rows else ():
-                values[index] |= measured_values(index, Outcome("refused", rule), None)
-        if placed:
-            baseline = self._baseline(next(iter(placed)))
-            blocks = {one.block.name: one for one in (baseline, *placed.values()) if one is not None}
-            dtype = self._grid.layer(next(iter(placed)))[3]
-            seconds = self._seconds(len(rows), len(blocks), deadline)
-            measured = replace(session, conditions=replace(session.conditions, dtype=dtype))
-            outcomes = self._time(list(blocks.values()), measured, seconds)
-            for index, one in placed.items():
-                outcome = outcomes[one.block.name]
-                row = Row(one, dtype, baseline, conditions=measured.conditions, timing=outcome.timing)
-                values[index] |= measured_values(index, outcome, row)
+    def _take(self, job: Job, answer: Answer) -> None:
+        """Add the rows of a job to the others, and keep its run in the history."""
+        done, shape = self._done, ShapeRows.of(self._configuration, job.rows)
+        conditions = replace(self._where.conditions, dtype=shape.dtype)
+        self._note(answer.notes)
+        timings = {name: one.timing for name, one in answer.outcomes.items() if one.timing is not None}
+        if self._timing.store and timings:
+            from convcost.archive.storing import keep
+
+            measured = Measured(conditions, timings, {}, answer.notes)
+            budget_s = job.seconds * len(shape.blocks)
+            self._note(keep(shape.blocks, measured, self._configuration.baseline, budget_s, self._where.setup))
+        is_counted = done.chosen is not None or self._allowed is not None
         self._done = replace(
             done,
-            rows=(*done.rows, *values.values()),
-            counts=counts,
+            rows=(*done.rows, *shape.timed(answer.outcomes, conditions)),
+            counts=done.counts if is_counted else done.counts + shape.counts,
             groups=done.groups + 1,
-            drawn=done.drawn + len(rows),
+            drawn=done.drawn + len(job.rows),
         )
-        left = human_duration(max(0.0, deadline - time.monotonic()))
-        show_progress(f"{thousands(len(self._done.rows))} of {thousands(self._size)} rows timed, {left} left")
-
-    def _baseline(self, index: int) -> Placed | None:
-        """The baseline of a row; None if the shape does not allow it."""
-        _, spec, parameters, dtype = self._grid.layer(index)
-        try:
-            return place_block(self._configuration.baseline, spec, parameters, dtype)
-        except ShapeError:
-            return None
-
-    def _seconds(self, rows: int, blocks: int, deadline: float) -> float:
-        """The seconds of each block of a shape: its share of the time that is left, within bounds."""
-        left = (self._size - self._done.drawn) * blocks / rows
-        return min(MAX_ROW_S, max(MIN_ROW_S, (deadline - time.monotonic()) / left))
-
-    def _time(self, blocks: Sequence[Placed], session: TimingSession, seconds: float) -> dict[str, Outcome]:
-        """Time blocks next to each other, and keep the run in the history."""
-        from convcost.archive.storing import keep
-        from convcost.nn.measure.blocks import measure_in
-        from convcost.nn.measure.this_machine import calibration_for
-        from convcost.timing.machine import run_to_run_of
-
-        conditions = session.conditions
-        if conditions.dtype not in self._run_to_run:
-            machine, _ = calibration_for(session.device, conditions.dtype, conditions.threads)
-            self._run_to_run[conditions.dtype] = run_to_run_of(machine)
-        run_to_run = self._run_to_run[conditions.dtype]
-        outcomes = measure_in(session, blocks, self._configuration.baseline, seconds, run_to_run)
-        timings = {name: one.timing for name, one in outcomes.items() if one.timing is not None}
-        if self._timing.store and timings:
-            measured = Measured(conditions, timings, {}, session.notes)
-            kept = keep(blocks, measured, self._configuration.baseline, seconds * len(blocks), self._setup)
-            self._note(kept)
-        return outcomes
+        left = self._start + self._timing.time_budget - self._spent_s - time.monotonic()
+        shown = f"{thousands(len(self._done.rows))} of {thousands(self._size)} rows timed"
+        show_progress(f"{shown}, {human_duration(max(0.0, left))} left")

@@ -107,7 +107,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setenv("CONVCOST_DB", str(tmp_path / "history.sqlite3"))
     monkeypatch.setattr("convcost.nn.measure.blocks.measure_in", made.measure_in)
     monkeypatch.setattr("convcost.nn.measure.session.timing_session", session)
-    monkeypatch.setattr("convcost.workflows.sweep_timing.time", SimpleNamespace(monotonic=lambda: made.now))
+    clock = SimpleNamespace(monotonic=lambda: made.now, time=lambda: made.now)
+    for module in ("sweep_timing", "shape_timing"):
+        monkeypatch.setattr(f"convcost.workflows.{module}.time", clock)
     return made
 
 
