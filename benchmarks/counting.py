@@ -81,6 +81,10 @@ print(report.totals.params, peak() / before)
 """
 """ru_maxrss would be that of this process, which a child inherits."""
 NOTHING = "only imported and built"
+HEAD = """
+| network | first count ÷ the fastest other's | process ÷ import torch and build | warm counts a second (others) |
+| :-- | --: | --: | --: |"""
+"""Of the table in docs/speed.md."""
 
 
 def output(program: str) -> str:
@@ -105,6 +109,7 @@ def main() -> None:
     counters = {name: code for name, code in COUNTERS.items() if name == "FlopCounterMode" or find_spec(name)}
     absent = ", ".join(COUNTERS.keys() - counters.keys())
     print(f"fresh processes in turn, medians of {RUNS}; not installed: {absent or 'none'}")
+    table = [HEAD]
     for network in ("ResNet-50", "MobileNetV3", "ViT", "U-Net"):
         done = measured(network, counters)
         _, _, base, base_peak, _ = done.pop(NOTHING)
@@ -118,6 +123,10 @@ def main() -> None:
             )
         fastest = min(cold for name, (_, cold, *_) in done.items() if name != "convcost")
         print(f"  convcost / the fastest other: {ours / fastest:.3f} (wanted: at most 0.2)")
+        _, _, whole, _, warm = done["convcost"]
+        others = max(1 / warm for name, (*_, warm) in done.items() if name != "convcost")
+        table.append(f"| {network} | {ours / fastest:.2f} | {whole / base:.2f} | {1 / warm:.0f} ({others:.0f}) |")
+    print("\n".join(table))
     short, long = (float(line.split()[1]) for line in output(DEEP).splitlines())
     print(f"\n4,500 layers: {long:.2f} s (wanted: under 0.5), {long / short:.1f} times 450 layers (wanted: about 10)")
     params, share = output(BILLION).split()

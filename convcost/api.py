@@ -678,6 +678,8 @@ def separate(kernel: object) -> Factors:
 def sweep(
     source: Path | str | Mapping[str, object], out: Path | str | None = ..., *, pareto: str | Sequence[str] = ...,
     top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[False] = ...,
+    time: bool = ..., device: str = ..., threads: int | Literal["all"] = ..., memory_format: str = ...,
+    allocator: str = ..., time_budget: float = ..., store: bool = ...,
     workers: int | None = ..., scheduler: str | None = ...,
 ) -> GridResult: ...  # fmt: skip
 
@@ -686,6 +688,8 @@ def sweep(
 def sweep(
     source: Path | str | Mapping[str, object], out: Path | str | None = ..., *, pareto: str | Sequence[str] = ...,
     top: int | None = ..., sort: str | None = ..., group_by: str | Sequence[str] = ..., dry_run: Literal[True],
+    time: bool = ..., device: str = ..., threads: int | Literal["all"] = ..., memory_format: str = ...,
+    allocator: str = ..., time_budget: float = ..., store: bool = ...,
     workers: int | None = ..., scheduler: str | None = ...,
 ) -> Plan: ...  # fmt: skip
 
@@ -699,10 +703,17 @@ def sweep(
     sort: str | None = None,
     group_by: str | Sequence[str] = (),
     dry_run: bool = False,
+    time: bool = False,
+    device: str = "auto",
+    threads: int | Literal["all"] = 1,
+    memory_format: str = "contiguous",
+    allocator: str = "pinned",
+    time_budget: float = 60.0,
+    store: bool = True,
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> GridResult | Plan:
-    """Predict a grid of layer shapes: every combination of sizes, parameters and blocks.
+    """Predict a grid of layer shapes: every combination of sizes, parameters and blocks; or time it.
 
     With a folder, the rows are written to Parquet files there, each whole or not at all; the same call goes on where an
     earlier one stopped. The memory that it takes does not depend on the number of rows.
@@ -716,6 +727,15 @@ def sweep(
         group_by: Columns whose equal values make a group, of which each has its own best rows; without `pareto` and
             `top` the number of rows, and the least, mean and greatest of each column, are kept of it.
         dry_run: Whether to return only how many rows, how large and how long, and to write nothing.
+        time: Whether to time the real layers, each next to its baseline, instead of predicting all rows. What does not
+            fit into the time budget is left out: the rows are then a sample that fills the space of the grid. With
+            `out` they are in `measured.parquet` there, and the same call goes on where an earlier one stopped.
+        device: Device to time on: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        threads: Threads of torch on the CPU, a number or "all".
+        memory_format: "contiguous" or "channels_last".
+        allocator: "pinned" keeps freed memory, to avoid page faults; "default" is as in your own program.
+        time_budget: Seconds for the whole sweep, all calls of a folder together.
+        store: Whether to store the timings in the history (`convcost.history`).
         workers: Number of worker processes on this machine, with Dask; None to work in this process.
         scheduler: Address of the scheduler of a Dask cluster, as "tcp://10.0.0.1:8786", whose workers share the folder.
 
@@ -724,7 +744,8 @@ def sweep(
 
     Raises:
         ConvcostError: A mistake in the source, with its line and column in a file; a folder that cannot be written, or
-            that another sweep has; or a cluster that cannot be reached.
+            that another sweep has; a cluster that cannot be reached; a missing device, or times of another machine or
+            of other conditions in the folder.
 
     >>> import convcost
     >>> grid = {"axes": {"c": [8, 16], "o": [32], "k": [3], "h": [56]}, "blocks": ["standard"]}
@@ -738,7 +759,16 @@ def sweep(
     kept = {"pareto": _columns(pareto), "top": plain(top), "sort": sort, "group_by": _columns(group_by)}
     options = SweepOptions(folder, **kept, workers=plain(workers), scheduler=scheduler)
     configuration = configuration_of(source)
-    return plan(configuration, options) if dry_run else run(configuration, options)
+    if dry_run:
+        return plan(configuration, options)
+    if not time:
+        return run(configuration, options)
+    from convcost.timing.conditions import TimingOptions
+    from convcost.workflows.sweep_timing import time_sweep
+
+    clock = TimingOptions((device,), threads, allocator, time_budget, memory_format=memory_format, store=store)
+    *_, timed = time_sweep(configuration, options, clock)
+    return timed
 
 
 def _columns(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from convcost.cli import COMMANDS, full_app
 from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.explanation import EXPLAIN_COLUMNS
 from convcost.convolution.blocks import PARAMETERS
+from convcost.grids.measured import MEASURED_COLUMNS
 from convcost.grids.plan import PLAN_COLUMNS
 from convcost.kernels.columns import KERNEL_COLUMNS, LAYER_COLUMNS
 from convcost.kernels.named import KERNELS
@@ -79,6 +80,7 @@ def columns() -> str:
         "diff": DIFF_COLUMNS,
         "replace": REPLACE_COLUMNS,
         "sweep --dry-run": PLAN_COLUMNS,
+        "sweep --time": tuple(MEASURED_COLUMNS.values()),
         "check": CHECK_COLUMNS,
         "history": HISTORY_COLUMNS,
     }

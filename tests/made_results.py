@@ -27,7 +27,7 @@ from convcost.models.call import Call
 from convcost.models.claim import Claim
 from convcost.models.model_table import ModelTable
 from convcost.models.network_layers import Style
-from convcost.models.peak import Kept, Peak
+from convcost.models.peak import Peak
 from convcost.models.report import CrossCheck, ModelReport, Totals, Uncounted
 from convcost.timing.account import Account, Part
 from convcost.timing.bound import Bound
@@ -85,7 +85,7 @@ def model() -> ModelReport:
         CONDITIONS,
         0.9,
         claims=(Claim("14k", "MACs", (8, 8), 13824, -0.0126, True), Claim("1", "<none>", None, 13824, 13823.0, False)),
-        peak=Peak("act", 2816, 2048, 0, 0, (Kept("(input)", 768),)),
+        peak=Peak("stem", 2816, 768, 2048, 0, ()),
     )
 
 

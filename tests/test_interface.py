@@ -22,7 +22,20 @@ from budgeted_project import CONFIG, MODEL
 from convcost.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
-HELP = ("", "compare", "explain", "kernel", "history", "model", "diff", "replace", "sweep", "check", "config", "calibrate")
+HELP = (
+    "",
+    "compare",
+    "explain",
+    "kernel",
+    "history",
+    "model",
+    "diff",
+    "replace",
+    "sweep",
+    "check",
+    "config",
+    "calibrate",
+)
 SHAPE = "--c 8 --o 8 --k 3 --h 16"
 NET = "model models.py:Net --input 1x3x8x8"
 DIFF = "diff models.py:Net models.py:Net --arg-b width=4 --input 1x3x8x8"

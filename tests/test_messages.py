@@ -42,9 +42,7 @@ def test_no_message_below_the_command_line_names_a_flag(module: str) -> None:
 
 def test_only_git_is_given_flags() -> None:
     source = MODULES["system/git_revision.py"].read_text(encoding="utf-8")
-    assert [
-        text for text in texts(source) if FLAG.search(text) and not FLAG.fullmatch(text.partition("=")[0])
-    ] == []
+    assert [text for text in texts(source) if FLAG.search(text) and not FLAG.fullmatch(text.partition("=")[0])] == []
 
 
 def test_a_flag_in_a_message_is_seen() -> None:

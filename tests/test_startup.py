@@ -110,6 +110,27 @@ def test_a_count_does_load_torch() -> None:
     assert {"torch", "fvcore"} <= loaded(run([*PREDICTED[:-2], "--no-time", "--block", "pointwise"]))
 
 
+COLLECTIONS = """
+import gc, sys, torch, convcost
+begun = []
+def is_importing(phase, info):
+    home = sys.modules.get("convcost.nn.count.model_report")
+    begun.append("convcost.nn.count" in sys.modules and not hasattr(home, "report"))
+gc.callbacks.append(is_importing)
+gc.set_threshold(1, 1, 1)
+convcost.count(torch.nn.Linear(2, 3), torch.zeros(1, 2))
+print(any(begun), len(begun) > 0, gc.get_threshold())
+"""
+"""Whether garbage is collected while the first count imports, whether any is, and the thresholds afterwards."""
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_the_imports_of_the_first_count_collect_no_garbage() -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECTIONS], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True (1, 1, 1)\n"
+
+
 NETWORKS = """
 import torch
 from torch import nn

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from convcost.text.errors import one_line
 from convcost.text.figure import COLOURS, MAX_POINTS, WIDTH, Figure, data, distinct, of_all, tooltips
-from convcost.text.labels import LogAxis, is_on_log_axis
+from convcost.text.log_axis import LogAxis, is_on_log_axis
 from convcost.text.sizes import format_sizes
 from convcost.text.units import human_time, number_of, show_date
 from convcost.timing.figures import TIME

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.text.figure import BLUE, MAX_BARS, ORANGE, SIDE, STEP, Figure, data, distinct, of_all, tooltips
 from convcost.text.quantities import BYTES
+from convcost.text.table import aligned
 from convcost.text.units import human_percent
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ MIN_COMMITS: Final = 2
 """Minimum number of commits for a line."""
 PANEL: Final = 280
 """Width of the history of one figure in pixels."""
+MAX_SUBJECT: Final = 60
+"""Maximum number of characters of a commit's subject among the numbers."""
 NOW: Final = "now"
 MOVED: Final = "How did each figure move over the commits that changed convcost.lock?"
 
@@ -87,7 +90,10 @@ def history_figure(rows: Sequence[MetricRow], commits: Sequence[LockedTotals]) -
     rest = of_all(len(charts), len(known), "the largest shares of their limits")
     sentence = f"{MOVED} {NOW.capitalize()} is this check; dashed lines are the limits of today.{rest}"
     chart: alt.ConcatChart = alt.concat(*charts, columns=2, spacing=30)
-    return Figure(sentence, chart)
+    heads = ["commit", "subject", *(name for name, _, _ in known)]
+    figures = [[row.figure(value) for value in values] for _, row, values in known]
+    body = zip([one.commit for one in commits], [one.subject[:MAX_SUBJECT] for one in commits], *figures, strict=True)
+    return Figure(sentence, chart, aligned(heads, list(body), left=2))
 
 
 def _values(row: MetricRow, commits: Sequence[LockedTotals]) -> list[int | None]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 from contextlib import redirect_stdout
+from copy import copy
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 
@@ -78,13 +79,20 @@ def with_values(command: F) -> F:
         command: Function of a command.
     """
     signature = inspect.signature(command, eval_str=True)
-    for name, parameter in signature.parameters.items():
-        for info in getattr(parameter.annotation, "__metadata__", ()):
-            if name in VALUES:
-                info.autocompletion = _completer(VALUES[name])
+    signature = signature.replace(parameters=[_with_values(one) for one in signature.parameters.values()])
     command.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
     command.__dict__["__signature__"] = signature
     return command
+
+
+def _with_values(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The parameter with an option of its own: commands share the declarations of options, whose values may differ."""
+    kind, infos = parameter.annotation, [copy(one) for one in getattr(parameter.annotation, "__metadata__", ())]
+    if parameter.name not in VALUES or not infos:
+        return parameter
+    for info in infos:
+        info.autocompletion = _completer(VALUES[parameter.name])
+    return parameter.replace(annotation=Annotated[(kind.__origin__, *infos)])
 
 
 def _completer(values: Values) -> Callable[[typer.Context, str], list[str]]:
@@ -119,14 +127,14 @@ def _columns(command: str, incomplete: str) -> Iterable[str]:
     from convcost.changes.columns import DIFF_COLUMNS
     from convcost.changes.replace_columns import REPLACE_COLUMNS
     from convcost.comparison.columns import COMPARE_COLUMNS
-    from convcost.grids.columns import COLUMNS
+    from convcost.grids.measured import EVERY
     from convcost.kernels.columns import KERNEL_COLUMNS
     from convcost.models.columns import MODEL_COLUMNS
 
     columns: Mapping[str, Iterable[Column[Any] | GridColumn]] = {
         "compare": COMPARE_COLUMNS, "model": MODEL_COLUMNS, "check": CHECK_COLUMNS, "history": HISTORY_COLUMNS,
         "kernel": KERNEL_COLUMNS, "diff": DIFF_COLUMNS, "replace": REPLACE_COLUMNS,
-        "sweep": COLUMNS.values(),
+        "sweep": EVERY.values(),
     }  # fmt: skip
     before, comma, _ = incomplete.rpartition(",")
     return (f"{before}{comma}{column.name}" for column in columns[command])

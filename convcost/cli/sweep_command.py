@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
@@ -9,14 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 
 from convcost.cli import options as o
-from convcost.cli.command import note_without_latex
-from convcost.cli.output import deliver, refuse_exports, say, say_remarks
+from convcost.cli.command import note_unused, note_without_latex
+from convcost.cli.output import INTERRUPTED, deliver, last, refuse_exports, say, say_remarks
 from convcost.system.signals import interrupts_held
+from convcost.system.whole_files import require_writable, write_text
+from convcost.text.errors import ConvcostError
+from convcost.text.sizes import parse_threads
+from convcost.timing.conditions import TimingOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from convcost.text.result import Result
 
 KEPT: Final = "What is kept"
+GOES_ON: Final = "interrupted: what is written to {} stays, and the same command goes on from there."
+LATENCY_SUFFIXES: Final = frozenset({".yaml", ".yml"})
+"""The suffixes of a latency table."""
 CLUSTER: Final = "Where it runs"
 File: TypeAlias = Annotated[
     Path, typer.Argument(help="TOML file with the axes of the grid, its blocks and conditions.", metavar="FILE")
@@ -26,6 +36,16 @@ Out: TypeAlias = Annotated[
     typer.Option(
         help="Folder of the Parquet files; started again with the same file, the sweep goes on where it was.",
         metavar="DIR",
+    ),
+]
+Export: TypeAlias = Annotated[
+    list[Path] | None,
+    o.option(
+        o.OUTPUT,
+        "Also write a file: .csv .json .md .tex .parquet .xlsx, with convcost[report] .html .svg .png, or with --time "
+        ".yaml: the latency table that ProxylessNAS and once-for-all read; may be repeated.",
+        "--export",
+        metavar="FILE",
     ),
 ]
 
@@ -54,6 +74,22 @@ def sweep_command(
             metavar="COLUMNS",
         ),
     ] = None,
+    time: Annotated[
+        bool, o.option(o.CLOCK, "Time the real layers, each next to its baseline, instead of predicting all.", "--time")
+    ] = False,
+    device: o.Device = "auto",
+    threads: o.Threads = "1",
+    memory_format: o.MemoryFormat = "contiguous",
+    allocator: o.Allocator = "pinned",
+    time_budget: Annotated[
+        float,
+        o.option(
+            o.CLOCK,
+            "Seconds for the whole sweep, all runs of a folder together; a larger grid is timed in a sample that fills "
+            "its space.",
+        ),
+    ] = 60.0,
+    store: o.Store = True,
     workers: Annotated[
         int | None, o.option(CLUSTER, "Number of worker processes on this machine, with Dask; this process by default.")
     ] = None,
@@ -66,37 +102,72 @@ def sweep_command(
         ),
     ] = None,
     form: o.Format = o.OutputFormat.table,
-    export: o.Export = None,
+    export: Export = None,
     caption: o.Caption = None,
     label: o.Label = None,
 ) -> int:
-    """Predict a grid of layer shapes: every combination of sizes, parameters and blocks, to Parquet files.
+    """Predict a grid of layer shapes: every combination of sizes, parameters and blocks, to Parquet files; or time it.
 
     Example: convcost sweep grid.toml --out costs
     """
-    refuse_exports(export)
+    tables = [path for path in export or () if path.suffix.lower() in LATENCY_SUFFIXES]
+    others = [path for path in export or () if path not in tables]
+    _refuse_latency_tables(tables, time=time and not dry_run)
+    refuse_exports(others)
     from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
 
     options = SweepOptions(out, _names(pareto), top, sort, _names(group_by), workers=workers, scheduler=scheduler)
     configuration = configuration_of(file)
+    clock = TimingOptions(
+        (device,), parse_threads(threads), allocator, time_budget, memory_format=memory_format, store=store
+    )
     result: Result[Any]
+    code, latency = 0, None
     if dry_run:
         result = plan(configuration, options)
+    elif time:
+        from convcost.workflows.sweep_timing import time_sweep
+
+        with _resumable(out):
+            code, timed = last(time_sweep(configuration, options, clock))
+        result, latency = timed, timed.latency_table() if tables else None
     else:
         texts = [] if form is o.OutputFormat.table else [f"format (={form})"]
-        for what in (*texts, *(f"export (={path})" for path in export or ())):
+        for what in (*texts, *(f"export (={path})" for path in others)):
             require_few(configuration, options, what)
-        try:
+        with _resumable(out):
             result = sweep(configuration, options)
-        except KeyboardInterrupt:
-            if out is not None:
-                say([f"interrupted: what is written to {out} stays, and the same command goes on from there."], "note")
-            raise
     with interrupts_held():
-        deliver(result, form, export, latex=partial(result.to_latex, caption, label))
+        writes = [] if latency is None else [partial(write_text, path, latency.text, "export") for path in tables]
+        deliver(result, form, others, writes=writes, latex=partial(result.to_latex, caption, label))
         say_remarks(result)
-        note_without_latex(context, form, export, result)
-    return 0
+        say(() if latency is None else latency.notes, "note")
+        note_without_latex(context, form, others, result)
+        if dry_run or not time:
+            reason = "a dry run times nothing" if dry_run else "nothing is timed without --time"
+            note_unused(context, reason, ("store", *(("time",) if dry_run else ())), panel=o.CLOCK)
+    if code == INTERRUPTED:
+        say([GOES_ON.format(out) if out else "interrupted: the rows that were not timed yet are left out."], "note")
+    return code
+
+
+@contextmanager
+def _resumable(out: Path | None) -> Iterator[None]:
+    """Say after Ctrl-C that the sweep of a folder goes on where it was."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if out is not None:
+            say([GOES_ON.format(out)], "note")
+        raise
+
+
+def _refuse_latency_tables(paths: list[Path], *, time: bool) -> None:
+    """Refuse latency tables without times, and those that could not be written."""
+    for path in paths:
+        if not time:
+            raise ConvcostError(f"export (={path}) must have times to write; add --time.")
+        require_writable(path)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

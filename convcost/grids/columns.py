@@ -11,7 +11,7 @@ from convcost.convolution.spec import short_names
 from convcost.text.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -89,16 +89,20 @@ COLUMNS: Final = {column.name: column for column in (*_PREDICTED, *EXTRA, REFUSE
 """Every column that a sweep's files may have, in order."""
 
 
-def column_name(name: str) -> str:
+def column_name(name: str, known: Mapping[str, GridColumn] = COLUMNS) -> str:
     """The name of a column from its own name or the short name of an option: c is in_channels, h is in_height.
+
+    Args:
+        name: Name of the column, or short name.
+        known: Columns to choose from.
 
     Raises:
         ConvcostError: There is no such column.
     """
     full = {short: full for full, short in short_names().items()}.get(name, name)
     full = {"height": "in_height", "width": "in_width"}.get(full, full)
-    if full not in COLUMNS:
-        raise ConvcostError(f"column (={name}) must be one of a sweep's columns; {did_you_mean(name, COLUMNS)}")
+    if full not in known:
+        raise ConvcostError(f"column (={name}) must be one of a sweep's columns; {did_you_mean(name, known)}")
     return full
 
 
@@ -117,12 +121,18 @@ def schema(configuration: Configuration) -> pa.Schema:
     """The Arrow schema of a sweep's files, the same for all parts."""
     import pyarrow as pa
 
-    types = {"int": pa.int64(), "float": pa.float64(), "text": pa.string(), "bool": pa.bool_()}
     # A column that never lacks a value takes a tenth less time to write if its file says so.
     return pa.schema(
-        pa.field(one.name, types[one.kind], nullable=_may_lack(one, configuration))
+        pa.field(one.name, arrow_type(one), nullable=_may_lack(one, configuration))
         for one in chosen_columns(configuration)
     )
+
+
+def arrow_type(column: GridColumn) -> pa.DataType:
+    """The Arrow type of a column's values."""
+    import pyarrow as pa
+
+    return {"int": pa.int64(), "float": pa.float64(), "text": pa.string(), "bool": pa.bool_()}[column.kind]
 
 
 def _may_lack(column: GridColumn, configuration: Configuration) -> bool:

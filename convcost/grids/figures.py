@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convcost.grids.columns import COLUMNS
+from convcost.grids.measured import EVERY
 from convcost.grids.reduction import Pareto
 from convcost.text.figure import MAX_POINTS, Figure, Quantity, front, of_all
 
@@ -27,16 +27,16 @@ def grid_figures(
         described: Columns that name a row.
         goals: Columns to draw, if there are two; else MACs and parameters, or the first two costs.
     """
-    costs = [name for name in (*goals, "macs", "params", *rows.schema.names) if name in COLUMNS]
-    costs = list(dict.fromkeys(name for name in costs if COLUMNS[name].better and name in rows.schema.names))[:2]
+    costs = [name for name in (*goals, "macs", "params", *rows.schema.names) if name in EVERY]
+    costs = list(dict.fromkeys(name for name in costs if EVERY[name].better and name in rows.schema.names))[:2]
     if len(costs) < 2:  # noqa: PLR2004 - two axes
         return (Figure("No two costs of the rows are known; a sweep with the columns macs and params has them."),)
     described = [name for name in described if name in rows.schema.names]
-    points = _points(rows, count, described, [COLUMNS[name] for name in costs])
+    points = _points(rows, count, described, [EVERY[name] for name in costs])
     if not points:
         return (Figure("No row has both costs."),)
     names = [", ".join(_named(name, row[name]) for name in described if row[name] is not None) for row in points]
-    x, y = (_quantity(COLUMNS[name]) for name in costs)
+    x, y = (_quantity(EVERY[name]) for name in costs)
     sentence = f"Which rows does no other beat in both {x.title} and {y.title}? Those on the line."
     rest = of_all(len(points), count, "those on the line and some of the others")
     blocks = [row["block"] for row in points] if "block" in described else []

@@ -11,7 +11,7 @@ from convcost.convolution.blocks import PARAMETERS, find_block
 from convcost.convolution.spec import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from convcost.convolution.spec import Value
@@ -136,14 +136,33 @@ class Grid:
         Raises:
             ShapeError: No block allows the shape.
         """
+        part = self.row(index)
+        spec, parameters, dtype = layer_of({axis.name: axis.values[0] for axis in part.axes})
+        return part.block, spec, parameters, dtype
+
+    def row(self, index: int) -> Part:
+        """The part that is this row alone."""
         block, end = next(pair for pair in zip(self._blocks, self._ends, strict=True) if index < pair[1])
-        values: dict[str, Any] = {}
+        axes: list[Axis] = []
         rest = index - (end - block.rows)
         for axis in reversed(block.axes):
             rest, place = divmod(rest, len(axis.values))
-            values[axis.name] = axis.values[place]
-        spec, parameters, dtype = layer_of(values)
-        return block.name, spec, parameters, dtype
+            axes.insert(0, replace(axis, values=axis.values[place : place + 1]))
+        return Part(index, index, block.name, tuple(axes))
+
+    def rows_at(self, places: Mapping[str, int]) -> tuple[int, ...]:
+        """The row of each block that has the values at these places of the axes.
+
+        Args:
+            places: Place of a value on each axis, by the name of the axis.
+        """
+        rows = []
+        for block, end in zip(self._blocks, self._ends, strict=True):
+            number = 0
+            for axis in block.axes:
+                number = number * len(axis.values) + places[axis.name]
+            rows.append(end - block.rows + number)
+        return tuple(rows)
 
 
 def _own_axes(blocks: tuple[str, ...], axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

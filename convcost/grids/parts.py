@@ -219,9 +219,9 @@ def _holds(folder: Path, contents: Mapping[str, Any]) -> bool:
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         msg = f"out (={head}) must be the file of a sweep, and is not ({first_line(error)}); {_ANOTHER}."
         raise ConvcostError(msg) from None
-    difference = _difference(found, _pinned(json.loads(json.dumps(contents))), "")
-    if difference:
-        raise ConvcostError(f"out (={folder}) must hold the same sweep, and {difference}; {_ANOTHER}.")
+    other = difference(found, _pinned(json.loads(json.dumps(contents))), "")
+    if other:
+        raise ConvcostError(f"out (={folder}) must hold the same sweep, and {other}; {_ANOTHER}.")
     return True
 
 
@@ -231,14 +231,14 @@ def _pinned(contents: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in contents.items() if key != "progress"}, "versions": versions}
 
 
-def _difference(there: Any, here: Any, name: str) -> str | None:  # noqa: ANN401 - values of JSON
+def difference(there: Any, here: Any, name: str) -> str | None:  # noqa: ANN401 - values of JSON
     """The first difference of two JSON values."""
     if isinstance(there, dict) and isinstance(here, dict):
         if list(there) != list(here) and set(there) == set(here):
             there, here = ", ".join(there), ", ".join(here)
             return f"the order of {name.removeprefix('configuration.')} is {as_text(there)} there, {as_text(here)} here"
         for key in {**here, **there}:
-            inner = _difference(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
+            inner = difference(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
             if inner:
                 return inner
         return None

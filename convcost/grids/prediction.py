@@ -49,8 +49,14 @@ class Prediction:
     excluded: int
 
 
-def predict(configuration: Configuration, part: Part) -> Prediction:
-    """The predicted rows of a part, each exactly as `convcost compare` predicts it alone."""
+def predict(configuration: Configuration, part: Part, numbers: str | None = None) -> Prediction:
+    """The predicted rows of a part, each exactly as `convcost compare` predicts it alone.
+
+    Args:
+        configuration: Configuration of the sweep.
+        part: Part of its grid.
+        numbers: Name of one more column, with the index of each row in the grid; None for none.
+    """
     import numpy as np
 
     work = _Work(configuration, part)
@@ -59,6 +65,9 @@ def predict(configuration: Configuration, part: Part) -> Prediction:
         for box in boxes(part):
             work.add(box)
     table = assembled(work.pieces, part.last - part.first + 1, schema(configuration))
+    if numbers is not None:
+        rows = np.concatenate([np.zeros(0, np.int64), *(piece.rows for piece in work.pieces)])
+        table = table.append_column(numbers, [part.first + np.sort(rows)])
     return Prediction(table, dict(work.refused), work.excluded)
 
 

@@ -7,8 +7,9 @@ from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.grids.columns import COLUMNS, column_name, schema
+from convcost.grids.columns import column_name, schema
 from convcost.grids.groups import ROWS
+from convcost.grids.measured import EVERY, INDEX, MEASURED_COLUMNS
 from convcost.grids.reduction import MAX_EQUAL, MORE_EQUAL
 from convcost.text.columns import Column
 from convcost.text.errors import ConvcostError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pyarrow.dataset
 
     from convcost.grids.configuration import Configuration
+    from convcost.grids.latency import LatencyTable
+    from convcost.grids.measured import Timed
     from convcost.grids.parts import Counts
     from convcost.grids.reduction import Reduction
     from convcost.text.figure import Figure
@@ -41,7 +44,15 @@ MAX_FRAME_ROWS: Final = 20_000_000
 MAX_REASONS: Final = 8
 """Maximum number of reasons for refusals that have a note of their own."""
 _SUMMARIES: Final = {"min": "least", "mean": "mean", "max": "greatest"}
-_WIDTHS: Final = {"macs": 0, "params": 100, "traffic_bytes": 160, "flop_per_byte": 180, "macs_ratio": 200}
+_WIDTHS: Final = {
+    "time_s": 0,
+    "speedup": 0,
+    "macs": 0,
+    "params": 100,
+    "traffic_bytes": 160,
+    "flop_per_byte": 180,
+    "macs_ratio": 200,
+}
 """Width of the terminal from which a summary has these columns; it has no others there."""
 
 
@@ -56,6 +67,7 @@ class GridResult(Result["Mapping[str, Any]"]):
         reduction: Which rows are kept; None for all.
         path: Folder of the parts, or file of the rows that are kept; None without files.
         shown: Maximum number of rows that are printed.
+        timed: How much of the grid was timed; None for a prediction.
     """
 
     SCHEMA: ClassVar = "convcost.grid/1"
@@ -65,6 +77,7 @@ class GridResult(Result["Mapping[str, Any]"]):
     reduction: Reduction | None = None
     path: Path | None = None
     shown: int = MAX_ROWS
+    timed: Timed | None = None
 
     @cached_property
     def rows(self) -> tuple[Mapping[str, Any], ...]:
@@ -136,8 +149,11 @@ class GridResult(Result["Mapping[str, Any]"]):
     def head(self) -> str:
         """How many rows of how many blocks, and what is kept of them."""
         rows = f"grid of {number_of('block', len(self.configuration.blocks))}, {human_count(self.counts.rows)} rows"
+        if self.timed is not None:
+            rows = f"{rows.partition(',')[0]}, timed: {self.timed.share}"
         where = "" if self.path is None else f", in {self.path}"
-        return f"{rows}{'' if self.reduction is None else f': {self.reduction.text}'}{where}; 1 MAC = 2 FLOPs"
+        how = "" if self.timed is None else f"; {self.timed.conditions.summary()}"
+        return f"{rows}{'' if self.reduction is None else f': {self.reduction.text}'}{where}{how}; 1 MAC = 2 FLOPs"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -162,13 +178,30 @@ class GridResult(Result["Mapping[str, Any]"]):
             yield f"{number_of('combination', count)} {what.replace('is', 'are') if count > 1 else what}: {reason}."
         if rest_count := sum(count for _, count in refused[MAX_REASONS:]):
             yield f"{number_of('combination', rest_count)} more for {len(refused) - MAX_REASONS} other reasons."
+        if self.timed is not None:
+            yield from self.timed.remarks
+
+    def latency_table(self) -> LatencyTable:
+        """The rows as the YAML file that the estimators of ProxylessNAS and once-for-all read.
+
+        Raises:
+            ConvcostError: The rows have no times.
+        """
+        from convcost.grids.latency import latency_table
+
+        if self.timed is None or self.table is None or INDEX not in self.table.schema.names:
+            raise ConvcostError(
+                "a latency table must have the times of rows; turn time on, and leave group_by alone out."
+            )
+        return latency_table(self.configuration, self.table.to_pylist(), self.timed)
 
     @property
     def _figures(self) -> tuple[Figure, ...]:
         """The rows in two of the costs, with those that no other row beats."""
         from convcost.grids.figures import grid_figures
 
-        return grid_figures(self.scan(), self.row_count, ("block", *self._varying), self._goals)
+        goals = self._goals or (() if self.timed is None else ("time_s",))
+        return grid_figures(self.scan(), self.row_count, ("block", *self._varying), goals)
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -178,6 +211,7 @@ class GridResult(Result["Mapping[str, Any]"]):
             "refused": dict(self.counts.refused),
             "kept": None if self.reduction is None else self.reduction.text,
             "path": None if self.path is None else str(self.path),
+            **({} if self.timed is None else {"timed": self.timed.to_dict()}),
             "rows": self._whole("JSON", MAX_JSON_ROWS).to_pylist(),
         }
 
@@ -196,19 +230,22 @@ def _column(name: str, chosen: Container[str], varying: Container[str]) -> Colum
         varying: Names of the columns of which the sweep has several values, which are shown too.
     """
     value = itemgetter(name)
+    if name in MEASURED_COLUMNS:
+        known = MEASURED_COLUMNS[name]
+        return replace(known, title=known.title or name, width=0, chosen=True) if name in chosen else known
     if name == ROWS:
         return Column(name, value, "rows of the group", "rows", thousands)
     if name == MORE_EQUAL:
         return Column(name, value, "further rows that equal this one in all goals", "equal", thousands)
     base, _, summary = name.rpartition("_")
-    if name not in COLUMNS and summary in _SUMMARIES:
-        like = COLUMNS[base].compared
+    if name not in EVERY and summary in _SUMMARIES:
+        like = EVERY[base].compared
         meaning = f"{_SUMMARIES[summary]} of the group" + ("" if like is None else f": {like.meaning}")
         is_shown = base in _WIDTHS or (base in varying and summary != "mean")
         title = f"{_SUMMARIES[summary]} {(like and like.title) or base}" if is_shown else ""
         show = None if like is None else like.show
         return Column(name, value, meaning, title, show, width=_WIDTHS.get(base, 0))
-    like, is_shown = COLUMNS[name].compared, name in chosen or name in varying
+    like, is_shown = EVERY[name].compared, name in chosen or name in varying
     if like is None:
         return Column(name, value, name, name, chosen=name in chosen)
     title = "" if like.varies and not is_shown else like.title or (name if is_shown else "")

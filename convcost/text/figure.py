@@ -46,10 +46,12 @@ class Figure:
     Attributes:
         sentence: The question that the figure answers, or why there is no figure.
         chart: Altair chart; None for a figure that needs what the result lacks.
+        numbers: Its numbers in aligned lines, where the table of the result lacks them.
     """
 
     sentence: str
     chart: Any = None
+    numbers: str = ""
 
 
 @dataclass(frozen=True, slots=True)

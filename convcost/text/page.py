@@ -74,7 +74,7 @@ def page(
             remarks=[(kind, one_line(line)) for kind, line in texts.remarks],
             below=texts.below,
             figures=[
-                (one.sentence, None if one.chart is None else _static(svg(one.chart), index))
+                (one.sentence, None if one.chart is None else _static(svg(one.chart), index), one.numbers)
                 for index, one in enumerate(figures)
             ],
             columns=chosen,

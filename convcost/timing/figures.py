@@ -24,7 +24,8 @@ from convcost.text.figure import (
     pointed_at,
     tooltips,
 )
-from convcost.text.labels import HEIGHT, Box, LogAxis, is_on_log_axis, names, width_of
+from convcost.text.labels import HEIGHT, Box, names, width_of
+from convcost.text.log_axis import LogAxis, is_on_log_axis
 from convcost.text.units import human_bytes, human_count, human_ratio, human_share, human_time
 from convcost.timing.account import PARTS
 from convcost.timing.columns import speedup_text

@@ -99,10 +99,12 @@ class Roofs:
     """The roofs of a machine for one dtype and number of threads.
 
     Attributes:
+        device: Kind of device: "cpu", "cuda" or "mps".
         peak: Compute roof.
         levels: Memory roofs, the fastest first.
     """
 
+    device: str
     peak: Peak
     levels: tuple[Level, ...]
 
@@ -209,7 +211,7 @@ class Machine:
     def roofs(self, dtype: str, threads: int) -> Roofs | None:
         """The roofs for this dtype and these threads; None where they were not measured."""
         peak, levels = self.peak(dtype, threads), self.hierarchy(threads)
-        return Roofs(peak, levels) if peak is not None and levels else None
+        return Roofs(self.identity.device, peak, levels) if peak is not None and levels else None
 
     def _holds(self, measured: int, threads: int) -> bool:
         """Whether a figure is for this number of CPU threads; on an accelerator every figure is."""

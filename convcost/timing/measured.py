@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.timing.statistics import MIN_BLOCKS, count_pairs, median_interval, summarise, used_samples
 
@@ -29,6 +29,22 @@ class Measured:
     timings: Mapping[str, Timing]
     refused: Mapping[str, str]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a layer of a sweep that was to be timed.
+
+    Attributes:
+        status: "ok" with a timing; "refused" by torch or by a rule of the block; "out-of-memory"; "too-slow" if a call
+            takes longer than the time of a row.
+        reason: Reason why there is no timing, with the next step; None with one.
+        timing: Timing of the layer; None without one.
+    """
+
+    status: Literal["ok", "refused", "out-of-memory", "too-slow"]
+    reason: str | None = None
+    timing: Timing | None = None
 
 
 WHOLE: Final = "the whole forward"

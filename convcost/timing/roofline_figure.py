@@ -18,7 +18,8 @@ from convcost.text.figure import (
     pointed_at,
     tooltips,
 )
-from convcost.text.labels import Box, LogAxis, along, is_on_log_axis, line_boxes, names, place, point_box
+from convcost.text.labels import Box, along, line_boxes, names, place, point_box
+from convcost.text.log_axis import LogAxis, is_on_log_axis
 from convcost.text.units import human_bytes, human_count, human_time, number_of, three_digits
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ MAX_NAMED: Final = 12
 """Maximum number of points that have their names beside them."""
 SIDES: Final = {"": BLUE, "before": "#808080", "after": BLUE}
 """Colours of points by their side of a change."""
-
-
 ENDS: Final = ("speed", "roof")
 
 
@@ -123,7 +122,7 @@ def _figure(known: Sequence[Point], roofs: Roofs | None) -> Figure:
     y = LogAxis.around([*tops, *(one[end] for one in points for end in ENDS)], HEIGHT, 2, 2)
     lines = [] if roofs is None else list(_lines(roofs, x, y))
     rest = of_all(len(chosen), len(known), "the longest times")
-    sentence = f"{QUESTION} {_said(roofs, points)}{rest}"
+    sentence = f"{QUESTION} {_legend(roofs, points)}{rest}"
     dots = [point_box(x.pixel(one["intensity"]), y.pixel(one[end])) for one in points for end in ENDS if one[end]]
     taken = [*dots, *(box for line in lines for box in line_boxes(*line.pixels(x, y)))]
     labels = place((along(*line.pixels(x, y), line.text) for line in lines), taken, Box(0, 0, WIDTH, HEIGHT))
@@ -132,14 +131,14 @@ def _figure(known: Sequence[Point], roofs: Roofs | None) -> Figure:
     return Figure(sentence, drawn.properties(width=WIDTH, height=HEIGHT))
 
 
-def _said(roofs: Roofs | None, points: Sequence[dict[str, Any]]) -> str:
+def _legend(roofs: Roofs | None, points: Sequence[dict[str, Any]]) -> str:
     """The figures of the roofs, and what the marks mean."""
     if roofs is None:
         return NO_ROOFS
     peak = roofs.peak
     levels = ", ".join(_level_text(level.name, level.byte_per_s) for level in roofs.levels)
-    threads = number_of("thread", peak.threads)
-    lines = f"{peak.dtype} with {threads}: at most {human_count(peak.flop_per_s)}FLOP/s; {levels}."
+    where = [roofs.device, peak.dtype, *([number_of("thread", peak.threads)] if roofs.device == "cpu" else [])]
+    lines = f"{', '.join(where)}: at most {human_count(peak.flop_per_s)}FLOP/s; {levels}."
     return f"{lines} Orange marks are bounds." if any(one["roof"] for one in points) else lines
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from convcost.grids.columns import chosen_columns, column_name, schema
+from convcost.grids.columns import COLUMNS, chosen_columns, column_name, schema
 from convcost.grids.configuration_file import load_configuration, read_configuration
 from convcost.grids.grid import PART_ROWS, Grid
 from convcost.grids.groups import Groups
@@ -39,7 +39,7 @@ from convcost.text.toml_tables import is_number
 from convcost.text.units import human_count, human_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
@@ -121,17 +121,22 @@ class SweepOptions:
         }
         return {name: value for name, value in named.items() if value} or None
 
-    def reduction(self, configuration: Configuration) -> Reduction | None:
+    def reduction(self, configuration: Configuration, columns: Sequence[GridColumn] | None = None) -> Reduction | None:
         """A new reduction; None where all rows are kept.
 
+        Args:
+            configuration: Configuration of the sweep.
+            columns: Columns of the rows; None for the predicted ones.
+
         Raises:
-            ConvcostError: A column that the sweep does not have, or that is no number.
+            ConvcostError: A column that the rows do not have, or that is no number.
         """
-        groups = [_column(configuration, "group_by", name).name for name in self.group_by]
+        columns = chosen_columns(configuration) if columns is None else columns
+        groups = [_column(columns, "group_by", name).name for name in self.group_by]
         if self.pareto:
-            return Pareto([_goal(configuration, "pareto", name) for name in self.pareto], groups)
+            return Pareto([_goal(columns, "pareto", name) for name in self.pareto], groups)
         if self.top is not None and self.sort is not None:
-            return Top(self.top, _goal(configuration, "sort", self.sort), groups)
+            return Top(self.top, _goal(columns, "sort", self.sort), groups)
         return Groups(groups) if groups else None
 
     def cluster(self) -> AbstractContextManager[Cluster | None]:
@@ -148,19 +153,19 @@ class SweepOptions:
         return f"{'pareto' if self.pareto else 'groups' if self.top is None else 'top'}.parquet"
 
 
-def _column(configuration: Configuration, option: str, name: str) -> GridColumn:
-    chosen = {column.name: column for column in chosen_columns(configuration)}
-    full = column_name(name)
+def _column(columns: Sequence[GridColumn], option: str, name: str) -> GridColumn:
+    chosen = {column.name: column for column in columns}
+    full = column_name(name, COLUMNS | chosen)
     if full not in chosen:
         hint = did_you_mean(name, chosen)
         raise ConvcostError(f"{option} (={name}) must be one of the sweep's columns; add it to columns, or {hint}")
     return chosen[full]
 
 
-def _goal(configuration: Configuration, option: str, name: str) -> GridColumn:
-    column = _column(configuration, option, name)
+def _goal(columns: Sequence[GridColumn], option: str, name: str) -> GridColumn:
+    column = _column(columns, option, name)
     if column.kind not in {"int", "float"}:
-        numbers = [one.name for one in chosen_columns(configuration) if one.better]
+        numbers = [one.name for one in columns if one.better]
         raise ConvcostError(f"{option} (={name}) must be a column of numbers; known: {', '.join(numbers)}.")
     return column
 

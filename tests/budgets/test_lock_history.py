@@ -78,6 +78,14 @@ def test_a_line_has_the_commits_then_today_and_the_limit(project: Path) -> None:
     assert macs["title"]["subtitle"] == "dashed: baseline and growth 135"
 
 
+def test_the_numbers_of_the_lines_stand_in_a_text(project: Path) -> None:
+    hashes = [lock(project, channels, f"width {channels}") for channels in (4, 8)]
+    head, *lines = check(project, Limit("params", max=Decimal(250))).figures[-1].numbers.splitlines()
+    assert head.split() == ["commit", "subject", "net:", "params"]
+    assert [line.split()[1:] for line in lines] == [["width", "4", "108"], ["width", "8", "216"]]
+    assert all(whole.startswith(line.split()[0]) for whole, line in zip(hashes, lines, strict=True))
+
+
 def test_a_metric_that_no_lock_holds_has_no_line(project: Path) -> None:
     for channels in (4, 8):
         lock(project, channels)

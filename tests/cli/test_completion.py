@@ -68,6 +68,8 @@ def completed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         (["model", "--sort", ""], ["macs", "params", "traffic", "time"]),
         (["model", "--device", ""], ["auto", "meta", "cpu"]),
         (["model", "--time-device", "c"], ["cpu", "cuda"]),
+        (["sweep", "--device", "c"], ["cpu", "cuda"]),
+        (["sweep", "--pareto", "time_s,verd"], ["time_s,verdict"]),
         (["diff", "network", ":", "resnet1"], ["resnet18"]),
         (["diff", "network:resnet18", "network", ":", "resnet5"], ["resnet50"]),
         (["diff", "--sort", ""], ["macs", "params", "traffic", "time"]),

@@ -131,7 +131,9 @@ def test_no_word_for_any_option_crashes_a_command(command: str, ends: Callable[[
             ends([command, *COMMANDS[command], f"{option}={word}"])
 
 
-@pytest.mark.parametrize("command", ["explain", "kernel", "model", "replace", "sweep", "check", "config", "history", "nothing"])
+@pytest.mark.parametrize(
+    "command", ["explain", "kernel", "model", "replace", "sweep", "check", "config", "history", "nothing"]
+)
 def test_no_word_in_place_of_the_first_one_crashes_a_command(command: str, ends: Callable[[list[str]], str]) -> None:
     for word in WORDS:
         ends([command, word, *COMMANDS.get(command, [])[1:]])

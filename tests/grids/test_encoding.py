@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from convcost.grids.configuration_file import read_configuration
 from convcost.grids.encoding import SAMPLE_ROWS, file_options
 from convcost.grids.grid import Grid
-from convcost.grids.parts import write_parquet
+from convcost.grids.parts import parquet
 from convcost.grids.prediction import plain_table, predict
 
 AXES = {"c": [8, 16, 24], "o": [8, 16], "k": [1, "3x5"], "h": [7, 14], "m": [1, 2], "stride": [1, 2], "groups": [1, 2]}
@@ -19,9 +19,7 @@ def parts(**options):
 
 
 def written(table):
-    file = BytesIO()
-    write_parquet(file, table, {})
-    return file.getvalue()
+    return parquet(table, {})
 
 
 def test_a_file_holds_the_values_of_its_table_in_plain_types():

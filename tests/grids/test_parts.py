@@ -19,7 +19,8 @@ from convcost.text.errors import ConvcostError
 if TYPE_CHECKING:
     from pathlib import Path
 
-GRID = {"axes": {"c": [8, 12], "o": [8, 9], "k": [3], "groups": [2, 3]}, "blocks": ["standard", "grouped"]}
+AXES = {"c": [8, 12], "o": [8, 9], "k": [3], "groups": [2, 3]}
+GRID = {"axes": AXES, "blocks": ["standard", "grouped"]}
 ROWS = 4
 """Rows of a part: one part for standard, with c x o, and two for grouped, with c x o x groups."""
 
@@ -107,9 +108,9 @@ STEP = "; give another folder, or remove this one."
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"axes": {**GRID["axes"], "c": [8, 16]}}, "axes.in_channels is [8, 12] there, [8, 16] here"),
-        ({"axes": {**GRID["axes"], "h": [7]}}, "axes.height is missing there, [7] here"),
-        ({"axes": dict(reversed(GRID["axes"].items()))}, "the order of axes is in_channels, out_channels, kernel_size, groups there, groups, kernel_size, out_channels, in_channels here"),
+        ({"axes": {**AXES, "c": [8, 16]}}, "axes.in_channels is [8, 12] there, [8, 16] here"),
+        ({"axes": {**AXES, "h": [7]}}, "axes.height is missing there, [7] here"),
+        ({"axes": dict(reversed(AXES.items()))}, "the order of axes is in_channels, out_channels, kernel_size, groups there, groups, kernel_size, out_channels, in_channels here"),
         ({"blocks": ["grouped", "standard"]}, "blocks is ['standard', 'grouped'] there, ['grouped', 'standard'] here"),
         ({"where": ["c > 8"]}, "where is [] there, ['c > 8'] here"),
         ({"illegal": "rows"}, "illegal is count there, rows here"),

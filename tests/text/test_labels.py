@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcost.text.labels import Box, LogAxis, along, beside, line_boxes, place, point_box, width_of
+from convcost.text.labels import Box, along, beside, line_boxes, place, point_box, width_of
 
 FRAME = Box(0, 0, 420, 420)
 positions = st.tuples(st.floats(0, 420), st.floats(0, 420))
@@ -55,26 +55,5 @@ def test_the_label_of_a_line_stands_below_it_if_another_line_is_close_above() ->
     assert label.y < 100
 
 
-def test_a_logarithmic_axis_has_its_values_at_equal_steps() -> None:
-    axis = LogAxis.around([1, None, float("nan"), 100], 200, below=1, above=1)
-    assert [axis.pixel(value) for value in (1, 10, 100)] == [0, 100, 200]
-    assert axis.value(100) == pytest.approx(10)
-
-
 def test_a_long_label_is_cut_off() -> None:
     assert width_of("x" * 1000) == width_of("x" * 999) > width_of("x")
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [
-        (1, 1e6, [1, 10, 100, 1e3, 1e4, 1e5, 1e6]),
-        (0.9, 25, [1, 2, 5, 10, 20]),
-        (2, 6, [2, 3, 4, 5, 6]),
-        (0.83, 1.35, [0.85, 0.9, 0.95, 1, 1.1, 1.2, 1.3]),
-        (3.15, 3.55, [3.2, 3.3, 3.4, 3.5]),
-        (1e-6, 1e-6, [1e-6]),
-    ],
-)
-def test_an_axis_has_round_values(low: float, high: float, ticks: list[float]) -> None:
-    assert LogAxis(low, high, 100).ticks == ticks

@@ -96,7 +96,7 @@ ELEMENTS |= {
     "tbody",
     "tfoot",
 }
-ELEMENTS |= {"tr", "th", "td", "strong", "pre", "footer", "script"}
+ELEMENTS |= {"details", "summary", "tr", "th", "td", "strong", "pre", "footer", "script"}
 DRAWN = {"svg", "rect", "g", "path", "line", "text", "defs", "clippath", "lineargradient", "stop", "tspan"}
 
 

@@ -19,6 +19,8 @@ import pytest
 import convcost.workflows.sweep as workflow
 from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
+from convcost.grids.parts import write_table as write
+from convcost.grids.prediction import predict as predict_part
 from convcost.text.errors import ConvcostError
 from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
 
@@ -48,17 +50,16 @@ def interrupt(monkeypatch: pytest.MonkeyPatch):
     """A function that interrupts the next sweep within the part of a number, from 0, of those that it predicts."""
 
     def at(number: int) -> None:
-        left = [number]
+        parts = set()  # a reduction may predict a part twice: few columns, then all
 
         def predict(configuration, part):
-            if left[0] == 0:
+            parts.add(part.first)
+            if len(parts) > number:
                 monkeypatch.undo()
                 raise KeyboardInterrupt
-            left[0] -= 1
-            return before(configuration, part)
+            return predict_part(configuration, part)
 
-        before = workflow.predict
-        for module in ("convcost.workflows.sweep", "convcost.grids.parts"):
+        for module in ("convcost.workflows.sweep", "convcost.grids.parts", "convcost.grids.reduction"):
             monkeypatch.setattr(f"{module}.predict", predict)
 
     return at
@@ -147,10 +148,14 @@ def test_the_size_of_parts_does_not_change_what_is_kept() -> None:
 
 
 def test_the_state_of_a_reduction_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = []
-    save = workflow.write_table
+    written: list[str] = []
+
+    def write_table(path, *rest):
+        written.append(path.name)
+        write(path, *rest)
+
     monkeypatch.setattr(workflow, "SAVE_S", 0.0)
-    monkeypatch.setattr(workflow, "write_table", lambda path, *rest: (written.append(path.name), save(path, *rest)))
+    monkeypatch.setattr(workflow, "write_table", write_table)
     sweep(CONFIGURATION, options(tmp_path, "pareto"))
     assert written == [*["state.parquet"] * Grid(CONFIGURATION).part_count(ROWS), "pareto.parquet"]
     assert sorted(contents(tmp_path)) == ["pareto.parquet", "sweep.json"]
@@ -261,8 +266,9 @@ def test_a_mapping_and_a_file_are_the_same_sweep(tmp_path: Path) -> None:
 
 
 def test_the_progress_has_its_rate_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, lines = [0.0], []
-    monkeypatch.setattr(workflow.time, "monotonic", lambda: clock[0])
+    clock = [0.0]
+    lines: list[str] = []
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     monkeypatch.setattr(workflow, "show_progress", lines.append)
     progress = workflow.Progress(10_000)
     progress(4_000, is_new=False)  # of an earlier run

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from convcost.models.report import Totals
     from convcost.nn.count.fvcore_graph import FvcoreGraph
-    from convcost.nn.count.row import Event, Row
+    from convcost.nn.count.operators import Event
+    from convcost.nn.count.row import Row
     from convcost.nn.count.unused_results import Operation
 
 FVCORE_UNSUPPORTED: Final = (

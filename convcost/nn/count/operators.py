@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from convcost.convolution.conv import Conv
-    from convcost.nn.count.row import Event
 
     Formula = Callable[..., int]
 
@@ -53,6 +52,24 @@ class Verdict(Enum):
     FREE = "0 by convention"
     DECOMPOSED = "the sum of its parts"
     UNCOUNTED = "not counted"
+
+
+class Event(NamedTuple):
+    """One call of an operator that has a formula.
+
+    Attributes:
+        op: Torch's name of the operator.
+        kind: The kind of operation, in the field's words.
+        macs: MACs of this call.
+        conv: The convolution, if it is one.
+        plain_macs: MACs if complex numbers were real ones and sparse tensors dense.
+    """
+
+    op: str
+    kind: str
+    macs: int
+    conv: Conv | None
+    plain_macs: int
 
 
 class Cost(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from convcost.nn.count.formulas import ATTENTION
 from convcost.nn.count.moved_bytes import certainly_read, parameters_of, total_bytes
 from convcost.nn.count.one_row import kind_of
+from convcost.nn.count.operators import Event
 from convcost.nn.count.storages import key_of
 from convcost.nn.count.tensors import all_unwrapped, shape_of, tensor_text, tensors_in
 
@@ -17,24 +18,6 @@ if TYPE_CHECKING:
 
     from convcost.convolution.conv import Conv
     from convcost.nn.count.operators import Cost
-
-
-class Event(NamedTuple):
-    """One call of an operator that has a formula.
-
-    Attributes:
-        op: Torch's name of the operator.
-        kind: The kind of operation, in the field's words.
-        macs: MACs of this call.
-        conv: The convolution, if it is one.
-        plain_macs: MACs if complex numbers were real ones and sparse tensors dense.
-    """
-
-    op: str
-    kind: str
-    macs: int
-    conv: Conv | None
-    plain_macs: int
 
 
 class Row:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from convcost.nn.build.tree_module import build
+from convcost.nn.measure.clock import seconds_of
 from convcost.nn.measure.device import LAYOUTS, laid_out, refusal
 from convcost.nn.measure.session import conditions_for, timing_session
 from convcost.text.errors import ConvcostError
 from convcost.text.units import human_time
-from convcost.timing.measured import Measured
+from convcost.timing.measured import Measured, Outcome
 from convcost.timing.statistics import RUN_TO_RUN, summarise
 
 if TYPE_CHECKING:
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
     from convcost.timing.statistics import Series
 
     Watch = Callable[[tuple["Measured", ...], str], None]
+
+WANTED_CALLS: Final = 16
+"""Calls of each block in a sweep that a time of its own pays for, however long one takes: eight rounds of two."""
+_NO_MEMORY: Final = re.compile(r"out of memory|allocate memory|not enough memory|_ALLOC_FAILED", re.IGNORECASE)
+"""What torch and its libraries say of an allocation that failed, beside the exceptions that they have for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +148,93 @@ def _call(placed: Placed, conditions: Conditions, data: torch.Tensor) -> Callabl
             raise ConvcostError(msg) from error
 
     return call
+
+
+def measure_in(
+    session: TimingSession, blocks: Sequence[Placed], baseline: str, seconds: float, run_to_run: float = RUN_TO_RUN
+) -> dict[str, Outcome]:
+    """Time blocks on one input shape in an open session; what cannot be timed does not keep the others from it.
+
+    Args:
+        session: Session with the conditions of the timing.
+        blocks: Blocks of different names.
+        baseline: Name of the block that speed-ups are relative to.
+        seconds: Seconds for each block; one of which a call takes longer is too slow, and one of which 16 calls do gets
+            the time for these.
+        run_to_run: Standard deviation of a speed-up between processes, as a share.
+
+    Returns:
+        What became of each block, by name.
+    """
+    outcomes: dict[str, Outcome] = {}
+    started: dict[str, _Started] = {}
+    weights = 0
+    data = cache(lambda: _input(blocks[0], session.conditions, session.device))  # made when it is known to fit
+    for placed in blocks:
+        one = _start(session, placed, data, weights, seconds)
+        if isinstance(one, Outcome):
+            outcomes[placed.block.name] = one
+        else:
+            started[placed.block.name] = one
+            weights += placed.cost.traffic_bytes
+    if not started:
+        return outcomes
+    budget_s = sum(max(seconds, WANTED_CALLS * one.call_s) for one in started.values())
+    try:
+        series, probes = replace(session, budget_s=budget_s).run({name: one.call for name, one in started.items()})
+    except ConvcostError as error:
+        return outcomes | dict.fromkeys(started, _failure(error))
+    series = {name: replace(one, first_call_s=started[name].first_s) for name, one in series.items()}
+    timings = summarise(series, probes, baseline, pinned=session.pinned, run_to_run=run_to_run)
+    return outcomes | {name: Outcome("ok", None, timing) for name, timing in timings.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A block that has run.
+
+    Attributes:
+        call: Call of the block.
+        first_s: Seconds of its first call.
+        call_s: Seconds of its fastest call so far.
+    """
+
+    call: Callable[[], object]
+    first_s: float
+    call_s: float
+
+
+def _start(
+    session: TimingSession, placed: Placed, data: Callable[[], torch.Tensor], weights: int, seconds: float
+) -> _Started | Outcome:
+    """Make a block and call it twice; an outcome if it does not fit, does not run or is too slow."""
+    min_s = placed.cost.flops / session.flop_per_s
+    if min_s > seconds:
+        return _too_slow(min_s, seconds)
+    lack = refusal(weights + 2 * placed.cost.traffic_bytes, session.device)
+    if lack is not None:
+        return Outcome("out-of-memory", lack.removeprefix("not timed: "))
+    try:
+        call = _call(placed, session.conditions, data())
+        first_s = call_s = seconds_of(call, session.clock)
+        if first_s < WANTED_CALLS * seconds:  # a first call takes several times as long as later ones
+            call_s = min(first_s, seconds_of(call, session.clock))
+    except (ConvcostError, RuntimeError, MemoryError) as error:
+        return _failure(error)
+    return _too_slow(call_s, seconds) if call_s > seconds else _Started(call, first_s, call_s)
+
+
+def _too_slow(call_s: float, seconds: float) -> Outcome:
+    took = f"a call takes {human_time(call_s)} or more, and a row has {human_time(seconds)}"
+    return Outcome("too-slow", f"{took}; take a smaller input or batch")
+
+
+def _failure(error: Exception) -> Outcome:
+    """The outcome of a block that could not be made, or did not run."""
+    cause = error.__cause__ if isinstance(error, ConvcostError) and error.__cause__ is not None else error
+    if isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or _NO_MEMORY.search(str(cause)):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        text = str(cause).partition("\n")[0]
+        return Outcome("out-of-memory", f"{text or 'memory ran out'}; take a smaller input or batch")
+    return Outcome("refused", str(error).partition("\n")[0].removesuffix("."))

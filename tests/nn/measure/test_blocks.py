@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from simulated_device import Device
 
 import convcost
 from convcost.comparison.rows import place_block
@@ -14,16 +16,29 @@ from convcost.convolution.spec import Spec
 from convcost.nn.measure import blocks as home
 from convcost.nn.measure import device as device_home
 from convcost.nn.measure import session as session_home
+from convcost.nn.measure.session import TimingSession, timing_session
 from convcost.text.errors import ConvcostError
 from convcost.timing.conditions import TimingOptions
 
 if TYPE_CHECKING:
-    from convcost.timing.measured import Measured
+    from collections.abc import Callable
+
+    from convcost.comparison.rows import Placed
+    from convcost.timing.measured import Measured, Outcome
 
 pytestmark = pytest.mark.timing
 
 
 SPEC = Spec(8, 8, (3, 3), 16, 16)
+REAL_CALL = home._call
+
+
+class Broken(torch.nn.Module):
+    """A module that fails when it is called."""
+
+    def __init__(self, fail: Callable[..., None]) -> None:
+        super().__init__()
+        self.forward = fail
 
 
 def measured(*blocks: str, spec: Spec = SPEC, budget: float = 0.6, **options: Any) -> Measured:
@@ -179,3 +194,133 @@ def test_blocks_are_timed_on_a_real_gpu() -> None:
         pytest.skip("no CUDA device")
     result = convcost.compare(64, 64, 3, height=56, device="cuda", time_budget=3)
     assert all(row.timing is not None for row in result.rows)
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A device without real time, on which a block takes as many ms as its name has letters, and more in a first call."""
+    device = Device()
+
+    def call_of(placed: Placed, _: object, data: torch.Tensor) -> Any:
+        assert tuple(data.shape) == (1, 8, 16, 16)
+        name = placed.block.name
+        return device.work(name, 1e-3 * len(name))
+
+    monkeypatch.setattr(home, "_call", call_of)
+    return device
+
+
+def in_session(device: Device, *names: str, seconds: float = 1.0, flop_per_s: float = 1e9) -> dict[str, Outcome]:
+    conditions = session_home.conditions_for(TimingOptions(("cpu",)))
+    session = TimingSession(conditions, torch.device("cpu"), 1.0, device, device.work("probe", 1e-3), flop_per_s)
+    return home.measure_in(session, [place_block(name, SPEC, {}) for name in names], "standard", seconds)
+
+
+def test_blocks_of_a_sweep_take_turns_with_the_baseline(simulated: Device) -> None:
+    outcomes = in_session(simulated, "standard", "pointwise")
+    assert {name: one.status for name, one in outcomes.items()} == {"standard": "ok", "pointwise": "ok"}
+    timing = outcomes["pointwise"].timing
+    assert timing is not None
+    assert timing.time_s == pytest.approx(9e-3)
+    assert timing.speedup == pytest.approx(8 / 9)
+    order = [name for name, _ in groupby(simulated.log)]
+    rounds = order[order.index("probe") :]
+    assert rounds[:6] == ["probe", "standard", "pointwise", "probe", "pointwise", "standard"]
+
+
+def test_the_first_call_of_a_block_of_a_sweep_is_its_very_first(
+    simulated: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, calls = home._call, list[str]()
+
+    def cold(placed: Placed, conditions: Any, data: torch.Tensor) -> Any:
+        warm = before(placed, conditions, data)
+
+        def call() -> object:
+            calls.append(placed.block.name)
+            return simulated.work("cold", 0.3)() if len(calls) == 1 else warm()
+
+        return call
+
+    monkeypatch.setattr(home, "_call", cold)
+    timing = in_session(simulated, "standard")["standard"].timing
+    assert timing is not None
+    assert timing.first_call_s == pytest.approx(0.3)
+    assert timing.time_s == pytest.approx(8e-3)
+
+
+def test_a_block_too_slow_by_its_work_is_not_made(simulated: Device) -> None:
+    work = place_block("standard", SPEC, {}).cost.flops
+    outcomes = in_session(simulated, "standard", seconds=0.5, flop_per_s=work / 0.6)
+    assert outcomes["standard"].status == "too-slow"
+    assert outcomes["standard"].reason == (
+        "a call takes 600 ms or more, and a row has 500 ms; take a smaller input or batch"
+    )
+    assert simulated.log == []
+
+
+def test_a_block_too_slow_by_its_first_calls_leaves_the_others_their_time(simulated: Device) -> None:
+    outcomes = in_session(simulated, "standard", "depthwise-separable", seconds=0.015)
+    assert {name: one.status for name, one in outcomes.items()} == {"standard": "ok", "depthwise-separable": "too-slow"}
+    assert simulated.log.count("depthwise-separable") == 2
+    assert simulated.log.count("standard") > 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out-of-memory", "CUDA out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out-of-memory", "can't allocate"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "out-of-memory", "not enough memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out-of-memory", "ALLOC_FAILED"),
+        (MemoryError(), "out-of-memory", "memory ran out; take a smaller input or batch"),
+        (RuntimeError("slow_conv2d not implemented for 'Half'"), "refused", "not implemented for 'Half'"),
+    ],
+)
+@pytest.mark.parametrize("when", ["made", "called"])
+def test_a_block_that_does_not_run_does_not_keep_the_others_from_it(
+    error: Exception, status: str, reason: str, when: str, simulated: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = home._call
+
+    def fail(*_: object) -> None:
+        raise error
+
+    def broken(placed: Placed, conditions: Any, data: torch.Tensor) -> Any:
+        return (REAL_CALL if placed.block.name == "pointwise" else before)(placed, conditions, data)
+
+    monkeypatch.setattr(home, "_call", broken)
+    monkeypatch.setattr(home, "build", (lambda *_, **__: Broken(fail)) if when == "called" else lambda *_, **__: fail())
+    outcomes = in_session(simulated, "standard", "pointwise", "depthwise")
+    assert [one.status for one in outcomes.values()].count("ok") == 2
+    assert outcomes["pointwise"].status == status
+    assert reason in str(outcomes["pointwise"].reason)
+
+
+def test_an_error_that_is_not_about_the_block_goes_on(simulated: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(home, "_call", broken)
+    with pytest.raises(KeyError, match="a bug"):
+        in_session(simulated, "standard")
+
+
+def test_a_block_that_does_not_fit_is_not_made(simulated: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = 3 * place_block("pointwise", SPEC, {}).cost.traffic_bytes
+    monkeypatch.setattr(device_home, "free_memory", lambda _: fits)
+    outcomes = in_session(simulated, "pointwise", "depthwise-separable")
+    assert outcomes["pointwise"].status == "ok"
+    assert outcomes["depthwise-separable"].status == "out-of-memory"
+    assert str(outcomes["depthwise-separable"].reason).startswith("it needs ")
+    assert "depthwise-separable" not in simulated.log
+
+
+def test_a_real_dtype_that_torch_lacks_is_refused_in_one_line() -> None:
+    with timing_session(TimingOptions(("cpu",), dtype="float32")) as session:
+        odd = replace(session, conditions=replace(session.conditions, dtype="int64"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(home, "_input", lambda *_: torch.zeros(1, 8, 16, 16, dtype=torch.int64))
+            outcome = home.measure_in(odd, [place_block("standard", SPEC, {})], "standard", 1.0)["standard"]
+    assert (outcome.status, outcome.timing) == ("refused", None)
+    assert "\n" not in str(outcome.reason)
