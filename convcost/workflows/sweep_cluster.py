@@ -105,7 +105,7 @@ class Cluster:
                 future.release()
 
     def _require(self, resources: Mapping[str, int]) -> None:
-        workers = self._client.scheduler_info()["workers"].values()
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         for name, count in resources.items():
             if not any(worker["resources"].get(name, 0) >= count for worker in workers):
                 raise ConvcostError(

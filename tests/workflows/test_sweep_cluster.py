@@ -244,7 +244,8 @@ class Client:
     def nthreads(self) -> dict[str, int]:
         return self.threads
 
-    def scheduler_info(self) -> dict[str, Any]:
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        assert n_workers == -1
         return {"workers": {}}
 
     def wait_for_workers(self, count: int, timeout: float) -> None:
