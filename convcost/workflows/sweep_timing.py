@@ -51,6 +51,8 @@ MAX_ROW_S: Final = 1.0
 """Greatest seconds of a row, where the time budget allows more than all rows take."""
 MAX_PREDICTED: Final = 2**20
 """Largest number of combinations that are all predicted first, in a second, to draw from those that are allowed."""
+SLOW_CALLS: Final = 16
+"""Calls that the share of a row in the time budget must have room for, or the row is too slow."""
 SAVE_S: Final = 5.0
 """Seconds after which the measured rows are written anew."""
 
@@ -289,7 +291,8 @@ class _Measurement:
                 return
             share = left / (self._size - submitted) * len(rows) / (len(rows) + 1)  # the baseline takes one, too
             submitted += len(rows)
-            yield Job(rows, min(MAX_ROW_S, max(MIN_ROW_S, share)), time.time() + left)
+            seconds = min(MAX_ROW_S, max(MIN_ROW_S, share))
+            yield Job(rows, seconds, max(seconds, share / SLOW_CALLS), time.time() + left)
 
     def _take(self, job: Job, answer: Answer) -> None:
         """Add the rows of a job to the others, and keep its run in the history."""

@@ -74,18 +74,22 @@ class Machine:
         measured: Names of the blocks of each measurement, and the seconds of each.
         interrupt_at: Number of the measurement that is interrupted; None for none.
         outcomes: What becomes of some blocks, by name.
+        max_call_s: Limit of a call in the last measurement, seconds.
     """
 
     now: float = 0.0
     measured: list[tuple[list[str], float]] = field(default_factory=list)
     interrupt_at: int | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    max_call_s: float = 0.0
 
     def measure_in(
-        self, _: Any, blocks: Sequence[Placed], baseline: str, seconds: float, run_to_run: float
+        self, _: Any, blocks: Sequence[Placed], baseline: str, seconds: float, max_call_s: float, run_to_run: float
     ) -> dict[str, Outcome]:
         assert baseline == "standard"
         assert run_to_run > 0
+        assert max_call_s >= seconds
+        self.max_call_s = max_call_s
         if len(self.measured) == self.interrupt_at:
             self.interrupt_at = None
             raise KeyboardInterrupt
@@ -150,6 +154,14 @@ def test_all_rows_of_a_small_grid_are_timed_beside_their_baseline(machine: Machi
     assert len(legal) == LEGAL
     assert result.timed.share == f"all {len(legal)} rows of {SIZE} combinations"
     assert sum(result.counts.refused.values()) == SIZE - len(legal)
+
+
+def test_the_limit_of_a_call_grows_with_the_budget(machine: Machine) -> None:
+    grid = {"axes": {"c": [8], "o": [8], "k": [3]}, "blocks": ["pointwise"]}
+    timed(16, grid=grid)
+    assert machine.max_call_s == 1.0  # a share of 8 s has room for 16 calls of half a second
+    timed(320, grid=grid)
+    assert machine.max_call_s == pytest.approx(320 / 2 / 16)
 
 
 def test_a_sample_says_its_share_and_a_longer_one_begins_with_it(machine: Machine) -> None:
