@@ -283,6 +283,15 @@ def test_conditions_on_rows_leave_out_rows_before_they_are_timed() -> None:
     assert result.counts.excluded + sum(result.counts.refused.values()) + result.row_count == SIZE
 
 
+@pytest.mark.parametrize("options", [{}, {"pareto": ("macs",)}, {"pareto": ("time_s",)}, {"group_by": ("block",)}])
+def test_a_grid_without_rows_has_none_to_time(options: dict[str, Any], machine: Machine, tmp_path: Path) -> None:
+    result = timed(6, tmp_path / "out", {**GRID, "where": ["macs < 0"]}, **options)
+    assert result.row_count == 0
+    assert result.counts.excluded == LEGAL
+    assert f"all 0 rows of {SIZE} combinations" in str(result)
+    assert machine.measured == []
+
+
 def test_the_dtype_of_a_row_is_that_of_its_axis(machine: Machine) -> None:
     grid = {"axes": {"c": [8], "o": [8], "k": [3], "dtype": ["float32", "float64"]}, "blocks": ["standard"]}
     rows = timed(100, grid={**grid, "columns": ["block", "macs"]}).scan().to_table().to_pylist()
