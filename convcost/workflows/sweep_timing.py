@@ -47,7 +47,7 @@ DEFAULT_BUDGET_S: Final = 60.0
 """Default time budget of a sweep, seconds."""
 MIN_ROW_S: Final = 0.5
 """Least seconds of a row and of its baseline, in which a layer has some ten rounds."""
-MAX_ROW_S: Final = 1.0
+MAX_ROW_S: Final = 2.0
 """Greatest seconds of a row, where the time budget allows more than all rows take."""
 MAX_PREDICTED: Final = 2**20
 """Largest number of combinations that are all predicted first, in a second, to draw from those that are allowed."""
