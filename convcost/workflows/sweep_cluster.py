@@ -15,6 +15,7 @@ import pkgutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from concurrent.futures import CancelledError
@@ -22,6 +23,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from convcost._version import __version__
@@ -131,14 +133,12 @@ class Cluster:
         """The result of a task, when it is there."""
         from distributed import KilledWorker
 
+        is_done = threading.Event()
+        future.add_done_callback(lambda _: is_done.set())
+        while not is_done.wait(LOOK_S):
+            self._look()
         try:
-            while True:
-                try:
-                    return future.result(timeout=LOOK_S)
-                except TimeoutError:
-                    if future.status == "error":  # the function raised it
-                        raise
-                    self._look()
+            return future.result()
         except KilledWorker as error:
             died = number_of("worker", error.allowed_failures + 1)
             msg = f"{self._name} must have workers with memory for a part, and {died} died in the same one; {_GO_ON}."
@@ -189,19 +189,44 @@ def connected(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
         raise MissingPackageError(f"{name} needs distributed, which is not installed; {INSTALL}.")
     with ExitStack() as stack:
         address = stack.enter_context(_local_cluster(workers or 1) if scheduler is None else nullcontext(scheduler))
-        from distributed import Client
+        import distributed  # noqa: F401 - it sets the levels of its loggers
 
         stack.enter_context(_quiet())
-        try:
-            client = Client(address, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
-            raise ConvcostError(
-                f"{name} must be the address of a running Dask scheduler ({first_line(error)}); give it as "
-                "tcp://HOST:8786."
-            ) from None
+        client = _client(address)
+        if isinstance(client, str):
+            msg = f"{name} must be the address of a running Dask scheduler ({client}); give it as tcp://HOST:8786."
+            raise ConvcostError(msg)
         stack.callback(client.close, timeout=CONNECT_S)
         _require_workers(client, name, workers or 1, START_S if scheduler is None else MAX_IDLE_S)
         yield Cluster(client, name)
+
+
+def _client(address: str) -> Client | str:
+    """Dask's client, or why there is none.
+
+    It is made in another thread, since it waits for ever where something else listens.
+    """
+    from distributed import Client
+
+    class QuietClient(Client):  # type: ignore[misc]  # Dask is not looked into
+        """A client that is not closed once more, in vain and with a message, when it could not connect."""
+
+        def __del__(self) -> None:
+            """Do nothing."""
+
+    made: SimpleQueue[Client | str] = SimpleQueue()
+
+    def connect() -> None:
+        try:
+            made.put(QuietClient(address, timeout=CONNECT_S, set_as_default=False))
+        except Exception as error:  # noqa: BLE001 - for what is no scheduler's address Dask raises anything
+            made.put(first_line(error))
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        return made.get(timeout=CONNECT_S + LOOK_S)
+    except Empty:
+        return f"what listens there has not answered as one for {CONNECT_S:g} s"
 
 
 def _require_workers(client: Client, name: str, count: int, limit_s: float) -> None:
