@@ -88,7 +88,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
 
     def start(*words: str) -> subprocess.Popen:
         command = [sys.executable, "-m", f"distributed.cli.dask_{words[0]}", "--no-dashboard", *words[1:]]
-        return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(folder)}
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     common = ("--scheduler-file", str(file))
     scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", *common)
@@ -231,6 +234,8 @@ class Answer:
 class Client:
     """A client of a cluster with three threads whose tasks all end in the same way."""
 
+    status = "running"
+
     def __init__(self, result: Any = None, versions: Any = (), scheduler: Any = convcost.__version__) -> None:
         self._result = result
         self.versions, self.scheduler = dict(versions), scheduler
@@ -287,7 +292,7 @@ def test_the_tasks_at_a_time_do_not_depend_on_their_number() -> None:
     [
         (
             distributed.client.FutureCancelledError("k", "lost"),
-            "^c must stay reachable, and the scheduler ended; what is",
+            "^c must stay reachable, and the scheduler has ended; what is",
         ),
         (
             distributed.KilledWorker("k", None, 3),
@@ -384,8 +389,10 @@ def test_a_scheduler_that_is_not_there_is_one_line(
 
 
 def test_without_dask_the_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow, "find_spec", lambda _: None)
-    with pytest.raises(MissingPackageError, match=r'^workers \(=2\) needs .*; pip install "convcost\[cluster\]"\.$'):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(
+        MissingPackageError, match=r'^workers \(=2\) needs distributed, .*; pip install "convcost\[cluster\]"\.$'
+    ):
         convcost.sweep(GRID, tmp_path / "out", workers=2)
     assert not (tmp_path / "out").exists()
 
