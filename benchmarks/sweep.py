@@ -1,6 +1,7 @@
 """Rows a second of a sweep against a NumPy and pyarrow script for the same columns, one thread each; equal values.
 
-`--rows 100000000` also writes so many rows, and compares their peak memory with that of a million.
+`--rows 100000000` also writes so many rows, and compares their peak memory with that of a million. `--workers 2` also
+compares so many worker processes with one.
 """
 
 from __future__ import annotations
@@ -147,13 +148,42 @@ def compare_memory(rows: int) -> None:
     print(f"peak memory of {size:,} rows / that of a million: {peaks[1] / peaks[0]:.2f} (wanted 1.5)")
 
 
+def rate(configuration: str, workers: int) -> float:
+    """Rows a second of a sweep by so many workers, from the end of their first parts to that of the last part.
+
+    The start of the workers is left out; it takes seconds, however long the sweep.
+    """
+    with tempfile.TemporaryDirectory() as made:
+        program = (
+            f"import convcost; convcost.sweep({json.loads(configuration)}, {made + '/sweep'!r}, workers={workers})"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True)
+        parts = sorted(Path(made, "sweep").glob("part-*.parquet"), key=lambda path: path.stat().st_mtime)
+        rows = sum(pq.read_metadata(path).num_rows for path in parts[workers:])
+        return rows / (parts[-1].stat().st_mtime - parts[workers - 1].stat().st_mtime)
+
+
+def compare_workers(workers: int) -> None:
+    many = configuration(c={"from": 4, "to": 4096, "step": 4})
+    pairs = [(rate(many, 1), rate(many, workers)) for _ in range(PAIRS)]
+    ratios = sorted(several / one for one, several in pairs)
+    one, several = (statistics.median(side) / 1e6 for side in zip(*pairs, strict=True))
+    print(
+        f"one worker {one:.2f}, {workers} workers {several:.2f} million rows/s: {statistics.median(ratios):.2f} "
+        f"({ratios[0]:.2f} to {ratios[-1]:.2f}) times as many; {PAIRS} pairs in turn, {os.cpu_count()} cores"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, help="rows of one more sweep, for its peak memory")
+    parser.add_argument("--workers", type=int, help="number of worker processes that are compared with one")
     options = parser.parse_args()
     compare_with_script()
     if options.rows:
         compare_memory(options.rows)
+    if options.workers:
+        compare_workers(options.workers)
     return 0
 
 

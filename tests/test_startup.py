@@ -26,6 +26,8 @@ HEAVY = (
         "platformdirs",
         "altair",
         "vl_convert",
+        "dask",
+        "distributed",
     ),
 )
 TESTS = Path(__file__).parent
@@ -69,6 +71,12 @@ def test_the_pytest_plugin_is_light() -> None:
 
 def test_explain_is_light() -> None:
     assert loaded(run(["explain", "ghost", "--c", "3", "--o", "64", "--k", "3"])) == set()
+
+
+def test_a_sweep_in_one_process_does_not_load_dask(tmp_path: Path) -> None:
+    grid = {"axes": {"c": [8], "o": [8], "k": [3]}, "blocks": ["standard"]}
+    sweep = f"import convcost\nconvcost.sweep({grid!r}, {str(tmp_path / 'out')!r})"
+    assert {"dask", "distributed"}.isdisjoint(loaded(sweep))
 
 
 @pytest.mark.parametrize("package", [pytest.param("torch", marks=[pytest.mark.torch, pytest.mark.slow]), "pandas"])

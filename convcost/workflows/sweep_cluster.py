@@ -12,16 +12,18 @@ import logging
 import os
 import pickle
 import pkgutil
+import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from convcost._version import __version__
@@ -49,6 +51,7 @@ LOOK_S: Final = 2.0
 TASKS_PER_THREAD: Final = 4
 """Tasks that are submitted at a time, for each thread of the workers."""
 _GO_ON: Final = "what is written stays, and the same command goes on from there"
+_ENDED: Final = "the scheduler has ended"
 _LOGGERS: Final = ("distributed", "tornado", "asyncio")
 
 
@@ -85,27 +88,28 @@ class Cluster:
         Raises:
             ConvcostError: The function raised it, no worker has the resources, or the cluster has ended.
         """
+        from distributed.client import ClosedClientError
+
         self._require(resources or {})
         pending: deque[tuple[T, Future]] = deque()
         try:
             for item in items:
                 task = pickle.dumps(partial(function, item))
-                pending.append(
-                    (item, self._client.submit(run_task, __version__, task, pure=False, resources=resources))
-                )
+                future = self._client.submit(run_task, __version__, task, pure=False, resources=resources)
+                pending.append((item, future))
                 while len(pending) >= TASKS_PER_THREAD * self._look():
                     first, future = pending.popleft()
                     yield first, self._result(future)
             for first, future in pending:
                 yield first, self._result(future)
-        except CancelledError:
-            raise ConvcostError(f"{self._name} must stay reachable, and the scheduler ended; {_GO_ON}.") from None
+        except (CancelledError, ClosedClientError):
+            raise ConvcostError(f"{self._name} must stay reachable, and {_ENDED}; {_GO_ON}.") from None
         finally:
             for _, future in pending:
                 future.release()
 
     def _require(self, resources: Mapping[str, int]) -> None:
-        workers = self._client.scheduler_info()["workers"].values()
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         for name, count in resources.items():
             if not any(worker["resources"].get(name, 0) >= count for worker in workers):
                 raise ConvcostError(
@@ -120,7 +124,10 @@ class Cluster:
         """
         now = time.monotonic()
         if now - self._looked > LOOK_S:
-            self._threads, self._looked = sum(self._client.nthreads().values()), now
+            try:
+                self._threads, self._looked = sum(self._client.nthreads().values()), now
+            except OSError as error:
+                raise CancelledError from error
         if self._threads:
             self._seen = now
         if now - self._seen > MAX_IDLE_S:
@@ -131,14 +138,12 @@ class Cluster:
         """The result of a task, when it is there."""
         from distributed import KilledWorker
 
+        is_done = threading.Event()
+        future.add_done_callback(lambda _: is_done.set())
+        while not is_done.wait(LOOK_S):
+            self._look()
         try:
-            while True:
-                try:
-                    return future.result(timeout=LOOK_S)
-                except TimeoutError:
-                    if future.status == "error":  # the function raised it
-                        raise
-                    self._look()
+            return future.result()
         except KilledWorker as error:
             died = number_of("worker", error.allowed_failures + 1)
             msg = f"{self._name} must have workers with memory for a part, and {died} died in the same one; {_GO_ON}."
@@ -160,8 +165,6 @@ def run_task(version: str, task: bytes) -> object:
         ConvcostError: This worker has another version, or the function raised it.
     """
     if version != __version__:
-        import platform
-
         raise ConvcostError(_without_convcost(f"the worker on {platform.node()}", __version__, version))
     function: Callable[[], object] = pickle.loads(task)  # noqa: S301 - the client wrote it, whom a worker obeys anyway
     return function()
@@ -169,7 +172,7 @@ def run_task(version: str, task: bytes) -> object:
 
 def _without_convcost(who: str, version: str | None, needed: str = __version__) -> str:
     has = "does not have it" if version is None else f"has {version}"
-    return f"{who} must have convcost {needed}, and {has}; install this version there. {_GO_ON.capitalize()}."
+    return f"{who} must have convcost {needed}, and {has}; install this version there."
 
 
 @contextmanager
@@ -185,35 +188,68 @@ def connected(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
         MissingPackageError: Dask is not installed.
     """
     name = f"workers (={workers})" if scheduler is None else f"scheduler (={scheduler})"
-    if find_spec("distributed") is None:
-        raise MissingPackageError(f"{name} needs distributed, which is not installed; {INSTALL}.")
+    try:
+        import distributed  # noqa: F401 - it sets the levels of its loggers
+    except ImportError as error:
+        msg = f"{name} needs distributed, which cannot be imported ({first_line(error)}); {INSTALL}."
+        raise MissingPackageError(msg) from None
     with ExitStack() as stack:
-        address = stack.enter_context(_local_cluster(workers or 1) if scheduler is None else nullcontext(scheduler))
-        from distributed import Client
-
         stack.enter_context(_quiet())
-        try:
-            client = Client(address, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
-            raise ConvcostError(
-                f"{name} must be the address of a running Dask scheduler ({first_line(error)}); give it as "
-                "tcp://HOST:8786."
-            ) from None
+        address = stack.enter_context(_local_cluster(workers or 1) if scheduler is None else nullcontext(scheduler))
+        client = _client(address)
+        if isinstance(client, str):
+            msg = f"{name} must be the address of a running Dask scheduler ({client}); give it as tcp://HOST:8786."
+            raise ConvcostError(msg)
         stack.callback(client.close, timeout=CONNECT_S)
-        _require_workers(client, name, workers or 1, START_S if scheduler is None else MAX_IDLE_S)
+        _wait_for_workers(client, name, workers)
+        _require_convcost(client, name)
         yield Cluster(client, name)
 
 
-def _require_workers(client: Client, name: str, count: int, limit_s: float) -> None:
-    """Wait for workers, and refuse those that have another version of convcost."""
-    show_progress(f"waiting for {number_of('worker', count)}")
+def _client(address: str) -> Client | str:
+    """Dask's client, or why there is none.
+
+    It is made in another thread, since it waits for ever where something else listens.
+    """
+    from distributed import Client
+
+    class QuietClient(Client):  # type: ignore[misc]  # mypy skips Dask
+        """A client that is not closed once more, in vain and with a message, when it could not connect."""
+
+        def __del__(self) -> None:
+            """Do nothing."""
+
+    made: SimpleQueue[Client | str] = SimpleQueue()
+
+    def connect() -> None:
+        try:
+            made.put(QuietClient(address, timeout=CONNECT_S, set_as_default=False))
+        except Exception as error:  # noqa: BLE001 - for what is no scheduler's address Dask raises anything
+            made.put(first_line(error))
+
+    threading.Thread(target=connect, daemon=True).start()
     try:
-        client.wait_for_workers(count, timeout=limit_s)
+        return made.get(timeout=CONNECT_S + LOOK_S)
+    except Empty:
+        return f"what listens there has not answered as one for {CONNECT_S:g} s"
+
+
+def _wait_for_workers(client: Client, name: str, started: int | None) -> None:
+    """Wait for all workers that were started, or for the first one of a cluster that runs."""
+    limit_s, step = (MAX_IDLE_S, "start one with dask worker ADDRESS") if started is None else (START_S, "give fewer")
+    show_progress("waiting for workers")
+    try:
+        client.wait_for_workers(started or 1, timeout=limit_s)
     except TimeoutError:
         if not client.nthreads():
-            raise ConvcostError(
-                f"{name} must have a worker, and has had none for {limit_s:g} s; start one with dask worker ADDRESS."
-            ) from None
+            msg = f"{name} must have a worker, and has had none for {limit_s:g} s; {step}."
+            raise ConvcostError(msg) from None
+    except (OSError, CancelledError):
+        raise ConvcostError(f"{name} must stay reachable, and {_ENDED}; start it again.") from None
+
+
+def _require_convcost(client: Client, name: str) -> None:
+    """Refuse workers that have another version of convcost."""
     version = (pkgutil.resolve_name, "convcost._version:__version__")  # a function that those without convcost have
     versions = client.run(*version, on_error="return")
     try:
@@ -253,7 +289,9 @@ def _local_cluster(workers: int) -> Iterator[str]:
                 process.wait()
                 log.seek(0)
                 reason = log.read().decode(errors="replace").strip().rpartition("\n")[2]
-                raise ConvcostError(f"workers (={workers}) could not be started ({reason}); leave workers out.")
+                raise ConvcostError(
+                    f"workers (={workers}) could not be started ({reason or _ENDED}); leave workers out."
+                )
             yield address
         finally:
             if process.stdin is not None:

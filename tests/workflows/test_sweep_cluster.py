@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -87,7 +88,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
 
     def start(*words: str) -> subprocess.Popen:
         command = [sys.executable, "-m", f"distributed.cli.dask_{words[0]}", "--no-dashboard", *words[1:]]
-        return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(folder)}
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     common = ("--scheduler-file", str(file))
     scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", *common)
@@ -209,16 +213,18 @@ def test_ctrl_c_ends_the_local_workers_and_what_is_written_stays(tmp_path: Path)
 
 
 class Answer:
-    """A future of a cluster in which something happens; it is done when it is looked at."""
-
-    status = "finished"
+    """A future of a cluster in which something happens; it is done at once, or never."""
 
     def __init__(self, result: Any) -> None:
         self._result = result
+        self.is_done = result is not None
         self.is_released = False
 
-    def result(self, timeout: float) -> Any:
-        assert timeout == workflow.LOOK_S
+    def add_done_callback(self, action: Any) -> None:
+        if self.is_done:
+            action(self)
+
+    def result(self) -> Any:
         return self._result()
 
     def release(self) -> None:
@@ -227,6 +233,8 @@ class Answer:
 
 class Client:
     """A client of a cluster with three threads whose tasks all end in the same way."""
+
+    status = "running"
 
     def __init__(self, result: Any = None, versions: Any = (), scheduler: Any = convcost.__version__) -> None:
         self._result = result
@@ -244,7 +252,8 @@ class Client:
     def nthreads(self) -> dict[str, int]:
         return self.threads
 
-    def scheduler_info(self) -> dict[str, Any]:
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        assert n_workers == -1
         return {"workers": {}}
 
     def wait_for_workers(self, count: int, timeout: float) -> None:
@@ -283,7 +292,7 @@ def test_the_tasks_at_a_time_do_not_depend_on_their_number() -> None:
     [
         (
             distributed.client.FutureCancelledError("k", "lost"),
-            "^c must stay reachable, and the scheduler ended; what is",
+            "^c must stay reachable, and the scheduler has ended; what is",
         ),
         (
             distributed.KilledWorker("k", None, 3),
@@ -303,14 +312,15 @@ def test_a_cluster_that_fails_is_one_line(error: Exception, message: str) -> Non
 
 def test_a_cluster_whose_workers_have_gone_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workflow, "MAX_IDLE_S", 0.0)
-    client = Client(raises(TimeoutError()))
+    monkeypatch.setattr(workflow, "LOOK_S", 0.0)
+    client = Client()
     client.threads = {}
     with pytest.raises(ConvcostError, match=r"^c must have a worker, and has had none for 0 s; what is written stays"):
         list(Cluster(client, "c").each(abs, [1]))
 
 
 def connect_to(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "Client", lambda *_, **__: client)
+    monkeypatch.setattr(workflow, "_client", lambda _: client)
     with connected(None, "tcp://a:8786"):
         pass
 
@@ -354,6 +364,17 @@ def test_a_worker_that_comes_later_is_looked_at_too(tmp_path: Path) -> None:
     assert not written(tmp_path)
 
 
+def test_a_port_where_something_else_listens_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "CONNECT_S", 0.2)
+    monkeypatch.setattr(workflow, "LOOK_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(
+            ConvcostError, match=r"^scheduler .* \(what listens there has not answered as one for 0.2 s\)"
+        ):
+            convcost.sweep(GRID, scheduler=address)
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "localhost", "http://127.0.0.1:80", "tls://127.0.0.1:1", ""])
 def test_a_scheduler_that_is_not_there_is_one_line(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -368,8 +389,10 @@ def test_a_scheduler_that_is_not_there_is_one_line(
 
 
 def test_without_dask_the_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow, "find_spec", lambda _: None)
-    with pytest.raises(MissingPackageError, match=r'^workers \(=2\) needs .*; pip install "convcost\[cluster\]"\.$'):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(
+        MissingPackageError, match=r'^workers \(=2\) needs distributed, .*; pip install "convcost\[cluster\]"\.$'
+    ):
         convcost.sweep(GRID, tmp_path / "out", workers=2)
     assert not (tmp_path / "out").exists()
 
