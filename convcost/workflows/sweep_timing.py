@@ -49,8 +49,8 @@ MIN_ROW_S: Final = 0.5
 """Least seconds of a row and of its baseline, in which a layer has some ten rounds."""
 MAX_ROW_S: Final = 2.0
 """Greatest seconds of a row, where the time budget allows more than all rows take."""
-MAX_PREDICTED: Final = 2**20
-"""Largest number of combinations that are all predicted first, in a second, to draw from those that are allowed."""
+MAX_PREDICTED: Final = 2**23
+"""Largest number of combinations that are all predicted first, in some ten seconds, to draw from the allowed ones."""
 SLOW_CALLS: Final = 16
 """Calls that the share of a row in the time budget must have room for, or the row is too slow."""
 SAVE_S: Final = 5.0
