@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.grids.grid import Grid
 from convcost.grids.groups import Groups
-from convcost.grids.measured import INDEX, MEASURED, Timed, measured_columns, measured_schema
+from convcost.grids.measured import INDEX, Timed, is_predicted, measured_columns, measured_schema
 from convcost.grids.parts import Counts, contents, difference, opened, read_about, write_table
 from convcost.grids.prediction import predict
 from convcost.grids.result import GridResult
@@ -81,8 +81,7 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
             another sweep, or has times of another machine or of other conditions.
     """
     reduction = options.reduction(configuration, measured_columns(configuration))
-    goals = () if reduction is None else tuple(goal.name for goal in reduction.goals)
-    is_first = bool(goals) and MEASURED.keys().isdisjoint((*options.group_by, *goals))
+    is_first = reduction is not None and is_predicted(reduction)
     with ExitStack() as stack:
         stack.enter_context(ProgressLine())
         cluster = stack.enter_context(options.cluster())

@@ -307,7 +307,9 @@ def test_the_dtype_of_a_row_is_that_of_its_axis(machine: Machine) -> None:
     ],
 )
 def test_the_best_of_the_measured_rows(options: dict[str, Any], columns: tuple[str, ...]) -> None:
-    every, best = timed(1000).to_frame(), timed(1000, **options).to_frame()
+    result = timed(1000, **options)
+    assert f"timed: all {LEGAL} rows of {SIZE} combinations; of these, the " in str(result)
+    every, best = timed(1000).to_frame(), result.to_frame()
     assert 0 < len(best) < len(every)
     if "pareto" in options:
         points = list(zip(every["time_s"], every["params"], strict=True))
