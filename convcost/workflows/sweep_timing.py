@@ -94,14 +94,15 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
         measurement = _Measurement(configuration, timing, where, path)
         measurement.prepare(options.part_rows, options.reduction(configuration) if is_first else None)
         try:
-            measurement.run(cluster)
+            try:
+                measurement.run(cluster)
+            finally:
+                with interrupts_held():
+                    measurement.write()
         except KeyboardInterrupt:
-            with interrupts_held():
-                measurement.write()
             if not measurement.is_empty:
                 yield measurement.result(options)
             raise
-        measurement.write()
         yield measurement.result(options)
 
 

@@ -203,6 +203,19 @@ def test_an_interrupt_keeps_what_is_measured(number: int, machine: Machine, tmp_
     assert sorted(pq.read_table(tmp_path / "out/measured.parquet")["index"].to_pylist()) == undisturbed
 
 
+def test_an_error_keeps_what_is_measured(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure_in(*given: Any) -> dict[str, Outcome]:
+        if len(machine.measured) == 2:
+            raise ConvcostError("the cluster has ended")
+        return machine.measure_in(*given)
+
+    monkeypatch.setattr("convcost.nn.measure.blocks.measure_in", measure_in)
+    with pytest.raises(ConvcostError, match="the cluster has ended"):
+        timed(12, tmp_path / "out")
+    rows = sum(len(names) - 1 for names, _ in machine.measured)
+    assert pq.read_table(tmp_path / "out/measured.parquet").num_rows == rows > 0
+
+
 def test_rows_are_written_while_others_are_measured(machine: Machine, tmp_path: Path) -> None:
     written = []
 
