@@ -205,6 +205,8 @@ class _Measurement:
         else:
             self._done = replace(done, counts=counts, chosen=tuple(reduction.result()[INDEX].to_pylist()))
         self._begin()
+        if reduction is not None:
+            self.write()  # a large grid is not to be predicted again
 
     def _begin(self) -> None:
         """Let the time budget begin now."""
