@@ -16,7 +16,10 @@ PACKAGE = Path(__file__).parent.parent / "convcost"
 FLAG = re.compile(r"(?<![-\w])--[a-z][a-z-]*")
 WHOLE_COMMAND = re.compile(r"convcost [a-z]+( [A-Z]+)?( --[a-z-]+( [\w.]+)?)+")
 """A command to be typed as it stands, such as `convcost check --update`."""
-EXCEPTIONS = {"system/git_revision.py": "the arguments of git"}
+EXCEPTIONS = {
+    "system/git_revision.py": "the arguments of git",
+    "workflows/sweep_cluster.py": "the arguments of Dask's worker",
+}
 
 
 def texts(source: str) -> Iterator[str]:

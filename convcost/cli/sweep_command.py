@@ -112,7 +112,8 @@ def sweep_command(
     """
     tables = [path for path in export or () if path.suffix.lower() in LATENCY_SUFFIXES]
     others = [path for path in export or () if path not in tables]
-    _refuse_latency_tables(tables, time=time and not dry_run)
+    is_summary = group_by is not None and pareto is None and top is None
+    _refuse_latency_tables(tables, time=time and not dry_run, is_summary=is_summary)
     refuse_exports(others)
     from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
 
@@ -162,11 +163,13 @@ def _resumable(out: Path | None) -> Iterator[None]:
         raise
 
 
-def _refuse_latency_tables(paths: list[Path], *, time: bool) -> None:
-    """Refuse latency tables without times, and those that could not be written."""
+def _refuse_latency_tables(paths: list[Path], *, time: bool, is_summary: bool) -> None:
+    """Refuse latency tables without the times of rows, and those that could not be written."""
     for path in paths:
         if not time:
             raise ConvcostError(f"export (={path}) must have times to write; add --time.")
+        if is_summary:
+            raise ConvcostError(f"export (={path}) must have rows, not groups; leave --group-by out, or add --top.")
         require_writable(path)
 
 

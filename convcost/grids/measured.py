@@ -162,8 +162,6 @@ class Timed:
         for status, count in self.statuses.items():
             if status != "ok":
                 yield f"{number_of('row', count)} without a time: {status}; the column reason says why."
-        if self.warned:
-            yield f"{number_of('row', self.warned)} with a warning, in the column warning."
         yield from self.notes
 
     def to_dict(self) -> dict[str, Any]:

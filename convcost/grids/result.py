@@ -160,6 +160,13 @@ class GridResult(Result["Mapping[str, Any]"]):
         """The rows that are not shown, the combinations that are no rows, and axes without effect."""
         return (*self._notes(), *self.configuration.notes)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """How many of the timed rows have a warning."""
+        if self.timed is None or not self.timed.warned:
+            return ()
+        return (f"{number_of('timed row', self.timed.warned)} not to be trusted: the column warning has the reasons.",)
+
     def _notes(self) -> Iterator[str]:
         if len(self.rows) < self.row_count:
             rest = "a file or .to_frame() has all." if self.path is None else f"all are in {self.path}."

@@ -120,11 +120,13 @@ class Job:
     Attributes:
         rows: Indices of the rows.
         seconds: Seconds for each block.
+        max_call_s: Seconds of a call beyond which a block is too slow.
         until: Seconds since the epoch after which nothing is timed any more.
     """
 
     rows: tuple[int, ...]
     seconds: float
+    max_call_s: float
     until: float
 
 
@@ -178,8 +180,8 @@ class ShapeTimer:
         conditions = replace(session.conditions, dtype=shape.dtype)
         machine, _ = calibration_for(session.device, shape.dtype, conditions.threads)
         session = replace(session, conditions=conditions)
-        baseline = self._configuration.baseline
-        outcomes = measure_in(session, shape.blocks, baseline, job.seconds, run_to_run_of(machine))
+        baseline, times = self._configuration.baseline, (job.seconds, job.max_call_s)
+        outcomes = measure_in(session, shape.blocks, baseline, *times, run_to_run_of(machine))
         return Answer(outcomes, session.notes)
 
     def _open(self) -> TimingSession:

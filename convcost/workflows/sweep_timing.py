@@ -47,12 +47,18 @@ DEFAULT_BUDGET_S: Final = 60.0
 """Default time budget of a sweep, seconds."""
 MIN_ROW_S: Final = 0.5
 """Least seconds of a row and of its baseline, in which a layer has some ten rounds."""
-MAX_ROW_S: Final = 1.0
+MAX_ROW_S: Final = 2.0
 """Greatest seconds of a row, where the time budget allows more than all rows take."""
 MAX_PREDICTED: Final = 2**20
 """Largest number of combinations that are all predicted first, in a second, to draw from those that are allowed."""
+SLOW_CALLS: Final = 16
+"""Calls that the share of a row in the time budget must have room for, or the row is too slow."""
 SAVE_S: Final = 5.0
 """Seconds after which the measured rows are written anew."""
+SAVE_SHARE: Final = 20
+"""Least time between two writes, as a multiple of that of a write."""
+_KEPT: Final = ("groups", "drawn", "is_whole", "chosen")
+"""What is kept of `_Done` in the file, beside rows and counts."""
 
 
 def time_sweep(configuration: Configuration, options: SweepOptions, timing: TimingOptions) -> Iterator[GridResult]:
@@ -140,7 +146,7 @@ class _Measurement:
     def __init__(self, configuration: Configuration, timing: TimingOptions, where: Where, path: Path | None) -> None:
         self._configuration, self._timing, self._where, self._path = configuration, timing, where, path
         self._grid = Grid(configuration)
-        self._start = self._saved = time.monotonic()
+        self._begin()
         self._done, self._spent_s = _Done(), 0.0
         self._allowed: NDArray[np.bool_] | None = None
         self._notes: dict[str, str] = {}
@@ -165,15 +171,9 @@ class _Measurement:
                 f"out (={path}) must have times of this machine and under these conditions, and {other}; "
                 "give another folder, or remove the file."
             )
-        rows, chosen = tuple(pq.read_table(path).to_pylist()), about["chosen"]
-        self._done = _Done(
-            rows,
-            Counts(**about["counts"]),
-            about["groups"],
-            about["drawn"],
-            about["is_whole"],
-            None if chosen is None else tuple(chosen),
-        )
+        kept = {name: about[name] for name in _KEPT}
+        kept["chosen"] = None if kept["chosen"] is None else tuple(kept["chosen"])
+        self._done = _Done(tuple(pq.read_table(path).to_pylist()), Counts(**about["counts"]), **kept)
         self._spent_s = about["spent_s"]
         self._note(about["notes"])
 
@@ -204,7 +204,12 @@ class _Measurement:
             self._allowed, self._done = allowed, replace(done, counts=counts)
         else:
             self._done = replace(done, counts=counts, chosen=tuple(reduction.result()[INDEX].to_pylist()))
-        self._start = self._saved = time.monotonic()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Let the time budget begin now."""
+        self._start = time.monotonic()
+        self._save_at = self._start + SAVE_S
 
     def _note(self, notes: Iterable[str]) -> None:
         """Keep the latest of the notes that differ in their numbers alone."""
@@ -217,20 +222,28 @@ class _Measurement:
 
     def write(self) -> None:
         """Write the file of the rows, if there is to be one."""
+        start, done = time.monotonic(), self._done
         if self._path is not None:
-            done = self._done
-            about = {name: value for name, value in asdict(done).items() if name != "rows"}
-            about |= {"spent_s": self._spent_s + time.monotonic() - self._start, "notes": list(self._notes.values())}
-            write_table(self._path, self._table(), {"conditions": self._where.to_dict(), **about})
-        self._saved = time.monotonic()
+            about = {
+                "conditions": self._where.to_dict(),
+                "counts": asdict(done.counts),
+                **{name: getattr(done, name) for name in _KEPT},
+                "spent_s": self._spent_s + start - self._start,
+                "notes": list(self._notes.values()),
+            }
+            write_table(self._path, self._table(), about)
+        now = time.monotonic()
+        self._save_at = now + max(SAVE_S, SAVE_SHARE * (now - start))
 
     def result(self, options: SweepOptions) -> GridResult:
         """The rows in the order of the grid, or what is kept of them."""
+        import pyarrow as pa
+
         table, done = self._table().sort_by(INDEX), self._done
         reduction = options.reduction(self._configuration, measured_columns(self._configuration))
         if done.chosen is not None:
-            place = {index: place for place, index in enumerate(done.chosen)}
-            table = table.take(sorted(range(len(table)), key=lambda row: place[table[INDEX][row].as_py()]))
+            rows = {index: row for row, index in enumerate(table[INDEX].to_pylist())}
+            table = table.take(pa.array([rows[index] for index in done.chosen if index in rows], pa.int64()))
         elif reduction is not None:
             reduction.add(table.drop_columns([INDEX]) if isinstance(reduction, Groups) else table, 0)
             table = reduction.result()
@@ -270,7 +283,7 @@ class _Measurement:
                 is_late = is_late or answer is None
                 if answer is not None and not is_late:
                     self._take(job, answer)
-                    if time.monotonic() - self._saved > SAVE_S:
+                    if time.monotonic() > self._save_at:
                         self.write()
         self._done = replace(self._done, is_whole=self._done.drawn == self._size)
 
@@ -289,7 +302,8 @@ class _Measurement:
                 return
             share = left / (self._size - submitted) * len(rows) / (len(rows) + 1)  # the baseline takes one, too
             submitted += len(rows)
-            yield Job(rows, min(MAX_ROW_S, max(MIN_ROW_S, share)), time.time() + left)
+            seconds = min(MAX_ROW_S, max(MIN_ROW_S, share))
+            yield Job(rows, seconds, max(seconds, share / SLOW_CALLS), time.time() + left)
 
     def _take(self, job: Job, answer: Answer) -> None:
         """Add the rows of a job to the others, and keep its run in the history."""

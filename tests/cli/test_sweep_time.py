@@ -38,6 +38,10 @@ def file(tmp_path: Path) -> str:
     [
         (["--export", "latency.yaml"], "error: export (=latency.yaml) must have times to write; add --time."),
         (["--export", "a.YML", "--time", "--dry-run"], "error: export (=a.YML) must have times to write; add --time."),
+        (
+            ["--time", "--export", "a.yaml", "--group-by", "block"],
+            "error: export (=a.yaml) must have rows, not groups; leave --group-by out, or add --top.",
+        ),
         (["--time", "--export", "no/latency.yml"], "error: export (=no/latency.yml) must be in a folder that can be"),
         (["--time", "--export", "latency.txt"], "error: export (=latency.txt) must end in .csv"),
         (["--time", "--threads", "0"], "error: threads (=0) must be 1 or more, or all."),

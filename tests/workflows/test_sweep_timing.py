@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from convcost.text.errors import ConvcostError
 from convcost.timing.conditions import TimingOptions
 from convcost.timing.measured import Outcome
 from convcost.timing.statistics import Timing
+from convcost.workflows.local_cluster import DEVICE
 from convcost.workflows.sweep import SweepOptions
 
 if TYPE_CHECKING:
@@ -72,18 +74,22 @@ class Machine:
         measured: Names of the blocks of each measurement, and the seconds of each.
         interrupt_at: Number of the measurement that is interrupted; None for none.
         outcomes: What becomes of some blocks, by name.
+        max_call_s: Limit of a call in the last measurement, seconds.
     """
 
     now: float = 0.0
     measured: list[tuple[list[str], float]] = field(default_factory=list)
     interrupt_at: int | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    max_call_s: float = 0.0
 
     def measure_in(
-        self, _: Any, blocks: Sequence[Placed], baseline: str, seconds: float, run_to_run: float
+        self, _: Any, blocks: Sequence[Placed], baseline: str, seconds: float, max_call_s: float, run_to_run: float
     ) -> dict[str, Outcome]:
         assert baseline == "standard"
         assert run_to_run > 0
+        assert max_call_s >= seconds
+        self.max_call_s = max_call_s
         if len(self.measured) == self.interrupt_at:
             self.interrupt_at = None
             raise KeyboardInterrupt
@@ -148,6 +154,14 @@ def test_all_rows_of_a_small_grid_are_timed_beside_their_baseline(machine: Machi
     assert len(legal) == LEGAL
     assert result.timed.share == f"all {len(legal)} rows of {SIZE} combinations"
     assert sum(result.counts.refused.values()) == SIZE - len(legal)
+
+
+def test_the_limit_of_a_call_grows_with_the_budget(machine: Machine) -> None:
+    grid = {"axes": {"c": [8], "o": [8], "k": [3]}, "blocks": ["pointwise"]}
+    timed(16, grid=grid)
+    assert machine.max_call_s == workflow.MAX_ROW_S  # a share of 8 s has room for 16 calls of half a second
+    timed(320, grid=grid)
+    assert machine.max_call_s == pytest.approx(320 / 2 / 16)
 
 
 def test_a_sample_says_its_share_and_a_longer_one_begins_with_it(machine: Machine) -> None:
@@ -269,6 +283,15 @@ def test_conditions_on_rows_leave_out_rows_before_they_are_timed() -> None:
     assert result.counts.excluded + sum(result.counts.refused.values()) + result.row_count == SIZE
 
 
+@pytest.mark.parametrize("options", [{}, {"pareto": ("macs",)}, {"pareto": ("time_s",)}, {"group_by": ("block",)}])
+def test_a_grid_without_rows_has_none_to_time(options: dict[str, Any], machine: Machine, tmp_path: Path) -> None:
+    result = timed(6, tmp_path / "out", {**GRID, "where": ["macs < 0"]}, **options)
+    assert result.row_count == 0
+    assert result.counts.excluded == LEGAL
+    assert f"all 0 rows of {SIZE} combinations" in str(result)
+    assert machine.measured == []
+
+
 def test_the_dtype_of_a_row_is_that_of_its_axis(machine: Machine) -> None:
     grid = {"axes": {"c": [8], "o": [8], "k": [3], "dtype": ["float32", "float64"]}, "blocks": ["standard"]}
     rows = timed(100, grid={**grid, "columns": ["block", "macs"]}).scan().to_table().to_pylist()
@@ -371,3 +394,60 @@ def test_a_measured_result_has_its_share_in_every_view() -> None:
     assert as_json["rows"][0]["status"] == "ok"
     assert "a space-filling sample" in result._repr_html_()
     assert "a note at" in str(result)
+
+
+def pickled(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
+
+
+class Workers:
+    """A cluster of one worker, to which everything goes as bytes."""
+
+    def each(self, function: Any, items: Any, resources: dict[str, int]) -> Iterator[tuple[Any, Any]]:
+        assert resources == {DEVICE: 1}
+        for item in items:
+            yield item, pickled(pickled(function)(item))
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def connected(workers: int | None, scheduler: str | None) -> Iterator[Workers]:
+        assert (workers, scheduler) == (2, None)
+        yield Workers()
+
+    monkeypatch.setattr("convcost.workflows.sweep_cluster.connected", connected)
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_cluster_times_the_rows_that_one_process_does(machine: Machine, tmp_path: Path) -> None:
+    alone = timed(12, clock={"store": False})
+    measured, machine.measured, machine.now = machine.measured, [], 0.0
+    together = timed(12, tmp_path / "out", workers=2)
+    assert machine.measured == measured
+    assert together.scan().to_table() == alone.scan().to_table()
+    views = [one.to_dict()["timed"] for one in (together, alone)]
+    assert {**views[0], "notes": []} == {**views[1], "notes": []}  # each task looks at its machine
+    assert len(convcost.history(block="standard").rows) == len(measured)  # the history is the one of this process
+
+
+@pytest.mark.usefixtures("workers")
+def test_workers_on_other_machines_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from convcost.nn.measure import this_machine
+
+    cores, before = iter([4, 4, 8]), this_machine.fingerprint
+    monkeypatch.setattr(this_machine, "fingerprint", lambda given: replace(before(given), processors=next(cores)))
+    with pytest.raises(ConvcostError, match="workers with a device must be alike, and processors is 4 there, 8 here; "):
+        timed(12, workers=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+def test_real_workers_time_real_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the made machine
+    pytest.importorskip("distributed", reason="needs convcost[cluster]")
+    grid = {"axes": {"c": [8, 16], "o": [8], "k": [3], "h": [14]}, "blocks": ["standard", "pointwise"]}
+    result = convcost.sweep(grid, tmp_path, time=True, device="cpu", time_budget=60, store=False, workers=2)
+    rows = result.to_frame()
+    assert list(rows["status"]) == ["ok"] * 4
+    assert pq.read_table(tmp_path / "measured.parquet").num_rows == 4

@@ -150,8 +150,13 @@ def _call(placed: Placed, conditions: Conditions, data: torch.Tensor) -> Callabl
     return call
 
 
-def measure_in(
-    session: TimingSession, blocks: Sequence[Placed], baseline: str, seconds: float, run_to_run: float = RUN_TO_RUN
+def measure_in(  # noqa: PLR0913, PLR0917 - the session, the blocks, and what one of them may take
+    session: TimingSession,
+    blocks: Sequence[Placed],
+    baseline: str,
+    seconds: float,
+    max_call_s: float,
+    run_to_run: float = RUN_TO_RUN,
 ) -> dict[str, Outcome]:
     """Time blocks on one input shape in an open session; what cannot be timed does not keep the others from it.
 
@@ -159,8 +164,8 @@ def measure_in(
         session: Session with the conditions of the timing.
         blocks: Blocks of different names.
         baseline: Name of the block that speed-ups are relative to.
-        seconds: Seconds for each block; one of which a call takes longer is too slow, and one of which 16 calls do gets
-            the time for these.
+        seconds: Seconds for each block; one of which 16 calls take longer gets the time for these.
+        max_call_s: Seconds of a call beyond which a block is too slow.
         run_to_run: Standard deviation of a speed-up between processes, as a share.
 
     Returns:
@@ -171,7 +176,7 @@ def measure_in(
     weights = 0
     data = cache(lambda: _input(blocks[0], session.conditions, session.device))  # made when it is known to fit
     for placed in blocks:
-        one = _start(session, placed, data, weights, seconds)
+        one = _start(session, placed, data, weights, max_call_s)
         if isinstance(one, Outcome):
             outcomes[placed.block.name] = one
         else:
@@ -205,28 +210,28 @@ class _Started:
 
 
 def _start(
-    session: TimingSession, placed: Placed, data: Callable[[], torch.Tensor], weights: int, seconds: float
+    session: TimingSession, placed: Placed, data: Callable[[], torch.Tensor], weights: int, max_call_s: float
 ) -> _Started | Outcome:
     """Make a block and call it twice; an outcome if it does not fit, does not run or is too slow."""
-    min_s = placed.cost.flops / session.flop_per_s
-    if min_s > seconds:
-        return _too_slow(min_s, seconds)
     lack = refusal(weights + 2 * placed.cost.traffic_bytes, session.device)
     if lack is not None:
         return Outcome("out-of-memory", lack.removeprefix("not timed: "))
+    min_s = placed.cost.flops / session.flop_per_s
+    if min_s > max_call_s:
+        return _too_slow(min_s, max_call_s)
     try:
         call = _call(placed, session.conditions, data())
         first_s = call_s = seconds_of(call, session.clock)
-        if first_s < WANTED_CALLS * seconds:  # a first call takes several times as long as later ones
+        if first_s < WANTED_CALLS * max_call_s:  # a first call takes several times as long as later ones
             call_s = min(first_s, seconds_of(call, session.clock))
     except (ConvcostError, RuntimeError, MemoryError) as error:
         return _failure(error)
-    return _too_slow(call_s, seconds) if call_s > seconds else _Started(call, first_s, call_s)
+    return _too_slow(call_s, max_call_s) if call_s > max_call_s else _Started(call, first_s, call_s)
 
 
-def _too_slow(call_s: float, seconds: float) -> Outcome:
-    took = f"a call takes {human_time(call_s)} or more, and a row has {human_time(seconds)}"
-    return Outcome("too-slow", f"{took}; take a smaller input or batch")
+def _too_slow(call_s: float, max_call_s: float) -> Outcome:
+    took = f"a call takes {human_time(call_s)} or more, which is above the limit of {human_time(max_call_s)}"
+    return Outcome("too-slow", f"{took}; raise time_budget, or take a smaller input")
 
 
 def _failure(error: Exception) -> Outcome:

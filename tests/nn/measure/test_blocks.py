@@ -213,7 +213,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> Device:
 def in_session(device: Device, *names: str, seconds: float = 1.0, flop_per_s: float = 1e9) -> dict[str, Outcome]:
     conditions = session_home.conditions_for(TimingOptions(("cpu",)))
     session = TimingSession(conditions, torch.device("cpu"), 1.0, device, device.work("probe", 1e-3), flop_per_s)
-    return home.measure_in(session, [place_block(name, SPEC, {}) for name in names], "standard", seconds)
+    return home.measure_in(session, [place_block(name, SPEC, {}) for name in names], "standard", 1.0, seconds)
 
 
 def test_blocks_of_a_sweep_take_turns_with_the_baseline(simulated: Device) -> None:
@@ -254,7 +254,7 @@ def test_a_block_too_slow_by_its_work_is_not_made(simulated: Device) -> None:
     outcomes = in_session(simulated, "standard", seconds=0.5, flop_per_s=work / 0.6)
     assert outcomes["standard"].status == "too-slow"
     assert outcomes["standard"].reason == (
-        "a call takes 600 ms or more, and a row has 500 ms; take a smaller input or batch"
+        "a call takes 600 ms or more, which is above the limit of 500 ms; raise time_budget, or take a smaller input"
     )
     assert simulated.log == []
 
@@ -321,6 +321,6 @@ def test_a_real_dtype_that_torch_lacks_is_refused_in_one_line() -> None:
         odd = replace(session, conditions=replace(session.conditions, dtype="int64"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(home, "_input", lambda *_: torch.zeros(1, 8, 16, 16, dtype=torch.int64))
-            outcome = home.measure_in(odd, [place_block("standard", SPEC, {})], "standard", 1.0)["standard"]
+            outcome = home.measure_in(odd, [place_block("standard", SPEC, {})], "standard", 1.0, 1.0)["standard"]
     assert (outcome.status, outcome.timing) == ("refused", None)
     assert "\n" not in str(outcome.reason)
