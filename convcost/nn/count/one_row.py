@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from types import FunctionType
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -24,18 +24,18 @@ class Kind:
         is_scripted: Whether its modules are compiled by TorchScript.
     """
 
-    def __init__(self, kind: type) -> None:
+    def __init__(self, kind: Any) -> None:
         of_torch = [base for base in kind.__mro__ if base.__module__.startswith("torch.")]
         self.name = kind.__name__
         self.torch_name = of_torch[0].__name__ if of_torch else None
         self.is_scripted = issubclass(kind, torch.jit.ScriptModule)
-        self._kind: Any = kind
         methods = {name: value for base in of_torch for name, value in vars(base).items() if base is not nn.Module}
         codes = (value.__code__ for value in methods.values() if isinstance(value, FunctionType))
         self._methods = {"forward", *(name for code in codes for name in code.co_names if name in methods)}
-        self._forward = getattr(kind, "forward", None)  # a scripted class has none
         is_observed = self.is_scripted or kind is nn.MultiheadAttention
-        self._is_torchs = kind in of_torch and not is_observed and _is_torchs(self._forward)
+        self._is_torchs = kind in of_torch and not is_observed and _is_torchs(kind.forward)
+        self._kind: Any = kind if self._is_torchs else None  # a class of the user's is not kept alive
+        self._forward = kind.forward if self._is_torchs else None
         self._is_one_row = self.is_scripted or issubclass(kind, ONE_ROW)
         self._has_purpose = any(base is not nn.Module for base in of_torch)
 
@@ -63,13 +63,16 @@ def _is_torchs(forward: object) -> bool:
     return isinstance(forward, FunctionType) and str(forward.__globals__.get("__name__")).startswith("torch.")
 
 
-_kind: Final = lru_cache(maxsize=256)(Kind)
+_KINDS: Final[WeakKeyDictionary[type, Kind]] = WeakKeyDictionary()
 
 
 def kind_of(module: nn.Module) -> Kind:
     """What the class of a module is to a trace."""
-    kind: type = type(module)
-    return _kind(kind)
+    kind = type(module)
+    known = _KINDS.get(kind)
+    if known is None:
+        known = _KINDS[kind] = Kind(kind)
+    return known
 
 
 def is_one_row(module: nn.Module) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -673,3 +675,23 @@ def test_an_interrupted_forward_pass_leaves_what_it_ran() -> None:
     assert counted.doubts["macs"] == "the forward pass was interrupted: what it had not run yet is not counted"
     with pytest.raises(KeyboardInterrupt):
         next(steps)
+
+
+def test_a_class_that_was_counted_is_freed_with_what_it_holds() -> None:
+    def counted() -> weakref.ref[type]:
+        held = torch.zeros(4)
+
+        class Local(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(4, 4)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.linear(x) + held.shape[0]
+
+        assert convcost.count(Local(), torch.zeros(2, 4)).totals.macs == 2 * 4 * 4
+        return weakref.ref(Local)
+
+    kind = counted()
+    gc.collect()
+    assert kind() is None
