@@ -34,7 +34,11 @@ async def serve(workers: int, scratch: str) -> None:
             "temporary-directory": scratch,
             "distributed.scheduler.http.routes": [],
             "distributed.worker.http.routes": [],
+            # What Dask watches many times a second is time that the workers do not have.
             "distributed.worker.profile.enabled": False,
+            "distributed.admin.tick.interval": "1s",
+            "distributed.admin.system-monitor.interval": "10s",
+            "distributed.scheduler.active-memory-manager.start": False,
             "distributed.nanny.pre-spawn-environ": {},  # one thread for torch, and freed memory returned at once
         }
     )

@@ -3,7 +3,7 @@
 Each task is a function of one item, which does not depend on the others: a worker that dies loses nothing, since the
 scheduler gives its task to another one. A task that must have a device to itself takes the resource `DEVICE`
 (`each(..., resources={DEVICE: 1})`): one worker of `--workers N` offers it once, and those of a cluster do that were
-started with `dask worker ADDRESS --resources "device=1"`, so that one task at a time runs on each device.
+started with the resources "device=1", so that one task at a time runs on each device.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Cluster:
         for name, count in resources.items():
             if not any(worker["resources"].get(name, 0) >= count for worker in workers):
                 raise ConvcostError(
-                    f'{self._name} must have a worker with {name}={count}; start it with --resources "{name}={count}".'
+                    f"{self._name} must have a worker with {name}={count}; start dask worker with such resources."
                 )
 
     def _look(self) -> int:

@@ -187,7 +187,7 @@ def test_tasks_that_need_a_device_run_one_at_a_time_on_it() -> None:
     with connected(2, None) as local:
         assert len({process for _, process in local.each(eval, [GETPID] * 6, {DEVICE: 1})}) == 1
         assert len({process for _, process in local.each(eval, [GETPID] * 20)}) == 2
-        with pytest.raises(ConvcostError, match=r"^workers \(=2\) must have a worker with gpu=1; start it with --reso"):
+        with pytest.raises(ConvcostError, match=r"^workers \(=2\) must have a worker with gpu=1; start dask worker w"):
             list(local.each(abs, [1], {"gpu": 1}))
         with pytest.raises(ZeroDivisionError):
             list(local.each(partial(divmod, 1), [1, 0]))
@@ -298,6 +298,7 @@ def test_the_tasks_at_a_time_do_not_depend_on_their_number() -> None:
             distributed.KilledWorker("k", None, 3),
             "^c must have workers with memory for a part, and 4 workers died in the",
         ),
+        (distributed.client.ClosedClientError(), "^c must stay reachable, and the scheduler has ended; what is"),
         (
             ModuleNotFoundError(name="convcost"),
             f"^a worker of c must have convcost {convcost.__version__}, and does not",
