@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.comparison.columns import COMPARE_COLUMNS
+from convcost.comparison.rows import Row, place_block
 from convcost.convolution.blocks import BLOCKS
-from convcost.convolution.spec import short_names
+from convcost.convolution.spec import Spec, short_names
 from convcost.text.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from convcost.comparison.rows import Row
     from convcost.grids.configuration import Configuration
     from convcost.text.columns import Column
 
@@ -44,9 +44,10 @@ class GridColumn:
     @property
     def axis(self) -> str:
         """The axis whose requested value the column shows in a row that a block does not allow."""
-        return {"in_height": "height", "in_width": "width"}.get(self.name, self.name)
+        return {"in_height": "height", "in_width": "width"}.get(self.name, self.name.removeprefix(_REQUESTED))
 
 
+_REQUESTED: Final = "requested_"
 RATIOS: Final = frozenset({"params_ratio", "macs_ratio"})
 """The columns that need the baseline."""
 _COMPARED: Final = {column.name: column for column in COMPARE_COLUMNS}
@@ -57,6 +58,12 @@ EXTRA: Final = (
     GridColumn("partial", "text", optional=True),
 )
 """Axes that `convcost compare` has no column for: a sweep over one has the column too."""
+REQUESTED: Final = (
+    GridColumn(f"{_REQUESTED}out_channels", "int"),
+    GridColumn(f"{_REQUESTED}kernel_size", "text"),
+    GridColumn(f"{_REQUESTED}dilation", "text"),
+)
+"""Axes that some blocks do not use while the baseline does: the 7x7 beside a 1x1 convolution that is in its place."""
 REFUSED: Final = GridColumn("refused", "text", optional=True)
 """The rule that a row breaks, where rows that a block does not allow are kept."""
 _PREDICTED: Final = (
@@ -85,7 +92,7 @@ _PREDICTED: Final = (
     GridColumn("macs_ratio", "float", "larger", optional=True),
     GridColumn("dtype", "text"),
 )
-COLUMNS: Final = {column.name: column for column in (*_PREDICTED, *EXTRA, REFUSED)}
+COLUMNS: Final = {column.name: column for column in (*_PREDICTED, *EXTRA, *REQUESTED, REFUSED)}
 """Every column that a sweep's files may have, in order."""
 
 
@@ -112,9 +119,18 @@ def chosen_columns(configuration: Configuration) -> tuple[GridColumn, ...]:
     names: Sequence[str] = configuration.columns or (
         *(column.name for column in _PREDICTED),
         *(column.name for column in EXTRA if column.name in axes),
+        *(column.name for column in REQUESTED if column.axis in axes and _is_changed(column.axis, configuration)),
     )
     kept = configuration.illegal == "rows" and REFUSED.name not in names
     return tuple(COLUMNS[name] for name in (*names, *((REFUSED.name,) if kept else ())))
+
+
+def _is_changed(axis: str, configuration: Configuration) -> bool:
+    """Whether a block of the sweep may use another value than that of the axis."""
+    sizes = Spec(8, 16, (3, 3), dilation=(2, 2))
+    requested = {"out_channels": 16, "kernel_size": (3, 3), "dilation": (2, 2)}[axis]
+    rows = (Row(place_block(name, sizes, {}), "float32") for name in configuration.blocks)
+    return any(_COMPARED[axis].value(row) != requested for row in rows)
 
 
 def schema(configuration: Configuration) -> pa.Schema:

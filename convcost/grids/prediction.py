@@ -171,8 +171,8 @@ class _Work:
 
 
 def _value(column: GridColumn, axes: Mapping[str, Any], row: Row) -> Any:  # noqa: ANN401 - numbers, texts and arrays
-    """The value of a column: that of compare, else of the axis of the same name."""
-    return axes.get(column.name) if column.compared is None else column.compared.value(row)
+    """The value of a column: that of compare, else that of its axis."""
+    return axes.get(column.axis) if column.compared is None else column.compared.value(row)
 
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -235,3 +235,18 @@ def test_an_axis_that_compare_has_no_column_for_has_one_of_its_own():
         {"bias": False, "partial": "1/2", "rank": None},
         {"bias": False, "partial": None, "rank": 4},
     ]
+
+
+def test_rows_of_blocks_that_do_not_use_an_axis_show_what_was_requested() -> None:
+    grid = {"blocks": ["depthwise", "pointwise"], "axes": {"c": [8], "o": [16, 32], "k": [3, 5], "dilation": [2]}}
+    configuration = read_configuration(grid)
+    rows = [row for part in Grid(configuration).parts() for row in predict(configuration, part).table.to_pylist()]
+    requested = [(o, k) for _ in range(2) for o in (16, 32) for k in ("3x3", "5x5")]
+    assert [(row["requested_out_channels"], row["requested_kernel_size"]) for row in rows] == requested
+    assert [(row["out_channels"], row["kernel_size"]) for row in rows[4:]] == [(o, "1x1") for o, _ in requested[4:]]
+    assert {row["requested_dilation"] for row in rows} == {"2x2"}
+
+
+def test_rows_of_blocks_that_use_every_axis_have_no_requested_columns() -> None:
+    configuration = read_configuration({"blocks": ["standard"], "axes": {"c": [8], "o": [16], "k": [3]}})
+    assert not [name for name in schema(configuration).names if name.startswith("requested")]
