@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from convcost.text.errors import one_line
-from convcost.text.figure import COLOURS, MAX_POINTS, WIDTH, Figure, data, distinct, of_all, tooltips
+from convcost.text.figure import COLOURS, MAX_POINTS, WIDTH, Figure, data, distinct, of_all, shortened, tooltips
 from convcost.text.log_axis import LogAxis, is_on_log_axis
 from convcost.text.sizes import format_sizes
 from convcost.text.units import human_time, number_of, show_date
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 QUESTION: Final = "Did a time change from run to run?"
 MAX_LINES: Final = len(COLOURS)
 """Maximum number of lines: one for each colour."""
+MAX_LABEL: Final = 45
+"""Maximum number of characters of the name of a line."""
 HEIGHT: Final = 300
 """Height of the figure in pixels."""
 
@@ -53,19 +55,26 @@ def history_figures(rows: Sequence[Stored]) -> tuple[Figure, ...]:
         return (Figure(f"{QUESTION} This needs two runs of a layer under the same conditions, and each has one."),)
     chosen = again[:MAX_LINES]
     names = dict(zip(chosen, distinct(_labels(chosen)), strict=True))
+    labels = dict(zip(names.values(), shortened(list(names.values()), MAX_LABEL), strict=True))
     points = [
-        {"name": names[_line(row)], "date": row.session.measured_at, "time_s": one.time_s, "low": one.time_q25_s}
-        | {"high": one.time_q75_s, "time": human_time(one.time_s), "measured": show_date(row.session.measured_at)}
+        {"name": name, "label": labels[name], "date": row.session.measured_at, "time_s": one.time_s}
+        | {
+            "low": one.time_q25_s,
+            "high": one.time_q75_s,
+            "time": human_time(one.time_s),
+            "measured": show_date(row.session.measured_at),
+        }
         for row in drawable
         for one in [row.entry.timing]
-        if _line(row) in names
+        for name in [names.get(_line(row))]
+        if name is not None
     ][:MAX_POINTS]
     up = LogAxis.around([one[end] for one in points for end in ("time_s", "low", "high")], HEIGHT)
     axis = alt.Axis(labelExpr=TIME.labels, values=up.ticks)
-    scale = alt.Scale(domain=list(names.values()), range=list(COLOURS[: len(names)]))
+    scale = alt.Scale(domain=list(labels.values()), range=list(COLOURS[: len(names)]))
     base = alt.Chart(data(points)).encode(
         alt.X("date:T", title=None, scale=alt.Scale(type="utc", padding=20), axis=alt.Axis(format="%Y-%m-%d %H:%M")),
-        alt.Color("name:N", scale=scale, legend=alt.Legend(title=None, orient="bottom", columns=2)),
+        alt.Color("label:N", scale=scale, legend=alt.Legend(title=None, orient="bottom", columns=2)),
     )
     y = alt.Y("time_s:Q", title="time", scale=up.scale, axis=axis)
     chart = alt.layer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from convcost.text.figure import BLUE, MAX_BARS, ORANGE, SIDE, STEP, Figure, data, distinct, of_all, tooltips
+from convcost.text.figure import BLUE, MAX_BARS, ORANGE, SIDE, STEP, Figure, data, distinct, of_all, shortened, tooltips
 from convcost.text.quantities import BYTES
 from convcost.text.table import aligned
 from convcost.text.units import human_percent
@@ -25,6 +25,8 @@ MIN_COMMITS: Final = 2
 """Minimum number of commits for a line."""
 PANEL: Final = 280
 """Width of the history of one figure in pixels."""
+MAX_TITLE: Final = 40
+"""Maximum number of characters of the name above it."""
 MAX_SUBJECT: Final = 60
 """Maximum number of characters of a commit's subject among the numbers."""
 NOW: Final = "now"
@@ -47,10 +49,11 @@ def check_figures(rows: Sequence[MetricRow]) -> tuple[Figure, ...]:
         return (Figure("No limit has a value to be held against it."),)
     used.sort(key=lambda one: one["share"], reverse=True)
     shown = used[:MAX_BARS]
+    labels = shortened([one["name"] for one in shown])
     scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
-    base = alt.Chart(data(shown)).encode(
+    base = alt.Chart(data({**one, "label": label} for one, label in zip(shown, labels, strict=True))).encode(
         alt.X("share:Q", title="share of the limit", axis=alt.Axis(format="%", orient="top", tickCount=5)),
-        alt.Y("name:N", sort=[one["name"] for one in shown], title=None, axis=alt.Axis(labelLimit=260)),
+        alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=0)),
         tooltip=tooltips("name", "actual", "limit", "used", "verdict", "reason"),
     )
     bars = base.mark_bar().encode(alt.Color("verdict:N", scale=scale, legend=alt.Legend(title=None, orient="bottom")))
@@ -86,7 +89,11 @@ def history_figure(rows: Sequence[MetricRow], commits: Sequence[LockedTotals]) -
     if not known:
         return Figure(f"{MOVED} None of them has a limited figure in the lock.")
     labels = [*distinct(one.commit for one in commits), NOW]
-    charts = [_panel(name, row, values, labels, commits) for name, row, values in known[:MAX_PANELS]]
+    shown = known[:MAX_PANELS]
+    titles = shortened([name for name, _, _ in shown], MAX_TITLE)
+    charts = [
+        _panel(title, row, values, labels, commits) for title, (_, row, values) in zip(titles, shown, strict=True)
+    ]
     rest = of_all(len(charts), len(known), "the largest shares of their limits")
     sentence = f"{MOVED} {NOW.capitalize()} is this check; dashed lines are the limits of today.{rest}"
     chart: alt.ConcatChart = alt.concat(*charts, columns=2, spacing=30)
@@ -102,7 +109,7 @@ def _values(row: MetricRow, commits: Sequence[LockedTotals]) -> list[int | None]
 
 
 def _panel(
-    name: str, row: MetricRow, values: Sequence[int | None], labels: Sequence[str], commits: Sequence[LockedTotals]
+    text: str, row: MetricRow, values: Sequence[int | None], labels: Sequence[str], commits: Sequence[LockedTotals]
 ) -> alt.LayerChart | alt.FacetChart:
     """A figure over the commits, and its limit."""
     import altair as alt
@@ -114,7 +121,7 @@ def _panel(
         if value is not None
     ]
     unit = "B" if row.judged.metric.kind is BYTES else ""
-    axis = alt.Axis(labelExpr=f"format(datum.value, '.4~s') + '{unit}'", tickCount=4)
+    axis = alt.Axis(labelExpr=f"datum.value % 1 ? '' : format(datum.value, '.4~s') + '{unit}'", tickCount=4)
     across = alt.X("commit:N", title=None, scale=alt.Scale(domain=list(labels)), axis=alt.Axis(labelAngle=-90))
     up = alt.Y("value:Q", title=None, axis=axis, scale=alt.Scale(zero=False, padding=8))
     base = alt.Chart(data(points)).encode(across, up)
@@ -129,7 +136,7 @@ def _panel(
         subtitle = f"dashed: {key} {row.figure(limit)}"
         rule = alt.Chart(data([{"limit": limit, "text": subtitle}])).encode(alt.Y("limit:Q"))
         layers.append(rule.mark_rule(color=ORANGE, strokeDash=[4, 3]).encode(tooltip=tooltips("text")))
-    title = alt.Title(name, subtitle=subtitle, limit=PANEL)
+    title = alt.Title(text, subtitle=subtitle)
     return alt.layer(*layers).properties(width=PANEL, height=110, title=title)
 
 

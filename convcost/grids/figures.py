@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from convcost.grids.measured import EVERY
 from convcost.grids.reduction import Pareto
 from convcost.text.figure import MAX_POINTS, Figure, Quantity, front, of_all
+from convcost.text.units import human_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,4 +75,5 @@ def _quantity(column: GridColumn) -> Quantity:
     like = column.compared
     title = like.title if like is not None and column.better == "smaller" else column.name
     show = like.show if like is not None and like.show is not None else str
-    return Quantity(title, show, "B" if column.name == "traffic_bytes" else "", column.better == "larger")
+    unit = "B" if column.name == "traffic_bytes" else "s" if show is human_time else ""
+    return Quantity(title, show, unit, column.better == "larger", is_whole=column.kind == "int")

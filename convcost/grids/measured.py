@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from convcost.comparison.rows import Row
     from convcost.grids.configuration import Configuration
+    from convcost.grids.reduction import Reduction
     from convcost.timing.measured import Outcome
 
 INDEX: Final = "index"
@@ -69,6 +70,12 @@ def measured_schema(configuration: Configuration) -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema(pa.field(one.name, arrow_type(one)) for one in measured_columns(configuration))
+
+
+def is_predicted(reduction: Reduction) -> bool:
+    """Whether the best rows are those of predicted columns alone, so that they are known before anything is timed."""
+    names = (*reduction.group_by, *(goal.name for goal in reduction.goals))
+    return bool(reduction.goals) and MEASURED.keys().isdisjoint(names)
 
 
 def measured_values(index: int, outcome: Outcome, row: Row | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from convcost.grids.columns import column_name, schema
 from convcost.grids.groups import ROWS
-from convcost.grids.measured import EVERY, INDEX, MEASURED_COLUMNS
+from convcost.grids.measured import EVERY, INDEX, MEASURED_COLUMNS, is_predicted
 from convcost.grids.reduction import MAX_EQUAL, MORE_EQUAL
 from convcost.text.columns import Column
 from convcost.text.errors import ConvcostError
@@ -151,9 +151,13 @@ class GridResult(Result["Mapping[str, Any]"]):
         rows = f"grid of {number_of('block', len(self.configuration.blocks))}, {human_count(self.counts.rows)} rows"
         if self.timed is not None:
             rows = f"{rows.partition(',')[0]}, timed: {self.timed.share}"
+        kept = ""
+        if self.reduction is not None:
+            is_after = self.timed is not None and not is_predicted(self.reduction)
+            kept = f"{'; of these, ' if is_after else ': '}{self.reduction.text}"
         where = "" if self.path is None else f", in {self.path}"
         how = "" if self.timed is None else f"; {self.timed.conditions.summary()}"
-        return f"{rows}{'' if self.reduction is None else f': {self.reduction.text}'}{where}{how}; 1 MAC = 2 FLOPs"
+        return f"{rows}{kept}{where}{how}; 1 MAC = 2 FLOPs"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.kernels.factors import entry_text
-from convcost.text.errors import one_line
-from convcost.text.figure import Figure, data, largest, of_all, panels, tooltips
+from convcost.text.figure import Figure, data, distinct, largest, of_all, panels, shortened, tooltips
 from convcost.text.sizes import format_sizes
 from convcost.timing.figures import PARAMS
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 MAX_KERNELS: Final = 12
 MAX_TERMS: Final = 3
 """Maximum number of columns and rows that are drawn for a kernel."""
+MAX_NAME: Final = 24
+"""Maximum number of characters of the name above a kernel."""
 MAX_LABELLED: Final = 9
 """Largest side of a kernel whose numbers are written into the image."""
 IMAGE: Final = 200
@@ -39,16 +40,18 @@ def kernel_figures(rows: Sequence[KernelRow]) -> tuple[Figure, ...]:
     import altair as alt
 
     rest = of_all(min(len(rows), MAX_KERNELS), len(rows), "an image")
-    charts = [_kernel(row) for row in rows[:MAX_KERNELS]]
+    shown = rows[:MAX_KERNELS]
+    names = shortened(distinct(row.separation.name for row in shown), MAX_NAME)
+    charts = [_kernel(row, name) for row, name in zip(shown, names, strict=True)]
     sentence = f"Is the kernel a column times a row? Beside it: its factors, at most {MAX_TERMS} pairs.{rest}"
     return (Figure(sentence, alt.vconcat(*charts, spacing=24) if charts else None),)
 
 
-def _kernel(row: KernelRow) -> alt.HConcatChart:
+def _kernel(row: KernelRow, name: str) -> alt.HConcatChart:
     import altair as alt
 
     own, cell = row.separation, max(1, min(CELL, IMAGE // max(row.size)))
-    images = [_image(row.matrix.entries, f"{one_line(own.name)}, {format_sizes(row.size)}, rank {own.rank}", cell)]
+    images = [_image(row.matrix.entries, f"{name}, {format_sizes(row.size)}, rank {own.rank}", cell)]
     for index, term in enumerate(own.terms[:MAX_TERMS], 1):
         number = f" {index}" if len(own.terms) > 1 else ""
         images.append(_image([[entry] for entry in term.column], f"column{number}", cell))
@@ -78,8 +81,7 @@ def _image(entries: Sequence[Sequence[Entry]], title: str, cell: int) -> alt.Lay
         wide = max(cell, min(MAX_WIDE, DIGIT * max(len(one["entry"]) for one in cells)))
         colour = alt.when(f"abs(datum.value) > {0.6 * most}").then(alt.value("white")).otherwise(alt.value("black"))
         layers.append(base.mark_text(limit=wide, fontSize=10).encode(text="entry:N", color=colour))
-    heading = alt.Title(title, limit=max(IMAGE, width * wide))
-    return alt.layer(*layers).properties(width=width * wide, height=height * cell, title=heading)
+    return alt.layer(*layers).properties(width=width * wide, height=height * cell, title=title)
 
 
 def weights_figures(rows: Sequence[LayerRow]) -> tuple[Figure, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.text.errors import one_line
-from convcost.text.figure import BLUE, ORANGE, WIDTH, Figure, Quantity, data, pointed_at, tooltips
+from convcost.text.figure import BLUE, ORANGE, WIDTH, Figure, Quantity, data, pointed_at, shortened, tooltips
 from convcost.text.units import human_bytes
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ALIVE: Final = Quantity("activations alive", human_bytes, "B")
 MAX_STEPS: Final = WIDTH
 """Maximum number of steps along the forward pass: one for each pixel."""
+MAX_NAME: Final = 48
+"""Maximum number of characters of the name at the peak."""
 HEADROOM: Final = 1.15
 """Height of the figure relative to the peak, which has its name above it."""
 QUESTION: Final = "How much memory do activations take along the forward pass?"
@@ -87,12 +89,13 @@ def _chart(steps: Sequence[dict[str, Any]], top: dict[str, Any], count: int) -> 
     )
     middle = (top["from"] + top["to"]) / 2
     is_left = middle < count / 2
-    peak = alt.Chart(data([{**top, "from": middle, "label": f"{top['name']}: {top['alive']}"}])).encode(x, y)
+    (name,) = shortened([top["name"]], MAX_NAME)
+    peak = alt.Chart(data([{**top, "from": middle, "label": f"{name}: {top['alive']}"}])).encode(x, y)
     layers = (
         area.encode(x, y),
         peak.mark_point(filled=True, size=60, opacity=1, color=ORANGE),
         peak.mark_text(
-            align="left" if is_left else "right", dx=8 if is_left else -8, dy=-8, limit=420, color="currentColor"
+            align="left" if is_left else "right", dx=8 if is_left else -8, dy=-8, color="currentColor"
         ).encode(text="label:N"),
         columns,
     )

@@ -40,6 +40,11 @@ class ModelRow:
     baseline: ModelReport
 
     @property
+    def name(self) -> str:
+        """The target."""
+        return self.report.target
+
+    @property
     def traffic_bytes(self) -> int:
         """Compulsory traffic of all calls."""
         return sum(row.traffic_bytes for row in self.report.layers)
@@ -247,7 +252,7 @@ class ModelTable(Result[ModelRow]):
         for row in self.rows:
             totals, timing = row.report.totals, row.report.forward
             time_s = None if timing is None else timing.time_s
-            one = Costs(row.report.target, totals.params, totals.macs, row.traffic_bytes, time_s)
+            one = Costs(row.name, totals.params, totals.macs, row.traffic_bytes, time_s)
             rows.append((one, row.ratio("macs"), timing))
         return table_figures(rows)
 

@@ -33,8 +33,8 @@ SIDE: Final = 420
 """Width of a square figure in pixels."""
 WIDTH: Final = 630
 """Width of a wide figure in pixels."""
-SHORT: Final = "length(datum.value) > 36 ? slice(datum.value, 0, 35) + '…' : datum.value"
-"""Vega expression for the label of a name; a limit in pixels would measure each several times, half of the drawing."""
+MAX_LABEL: Final = 36
+"""Maximum number of characters of a name at an axis; a limit in pixels would measure each several times."""
 _PANEL: Final = {2: 330, 3: 240, 4: 190}
 """Widths of panels side by side in pixels, by their number."""
 
@@ -63,17 +63,22 @@ class Quantity:
         show: Function that formats a value.
         unit: Unit after the numbers of the axis.
         is_more_better: Whether a larger value is the better one.
+        is_whole: Whether every value is a whole number.
     """
 
     title: str
     show: Callable[[Any], str]
     unit: str = ""
     is_more_better: bool = False
+    is_whole: bool = True
 
     @property
     def labels(self) -> str:
-        """The Vega expression for the numbers of the axis, such as `1.5ms`."""
-        return f"format(datum.value, '.3~s') + '{self.unit}'"
+        """The Vega expression for the numbers of the axis, such as `1.5ms`; only times have prefixes below 1."""
+        if self.is_whole:
+            return f"datum.value % 1 ? '' : format(datum.value, '.3~s') + '{self.unit}'"
+        small = ".3~s" if self.unit == "s" else ".3~r"
+        return f"format(datum.value, abs(datum.value) < 1 ? '{small}' : '.3~s') + '{self.unit}'"
 
 
 def require_libraries(what: str) -> None:
@@ -137,11 +142,44 @@ def distinct(names: Iterable[str]) -> list[str]:
     ['a', 'b', 'a (2)']
     """
     seen: dict[str, int] = {}
-    lines = []
+    lines: dict[str, None] = {}
     for name in map(one_line, names):
-        seen[name] = seen.get(name, 0) + 1
-        lines.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return lines
+        line = name
+        while line in lines:
+            seen[name] = seen.get(name, 1) + 1
+            line = f"{name} ({seen[name]})"
+        lines[line] = None
+    return list(lines)
+
+
+def shortened(names: Sequence[str], most: int = MAX_LABEL) -> list[str]:
+    """The names as labels; long ones are all cut at the same place: the one that leaves most of them different.
+
+    Args:
+        names: Names that differ.
+        most: Number of characters beyond which a name is cut.
+
+    >>> shortened(["backbone.stages.0.conv1", "backbone.stages.0.conv2"], 16)
+    ['backb….0.conv1', 'backb….0.conv2']
+    """
+    letters = enumerate(zip(*(name for name in names if len(name) > most), strict=False))
+    shared = next((place for place, ones in letters if len(set(ones)) > 1), 0)
+    cuts = zip(*(_cuts(name, most, shared) for name in names), strict=True)
+    return distinct(max(cuts, key=lambda labels: len(set(labels)), default=()))
+
+
+def _cuts(name: str, most: int, shared: int) -> tuple[str, ...]:
+    """A name without its middle, its start, its end, and without all but what follows the shared start."""
+    head = most // 3
+    return tuple(
+        label if len(name) > most else name
+        for label in (
+            f"{name[:head]}…{name[head + 1 - most :]}",
+            f"…{name[1 - most :]}",
+            f"{name[: most - 1]}…",
+            f"…{name[shared : shared + most - 2]}…",
+        )
+    )
 
 
 def largest(sizes: Sequence[float], most: int = MAX_BARS) -> list[int]:
@@ -178,9 +216,11 @@ def panels(
     if not names or not shown:
         return None
     lines = distinct(names)
+    labels = shortened(lines)
     rows = [
-        {"name": name, "side": side, **_amounts(shown, {one: rows[index].get(side) for one, rows in shown.items()})}
-        for index, name in enumerate(lines)
+        {"name": name, "label": label, "side": side}
+        | _amounts(shown, {one: rows[index].get(side) for one, rows in shown.items()})
+        for index, (name, label) in enumerate(zip(lines, labels, strict=True))
         for side in sides
     ]
     hover = pointed_at()
@@ -201,10 +241,9 @@ def panels(
     )
     charts, views = [], [f"panel{index}" for index in range(len(shown))]
     for index, one in enumerate(shown):
-        labels = alt.Axis(labels=not index, ticks=not index, title=None, labelExpr=SHORT, labelLimit=0)
-        amounts = alt.Axis(labelExpr=one.labels, orient="top", tickCount=3)
-        x = alt.X(f"q{index}:Q", title=one.title, axis=amounts)
-        charts.append(base.encode(x, alt.Y("name:N", sort=lines, axis=labels)).properties(name=views[index]))
+        x = alt.X(f"q{index}:Q", title=one.title, axis=alt.Axis(labelExpr=one.labels, tickCount=3, orient="top"))
+        y = alt.Y("label:N", sort=labels, axis=alt.Axis(labels=not index, ticks=not index, title=None, labelLimit=0))
+        charts.append(base.encode(x, y).properties(name=views[index]))
     parameters: list[Any] = [hover.param, picked.param]
     in_all = [alt.TopLevelSelectionParameter(**one.to_dict(), views=views) for one in parameters]
     return alt.hconcat(*charts, spacing=12, params=in_all)

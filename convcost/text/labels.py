@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from convcost.text.figure import data
+from convcost.text.figure import data, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -145,17 +145,18 @@ def names(
     x, y = axes
     dots = [point_box(x.pixel(across), y.pixel(up)) for _, across, up in points]
     named = range(len(points)) if len(points) <= most else _apart(dots)[:most]
-    choices = (_reachable(dots[index], points[index][0], dots) for index in named)
+    texts = shortened([points[index][0] for index in named], MAX_WIDTH // CHARACTER)
+    choices = (_reachable(dots[index], text, dots) for index, text in zip(named, texts, strict=True))
     labels = place(choices, [*taken, *dots], Box(0, 0, x.length, y.length))
     rows = [
         {"name": text, "x": x.value(label.x), "y": y.value(label.y), "align": label.align, "px": across, "py": up}
-        for (text, across, up), label in zip([points[index] for index in named], labels, strict=True)
+        for text, (_, across, up), label in zip(texts, [points[index] for index in named], labels, strict=True)
         if label is not None
     ]
     base = alt.Chart(data(rows)).encode(alt.X("x:Q", scale=x.scale), alt.Y("y:Q", scale=y.scale))
     lines = base.mark_rule(color="#8888", aria=False).encode(x2="px:Q", y2="py:Q")
-    texts = base.mark_text(align=alt.ExprRef("datum.align"), baseline="middle", limit=MAX_WIDTH, color="currentColor")
-    return [lines, texts.encode(text="name:N")] if rows else []
+    words = base.mark_text(align=alt.ExprRef("datum.align"), baseline="middle", limit=MAX_WIDTH, color="currentColor")
+    return [lines, words.encode(text="name:N")] if rows else []
 
 
 def _apart(dots: Sequence[Box]) -> list[int]:

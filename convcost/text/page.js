@@ -75,8 +75,7 @@ document.querySelector(".tools").hidden = false;
 function mark(value) {
   const names = new Set(value && value.name);
   for (const row of original) {
-    const name = row.cells[0].textContent;
-    row.classList.toggle("picked", names.has(name) || names.has(name.slice(2))); // in a diff, a sign comes first
+    row.classList.toggle("picked", names.has(row.dataset.name ?? row.cells[0].textContent));
   }
 }
 

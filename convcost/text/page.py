@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
-from convcost.text.figure import is_known, svg, themed
+from convcost.text.figure import distinct, is_known, svg, themed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,16 +34,22 @@ class Texts(NamedTuple):
         verdicts: Lines under it.
         remarks: Remarks with their kinds: note, warning or error.
         below: Texts of several lines at the end.
+        names: Names of the rows in the figures.
     """
 
     head: str
     verdicts: Sequence[str]
     remarks: Sequence[tuple[str, str]]
     below: Sequence[str]
+    names: Sequence[str]
 
 
 def page(
-    texts: Texts, figures: Sequence[Figure], columns: Sequence[Column[R]], rows: Sequence[R], totals: R | None
+    texts: Texts,
+    figures: Sequence[Figure],
+    columns: Sequence[Column[R]],
+    rows: Sequence[R],
+    totals: R | None,
 ) -> str:
     """The page of a result: its head and verdicts, each figure under its sentence, and the table.
 
@@ -79,7 +85,7 @@ def page(
             ],
             columns=chosen,
             texts=list(_text_columns(chosen, rows)),
-            rows=(_cells(chosen, row) for row in rows),
+            rows=((name, list(_cells(chosen, row))) for name, row in zip(distinct(texts.names), rows, strict=True)),
             totals=None if totals is None else list(_cells(chosen, totals)),
             count=len(rows),
             specs=_data([themed(chart) for chart in charts]),
@@ -92,8 +98,8 @@ def page(
 
 
 def _text_columns(columns: Sequence[Column[R]], rows: Sequence[R]) -> Iterator[tuple[int, bool]]:
-    """The place of each column of texts, counted from 1, and whether one of them is long."""
-    for place, column in enumerate(columns, 1):
+    """The place of each column of texts behind the first, counted from 1, and whether one of them is long."""
+    for place, column in enumerate(columns[1:], 2):
         if not any(is_known(column.value(row)) for row in rows):
             yield place, any(len(column.text(row)) > LONG_TEXT for row in rows)
 

@@ -145,6 +145,10 @@ class Result(Generic[R]):
         """Texts of several lines under the verdicts, such as the accounts of times."""
         return ()
 
+    def name(self, row: R) -> str:
+        """The name of a row in the figures."""
+        return str(getattr(row, "name", None) or self.columns[0].text(row))
+
     @property
     def figures(self) -> tuple[Figure, ...]:
         """The figures, the one that answers most first; they need `convcost[report]`.
@@ -213,7 +217,8 @@ class Result(Generic[R]):
         from convcost.text.page import Texts, page
 
         require_libraries("a page")
-        texts = Texts(self.head, self.verdicts, self.remarks, self.below)
+        names = [self.name(row) for row in self.rows]
+        texts = Texts(self.head, self.verdicts, self.remarks, self.below, names)
         return page(texts, self.figures, self.columns, self.rows, self.totals_row)
 
     def text(self, width: int | None = None) -> str:

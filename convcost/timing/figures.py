@@ -9,7 +9,6 @@ from convcost.text.figure import (
     BLUE,
     COLOURS,
     MAX_POINTS,
-    SHORT,
     SIDE,
     STEP,
     WIDTH,
@@ -22,6 +21,7 @@ from convcost.text.figure import (
     of_all,
     panels,
     pointed_at,
+    shortened,
     tooltips,
 )
 from convcost.text.labels import HEIGHT, Box, names, width_of
@@ -42,7 +42,7 @@ PROMISE: Final = "Is it as much faster as its MACs are fewer? On the line it is,
 PARAMS: Final = Quantity("parameters", human_count)
 MACS: Final = Quantity("MACs", human_count)
 TRAFFIC: Final = Quantity("traffic", human_bytes, "B")
-TIME: Final = Quantity("time", human_time, "s")
+TIME: Final = Quantity("time", human_time, "s", is_whole=False)
 MAX_NAMED: Final = 12
 """Maximum number of points that have their names beside them."""
 
@@ -165,9 +165,11 @@ def accounts(rows: Sequence[tuple[str, Account | None]]) -> tuple[Figure, ...]:
         return ()
     chosen = largest([one.time_s for _, one in known])
     lines = distinct(name for name, _ in known)
+    labels = shortened([lines[index] for index in chosen])
     parts = [
         {
             "name": lines[index],
+            "label": label,
             "part": part.part,
             "order": PARTS.index(part.part),
             "seconds": part.seconds,
@@ -175,7 +177,7 @@ def accounts(rows: Sequence[tuple[str, Account | None]]) -> tuple[Figure, ...]:
             "share": human_share(part.seconds / known[index][1].time_s),
             "kernel": part.kernel or "-",
         }
-        for index in chosen
+        for index, label in zip(chosen, labels, strict=True)
         for part in known[index][1].parts
     ]
     used = [part for part in PARTS if any(one["part"] == part for one in parts)]
@@ -184,13 +186,8 @@ def accounts(rows: Sequence[tuple[str, Account | None]]) -> tuple[Figure, ...]:
         alt.Chart(data(parts))
         .mark_bar()
         .encode(
-            alt.X("seconds:Q", title="time", axis=alt.Axis(labelExpr="format(datum.value, '.3~s') + 's'")),
-            alt.Y(
-                "name:N",
-                sort=[lines[index] for index in chosen],
-                title=None,
-                axis=alt.Axis(labelExpr=SHORT, labelLimit=0),
-            ),
+            alt.X("seconds:Q", title=TIME.title, axis=alt.Axis(labelExpr=TIME.labels)),
+            alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=0)),
             alt.Color("part:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=4)),
             order="order:Q",
             tooltip=tooltips("name", "part", "time", "share", "kernel"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convcost.grids.grid import Grid
 from convcost.grids.groups import Groups
-from convcost.grids.measured import INDEX, MEASURED, Timed, measured_columns, measured_schema
+from convcost.grids.measured import INDEX, Timed, is_predicted, measured_columns, measured_schema
 from convcost.grids.parts import Counts, contents, difference, opened, read_about, write_table
 from convcost.grids.prediction import predict
 from convcost.grids.result import GridResult
@@ -49,8 +49,8 @@ MIN_ROW_S: Final = 0.5
 """Least seconds of a row and of its baseline, in which a layer has some ten rounds."""
 MAX_ROW_S: Final = 2.0
 """Greatest seconds of a row, where the time budget allows more than all rows take."""
-MAX_PREDICTED: Final = 2**20
-"""Largest number of combinations that are all predicted first, in a second, to draw from those that are allowed."""
+MAX_PREDICTED: Final = 2**23
+"""Largest number of combinations that are all predicted first, in some ten seconds, to draw from the allowed ones."""
 SLOW_CALLS: Final = 16
 """Calls that the share of a row in the time budget must have room for, or the row is too slow."""
 SAVE_S: Final = 5.0
@@ -81,8 +81,7 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
             another sweep, or has times of another machine or of other conditions.
     """
     reduction = options.reduction(configuration, measured_columns(configuration))
-    goals = () if reduction is None else tuple(goal.name for goal in reduction.goals)
-    is_first = bool(goals) and MEASURED.keys().isdisjoint((*options.group_by, *goals))
+    is_first = reduction is not None and is_predicted(reduction)
     with ExitStack() as stack:
         stack.enter_context(ProgressLine())
         cluster = stack.enter_context(options.cluster())
@@ -95,14 +94,15 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
         measurement = _Measurement(configuration, timing, where, path)
         measurement.prepare(options.part_rows, options.reduction(configuration) if is_first else None)
         try:
-            measurement.run(cluster)
+            try:
+                measurement.run(cluster)
+            finally:
+                with interrupts_held():
+                    measurement.write()
         except KeyboardInterrupt:
-            with interrupts_held():
-                measurement.write()
             if not measurement.is_empty:
                 yield measurement.result(options)
             raise
-        measurement.write()
         yield measurement.result(options)
 
 
@@ -205,6 +205,8 @@ class _Measurement:
         else:
             self._done = replace(done, counts=counts, chosen=tuple(reduction.result()[INDEX].to_pylist()))
         self._begin()
+        if reduction is not None:
+            self.write()  # a large grid is not to be predicted again
 
     def _begin(self) -> None:
         """Let the time budget begin now."""

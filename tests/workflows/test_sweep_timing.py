@@ -203,6 +203,19 @@ def test_an_interrupt_keeps_what_is_measured(number: int, machine: Machine, tmp_
     assert sorted(pq.read_table(tmp_path / "out/measured.parquet")["index"].to_pylist()) == undisturbed
 
 
+def test_an_error_keeps_what_is_measured(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure_in(*given: Any) -> dict[str, Outcome]:
+        if len(machine.measured) == 2:
+            raise ConvcostError("the cluster has ended")
+        return machine.measure_in(*given)
+
+    monkeypatch.setattr("convcost.nn.measure.blocks.measure_in", measure_in)
+    with pytest.raises(ConvcostError, match="the cluster has ended"):
+        timed(12, tmp_path / "out")
+    rows = sum(len(names) - 1 for names, _ in machine.measured)
+    assert pq.read_table(tmp_path / "out/measured.parquet").num_rows == rows > 0
+
+
 def test_rows_are_written_while_others_are_measured(machine: Machine, tmp_path: Path) -> None:
     written = []
 
@@ -307,7 +320,9 @@ def test_the_dtype_of_a_row_is_that_of_its_axis(machine: Machine) -> None:
     ],
 )
 def test_the_best_of_the_measured_rows(options: dict[str, Any], columns: tuple[str, ...]) -> None:
-    every, best = timed(1000).to_frame(), timed(1000, **options).to_frame()
+    result = timed(1000, **options)
+    assert f"timed: all {LEGAL} rows of {SIZE} combinations; of these, the " in str(result)
+    every, best = timed(1000).to_frame(), result.to_frame()
     assert 0 < len(best) < len(every)
     if "pareto" in options:
         points = list(zip(every["time_s"], every["params"], strict=True))
@@ -343,7 +358,9 @@ def test_few_of_the_best_predicted_rows_are_a_sample_that_goes_on(machine: Machi
     assert 0 < first.row_count < 20
     assert f"timed: {first.row_count} of 20 rows, " in str(first)
     done = len(machine.measured)
-    second = timed(1000, tmp_path / "out", top=20, sort="macs_ratio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workflow, "predict", None)  # the choice is in the file
+        second = timed(1000, tmp_path / "out", top=20, sort="macs_ratio")
     assert second.row_count == 20
     assert len(machine.measured) > done
     with pytest.raises(ConvcostError, match="must hold the same sweep, and kept"):
