@@ -98,9 +98,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
     where = ("--no-nanny", "--local-directory", str(folder), *common)
     workers = [start("worker", "--nthreads", str(threads), *where) for threads in (1, 2)]
     try:
-        while not file.exists():
+        while not file.exists() or not (text := file.read_text(encoding="utf-8")).endswith("}"):  # it is being written
             time.sleep(0.02)
-        yield json.loads(file.read_text(encoding="utf-8"))["address"], workers
+        yield json.loads(text)["address"], workers
     finally:
         for process in (*workers, scheduler):
             process.kill()
