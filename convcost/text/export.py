@@ -75,9 +75,10 @@ def _csv(table: pd.DataFrame) -> str:
 
 def csv_lines(columns: Sequence[Column[R]], rows: Sequence[R]) -> list[str]:
     """The lines of the CSV without their ends: the head, then one for each row; as in pandas, NaN is no value."""
-    values = ([column.in_file(row) for column in columns] for row in rows)
+    table: list[list[object]] = [[column.name for column in columns]]
+    table += ([column.in_file(row) for column in columns] for row in rows)
     lines = []
-    for cells in ([column.name for column in columns], *values):
+    for cells in table:
         line = StringIO()
         csv.writer(line).writerow(
             None if isinstance(cell, float) and isnan(cell) else _neutral(_encodable(cell)) for cell in cells
