@@ -199,6 +199,22 @@ def test_runs_of_other_layers_and_conditions_are_other_lines() -> None:
     assert list(dict.fromkeys(names)) == ["a, 1x3x8x8, 1 thread", "a, 1x3x16x16, 1 thread", "a, 1x3x16x16, 2 threads"]
 
 
+def test_the_runs_and_lines_that_a_history_leaves_out_are_counted() -> None:
+    first = history().rows[0]
+    entries = [replace(first.entry, name=f"layer{number}") for number in range(10)]
+    days = [f"2026-01-{day:02}T12:00:00Z" for day in range(1, 32)]
+    rows = [
+        replace(first, session=replace(first.session, measured_at=day), entry=entry)
+        for number, entry in enumerate(entries)
+        for day in (days * 2 if number < 8 else days[:2] if number == 8 else days[:1])
+    ]
+    (figure,) = replace(history(), rows=tuple(rows)).figures
+    assert figure.sentence.endswith(
+        " The 8 of 9 with the most runs; the table has all. Of their 496 runs the newest 300 are drawn."  # 8·2·31
+    )
+    assert {one["date"] for one in values(figure)} == set(days[12:])  # 300 = 18·16 + 12
+
+
 def test_a_layer_that_was_timed_once_has_no_line() -> None:
     once = replace(history(), rows=history().rows[:1])
     assert once.figures[0].chart is None
