@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from convcost.text.errors import one_line
@@ -68,7 +69,9 @@ def history_figures(rows: Sequence[Stored]) -> tuple[Figure, ...]:
         for one in [row.entry.timing]
         for name in [names.get(_line(row))]
         if name is not None
-    ][:MAX_POINTS]
+    ]
+    newest = f" Of their {len(points)} runs the newest {MAX_POINTS} are drawn." if len(points) > MAX_POINTS else ""
+    points = sorted(points, key=itemgetter("date"), reverse=True)[:MAX_POINTS]
     up = LogAxis.around([one[end] for one in points for end in ("time_s", "low", "high")], HEIGHT)
     axis = alt.Axis(labelExpr=TIME.labels, values=up.ticks)
     scale = alt.Scale(domain=list(labels.values()), range=list(COLOURS[: len(names)]))
@@ -82,8 +85,8 @@ def history_figures(rows: Sequence[Stored]) -> tuple[Figure, ...]:
         base.mark_rule().encode(alt.Y("low:Q", scale=up.scale, axis=axis), y2="high:Q"),
         base.mark_point(filled=True, size=45, opacity=1).encode(y, tooltip=tooltips("name", "time", "measured")),
     ).properties(width=WIDTH, height=HEIGHT)
-    rest = of_all(len(chosen), len(runs), "the most runs")
-    return (Figure(f"{QUESTION} Bars are quartiles.{rest}", chart),)
+    rest = of_all(len(chosen), len(again), "the most runs")
+    return (Figure(f"{QUESTION} Bars are quartiles.{rest}{newest}", chart),)
 
 
 def _line(row: Stored) -> _Line:

@@ -21,6 +21,8 @@ COLOURS: Final = {"pass": BLUE, "warn": "#e69f00", "fail": ORANGE, "inconclusive
 """Colour of each verdict."""
 MAX_PANELS: Final = 12
 """Maximum number of figures whose history is drawn."""
+WORD: Final = 9
+"""Width of a character of a verdict in pixels, with its share of the gaps around it."""
 MIN_COMMITS: Final = 2
 """Minimum number of commits for a line."""
 PANEL: Final = 280
@@ -49,15 +51,17 @@ def check_figures(rows: Sequence[MetricRow]) -> tuple[Figure, ...]:
         return (Figure("No limit has a value to be held against it."),)
     used.sort(key=lambda one: one["share"], reverse=True)
     shown = used[:MAX_BARS]
-    labels = shortened([one["name"] for one in shown])
+    for one, label in zip(shown, shortened([one["name"] for one in shown]), strict=True):
+        end = one["share"] + WORD * len(one["verdict"]) * max(1, shown[0]["share"]) / SIDE
+        one |= {"label": label, "word": 1 if one["share"] < 1 < end else one["share"]}
     scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
-    base = alt.Chart(data({**one, "label": label} for one, label in zip(shown, labels, strict=True))).encode(
+    base = alt.Chart(data(shown)).encode(
         alt.X("share:Q", title="share of the limit", axis=alt.Axis(format="%", orient="top", tickCount=5)),
-        alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=0)),
+        alt.Y("label:N", sort=[one["label"] for one in shown], title=None, axis=alt.Axis(labelLimit=0)),
         tooltip=tooltips("name", "actual", "limit", "used", "verdict", "reason"),
     )
     bars = base.mark_bar().encode(alt.Color("verdict:N", scale=scale, legend=alt.Legend(title=None, orient="bottom")))
-    words = base.mark_text(align="left", dx=5, color="currentColor").encode(text="verdict:N")
+    words = base.mark_text(align="left", dx=5, color="currentColor").encode(alt.X("word:Q"), text="verdict:N")
     limit = alt.Chart(data([{"at": 1}])).mark_rule(color="currentColor", strokeDash=[4, 3]).encode(alt.X("at:Q"))
     chart = alt.layer(bars, words, limit).properties(width=SIDE, height=alt.Step(STEP + 5))
     rest = of_all(len(shown), len(used), "the largest shares")

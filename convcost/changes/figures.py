@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from convcost.text.figure import Figure, Quantity, front, largest, of_all, panels
+from convcost.text.figure import Choice, Figure, Quantity, front, largest, of_all, panels
 from convcost.timing.figures import MACS, PARAMS, TIME, TRAFFIC, promise
 from convcost.timing.roofline_figure import Point, speeds
 
@@ -101,11 +101,9 @@ def replace_figures(rows: Sequence[ReplacedLayer], trade: TradeOff | None, model
 def _sets(trade: TradeOff) -> Figure:
     """The front of costs and times."""
     quantity = PARAMS if trade.cost == "params" else MACS
-    points = [(float(getattr(one, trade.cost)), one.seconds) for one in trade.front]
-    return Figure(
-        f"Which sets of replacements does no other beat in both {quantity.title} and time?",
-        front([one.text for one in trade.front], points, quantity, TIME) if points else None,
-    )
+    question = f"Which sets of replacements does no other beat in both {quantity.title} and time?"
+    points = [Choice(one.text, getattr(one, trade.cost), one.seconds) for one in trade.front]
+    return front(question, points, (quantity, TIME), len(points)) if points else Figure(question)
 
 
 def _blocks(rows: Sequence[ReplacedLayer], before: Sequence[Call]) -> Iterator[Point]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convcost.text.figure import Figure
 from convcost.timing.figures import Costs, accounts, costs, promise
 from convcost.timing.roofline_figure import Point, speeds
 
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from convcost.comparison.rows import Row
+    from convcost.text.figure import Figure
 
 
 def comparison_figures(rows: Sequence[tuple[str, Row]]) -> tuple[Figure, ...]:
@@ -29,6 +29,6 @@ def comparison_figures(rows: Sequence[tuple[str, Row]]) -> tuple[Figure, ...]:
     return (
         promise([(name, row.macs_ratio, row.timing) for name, row in rows], f"Against {baseline}"),
         *accounts([(name, row.account) for name, row in rows]),
-        Figure("Which block costs the fewest parameters, MACs, traffic and time?", costs(bars, "block")),
+        costs(bars, "Which block costs the fewest parameters, MACs, traffic and time?", "block"),
         *(speeds(points) if any(one.time_s is not None for one in bars) else ()),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from convcost.grids.measured import EVERY
 from convcost.grids.reduction import Pareto
-from convcost.text.figure import MAX_POINTS, Figure, Quantity, front, of_all
+from convcost.text.figure import MAX_POINTS, Choice, Figure, Quantity, front
 from convcost.text.units import human_time
 
 if TYPE_CHECKING:
@@ -36,14 +36,18 @@ def grid_figures(
     points = _points(rows, count, described, [EVERY[name] for name in costs])
     if not points:
         return (Figure("No row has both costs."),)
-    names = [", ".join(_named(name, row[name]) for name in described if row[name] is not None) for row in points]
     x, y = (_quantity(EVERY[name]) for name in costs)
-    sentence = f"Which rows does no other beat in both {x.title} and {y.title}? Those on the line."
-    rest = of_all(len(points), count, "those on the line and some of the others")
-    blocks = [row["block"] for row in points] if "block" in described else []
-    return (
-        Figure(f"{sentence}{rest}", front(names, [(row[costs[0]], row[costs[1]]) for row in points], x, y, blocks)),
-    )
+    question = f"Which rows does no other beat in both {x.title} and {y.title}? Those on the line."
+    choices = [
+        Choice(
+            ", ".join(_named(name, row[name]) for name in described if row[name] is not None),
+            row[costs[0]],
+            row[costs[1]],
+            row["block"] if "block" in described else "",
+        )
+        for row in points
+    ]
+    return (front(question, choices, (x, y), len(points) if count <= MAX_POINTS else count),)
 
 
 def _points(
@@ -54,17 +58,19 @@ def _points(
     import pyarrow as pa
 
     names = [*described, *(cost.name for cost in costs)]
-    best, others, first, step = Pareto(costs), [], 0, max(1, count // MAX_POINTS)
+    best, others, first, step = Pareto(costs), [], 0, -(-count // MAX_POINTS) or 1
     for batch in rows.to_batches(columns=names):
         table = pa.Table.from_batches([batch])
         best.add(table, first)
         others.append(table.take(np.arange(-first % step, table.num_rows, step)))
         first += table.num_rows
-    on_front = best.result().to_pylist()
-    on_front = on_front[:: max(1, -(-len(on_front) // MAX_POINTS))]
-    listed = [{name: row[name] for name in names} for row in (*on_front, *pa.concat_tables(others).to_pylist())]
-    different = {tuple(row.values()): row for row in listed}.values()
-    return [row for row in different if all(row[cost.name] is not None for cost in costs)]
+    listed: Sequence[Mapping[str, Any]] = pa.concat_tables(others).to_pylist()
+    if step > 1:
+        on_front = best.result().to_pylist()
+        on_front = on_front[:: max(1, -(-len(on_front) // MAX_POINTS))]
+        both = [{name: row[name] for name in names} for row in (*on_front, *listed)]
+        listed = list({tuple(row.values()): row for row in both}.values())
+    return [row for row in listed if all(row[cost.name] is not None for cost in costs)]
 
 
 def _named(name: str, value: object) -> str:

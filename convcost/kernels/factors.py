@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 PRIME: Final = 2**31 - 1
-MAX_FRACTION: Final = 12
-"""Characters of a fraction that is printed as one."""
+MAX_EXACT: Final = 12
+"""Characters of an integer or a fraction that is printed as one."""
 
 
 def exact_rank(rows: Sequence[Sequence[int]]) -> int:
@@ -217,6 +217,6 @@ def _without_dust(side: NDArray[np.float64], share: float) -> NDArray[np.float64
 
 
 def entry_text(entry: Entry, *, short: bool) -> str:
-    """A number as text; floats, and fractions of many digits, have four digits if `short`, else all."""
-    is_long = isinstance(entry, float) or (isinstance(entry, Fraction) and len(str(entry)) > MAX_FRACTION)
+    """A number as text; floats, and exact ones of many digits, have four digits if `short`, else all."""
+    is_long = isinstance(entry, float) or len(str(entry)) > MAX_EXACT
     return f"{float(entry):.4g}" if short and is_long else str(entry)

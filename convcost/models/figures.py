@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convcost.models.memory_figure import memory_figures
-from convcost.text.figure import Figure, front, largest, of_all
+from convcost.text.figure import Choice, Figure, front, largest, of_all
 from convcost.timing.figures import MACS, PARAMS, Costs, accounts, costs, promise
 from convcost.timing.roofline_figure import Point, speeds
 
@@ -31,12 +31,10 @@ def model_figures(rows: Sequence[Call], layers: Sequence[Call], peak: Peak | Non
         Costs(row.name, None if row.has_packed else row.params, row.macs, row.traffic_bytes, row.time_s)
         for row in chosen
     ]
-    times = "" if is_timed else " No time was measured."
     rest = of_all(len(chosen), len(rows), "the longest times" if is_timed else "the most MACs")
-    sentence = f"Which layers cost the most parameters, MACs, traffic and time?{times}{rest}"
     points = [Point(row.name, row.flop_per_byte, row.flops, row.time_s, row.bound) for row in rows]
     return (
-        Figure(sentence, costs(bars, "layer")),
+        costs(bars, "Which layers cost the most parameters, MACs, traffic and time?", "layer", rest),
         *memory_figures(layers, peak),
         *accounts([(row.name, row.account) for row in rows]),
         *(speeds(points) if is_timed else ()),
@@ -49,9 +47,8 @@ def table_figures(rows: Sequence[tuple[Costs, float | None, Timing | None]]) -> 
     Args:
         rows: Costs, MAC ratio and timing of each model, the one that ratios are relative to first.
     """
-    bars = costs([one for one, _, _ in rows], "model")
     return (
-        Figure("Which model costs the most parameters, MACs, traffic and time?", bars),
+        costs([one for one, _, _ in rows], "Which model costs the most parameters, MACs, traffic and time?", "model"),
         promise([(one.name, ratio, timing) for one, ratio, timing in rows], f"Against {rows[0][0].name}"),
     )
 
@@ -64,5 +61,6 @@ def sweep_figures(points: Mapping[str, tuple[int, int]]) -> tuple[Figure, ...]:
     """
     if not points:
         return (Figure("No configuration has MACs and parameters to show."),)
-    chart = front(list(points), list(points.values()), MACS, PARAMS)
-    return (Figure("Which configurations does no other beat in both MACs and parameters? Those on the line.", chart),)
+    choices = [Choice(name, *costs) for name, costs in points.items()]
+    question = "Which configurations does no other beat in both MACs and parameters? Those on the line."
+    return (front(question, choices, (MACS, PARAMS), len(choices)),)

@@ -5,9 +5,12 @@ Values are in raw base units. An integer that a kind of file cannot hold exactly
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from decimal import Decimal
+from io import StringIO
+from math import isnan
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from convcost.text.errors import HIDDEN, as_escape, encodable
@@ -68,6 +71,20 @@ def _csv(table: pd.DataFrame) -> str:
     breaks = any(isinstance(value, str) and "\r" in value for name in safe for value in safe[name])
     quoting: Literal[0, 1] = 1 if breaks else 0  # csv.QUOTE_ALL: pandas leaves a lone carriage return unquoted
     return str(safe.to_csv(index=False, lineterminator="\n", quoting=quoting))
+
+
+def csv_lines(columns: Sequence[Column[R]], rows: Sequence[R]) -> list[str]:
+    """The lines of the CSV without their ends: the head, then one for each row; as in pandas, NaN is no value."""
+    table: list[list[object]] = [[column.name for column in columns]]
+    table += ([column.in_file(row) for column in columns] for row in rows)
+    lines = []
+    for cells in table:
+        line = StringIO()
+        csv.writer(line).writerow(
+            None if isinstance(cell, float) and isnan(cell) else _neutral(_encodable(cell)) for cell in cells
+        )
+        lines.append(line.getvalue().removesuffix("\r\n"))
+    return lines
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeGuard
 
 from convcost.text.errors import ConvcostError, MissingPackageError, one_line
 
@@ -271,22 +272,37 @@ def _side_encodings(sides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def front(
-    names: Sequence[str], points: Sequence[tuple[float, float]], x: Quantity, y: Quantity, kinds: Sequence[str] = ()
-) -> alt.TopLevelMixin:
-    """Points of two quantities, with a line through those that no other point beats in both.
+class Choice(NamedTuple):
+    """A point of two quantities.
+
+    Attributes:
+        name: Name of the point.
+        x: Value of the first quantity.
+        y: Value of the second quantity.
+        kind: Kind of the point; empty for none.
+    """
+
+    name: str
+    x: float
+    y: float
+    kind: str = ""
+
+
+def front(question: str, points: Sequence[Choice], axes: tuple[Quantity, Quantity], count: int) -> Figure:
+    """Points of two quantities, with a line through those that no other point beats in both; of equal ones the first.
+
+    Those on the line have a colour for each kind, if there are several and enough colours.
 
     Args:
-        names: Names of the points.
-        points: Their values in both quantities.
-        x: Horizontal quantity.
-        y: Vertical quantity.
-        kinds: Their kinds, which get a colour each if there are several and enough colours; empty without.
+        question: The question that the figure answers.
+        points: At least one point.
+        axes: Horizontal and vertical quantity.
+        count: Number of points, with those that are not passed.
     """
     import altair as alt
 
-    signs = [-1 if one.is_more_better else 1 for one in (x, y)]
-    costs = [(signs[0] * first, signs[1] * second) for first, second in points]
+    x, y = axes
+    costs = [tuple(-v if axis.is_more_better else v for axis, v in zip(axes, (p.x, p.y), strict=True)) for p in points]
     best: set[int] = set()
     least = math.inf
     for index in sorted(range(len(points)), key=lambda index: costs[index]):
@@ -294,26 +310,33 @@ def front(
             best.add(index)
             least = costs[index][1]
     shown = best.union(largest([-value for value, _ in costs], MAX_POINTS))
+    equal = Counter(costs)
     rows = [
-        {"name": name, "x": points[i][0], "y": points[i][1], "best": i in best, x.title: x.show(points[i][0])}
-        | {y.title: y.show(points[i][1]), **({"kind": kinds[i]} if kinds else {})}
-        for i, name in enumerate(names)
+        {"name": one.name, "x": one.x, "y": one.y, "best": i in best, "kind": one.kind, "equal": equal[costs[i]] - 1}
+        | {x.title: x.show(one.x), y.title: y.show(one.y)}
+        for i, one in enumerate(points)
         if i in shown
     ]
-    scales = [_scale([point[axis] for point in points]) for axis in (0, 1)]
     base = alt.Chart(data(rows)).encode(
-        alt.X("x:Q", title=x.title, scale=scales[0], axis=alt.Axis(labelExpr=x.labels, tickCount=6)),
-        alt.Y("y:Q", title=y.title, scale=scales[1], axis=alt.Axis(labelExpr=y.labels, tickCount=6)),
-        tooltip=tooltips("name", x.title, y.title),
+        alt.X("x:Q", title=x.title, scale=_scale([one.x for one in points]), axis=_few_numbers(x)),
+        alt.Y("y:Q", title=y.title, scale=_scale([one.y for one in points]), axis=_few_numbers(y)),
+        tooltip=tooltips("name", x.title, y.title, *(["equal"] if any(one["equal"] for one in rows) else [])),
     )
     step: Literal["step-before", "step-after"] = "step-before" if x.is_more_better else "step-after"
     line = base.transform_filter("datum.best").mark_line(interpolate=step, color="#8888")
     others = base.transform_filter("!datum.best").mark_point(filled=True, size=55, opacity=0.9, color="#808080")
     on_line = base.transform_filter("datum.best").mark_point(filled=True, size=55, opacity=0.9, color=BLUE)
-    if 1 < len(known := list(dict.fromkeys(kinds))) <= len(COLOURS):
-        scale = alt.Scale(domain=known, range=COLOURS[: len(known)])
+    if 1 < len(kinds := list(dict.fromkeys(points[index].kind for index in sorted(best)))) <= len(COLOURS):
+        scale = alt.Scale(domain=kinds, range=COLOURS[: len(kinds)])
         on_line = on_line.encode(alt.Color("kind:N", scale=scale, title=None, legend=alt.Legend(orient="top")))
-    return alt.layer(line, others, on_line).properties(width=SIDE, height=300)
+    rest = of_all(len(shown), count, "those on the line and some of the others")
+    return Figure(f"{question}{rest}", alt.layer(line, others, on_line).properties(width=SIDE, height=300))
+
+
+def _few_numbers(quantity: Quantity) -> alt.Axis:
+    import altair as alt
+
+    return alt.Axis(labelExpr=quantity.labels, tickCount=6)
 
 
 def _scale(values: Sequence[float]) -> alt.Scale:

@@ -35,14 +35,10 @@ function narrow() {
   status.textContent = words.length ? `${shown} of ${original.length} rows` : "";
 }
 
-function csv() {
-  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const plain = (text) => (/^[=+\-@\t\r]./.test(text) ? `'${text}` : text === "-" ? "" : text);
-  const lines = [heads.map((head) => head.dataset.name)];
-  for (const row of body.rows) {
-    if (!row.hidden) lines.push([...row.cells].map((cell) => cell.dataset.v ?? plain(cell.textContent)));
-  }
-  return lines.map((cells) => `${cells.map(quoted).join(",")}\n`).join("");
+function csv() { // the head is the line before that of row 1
+  const lines = JSON.parse(document.getElementById("lines").textContent);
+  const shown = [...body.rows].filter((row) => !row.hidden).map((row) => Number(row.id.slice("row-".length)));
+  return [0, ...shown].map((place) => `${lines[place]}\n`).join("");
 }
 
 async function copy() {

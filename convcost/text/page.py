@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from convcost.text.columns import shown_columns
 from convcost.text.errors import one_line
+from convcost.text.export import csv_lines
 from convcost.text.figure import distinct, is_known, svg, themed
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def page(
             rows=((name, list(_cells(chosen, row))) for name, row in zip(distinct(texts.names), rows, strict=True)),
             totals=None if totals is None else list(_cells(chosen, totals)),
             count=len(rows),
+            lines=_data(csv_lines(columns, rows)),
             specs=_data([themed(chart) for chart in charts]),
             style=(folder / "page.css").read_text(encoding="utf-8"),
             scripts=[library, own],

@@ -65,20 +65,23 @@ class Costs(NamedTuple):
     time_s: float | None
 
 
-def costs(rows: Sequence[Costs], what: str) -> alt.HConcatChart | None:
+def costs(rows: Sequence[Costs], question: str, what: str, rest: str = "") -> Figure:
     """Bars of parameters, MACs, traffic and time side by side.
 
     Args:
         rows: Costs of each row.
+        question: The question that they answer.
         what: What a row is, such as `layer`.
+        rest: Remark on rows that are left out.
     """
+    untimed = "" if any(row.time_s is not None for row in rows) else " No time was measured."
     values: dict[Quantity, list[dict[str, float | None]]] = {
         PARAMS: [{"": row.params} for row in rows],
         MACS: [{"": row.macs} for row in rows],
         TRAFFIC: [{"": row.traffic_bytes} for row in rows],
         TIME: [{"": row.time_s} for row in rows],
     }
-    return panels([row.name for row in rows], values, what)
+    return Figure(f"{question}{untimed}{rest}", panels([row.name for row in rows], values, what))
 
 
 def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) -> Figure:

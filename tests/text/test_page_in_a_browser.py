@@ -7,15 +7,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_results import MADE, TIMING, comparison, model
+from made_results import MADE, TIMING, comparison, model, models, replaced, weights
+
+from convcost.changes.diff import compare_models
+from convcost.text.export import TEXT_FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
+    from convcost.changes.diff import DiffReport
     from convcost.comparison.result import Comparison
+    from convcost.models.report import ModelReport
+    from convcost.text.result import Result
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
@@ -96,6 +102,17 @@ def test_the_copied_csv_has_raw_values_of_the_rows_that_are_shown(browser: Brows
     assert (cells["name"], cells["macs"], cells["time_s"]) == ("stem", "13824", "0.002")
 
 
+@pytest.mark.parametrize("command", MADE)
+def test_the_copied_csv_is_the_exported_one(browser: Browser, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "page.html"
+    result = MADE[command]()
+    path.write_text(result.to_html(), encoding="utf-8")
+    opened = Opened(browser, path, permissions=["clipboard-read", "clipboard-write"])
+    opened.page.get_by_role("button", name="Copy as CSV").click()
+    opened.page.get_by_text("Copied.").wait_for()
+    assert opened.page.evaluate("navigator.clipboard.readText()") == TEXT_FORMATS["csv"](result.to_frame())
+
+
 def test_pointing_at_a_bar_frames_those_of_its_layer_and_tells_its_numbers(browser: Browser, model_page: Path) -> None:
     page = Opened(browser, model_page).page
     bars = page.locator(".chart").first.locator("path[aria-roledescription=bar]")
@@ -124,6 +141,46 @@ def test_a_layer_that_is_pointed_at_along_the_forward_pass_is_framed_in_the_othe
     playwright.expect(bars.locator("path[stroke=currentColor]")).to_have_count(0)
     bars.locator("path[aria-roledescription=bar]").first.hover()
     playwright.expect(columns.first).to_have_attribute("opacity", "0.25")
+
+
+def two_dtypes() -> Comparison:
+    first = comparison().rows[1]
+    return replace(comparison(), rows=tuple(replace(first, dtype=dtype) for dtype in ("float32", "bfloat16")))
+
+
+def three_layers() -> ModelReport:
+    report = model()
+    return replace(report, layers=tuple(replace(report.layers[0], name=name) for name in ("0", "1.0", "1.1.0")))
+
+
+def removed_layers() -> DiffReport:
+    before = replace(three_layers(), conditions={"torch_version": "2.13.0"})
+    return compare_models(before, replace(before, layers=()))
+
+
+@pytest.mark.parametrize(
+    ("make", "bars"),
+    [
+        (three_layers, (0, 1, 2)),
+        (lambda: replace(three_layers(), columns=three_layers().columns[::-1]), (0, 1, 2)),
+        (removed_layers, (0, 1, 2)),
+        (two_dtypes, (0, 1)),
+        (models, (0, 1)),
+        (replaced, (0,)),
+        (weights, (0,)),
+    ],
+    ids=["nested names", "another first column", "diff", "two dtypes", "models", "replace", "weights"],
+)
+def test_a_selected_bar_marks_the_row_of_its_place_and_no_other(
+    browser: Browser, tmp_path: Path, make: Callable[[], Result[Any]], bars: Sequence[int]
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(make().to_html(), encoding="utf-8")
+    page = Opened(browser, path).page
+    for number, bar in enumerate(bars, 1):
+        page.locator("path[aria-roledescription=bar]").nth(bar).click()
+        page.wait_for_selector(f"#row-{number}.picked")
+        assert page.locator("tr.picked").count() == 1
 
 
 def test_a_selected_step_of_memory_marks_its_row(browser: Browser, model_page: Path) -> None:

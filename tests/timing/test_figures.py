@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,24 @@ import pytest
 from made_machine import machine
 from made_results import ACCOUNT, BOUND, TIMING, check, comparison, history, kernels, model, models, replaced
 
+import convcost
 from convcost.changes.diff import compare_models
 from convcost.changes.pareto import Limits, Option, trade_off
 from convcost.models.sweep import Sweep, Variant
-from convcost.text.figure import MAX_BARS, MAX_POINTS, Figure, Quantity, distinct, front, largest, panels
-from convcost.timing.figures import accounts, promise
+from convcost.text.figure import (
+    MAX_BARS,
+    MAX_LABEL,
+    MAX_POINTS,
+    Choice,
+    Figure,
+    Quantity,
+    distinct,
+    front,
+    largest,
+    panels,
+    shortened,
+)
+from convcost.timing.figures import MACS, TIME, TRAFFIC, accounts, promise
 from convcost.timing.roofline_figure import Point, speeds
 from convcost.workflows.kernel import separate_kernels
 
@@ -185,6 +199,22 @@ def test_runs_of_other_layers_and_conditions_are_other_lines() -> None:
     assert list(dict.fromkeys(names)) == ["a, 1x3x8x8, 1 thread", "a, 1x3x16x16, 1 thread", "a, 1x3x16x16, 2 threads"]
 
 
+def test_the_runs_and_lines_that_a_history_leaves_out_are_counted() -> None:
+    first = history().rows[0]
+    entries = [replace(first.entry, name=f"layer{number}") for number in range(10)]
+    days = [f"2026-01-{day:02}T12:00:00Z" for day in range(1, 32)]
+    rows = [
+        replace(first, session=replace(first.session, measured_at=day), entry=entry)
+        for number, entry in enumerate(entries)
+        for day in (days * 2 if number < 8 else days[:2] if number == 8 else days[:1])
+    ]
+    (figure,) = replace(history(), rows=tuple(rows)).figures
+    assert figure.sentence.endswith(
+        " The 8 of 9 with the most runs; the table has all. Of their 496 runs the newest 300 are drawn."  # 8·2·31
+    )
+    assert {one["date"] for one in values(figure)} == set(days[12:])  # 300 = 18·16 + 12
+
+
 def test_a_layer_that_was_timed_once_has_no_line() -> None:
     once = replace(history(), rows=history().rows[:1])
     assert once.figures[0].chart is None
@@ -221,10 +251,83 @@ def test_names_that_come_twice_stay_two_rows() -> None:
 
 def test_points_of_equal_costs_are_on_the_front_once() -> None:
     count = Quantity("MACs", str)
-    chart = front(["a", "b"], [(1, 1), (1, 1)], count, count)
-    assert [one["best"] for one in values(Figure("", chart))] == [True, False]
+    figure = front("Which?", [Choice("a", 1, 1, "kind"), Choice("b", 1, 1, "other")], (count, count), 2)
+    assert [(one["best"], one["equal"]) for one in values(figure)] == [(True, 1), (False, 1)]
+    assert figure.sentence == "Which?"
+    assert "color" not in figure.chart.to_dict()["layer"][-1]["encoding"]  # no point of the other kind is seen
+
+
+def test_a_front_that_leaves_out_points_says_so() -> None:
+    count = Quantity("MACs", str)
+    figure = front("Which?", [Choice("a", 1, 1), *[Choice("b", 2, 2)] * MAX_POINTS], (count, count), MAX_POINTS + 1)
+    assert figure.sentence == "Which? The 300 of 301 with those on the line and some of the others; the table has all."
 
 
 @pytest.mark.parametrize("make", [comparison, model, models, replaced, check, kernels])
 def test_the_figure_of_a_result_is_its_first_chart_and_can_be_changed(make: Callable[[], Result[Any]]) -> None:
     assert make().figure().properties(title="mine").to_dict()["title"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["short", "a.backbone.conv1", "a.backbone.conv2"], ["short", "a.b….conv1", "a.b….conv2"]),
+        (["first.backbone.conv", "second.backbone.conv"], ["fir…e.conv", "sec…e.conv"]),
+        (["abcd.1.block.conv", "abcd.2.block.conv"], ["abcd.1.bl…", "abcd.2.bl…"]),
+        (["abcdefghijkl.1.long.block", "abcdefghijkl.2.long.block"], ["…1.long.b…", "…2.long.b…"]),
+        (["a" * 12, "a" * 13], ["aaa…aaaaaa", "aaa…aaaaaa (2)"]),
+        ([], []),
+    ],
+    ids=["end", "start", "early", "middle", "no place", "none"],
+)
+def test_long_names_are_cut_where_they_stay_different(names: list[str], labels: list[str]) -> None:
+    assert shortened(names, 10) == labels
+
+
+def test_a_number_that_a_name_gets_is_no_other_name() -> None:
+    assert distinct(["a (2)", "a", "a"]) == ["a (2)", "a", "a (3)"]
+
+
+def test_layers_with_the_same_start_have_different_labels_in_every_figure() -> None:
+    names = [f"{'encoder.' * 9}conv{number}" for number in range(3)]
+    bars = panels(names, {MACS: [{"": 1}] * 3}, "layer")
+    for figure in (Figure("", bars), *accounts([(name, ACCOUNT) for name in names])):
+        assert {one["name"] for one in values(figure)} == set(names)
+        labels = {one["label"] for one in values(figure)}
+        assert len(labels) == 3
+        assert max(map(len, labels)) <= MAX_LABEL
+    (roofline,) = speeds([Point(name, 4.0**place, 2_000_000, 2e-3, BOUND) for place, name in enumerate(names)])
+    beside = {one["name"][-5:] for one in values(roofline, "align")}
+    assert beside == {"conv0", "conv1", "conv2"}
+
+
+def test_a_question_about_times_says_that_none_was_measured() -> None:
+    result = convcost.compare(3, 64, 3, count=False, time=False)
+    assert result.figures[1].sentence == (
+        "Which block costs the fewest parameters, MACs, traffic and time? No time was measured."
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "tick", "label"),
+    [
+        (MACS, 0, "0"),
+        (MACS, 0.5, ""),
+        (MACS, 1500, "1.5k"),
+        (TRAFFIC, 0.5, ""),
+        (TRAFFIC, 2_000_000, "2MB"),
+        (TIME, 0.0005, "500µs"),
+        (Quantity("MACs fewer", str, is_whole=False), 0.5, "0.5"),
+    ],
+)
+def test_an_axis_of_counts_has_whole_numbers_and_only_times_have_small_units(
+    quantity: Quantity, tick: float, label: str
+) -> None:
+    import altair as alt
+    import vl_convert
+
+    x = alt.X("x:Q", title=None, axis=alt.Axis(labelExpr=quantity.labels, values=[tick]))
+    chart = alt.Chart(alt.InlineData(values=[{"x": max(1, tick)}])).mark_bar().encode(x)
+    assert re.findall(r"<text[^>]*>([^<]+)</text>", vl_convert.vegalite_to_svg(chart.to_dict())) == [label] * bool(
+        label
+    )
