@@ -115,9 +115,15 @@ def sweep_command(
     is_summary = group_by is not None and pareto is None and top is None
     _refuse_latency_tables(tables, time=time and not dry_run, is_summary=is_summary)
     refuse_exports(others)
-    from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
+    from convcost.workflows.sweep import SweepOptions, configuration_of, plan, sweep
 
-    options = SweepOptions(out, _names(pareto), top, sort, _names(group_by), workers=workers, scheduler=scheduler)
+    wholes = [f"format (={form})"] if form is not o.OutputFormat.table else [f"export (={path})" for path in others]
+    options = SweepOptions(
+        *(out, _names(pareto), top, sort, _names(group_by)),
+        workers=workers,
+        scheduler=scheduler,
+        whole=next(iter(wholes), None),
+    )
     configuration = configuration_of(file)
     clock = TimingOptions(
         (device,), parse_threads(threads), allocator, time_budget, memory_format=memory_format, store=store
@@ -133,9 +139,6 @@ def sweep_command(
             code, timed = last(time_sweep(configuration, options, clock))
         result, latency = timed, timed.latency_table() if tables else None
     else:
-        texts = [] if form is o.OutputFormat.table else [f"format (={form})"]
-        for what in (*texts, *(f"export (={path})" for path in others)):
-            require_few(configuration, options, what)
         with _resumable(out):
             result = sweep(configuration, options)
     with interrupts_held():

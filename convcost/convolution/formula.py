@@ -60,11 +60,14 @@ def multiply(values: Sequence[Int]) -> Int:
     """The exact product of ints, or of arrays element by element.
 
     Raises:
-        ConvcostError: A product of arrays reaches 2**63, where int64 would overflow. Python ints have no limit.
+        ConvcostError: A product of arrays reaches 2**63, where int64 would overflow. Python ints have no limit, nor
+            have arrays of them.
         MixedError: It does so in some elements only.
     """
     if all(isinstance(value, int) for value in values):
         return prod(int(value) for value in values)
+    if any(map(_is_unlimited, values)):
+        return _joined(operator.mul, values)
     if prod(_maximum(value) for value in values) >= INT64_SAFE:  # else no element can be too large
         _refuse_overflow(prod(value * 1.0 for value in values))
     whole = [value if isinstance(value, int) else value.astype("int64", copy=False) for value in values]
@@ -85,7 +88,8 @@ def add(values: Sequence[Int], most: Callable[[], float] | None = None) -> Int:
     """
     if all(isinstance(value, int) for value in values):
         return sum(values)
-    if (sum(map(_maximum, values)) if most is None else most()) >= INT64_SAFE:
+    is_limited = not any(map(_is_unlimited, values))
+    if is_limited and (sum(map(_maximum, values)) if most is None else most()) >= INT64_SAFE:
         _refuse_overflow(sum(value * 1.0 for value in values))
     return _joined(operator.add, values)
 
@@ -127,6 +131,11 @@ def _joined(work: Callable[[Int, Int], Int], values: Sequence[Int]) -> Int:
         shape = getattr(value, "shape", ())
         by_shape[shape] = work(by_shape[shape], value) if shape in by_shape else value
     return reduce(work, sorted(by_shape.values(), key=lambda value: getattr(value, "size", 0)))
+
+
+def _is_unlimited(value: Int) -> bool:
+    """Whether a value is an array of Python ints."""
+    return not isinstance(value, int) and value.dtype.hasobject
 
 
 def _maximum(value: Int) -> float:

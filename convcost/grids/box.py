@@ -153,12 +153,14 @@ class Fold:
 
     Args:
         box: Box with any number of dimensions.
+        dtype: Type of the folded arrays; None to keep that of each.
 
     Attributes:
         box: The same rows in the same order, as combinations of an outer and an inner dimension.
     """
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Box, dtype: type | None = None) -> None:
+        self._dtype = dtype
         self._shape = shape = box.shape
         self._place = place = next(
             (place for place in reversed(range(len(shape))) if prod(shape[place:]) >= MIN_INNER_ROWS), 0
@@ -190,4 +192,5 @@ class Fold:
 
         halves = (slice(self._place), slice(self._place, None))
         outer, inner = (self._shape[half] if prod(array.shape[half]) > 1 else array.shape[half] for half in halves)
-        return np.broadcast_to(array, (*outer, *inner)).reshape(prod(outer), prod(inner))
+        folded = np.broadcast_to(array, (*outer, *inner)).reshape(prod(outer), prod(inner))
+        return folded if self._dtype is None else folded.astype(self._dtype)

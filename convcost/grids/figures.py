@@ -59,7 +59,7 @@ def _points(
 
     names = [*described, *(cost.name for cost in costs)]
     best, others, first, step = Pareto(costs), [], 0, -(-count // MAX_POINTS) or 1
-    for batch in rows.to_batches(columns=names):
+    for batch in rows.to_batches(columns=names, batch_readahead=0, fragment_readahead=0):  # memory for one part
         table = pa.Table.from_batches([batch])
         best.add(table, first)
         others.append(table.take(np.arange(-first % step, table.num_rows, step)))

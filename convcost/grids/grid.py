@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from convcost.grids.axis import Axis
     from convcost.grids.configuration import Configuration
 
-PART_ROWS: Final = 2**20
-"""Rows of a part at most: its arrays take some 100 MB, and its file some 10 MB."""
+PART_ROWS: Final = 2**18
+"""Rows of a part at most: its arrays take some 50 MB, as fast as parts of four times as many, and its file 4 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,13 @@ class _Block:
         place, pieces = self.cut(rows)
         return prod(len(axis.values) for axis in self.axes[:place]) * pieces
 
+    def part_of(self, row: int, rows: int) -> int:
+        """The number of the part that has a row of this block, from 0."""
+        place, pieces = self.cut(rows)
+        values = len(self.axes[place].values)
+        outer, value = divmod(row // prod(len(axis.values) for axis in self.axes[place + 1 :]), values)
+        return outer * pieces + ((value + 1) * pieces - 1) // values
+
     def part(self, number: int, rows: int, before: int) -> Part:
         place, pieces = self.cut(rows)
         number, piece = divmod(number, pieces)
@@ -126,9 +134,30 @@ class Grid:
             number -= count
         raise IndexError(number)
 
+    def part_at(self, index: int, rows: int = PART_ROWS) -> Part:
+        """The part that has this row of the grid, among parts of at most so many rows."""
+        block, end = self._block_at(index)
+        before = end - block.rows
+        return block.part(block.part_of(index - before, rows), rows, before)
+
     def parts(self, rows: int = PART_ROWS) -> Iterator[Part]:
         """All parts in order, each made when it is taken."""
         return (self.part(number, rows) for number in range(self.part_count(rows)))
+
+    def spread(self, rows: int) -> Part:
+        """At most so many rows of a grid of one block: all combinations of values that are spread over each axis.
+
+        A short axis has all of its values; the others have as many as each other. The values are not evenly spaced,
+        so that conditions such as `c % 8 == 0` keep about as many of these rows as of all.
+        """
+        [block] = self._blocks
+        lengths = [len(axis.values) for axis in block.axes]
+        most = bisect_right(range(1, max(lengths) + 1), rows, key=lambda most: prod(min(one, most) for one in lengths))
+        axes = tuple(
+            replace(axis, values=tuple(axis.values[place] for place in _spread_places(length, most, step)))
+            for axis, length, step in zip(block.axes, lengths, steps(len(lengths)), strict=True)
+        )
+        return Part(0, prod(len(axis.values) for axis in axes) - 1, block.name, axes)
 
     def layer(self, index: int) -> tuple[str, Spec, dict[str, Value], str]:
         """The block, the layer shape, the block's own parameters and the dtype of one row.
@@ -142,13 +171,17 @@ class Grid:
 
     def row(self, index: int) -> Part:
         """The part that is this row alone."""
-        block, end = next(pair for pair in zip(self._blocks, self._ends, strict=True) if index < pair[1])
+        block, end = self._block_at(index)
         axes: list[Axis] = []
         rest = index - (end - block.rows)
         for axis in reversed(block.axes):
             rest, place = divmod(rest, len(axis.values))
             axes.insert(0, replace(axis, values=axis.values[place : place + 1]))
         return Part(index, index, block.name, tuple(axes))
+
+    def _block_at(self, index: int) -> tuple[_Block, int]:
+        """The block that has a row, and the index after its last one."""
+        return next(pair for pair in zip(self._blocks, self._ends, strict=True) if index < pair[1])
 
     def rows_at(self, places: Mapping[str, int]) -> tuple[int, ...]:
         """The row of each block that has the values at these places of the axes.
@@ -163,6 +196,26 @@ class Grid:
                 number = number * len(axis.values) + places[axis.name]
             rows.append(end - block.rows + number)
         return tuple(rows)
+
+
+def _spread_places(length: int, most: int, step: float) -> Iterator[int]:
+    """At most so many of the places on an axis: one in each of that many stretches, at a share that `step` changes."""
+    count = min(length, most)
+    for number in range(count):
+        first, end = number * length // count, (number + 1) * length // count
+        yield first + int(number * step % 1.0 * (end - first))
+
+
+def steps(dimensions: int) -> list[float]:
+    """The steps of an additive recurrence that fills a cube evenly.
+
+    They are the powers of 1/x with x**(d + 1) = x + 1: for one dimension the golden ratio (M. Roberts 2018, The
+    unreasonable effectiveness of quasirandom sequences).
+    """
+    root = 2.0
+    for _ in range(64):
+        root = (1 + root) ** (1 / (dimensions + 1))
+    return [root ** -(power + 1) for power in range(dimensions)]
 
 
 def _own_axes(blocks: tuple[str, ...], axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

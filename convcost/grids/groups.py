@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Array: TypeAlias = "NDArray[Any]"
+MAX_GROUPS: Final = 100_000
+"""Maximum number of groups; all columns of one have 1 kB in memory."""
 ROWS: Final = "rows"
 """Column with the number of rows of a group."""
 LOWER_BITS: Final = (32, 40, 40)
@@ -55,6 +57,7 @@ class Groups(Reduction):
             both = pa.concat_tables([self.state, table])
             names = both.schema.names[len(self.group_by) :]
             table = self._aggregated(both, ((name, both[name].to_numpy()) for name in names))
+        self._require_few(table.num_rows, MAX_GROUPS, "groups")
         self.state = table.sort_by(INDEX)
 
     def _aggregated(self, table: pa.Table, columns: Iterable[tuple[str, Array]]) -> pa.Table:

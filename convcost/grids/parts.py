@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
+import re
+import zlib
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost._version import __version__
@@ -15,13 +18,12 @@ from convcost.grids.grid import Grid
 from convcost.grids.prediction import predict
 from convcost.system.ownership import locked
 from convcost.system.processor import pin_allocator
-from convcost.system.whole_files import remove_leftovers, require_writable, write_whole
+from convcost.system.whole_files import PREFIX, remove_leftovers, require_writable, write_whole
 from convcost.text.errors import ConvcostError, as_text, encodable, first_line
 from convcost.text.export import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -35,6 +37,12 @@ HEAD: Final = "sweep.json"
 SCHEMA: Final = "convcost.sweep-folder/1"
 _ABOUT: Final = b"convcost"
 """Key of what is known about a file, in its metadata."""
+_CHECKSUM: Final = b"crc32="
+"""What stands before the checksum of a file, in its metadata."""
+_ZEROS: Final = b"00000000"
+FILES: Final = frozenset(f"{name}.parquet" for name in ("pareto", "top", "groups", "state", "measured"))
+"""The names of the files of what is kept of a sweep, of the state of its reduction, and of its measured rows."""
+_PART: Final = re.compile(r"part-([0-9]+)-[0-9]+\.parquet")
 _MAKE_ROOM: Final = "make room or choose another folder; what is written stays, and the same command goes on from there"
 _ANOTHER: Final = "give another folder, or remove this one"
 
@@ -70,6 +78,28 @@ def part_path(folder: Path, part: Part, size: int) -> Path:
     return folder / f"part-{part.first:0{digits}}-{part.last:0{digits}}.parquet"
 
 
+@dataclass(frozen=True, slots=True)
+class FolderNames:
+    """The names that Parquet files in the folder of a sweep have.
+
+    Attributes:
+        grid: Grid of the sweep.
+        rows: Most rows of a part.
+    """
+
+    grid: Grid
+    rows: int
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a file has the name of a part, or one of `FILES`."""
+        if name in FILES:
+            return True
+        match = _PART.fullmatch(str(name))
+        if match is None or int(match[1]) >= self.grid.size:
+            return False
+        return part_path(Path(), self.grid.part_at(int(match[1]), self.rows), self.grid.size).name == name
+
+
 def write_part(configuration: Configuration, part: Part, folder: Path) -> Counts:
     """Predict a part and write its file, whole or not at all; parts do not depend on each other.
 
@@ -88,7 +118,7 @@ def write_shared_part(configuration: Configuration, part: Part, folder: Path, co
     Raises:
         ConvcostError: It does not, or the file could not be written.
     """
-    if not _holds(folder, {"schema": SCHEMA, **contents}):
+    if not _has_head(folder, contents):
         raise ConvcostError(
             f"out (={folder}) must be a folder that all workers share, and the one on {platform.node()} has no sweep "
             "there; give such a folder."
@@ -108,15 +138,27 @@ def write_table(path: Path, table: pa.Table, about: Mapping[str, object]) -> Non
 
 
 def parquet(table: pa.Table, about: Mapping[str, object]) -> bytes:
-    """The bytes of a Parquet file, with what is known about it; the same for the same values."""
+    """The bytes of a Parquet file, with what is known about it and a checksum; the same for the same values."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, store_schema=False, **file_options(table)) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({_ABOUT.decode(): json.dumps(about)})
-    return bytes(sink.getvalue())
+        writer.add_key_value_metadata({_ABOUT.decode(): json.dumps(about), "checksum": (_CHECKSUM + _ZEROS).decode()})
+    return _sealed(sink.getvalue().to_pybytes())
+
+
+def _sealed(content: bytes) -> bytes:
+    """The bytes of a file with their checksum, in the place of its zeros."""
+    before, name, after = content.rpartition(_CHECKSUM)
+    return b"".join((before, name, b"%08x" % zlib.crc32(content), after[len(_ZEROS) :]))
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether the bytes of a file have their checksum."""
+    before, name, after = content.rpartition(_CHECKSUM)
+    return bool(name) and _sealed(b"".join((before, name, _ZEROS, after[len(_ZEROS) :]))) == content
 
 
 def read_table(path: Path) -> pa.Table:
@@ -132,7 +174,10 @@ def read_about(path: Path) -> dict[str, Any] | None:
     import pyarrow.parquet as pq
 
     try:
-        about = json.loads((pq.read_metadata(path.absolute()).metadata or {})[_ABOUT])
+        content = path.read_bytes()
+        if not _is_whole(content):
+            return None
+        about = json.loads((pq.read_metadata(pa.BufferReader(content)).metadata or {})[_ABOUT])
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
     return dict(about)
@@ -145,12 +190,13 @@ def read_counts(path: Path) -> Counts | None:
 
 
 @contextmanager
-def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Write]:
+def opened(folder: Path, contents: Mapping[str, Any], files: Container[str] = ()) -> Iterator[Write]:
     """Take a folder for a sweep, which no other process writes to until the end.
 
     Args:
         folder: Folder, made if it is missing.
         contents: What makes the bytes of its files: a sweep with other contents is refused.
+        files: Names that its Parquet files may have: a folder with others is refused, since readers take all of them.
 
     Yields:
         A function that writes `sweep.json` with the progress.
@@ -173,7 +219,7 @@ def opened(folder: Path, contents: Mapping[str, Any]) -> Iterator[Write]:
         except BlockingIOError:
             msg = f"out (={folder}) must not be in use, and another sweep writes to it; wait for its end."
             raise ConvcostError(msg) from None
-        if not _holds(folder, {"schema": SCHEMA, **contents}):
+        if not holds(folder, contents, files):
             write({"parts": 0, **asdict(Counts())})
         yield write
         remove_leftovers(folder)
@@ -200,8 +246,25 @@ def contents(configuration: Configuration, kept: Mapping[str, object] | None, ro
     }
 
 
-def _holds(folder: Path, contents: Mapping[str, Any]) -> bool:
-    """Whether a folder has this sweep already.
+def holds(folder: Path, contents: Mapping[str, Any], files: Container[str]) -> bool:
+    """Whether a folder has this sweep already; arguments as of `opened`.
+
+    Raises:
+        ConvcostError: It has another one, or Parquet files of something else.
+    """
+    is_there = _has_head(folder, contents)
+    names = {path.name for path in folder.glob("*.parquet") if not path.name.startswith(PREFIX)}
+    foreign = sorted(name for name in names if name not in files)
+    if foreign:
+        raise ConvcostError(
+            f"out (={folder}) must have no Parquet files but those of the sweep, and {as_text(foreign[0])} is another; "
+            "move it away, or give another folder."
+        )
+    return is_there
+
+
+def _has_head(folder: Path, contents: Mapping[str, Any]) -> bool:
+    """Whether a folder has the head of this sweep.
 
     Raises:
         ConvcostError: It has another one, or Parquet files of something else.
@@ -219,7 +282,7 @@ def _holds(folder: Path, contents: Mapping[str, Any]) -> bool:
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         msg = f"out (={head}) must be the file of a sweep, and is not ({first_line(error)}); {_ANOTHER}."
         raise ConvcostError(msg) from None
-    other = difference(found, _pinned(json.loads(json.dumps(contents))), "")
+    other = difference(found, _pinned(json.loads(json.dumps({"schema": SCHEMA, **contents}))), "")
     if other:
         raise ConvcostError(f"out (={folder}) must hold the same sweep, and {other}; {_ANOTHER}.")
     return True

@@ -1,4 +1,4 @@
-"""The plan of a sweep: how many rows, how large, how long, from one part of each block."""
+"""The plan of a sweep: how many rows, how large, how long, from rows that are spread over each block."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ class BlockPlan:
         block: Name of the block.
         combinations: Number of combinations of its axes.
         parts: Number of its parts.
+        done: Number of parts that an earlier run has done.
         rows: Estimated number of rows that the block and the conditions allow.
         size: Estimated bytes of its parts; None where no parts are kept.
-        seconds: Estimated time of work, with one process.
+        seconds: Estimated time of the work that is left, with one process.
     """
 
     block: str
     combinations: int
     parts: int
+    done: int
     rows: int
     size: int | None
     seconds: float
@@ -38,6 +40,7 @@ PLAN_COLUMNS: Final[tuple[Column[BlockPlan], ...]] = (
     Column("block", lambda row: row.block, "name of the block in the catalogue", "block"),
     Column("combinations", lambda row: row.combinations, "combinations of its axes", "combinations", thousands),
     Column("parts", lambda row: row.parts, "parts of the sweep", "parts", thousands),
+    Column("parts_done", lambda row: row.done, "parts that an earlier run has done"),
     Column(
         "rows_estimate",
         lambda row: row.rows,
@@ -49,12 +52,16 @@ PLAN_COLUMNS: Final[tuple[Column[BlockPlan], ...]] = (
     Column(
         "seconds_estimate",
         lambda row: row.seconds,
-        "time of work of one process, estimated",
+        "time of one process for the parts that are left, estimated",
         "about time",
         human_duration,
     ),
 )
 """The fields of `convcost sweep --dry-run`."""
+
+
+_TOTALS: Final = ("combinations", "parts", "done", "rows", "size", "seconds")
+"""Fields of a block's plan that are added up."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -85,11 +92,13 @@ class Plan(Result[BlockPlan]):
     @property
     def verdicts(self) -> tuple[str, ...]:
         """The totals, and what they are worth."""
-        combinations, parts, rows, size, seconds = map(self.total, ("combinations", "parts", "rows", "size", "seconds"))
-        about = [f"{human_count(rows)} rows", *([] if size is None else [human_bytes(size)]), human_duration(seconds)]
-        from_where = f"estimated from {thousands(self.sampled)} combinations, in the middle of each block"
+        combinations, parts, done, rows, size, seconds = map(self.total, _TOTALS)
+        time = [] if done == parts else [human_duration(seconds) + (" for the rest" if done else "")]
+        about = [f"{human_count(rows)} rows", *([] if size is None else [human_bytes(size)]), *time]
+        from_where = f"estimated from {thousands(self.sampled)} combinations, spread over each block"
+        there = f", of which {thousands(done)} {'is' if done == 1 else 'are'} done" if done else ""
         return (
-            f"{thousands(combinations)} combinations in {number_of('part', parts)}",
+            f"{thousands(combinations)} combinations in {number_of('part', parts)}{there}",
             f"about {', '.join(about)}: {from_where}",
         )
 
@@ -99,7 +108,7 @@ class Plan(Result[BlockPlan]):
         return None if None in values else sum(values)
 
     def _fields(self) -> dict[str, Any]:
-        totals = {name: self.total(name) for name in ("combinations", "parts", "rows", "size", "seconds")}
+        totals = {name: self.total(name) for name in _TOTALS}
         names = [column.name for column in PLAN_COLUMNS[1:]]
         return {
             "totals": dict(zip(names, totals.values(), strict=True)),

@@ -16,14 +16,15 @@ from convcost.grids.assembly import Piece, assembled
 from convcost.grids.box import Box, Fold, boxes
 from convcost.grids.columns import COLUMNS, RATIOS, REFUSED, chosen_columns, schema
 from convcost.grids.grid import layer_of
-from convcost.text.errors import ConvcostError, ShapeError
+from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
     from convcost.comparison.rows import Placement
+    from convcost.convolution.layer import Layer
     from convcost.convolution.spec import Value
     from convcost.grids.columns import GridColumn
     from convcost.grids.configuration import Configuration
@@ -125,12 +126,12 @@ class _Work:
             spec, given, dtype = layer_of(box.values)
             sizes = place_sizes(self._block, spec, given)
             others = self._baseline_sizes(spec, given)
-            fold = Fold(box)
+            unfolded, fold = box, Fold(box)
             box = fold.box  # a condition on costs splits the folded one
             placed = Placed(self._block, *fold(sizes), cost(fold(sizes[3]), dtype))
             baseline = None
             if others is not None:  # of which no column has the traffic
-                baseline = Placed(self._baseline, *fold(others), Cost(*macs_and_params(fold(others[3])), 0))
+                baseline = Placed(self._baseline, *fold(others), _baseline_cost(unfolded, fold, others[3]))
             self.pieces.append(self._piece(box, Row(placed, dtype, baseline)))
         except MixedError as error:
             for half in box.split(error.condition):
@@ -139,10 +140,12 @@ class _Work:
             self._refuse(box, _VALUE.sub("", str(error)).partition(";")[0].removesuffix("."))
 
     def _baseline_sizes(self, spec: Spec, given: Mapping[str, Value]) -> Placement | None:
-        """The baseline on the same sizes; None if it does not allow them, or if no column needs it."""
+        """The baseline on the same sizes; None if it does not allow them, if they overflow, or no column needs it."""
         try:
             return place_sizes(self._baseline, spec, given) if self._has_ratios else None
-        except ShapeError:
+        except MixedError:
+            raise
+        except ConvcostError:
             return None
 
     def _piece(self, box: Box, row: Row) -> Piece:
@@ -168,6 +171,23 @@ class _Work:
             box = Fold(box).box
             values = _with_defaults(box.values) | {"block": self._block.name, REFUSED.name: rule}
             self.pieces.append(Piece(box, {one.name: values.get(one.axis) for one in self._columns}))
+
+
+def _baseline_cost(box: Box, fold: Fold, layers: Sequence[Layer]) -> Cost:
+    """The cost of the baseline, without its traffic; that of large layers in Python ints, which have no limit.
+
+    Args:
+        box: Rows, before they are folded.
+        fold: Fold of the box.
+        layers: Layers of the baseline on the sizes of the box.
+    """
+    try:
+        counts = macs_and_params(fold(layers))
+    except MixedError:
+        raise
+    except ConvcostError:
+        counts = macs_and_params(Fold(box, object)(layers))
+    return Cost(*counts, 0)
 
 
 def _value(column: GridColumn, axes: Mapping[str, Any], row: Row) -> Any:  # noqa: ANN401 - numbers, texts and arrays

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 from convcost.grids.arrays import group_numbers, numbers, taken
 from convcost.grids.front import front
 from convcost.grids.prediction import plain_table, predict
+from convcost.text.errors import ConvcostError
 from convcost.text.units import number_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ MAX_EQUAL: Final = 100
 """Maximum number of rows of a front that are equal in all costs, so that it stays small."""
 SAMPLE_ROWS: Final = 8192
 """Number of rows from which the bounds for all others are worked out."""
+MAX_KEPT: Final = 1_000_000
+"""Maximum number of rows that are kept in memory."""
 MAX_KNOWN: Final = 10_000
 """Maximum number of rows of a reduction that are sent to another process."""
 MAX_PASSES: Final = 8
@@ -147,6 +150,16 @@ class Reduction(ABC):
     def text(self) -> str:
         """What is kept, such as `the 100 rows with the largest macs_ratio`."""
 
+    def _require_few(self, rows: int, most: int, what: str) -> None:
+        """Refuse to keep more than so many rows, which are in memory until the end."""
+        if rows > most:
+            name = "group_by" if self.group_by else "pareto"
+            columns = ",".join(self.group_by or (goal.name for goal in self.goals))
+            raise ConvcostError(
+                f"{name} (={columns}) must keep at most {most:,} {what}, and there are more; name other columns, or "
+                "write all rows and reduce their files."
+            )
+
     def _grouped(self, text: str) -> str:
         return f"{text} of each {', '.join(self.group_by)}" if self.group_by else text
 
@@ -212,6 +225,7 @@ class Selection(Reduction):
 
     def _keep(self, tables: Sequence[pa.Table], rows: _Rows, equal: Array, first_seen: Array) -> None:
         """Keep these rows of the state and a part."""
+        self._require_few(len(rows.places), MAX_KEPT, "rows")
         state = taken(tables, rows.places).drop_columns([GROUP, EQUAL])
         self.state = state.append_column(GROUP, [first_seen]).append_column(EQUAL, [equal])
 

@@ -82,7 +82,8 @@ class GridResult(Result["Mapping[str, Any]"]):
     @cached_property
     def rows(self) -> tuple[Mapping[str, Any], ...]:
         """The first rows."""
-        first = self.scan().head(self.shown if self.table is not None else min(self.shown, MAX_FIRST_ROWS))
+        count = self.shown if self.table is not None else min(self.shown, MAX_FIRST_ROWS)
+        first = self.scan().head(count, batch_readahead=0, fragment_readahead=0)  # else many parts are read, in vain
         return tuple(first.to_pylist())
 
     @property

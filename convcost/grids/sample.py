@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 from convcost.convolution.blocks import find_block
+from convcost.grids.grid import steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,20 +72,8 @@ def sample_of(rows: Sequence[int], grid: Grid, configuration: Configuration) -> 
 
 def _places(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Points that fill a box of these sizes evenly, then all of its points in order."""
-    steps = _steps(sum(size > 1 for size in sizes))
+    changes = steps(sum(size > 1 for size in sizes))
     for number in range(DRAWS * prod(sizes)):
-        shares = iter(steps)
+        shares = iter(changes)
         yield tuple(int((0.5 + number * next(shares)) % 1.0 * size) if size > 1 else 0 for size in sizes)
     yield from product(*map(range, sizes))
-
-
-def _steps(dimensions: int) -> list[float]:
-    """The steps of an additive recurrence that fills a cube evenly.
-
-    They are the powers of 1/x with x**(d + 1) = x + 1: for one dimension the golden ratio (M. Roberts 2018, The
-    unreasonable effectiveness of quasirandom sequences).
-    """
-    root = 2.0
-    for _ in range(64):
-        root = (1 + root) ** (1 / (dimensions + 1))
-    return [root ** -(power + 1) for power in range(dimensions)]

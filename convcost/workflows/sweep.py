@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,9 @@ from convcost.grids.grid import PART_ROWS, Grid
 from convcost.grids.groups import Groups
 from convcost.grids.parts import (
     Counts,
+    FolderNames,
     contents,
+    holds,
     opened,
     parquet,
     part_path,
@@ -80,6 +83,7 @@ class SweepOptions:
         part_rows: Most rows of a part.
         workers: Number of worker processes on this machine; None to work in this one.
         scheduler: Address of the scheduler of a Dask cluster, such as `tcp://10.0.0.1:8786`.
+        whole: File or format that is to have every row, for the message if these are too many; None for none.
 
     Raises:
         ConvcostError: Options that exclude each other, or an unknown column.
@@ -93,6 +97,7 @@ class SweepOptions:
     part_rows: int = PART_ROWS
     workers: int | None = None
     scheduler: str | None = None
+    whole: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -146,6 +151,10 @@ class SweepOptions:
         from convcost.workflows.sweep_cluster import connected
 
         return connected(self.workers, self.scheduler)
+
+    def files(self, configuration: Configuration) -> FolderNames:
+        """The names of the Parquet files in the folder."""
+        return FolderNames(Grid(configuration), self.part_rows)
 
     @property
     def file(self) -> str:
@@ -202,22 +211,6 @@ def configuration_of(source: Path | str | Mapping[str, object]) -> Configuration
     return read_configuration(source) if isinstance(source, Mapping) else load_configuration(Path(source))
 
 
-def require_few(configuration: Configuration, options: SweepOptions, what: str) -> None:
-    """Refuse to write every row of a large sweep to one file or to stdout.
-
-    Args:
-        configuration: Configuration of the sweep.
-        options: What is kept of it.
-        what: The file or the format, for the message.
-    """
-    size = Grid(configuration).size
-    if options.kept is None and size > MAX_SHOWN:
-        raise ConvcostError(
-            f"{what} must hold at most {MAX_SHOWN:,} rows, and these are {size:,}; read the parts of the folder, or "
-            "keep the best rows with top or pareto."
-        )
-
-
 def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
     """Predict the rows of a sweep, part by part.
 
@@ -225,8 +218,8 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
     being made.
 
     Raises:
-        ConvcostError: Too many rows without a folder; a folder that cannot be written, holds another sweep or is in
-            use; a column that the sweep does not have; or a cluster that cannot be reached or has ended.
+        ConvcostError: Too many rows or groups; a folder that cannot be written, holds another sweep or is in use; a
+            column that the sweep does not have; or a cluster that cannot be reached or has ended.
     """
     reduction, folder, rows = options.reduction(configuration), options.out, options.part_rows
     pin_allocator()  # each part takes as much memory as the one before: page faults would double its time
@@ -235,10 +228,9 @@ def sweep(configuration: Configuration, options: SweepOptions) -> GridResult:
         if folder is None:
             counts, table = _all_rows(configuration, rows, cluster) if reducer is None else reducer.all(rows)
             return GridResult(configuration, counts, table, reduction)
-        about = contents(configuration, options.kept, rows)
-        with opened(folder, about) as write:
+        with opened(folder, contents(configuration, options.kept, rows), options.files(configuration)) as write:
             if reducer is None:
-                counts = _write_parts(configuration, folder, about, write, cluster)
+                counts = _write_parts(configuration, options, folder, write, cluster)
                 return GridResult(configuration, counts, None, path=folder)
             path = folder / options.file
             counts = read_counts(path) or _reduce_parts(reducer, path, rows, write)
@@ -256,14 +248,14 @@ def _all_rows(configuration: Configuration, rows: int, cluster: Cluster | None) 
     import pyarrow as pa
 
     grid = Grid(configuration)
-    if grid.size > MAX_SHOWN:
-        raise ConvcostError(
-            f"out (=missing) must name a folder for more than {MAX_SHOWN:,} rows, and these are {grid.size:,}; "
-            "give one, or keep the best rows with top or pareto."
-        )
     counts, tables, progress = Counts(), [schema(configuration).empty_table()], Progress(grid.size)
     for part, (new, table) in _each(partial(_rows_of, configuration), grid.parts(rows), cluster):
         counts += new
+        if counts.rows > MAX_SHOWN:
+            raise ConvcostError(
+                f"out (=missing) must name a folder for more than {MAX_SHOWN:,} rows, and there are more; give one, or "
+                "keep the best rows with top or pareto."
+            )
         tables.append(table)
         progress(part.last - part.first + 1)
     return counts, pa.concat_tables(tables)
@@ -280,28 +272,35 @@ def _rows_of(configuration: Configuration, part: Part) -> tuple[Counts, pa.Table
 
 
 def _write_parts(
-    configuration: Configuration, folder: Path, about: Mapping[str, Any], write: Write, cluster: Cluster | None
+    configuration: Configuration, options: SweepOptions, folder: Path, write: Write, cluster: Cluster | None
 ) -> Counts:
-    """Write the parts of a folder that are not there yet."""
+    """Write the parts of a folder that are not there yet.
+
+    Raises:
+        ConvcostError: There are more rows than one file may have, if there is to be one.
+    """
     grid = Grid(configuration)
     progress, counts, done = Progress(grid.size), Counts(), 0
 
     def missing() -> Iterator[Part]:
         nonlocal counts, done
-        for part in grid.parts(about["part_rows"]):
+        for part in grid.parts(options.part_rows):
             known = read_counts(part_path(folder, part, grid.size))
             if known is None:
                 yield part
             else:
                 counts, done = counts + known, done + 1
+                _require_few(counts, options.whole)
                 progress(part.last - part.first + 1, is_new=False)
 
     write_one = partial(write_part, configuration, folder=folder)
     if cluster is not None:
+        about = contents(configuration, options.kept, options.part_rows)
         write_one = partial(write_shared_part, configuration, folder=folder.absolute(), contents=about)
     try:
         for part, new in _each(write_one, missing(), cluster):
             counts, done = counts + new, done + 1
+            _require_few(counts, options.whole)
             progress(part.last - part.first + 1)
     except KeyboardInterrupt:
         with interrupts_held():
@@ -309,6 +308,14 @@ def _write_parts(
         raise
     write({"parts": done, **asdict(counts)})
     return counts
+
+
+def _require_few(counts: Counts, whole: str | None) -> None:
+    if whole is not None and counts.rows > MAX_SHOWN:
+        raise ConvcostError(
+            f"{whole} must hold at most {MAX_SHOWN:,} rows, and there are more; read the parts of the folder, or keep "
+            "the best rows with top or pareto."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,23 +415,45 @@ def _reduce_parts(reducer: _Reducer, path: Path, rows: int, write: Write) -> Cou
 
 
 def plan(configuration: Configuration, options: SweepOptions) -> Plan:
-    """How many rows a sweep has, how large and how long it is; nothing is written.
+    """How many rows a sweep has, how large and how long it is, less what its folder has; nothing is written.
 
     Raises:
-        ConvcostError: A column that the sweep does not have.
+        ConvcostError: A column that the sweep does not have, or a folder that holds another sweep.
     """
-    rows, sampled = [], 0
+    rows, sampled, done = [], 0, _done_parts(configuration, options)
     for block in configuration.blocks:
         one = replace(configuration, blocks=(block,))
         grid, reduction = Grid(one), options.reduction(one)
-        part = grid.part(grid.part_count(SAMPLE_ROWS) // 2, SAMPLE_ROWS)
-        combinations, size, start = part.last - part.first + 1, None, time.perf_counter()
-        table = (predict(one, part) if reduction is None else reduction.add_part(one, part)).table
-        share = grid.size / combinations
-        if reduction is None:
-            size = round(share * len(parquet(table, {})))
-        seconds = share * (time.perf_counter() - start)
-        parts = grid.part_count(options.part_rows)
-        rows.append(BlockPlan(block, grid.size, parts, round(share * table.num_rows), size, seconds))
+        part = grid.spread(SAMPLE_ROWS)
+        combinations, size, start = part.last - part.first + 1, None, 0.0
+        for _ in range(2):  # the time of the first one has imports in it, and memory that is new to the process
+            start = time.perf_counter()
+            table = (predict(one, part) if reduction is None else reduction.add_part(one, part)).table
+            content = None if reduction is not None else parquet(table, {})
+        share, parts = grid.size / combinations, grid.part_count(options.part_rows)
+        seconds = share * (time.perf_counter() - start) * (1 - done[block] / parts)
+        size = None if content is None else round(share * len(content))
+        rows.append(BlockPlan(block, grid.size, parts, done[block], round(share * table.num_rows), size, seconds))
         sampled += combinations
     return Plan(tuple(rows), sampled, configuration.notes)
+
+
+def _done_parts(configuration: Configuration, options: SweepOptions) -> Counter[str]:
+    """The number of parts of each block that an earlier run has done in the folder.
+
+    Raises:
+        ConvcostError: The folder holds another sweep.
+    """
+    folder, rows, done = options.out, options.part_rows, Counter[str]()
+    about = contents(configuration, options.kept, rows)
+    if folder is None or not holds(folder, about, options.files(configuration)):
+        return done
+    if options.kept is None:
+        grid = Grid(configuration)
+        firsts = (int(path.name.split("-")[1]) for path in folder.glob("part-*.parquet"))
+        return Counter(grid.part_at(first, rows).block for first in firsts)
+    left = about["parts"] if (folder / options.file).exists() else _Reduced.read(folder / STATE).parts
+    for block in configuration.blocks:
+        done[block] = min(left, Grid(replace(configuration, blocks=(block,))).part_count(rows))
+        left -= done[block]
+    return done

@@ -89,7 +89,9 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
         path = None
         if options.out is not None:
             kept = options.kept if is_first else None
-            stack.enter_context(opened(options.out, contents(configuration, kept, options.part_rows)))
+            stack.enter_context(
+                opened(options.out, contents(configuration, kept, options.part_rows), options.files(configuration))
+            )
             path = options.out / FILE
         measurement = _Measurement(configuration, timing, where, path)
         measurement.prepare(options.part_rows, options.reduction(configuration) if is_first else None)

@@ -34,8 +34,8 @@ def alone(grid, index, baseline="standard"):
         other = place_block(baseline, spec, parameters, dtype)
     except ShapeError:
         other = None
-    counts = [placed.cost, *([] if other is None else [other.cost])]
-    if max(count for one in counts for count in (one.macs, one.flops, one.params, one.traffic_bytes)) >= 2**63:
+    cost = placed.cost  # that of the baseline may be larger
+    if max(cost.macs, cost.flops, cost.params, cost.traffic_bytes) >= 2**63:
         return OVERFLOW
     row = Row(placed, dtype, other)
     return {name: column.in_file(row) for name, column in COMPARED.items()}
@@ -134,6 +134,15 @@ def test_counts_beyond_int64_are_refused_not_wrapped(block):
         assert rows == [row for row in expected if isinstance(row, dict)]
         assert sum(prediction.refused.values()) == sum(isinstance(row, str) for row in expected)
         assert prediction.refused[OVERFLOW] > 0
+
+
+def test_a_row_whose_baseline_alone_overflows_has_its_exact_ratios():
+    huge = 10**9
+    given = {"blocks": ["depthwise"], "axes": {"c": [2, huge], "o": [huge], "k": [3], "h": [1000]}}
+    rows = plain_table(predict(read_configuration(given), next(Grid(read_configuration(given)).parts())).table)
+    # depthwise: one 3x3 kernel a channel; standard: one for each pair of channels, 9e24 MACs where c is huge
+    assert rows["macs"].to_pylist() == [2 * 9 * 1000**2, huge * 9 * 1000**2]
+    assert rows["macs_ratio"].to_pylist() == rows["params_ratio"].to_pylist() == [huge, huge]
 
 
 def test_a_chosen_column_is_the_same_as_among_all():
