@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.cost import ITEMSIZE
-from convcost.convolution.spec import SHORT_SIZES
+from convcost.convolution.spec import SHORT_SIZES, Spec
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.sizes import format_sizes, pair, parse_padding, parse_share, parse_sizes, plain
 
@@ -27,6 +27,11 @@ PAIRS: Final = ("kernel_size", "stride", "dilation")
 """The axes whose values are (vertical, horizontal)."""
 SIZES: Final = (*SHORT_SIZES, "stride", "dilation", "padding", "bias", "dtype")
 """The axes that every block has."""
+DEFAULTS: Final = {
+    **{one.name: one.default for one in fields(Spec) if one.default is not MISSING and one.name != "width"},
+    "dtype": "float32",
+}
+"""The values of sizes without an axis; that of width is the height."""
 MAX_VALUE: Final = 10**9
 """Largest size on an axis."""
 MAX_LISTED: Final = 100_000

@@ -29,6 +29,7 @@ k = [3, "3x5"]
 h = 7
 groups = [2, 3]
 """
+COMMON = "h = w = 7, batch = 1, float32; ratios relative to standard"
 LARGE = """\
 blocks = ["all"]
 [axes]
@@ -58,7 +59,7 @@ def test_a_small_grid_is_printed_and_what_blocks_do_not_allow_is_counted(
     code, out, err = run(capsys, file)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0] == "grid of 2 blocks, 14 rows; 1 MAC = 2 FLOPs"
+    assert lines[0] == f"grid of 2 blocks, 14 rows; {COMMON}; 1 MAC = 2 FLOPs"
     assert len(lines) == 1 + 1 + 14
     # groups 2 divide c of 8 and 12 but not o = 9; groups 3 do not divide c = 8, nor o = 8
     assert err.splitlines() == [
@@ -116,7 +117,7 @@ def test_a_folder_gets_parts_and_a_second_run_has_nothing_to_do(
 ) -> None:
     code, out, _ = run(capsys, file, "--out", tmp_path / "out", "--export", tmp_path / "rows.csv")
     assert code == 0
-    assert out.splitlines()[0] == f"grid of 2 blocks, 14 rows, in {tmp_path / 'out'}; 1 MAC = 2 FLOPs"
+    assert out.splitlines()[0] == f"grid of 2 blocks, 14 rows, in {tmp_path / 'out'}; {COMMON}; 1 MAC = 2 FLOPs"
     names = ["part-00-07.parquet", "part-08-23.parquet", "sweep.json"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     times = [path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")]
