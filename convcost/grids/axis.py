@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -132,7 +132,11 @@ def parse_axis(name: str, given: object) -> Axis:
 def _listed(given: object) -> Sequence[Any]:
     if hasattr(given, "tolist"):
         given = given.tolist()
-    return given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    if isinstance(given, Sequence) and not isinstance(given, (str, bytes)):
+        return given
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        raise AxisError((), f"(={as_text(given)}) must be a list, a range or one value; write a list such as [8, 16].")
+    return (given,)
 
 
 def _require_values(number: int, most: int | None = None) -> None:
@@ -178,8 +182,10 @@ def _powers(first: int, last: int, factor: int) -> tuple[int, ...]:
 
 def _require_number(path: Key, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_VALUE:
+        is_large = isinstance(value, int) and value > MAX_VALUE
+        nearest = MAX_VALUE if is_large else max(least, 8)
         raise AxisError(
-            path, f"(={as_text(value)}) must be a whole number from {least} to {MAX_VALUE:,}; write {max(least, 8)}."
+            path, f"(={as_text(value)}) must be a whole number from {least} to {MAX_VALUE:,}; write {nearest}."
         )
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.grids.columns import column_name, schema
+from convcost.grids.columns import REFUSED, column_name, schema
 from convcost.grids.groups import ROWS
 from convcost.grids.measured import EVERY, INDEX, MEASURED_COLUMNS, is_predicted
 from convcost.grids.reduction import MAX_EQUAL, MORE_EQUAL
@@ -57,7 +57,12 @@ _WIDTHS: Final = {
 """Width of the terminal from which a summary has these columns; it has no others but axes there."""
 _USUAL_WIDTH: Final = 50
 """Width of the terminal from which a table has the costs that `convcost compare` always shows."""
-_TITLES: Final = {"in_channels": "in", "kernel_size": "kernel"}
+_TITLES: Final = {
+    "in_channels": "in",
+    "kernel_size": "kernel",
+    "requested_out_channels": "requested out",
+    "requested_kernel_size": "requested kernel",
+}
 """Short heads of columns that `convcost compare` does not show."""
 
 
@@ -302,9 +307,10 @@ def _column(name: str, chosen: Container[str], varying: Container[str]) -> Colum
         width = (2 if summary == "max" else 4) if is_axis else _WIDTHS.get(base, 0) + 2 * (summary != "mean")
         show = None if like is None else like.show
         return Column(name, value, meaning, title if is_axis or base in _WIDTHS else "", show, width=width)
-    like, is_shown = EVERY[name].compared, name in chosen or name in varying
+    like = EVERY[name].compared
+    is_shown = name in chosen or name == REFUSED.name or column_name(EVERY[name].axis) in varying
     if like is None:
-        return Column(name, value, name, name, chosen=name in chosen)
+        return Column(name, value, name, _title(name) if is_shown else "", chosen=is_shown and name != REFUSED.name)
     title = _title(name) if is_shown else "" if like.varies else like.title
     return Column(name, value, like.meaning, title, like.show, width=0 if is_shown else like.width, chosen=is_shown)
 

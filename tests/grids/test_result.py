@@ -136,7 +136,7 @@ def test_every_line_fits_the_terminal_and_goals_stay(width: int, options: dict[s
 
 
 def test_the_head_has_what_the_rows_have_in_common() -> None:
-    one = {
+    one: dict[str, Any] = {
         "blocks": ["ghost"],
         "axes": {"c": [8], "o": [16], "k": ["3x5"], "h": [8, 9], "bias": True, "ghost_ratio": 2},
     }
