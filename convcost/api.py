@@ -752,12 +752,11 @@ def sweep(
     >>> convcost.sweep(grid).to_frame()["macs"].tolist() == [56 * 56 * 3 * 3 * 8 * 32, 56 * 56 * 3 * 3 * 16 * 32]
     True
     """
-    from convcost.workflows.sweep import SweepOptions, configuration_of, plan
+    from convcost.workflows.sweep import SweepOptions, column_names, configuration_of, folder_of, plan
     from convcost.workflows.sweep import sweep as run
 
-    folder = None if out is None else Path(out)
-    kept = {"pareto": _columns(pareto), "top": plain(top), "sort": sort, "group_by": _columns(group_by)}
-    options = SweepOptions(folder, **kept, workers=plain(workers), scheduler=scheduler)
+    goals, groups = column_names("pareto", pareto), column_names("group_by", group_by)
+    options = SweepOptions(folder_of(out), goals, plain(top), sort, groups, workers=plain(workers), scheduler=scheduler)
     configuration = configuration_of(source)
     if dry_run:
         return plan(configuration, options)
@@ -769,8 +768,3 @@ def sweep(
     clock = TimingOptions((device,), threads, allocator, time_budget, memory_format=memory_format, store=store)
     *_, timed = time_sweep(configuration, options, clock)
     return timed
-
-
-def _columns(given: str | Sequence[str]) -> tuple[str, ...]:
-    """The names in a text, separated by commas, or in a list."""
-    return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else tuple(given)

@@ -115,14 +115,14 @@ def sweep_command(
     is_summary = group_by is not None and pareto is None and top is None
     _refuse_latency_tables(tables, time=time and not dry_run, is_summary=is_summary)
     refuse_exports(others)
-    from convcost.workflows.sweep import SweepOptions, configuration_of, plan, sweep
+    from convcost.workflows.sweep import SweepOptions, column_names, configuration_of, folder_of, plan, sweep
 
+    folder_of(context.params["out"])  # as it was typed
+    goals = column_names("pareto", () if pareto is None else pareto)
+    groups = column_names("group_by", () if group_by is None else group_by)
     wholes = [f"format (={form})"] if form is not o.OutputFormat.table else [f"export (={path})" for path in others]
     options = SweepOptions(
-        *(out, _names(pareto), top, sort, _names(group_by)),
-        workers=workers,
-        scheduler=scheduler,
-        whole=next(iter(wholes), None),
+        *(out, goals, top, sort, groups), workers=workers, scheduler=scheduler, whole=next(iter(wholes), None)
     )
     configuration = configuration_of(file)
     clock = TimingOptions(
@@ -174,8 +174,3 @@ def _refuse_latency_tables(paths: list[Path], *, time: bool, is_summary: bool) -
         if is_summary:
             raise ConvcostError(f"export (={path}) must have rows, not groups; leave --group-by out, or add --top.")
         require_writable(path)
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    """The names in a text, separated by commas."""
-    return tuple(filter(None, map(str.strip, (text or "").split(","))))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from convcost.convolution.blocks import PARAMETERS
 from convcost.convolution.cost import ITEMSIZE
-from convcost.convolution.spec import SHORT_SIZES
+from convcost.convolution.spec import SHORT_SIZES, Spec
 from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.sizes import format_sizes, pair, parse_padding, parse_share, parse_sizes, plain
 
@@ -27,6 +27,11 @@ PAIRS: Final = ("kernel_size", "stride", "dilation")
 """The axes whose values are (vertical, horizontal)."""
 SIZES: Final = (*SHORT_SIZES, "stride", "dilation", "padding", "bias", "dtype")
 """The axes that every block has."""
+DEFAULTS: Final = {
+    **{one.name: one.default for one in fields(Spec) if one.default is not MISSING and one.name != "width"},
+    "dtype": "float32",
+}
+"""The values of sizes without an axis; that of width is the height."""
 MAX_VALUE: Final = 10**9
 """Largest size on an axis."""
 MAX_LISTED: Final = 100_000
@@ -127,7 +132,11 @@ def parse_axis(name: str, given: object) -> Axis:
 def _listed(given: object) -> Sequence[Any]:
     if hasattr(given, "tolist"):
         given = given.tolist()
-    return given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    if isinstance(given, Sequence) and not isinstance(given, (str, bytes)):
+        return given
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        raise AxisError((), f"(={as_text(given)}) must be a list, a range or one value; write a list such as [8, 16].")
+    return (given,)
 
 
 def _require_values(number: int, most: int | None = None) -> None:
@@ -173,8 +182,10 @@ def _powers(first: int, last: int, factor: int) -> tuple[int, ...]:
 
 def _require_number(path: Key, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_VALUE:
+        is_large = isinstance(value, int) and value > MAX_VALUE
+        nearest = MAX_VALUE if is_large else max(least, 8)
         raise AxisError(
-            path, f"(={as_text(value)}) must be a whole number from {least} to {MAX_VALUE:,}; write {max(least, 8)}."
+            path, f"(={as_text(value)}) must be a whole number from {least} to {MAX_VALUE:,}; write {nearest}."
         )
 
 

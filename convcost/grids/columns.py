@@ -9,10 +9,9 @@ from convcost.comparison.columns import COMPARE_COLUMNS
 from convcost.comparison.rows import Row, place_block
 from convcost.convolution.blocks import BLOCKS
 from convcost.convolution.spec import Spec, short_names
-from convcost.text.errors import ConvcostError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
@@ -96,21 +95,10 @@ COLUMNS: Final = {column.name: column for column in (*_PREDICTED, *EXTRA, *REQUE
 """Every column that a sweep's files may have, in order."""
 
 
-def column_name(name: str, known: Mapping[str, GridColumn] = COLUMNS) -> str:
-    """The name of a column from its own name or the short name of an option: c is in_channels, h is in_height.
-
-    Args:
-        name: Name of the column, or short name.
-        known: Columns to choose from.
-
-    Raises:
-        ConvcostError: There is no such column.
-    """
+def column_name(name: str) -> str:
+    """The name of a column from its own name or the short name of an option: c is in_channels, h is in_height."""
     full = {short: full for full, short in short_names().items()}.get(name, name)
-    full = {"height": "in_height", "width": "in_width"}.get(full, full)
-    if full not in known:
-        raise ConvcostError(f"column (={name}) must be one of a sweep's columns; {did_you_mean(name, known)}")
-    return full
+    return {"height": "in_height", "width": "in_width"}.get(full, full)
 
 
 def chosen_columns(configuration: Configuration) -> tuple[GridColumn, ...]:

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from convcost.convolution.blocks import BLOCKS, PARAMETERS
+from convcost.convolution.spec import short_names
+from convcost.grids.axis import DEFAULTS
+from convcost.text.errors import as_text
+from convcost.text.sizes import format_sizes
 
 if TYPE_CHECKING:
     from convcost.grids.axis import Axis
@@ -45,6 +49,21 @@ class Configuration:
             if free:
                 notes.append(f'where "{one.text}" is not applied to {", ".join(free)}: it names a parameter of others.')
         return tuple(notes)
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """The sizes and the dtype of all rows, by the names of a sweep's file, such as `k = 3x3`."""
+        axes = {axis.name: axis.values for axis in self.axes}
+        fixed: dict[str, object] = {name: values[0] for name, values in axes.items() if len(values) == 1}
+        fixed |= {name: DEFAULTS[name] for name in ("height", "batch", "dtype") if name not in axes}
+        texts = []
+        for name, value in fixed.items():
+            short = short_names().get(name, name)
+            sizes = [short if len(short) == 1 else name]
+            sizes += ["w"] if name == "height" and "width" not in axes else []
+            text = format_sizes(value) if isinstance(value, tuple) else as_text(value)
+            texts.append(text if name == "dtype" else " = ".join([*sizes, text]))
+        return tuple(texts) if "height" in fixed or "width" in axes else (*texts, "w = h")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as a mapping with its defaults, which `configuration_file` reads back."""

@@ -10,17 +10,17 @@ from convcost.comparison.request import catalogue
 from convcost.convolution.blocks import DEFAULT_BLOCKS, find_block
 from convcost.convolution.spec import SHORT_SIZES, short_names
 from convcost.grids.axis import REQUIRED, Axis, AxisError, known_axes, parse_axis
-from convcost.grids.columns import column_name
+from convcost.grids.columns import COLUMNS, column_name
 from convcost.grids.configuration import Configuration
 from convcost.grids.constraint import Constraint, ConstraintError
 from convcost.grids.grid import Grid
-from convcost.text.errors import ConvcostError, did_you_mean
+from convcost.text.errors import ConvcostError, as_text, did_you_mean
 from convcost.text.input_file import read_file
 from convcost.text.toml import Mistake, Place, TomlError, TomlFile, parse_toml
 from convcost.text.toml_tables import Read, read_table, require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from convcost.text.toml import Key
@@ -31,6 +31,13 @@ MAX_ROWS: Final = 10**12
 
 def _block(value: str) -> str:
     return value if value == "all" else find_block(value).name
+
+
+def _column(value: str) -> str:
+    name = column_name(value)
+    if name not in COLUMNS:
+        raise ConvcostError(f"(={as_text(value)}) must be one of a sweep's columns; {did_you_mean(value, COLUMNS)}")
+    return name
 
 
 def _text(read: Any) -> Any:  # noqa: ANN401 - a function of a text
@@ -45,7 +52,7 @@ class _File:
     blocks: list[Annotated[str, Read(_text(_block))]] = field(default_factory=lambda: list(DEFAULT_BLOCKS))
     where: list[str] = field(default_factory=list)
     illegal: Literal["count", "rows"] = "count"
-    columns: list[Annotated[str, Read(_text(column_name))]] = field(default_factory=list)
+    columns: list[Annotated[str, Read(_text(_column))]] = field(default_factory=list)
     baseline: Annotated[str, Read(_text(lambda value: find_block(value).name))] = "standard"
 
 
@@ -57,7 +64,7 @@ def load_configuration(path: Path) -> Configuration:
         TomlError: It has mistakes; the error has all of them, each with line and column.
     """
     data = read_file(path, "file", "give the path of a sweep's TOML file")
-    return _configuration(parse_toml(data, str(path)), data.decode().split("\n"))
+    return _configuration(parse_toml(data, str(path)), data.decode("utf-8-sig").split("\n"))
 
 
 def read_configuration(values: Mapping[str, object]) -> Configuration:
@@ -94,6 +101,9 @@ def _configuration(file: TomlFile, lines: Sequence[str]) -> Configuration:
         read: Any = read_table(file, _File, (), {"axes": "write [axes] with c, o and k"})
     except TomlError as error:
         mistakes += error.mistakes
+    else:
+        mistakes += _repeated(file, "blocks", [catalogue([name]) for name in read.blocks])
+        mistakes += _repeated(file, "columns", [[name] for name in read.columns])
     for key in ("blocks", "columns"):
         value = file.values.get(key)
         if isinstance(value, list) and not value:
@@ -104,11 +114,25 @@ def _configuration(file: TomlFile, lines: Sequence[str]) -> Configuration:
     where = _conditions(file, lines, mistakes)
     if mistakes:
         raise TomlError(file.source, tuple(dict.fromkeys(sorted(mistakes, key=lambda one: one.place))))
-    made = Configuration(
-        catalogue(read.blocks), axes, where, read.illegal, tuple(dict.fromkeys(read.columns)), read.baseline
-    )
+    made = Configuration(catalogue(read.blocks), axes, where, read.illegal, tuple(read.columns), read.baseline)
     _require_rows(file, made)
     return made
+
+
+def _repeated(file: TomlFile, key: str, names: Iterable[Iterable[str]]) -> Iterator[Mistake]:
+    """The entries of a list with a name that an earlier entry has.
+
+    Args:
+        file: File with the list.
+        key: Key of the list.
+        names: Names that each entry stands for.
+    """
+    seen: set[str] = set()
+    for index, several in enumerate(names):
+        if not seen.isdisjoint(several):
+            text = f"{key}.{index} (={as_text(file.value((key, index)))}) must be there once; leave the second one out."
+            yield Mistake(file.place((key, index)), text)
+        seen.update(several)
 
 
 def _axes(file: TomlFile, mistakes: list[Mistake]) -> tuple[Axis, ...]:
@@ -172,6 +196,6 @@ def _require_rows(file: TomlFile, made: Configuration) -> None:
         key = next(key for key in axes if key in names) if isinstance(axes, dict) else longest.name
         file.refuse(
             ("axes", key),
-            f"must leave the grid at most 10^12 rows, and it has {size:.3g}; give this axis fewer values.",
+            f"must leave the grid at most 10^12 rows, and it has {size:,}; give this axis fewer values.",
             of_key=True,
         )

@@ -223,7 +223,10 @@ class _Check:
             self._number(node.operand, depth)
         elif isinstance(node, ast.Constant):
             number: Any = node.value
-            if type(number) not in {int, float} or not abs(number) <= MAX_NUMBER:
+            if type(number) not in {int, float}:
+                step = "1 or 0" if isinstance(number, bool) else "one such as 5e8"
+                self._refuse(node, f"must be a number; write {step}")
+            if not abs(number) <= MAX_NUMBER:
                 self._refuse(node, f"must be a number of at most {MAX_NUMBER:g}; write one such as 5e8")
         else:
             self._refuse(node, f"{_RULE}; {_STEP}")

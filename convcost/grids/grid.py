@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from convcost.convolution.blocks import PARAMETERS, find_block
 from convcost.convolution.spec import Spec
+from convcost.grids.axis import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -235,4 +236,4 @@ def layer_of(values: dict[str, Any]) -> tuple[Spec, dict[str, Value], str]:
     if "height" in sizes:
         sizes.setdefault("width", sizes["height"])
     parameters = {name: cast("Value", value) for name, value in values.items() if name in PARAMETERS}
-    return Spec(**sizes), parameters, values.get("dtype", "float32")
+    return Spec(**sizes), parameters, values.get("dtype", DEFAULTS["dtype"])

@@ -1,8 +1,9 @@
 """Measured rows as the latency table that the estimators of ProxylessNAS and once-for-all read.
 
 The table is YAML: by a key for each layer, `count`, `mean` and `var`, in milliseconds, as in the table of a phone that
-both projects use (mobile_trim.yaml). The keys are those of `LatencyEstimator.predict` in mit-han-lab/proxylessnas, and
-of `ProxylessNASLatencyTable.query` and `MBv3LatencyTable.query` in mit-han-lab/once-for-all.
+both projects use (mobile_trim.yaml), of which they read `mean` alone. The keys are those of `LatencyEstimator.predict`
+in mit-han-lab/proxylessnas, and of `ProxylessNASLatencyTable.query` and `MBv3LatencyTable.query` in
+mit-han-lab/once-for-all.
 """
 
 from __future__ import annotations
@@ -123,12 +124,13 @@ def _entry(key: str, row: Mapping[str, Any]) -> Iterator[str]:
     yield f"{key}:"
     yield f"  count: {row['time_runs']}"
     yield f"  mean: {MS * row['time_s']:.6f}"
-    yield f"  var: {(MS * _range(row) / IQR_OF_NORMAL) ** 2:.6e}"
+    spread = _range(row)
+    yield f"  var: {'null' if spread is None else f'{(MS * spread / IQR_OF_NORMAL) ** 2:.6e}'}"
 
 
-def _range(row: Mapping[str, Any]) -> float:
-    """The interquartile range of a time; 0 for a single block of calls."""
-    return 0.0 if row["time_q25_s"] is None else float(row["time_q75_s"] - row["time_q25_s"])
+def _range(row: Mapping[str, Any]) -> float | None:
+    """The interquartile range of a time; None for a single block of calls."""
+    return None if row["time_q25_s"] is None else float(row["time_q75_s"] - row["time_q25_s"])
 
 
 def _head(configuration: Configuration, rows: Sequence[Mapping[str, Any]], timed: Timed) -> Iterator[str]:
@@ -140,7 +142,9 @@ def _head(configuration: Configuration, rows: Sequence[Mapping[str, Any]], timed
     sizes = {name: " or ".join(map(_text, given.get(name, (default,)))) for name, default in _DEFAULTS.items()}
     yield ", ".join(f"{name} {texts}" for name, texts in sizes.items()) + "."
     yield f"Measured: {timed.share}."
-    spreads = [_range(row) / row["time_s"] for row in rows]
+    spreads = [spread / row["time_s"] for row in rows if (spread := _range(row)) is not None]
+    if unknown := len(rows) - len(spreads):
+        yield f"{number_of('layer', unknown)} of a single block of calls, whose spread is not known: var is null."
     if spreads:
         middle, most = human_share(median(spreads)), human_share(max(spreads))
         yield f"Spread: interquartile range / median is {middle} for the middle layer, {most} for the least steady one."

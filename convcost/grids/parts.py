@@ -280,7 +280,8 @@ def _has_head(folder: Path, contents: Mapping[str, Any]) -> bool:
             ) from None
         return False
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        msg = f"out (={head}) must be the file of a sweep, and is not ({first_line(error)}); {_ANOTHER}."
+        why = first_line(error) if isinstance(error, (OSError, ValueError)) else "it has other keys"
+        msg = f"out (={head}) must be the file of a sweep, and is not ({why}); {_ANOTHER}."
         raise ConvcostError(msg) from None
     other = difference(found, _pinned(json.loads(json.dumps({"schema": SCHEMA, **contents}))), "")
     if other:

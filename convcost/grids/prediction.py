@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.comparison.rows import Placed, Row, place_sizes
 from convcost.convolution.blocks import find_block
 from convcost.convolution.cost import Cost, cost, macs_and_params
 from convcost.convolution.formula import MixedError
-from convcost.convolution.spec import Spec
 from convcost.grids.assembly import Piece, assembled
+from convcost.grids.axis import DEFAULTS
 from convcost.grids.box import Box, Fold, boxes
 from convcost.grids.columns import COLUMNS, RATIOS, REFUSED, chosen_columns, schema
 from convcost.grids.grid import layer_of
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
     from convcost.comparison.rows import Placement
     from convcost.convolution.layer import Layer
-    from convcost.convolution.spec import Value
+    from convcost.convolution.spec import Spec, Value
     from convcost.grids.columns import GridColumn
     from convcost.grids.configuration import Configuration
     from convcost.grids.grid import Part
 
 _VALUE: Final = re.compile(r" \((?:=|about )[^()]*\)")
 """A value in the message of an error."""
-_DEFAULTS: Final = {one.name: one.default for one in fields(Spec) if one.default is not MISSING and one.name != "width"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class _Work:
         self._baseline = find_block(configuration.baseline)
         self._columns = chosen_columns(configuration)
         self._keeps_refused = configuration.illegal == "rows"
-        known = {*_DEFAULTS, "width", *(axis.name for axis in part.axes)}
+        known = {*DEFAULTS, "width", *(axis.name for axis in part.axes)}
         where = [one for one in configuration.where if one.applies_to(part.block)]
         self._early = [one for one in where if known.issuperset(one.names)]
         self._late = [one for one in where if not known.issuperset(one.names)]
@@ -197,6 +196,6 @@ def _value(column: GridColumn, axes: Mapping[str, Any], row: Row) -> Any:  # noq
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of all sizes, with those of `convcost compare` for sizes without an axis."""
-    made = {**_DEFAULTS, **values}
+    made = {**DEFAULTS, **values}
     made.setdefault("width", made["height"])
     return made

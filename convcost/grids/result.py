@@ -7,7 +7,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.grids.columns import column_name, schema
+from convcost.grids.columns import REFUSED, column_name, schema
 from convcost.grids.groups import ROWS
 from convcost.grids.measured import EVERY, INDEX, MEASURED_COLUMNS, is_predicted
 from convcost.grids.reduction import MAX_EQUAL, MORE_EQUAL
@@ -45,15 +45,25 @@ MAX_REASONS: Final = 8
 """Maximum number of reasons for refusals that have a note of their own."""
 _SUMMARIES: Final = {"min": "least", "mean": "mean", "max": "greatest"}
 _WIDTHS: Final = {
-    "time_s": 0,
-    "speedup": 0,
-    "macs": 0,
+    "time_s": 1,
+    "speedup": 1,
+    "macs": 1,
     "params": 100,
     "traffic_bytes": 160,
     "flop_per_byte": 180,
     "macs_ratio": 200,
+    "params_ratio": 220,
 }
-"""Width of the terminal from which a summary has these columns; it has no others there."""
+"""Width of the terminal from which a summary has these columns; it has no others but axes there."""
+_USUAL_WIDTH: Final = 50
+"""Width of the terminal from which a table has the costs that `convcost compare` always shows."""
+_TITLES: Final = {
+    "in_channels": "in",
+    "kernel_size": "kernel",
+    "requested_out_channels": "requested out",
+    "requested_kernel_size": "requested kernel",
+}
+"""Short heads of columns that `convcost compare` does not show."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +111,13 @@ class GridResult(Result["Mapping[str, Any]"]):
         names = schema(self.configuration).names if self.table is None else self.table.schema.names
         goals = () if self.reduction is None else (*self.reduction.group_by, *self._goals)
         chosen = {*self.configuration.columns, *goals}
-        return tuple(_column(name, chosen, self._varying) for name in names)
+        columns = [_column(name, chosen, self._varying) for name in names]
+        kept = {"block", "macs", "time_s", ROWS, *goals}
+        # The first ones stay longest on a narrow terminal.
+        return tuple(
+            replace(one, width=0 if one.name in kept else one.width or (1 + place if one.chosen else _USUAL_WIDTH))
+            for place, one in enumerate(columns)
+        )
 
     @property
     def _varying(self) -> tuple[str, ...]:
@@ -109,26 +125,42 @@ class GridResult(Result["Mapping[str, Any]"]):
         return tuple(column_name(axis.name) for axis in self.configuration.axes if len(axis.values) > 1)
 
     def scan(self) -> pyarrow.dataset.Dataset:
-        """The rows as a pyarrow dataset, which reads what is needed of the files."""
+        """The rows as a pyarrow dataset, which reads what is needed of the files.
+
+        Raises:
+            ConvcostError: Files are missing.
+        """
         import pyarrow.dataset
 
         if self.table is not None or self.path is None:
             return pyarrow.dataset.dataset(self.table)
         parts = sorted(map(str, self.path.absolute().glob("part-*.parquet")))  # or a: would begin an address
-        return pyarrow.dataset.dataset(parts, schema=schema(self.configuration), format="parquet")
+        rows = pyarrow.dataset.dataset(parts, schema=schema(self.configuration), format="parquet")
+        try:
+            there = rows.count_rows()
+        except OSError:
+            there = 0
+        if there != self.row_count:
+            raise ConvcostError(
+                f"out (={self.path}) must have the {thousands(self.row_count)} rows of the sweep, and has "
+                f"{thousands(there)}; start the sweep again."
+            )
+        return rows
 
     def to_frame(self) -> pd.DataFrame:
-        """The rows as a pandas DataFrame; a column that lacks values has Python objects, with None for these.
+        """The rows as a pandas DataFrame; whole numbers are Int64 in a column that lacks some, else int64.
 
         Raises:
             ConvcostError: These are more rows than a DataFrame should have.
         """
         import pandas as pd
+        import pyarrow as pa
 
         table = self._whole("a DataFrame", MAX_FRAME_ROWS)
+        nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
         return pd.DataFrame(
             {
-                name: pd.Series(column.to_pylist(), dtype=object) if column.null_count else column.to_pandas()
+                name: column.to_pandas(types_mapper=nullable.get if column.null_count else None)
                 for name, column in zip(table.schema.names, table.columns, strict=True)
             }
         )
@@ -149,16 +181,33 @@ class GridResult(Result["Mapping[str, Any]"]):
     @property
     def head(self) -> str:
         """How many rows of how many blocks, and what is kept of them."""
-        rows = f"grid of {number_of('block', len(self.configuration.blocks))}, {human_count(self.counts.rows)} rows"
+        rows = number_of("row", self.counts.rows, human_count)
+        rows = f"grid of {number_of('block', len(self.configuration.blocks))}, {rows}"
         if self.timed is not None:
             rows = f"{rows.partition(',')[0]}, timed: {self.timed.share}"
         kept = ""
         if self.reduction is not None:
             is_after = self.timed is not None and not is_predicted(self.reduction)
             kept = f"{'; of these, ' if is_after else ': '}{self.reduction.text}"
-        where = "" if self.path is None else f", in {self.path}"
+        where = "" if self.path is None else f", in {self._place}"
         how = "" if self.timed is None else f"; {self.timed.conditions.summary()}"
-        return f"{rows}{kept}{where}{how}; 1 MAC = 2 FLOPs"
+        return f"{rows}{kept}{where}{how}; {'; '.join(self._common)}; 1 MAC = 2 FLOPs"
+
+    @property
+    def _common(self) -> Iterator[str]:
+        """What all rows have in common: sizes, dtype, baseline."""
+        names = [column.name for column in self.columns]
+        blocks = self.configuration.blocks
+        is_named = len(blocks) > 1 or "block" in names
+        yield ", ".join([*([] if is_named else [f"block = {blocks[0]}"]), *self.configuration.common])
+        if any("ratio" in name.split("_") or name.startswith("speedup") for name in names):
+            yield f"ratios relative to {self.configuration.baseline}"
+
+    @property
+    def _place(self) -> Path | None:
+        """The path, with a name of its own."""
+        is_short = self.path is not None and self.path.name in {"", ".."}
+        return self.path.resolve() if self.path is not None and is_short else self.path
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -174,22 +223,23 @@ class GridResult(Result["Mapping[str, Any]"]):
 
     def _notes(self) -> Iterator[str]:
         if len(self.rows) < self.row_count:
-            rest = "a file or .to_frame() has all." if self.path is None else f"all are in {self.path}."
+            rest = "a file or .to_frame() has all." if self.path is None else f"all are in {self._place}."
             yield f"{thousands(len(self.rows))} of {thousands(self.row_count)} rows are shown; {rest}"
         if self.table is not None and MORE_EQUAL in self.table.schema.names:
             more = sum(self.table[MORE_EQUAL].to_pylist())
-            yield (
-                f"{thousands(more)} further rows equal one of these in all of the columns; "
-                f"the first {MAX_EQUAL} of each are kept."
-            )
-        if self.counts.excluded:
-            yield f"{thousands(self.counts.excluded)} combinations do not meet the conditions."
+            equal = f"{number_of('further row', more, thousands)} equal{'s' if more == 1 else ''}"
+            yield f"{equal} one of these in all of the columns; the first {MAX_EQUAL} of each are kept."
+        if excluded := self.counts.excluded:
+            verb = "does" if excluded == 1 else "do"
+            yield f"{number_of('combination', excluded, thousands)} {verb} not meet the conditions."
         refused = sorted(self.counts.refused.items(), key=lambda one: (-one[1], one[0]))
         what = "is refused" if self.configuration.illegal == "count" else "is kept without costs"
         for reason, count in refused[:MAX_REASONS]:
-            yield f"{number_of('combination', count)} {what.replace('is', 'are') if count > 1 else what}: {reason}."
+            combinations = number_of("combination", count, thousands)
+            yield f"{combinations} {what.replace('is', 'are') if count > 1 else what}: {reason}."
         if rest_count := sum(count for _, count in refused[MAX_REASONS:]):
-            yield f"{number_of('combination', rest_count)} more for {len(refused) - MAX_REASONS} other reasons."
+            reasons = number_of("other reason", len(refused) - MAX_REASONS)
+            yield f"{number_of('combination', rest_count, thousands)} more for {reasons}."
         if self.timed is not None:
             yield from self.timed.remarks
 
@@ -253,12 +303,20 @@ def _column(name: str, chosen: Container[str], varying: Container[str]) -> Colum
     if name not in EVERY and summary in _SUMMARIES:
         like = EVERY[base].compared
         meaning = f"{_SUMMARIES[summary]} of the group" + ("" if like is None else f": {like.meaning}")
-        is_shown = base in _WIDTHS or (base in varying and summary != "mean")
-        title = f"{_SUMMARIES[summary]} {(like and like.title) or base}" if is_shown else ""
+        is_axis = base in varying and summary != "mean"
+        title = f"{summary} {'MACs fewer' if base == 'macs_ratio' else _title(base)}"
+        width = (2 if summary == "max" else 4) if is_axis else _WIDTHS.get(base, 0) + 2 * (summary != "mean")
         show = None if like is None else like.show
-        return Column(name, value, meaning, title, show, width=_WIDTHS.get(base, 0))
-    like, is_shown = EVERY[name].compared, name in chosen or name in varying
+        return Column(name, value, meaning, title if is_axis or base in _WIDTHS else "", show, width=width)
+    like = EVERY[name].compared
+    is_shown = name in chosen or name == REFUSED.name or column_name(EVERY[name].axis) in varying
     if like is None:
-        return Column(name, value, name, name, chosen=name in chosen)
-    title = "" if like.varies and not is_shown else like.title or (name if is_shown else "")
+        return Column(name, value, name, _title(name) if is_shown else "", chosen=is_shown and name != REFUSED.name)
+    title = _title(name) if is_shown else "" if like.varies else like.title
     return Column(name, value, like.meaning, title, like.show, width=0 if is_shown else like.width, chosen=is_shown)
+
+
+def _title(name: str) -> str:
+    """The head of a column that is shown."""
+    like = EVERY[name].compared
+    return (like and like.title) or _TITLES.get(name, name)

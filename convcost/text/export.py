@@ -51,7 +51,10 @@ def _each(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
     """The table with each cell changed, as columns of objects: pandas would make floats of integers beside a None."""
     import pandas as pd
 
-    return pd.DataFrame({name: pd.Series([change(value) for value in table[name]], dtype=object) for name in table})
+    plain = {name: table[name].astype(object).where(table[name].notna(), None) for name in table}
+    return pd.DataFrame(
+        {name: pd.Series([change(value) for value in series], dtype=object) for name, series in plain.items()}
+    )
 
 
 def _neutral(value: Any) -> Any:  # noqa: ANN401 - a cell has any type, and keeps it
@@ -105,7 +108,7 @@ TEXT_FORMATS: Final[Mapping[str, Callable[[pd.DataFrame], str]]] = {
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    typed = table.copy()
+    typed = _each(table, lambda value: value)
     for name in typed:
         values = [value for value in typed[name] if value is not None]
         if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
@@ -167,7 +170,7 @@ def write(kind: str, table: pd.DataFrame, payload: Mapping[str, Any], path: Path
 
     Args:
         kind: Kind of the export, a value of `SUFFIXES`; not "latex" nor one of `DRAWN`, which need the result.
-        table: Rows, from `frame`.
+        table: Rows, from `to_frame` of a result.
         payload: JSON object.
         path: Path of the file.
     """

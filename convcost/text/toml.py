@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import tomllib
+from codecs import BOM_UTF8
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
@@ -220,6 +221,7 @@ def parse_toml(data: bytes, source: str) -> TomlFile:
     Raises:
         TomlError: The file is not UTF-8, or not TOML; the error has line and column.
     """
+    data = data.removeprefix(BOM_UTF8)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

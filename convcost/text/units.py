@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from convcost.text.errors import ConvcostError, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
 
@@ -154,9 +154,9 @@ def human_percent(share: float, sign: str = "") -> str:
     return f"{Decimal(f'{percent:.{digits}g}'):{sign}f} %"
 
 
-def number_of(noun: str, count: int) -> str:
-    """A count with its noun: `1 thread`, `2 threads`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def number_of(noun: str, count: int, show: Callable[[int], str] = str) -> str:
+    """A count with its noun: `1 thread`, `2 threads`; `show` formats the count."""
+    return f"{show(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def listed(words: Sequence[str]) -> str:

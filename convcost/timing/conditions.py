@@ -139,12 +139,12 @@ def require_time_budget(seconds: float) -> None:
     """
     if not is_number(seconds) or seconds <= 0:
         text = as_text(seconds)
-        raise ConvcostError(f"time_budget (={text}) must be a number of seconds above 0; 8 is the default.")
+        raise ConvcostError(f"time_budget (={text}) must be a number of seconds above 0; leave it out for the default.")
 
 
-def is_device(name: str) -> bool:
+def is_device(name: object) -> bool:
     """Whether a text has the form of a device's name; the device need not exist."""
-    return re.fullmatch(r"cpu|cuda(:\d+)?|mps|auto", name, re.ASCII) is not None
+    return isinstance(name, str) and re.fullmatch(r"cpu|cuda(:\d+)?|mps|auto", name, re.ASCII) is not None
 
 
 def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:

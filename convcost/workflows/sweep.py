@@ -103,6 +103,8 @@ class SweepOptions:
         """Refuse what does not go together."""
         if self.pareto and self.top is not None:
             raise ConvcostError("pareto and top exclude each other; leave one of them out.")
+        if not isinstance(self.sort, str | None):
+            raise ConvcostError(f"sort (={as_text(self.sort)}) must be the name of one column; write macs_ratio.")
         if self.top is not None and not is_number(self.top, 1, MAX_TOP):
             raise ConvcostError(f"top (={as_text(self.top)}) must be a whole number from 1 to {MAX_TOP:,}; write 100.")
         if (self.top is None) != (self.sort is None):
@@ -137,11 +139,11 @@ class SweepOptions:
             ConvcostError: A column that the rows do not have, or that is no number.
         """
         columns = chosen_columns(configuration) if columns is None else columns
-        groups = [_column(columns, "group_by", name).name for name in self.group_by]
+        groups = [one.name for one in _columns(columns, "group_by", self.group_by)]
         if self.pareto:
-            return Pareto([_goal(columns, "pareto", name) for name in self.pareto], groups)
+            return Pareto(_columns(columns, "pareto", self.pareto), groups)
         if self.top is not None and self.sort is not None:
-            return Top(self.top, _goal(columns, "sort", self.sort), groups)
+            return Top(self.top, _columns(columns, "sort", [self.sort])[0], groups)
         return Groups(groups) if groups else None
 
     def cluster(self) -> AbstractContextManager[Cluster | None]:
@@ -162,21 +164,65 @@ class SweepOptions:
         return f"{'pareto' if self.pareto else 'groups' if self.top is None else 'top'}.parquet"
 
 
-def _column(columns: Sequence[GridColumn], option: str, name: str) -> GridColumn:
-    chosen = {column.name: column for column in columns}
-    full = column_name(name, COLUMNS | chosen)
-    if full not in chosen:
-        hint = did_you_mean(name, chosen)
-        raise ConvcostError(f"{option} (={name}) must be one of the sweep's columns; add it to columns, or {hint}")
-    return chosen[full]
+def column_names(option: str, given: object) -> tuple[str, ...]:
+    """The names of columns in a text, separated by commas, or in a list.
+
+    Args:
+        option: Name of the option, for messages.
+        given: Text or list; () for no names.
+
+    Raises:
+        ConvcostError: A text without names, or something else.
+    """
+    listed: Any = list(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+    is_list = isinstance(listed, list | tuple) and all(isinstance(name, str) for name in listed)
+    if not is_list or (isinstance(given, str) and not listed):
+        raise ConvcostError(
+            f"{option} (={as_text(given)}) must be names of columns; write them as block,macs, or leave it out."
+        )
+    return tuple(listed)
 
 
-def _goal(columns: Sequence[GridColumn], option: str, name: str) -> GridColumn:
-    column = _column(columns, option, name)
-    if column.kind not in {"int", "float"}:
-        numbers = [one.name for one in columns if one.better]
-        raise ConvcostError(f"{option} (={name}) must be a column of numbers; known: {', '.join(numbers)}.")
-    return column
+def folder_of(given: object) -> Path | None:
+    """The folder of a sweep; None without one.
+
+    Raises:
+        ConvcostError: It is empty, or no path.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, str | Path) or given == "":
+        raise ConvcostError(f"out (={as_text(given)}) must be the path of a folder; write . for the current one.")
+    return Path(given)
+
+
+def _columns(known: Sequence[GridColumn], option: str, names: Sequence[str]) -> list[GridColumn]:
+    """The columns of these names.
+
+    Args:
+        known: Columns of the sweep.
+        option: Name of the option; all but group_by take columns of numbers.
+        names: Names, each once.
+
+    Raises:
+        ConvcostError: A name that the option cannot take, or that is there twice.
+    """
+    numbers = {"int", "float", *(("text", "bool") if option == "group_by" else ())}
+    columns = {column.name: column for column in known if column.kind in numbers}
+    chosen: dict[str, GridColumn] = {}
+    for name in names:
+        full = column_name(name)
+        if full not in columns:
+            costs = [column.name for column in known if column.better and option != "group_by"] or list(columns)
+            hint = did_you_mean(name, columns, f"known: {', '.join(costs)}.")
+            rule = "one of the sweep's columns" if option == "group_by" else "a column of numbers"
+            if full in COLUMNS and COLUMNS[full].kind in numbers:
+                rule, hint = "one of the sweep's columns", f"add it to columns, or {hint}"
+            raise ConvcostError(f"{option} (={as_text(name)}) must be {rule}; {hint}")
+        if full in chosen:
+            raise ConvcostError(f"{option} (={as_text(name)}) must be there once; leave the second one out.")
+        chosen[full] = columns[full]
+    return list(chosen.values())
 
 
 class Progress:
@@ -208,6 +254,10 @@ def configuration_of(source: Path | str | Mapping[str, object]) -> Configuration
     Raises:
         ConvcostError: It has a mistake.
     """
+    if not isinstance(source, str | Path | Mapping):
+        raise ConvcostError(
+            f"source (={as_text(source)}) must be the path of a TOML file, or a mapping with its keys; give one."
+        )
     return read_configuration(source) if isinstance(source, Mapping) else load_configuration(Path(source))
 
 

@@ -29,6 +29,7 @@ k = [3, "3x5"]
 h = 7
 groups = [2, 3]
 """
+COMMON = "h = w = 7, batch = 1, float32; ratios relative to standard"
 LARGE = """\
 blocks = ["all"]
 [axes]
@@ -58,7 +59,7 @@ def test_a_small_grid_is_printed_and_what_blocks_do_not_allow_is_counted(
     code, out, err = run(capsys, file)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0] == "grid of 2 blocks, 14 rows; 1 MAC = 2 FLOPs"
+    assert lines[0] == f"grid of 2 blocks, 14 rows; {COMMON}; 1 MAC = 2 FLOPs"
     assert len(lines) == 1 + 1 + 14
     # groups 2 divide c of 8 and 12 but not o = 9; groups 3 do not divide c = 8, nor o = 8
     assert err.splitlines() == [
@@ -116,7 +117,7 @@ def test_a_folder_gets_parts_and_a_second_run_has_nothing_to_do(
 ) -> None:
     code, out, _ = run(capsys, file, "--out", tmp_path / "out", "--export", tmp_path / "rows.csv")
     assert code == 0
-    assert out.splitlines()[0] == f"grid of 2 blocks, 14 rows, in {tmp_path / 'out'}; 1 MAC = 2 FLOPs"
+    assert out.splitlines()[0] == f"grid of 2 blocks, 14 rows, in {tmp_path / 'out'}; {COMMON}; 1 MAC = 2 FLOPs"
     names = ["part-00-07.parquet", "part-08-23.parquet", "sweep.json"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     times = [path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")]
@@ -160,12 +161,16 @@ def test_a_dry_run_writes_nothing(file: str, tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--pareto", "macs_rato"), r"column (=macs_rato) must be one of a sweep's columns; did you mean macs_ratio?"),
+        (("--pareto", "macs_rato"), "pareto (=macs_rato) must be a column of numbers; did you mean macs_ratio?"),
         (("--pareto", "h"), "pareto (=h) must be one of the sweep's columns; add it to columns"),
         (("--top", "3"), "top must go with sort"),
         (("--top", "0", "--sort", "macs"), "top (=0) must be a whole number from 1 to 1,000,000; write 100."),
         (("--top", "3", "--sort", "macs", "--pareto", "macs"), "pareto and top exclude each other"),
         (("--export", "rows.docx"), "export (=rows.docx) must end in .csv"),
+        (("--out", ""), "out (=) must be the path of a folder; write . for the current one."),
+        (("--pareto", ""), "pareto (=) must be names of columns; write them as block,macs, or leave it out."),
+        (("--group-by", " , "), "group_by (=,) must be names of columns; write them as"),
+        (("--top", "3", "--sort", ""), "sort (=) must be a column of numbers; known: macs, params, macs_ratio."),
         (("--out", "grid.toml"), "out (=grid.toml/sweep.json) must be in a folder that can be written"),
     ],
 )
@@ -277,6 +282,28 @@ def test_the_function_gives_what_the_command_gives(file: str, tmp_path: Path) ->
     assert convcost.sweep(file, dry_run=True).total("combinations") == 24
     with pytest.raises(ConvcostError, match=r"^axes\.c \(=missing\) must be there"):
         convcost.sweep({"axes": {}})
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "message"),
+    [
+        (5, {}, "source (=5) must be the path of a TOML file, or a mapping with its keys; give one."),
+        ({}, {"out": ""}, "out (=) must be the path of a folder; write . for the current one."),
+        ({}, {"out": b"x"}, "out (=b'x') must be the path of a folder; write . for the current one."),
+        ({}, {"pareto": [3]}, "pareto (=[3]) must be names of columns; write them as block,macs, or leave it out."),
+        ({}, {"group_by": 3}, "group_by (=3) must be names of columns; write them as block,macs, or leave it out."),
+        ({}, {"sort": ["macs"], "top": 1}, "sort (=['macs']) must be the name of one column; write macs_ratio."),
+        ({"c": {8}}, {}, "axes.c (={8}) must be a list, a range or one value; write a list such as [8, 16]."),
+        ({"c": {8: 1}.keys()}, {}, "axes.c (=dict_keys([8])) must be a list, a range or one value; write a list such"),
+        ({"c": b"ab"}, {}, "axes.c (=b'ab') must be a whole number from 1 to 1,000,000,000; write 8."),
+        ({"c": 10**10}, {}, "axes.c (=10000000000) must be a whole number from 1 to 1,000,000,000; write 1000000000."),
+    ],
+)
+def test_values_of_another_type_are_refused_in_python(source: Any, given: dict[str, Any], message: str) -> None:
+    axes = {"c": [8], "o": [8], "k": [3]}
+    with pytest.raises(ConvcostError) as raised:
+        convcost.sweep({"axes": axes | source} if isinstance(source, dict) else source, **given)
+    assert str(raised.value).startswith(message)
 
 
 def test_a_column_by_another_name_is_the_same_sweep(file: str, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_mapping_may_have_the_values_of_python() -> None:
         (f"blocks = ['standrd']\n{AXES}", "1:11: blocks.0: block (=standrd) must be a name of the catalogue; did you mean standard?"),
         (f"baseline = 'all'\n{AXES}", "1:12: baseline: block (=all) must be a name of the catalogue;"),
         (f"illegal = 'row'\n{AXES}", "1:11: illegal (=row) must be 'count' or 'rows'; write one of them."),
-        (f"columns = ['c', 'macs_rato']\n{AXES}", "1:17: columns.1: column (=macs_rato) must be one of a sweep's columns; did you mean macs_ratio?"),
+        (f"columns = ['c', 'macs_rato']\n{AXES}", "1:17: columns.1 (=macs_rato) must be one of a sweep's columns; did you mean macs_ratio?"),
         (f"where = 'c > 1'\n{AXES}", "1:9: where (=c > 1) must be a list; write where = [...]."),
         (f"where = [1]\n{AXES}", '1:10: where.0 (=1) must be a text; write "...".'),
         (f"where = ['c > 1', 'cc > 1']\n{AXES}", "1:20: where.1 (=cc) must be an axis"),
@@ -127,12 +127,32 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
     assert [line[:4] for line in mistakes(text, tmp_path)] == ["1:11", "2:11", "4:5:", "5:6:", "6:6:"]
 
 
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ('blocks = ["ghost", "standard", "ghost"]', "32: blocks.2 (=ghost)"),
+        ('blocks = ["all", "ghost"]', "18: blocks.1 (=ghost)"),
+        ('columns = ["block", "c", "in_channels"]', "26: columns.2 (=in_channels)"),
+        ('columns = ["macs", "macs"]', "20: columns.1 (=macs)"),
+    ],
+)
+def test_a_block_and_a_column_are_there_once(line: str, mistake: str, tmp_path: Path) -> None:
+    assert mistakes(f"{line}\n{AXES}", tmp_path) == [f"1:{mistake} must be there once; leave the second one out."]
+
+
+def test_a_byte_order_mark_moves_no_mistake(tmp_path: Path) -> None:
+    assert loaded(f"\ufeff{WHOLE}", tmp_path) == loaded(WHOLE, tmp_path)
+    wrong = f'where = ["c > f(o)"]\n{AXES}'
+    assert mistakes(f"\ufeff{wrong}", tmp_path) == mistakes(wrong, tmp_path)
+    assert mistakes("\ufeffx = ", tmp_path)[0].startswith("1:5: the file must be TOML")
+
+
 def test_a_grid_has_at_most_10_to_the_12_rows(tmp_path: Path) -> None:
     text = 'blocks = ["standard"]\n[axes]\nk = [3]\nc = { from = 1, to = 1000, step = 1 }\no = { from = 1, to = %d, step = 1 }\n'
     assert loaded(text % 10**9, tmp_path).blocks == ("standard",)
     more = text.replace("[3]", "[1, 3]") % 10**9
     assert mistakes(more, tmp_path) == [
-        "5:1: axes.o (={'from': 1, 'to': 1000000000, 'step': 1}) must leave the grid at most 10^12 rows, and it has 2e+12; "
+        "5:1: axes.o (={'from': 1, 'to': 1000000000, 'step': 1}) must leave the grid at most 10^12 rows, and it has 2,000,000,000,000; "
         "give this axis fewer values."
     ]
 

@@ -99,6 +99,14 @@ def test_an_entry_has_count_mean_and_variance_as_numbers() -> None:
     assert all(isinstance(one["var"], float) for one in yaml.safe_load(quick).values())
 
 
+def test_a_spread_that_is_not_known_is_null_and_no_zero() -> None:
+    text = table({**AXES, "k": [3]}, ["standard"], time_q25_s=None, time_q75_s=None).text
+    assert [entry["var"] for entry in yaml.safe_load(text).values()] == [None] * 3
+    assert "# 3 layers of a single block of calls, whose spread is not known: var is null." in text.splitlines()
+    assert "Spread:" not in text
+    assert "null" not in table(AXES, BLOCKS).text
+
+
 def test_the_head_has_the_conditions_the_share_and_the_spread() -> None:
     head = table(AXES, BLOCKS).text.partition("\nConv")[0]
     for text in ("contiguous, a CPU, 2 threads", "torch 2.13.0", "dtype float32", "31 of 32 combinations", "20.0 %"):

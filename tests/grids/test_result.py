@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 
 from convcost.grids import figures, result
+from convcost.grids.columns import COLUMNS
 from convcost.text.errors import ConvcostError
 from convcost.text.export import write
 from convcost.workflows.sweep import SweepOptions, configuration_of, sweep
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from convcost.grids.result import GridResult
 
 GRID: dict[str, Any] = {
     "blocks": ["standard", "ghost"],
     "axes": {"c": {"from": 8, "to": 64, "step": 8}, "o": [8, 9, 16], "k": [1, "3x5"], "h": [14]},
 }
+COMMON = "h = w = 14, batch = 1, float32; ratios relative to standard"
 ROWS = 8 * 2 * (3 + 2)  # ghost refuses 9 output channels
 
 
@@ -43,15 +44,14 @@ def test_rows_in_memory_and_in_a_folder_are_the_same(tmp_path: Path) -> None:
 
 def test_the_head_and_the_notes_say_what_became_of_every_combination() -> None:
     some = swept(given={**GRID, "where": ["c < 64"]})
-    assert some.head == "grid of 2 blocks, 70 rows; 1 MAC = 2 FLOPs"
+    assert some.head == f"grid of 2 blocks, 70 rows; {COMMON}; 1 MAC = 2 FLOPs"
     assert some.notes == (
         f"{8 * 2 * 3 * 2 // 8} combinations do not meet the conditions.",
         f"{7 * 2} combinations are refused: out_channels must be divisible by ghost_ratio.",
     )
     best = swept(top=1, sort="macs_ratio", group_by=("block",))
-    assert (
-        best.head == "grid of 2 blocks, 80 rows: the 1 row with the largest macs_ratio of each block; 1 MAC = 2 FLOPs"
-    )
+    kept = "the 1 row with the largest macs_ratio of each block"
+    assert best.head == f"grid of 2 blocks, 80 rows: {kept}; {COMMON}; 1 MAC = 2 FLOPs"
     assert str(best).startswith(best.head)
 
 
@@ -65,7 +65,7 @@ def test_a_column_is_shown_if_it_is_named_varies_or_is_a_cost() -> None:
     summary = {column.name: column.title for column in swept(group_by=("block",)).columns if column.title}
     assert summary["rows"] == "rows"
     assert summary["macs_mean"] == "mean MACs"
-    assert summary["in_channels_max"] == "greatest in_channels"
+    assert summary["in_channels_max"] == "max in"
     assert "in_height_max" not in summary
 
 
@@ -76,7 +76,11 @@ def test_a_column_without_some_values_is_exact_in_every_file(kind: str, tmp_path
     frame = kept.to_frame()
     assert frame["refused"].notna().sum() == 1
     assert list(frame["macs"])[:2] == [16 * 9 * 8 * 8, 16 * 9 * 8 * 9]
-    assert {type(cell) for _, series in frame.items() for cell in series} <= {int, float, str, bool, type(None)}
+    assert [str(frame[name].dtype) for name in ("batch", "macs", "groups", "flop_per_byte")] == [
+        *("int64", "Int64", "Int64", "float64"),
+    ]
+    assert list(frame.nlargest(2, "macs").index) == [1, 0]
+    assert frame["dtype"].unique().tolist() == ["float32"]
     path = tmp_path / f"rows.{kind}"
     write(kind, frame, kept.to_dict(), path)
     if kind in {"csv", "markdown"}:
@@ -107,6 +111,69 @@ def test_more_rows_than_a_frame_or_json_should_hold_are_refused(monkeypatch: pyt
     for view in (swept().to_frame, swept().to_dict):
         with pytest.raises(ConvcostError, match=r"rows \(=80\) must be at most 79 for .*; read them with .scan\(\)"):
             view()
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 120, 200])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"group_by": ("block", "k")},
+        {"group_by": ("k",)},
+        {"pareto": ("macs", "traffic_bytes"), "group_by": ("c",)},
+        {"top": 5, "sort": "macs_ratio"},
+    ],
+    ids=str,
+)
+def test_every_line_fits_the_terminal_and_goals_stay(width: int, options: dict[str, Any]) -> None:
+    many = {**GRID["axes"], "h": [14, 28], "stride": [1, 2], "dilation": [1, 2], "batch": [1, 16]}
+    every = {"columns": list(COLUMNS)[:24]}
+    for given in ({**GRID, "axes": many}, {**GRID, "axes": many, **every}):
+        lines = swept(given=given, **options).text(width).splitlines()
+        assert max(map(len, lines)) <= width
+        table = next(line for line in lines if "MACs" in line.split())
+        assert "traffic" in table or "pareto" not in options
+
+
+def test_the_head_has_what_the_rows_have_in_common() -> None:
+    one: dict[str, Any] = {
+        "blocks": ["ghost"],
+        "axes": {"c": [8], "o": [16], "k": ["3x5"], "h": [8, 9], "bias": True, "ghost_ratio": 2},
+    }
+    assert swept(given=one).head == (
+        "grid of 1 block, 2 rows; c = 8, o = 16, k = 3x5, bias = true, ghost_ratio = 2, batch = 1, float32, w = h; "
+        "ratios relative to standard; 1 MAC = 2 FLOPs"
+    )
+    other = {**one, "baseline": "pointwise", "axes": {**one["axes"], "h": 7, "w": 8, "dtype": ["float32", "float64"]}}
+    head = swept(given=other, group_by=("dtype",)).head
+    assert "; block = ghost, c = 8, o = 16, k = 3x5, h = 7, bias = true, ghost_ratio = 2, w = 8, batch = 1; " in head
+    assert "ratios relative to pointwise" in head
+    assert "float" not in head
+    assert "relative" not in swept(given={**one, "columns": ["c", "macs"]}).head
+
+
+def test_one_row_and_the_current_folder_are_written_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(result, "MAX_FIRST_ROWS", 0)
+    axes = {"c": [8], "o": [8, 9], "k": [1], "h": [1]}
+    one = swept(given={"blocks": ["standard"], "axes": axes, "where": ["o < 9"]}, out=Path())
+    assert one.head.startswith(f"grid of 1 block, 1 row, in {tmp_path};")
+    assert one.notes == (
+        f"0 of 1 rows are shown; all are in {tmp_path}.",
+        "1 combination does not meet the conditions.",
+    )
+
+
+def test_a_folder_that_lacks_rows_is_an_error_and_no_empty_frame(tmp_path: Path) -> None:
+    kept = swept(out=tmp_path / "costs", part_rows=7)
+    assert kept.scan().count_rows() == ROWS
+    parts = sorted((tmp_path / "costs").glob("part-*.parquet"))
+    for gone in (parts[:1], parts[1:]):
+        for path in gone:
+            path.unlink()
+        for view in (kept.scan, kept.to_frame, kept.to_dict):
+            with pytest.raises(ConvcostError, match=r"^out \(=.*costs\) must have the 80 rows of the sweep, and has "):
+                view()
 
 
 def drawn(kept: GridResult) -> list[dict[str, Any]]:

@@ -1017,7 +1017,10 @@ def test_a_target_alone_needs_no_file(capsys: pytest.CaptureFixture[str]) -> Non
         (["--init"], "--init must come with a TARGET to count"),
         (["--only", "nett"], "only (=nett) must be a budget of convcost.toml; did you mean net?"),
         (["--config", "no.toml"], "config (=no.toml) must be a file that can be read (No such file or directory)"),
-        (["--time-budget", "0"], "time_budget (=0.0) must be a number of seconds above 0; 8 is the default."),
+        (
+            ["--time-budget", "0"],
+            "time_budget (=0.0) must be a number of seconds above 0; leave it out for the default.",
+        ),
         (["--junit", "no/folder.xml"], "junit (=no/folder.xml) must be in a folder that can be written"),
         (["--export", "out.docx"], "export (=out.docx) must end in .csv, .json"),
         (["--format", "xml"], "Invalid value for '--format'"),

@@ -250,7 +250,7 @@ def test_rows_are_sorted_by_the_time_that_they_save(
         (["--time", "--max-macs", "3k"], "max_macs (=3k) limits the fastest set of replacements; add --pareto."),
         (["--time", "--pareto", "--max-params", "x"], 'max_params (=x) must be a number of parameters of at least 0 and at most 40 digits; write it as "4.3 M".'),
         (["--sort", "time"], "sort (=time) must have times to sort by; turn time on."),
-        (["--time", "--time-budget", "0"], "time_budget (=0.0) must be a number of seconds above 0; 8 is the default."),
+        (["--time", "--time-budget", "0"], "time_budget (=0.0) must be a number of seconds above 0; leave it out for the default."),
         (["--time", "--time-device", "tpu"], "device (=tpu) must be cpu, cuda, cuda:1, mps or auto."),
     ],
 )  # fmt: skip

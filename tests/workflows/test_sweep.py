@@ -22,7 +22,7 @@ from convcost.grids.grid import Grid
 from convcost.grids.parts import write_table as write
 from convcost.grids.prediction import predict as predict_part
 from convcost.text.errors import ConvcostError
-from convcost.workflows.sweep import SweepOptions, configuration_of, plan, require_few, sweep
+from convcost.workflows.sweep import SweepOptions, configuration_of, plan, sweep
 
 AXES = {"c": [8, 12, 16], "o": [8, 9, 10], "k": [1, 3], "h": [7, 14], "groups": [2, 3]}
 GRID = {"axes": AXES, "blocks": ["standard", "grouped", "depthwise-separable"], "where": ["c + o < 26"]}
@@ -209,10 +209,18 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_with_the_same_bytes(kind:
         ({"sort": "macs"}, "sort must go with top; give both"),
         (
             {"pareto": ("macs_rato",)},
-            r"column \(=macs_rato\) must be one of a sweep's columns; did you mean macs_ratio",
+            r"pareto \(=macs_rato\) must be a column of numbers; did you mean macs_ratio",
         ),
         ({"pareto": ("block",)}, r"pareto \(=block\) must be a column of numbers; known: params"),
         ({"top": 3, "sort": "padding"}, r"sort \(=padding\) must be a column of numbers"),
+        (
+            {"pareto": ("foo",)},
+            r"pareto \(=foo\) must be a column of numbers; known: params, macs, flops, traffic_bytes, f",
+        ),
+        ({"group_by": ("foo",)}, r"group_by \(=foo\) must be one of the sweep's columns; known: block, in_channels"),
+        ({"pareto": ("macs", "macs")}, r"pareto \(=macs\) must be there once; leave the second one out"),
+        ({"group_by": ("c", "in_channels")}, r"group_by \(=in_channels\) must be there once"),
+        ({"top": 3, "sort": ["macs"]}, r"sort \(=\['macs'\]\) must be the name of one column; write macs_ratio"),
         ({"group_by": ("refused",)}, r"group_by \(=refused\) must be one of the sweep's columns; add it to columns"),
     ],
 )

@@ -90,7 +90,10 @@ def test_times_must_be_there_to_sort_by(capsys: pytest.CaptureFixture[str]) -> N
     ("words", "message"),
     [
         (["--allocator", "jemalloc"], "allocator (=jemalloc) must be one of pinned, default."),
-        (["--time-budget", "-1"], "time_budget (=-1.0) must be a number of seconds above 0; 8 is the default."),
+        (
+            ["--time-budget", "-1"],
+            "time_budget (=-1.0) must be a number of seconds above 0; leave it out for the default.",
+        ),
         (["--threads", "0"], "threads (=0) must be 1 or more, or all."),
         (["--time-device", "tpu"], "device (=tpu) must be cpu, cuda, cuda:1, mps or auto."),
     ],
