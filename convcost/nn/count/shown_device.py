@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 from convcost.nn.count.cpu_trial import TRIAL_SECONDS
 from convcost.nn.count.isolation import can_isolate, run_isolated
 from convcost.nn.count.recount import METRICS, doubts_between
-from convcost.nn.load.meta_device import META
+from convcost.nn.load.placement import META
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
