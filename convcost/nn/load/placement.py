@@ -112,7 +112,7 @@ def _within(storages: tuple[torch.UntypedStorage, torch.UntypedStorage], tensor:
     if place is own:
         return tensor
     placed = torch.empty(0, dtype=tensor.dtype, device=META)
-    placed.set_(place, tensor.storage_offset(), tensor.shape, tensor.stride())
+    placed = placed.set_(place, tensor.storage_offset(), tensor.shape, tensor.stride()).data  # unchanged so far
     return (nn.Parameter(placed) if isinstance(tensor, nn.Parameter) else placed).requires_grad_(tensor.requires_grad)
 
 
