@@ -21,11 +21,11 @@ from convcost.nn.alter.outputs import texts_of
 from convcost.nn.alter.surroundings import Watch
 from convcost.nn.build.conv_module import conv_of
 from convcost.nn.build.flat_block import build_flat
-from convcost.nn.count.counted_call import mapped
+from convcost.nn.count.counted_call import PlacedCall
 from convcost.nn.count.forward_pass import ready, recorded
 from convcost.nn.count.isolation import same_random_numbers
 from convcost.nn.count.model_report import report
-from convcost.nn.load.meta_device import on_device, parts_of
+from convcost.nn.load.meta_device import parts_of
 from convcost.nn.load.user_code import error_summary, running_user_code
 from convcost.text.errors import ConvcostError, encodable
 
@@ -151,10 +151,10 @@ def _seen_in_forward(
     model: nn.Module, call: Arguments, device: str, paths: Iterable[str]
 ) -> tuple[dict[str, Following], list[str]]:
     """What follows each convolution, and the texts of the outputs."""
-    placed = mapped(partial(on_device, device=device), call)
-    with ready(model, device) as parts:
+    placed = PlacedCall(call, device)
+    with ready(model, device, placed.placement) as parts:
         watch = Watch({path: parts[path] for path in paths}, parts)
-        with watch, recorded(model, parts, placed, device) as recorder:
+        with watch, recorded(model, parts, placed.arguments, device) as recorder:
             return watch.following, texts_of(recorder.output)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves, tree_map
 
+from convcost.nn.load.placement import Placement
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a call."""
+_SHARED: Final = frozenset({list, dict})
+"""Containers that a forward pass may change."""
 
 
 class FunctionModule(nn.Module):
@@ -52,6 +55,21 @@ def module_of(model: object) -> nn.Module:
     return named(model)
 
 
+class PlacedCall:
+    """The arguments of a call, and the same on a device.
+
+    Attributes:
+        given: The arguments of the caller.
+        arguments: Those on the device.
+        placement: Where their tensors were put.
+    """
+
+    def __init__(self, given: Arguments, device: str) -> None:
+        self.given = given
+        self.placement = Placement(device)
+        self.arguments: Arguments = mapped(self.placement.of_input, given)
+
+
 def call_of(inputs: object, kwargs: Mapping[str, Any] | None) -> Arguments:
     """Positional and keyword arguments of a call.
 
@@ -77,8 +95,27 @@ def leaves_of(values: Any) -> list[Any]:
 
 
 def mapped(function: Callable[[Any], Any], values: Any) -> Any:
-    """Nested containers with a function of each of their values; a packed sequence is one value."""
-    return tree_map(function, values, is_leaf=_is_packed)
+    """Nested containers with a function of each of their values; a packed sequence is one value.
+
+    The same value gives the same result wherever it is, and the same list or dict the same one.
+    """
+    made: dict[int, tuple[Any, Any]] = {}  # with the value, so that no other gets its id
+
+    def inside(value: Any) -> Any:
+        return tree_map(once, value, is_leaf=lambda one: type(one) in _SHARED or _is_packed(one))
+
+    def once(value: Any) -> Any:
+        if id(value) not in made:
+            if type(value) is list:
+                new: Any = [*map(inside, value)]
+            elif type(value) is dict:
+                new = {key: inside(item) for key, item in value.items()}
+            else:
+                new = function(value)
+            made[id(value)] = new, value
+        return made[id(value)][0]
+
+    return inside(values)
 
 
 def _is_packed(value: object) -> bool:

@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch.utils._pytree import tree_map
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.flop_counter import flop_registry
 
 from convcost.models.report import CrossCheck, Discrepancy
+from convcost.nn.count.counted_call import leaves_of, mapped
 from convcost.nn.count.counters import CounterError, counter_errors, load_fvcore, torch_operators
 from convcost.nn.count.cpu_trial import with_values
 from convcost.nn.count.fvcore_graph import fvcore_graph
@@ -21,7 +22,7 @@ from convcost.nn.count.isolation import can_isolate, run_isolated
 from convcost.nn.count.operators import REGISTERED
 from convcost.nn.count.recount import too_large
 from convcost.nn.count.unused_results import unused_macs
-from convcost.nn.load.meta_device import any_device_allowed
+from convcost.nn.load.meta_device import any_device_allowed, parts_of, tensors_of
 from convcost.system.child_process import ProcessEndedError
 from convcost.system.terminal import show_progress
 from convcost.text.errors import ConvcostError
@@ -170,15 +171,15 @@ def check_with_fvcore(
     model: nn.Module, inputs: tuple[Any, Any], rows: Sequence[Row], totals: Totals, observed: Observed
 ) -> CrossCheck:
     """Compare the total with fvcore, run on real tensors, and explain each difference that has a known reason."""
-    if (reason := too_large(totals)) is not None:
-        return CrossCheck("unavailable", None, f"it computes for real, and {reason}")
-    if inputs[1]:
-        return CrossCheck("unavailable", None, "it takes no keyword arguments")
+    large = too_large(totals)
+    if large is not None or inputs[1]:
+        reason = "it takes no keyword arguments" if large is None else f"it computes for real, and {large}"
+        return CrossCheck("unavailable", None, reason)
     show_progress("counting with fvcore ...")
 
     def trace() -> FvcoreGraph:
         twin = model if can_isolate() else copy.deepcopy(model)  # a forked process has its own copy of the memory
-        return fvcore_graph(with_values(twin).eval(), tree_map(_real, inputs[0]))
+        return fvcore_graph(with_values(twin).eval(), mapped(_real, inputs[0]))
 
     try:
         with counter_errors():
@@ -193,13 +194,23 @@ def check_with_fvcore(
     unexplained = totals.macs - theirs - sum(difference.ours - difference.theirs for difference in differences)
     if not unexplained:
         return CrossCheck("agrees", theirs, None, tuple(differences))
+    if _has_one_twice(model, inputs):
+        return CrossCheck("unavailable", None, "torch.jit copies each input, and one tensor given twice becomes two")
     counted = theirs - sum(difference.theirs for difference in differences)
     rest = Discrepancy("all other products", counted + unexplained, counted, None)
     return CrossCheck("disagrees", theirs, f"{unexplained} MACs are left over", (*differences, rest))
 
 
+def _has_one_twice(model: nn.Module, inputs: Any) -> bool:
+    """Whether an input occurs twice, or is a tensor of the model."""
+    given = [id(leaf) for leaf in leaves_of(inputs) if isinstance(leaf, torch.Tensor)]
+    return len(set(given)) < len(given) or not {*map(id, tensors_of(parts_of(model).values()))}.isdisjoint(given)
+
+
 def _real(value: Any) -> Any:
     """A tensor of zeros for a meta tensor, else a copy, whose values a model may look at or change."""
+    if isinstance(value, PackedSequence):
+        return value._replace(data=_real(value.data))
     if not isinstance(value, torch.Tensor):
         return value
     return torch.zeros(value.shape, dtype=value.dtype) if value.device.type == "meta" else value.detach().clone()

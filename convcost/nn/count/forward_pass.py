@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from convcost.nn.count.counted_call import Arguments
+    from convcost.nn.count.counted_call import Arguments, PlacedCall
+    from convcost.nn.load.placement import Placement
 
 
 @contextmanager
@@ -38,10 +39,15 @@ def same_conditions() -> Iterator[None]:
 
 
 @contextmanager
-def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
+def ready(model: nn.Module, device: str, inputs: Placement | None = None) -> Iterator[dict[str, nn.Module]]:
     """The model ready for one forward pass, from the same random numbers each time, and its parts by path.
 
     Ctrl-C waits until the model is as it was, except where it is `interruptible`.
+
+    Args:
+        model: The model.
+        device: "meta" to run with meta tensors in place of its own; anything else to leave those.
+        inputs: Where its inputs were put, some of which may be its own tensors.
     """
     paused = collection_paused() if device == "meta" else nullcontext()
     with (
@@ -50,7 +56,7 @@ def ready(model: nn.Module, device: str) -> Iterator[dict[str, nn.Module]]:
         paused,
         same_conditions(),
         gradients_restored(tensors_of(parts.values())),
-        restored_after(parts.values(), device),
+        restored_after(parts.values(), device, inputs),
     ):
         with running_user_code(partial(_eval_error, model)):
             ready = switch_to_eval(model, parts, device)
@@ -94,9 +100,9 @@ def recorded(
         yield recorder
 
 
-def run_again(model: nn.Module, inputs: Arguments, device: str) -> None:
+def run_again(model: nn.Module, inputs: PlacedCall, device: str) -> None:
     """Record another forward pass, whose rows nobody needs."""
-    with ready(model, device) as parts, recorded(model, parts, inputs, device):
+    with ready(model, device, inputs.placement) as parts, recorded(model, parts, inputs.arguments, device):
         pass
 
 

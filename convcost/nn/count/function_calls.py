@@ -110,6 +110,9 @@ class Functions(TorchFunctionMode):
         if name in NO_ROW:
             is_read = name == "__get__" and getattr(func.__self__, "__name__", "") in ON_CPU and not is_own_call()
             return self._place(func, args) if is_read else func(*args, **named)
+        if func is torch.Tensor.type and len(args) == 1 and not named and not is_own_call():
+            lane.note_device()
+            return func(*args).replace(".meta.", "." if self._shows_cpu else ".meta.")
         if name in VALUE_FUNCTIONS:
             lane.note_values(name)
         if name in STORAGE_FUNCTIONS:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import torch
 
 from convcost.models.report import COUNT_DEVICES, INTERRUPTED, NOT_REQUESTED, CrossCheck, ModelReport, Totals
-from convcost.nn.count.counted_call import Arguments, call_of, kind_without_meta, leaves_of, mapped, module_of
+from convcost.nn.count.counted_call import (
+    Arguments,
+    PlacedCall,
+    call_of,
+    kind_without_meta,
+    leaves_of,
+    mapped,
+    module_of,
+)
 from convcost.nn.count.cpu_trial import ForwardError, is_compiled, is_small, require_values, runs_on_cpu, with_values
 from convcost.nn.count.forward_pass import ready, recorded, require_no_other_threads, run_again, same_conditions
 from convcost.nn.count.isolation import run_isolated, same_random_numbers
@@ -29,7 +37,7 @@ from convcost.nn.count.recount import (
 )
 from convcost.nn.count.shown_device import doubts_of_device
 from convcost.nn.count.tensors import tensor_text
-from convcost.nn.load.meta_device import is_fake, knows_flex_attention, on_device, require_memory
+from convcost.nn.load.meta_device import is_fake, knows_flex_attention, require_memory
 from convcost.nn.load.user_code import own_fault
 from convcost.system.processor import collection_paused
 from convcost.system.signals import InterruptsPostponed
@@ -230,8 +238,11 @@ def _counted_on_meta(model: nn.Module, call: Arguments, *, twice: bool) -> tuple
 
 def _shown_cpu(model: nn.Module, inputs: Arguments) -> ModelReport:
     """The count on meta tensors that give their device as the CPU."""
-    placed = mapped(lambda value: on_device(value, "meta"), inputs)
-    with ready(model, "meta") as parts, recorded(model, parts, placed, "meta", shows_cpu=True) as recorder:
+    placed = PlacedCall(inputs, "meta")
+    with (
+        ready(model, "meta", placed.placement) as parts,
+        recorded(model, parts, placed.arguments, "meta", shows_cpu=True) as recorder,
+    ):
         return report_of(recorder, model, _input_texts(*inputs), "meta")
 
 
@@ -242,11 +253,11 @@ def _counted(
 
     The second call is made where `twice` says so, or on the meta device after a first one that changed the model.
     """
-    placed = mapped(lambda value: on_device(value, device), inputs)
-    with ready(model, device) as parts:
+    placed = PlacedCall(inputs, device)
+    with ready(model, device, placed.placement) as parts:
         before = attributes_of(parts.values())
         started = perf_counter()
-        with recorded(model, parts, placed, device) as recorder:
+        with recorded(model, parts, placed.arguments, device) as recorder:
             seconds = perf_counter() - started
             counted = report_of(recorder, model, _input_texts(*inputs), device)
             if recorder.is_interrupted:
@@ -254,22 +265,19 @@ def _counted(
             after = attributes_of(parts.values())
             changed = len(before) != len(after) or any(map(is_not, before, after))
             if twice or (changed and device == "meta"):
-                doubts = _doubts_of_second_call(counted, model, parts, placed)
+                doubts = _doubts_of_second_call(counted, model, parts, placed.arguments)
                 counted = replace(counted, doubts={**doubts, **counted.doubts})
     if recorder.suspicion is not None:
         require_no_other_threads(recorder.suspicion, partial(run_again, model, placed, device), seconds)
-    return counted, partial(_cross_checked, model, inputs, placed, recorder, counted.totals), recorder
+    return counted, partial(_cross_checked, model, placed, recorder, counted.totals), recorder
 
 
-def _cross_checked(
-    model: nn.Module, inputs: Arguments, placed: Arguments, recorder: Recorder, totals: Totals
-) -> dict[str, CrossCheck]:
+def _cross_checked(model: nn.Module, inputs: PlacedCall, recorder: Recorder, totals: Totals) -> dict[str, CrossCheck]:
     """The results of the other counters.
 
     Args:
         model: Counted module.
         inputs: Inputs of the model.
-        placed: The same inputs on the device of the count.
         recorder: Record of the count.
         totals: Totals of the count.
     """
@@ -277,22 +285,23 @@ def _cross_checked(
     from convcost.nn.count.unused_results import operations_of
 
     device = str(recorder.device)
+    anew = partial(ready, model, device, inputs.placement)
 
     def observe() -> tuple[list[Operation], frozenset[int]]:
         with (
             InterruptsPostponed(),
             quiet_stdout(),
             recorder.kept.restored(),
-            ready(model, device),
+            anew(),
             torch.device(device),
         ):
-            return operations_of(model, *placed)
+            return operations_of(model, *inputs.arguments)
 
     observed = Observed(observe)
-    with InterruptsPostponed(), quiet_stdout(), recorder.kept.restored(), ready(model, device):
-        by_torch = check_with_torch(model, placed, recorder.rows, device)
+    with InterruptsPostponed(), quiet_stdout(), recorder.kept.restored(), anew():
+        by_torch = check_with_torch(model, inputs.arguments, recorder.rows, device)
     with InterruptsPostponed(), quiet_stdout(), same_conditions():
-        by_fvcore = check_with_fvcore(model, inputs, recorder.rows, totals, observed)
+        by_fvcore = check_with_fvcore(model, inputs.given, recorder.rows, totals, observed)
     return {"fvcore": by_fvcore, "torch": by_torch}
 
 

@@ -47,6 +47,7 @@ class Recording:
         shows_cpu: bool = False,
     ) -> None:
         self.module = module
+        self.parts = tuple(parts.values())
         self.output: Any = None
         self.device = torch.device(device)
         self.shows_cpu = shows_cpu

@@ -9,7 +9,7 @@ import torch
 from torch._ops import HigherOrderOperator
 
 from convcost.nn.count.tensors import tensors_in
-from convcost.nn.load.meta_device import is_plain
+from convcost.nn.load.placement import is_plain
 from convcost.text.units import human_bytes, human_count, number_of
 
 if TYPE_CHECKING:

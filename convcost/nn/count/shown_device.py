@@ -10,8 +10,9 @@ from torch.utils._pytree import tree_map
 
 from convcost.nn.count.cpu_trial import TRIAL_SECONDS
 from convcost.nn.count.isolation import can_isolate, run_isolated
+from convcost.nn.count.old_types import asks_for_old_type
 from convcost.nn.count.recount import METRICS, doubts_between
-from convcost.nn.load.meta_device import META
+from convcost.nn.load.placement import META
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 ON_CPU: Final[dict[str, Any]] = {"device": torch.device("cpu"), "is_cpu": True, "is_meta": False}
 """Attributes of tensors that tell the meta device from the CPU, with what they are there."""
 STORAGE_FUNCTIONS: Final = frozenset(
-    {"data_ptr", "storage", "_typed_storage", "untyped_storage", "__repr__", "__format__"}
+    {"data_ptr", "storage", "storage_type", "_typed_storage", "untyped_storage", "__repr__", "__format__"}
 )
 """Functions that give the memory of a tensor, or a text with its values."""
 
@@ -68,11 +69,12 @@ def doubts_of_device(
     Returns:
         The doubts, and whether the CPU has decided.
     """
-    notice = recording.values_missed or recording.device_read
+    missed = recording.values_missed or asks_for_old_type(recording.parts)
+    notice = missed or recording.device_read
     if notice is None:
         return {}, False
     doubts: dict[str, str] | None = None
-    if recording.values_missed is None:
+    if missed is None:
         try:
             doubts = doubts_between(counted, shown(), "on the CPU")
         except ConvcostError:

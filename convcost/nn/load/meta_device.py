@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict, deque
+from collections import deque
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from threading import RLock
@@ -11,24 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.parameter import is_lazy
 
+from convcost.nn.load.placement import COPY, Placement
 from convcost.system.processor import free_host_memory
 from convcost.system.signals import interruptible
 from convcost.text.errors import ConvcostError
 from convcost.text.units import human_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-COPY: Final = "copy"
-"""In place of a device: tensors stay where they are, as copies."""
-META: Final = torch.device("meta")
-_PLAIN: Final = frozenset({torch.Tensor, nn.Parameter})
-"""The usual types of tensors, which are not lazy."""
-_WITHOUT_TENSORS: Final = frozenset({bool, int, float, str, tuple, type(None), dict, OrderedDict, set})
-"""The usual types of a module's other attributes, beside its tables of parameters and buffers."""
 _CONTAINERS: Final = (dict, list, set, deque)
 """Types of attributes whose items the forward pass may change."""
 _SET_BY_EXPORT: Final = frozenset({"eval", "train"})
@@ -39,19 +32,6 @@ _CHECKS: Final[list[Any]] = []
 """The check of devices that was replaced, once for each run that needs it so."""
 _methods: Final = attrgetter("eval", "train", "__setattr__")
 """What `eval` calls."""
-
-
-def on_device(value: Any, device: str) -> Any:
-    """For the meta device, a tensor of the same sizes, strides and dtype; for other devices, the value itself.
-
-    Quantised, sparse and nested tensors stay where they are. The number of sequences at each step of a packed sequence
-    stays on the CPU, as torch wants it.
-    """
-    if isinstance(value, PackedSequence):
-        return value._replace(data=on_device(value.data, device))
-    if not isinstance(value, torch.Tensor) or device != "meta" or value.device.type == "meta" or not is_plain(value):
-        return value
-    return _without_values(value)
 
 
 def require_memory(needed: int) -> None:
@@ -66,15 +46,6 @@ def require_memory(needed: int) -> None:
             f"input (={human_bytes(needed)}) must fit into memory twice, for a layer's output too, and "
             f"{human_bytes(free)} are free; take a smaller input or batch, or device meta."
         )
-
-
-def _without_values(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
-
-
-def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has sizes and strides alone, unlike quantised, sparse and nested ones."""
-    return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_nested
 
 
 def is_fake(value: object) -> bool:
@@ -105,19 +76,24 @@ def tensors_of(parts: Iterable[nn.Module]) -> list[torch.Tensor]:
     return [tensor for tensors in held for tensor in tensors.values() if tensor is not None]
 
 
-def move(parts: Iterable[nn.Module], device: str) -> None:
+def move(parts: Iterable[nn.Module], device: str, inputs: Placement | None = None) -> None:
     """Put the tensors of a module's parts on a device, in place; unlike with `Module.to("meta")`, shared ones stay so.
 
     Tensors of the meta device have no values to move: elsewhere they are zeros. Those of scripted parts stay.
+
+    Args:
+        parts: The module and its parts.
+        device: Where to put the tensors.
+        inputs: Where the inputs of the module were put, which may be, or share memory with, its own tensors.
     """
-    moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    placement = Placement(device, inputs)
     for part in parts:
         if not isinstance(part, torch.jit.ScriptModule):
-            _move_attributes(vars(part), device, moved)
+            placement.move_attributes(vars(part))
 
 
 @contextmanager
-def restored_after(parts: Collection[nn.Module], device: str) -> Iterator[None]:
+def restored_after(parts: Collection[nn.Module], device: str, inputs: Placement | None = None) -> Iterator[None]:
     """A module ready for one forward pass, after which it is exactly as it was.
 
     Every attribute of every submodule is restored, with its hooks and its class, whatever the pass did. Buffers, which
@@ -127,6 +103,7 @@ def restored_after(parts: Collection[nn.Module], device: str) -> Iterator[None]:
     Args:
         parts: The module that will run, and its parts.
         device: "meta" to run with meta tensors in place of its own; anything else to leave those.
+        inputs: Where its inputs were put.
     """
     saved = [(part, type(part), vars(part).copy()) for part in parts]
     empty, filled = _containers_in([value for _, _, attributes in saved for value in attributes.values()])
@@ -135,11 +112,11 @@ def restored_after(parts: Collection[nn.Module], device: str) -> Iterator[None]:
     scripted = [(part, part.training) for part in parts if _has_scripted_mode(part)]
     try:
         if device == "meta":
-            move(parts, device)
+            move(parts, device, inputs)
         elif any(map(_folds, parts)):
             move(parts, COPY)
         else:
-            _copy_changing(parts)
+            _copy_changing(parts, inputs)
         yield
     finally:
         for part, kind, attributes in saved:
@@ -231,13 +208,13 @@ def _folds(part: nn.Module) -> bool:
     return is_own and part.training and not isinstance(part, torch.jit.ScriptModule)
 
 
-def _copy_changing(parts: Iterable[nn.Module]) -> None:
-    """Put a copy in the place of each buffer and lazy parameter; shared ones stay shared."""
-    moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+def _copy_changing(parts: Iterable[nn.Module], inputs: Placement | None) -> None:
+    """Put a copy in the place of each buffer and lazy parameter, but of those of inputs; shared ones stay shared."""
+    placement = Placement(COPY, inputs)
     for part in parts:
         if not isinstance(part, torch.jit.ScriptModule):
             lazy = {"_parameters": vars(part)["_parameters"]} if any(map(is_lazy, _own_weights(part))) else {}
-            _move_attributes({"_buffers": vars(part)["_buffers"], **lazy}, COPY, moved)
+            placement.move_attributes({"_buffers": vars(part)["_buffers"], **lazy})
 
 
 def _own_weights(part: nn.Module) -> list[nn.Parameter]:
@@ -275,60 +252,3 @@ def _refill(values: Any, items: Any) -> None:
     if [*values] != [*items]:
         for name in items:
             values[name] = values.pop(name)
-
-
-def _move_attributes(
-    attributes: dict[str, Any], device: str, moved: dict[int, tuple[torch.Tensor, torch.Tensor]]
-) -> None:
-    """Move a module's own tensors, without `setattr`, which would run the user's checks.
-
-    Args:
-        attributes: The module's `vars`.
-        device: Where to put them.
-        moved: By id, each tensor moved so far with its original, which is kept so that no other gets its id.
-    """
-    for tensors in (attributes.get("_parameters") or {}, attributes.get("_buffers") or {}):
-        for name, tensor in tensors.items():
-            if tensor is not None:
-                tensors[name] = _placed(tensor, device, moved)
-    if _WITHOUT_TENSORS.issuperset(map(type, attributes.values())):
-        return
-    for name, value in attributes.items():
-        if isinstance(value, torch.Tensor):
-            attributes[name] = _placed(value, device, moved)
-        elif isinstance(value, list) and value and all(isinstance(item, torch.Tensor) for item in value):
-            attributes[name] = [_placed(item, device, moved) for item in value]
-
-
-def _placed(tensor: torch.Tensor, device: str, moved: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """A tensor moved as it was moved before, if it was."""
-    known = moved.get(id(tensor))
-    if known is None:
-        known = moved[id(tensor)] = (_moved(tensor, device), tensor)
-    return known[0]
-
-
-def _moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
-    """The tensor on a device; quantized and sparse ones stay where they are."""
-    if type(tensor) not in _PLAIN and is_lazy(tensor):
-        lazy: Callable[..., torch.Tensor] = (
-            UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
-        )
-        place = tensor.device if device == COPY else device
-        return lazy(requires_grad=tensor.requires_grad, device=place, dtype=tensor.dtype)
-    if device == COPY:
-        placed = tensor.detach().clone()
-    elif not is_plain(tensor):
-        return tensor
-    elif device == "meta":
-        if tensor.is_meta:
-            return tensor
-        placed = _without_values(tensor)
-    elif tensor.is_meta:
-        placed = torch.zeros_like(tensor, device=device)
-    elif tensor.device.type == device.partition(":")[0]:
-        return tensor
-    else:
-        placed = tensor.detach().to(device)
-    is_parameter = type(tensor) is not torch.Tensor and isinstance(tensor, nn.Parameter)
-    return nn.Parameter(placed, tensor.requires_grad) if is_parameter else placed

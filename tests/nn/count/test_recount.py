@@ -134,6 +134,11 @@ TELLS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "typed storage": _either(lambda x: x.storage().data_ptr() != 0),
     "repr": _either(lambda x: "meta" not in repr(x)),
     "format": _either(lambda x: "meta" not in f"{x}"),
+    "type": _either(lambda x: x.type() == "torch.FloatTensor"),
+    "type of a copy": _either(lambda x: x.double().type() == "torch.DoubleTensor"),
+    "typename": _either(lambda x: torch.typename(x) == "torch.FloatTensor"),
+    "old type": _either(lambda x: isinstance(x, torch.FloatTensor)),
+    "storage type": _either(lambda x: x.storage_type() is torch.FloatStorage),
     "device of a parameter": lambda m, x: (m.b if next(m.parameters()).device == torch.device("cpu") else m.a)(x),
     "device of a new tensor": _either(lambda _: torch.zeros(1).device.type == "cpu"),
 }
@@ -172,6 +177,9 @@ HARMLESS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "moved": lambda m, x: m.a(x.to(m.a.weight.device)) + torch.ones(8).to(x.device),
     "autocast": lambda m, x: m.a(x) if (x.device.type if x.device.type != "mps" else "cpu") else m.b(x),
     "device of another tensor": lambda m, x: m.a(x) if x.device == m.a.weight.device else m.b(x),
+    "a type that the CPU has too": lambda m, x: m.a(x) if x.type().endswith("FloatTensor") else m.b(x),
+    "an old type": lambda m, x: m.b(x) if isinstance(x, torch.LongTensor) else m.a(x),
+    "a new type": lambda m, x: m.a(x.type(torch.float64).type(x.dtype)),
     "a caught error": _tried(lambda x: x.view(3)),
 }
 
