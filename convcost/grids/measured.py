@@ -155,10 +155,10 @@ class Timed:
     @property
     def share(self) -> str:
         """How much of the grid was timed, as text."""
-        rows, of = sum(self.statuses.values()), thousands(self.combinations)
+        rows, of = sum(self.statuses.values()), number_of("combination", self.combinations, thousands)
         if self.is_whole:
-            return f"all {thousands(rows)} rows of {of} combinations"
-        of = f"{of} combinations" if self.chosen == self.combinations else f"{thousands(self.chosen)} rows"
+            return f"{'the' if rows == 1 else 'all'} {number_of('row', rows, thousands)} of {of}"
+        of = of if self.chosen == self.combinations else number_of("row", self.chosen, thousands)
         return f"{thousands(rows)} of {of}, {human_percent(rows / self.chosen)}: {_SAMPLE}"
 
     @property
@@ -168,7 +168,7 @@ class Timed:
             yield "raise time_budget, and more rows are timed: those that are there stay."
         for status, count in self.statuses.items():
             if status != "ok":
-                yield f"{number_of('row', count)} without a time: {status}; the column reason says why."
+                yield f"{number_of('row', count, thousands)} without a time: {status}; the column reason says why."
         yield from self.notes
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.grids.columns import REFUSED, column_name, schema
+from convcost.grids.columns import RATIOS, REFUSED, column_name, schema
 from convcost.grids.groups import ROWS
 from convcost.grids.measured import EVERY, INDEX, MEASURED_COLUMNS, is_predicted
 from convcost.grids.reduction import MAX_EQUAL, MORE_EQUAL
@@ -200,7 +200,7 @@ class GridResult(Result["Mapping[str, Any]"]):
         blocks = self.configuration.blocks
         is_named = len(blocks) > 1 or "block" in names
         yield ", ".join([*([] if is_named else [f"block = {blocks[0]}"]), *self.configuration.common])
-        if any("ratio" in name.split("_") or name.startswith("speedup") for name in names):
+        if any(name.startswith((*RATIOS, "speedup")) for name in names):
             yield f"ratios relative to {self.configuration.baseline}"
 
     @property

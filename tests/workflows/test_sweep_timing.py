@@ -153,6 +153,8 @@ def test_all_rows_of_a_small_grid_are_timed_beside_their_baseline(machine: Machi
     assert result.timed is not None
     assert len(legal) == LEGAL
     assert result.timed.share == f"all {len(legal)} rows of {SIZE} combinations"
+    one = replace(result.timed, statuses={"ok": 1}, combinations=1, chosen=1)
+    assert one.share == "the 1 row of 1 combination"
     assert sum(result.counts.refused.values()) == SIZE - len(legal)
 
 
@@ -348,7 +350,8 @@ def test_the_best_predicted_rows_are_chosen_first_and_only_they_are_timed(
     rows = result.to_frame()
     assert rows[list(kept)].equals(kept)
     assert set(rows["status"]) == {"ok"}
-    assert f"timed: all {len(kept)} rows of {SIZE} combinations: the " in str(result)
+    rows_text = "the 1 row" if len(kept) == 1 else f"all {len(kept)} rows"
+    assert f"timed: {rows_text} of {SIZE} combinations: the " in str(result)
     assert sum(len(names) - 1 for names, _ in machine.measured) == len(kept)
     assert any("combinations are refused" in note for note in result.notes)
 
