@@ -64,6 +64,8 @@ MAX_WORKERS: Final = 1024
 """Largest number of worker processes on this machine."""
 SAMPLE_ROWS: Final = 2**17
 """Largest number of rows of a block that are predicted for a plan."""
+PLAN_RUNS: Final = 3
+"""Times that these rows are predicted; the shortest is without imports, memory that is new, and other programs."""
 SAVE_S: Final = 10.0
 """Seconds after which the state of a reduction is written anew."""
 STATE: Final = "state.parquet"
@@ -475,13 +477,14 @@ def plan(configuration: Configuration, options: SweepOptions) -> Plan:
         one = replace(configuration, blocks=(block,))
         grid, reduction = Grid(one), options.reduction(one)
         part = grid.spread(SAMPLE_ROWS)
-        combinations, size, start = part.last - part.first + 1, None, 0.0
-        for _ in range(2):  # the time of the first one has imports in it, and memory that is new to the process
+        combinations, times = part.last - part.first + 1, []
+        for _ in range(PLAN_RUNS):
             start = time.perf_counter()
             table = (predict(one, part) if reduction is None else reduction.add_part(one, part)).table
             content = None if reduction is not None else parquet(table, {})
+            times.append(time.perf_counter() - start)
         share, parts = grid.size / combinations, grid.part_count(options.part_rows)
-        seconds = share * (time.perf_counter() - start) * (1 - done[block] / parts)
+        seconds = share * min(times) * (1 - done[block] / parts)
         size = None if content is None else round(share * len(content))
         rows.append(BlockPlan(block, grid.size, parts, done[block], round(share * table.num_rows), size, seconds))
         sampled += combinations
