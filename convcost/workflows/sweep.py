@@ -66,8 +66,10 @@ SAMPLE_ROWS: Final = 2**17
 """Largest number of rows of a block that are predicted for a plan."""
 PLAN_RUNS: Final = 3
 """Times that these rows are predicted; the shortest is without imports, memory that is new, and other programs."""
-SAVE_S: Final = 10.0
+SAVE_S: Final = 1.0
 """Seconds after which the state of a reduction is written anew."""
+SAVE_SHARE: Final = 20
+"""Least ratio of the time between two states to the time that one of them took to write."""
 STATE: Final = "state.parquet"
 """The file with the state of a reduction that is not at its end."""
 
@@ -445,22 +447,28 @@ class _Reduced:
 def _reduce_parts(reducer: _Reducer, path: Path, rows: int, write: Write) -> Counts:
     """Reduce the parts that an earlier run has not reduced, and write what is kept; every few seconds the state."""
     grid, reduction, state = Grid(reducer.configuration), reducer.reduction, path.parent / STATE
-    progress, done, saved = Progress(grid.size), _Reduced.read(state), time.monotonic()
+    progress, done, save_at = Progress(grid.size), _Reduced.read(state), time.monotonic() + SAVE_S
     reduction.state = done.state
     count = grid.part_count(rows)
     if 0 < done.parts < count:
         progress(grid.part(done.parts, rows).first, is_new=False)
+
+    def save() -> None:
+        done.write(state)
+        write({"parts": done.parts, **asdict(done.counts)})
+
     try:
         for part, new in reducer.each(grid.part(number, rows) for number in range(done.parts, count)):
             done = _Reduced(done.parts + 1, done.counts + new, reduction.state)
             progress(part.last - part.first + 1)
-            if time.monotonic() - saved > SAVE_S:
-                done.write(state)
-                saved = time.monotonic()
+            start = time.monotonic()
+            if start > save_at:
+                save()
+                now = time.monotonic()
+                save_at = now + max(SAVE_S, SAVE_SHARE * (now - start))
     except KeyboardInterrupt:
         with interrupts_held():
-            done.write(state)
-            write({"parts": done.parts, **asdict(done.counts)})
+            save()
         raise
     write_table(path, reduction.result(), asdict(done.counts))
     return done.counts

@@ -233,6 +233,7 @@ def test_the_first_rows_are_read_from_the_first_part_alone(tmp_path: Path) -> No
         part_rows=32,
     )
     _, *others = sorted(tmp_path.glob("*.parquet"))
-    for path in others:
-        path.unlink()
+    for path in others:  # the number of their rows can be read, their columns cannot
+        content = path.read_bytes()
+        path.write_bytes(content[:4] + bytes(len(content) // 4) + content[4 + len(content) // 4 :])
     assert [row["in_channels"] for row in kept.rows] == list(range(8, 28))

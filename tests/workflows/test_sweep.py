@@ -97,7 +97,7 @@ def test_a_reduction_that_was_killed_at_its_very_end_ends_with_the_same_bytes(
 
     sweep(CONFIGURATION, options(tmp_path / "undisturbed", "top"))
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "SAVE_S", 0.0)
+        patch.setattr(workflow, "SAVE_S", -1.0)
         patch.setattr("convcost.grids.parts.json_text", end_at_last)
         with pytest.raises(KeyboardInterrupt):
             sweep(CONFIGURATION, options(tmp_path / "killed", "top"))
@@ -154,7 +154,8 @@ def test_the_state_of_a_reduction_is_written_while_it_runs(tmp_path: Path, monke
         written.append(path.name)
         write(path, *rest)
 
-    monkeypatch.setattr(workflow, "SAVE_S", 0.0)
+    monkeypatch.setattr(workflow, "SAVE_S", -1.0)
+    monkeypatch.setattr(workflow, "SAVE_SHARE", 0)
     monkeypatch.setattr(workflow, "write_table", write_table)
     sweep(CONFIGURATION, options(tmp_path, "pareto"))
     assert written == [*["state.parquet"] * Grid(CONFIGURATION).part_count(ROWS), "pareto.parquet"]
@@ -167,7 +168,7 @@ from pathlib import Path
 import convcost.workflows.sweep as workflow
 from convcost.grids.configuration_file import read_configuration
 
-workflow.SAVE_S = 0.0  # the state after every part
+workflow.SAVE_S, workflow.SAVE_SHARE = -1.0, 0  # the state after every part
 grid, kind = eval(sys.argv[2]), eval(sys.argv[3])
 workflow.sweep(read_configuration(grid), workflow.SweepOptions(Path(sys.argv[1]), part_rows=10, **kind))
 """
