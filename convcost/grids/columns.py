@@ -95,6 +95,12 @@ COLUMNS: Final = {column.name: column for column in (*_PREDICTED, *EXTRA, *REQUE
 """Every column that a sweep's files may have, in order."""
 
 
+SIZES: Final = frozenset(
+    {"kernel_size", "stride", "padding", "dilation", f"{_REQUESTED}kernel_size", f"{_REQUESTED}dilation"}
+)
+"""The columns of two sizes, `3x3` in files and a list of whole numbers in JSON."""
+
+
 def column_name(name: str) -> str:
     """The name of a column from its own name or the short name of an option: c is in_channels, h is in_height."""
     full = {short: full for full, short in short_names().items()}.get(name, name)

@@ -7,7 +7,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from convcost.grids.columns import RATIOS, REFUSED, column_name, schema
+from convcost.grids.columns import RATIOS, REFUSED, SIZES, column_name, schema
 from convcost.grids.groups import ROWS
 from convcost.grids.measured import EVERY, INDEX, MEASURED_COLUMNS, is_predicted
 from convcost.grids.reduction import MAX_EQUAL, MORE_EQUAL
@@ -274,13 +274,21 @@ class GridResult(Result["Mapping[str, Any]"]):
             "kept": None if self.reduction is None else self.reduction.text,
             "path": None if self.path is None else str(self.path),
             **({} if self.timed is None else {"timed": self.timed.to_dict()}),
-            "rows": self._whole("JSON", MAX_JSON_ROWS).to_pylist(),
+            "rows": [
+                {name: _listed(value) if name in SIZES else value for name, value in row.items()}
+                for row in self._whole("JSON", MAX_JSON_ROWS).to_pylist()
+            ],
         }
 
     def _repr_html_(self) -> str:
         """Head, table, notes and warnings as HTML, for notebooks."""
         few = self if self.shown <= MAX_NOTEBOOK_ROWS else replace(self, shown=MAX_NOTEBOOK_ROWS)
         return super(GridResult, few)._repr_html_()
+
+
+def _listed(sizes: str | None) -> list[int] | str | None:
+    """The sizes in a text such as `3x3`; another text as it is."""
+    return list(map(int, sizes.split("x"))) if sizes and sizes[0].isdigit() else sizes
 
 
 def _column(name: str, chosen: Container[str], varying: Container[str]) -> Column[Mapping[str, Any]]:

@@ -64,8 +64,12 @@ MAX_WORKERS: Final = 1024
 """Largest number of worker processes on this machine."""
 SAMPLE_ROWS: Final = 2**17
 """Largest number of rows of a block that are predicted for a plan."""
-SAVE_S: Final = 10.0
+PLAN_RUNS: Final = 3
+"""Times that these rows are predicted; the shortest is without imports, memory that is new, and other programs."""
+SAVE_S: Final = 1.0
 """Seconds after which the state of a reduction is written anew."""
+SAVE_SHARE: Final = 20
+"""Least ratio of the time between two states to the time that one of them took to write."""
 STATE: Final = "state.parquet"
 """The file with the state of a reduction that is not at its end."""
 
@@ -443,22 +447,28 @@ class _Reduced:
 def _reduce_parts(reducer: _Reducer, path: Path, rows: int, write: Write) -> Counts:
     """Reduce the parts that an earlier run has not reduced, and write what is kept; every few seconds the state."""
     grid, reduction, state = Grid(reducer.configuration), reducer.reduction, path.parent / STATE
-    progress, done, saved = Progress(grid.size), _Reduced.read(state), time.monotonic()
+    progress, done, save_at = Progress(grid.size), _Reduced.read(state), time.monotonic() + SAVE_S
     reduction.state = done.state
     count = grid.part_count(rows)
     if 0 < done.parts < count:
         progress(grid.part(done.parts, rows).first, is_new=False)
+
+    def save() -> None:
+        done.write(state)
+        write({"parts": done.parts, **asdict(done.counts)})
+
     try:
         for part, new in reducer.each(grid.part(number, rows) for number in range(done.parts, count)):
             done = _Reduced(done.parts + 1, done.counts + new, reduction.state)
             progress(part.last - part.first + 1)
-            if time.monotonic() - saved > SAVE_S:
-                done.write(state)
-                saved = time.monotonic()
+            start = time.monotonic()
+            if start > save_at:
+                save()
+                now = time.monotonic()
+                save_at = now + max(SAVE_S, SAVE_SHARE * (now - start))
     except KeyboardInterrupt:
         with interrupts_held():
-            done.write(state)
-            write({"parts": done.parts, **asdict(done.counts)})
+            save()
         raise
     write_table(path, reduction.result(), asdict(done.counts))
     return done.counts
@@ -475,13 +485,14 @@ def plan(configuration: Configuration, options: SweepOptions) -> Plan:
         one = replace(configuration, blocks=(block,))
         grid, reduction = Grid(one), options.reduction(one)
         part = grid.spread(SAMPLE_ROWS)
-        combinations, size, start = part.last - part.first + 1, None, 0.0
-        for _ in range(2):  # the time of the first one has imports in it, and memory that is new to the process
+        combinations, times = part.last - part.first + 1, []
+        for _ in range(PLAN_RUNS):
             start = time.perf_counter()
             table = (predict(one, part) if reduction is None else reduction.add_part(one, part)).table
             content = None if reduction is not None else parquet(table, {})
+            times.append(time.perf_counter() - start)
         share, parts = grid.size / combinations, grid.part_count(options.part_rows)
-        seconds = share * (time.perf_counter() - start) * (1 - done[block] / parts)
+        seconds = share * min(times) * (1 - done[block] / parts)
         size = None if content is None else round(share * len(content))
         rows.append(BlockPlan(block, grid.size, parts, done[block], round(share * table.num_rows), size, seconds))
         sampled += combinations

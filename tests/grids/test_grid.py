@@ -35,6 +35,7 @@ def test_parts_are_boxes_that_follow_each_other(rows):
         names = [axis.name for axis in part.axes]
         points = product(*(axis.values for axis in part.axes))
         layers += [(part.block, dict(zip(names, values, strict=True))) for values in points]
+        assert whole.part_at(part.first, rows) == whole.part_at(part.last, rows) == part
     assert first == whole.size == len(layers)
     assert whole.part_count(rows) == sum(1 for _ in whole.parts(rows))
     for index, (block, values) in enumerate(layers):
@@ -49,11 +50,31 @@ def test_the_parts_of_an_axis_are_about_as_long_as_each_other():
     assert [prod(part.shape) for part in whole.parts(100 * 6)] == [50 * 6, 51 * 6]
 
 
+def test_spread_rows_meet_a_condition_about_as_often_as_all_rows():
+    thousand = {"from": 1, "to": 1024, "step": 1}
+    part = grid("standard", c=thousand, o=thousand, k=[1, 3], m=[1]).spread(2**17)
+    (c, o, kernels) = (axis.values for axis in part.axes)
+    assert len(kernels) == 2
+    assert 2**16 < prod(part.shape) == part.last + 1 <= 2**17
+    for values in (c, o):
+        assert values == tuple(sorted(set(values)))
+        assert abs(sum(one < 20 for one in values) - len(values) * 19 / 1024) < 1
+        assert 0.8 / 8 < sum(one % 8 == 0 for one in values) / len(values) < 1.2 / 8
+    equal = len({*c} & {*o})
+    assert 0.5 / 1024 < equal / len(c) / len(o) < 1.5 / 1024
+
+
+def test_spread_rows_of_a_small_grid_are_all_of_it():
+    whole = grid("depthwise")
+    [part] = whole.parts()
+    assert [tuple(axis.values) for axis in whole.spread(10**4).axes] == [tuple(axis.values) for axis in part.axes]
+
+
 def test_a_trillion_rows_start_at_once_and_keep_their_ranges():
     million = {"from": 1, "to": 10**6, "step": 1}
     huge = grid("standard", c=million, o=million, k=[3])
     assert huge.size == 10**12
-    part = huge.part(huge.part_count() - 1)
+    part = huge.part(huge.part_count(10**6) - 1, 10**6)
     assert part.last == huge.size - 1
     assert [axis.values for axis in part.axes] == [range(10**6, 10**6 + 1), range(1, 10**6 + 1), ((3, 3),)]
     _, spec, _, _ = huge.layer(huge.size - 2)

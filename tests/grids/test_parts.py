@@ -12,7 +12,7 @@ import pytest
 
 from convcost.grids.configuration_file import read_configuration
 from convcost.grids.grid import Grid
-from convcost.grids.parts import HEAD, Counts, contents, opened, part_path, read_counts, write_part
+from convcost.grids.parts import HEAD, Counts, FolderNames, contents, opened, part_path, read_counts, write_part
 from convcost.system.ownership import locked
 from convcost.text.errors import ConvcostError
 
@@ -70,6 +70,19 @@ def test_a_damaged_part_is_still_to_be_written(keep: int, tmp_path: Path) -> Non
     path = part_path(tmp_path, part, 12)
     path.write_bytes(path.read_bytes()[:keep])
     assert read_counts(path) is None
+
+
+def test_a_part_of_which_any_byte_has_changed_is_still_to_be_written(tmp_path: Path) -> None:
+    configuration = read_configuration(GRID)
+    part = parts(configuration)[0]
+    write_part(configuration, part, tmp_path)
+    path = part_path(tmp_path, part, 12)
+    content = path.read_bytes()
+    for place in range(0, len(content), 97):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert read_counts(path) is None
+    path.write_bytes(content)
+    assert read_counts(path) == Counts(4)
 
 
 def test_a_file_of_another_program_is_no_part(tmp_path: Path) -> None:
@@ -165,6 +178,24 @@ def test_files_of_an_unknown_sweep_are_refused(name: str, tmp_path: Path) -> Non
     with (
         pytest.raises(ConvcostError, match=r"has Parquet files without sweep\.json"),
         opened(tmp_path, contents(read_configuration(GRID), None, ROWS)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["part-00-04.parquet", "part-4-7.parquet", "part-12-15.parquet", "zzz.parquet"])
+def test_a_file_that_is_none_of_the_sweep_is_refused_since_readers_would_take_it(name: str, tmp_path: Path) -> None:
+    configuration = read_configuration(GRID)
+    names = FolderNames(Grid(configuration), ROWS)
+    with opened(tmp_path, contents(configuration, None, ROWS), names):
+        for part in parts(configuration):
+            write_part(configuration, part, tmp_path)
+    (tmp_path / ".convcost-abcdefgh.parquet").touch()  # what a killed process leaves
+    with opened(tmp_path, contents(configuration, None, ROWS), names):
+        pass
+    (tmp_path / name).touch()
+    with (
+        pytest.raises(ConvcostError, match=rf"must have no Parquet files but those of the sweep, and {name} is"),
+        opened(tmp_path, contents(configuration, None, ROWS), names),
     ):
         pass
 

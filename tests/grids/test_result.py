@@ -224,3 +224,16 @@ def test_rows_that_equal_those_of_a_front_are_counted_in_a_note() -> None:
     kept = swept(given=given, pareto=("params",))
     assert len(kept.rows) == 100
     assert kept.notes[0] == "150 further rows equal one of these in all of the columns; the first 100 of each are kept."
+
+
+def test_the_first_rows_are_read_from_the_first_part_alone(tmp_path: Path) -> None:
+    kept = swept(
+        given={"axes": {"c": list(range(8, 136)), "o": [8], "k": [3]}, "blocks": ["standard"]},
+        out=tmp_path,
+        part_rows=32,
+    )
+    _, *others = sorted(tmp_path.glob("*.parquet"))
+    for path in others:  # the number of their rows can be read, their columns cannot
+        content = path.read_bytes()
+        path.write_bytes(content[:4] + bytes(len(content) // 4) + content[4 + len(content) // 4 :])
+    assert [row["in_channels"] for row in kept.rows] == list(range(8, 28))

@@ -97,7 +97,7 @@ def test_a_reduction_that_was_killed_at_its_very_end_ends_with_the_same_bytes(
 
     sweep(CONFIGURATION, options(tmp_path / "undisturbed", "top"))
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "SAVE_S", 0.0)
+        patch.setattr(workflow, "SAVE_S", -1.0)
         patch.setattr("convcost.grids.parts.json_text", end_at_last)
         with pytest.raises(KeyboardInterrupt):
             sweep(CONFIGURATION, options(tmp_path / "killed", "top"))
@@ -154,7 +154,8 @@ def test_the_state_of_a_reduction_is_written_while_it_runs(tmp_path: Path, monke
         written.append(path.name)
         write(path, *rest)
 
-    monkeypatch.setattr(workflow, "SAVE_S", 0.0)
+    monkeypatch.setattr(workflow, "SAVE_S", -1.0)
+    monkeypatch.setattr(workflow, "SAVE_SHARE", 0)
     monkeypatch.setattr(workflow, "write_table", write_table)
     sweep(CONFIGURATION, options(tmp_path, "pareto"))
     assert written == [*["state.parquet"] * Grid(CONFIGURATION).part_count(ROWS), "pareto.parquet"]
@@ -167,7 +168,7 @@ from pathlib import Path
 import convcost.workflows.sweep as workflow
 from convcost.grids.configuration_file import read_configuration
 
-workflow.SAVE_S = 0.0  # the state after every part
+workflow.SAVE_S, workflow.SAVE_SHARE = -1.0, 0  # the state after every part
 grid, kind = eval(sys.argv[2]), eval(sys.argv[3])
 workflow.sweep(read_configuration(grid), workflow.SweepOptions(Path(sys.argv[1]), part_rows=10, **kind))
 """
@@ -230,16 +231,61 @@ def test_what_does_not_go_together_is_refused(given: dict[str, Any], message: st
     assert not (tmp_path / "out").exists()
 
 
-def test_a_large_sweep_without_a_folder_is_refused() -> None:
+def test_a_large_sweep_without_a_folder_or_for_one_file_is_refused(tmp_path: Path) -> None:
     axes = {"c": {"from": 1, "to": 50_001, "step": 1}, "o": 8, "k": 3, "h": [7, 8]}
     large = read_configuration({"axes": axes, "blocks": ["standard"]})
-    with pytest.raises(ConvcostError, match=r"must name a folder for more than 100,000 rows, and these are 100,002; "):
+    with pytest.raises(ConvcostError, match=r"must name a folder for more than 100,000 rows, and there are more; "):
         sweep(large, SweepOptions())
-    with pytest.raises(ConvcostError, match=r"^export \(=a.csv\) must hold at most 100,000 rows"):
-        require_few(large, SweepOptions(Path("out")), "export (=a.csv)")
-    require_few(large, SweepOptions(pareto=("macs",)), "export (=a.csv)")
+    whole = SweepOptions(tmp_path / "out", whole="export (=a.csv)")
+    for _ in range(2):  # a second run has the rows of the first one
+        with pytest.raises(ConvcostError, match=r"^export \(=a.csv\) must hold at most 100,000 rows"):
+            sweep(large, whole)
     front = sweep(large, SweepOptions(top=2, sort="macs", part_rows=2**15)).to_frame()
     assert front["macs"].tolist() == [7 * 7 * 9 * 8, 8 * 8 * 9 * 8]
+
+
+def test_of_a_large_grid_a_few_rows_need_no_folder(tmp_path: Path) -> None:
+    axes = {"c": {"from": 1, "to": 100_001, "step": 1}, "o": 8, "k": 3, "h": 7}
+    few = read_configuration({"axes": axes, "blocks": ["standard"], "where": ["c > 100000"]})
+    for given in (SweepOptions(), SweepOptions(tmp_path, whole="format (=csv)")):
+        assert sweep(few, given).to_frame()["in_channels"].tolist() == [100_001]
+
+
+def test_more_groups_or_rows_than_the_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcost.grids.groups.MAX_GROUPS", 6)
+    monkeypatch.setattr("convcost.grids.reduction.MAX_KEPT", 6)
+    assert sweep(CONFIGURATION, options(None, "groups")).row_count == 3 * 2
+    for given, message in (
+        ({"group_by": ("o", "c")}, r"^group_by \(=out_channels,in_channels\) must keep at most 6 groups, and there"),
+        ({"top": 1, "sort": "macs", "group_by": ("c", "k", "h")}, r"^group_by \(=.*\) must keep at most 6 rows"),
+        ({"pareto": ("params", "flop_per_byte")}, r"^pareto \(=params,flop_per_byte\) must keep at most 6 rows"),
+    ):
+        with pytest.raises(ConvcostError, match=message):
+            sweep(CONFIGURATION, SweepOptions(**given))
+
+
+def test_a_plan_of_a_condition_on_the_outermost_axis_is_near_the_rows_that_it_keeps() -> None:
+    thousand = {"from": 1, "to": 1000, "step": 1}
+    grid = {"axes": {"c": thousand, "o": thousand, "k": 3}, "blocks": ["standard"], "where": ["c < 20"]}
+    assert abs(plan(read_configuration(grid), SweepOptions()).total("rows") / (19 * 1000) - 1) < 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plan_says_what_the_folder_has_and_refuses_another_sweep(kind: str, interrupt, tmp_path: Path) -> None:
+    interrupt(7)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(CONFIGURATION, options(tmp_path, kind))
+    before, made = contents(tmp_path), plan(CONFIGURATION, options(tmp_path, kind))
+    assert [row.done for row in made.rows] == [6, 1, 0]
+    assert "of which 7 are done" in str(made)
+    assert contents(tmp_path) == before
+    sweep(CONFIGURATION, options(tmp_path, kind))
+    made = plan(CONFIGURATION, options(tmp_path, kind))
+    assert [row.done for row in made.rows] == [row.parts for row in made.rows]
+    assert made.total("seconds") == 0
+    other = read_configuration({**GRID, "where": ["c + o < 27"]})
+    with pytest.raises(ConvcostError, match="must hold the same sweep, and where"):
+        plan(other, options(tmp_path, kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
