@@ -32,7 +32,7 @@ FONTS: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """Fonts from elsewhere: a picture requests nothing."""
 LINE: Final = re.compile(r'-line-(\d+)\)">(.*?)</text>')
 TOML: Final = re.compile(r"```toml\n# (\S+)\n(.*?)```", re.DOTALL)
-SPECIFICATIONS: Final = re.compile(r'id="specs">(.*?)</script>')
+DATA: Final = re.compile(r'id="data">(.*?)</script>')
 LABEL: Final = re.compile(r"<text[^>]*>([^<]+)</text>")
 
 
@@ -135,8 +135,8 @@ PICTURES: Final = (
 
 def _from_page(page: str, place: int) -> str:
     """A figure of a page as SVG, on white."""
-    (specifications,) = SPECIFICATIONS.findall(page)
-    spec = json.loads(specifications)[place - 1]
+    (data,) = DATA.findall(page)
+    spec = json.loads(data)["specs"][place - 1]
     spec["config"]["background"] = "white"
     return str(vl_convert.vegalite_to_svg(spec))
 

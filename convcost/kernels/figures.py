@@ -65,7 +65,7 @@ def _image(entries: Sequence[Sequence[Entry]], title: str, cell: int) -> alt.Lay
     import altair as alt
 
     cells: list[dict[str, Any]] = [
-        {"row": i, "column": j, "value": float(entry), "entry": entry_text(entry, short=True)}
+        {"row": i, "column": j, "value": float(entry), "entry": entry_text(entry, short=True), "cell": _cell(entry)}
         for i, line in enumerate(entries)
         for j, entry in enumerate(line)
     ]
@@ -78,10 +78,16 @@ def _image(entries: Sequence[Sequence[Entry]], title: str, cell: int) -> alt.Lay
     )
     layers, wide = [image], cell
     if max(height, width) <= MAX_LABELLED:
-        wide = max(cell, min(MAX_WIDE, DIGIT * max(len(one["entry"]) for one in cells)))
+        wide = max(cell, min(MAX_WIDE, DIGIT * max(len(one["cell"]) for one in cells)))
         colour = alt.when(f"abs(datum.value) > {0.6 * most}").then(alt.value("white")).otherwise(alt.value("black"))
-        layers.append(base.mark_text(limit=wide, fontSize=10).encode(text="entry:N", color=colour))
+        layers.append(base.mark_text(fontSize=10).encode(text="cell:N", color=colour))
     return alt.layer(*layers).properties(width=width * wide, height=height * cell, title=title)
+
+
+def _cell(entry: Entry) -> str:
+    """A number that a cell has room for."""
+    text = entry_text(entry, short=True)
+    return text if DIGIT * len(text) <= MAX_WIDE else f"{float(entry):.2g}"
 
 
 def weights_figures(rows: Sequence[LayerRow]) -> tuple[Figure, ...]:

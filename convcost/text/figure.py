@@ -330,6 +330,9 @@ def front(question: str, points: Sequence[Choice], axes: tuple[Quantity, Quantit
         scale = alt.Scale(domain=kinds, range=COLOURS[: len(kinds)])
         on_line = on_line.encode(alt.Color("kind:N", scale=scale, title=None, legend=alt.Legend(orient="top")))
     rest = of_all(len(shown), count, "those on the line and some of the others")
+    ties = sum(equal[costs[index]] - 1 for index in best)
+    if ties and not rest:
+        rest = f" {ties} more equal{'s' if ties == 1 else ''} one of them."
     return Figure(f"{question}{rest}", alt.layer(line, others, on_line).properties(width=SIDE, height=300))
 
 

@@ -5,6 +5,7 @@ const heads = [...table.tHead.rows[0].cells];
 const filter = document.getElementById("filter");
 const status = document.getElementById("status");
 const original = [...body.rows];
+const { specs, lines } = JSON.parse(document.getElementById("data").textContent);
 
 const number = (cell) => (cell.dataset.v === undefined ? null : Number(cell.dataset.v));
 
@@ -36,7 +37,6 @@ function narrow() {
 }
 
 function csv() { // the head is the line before that of row 1
-  const lines = JSON.parse(document.getElementById("lines").textContent);
   const shown = [...body.rows].filter((row) => !row.hidden).map((row) => Number(row.id.slice("row-".length)));
   return [0, ...shown].map((place) => `${lines[place]}\n`).join("");
 }
@@ -75,7 +75,6 @@ function mark(value) {
   }
 }
 
-const specs = JSON.parse(document.getElementById("specs").textContent);
 const options = { actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true } };
 
 const linked = [];

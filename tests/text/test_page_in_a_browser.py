@@ -226,6 +226,19 @@ def test_axe_reports_nothing_serious_and_nothing_is_cut_off(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("name", ["x" * 1000, "encoder_backbone.stage_blocks." * 3 + "conv"])
+def test_a_long_name_stays_in_its_cell_and_leaves_room(browser: Browser, tmp_path: Path, name: str, width: int) -> None:
+    path = tmp_path / "page.html"
+    report = model()
+    layer = replace(report.layers[0], name=name, op=name)
+    path.write_text(replace(report, layers=(layer,)).to_html(), encoding="utf-8")
+    page = Opened(browser, path, viewport={"width": width, "height": 900}).page
+    for cell in page.locator("tbody th, tbody td:nth-child(2)").all():
+        assert cell.evaluate("one => one.scrollWidth <= one.clientWidth")
+    assert page.locator("tbody th").evaluate("one => one.clientWidth <= innerWidth / 2")
+
+
 def test_print_has_the_whole_table_and_no_tools(browser: Browser, model_page: Path) -> None:
     page = Opened(browser, model_page).page
     page.emulate_media(media="print", color_scheme="dark")

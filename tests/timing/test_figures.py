@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from made_machine import machine
 from made_results import ACCOUNT, BOUND, TIMING, check, comparison, history, kernels, model, models, replaced
 
 import convcost
+from convcost.budgets.limits import Limit
+from convcost.budgets.verdict import Reading, judge
 from convcost.changes.diff import compare_models
 from convcost.changes.pareto import Limits, Option, trade_off
 from convcost.models.sweep import Sweep, Variant
@@ -171,9 +174,29 @@ def test_a_limit_is_used_by_value_and_by_growth() -> None:
     assert latency["share"] == pytest.approx(0.04 * 1.25 / (0.04 + 0.001))
 
 
+def test_a_verdict_stands_beyond_the_limit_that_it_would_lie_on() -> None:
+    budget = check().budgets[0]
+    judged = tuple(
+        judge(Limit("macs", max=Decimal(100)), Reading(value, baseline=value)) for value in (50, 95, 100, 120)
+    )
+    figure = replace(check(), source=None, budgets=(replace(budget, judged=judged),)).figures[0]
+    words = {one["share"]: one["word"] for one in values(figure)}
+    assert words == {1.2: 1.2, 1.0: 1.0, 0.95: 1, 0.5: 0.5}
+
+
 def test_a_kernel_is_drawn_with_its_column_and_row() -> None:
     images = list(kernels().figures[0].chart.to_dict()["datasets"].values())
     assert [[one["value"] for one in image] for image in images[1:3]] == [[1, 2, 1], [-1, 0, 1]]
+
+
+def test_a_number_that_a_cell_of_a_kernel_has_no_room_for_is_rounded_and_its_heading_has_size_and_rank() -> None:
+    named = dict.fromkeys(("size", "sigma", "theta", "wavelength", "gamma"))
+    (figure,) = separate_kernels(["1234567890 2; 1 12345678901234"], named, None, (3, 16, 16)).figures
+    (images,) = figure.chart.to_dict()["vconcat"]
+    assert images["hconcat"][0]["title"] == "12345678… 12345678901234, 2x2, rank 2"
+    cells = values(figure, "cell")
+    assert [one["cell"] for one in cells] == ["1.2e+09", "2", "1", "1.235e+13"]
+    assert [one["entry"] for one in cells] == ["1234567890", "2", "1", "1.235e+13"]
 
 
 def test_a_cell_of_a_kernel_is_as_wide_as_its_number() -> None:
@@ -253,7 +276,7 @@ def test_points_of_equal_costs_are_on_the_front_once() -> None:
     count = Quantity("MACs", str)
     figure = front("Which?", [Choice("a", 1, 1, "kind"), Choice("b", 1, 1, "other")], (count, count), 2)
     assert [(one["best"], one["equal"]) for one in values(figure)] == [(True, 1), (False, 1)]
-    assert figure.sentence == "Which?"
+    assert figure.sentence == "Which? 1 more equals one of them."
     assert "color" not in figure.chart.to_dict()["layer"][-1]["encoding"]  # no point of the other kind is seen
 
 
