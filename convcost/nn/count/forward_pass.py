@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from convcost.nn.load.meta_device import any_device_allowed, parts_of, restored_
 from convcost.nn.load.user_code import forward_failure, is_own_fault, own_fault, running_user_code, user_line
 from convcost.system.processor import collection_paused
 from convcost.system.signals import InterruptsPostponed, interruptible
+from convcost.system.threads import without_warnings
 from convcost.text.errors import ConvcostError, first_line
 
 if TYPE_CHECKING:
@@ -88,8 +88,12 @@ def recorded(
     allowed = any_device_allowed() if device == "meta" else nullcontext()
     with gradients_restored(tensors), recorder.kept.restored():
         try:
-            with running_user_code(describe), warnings.catch_warnings(), allowed, recorder:
-                warnings.simplefilter("ignore")  # the model's own warnings belong to its runs, not to its counts
+            with (
+                running_user_code(describe),
+                without_warnings(),
+                allowed,
+                recorder,
+            ):  # warnings belong to the model's runs
                 recorder.output = out = interruptible(lambda: model(*args, **kwargs))
         except KeyboardInterrupt:
             recorder.is_interrupted = True

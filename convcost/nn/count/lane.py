@@ -337,7 +337,7 @@ class Lane(TorchDispatchMode):
             row.writes = True
         if recorder.suspicion is not None:
             recorder.suspicion.look(func, tensors, outputs if new else [], self.path)
-        multiplied = recorder.memory.trace(row, tensors, outputs, new, is_lookup=traits.is_lookup)
+        multiplied = recorder.memory.trace(row, tensors, outputs, new, decoding=traits.decoding)
         if traits.is_free and not REGISTERED:
             return out
         worth = verdict(func)

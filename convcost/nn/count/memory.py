@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from convcost.nn.count.packed_weights import codes_in, is_packed_dtype
+from convcost.nn.count.packed_weights import codes_in, is_packed_dtype, is_surely_code, may_be_code
 from convcost.nn.count.storages import key_of, storage_key, storage_of
 from convcost.nn.count.tensors import tensors_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from convcost.nn.count.packed_weights import Decoding
     from convcost.nn.count.row import Row
 
     _Source = weakref.ref[torch.Tensor]
@@ -84,9 +85,12 @@ class Memory:
         self._fixed = set(self._weights)
         self._constants: set[int] = set()
         self._sources: dict[int, tuple[_Source, ...]] = {}
+        self._undecoded: set[_Source] = set()  # buffers of integers that nothing shows to be quantised weights
         for buffer in buffers:
-            if buffer.ndim and is_packed_dtype(buffer.dtype) and (key := key_of(buffer)) is not None:
+            if buffer.ndim and may_be_code(buffer.dtype) and (key := key_of(buffer)) is not None:
                 self._sources[key] = (weakref.ref(buffer),)
+                if not is_surely_code(buffer.dtype):
+                    self._undecoded.add(weakref.ref(buffer))
         self.multiplied: dict[_Source, str] = {}
         self.outside: list[torch.Tensor] = []
         self._alive: dict[int, _Alive] = {}
@@ -190,7 +194,7 @@ class Memory:
         outputs: list[torch.Tensor],
         new: list[tuple[int, int]],
         *,
-        is_lookup: bool,
+        decoding: Decoding | None,
     ) -> dict[int, tuple[_Source, ...]]:
         """Remember which parameters an operator used, and what is computed from parameters or constants alone.
 
@@ -199,15 +203,17 @@ class Memory:
             tensors: The tensors among its arguments.
             outputs: The tensors in its result, unless they are views.
             new: Key and bytes of each storage that it made.
-            is_lookup: Whether it looks up elements of its first tensor.
+            decoding: How it may decode quantised weights.
 
         Returns:
             What each constant tensor by its identity was computed from, if the operator has activations too.
         """
         used, are_weights, constants, are_constants = self._origins(tensors)
         row.used.update(used)
-        if constants and is_lookup:
+        if constants and decoding == "lookup":
             constants.update({id(one): codes_in(constants.get(id(one), ())) for one in tensors[1:]})
+        if self._undecoded and decoding is not None and are_constants:
+            self._note_decoding(tensors, constants, decoding)
         if are_constants or not new:
             keys = [key for key, _ in new] or [key for key in map(key_of, outputs) if key is not None]
             self._mark_sources(keys, constants if are_constants else None)
@@ -215,7 +221,34 @@ class Memory:
             self._weights.update(dict.fromkeys([key for key, _ in new], tuple(used.values())))
         elif tensors:
             row.has_activations = True
-        return {} if are_constants else constants
+        return {} if are_constants else self._factors(tensors, constants) if self._undecoded else constants
+
+    def _note_decoding(
+        self, tensors: list[torch.Tensor], constants: dict[int, tuple[_Source, ...]], decoding: Decoding
+    ) -> None:
+        """Remember which integers are decoded: by bits, by looking up, or by something smaller that scales them."""
+        for tensor in tensors[1:] if decoding == "lookup" else tensors:
+            sources = constants.get(id(tensor), ())
+            others = [one for one in tensors if constants.get(id(one), ()) != sources]
+            if decoding != "scale" or any(one.numel() < tensor.numel() for one in others):
+                self._undecoded.difference_update(sources)
+
+    def _factors(
+        self, tensors: list[torch.Tensor], constants: dict[int, tuple[_Source, ...]]
+    ) -> dict[int, tuple[_Source, ...]]:
+        """The constants without integers that are no weights; a parameter that such ones had a part in is none.
+
+        Integers that an operator multiplies as they are, it decodes itself.
+        """
+        factors: dict[int, tuple[_Source, ...]] = {}
+        for tensor in tensors:
+            sources = constants.get(id(tensor))
+            if sources is not None:
+                is_whole = is_packed_dtype(tensor.dtype)
+                known = sources if is_whole else tuple(one for one in sources if one not in self._undecoded)
+                if known or not sources or not self._origin(tensor)[0]:
+                    factors[id(tensor)] = known
+        return factors
 
     def _origins(
         self, tensors: list[torch.Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from convcost.nn.count.isolation import run_isolated
@@ -22,11 +21,6 @@ MAX_WAIT_S: Final = 2
 """Seconds that a forward pass may wait for threads that are not there, beyond the time that it takes."""
 MAX_SLOWDOWN: Final = 20
 """How many times as long it may take in a process of one thread."""
-
-
-def are_alive() -> bool:
-    """Whether this process has other threads of Python than this one."""
-    return len(sys._current_frames()) > 1  # noqa: SLF001 - `threading` does not know the threads of `_thread`
 
 
 def ends_only_with_others(run: Callable[[], object], seconds: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import torch
 from torch.utils._pytree import tree_leaves
@@ -17,13 +17,21 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    Decoding: TypeAlias = Literal["lookup", "bits", "scale"]
+
 _PLAIN: Final = frozenset({bool, int, float, str, tuple, list, dict, set, type(None), OrderedDict})
 """Types of most attributes of a module, which hold no weights."""
 
 
-_LOOKUPS: Final = frozenset({"embedding", "_embedding_bag", "_embedding_bag_forward_only", "gather", "index"})
-_MORE_LOOKUPS: Final = frozenset({"index_select", "take", "_unsafe_index"})
-"""Operators that look up the elements of their first tensor at the others."""
+_LOOKUPS: Final = frozenset(
+    {
+        *("embedding", "embedding_bag", "embedding_bag_forward_only", "gather", "index", "index_select", "take"),
+        "unsafe_index",
+    }
+)
+_BITS: Final = frozenset({"and", "or", "rshift", "lshift", "irshift", "ilshift", "remainder", "fmod", "floor_divide"})
+_SCALINGS: Final = frozenset({"mul", "div", "sub", "rsub"})
+"""Names of operators, without the underscores around."""
 MAX_CODE_BYTES: Final = 2
 """Bytes of an integer that may be a code of a quantised weight; longer ones are positions."""
 
@@ -90,6 +98,19 @@ def is_packed_dtype(dtype: torch.dtype) -> bool:
     return _is_integer(dtype) or (dtype.is_floating_point and dtype.itemsize == 1)
 
 
+def may_be_code(dtype: torch.dtype) -> bool:
+    """Whether the elements of a buffer may be codes of quantised weights; those of int64 are positions or counts."""
+    return is_packed_dtype(dtype) and dtype is not torch.int64
+
+
+def is_surely_code(dtype: torch.dtype) -> bool:
+    """Whether activations are multiplied by elements of a dtype only where these are weights: int8, floats of a byte.
+
+    Others may be the numbers of a graph's edges or of a filter, unless they are decoded.
+    """
+    return is_packed_dtype(dtype) and dtype.itemsize == 1 and (dtype.is_signed or str(dtype) in NUMBERS_PER_ELEMENT)
+
+
 @cache
 def _is_integer(dtype: torch.dtype) -> bool:
     """Whether the elements are integers, or hold several numbers each."""
@@ -98,9 +119,19 @@ def _is_integer(dtype: torch.dtype) -> bool:
 
 
 @cache
-def is_lookup(func: Any) -> bool:
-    """Whether an operator looks up elements of its first tensor."""
-    return getattr(getattr(func, "overloadpacket", None), "__name__", "") in _LOOKUPS | _MORE_LOOKUPS
+def decoding_of(func: Any) -> Decoding | None:
+    """How an operator may decode quantised weights: it looks up elements of its first tensor, takes bits, or scales.
+
+    Operators of libraries, which nobody knows, may take bits; so does a view with another dtype.
+    """
+    name = getattr(getattr(func, "overloadpacket", None), "__name__", "").strip("_")
+    if not str(func).startswith("aten.") or str(func) == "aten.view.dtype":
+        return "bits"
+    if name in _LOOKUPS:
+        return "lookup"
+    if name in _BITS or name.startswith("bitwise_"):
+        return "bits"
+    return "scale" if name in _SCALINGS else None
 
 
 def codes_in(sources: tuple[ref[torch.Tensor], ...]) -> tuple[ref[torch.Tensor], ...]:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from convcost.nn.count import call_watch, other_threads
+from convcost.nn.count import call_watch
 from convcost.nn.count.kept_values import KeptValues
 from convcost.nn.count.memory import Memory
 from convcost.nn.count.other_threads import Suspicion
 from convcost.nn.count.shape_rules import is_switched_off
 from convcost.nn.count.tensors import members, shape_of, tensors_in
+from convcost.system.threads import others_are_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,7 +60,7 @@ class Recording:
         self.has_complex = any(one.dtype.is_complex for one in (*self.parameters.values(), *buffers, *inputs))
         self.memory.add(inputs, are_inputs=True)
         self.kept = KeptValues(self.memory, inputs)
-        self.suspicion = Suspicion(self.memory, parts.values()) if other_threads.are_alive() else None
+        self.suspicion = Suspicion(self.memory, parts.values()) if others_are_alive() else None
         self.names = {id(part): name for name, part in parts.items()}
         self.has_rules = not is_switched_off()
         self.is_over = False

@@ -8,7 +8,7 @@ from torch._ops import HigherOrderOperator, OpOverload
 
 from convcost.nn.count.kept_values import written
 from convcost.nn.count.operators import Verdict, is_composite, is_in_place, is_view, verdict
-from convcost.nn.count.packed_weights import is_lookup
+from convcost.nn.count.packed_weights import decoding_of
 from convcost.nn.count.recount import may_read_values
 
 
@@ -23,7 +23,7 @@ class Traits:
         is_composite: Whether torch takes it apart.
         is_view: Whether it makes no storage of its own.
         is_in_place: Whether it writes into an argument.
-        is_lookup: Whether it looks up elements of its first tensor.
+        decoding: How it may decode quantised weights.
         is_free: Whether it has no MACs, unless a user registers a formula.
         may_overwrite: Whether it may change arguments in place.
         may_read_values: Whether what it does may depend on the values of tensors.
@@ -38,7 +38,7 @@ class Traits:
         self.is_composite = not self.is_higher_order and is_composite(func)
         self.is_view = is_view(func)
         self.is_in_place = is_in_place(func)
-        self.is_lookup = is_lookup(func)
+        self.decoding = decoding_of(func)
         self.is_free = verdict(func) is Verdict.FREE
         self.may_overwrite = bool(written(func))
         self.may_read_values = may_read_values(func)

@@ -18,6 +18,7 @@ import convcost
 from convcost.nn.count import call_watch, lane, memory, model_report
 from convcost.nn.count.function_calls import Functions
 from convcost.nn.load import meta_device
+from convcost.nn.load.placement import Placement
 
 
 def process_state() -> tuple[Any, ...]:
@@ -43,7 +44,7 @@ PLACES = {
     "the recorder begins": (call_watch, "watch"),
     "the recorder ends": (call_watch, "unwatch"),
     "a lane begins or ends": (call_watch, "switch_lane"),
-    "tensors are moved": (meta_device, "_move_attributes"),
+    "tensors are moved": (Placement, "move_attributes"),
     "attributes are compared": (model_report, "attributes_of"),
     "attributes are restored": (meta_device, "_refill"),
     "the report is made": (model_report, "report_of"),

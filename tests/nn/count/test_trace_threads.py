@@ -6,9 +6,12 @@ import _thread
 import asyncio
 import copy
 import importlib
+import os
 import queue
+import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from calls import Calls
 from torch import nn
 from torch.nn import functional
 
@@ -335,3 +339,61 @@ def test_threads_may_count_flex_attention_at_once() -> None:
     home._validate_device(q.to("meta"))
     second.__exit__(None, None, None)
     assert vars(home)["_validate_device"] is before
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_counts_that_overlap_leave_stdout_and_the_filters_of_warnings(
+    device: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    started, printed, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def count(forward: Callable[[], object]) -> None:
+        convcost.count(Calls(lambda m, x: (forward(), m.l(x))[1], l=nn.Linear(4, 4)), torch.zeros(2, 4), device=device)
+
+    def in_first() -> None:
+        started.set()
+        printed.wait(60)
+
+    def in_second() -> None:
+        sys.stdout.write("mine\n")
+        printed.set()
+        ended.wait(60)
+
+    def first() -> None:
+        count(in_first)
+        ended.set()
+
+    def second() -> None:
+        started.wait(60)
+        count(in_second)
+
+    before = sys.stdout, [*warnings.filters], os.fstat(1).st_ino
+    threads = [threading.Thread(target=run) for run in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sys.stdout, [*warnings.filters], os.fstat(1).st_ino) == before
+    assert capfd.readouterr().out == "mine\n"
+
+
+def test_what_other_threads_print_during_a_count_stays_on_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    counting, printed = threading.Event(), threading.Event()
+
+    def write() -> None:
+        counting.wait(60)
+        sys.stdout.write("mine\n")
+        os.write(1, b"mine too\n")
+        printed.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+
+    def forward(model: Any, x: torch.Tensor) -> torch.Tensor:
+        counting.set()
+        printed.wait(60)
+        return model.l(x)
+
+    convcost.count(Calls(forward, l=nn.Linear(4, 4)), torch.zeros(2, 4))
+    thread.join()
+    assert sorted(capfd.readouterr().out.splitlines()) == ["mine", "mine too"]

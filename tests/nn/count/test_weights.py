@@ -100,6 +100,10 @@ def _int8() -> torch.Tensor:
     return torch.zeros(4, 4, dtype=torch.int8)
 
 
+def _uint8() -> torch.Tensor:
+    return torch.zeros(4, 4, dtype=torch.uint8)
+
+
 def _model(forward: Callable[[Any, torch.Tensor], torch.Tensor], **held: torch.Tensor) -> nn.Module:
     """A module with tensors: integers and floats of a byte are buffers, others plain attributes."""
     model = Calls(forward)
@@ -133,6 +137,12 @@ def _through_new_memory(m: Any, x: torch.Tensor) -> torch.Tensor:
         pytest.param(lambda: _model(lambda m, x: x @ ((m.w[..., None] >> torch.arange(0, 8, 4)) & 15)[..., 0].float(), w=_int8()), id="int4"),
         pytest.param(lambda: _model(lambda m, x: x @ torch.arange(256.0)[m.w.int()], w=_int8()), id="codebook"),
         pytest.param(lambda: _model(lambda m, x: x @ (m.w.float() * torch.tensor(0.1)), w=_int8()), id="scaled"),
+        pytest.param(lambda: _model(lambda m, x: x @ ((m.w.float() - torch.tensor(8)) * 2), w=_uint8()), id="zero point"),
+        pytest.param(lambda: _model(lambda m, x: x @ (m.w & 15).float(), w=_uint8()), id="bits"),
+        pytest.param(lambda: _model(lambda m, x: x @ (m.w % 16 - 8).float(), w=_uint8().int()), id="bits by numbers"),
+        pytest.param(lambda: _model(lambda m, x: x @ torch.arange(256.0)[m.w.int()], w=_uint8()), id="a table"),
+        pytest.param(lambda: _model(lambda m, x: x @ m.w.view(torch.float8_e5m2).float(), w=_uint8()), id="float8 as uint8"),
+        pytest.param(lambda: _model(lambda m, x: x.int() @ m.w, w=_uint8().int()), id="a product of integers"),
         pytest.param(lambda: _model(_copied, w=_int8()), id="copied"),
         pytest.param(lambda: _model(_through_new_memory, w=_int8()), id="activations copied"),
     ],
@@ -166,6 +176,37 @@ def test_a_product_with_a_buffer_of_floats_is_named_in_a_note(device: str) -> No
     assert report.notes == (
         "matmul multiplies by buffers, which are no parameters: params and weight_bytes leave them out.",
     )
+
+
+@DEVICES
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+@pytest.mark.parametrize(
+    "forward",
+    [
+        pytest.param(lambda m, x: m.w.float() @ m.l(x), id="a graph's edges"),
+        pytest.param(lambda m, x: m.w.float() / m.w.float().sum(-1, keepdim=True) @ m.l(x), id="normalised"),
+        pytest.param(lambda m, x: (m.w + torch.eye(4)) @ m.l(x), id="with each node itself"),
+        pytest.param(lambda m, x: functional.conv1d(m.l(x)[:, None], m.w[:, None].float() / 16), id="a filter"),
+        pytest.param(lambda m, x: x @ (m.l.weight * m.w), id="a mask of weights"),
+    ],
+)
+def test_a_product_with_integers_that_nothing_decodes_leaves_params_known(
+    forward: Callable[[Any, torch.Tensor], torch.Tensor], dtype: torch.dtype, device: str
+) -> None:
+    model = Calls(forward, l=nn.Linear(4, 4), w=nn.Buffer(torch.ones(4, 4, dtype=dtype)))
+    report = convcost.count(model, torch.zeros(4, 4), device=device)
+    assert (report.totals.params, report.doubts) == (4 * 4 + 4, {})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the old way to quantise is what is tested
+def test_the_flags_of_fake_quantisation_are_no_weights() -> None:
+    model = Calls(
+        lambda m, x: functional.linear(x, m.quantised(m.l.weight), m.l.bias),
+        l=nn.Linear(4, 2),
+        quantised=torch.ao.quantization.default_fused_wt_fake_quant(),
+    )
+    report = convcost.count(model, torch.zeros(1, 4))
+    assert (report.totals.params, report.notes) == (4 * 2 + 2, ())
 
 
 def _in_a_cache(m: Any, x: torch.Tensor) -> torch.Tensor:
