@@ -179,7 +179,7 @@ def test_a_verdict_stands_beyond_the_limit_that_it_would_lie_on() -> None:
     judged = tuple(
         judge(Limit("macs", max=Decimal(100)), Reading(value, baseline=value)) for value in (50, 95, 100, 120)
     )
-    figure = replace(check(), source=None, budgets=(replace(budget, judged=judged),)).figures[0]
+    figure = replace(check(), source="missing.toml", budgets=(replace(budget, judged=judged),)).figures[0]
     words = {one["share"]: one["word"] for one in values(figure)}
     assert words == {1.2: 1.2, 1.0: 1.0, 0.95: 1, 0.5: 0.5}
 
