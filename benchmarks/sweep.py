@@ -134,7 +134,7 @@ def compare_with_script() -> None:
 
 
 def compare_memory(rows: int) -> None:
-    """The peak memory of a sweep of about so many rows ÷ that of about a million, which is one part."""
+    """The peak memory of a sweep of about so many rows ÷ that of about a million."""
     others = prod(length(axis) for name, axis in AXES.items() if name != "c")
     peaks = []
     for wanted in (10**6, rows):
