@@ -73,7 +73,9 @@ class Autocast:
         """
         is_off = self._lower is None or _is_in_vmap() or (name == "lstm" and not _is_one_operator(args))
         policy = None if is_off else _function_policy(name)
-        return (args, kwargs) if policy is None else (self._placed(args, policy, []), self._placed(kwargs, policy, []))
+        return (
+            (args, kwargs) if policy is None else (self._placed(args, policy, None), self._placed(kwargs, policy, None))
+        )
 
     def for_operator(self, func: Any, args: Any) -> tuple[Any, list[torch.Tensor]]:
         """The positional arguments of an operator as autocast passes them on, and the tensors made for that."""
@@ -85,8 +87,14 @@ class Autocast:
             return args, made
         return self._placed(args, policy, made), made
 
-    def _placed(self, value: Any, policy: Policy, made: list[torch.Tensor]) -> Any:
-        """A value with the tensors in it cast: those that torch casts on the CPU."""
+    def _placed(self, value: Any, policy: Policy, made: list[torch.Tensor] | None) -> Any:
+        """A value with the tensors in it cast: those that torch casts on the CPU.
+
+        Args:
+            value: Arguments.
+            policy: The precision that they get.
+            made: List for the casts of an operator's arguments; None for those of a function.
+        """
         if isinstance(value, list | tuple):
             return type(value)(self._placed(item, policy, made) for item in value)
         if isinstance(value, dict):
@@ -97,10 +105,16 @@ class Autocast:
             return value
         return self._cast_weight(value, wanted, made) if policy == "lower" else _to(value, wanted, made)
 
-    def _cast_weight(self, tensor: torch.Tensor, dtype: torch.dtype, made: list[torch.Tensor]) -> torch.Tensor:
-        """The cast of a tensor; a parameter is cast whole and kept until autocast ends, as torch does."""
+    def _cast_weight(self, tensor: torch.Tensor, dtype: torch.dtype, made: list[torch.Tensor] | None) -> torch.Tensor:
+        """The cast of a tensor; that of a parameter is kept until autocast ends, as torch does, and that of no view.
+
+        A transposed parameter is one that an operator such as `gru` passes to `linear`, which torch casts before.
+        """
         base = tensor if tensor._base is None else tensor._base  # noqa: SLF001 - torch has no public name for it
-        if not (base.requires_grad and base.is_leaf and torch.is_autocast_cache_enabled()):
+        is_kept = (
+            base.requires_grad and base.is_leaf and base.dtype is torch.float32 and torch.is_autocast_cache_enabled()
+        )
+        if not is_kept or not (tensor is base or (made is not None and _is_transposed(tensor, base))):
             return _to(tensor, dtype, made)
         if id(base) not in self._cached:
             self._cached[id(base)] = (base, _to(base, dtype, made))
@@ -109,6 +123,11 @@ class Autocast:
             return whole
         view: torch.Tensor = aten.as_strided.default(whole, tensor.shape, tensor.stride(), tensor.storage_offset())
         return view
+
+
+def _is_transposed(tensor: torch.Tensor, base: torch.Tensor) -> bool:
+    """Whether a matrix is another one transposed."""
+    return tensor.ndim == 2 and (tensor.shape, tensor.stride()) == (base.shape[::-1], base.stride()[::-1])  # noqa: PLR2004 - axes of a matrix
 
 
 def _is_one_operator(args: tuple[Any, ...]) -> bool:
@@ -129,9 +148,11 @@ def _depth() -> int:
     return int(torch.autocast_decrement_nesting())
 
 
-def _to(tensor: torch.Tensor, dtype: torch.dtype, made: list[torch.Tensor]) -> torch.Tensor:
-    made.append(aten._to_copy.default(tensor, dtype=dtype))  # noqa: SLF001 - the operator behind `Tensor.to`
-    return made[-1]
+def _to(tensor: torch.Tensor, dtype: torch.dtype, made: list[torch.Tensor] | None) -> torch.Tensor:
+    cast: torch.Tensor = aten._to_copy.default(tensor, dtype=dtype)  # noqa: SLF001 - the operator behind `Tensor.to`
+    if made is not None:
+        made.append(cast)
+    return cast
 
 
 @cache

@@ -238,7 +238,9 @@ def _group_norm(
     sure(is_in_order(data), data.dim() > 1, tuple(data.shape[:2]) == (batch, channels), groups > 0)
     sure(data.numel() == batch * channels * pixels, channels % groups == 0)
     sure(all(tensor is None or tuple(tensor.shape) == (channels,) for tensor in (weight, bias)))
-    return spread(dtype, data), empty((batch, groups), dtype), empty((batch, groups), dtype)
+    given = [one for one in (weight, bias) if one is not None]
+    saved = float_dtype(*given) if given else dtype  # as on the CPU; torch's meta kernel takes that of the data
+    return spread(dtype, data), empty((batch, groups), saved), empty((batch, groups), saved)
 
 
 @RULES.add("_weight_norm_interface")

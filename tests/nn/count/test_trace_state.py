@@ -562,6 +562,12 @@ AUTOCAST: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         (1, 3, 8, 8),
     ),
     "transposed": (nn.Sequential(nn.Conv1d(3, 4, 3), nn.ConvTranspose1d(4, 3, 3)), (1, 3, 8)),
+    "views of a weight": (
+        Calls(lambda m, x: (m.l(x), torch.bmm(x[None], m.l.weight[None]), x @ m.l.weight.T, m.l(x)), l=nn.Linear(4, 4)),
+        (5, 4),
+    ),
+    "sums over a weight": (Calls(lambda m, x: torch.einsum("ij,kj->ik", x, m.l.weight), l=nn.Linear(4, 4)), (5, 4)),
+    "groups": (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.SiLU()), (1, 3, 8, 8)),
     "products": (Calls(_mixed, l=nn.Linear(8, 8), n=nn.LayerNorm(8)), (2, 5, 8)),
 }
 
