@@ -24,7 +24,7 @@ from convcost.text.figure import (
     shortened,
     tooltips,
 )
-from convcost.text.labels import HEIGHT, Box, names, width_of
+from convcost.text.labels import HEIGHT, Box, line_boxes, names, width_of
 from convcost.text.log_axis import LogAxis, is_on_log_axis
 from convcost.text.units import human_bytes, human_count, human_ratio, human_share, human_time
 from convcost.timing.account import PARTS
@@ -151,7 +151,8 @@ def promise(rows: Sequence[tuple[str, float | None, Timing | None]], what: str) 
 
 
 def _promise_taken(points: Sequence[Mapping[str, Any]], axis: LogAxis) -> Iterator[Box]:
-    """What no name may cover beside the points: the words in the corner, and the intervals."""
+    """What no name may cover beside the points: the line, the words in its corner, and the intervals."""
+    yield from line_boxes((0, 0), (SIDE, SIDE))
     yield Box(SIDE - 22 - width_of("as promised"), SIDE - 10 - HEIGHT, SIDE - 22, SIDE)
     for one in points:
         if is_on_log_axis(one["low"]) and is_on_log_axis(one["high"]):
