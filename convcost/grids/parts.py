@@ -137,7 +137,7 @@ def write_table(path: Path, table: pa.Table, about: Mapping[str, object]) -> Non
     write_whole(path, lambda temporary: temporary.write_bytes(content), "out", _MAKE_ROOM)
 
 
-def parquet(table: pa.Table, about: Mapping[str, object]) -> bytes:
+def parquet(table: pa.Table, about: Mapping[str, object]) -> bytearray:
     """The bytes of a Parquet file, with what is known about it and a checksum; the same for the same values."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -146,19 +146,23 @@ def parquet(table: pa.Table, about: Mapping[str, object]) -> bytes:
     with pq.ParquetWriter(sink, table.schema, store_schema=False, **file_options(table)) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({_ABOUT.decode(): json.dumps(about), "checksum": (_CHECKSUM + _ZEROS).decode()})
-    return _sealed(sink.getvalue().to_pybytes())
+    content = bytearray(sink.getvalue())
+    content[_checksum_place(content)] = b"%08x" % zlib.crc32(content)
+    return content
 
 
-def _sealed(content: bytes) -> bytes:
-    """The bytes of a file with their checksum, in the place of its zeros."""
-    before, name, after = content.rpartition(_CHECKSUM)
-    return b"".join((before, name, b"%08x" % zlib.crc32(content), after[len(_ZEROS) :]))
+def _checksum_place(content: bytearray) -> slice:
+    """The place of the checksum of a file, which is that of its bytes with zeros there."""
+    start = content.rfind(_CHECKSUM) + len(_CHECKSUM)
+    return slice(start, start + len(_ZEROS))
 
 
-def _is_whole(content: bytes) -> bool:
-    """Whether the bytes of a file have their checksum."""
-    before, name, after = content.rpartition(_CHECKSUM)
-    return bool(name) and _sealed(b"".join((before, name, _ZEROS, after[len(_ZEROS) :]))) == content
+def _is_whole(content: bytearray) -> bool:
+    """Whether the bytes of a file have their checksum, in whose place they have zeros afterwards."""
+    place = _checksum_place(content)
+    checksum = content[place]
+    content[place] = _ZEROS
+    return checksum == b"%08x" % zlib.crc32(content)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -174,7 +178,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
     import pyarrow.parquet as pq
 
     try:
-        content = path.read_bytes()
+        content = bytearray(path.read_bytes())
         if not _is_whole(content):
             return None
         about = json.loads((pq.read_metadata(pa.BufferReader(content)).metadata or {})[_ABOUT])

@@ -93,8 +93,22 @@ class GridResult(Result["Mapping[str, Any]"]):
     def rows(self) -> tuple[Mapping[str, Any], ...]:
         """The first rows."""
         count = self.shown if self.table is not None else min(self.shown, MAX_FIRST_ROWS)
-        first = self.scan().head(count, batch_readahead=0, fragment_readahead=0)  # else many parts are read, in vain
-        return tuple(first.to_pylist())
+        return tuple(self._first(count))
+
+    def _first(self, count: int) -> list[dict[str, Any]]:
+        """The first rows; of a folder no more than a few pages of files are read, while a dataset reads whole parts."""
+        import pyarrow.parquet as pq
+
+        rows, first = self.scan(), []
+        if self.table is not None or self.path is None:
+            return list(rows.head(count).to_pylist())
+        for path in rows.files:
+            with pq.ParquetFile(path) as part:
+                for batch in part.iter_batches(max(1, count)):
+                    first += batch.to_pylist()
+                    if len(first) >= count:
+                        return first[:count]
+        return first
 
     @property
     def _goals(self) -> tuple[str, ...]:
