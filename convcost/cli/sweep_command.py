@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 KEPT: Final = "What is kept"
 GOES_ON: Final = "interrupted: what is written to {} stays, and the same command goes on from there."
+LEFT_OUT: Final = "interrupted: the rows that were not timed yet are left out."
+NOTHING_YET: Final = "interrupted before the first row was timed; the same command begins again."
 LATENCY_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 """The suffixes of a latency table."""
 CLUSTER: Final = "Where it runs"
@@ -129,7 +131,7 @@ def sweep_command(
         (device,), parse_threads(threads), allocator, time_budget, memory_format=memory_format, store=store
     )
     result: Result[Any]
-    code, latency = 0, None
+    code, latency, ending = 0, None, ""
     if dry_run:
         result = plan(configuration, options)
     elif time:
@@ -138,6 +140,7 @@ def sweep_command(
         with _resumable(out):
             code, timed = last(time_sweep(configuration, options, clock))
         result, latency = timed, timed.latency_table() if tables else None
+        ending = NOTHING_YET if not (timed.timed and timed.timed.statuses) else GOES_ON.format(out) if out else LEFT_OUT
     else:
         with _resumable(out):
             result = sweep(configuration, options)
@@ -151,7 +154,7 @@ def sweep_command(
             reason = "a dry run times nothing" if dry_run else "nothing is timed without --time"
             note_unused(context, reason, ("store", *(("time",) if dry_run else ())), panel=o.CLOCK)
     if code == INTERRUPTED:
-        say([GOES_ON.format(out) if out else "interrupted: the rows that were not timed yet are left out."], "note")
+        say([ending], "note")
     return code
 
 
@@ -161,7 +164,7 @@ def _resumable(out: Path | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if out is not None:
+        if out is not None and any(out.glob("*.parquet")):
             say([GOES_ON.format(out)], "note")
         raise
 

@@ -142,6 +142,7 @@ class Timed:
         chosen: Number of those to draw from, as far as it is known: the ones that are allowed, or the best ones.
         is_whole: Whether every one of these was taken.
         notes: Remarks about the machine.
+        is_interrupted: Whether the timing ended before its budget.
     """
 
     conditions: Conditions
@@ -151,6 +152,7 @@ class Timed:
     chosen: int
     is_whole: bool
     notes: tuple[str, ...] = ()
+    is_interrupted: bool = False
 
     @property
     def share(self) -> str:
@@ -159,12 +161,12 @@ class Timed:
         if self.is_whole:
             return f"{'the' if rows == 1 else 'all'} {number_of('row', rows, thousands)} of {of}"
         of = of if self.chosen == self.combinations else number_of("row", self.chosen, thousands)
-        return f"{thousands(rows)} of {of}, {human_percent(rows / self.chosen)}: {_SAMPLE}"
+        return f"{thousands(rows)} of {of}, {human_percent(rows / max(1, self.chosen))}: {_SAMPLE}"
 
     @property
     def remarks(self) -> Iterator[str]:
         """What a reader of the rows should know."""
-        if not self.is_whole:
+        if not self.is_whole and not self.is_interrupted:
             yield "raise time_budget, and more rows are timed: those that are there stay."
         for status, count in self.statuses.items():
             if status != "ok":

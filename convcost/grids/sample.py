@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import cycle, product
 from math import prod
 from typing import TYPE_CHECKING, Final
 
@@ -71,7 +71,13 @@ def sample_of(rows: Sequence[int], grid: Grid, configuration: Configuration) -> 
 
 
 def _places(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Points that fill a box of these sizes evenly, then all of its points in order."""
+    """Both ends of all axes, points that fill a box of these sizes evenly, then all of its points in order.
+
+    The first two points are opposite corners with the low and the high end in turn: the slowest corner is neither.
+    """
+    for first in (0, 1):
+        ends = cycle((first, 1 - first))
+        yield tuple((size - 1) * next(ends) if size > 1 else 0 for size in sizes)
     changes = steps(sum(size > 1 for size in sizes))
     for number in range(DRAWS * prod(sizes)):
         shares = iter(changes)

@@ -54,7 +54,7 @@ MAX_PREDICTED: Final = 2**23
 SLOW_CALLS: Final = 16
 """Calls that the share of a row in the time budget must have room for, or the row is too slow."""
 SAVE_S: Final = 5.0
-"""Seconds after which the measured rows are written anew."""
+"""Seconds after which the measured rows are written anew, the first time with the first one."""
 SAVE_SHARE: Final = 20
 """Least time between two writes, as a multiple of that of a write."""
 _KEPT: Final = ("groups", "drawn", "is_whole", "chosen")
@@ -77,8 +77,8 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
         The measured rows; after Ctrl-C those that are there, before the interrupt goes on.
 
     Raises:
-        ConvcostError: A missing device, a column that the rows do not have, or a folder that cannot be written, holds
-            another sweep, or has times of another machine or of other conditions.
+        ConvcostError: A missing device, a column that the rows do not have, a budget in which nothing was timed, or a
+            folder that cannot be written, holds another sweep, or has times of another machine or of other conditions.
     """
     reduction = options.reduction(configuration, measured_columns(configuration))
     is_first = reduction is not None and is_predicted(reduction)
@@ -94,17 +94,17 @@ def time_sweep(configuration: Configuration, options: SweepOptions, timing: Timi
             )
             path = options.out / FILE
         measurement = _Measurement(configuration, timing, where, path)
-        measurement.prepare(options.part_rows, options.reduction(configuration) if is_first else None)
         try:
+            measurement.prepare(options.part_rows, options.reduction(configuration) if is_first else None)
             try:
                 measurement.run(cluster)
             finally:
                 with interrupts_held():
                     measurement.write()
         except KeyboardInterrupt:
-            if not measurement.is_empty:
-                yield measurement.result(options)
+            yield measurement.result(options, is_interrupted=True)
             raise
+        measurement.require_some()
         yield measurement.result(options)
 
 
@@ -155,10 +155,17 @@ class _Measurement:
         if path is not None and (about := read_about(path)) is not None:
             self._go_on(path, about)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there are no rows yet."""
-        return not self._done.rows
+    def require_some(self) -> None:
+        """Refuse a budget in which not one shape was timed.
+
+        Raises:
+            ConvcostError: There was none.
+        """
+        if not self._done.groups and not self._done.is_whole:
+            raise ConvcostError(
+                f"time_budget (={self._timing.time_budget:g}) must have room for a shape, and nothing was timed; raise "
+                "time_budget, or see that a worker with a device runs."
+            )
 
     def _go_on(self, path: Path, about: dict[str, Any]) -> None:
         """Take the rows of an earlier run.
@@ -213,7 +220,7 @@ class _Measurement:
     def _begin(self) -> None:
         """Let the time budget begin now."""
         self._start = time.monotonic()
-        self._save_at = self._start + SAVE_S
+        self._save_at = self._start
 
     def _note(self, notes: Iterable[str]) -> None:
         """Keep the latest of the notes that differ in their numbers alone."""
@@ -232,14 +239,15 @@ class _Measurement:
                 "conditions": self._where.to_dict(),
                 "counts": asdict(done.counts),
                 **{name: getattr(done, name) for name in _KEPT},
-                "spent_s": self._spent_s + start - self._start,
+                "spent_s": self._spent_s + start - self._start if done.groups else 0.0,
                 "notes": list(self._notes.values()),
             }
             write_table(self._path, self._table(), about)
         now = time.monotonic()
-        self._save_at = now + max(SAVE_S, SAVE_SHARE * (now - start))
+        if done.groups:  # the first row is written at once
+            self._save_at = now + max(SAVE_S, SAVE_SHARE * (now - start))
 
-    def result(self, options: SweepOptions) -> GridResult:
+    def result(self, options: SweepOptions, *, is_interrupted: bool = False) -> GridResult:
         """The rows in the order of the grid, or what is kept of them."""
         import pyarrow as pa
 
@@ -259,6 +267,7 @@ class _Measurement:
             self._size,
             done.is_whole,
             tuple(self._notes.values()),
+            is_interrupted,
         )
         return GridResult(self._configuration, done.counts, table, reduction, self._path, timed=timed)
 
@@ -302,7 +311,7 @@ class _Measurement:
         submitted = sum(map(len, islice(groups, self._done.groups)))
         for rows in groups:
             left = deadline - time.monotonic()
-            if left <= (0.0 if self.is_empty else MIN_ROW_S * len(rows)):
+            if left <= (0.0 if not self._done.groups else MIN_ROW_S * len(rows)):
                 return
             share = left / (self._size - submitted) * len(rows) / (len(rows) + 1)  # the baseline takes one, too
             submitted += len(rows)

@@ -52,6 +52,16 @@ def test_a_group_has_one_shape_and_the_blocks_that_are_left_of_it() -> None:
         assert len({block for block, *_ in layers}) == len(layers)
 
 
+def test_the_first_two_groups_have_both_ends_of_each_axis() -> None:
+    configuration = read_configuration(SMALL)
+    grid = Grid(configuration)
+    shapes = [grid.layer(group[0])[1] for group in islice(groups_of(SMALL), 2)]
+    assert {shape.in_channels for shape in shapes} == {4, 8}
+    assert {shape.out_channels for shape in shapes} == {4, 12}
+    assert {shape.kernel_size for shape in shapes} == {(1, 1), (3, 3)}
+    assert [group for group in sample_of([3, 5, 8], grid, configuration)][:2] == [(3,), (8,)]
+
+
 def test_a_small_sample_is_spread_over_all_axes() -> None:
     side = {"from": 1, "to": 64, "step": 1}
     axes = {"c": side, "o": side, "k": [3]}
