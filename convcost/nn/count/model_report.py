@@ -41,7 +41,7 @@ from convcost.nn.load.meta_device import is_fake, knows_flex_attention, require_
 from convcost.nn.load.user_code import own_fault
 from convcost.system.processor import collection_paused
 from convcost.system.signals import InterruptsPostponed
-from convcost.system.threads import quiet_unless_shared
+from convcost.system.threads import quiet
 from convcost.text.errors import ConvcostError
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def _cross_checked(model: nn.Module, inputs: PlacedCall, recorder: Recorder, tot
     def observe() -> tuple[list[Operation], frozenset[int]]:
         with (
             InterruptsPostponed(),
-            quiet_unless_shared(),
+            quiet(),
             recorder.kept.restored(),
             anew(),
             torch.device(device),
@@ -298,9 +298,9 @@ def _cross_checked(model: nn.Module, inputs: PlacedCall, recorder: Recorder, tot
             return operations_of(model, *inputs.arguments)
 
     observed = Observed(observe)
-    with InterruptsPostponed(), quiet_unless_shared(), recorder.kept.restored(), anew():
+    with InterruptsPostponed(), quiet(), recorder.kept.restored(), anew():
         by_torch = check_with_torch(model, inputs.arguments, recorder.rows, device)
-    with InterruptsPostponed(), quiet_unless_shared(), same_conditions():
+    with InterruptsPostponed(), quiet(), same_conditions():
         by_fvcore = check_with_fvcore(model, inputs.given, recorder.rows, totals, observed)
     return {"fvcore": by_fvcore, "torch": by_torch}
 

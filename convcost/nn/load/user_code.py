@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from convcost.system.signals import is_ctrl_c
 from convcost.system.streams import quiet_stdout
-from convcost.system.threads import quiet_unless_shared
+from convcost.system.threads import quiet
 from convcost.text.errors import ConvcostError, did_you_mean, first_line, text_of
 from convcost.text.input_file import is_file, resolved
 
@@ -99,15 +99,13 @@ def library_folders() -> tuple[str, ...]:
 
 @contextmanager
 def running_user_code(describe: Callable[[BaseException], ConvcostError]) -> Iterator[None]:
-    """Turn whatever the user's code raises into an error of convcost, SystemExit included.
-
-    What it prints goes to stderr, unless other threads print too.
+    """Turn whatever the user's code raises into an error of convcost, SystemExit included; stdout goes to stderr.
 
     Args:
         describe: Makes the error for an exception. ConvcostError and Ctrl-C pass unchanged.
     """
     try:
-        with quiet_unless_shared():
+        with quiet():
             yield
     except ConvcostError:
         raise
