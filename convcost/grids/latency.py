@@ -59,6 +59,7 @@ def latency_table(configuration: Configuration, rows: Sequence[Mapping[str, Any]
     """
     grid, varying = Grid(configuration), {axis.name for axis in configuration.axes if len(axis.values) > 1}
     layers: dict[str, Mapping[str, Any]] = {}
+    repeated = 0
     own: Counter[str] = Counter()
     timed_rows = [row for row in rows if row["time_s"] is not None]
     for row in timed_rows:
@@ -69,7 +70,9 @@ def latency_table(configuration: Configuration, rows: Sequence[Mapping[str, Any]
         keys = () if extra else tuple(_keys(placed))
         if not keys:
             own[block] += 1
-        for key in keys or (_own_key(placed, extra),):
+        keys = keys or (_own_key(placed, extra),)
+        repeated += layers.keys() >= set(keys)
+        for key in keys:
             layers.setdefault(key, row)
     notes = []
     if own:
@@ -77,6 +80,10 @@ def latency_table(configuration: Configuration, rows: Sequence[Mapping[str, Any]
         notes.append(f"the two projects have no keys for {which}; theirs are in the same style.")
     if len(rows) > len(timed_rows):
         notes.append(f"{number_of('row', len(rows) - len(timed_rows))} without a time left out.")
+    if repeated:
+        notes.append(f"{number_of('row', repeated)} of a layer that is there already left out.")
+    if others := sum(timed.statuses.values()) - len(rows):
+        notes.append(f"{number_of('measured row', others)} not among the best left out.")
     head = [*_head(configuration, timed_rows, timed), *notes]
     lines = [f"# {one_line(line)}" for line in head]
     lines += [line for key, row in layers.items() for line in _entry(key, row)]

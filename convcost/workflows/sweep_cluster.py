@@ -93,9 +93,10 @@ class Cluster:
         self._require(resources or {})
         pending: deque[tuple[T, Future]] = deque()
         try:
-            for item in items:
+            for number, item in enumerate(items):
                 task = pickle.dumps(partial(function, item))
-                future = self._client.submit(run_task, __version__, task, pure=False, resources=resources)
+                how = {"pure": False, "resources": resources, "priority": -number}  # else tasks start in any order
+                future = self._client.submit(run_task, __version__, task, **how)
                 pending.append((item, future))
                 while len(pending) >= TASKS_PER_THREAD * self._look():
                     first, future = pending.popleft()
@@ -143,7 +144,7 @@ class Cluster:
         while not is_done.wait(LOOK_S):
             self._look()
         try:
-            return future.result()
+            return pickle.loads(future.result())  # noqa: S301 - from our own workers
         except KilledWorker as error:
             died = number_of("worker", error.allowed_failures + 1)
             msg = f"{self._name} must have workers with memory for a part, and {died} died in the same one; {_GO_ON}."
@@ -154,12 +155,15 @@ class Cluster:
             raise ConvcostError(_without_convcost(f"a worker of {self._name}", None)) from None
 
 
-def run_task(version: str, task: bytes) -> object:
+def run_task(version: str, task: bytes) -> bytes:
     """What a task does on its worker.
 
     Args:
         version: Version of convcost that submitted it.
         task: The pickled function, without arguments.
+
+    Returns:
+        The pickled result: Dask would cut the buffers of a table from its message at places that Arrow warns of.
 
     Raises:
         ConvcostError: This worker has another version, or the function raised it.
@@ -167,7 +171,7 @@ def run_task(version: str, task: bytes) -> object:
     if version != __version__:
         raise ConvcostError(_without_convcost(f"the worker on {platform.node()}", __version__, version))
     function: Callable[[], object] = pickle.loads(task)  # noqa: S301 - the client wrote it, whom a worker obeys anyway
-    return function()
+    return pickle.dumps(function())
 
 
 def _without_convcost(who: str, version: str | None, needed: str = __version__) -> str:

@@ -59,7 +59,7 @@ def test_the_first_two_groups_have_both_ends_of_each_axis() -> None:
     assert {shape.in_channels for shape in shapes} == {4, 8}
     assert {shape.out_channels for shape in shapes} == {4, 12}
     assert {shape.kernel_size for shape in shapes} == {(1, 1), (3, 3)}
-    assert [group for group in sample_of([3, 5, 8], grid, configuration)][:2] == [(3,), (8,)]
+    assert list(sample_of([3, 5, 8], grid, configuration))[:2] == [(3,), (8,)]
 
 
 def test_a_small_sample_is_spread_over_all_axes() -> None:

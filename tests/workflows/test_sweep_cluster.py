@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -160,9 +161,12 @@ def test_what_is_kept_does_not_depend_on_who_reduces_it(cluster, kind: str, tmp_
 
 
 @pytest.mark.slow
-def test_a_small_sweep_needs_no_folder(cluster) -> None:
+def test_a_small_sweep_needs_no_folder(cluster, capfd: pytest.CaptureFixture[str]) -> None:
     few = {**GRID, "axes": {**GRID["axes"], "h": [7]}}
-    assert convcost.sweep(few, scheduler=cluster[0]).to_frame().equals(convcost.sweep(few).to_frame())
+    result = convcost.sweep(few, scheduler=cluster[0])
+    assert result.to_frame().equals(convcost.sweep(few).to_frame())
+    assert len(result.scan().to_table()) == result.row_count
+    assert not capfd.readouterr().err  # of Arrow, about buffers that are not aligned
 
 
 @pytest.mark.slow
@@ -241,8 +245,10 @@ class Client:
         self.versions, self.scheduler = dict(versions), scheduler
         self.threads = {"tcp://a:1": 1, "tcp://b:1": 2}
         self.futures: list[Answer] = []
+        self.priorities: list[int] = []
 
-    def submit(self, *_: object, **__: object) -> Answer:
+    def submit(self, *_: object, priority: int, **__: object) -> Answer:
+        self.priorities.append(priority)
         self.futures.append(Answer(self._result))
         return self.futures[-1]
 
@@ -278,13 +284,19 @@ def raises(error: Exception) -> Any:
 
 
 def test_the_tasks_at_a_time_do_not_depend_on_their_number() -> None:
-    client = Client(lambda: None)
+    client = Client(lambda: pickle.dumps(None))
     items = Cluster(client, "").each(abs, range(10**12))
     for taken in range(1, 100):
         next(items)
         assert len(client.futures) == taken + 4 * 3 - 1
     items.close()
     assert all(future.is_released for future in client.futures[-11:])
+
+
+def test_tasks_start_in_the_order_of_their_items() -> None:
+    client = Client(lambda: pickle.dumps(None))
+    list(Cluster(client, "").each(abs, range(20)))
+    assert client.priorities == sorted(set(client.priorities), reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -195,14 +195,49 @@ def test_an_interrupt_keeps_what_is_measured(number: int, machine: Machine, tmp_
     results = workflow.time_sweep(
         read_configuration(GRID), SweepOptions(tmp_path / "out"), TimingOptions(("cpu",), time_budget=12)
     )
+    result = next(results)
+    assert (result.row_count > 0) == (number > 0)
+    assert not any("time_budget" in note for note in result.notes)
     with pytest.raises(KeyboardInterrupt):
-        list(results)
+        next(results)
     rows = pq.read_table(tmp_path / "out/measured.parquet").num_rows
     assert (rows > 0) == (number > 0)
     timed(12, tmp_path / "out")
     machine.now = 0
     undisturbed = timed(12).scan().to_table()["index"].to_pylist()
     assert sorted(pq.read_table(tmp_path / "out/measured.parquet")["index"].to_pylist()) == undisturbed
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".yaml", ".json", ".parquet"])
+def test_an_interrupt_before_the_first_row_exports_a_table_without_rows(
+    suffix: str, machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.interrupt_at = 0
+    path, table = tmp_path / "grid.toml", tmp_path / f"table{suffix}"
+    path.write_text("blocks = ['pointwise']\n[axes]\nc = [8]\no = [8, 16]\nk = [1]\nh = [7]\n", encoding="utf-8")
+    words = ["sweep", str(path), "--time", "--device", "cpu", "--out", str(tmp_path / "out"), "--export", str(table)]
+    assert main(words) == 130
+    assert "time_s" in str(table.read_bytes()) or suffix in {".yaml", ".json"}
+    assert table.stat().st_size > 0
+    errors = capsys.readouterr().err
+    assert "note: interrupted before the first row was timed; the same command begins again." in errors
+    assert "--time-budget" not in errors
+    assert main(words) == 0
+
+
+def test_a_budget_in_which_nothing_is_timed_is_refused_and_not_spent(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> None:
+        machine.now += 100
+
+    with monkeypatch.context() as patch:
+        patch.setattr("convcost.workflows.shape_timing.ShapeTimer.__call__", late)
+        with pytest.raises(
+            ConvcostError, match=r"^time_budget \(=12\) must have room for a shape, and nothing was tim"
+        ):
+            timed(12, tmp_path / "out")
+    assert timed(12, tmp_path / "out").row_count > 0
 
 
 def test_an_error_keeps_what_is_measured(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +267,7 @@ def test_rows_are_written_while_others_are_measured(machine: Machine, tmp_path: 
         patch.setattr("convcost.nn.measure.blocks.measure_in", measure_in)
         timed(30, tmp_path / "out")
     assert written[0] is None
+    assert written[1]  # the first row is there at once
     assert len(set(written)) > 3
 
 
@@ -404,6 +440,14 @@ def test_the_latency_table_has_the_layers_that_were_timed(tmp_path: Path) -> Non
     assert {key: entry["mean"] for key, entry in entries.items()} == {
         f"Conv_1-input:7x7x8-output:7x7x{out}": pytest.approx(7 * 7 * 8 * out * 1e-6) for out in (8, 16)
     }
+
+
+def test_the_latency_table_says_which_measured_rows_it_does_not_have() -> None:
+    grid = {"axes": {"c": [8], "o": [8, 16], "k": [1, 3], "h": [7]}, "blocks": ["pointwise"]}
+    every, best = timed(100, grid=grid), timed(100, grid=grid, top=1, sort="time_s")
+    assert every.latency_table().notes == ("the latency table: 2 rows of a layer that is there already left out.",)
+    assert best.latency_table().notes == ("the latency table: 3 measured rows not among the best left out.",)
+    assert "# 3 measured rows not among the best left out." in best.latency_table().text
 
 
 def test_a_measured_result_has_its_share_in_every_view() -> None:
