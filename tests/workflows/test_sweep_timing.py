@@ -421,6 +421,13 @@ def test_an_unknown_column_is_refused_before_anything_is_measured(machine: Machi
     assert machine.measured == []
 
 
+def test_a_list_of_devices_is_refused() -> None:
+    with pytest.raises(
+        ConvcostError, match=r"^device \(=\['cpu'\]\) must be the name of one device; write cpu, or auto"
+    ):
+        convcost.sweep(GRID, time=True, device=["cpu"])  # type: ignore[call-overload]
+
+
 def test_the_history_has_each_shape_as_a_run(machine: Machine, tmp_path: Path) -> None:
     timed(6, tmp_path / "out")
     stored = convcost.history(block="depthwise-separable").rows
