@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import cycle, product
+from itertools import chain, islice, product
 from math import prod
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DRAWS: Final = 2
 """Points of the sequence per point of the axes, after which the points that are left come in order."""
+MAX_PAIRS: Final = 2**12
+"""Largest number of pairs of opposite corners that are looked at for one that may be drawn."""
 
 
 def sample(
@@ -27,7 +29,8 @@ def sample(
 ) -> Iterator[tuple[int, ...]]:
     """Groups of rows, each with one row of every block that has this shape, until all rows of the grid are drawn.
 
-    A row is drawn once. The first groups of a long sample are a shorter one.
+    A row is drawn once. The first groups of a long sample are a shorter one. The first two have both ends of each axis,
+    if two opposite corners of the grid may be drawn.
 
     Args:
         grid: Rows to draw from.
@@ -35,10 +38,19 @@ def sample(
         allowed: Which rows may be drawn; None for all.
     """
     axes, count = configuration.axes, grid.size if allowed is None else int(allowed.sum())
+    varying = [axis for axis in axes if len(axis.values) > 1]
+
+    def rows_at(places: Sequence[int]) -> list[int]:
+        at = dict(zip((axis.name for axis in varying), places, strict=True))
+        every = grid.rows_at({axis.name: at.get(axis.name, 0) for axis in axes})
+        return [row for row in every if allowed is None or allowed[row]]
+
+    sizes = [len(axis.values) for axis in varying]
+    pairs = islice(_opposite_corners(sizes), MAX_PAIRS)
+    ends = next((pair for pair in pairs if all(map(rows_at, pair))), ())
     drawn: set[int] = set()
-    for places in _places([len(axis.values) for axis in axes]):
-        at = grid.rows_at(dict(zip((axis.name for axis in axes), places, strict=True)))
-        rows = tuple(row for row in at if row not in drawn and (allowed is None or allowed[row]))
+    for places in chain(ends, _places(sizes)):
+        rows = tuple(row for row in rows_at(places) if row not in drawn)
         drawn.update(rows)
         if rows:
             yield rows
@@ -66,20 +78,23 @@ def sample_of(rows: Sequence[int], grid: Grid, configuration: Configuration) -> 
             places[key].append(len(groups))
             groups.append({})
         groups[free[0]][block] = row
-    drawn = dict.fromkeys(place for (place,) in _places([len(groups)])) if groups else ()
+    ends = [(0,), (len(groups) - 1,)]
+    drawn = dict.fromkeys(place for (place,) in chain(ends, _places([len(groups)]))) if groups else ()
     yield from (tuple(groups[place].values()) for place in drawn)
 
 
-def _places(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Both ends of all axes, points that fill a box of these sizes evenly, then all of its points in order.
+def _opposite_corners(sizes: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Pairs of opposite corners of a box of these sizes, first those with a low and a high end in turn."""
+    half = max(1, 2 ** len(sizes) // 2)
+    for flips in islice(product((0, 1), repeat=len(sizes)), half):
+        ends = [(place + flip) % 2 for place, flip in enumerate(flips)]
+        first = tuple((size - 1) * end for size, end in zip(sizes, ends, strict=True))
+        yield first, tuple(size - 1 - place for size, place in zip(sizes, first, strict=True))
 
-    The first two points are opposite corners with the low and the high end in turn: the slowest corner is neither.
-    """
-    for first in (0, 1):
-        ends = cycle((first, 1 - first))
-        yield tuple((size - 1) * next(ends) if size > 1 else 0 for size in sizes)
-    changes = steps(sum(size > 1 for size in sizes))
+
+def _places(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Points that fill a box of these sizes evenly, then all of its points in order."""
+    changes = steps(len(sizes))
     for number in range(DRAWS * prod(sizes)):
-        shares = iter(changes)
-        yield tuple(int((0.5 + number * next(shares)) % 1.0 * size) if size > 1 else 0 for size in sizes)
+        yield tuple(int((0.5 + number * step) % 1.0 * size) for step, size in zip(changes, sizes, strict=True))
     yield from product(*map(range, sizes))

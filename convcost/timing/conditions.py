@@ -106,8 +106,8 @@ class TimingOptions:
         why: Whether to account for the times of convolutions.
 
     Raises:
-        ConvcostError: An unknown memory format or allocator, threads or a budget below their minimum, or an account of
-            compiled modules.
+        ConvcostError: A device that is no text, an unknown memory format or allocator, threads or a budget below their
+            minimum, or an account of compiled modules.
     """
 
     devices: tuple[str, ...] = ("auto",)
@@ -122,6 +122,9 @@ class TimingOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that are wrong on every device."""
+        for device in self.devices:
+            if not isinstance(device, str):
+                raise ConvcostError(f"device (={as_text(device)}) must be the name of one device; write cpu, or auto.")
         require_one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         require_one_of("allocator", self.allocator, ALLOCATORS)
         if self.threads != "all" and (not isinstance(self.threads, int) or self.threads < 1):

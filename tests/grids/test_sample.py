@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytest
 
 from convcost.grids.configuration_file import read_configuration
@@ -60,6 +61,22 @@ def test_the_first_two_groups_have_both_ends_of_each_axis() -> None:
     assert {shape.out_channels for shape in shapes} == {4, 12}
     assert {shape.kernel_size for shape in shapes} == {(1, 1), (3, 3)}
     assert list(sample_of([3, 5, 8], grid, configuration))[:2] == [(3,), (8,)]
+
+
+def test_conditions_choose_which_corners_come_first() -> None:
+    side = [4, 8, 12]
+    configuration = read_configuration(
+        {"axes": {"c": side, "o": side, "k": [1, 3], "h": [7, 14]}, "blocks": ["standard"]}
+    )
+    grid = Grid(configuration)
+    shapes = [grid.layer(row)[1] for row in range(grid.size)]
+    allowed = np.array([one.in_channels == one.out_channels for one in shapes])
+    first = [shapes[group[0]] for group in islice(sample(grid, configuration, allowed), 2)]
+    assert {one.out_channels for one in first} == {one.in_channels for one in first} == {4, 12}
+    assert {one.height for one in first} == {7, 14}
+    allowed[[number for number, one in enumerate(shapes) if one.height == 7 and one.in_channels != 8]] = False
+    rows = [row for group in sample(grid, configuration, allowed) for row in group]  # no two corners are left
+    assert sorted(rows) == list(np.flatnonzero(allowed))
 
 
 def test_a_small_sample_is_spread_over_all_axes() -> None:

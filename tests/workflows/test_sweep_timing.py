@@ -225,6 +225,23 @@ def test_an_interrupt_before_the_first_row_exports_a_table_without_rows(
     assert main(words) == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"pareto": ("macs",)}, {"pareto": ("time_s",)}, {"group_by": ("block",)}])
+def test_an_interrupt_of_the_prediction_leaves_a_table_without_rows(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "predict", interrupted)
+        clock = TimingOptions(("cpu",), time_budget=12)
+        results = workflow.time_sweep(read_configuration(GRID), SweepOptions(tmp_path / "out", **options), clock)
+        assert next(results).row_count == 0
+        with pytest.raises(KeyboardInterrupt):
+            next(results)
+    assert timed(12, tmp_path / "out", **options).row_count > 0
+
+
 def test_a_budget_in_which_nothing_is_timed_is_refused_and_not_spent(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,6 +436,13 @@ def test_an_unknown_column_is_refused_before_anything_is_measured(machine: Machi
         timed(6, tmp_path / "out", pareto=("verdict",))
     assert not (tmp_path / "out").exists()
     assert machine.measured == []
+
+
+def test_a_list_of_devices_is_refused() -> None:
+    with pytest.raises(
+        ConvcostError, match=r"^device \(=\['cpu'\]\) must be the name of one device; write cpu, or auto"
+    ):
+        convcost.sweep(GRID, time=True, device=["cpu"])  # type: ignore[call-overload]
 
 
 def test_the_history_has_each_shape_as_a_run(machine: Machine, tmp_path: Path) -> None:
