@@ -161,7 +161,7 @@ def shortened(names: Sequence[str], most: int = MAX_LABEL) -> list[str]:
         most: Number of characters beyond which a name is cut.
 
     >>> shortened(["backbone.stages.0.conv1", "backbone.stages.0.conv2"], 16)
-    ['backb….0.conv1', 'backb….0.conv2']
+    ['backb…es.0.conv1', 'backb…es.0.conv2']
     """
     letters = enumerate(zip(*(name for name in names if len(name) > most), strict=False))
     shared = next((place for place, ones in letters if len(set(ones)) > 1), 0)

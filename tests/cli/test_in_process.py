@@ -59,7 +59,7 @@ def words(draw: st.DrawFn) -> list[str]:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words())
 def test_random_words_never_crash_the_command(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     code = main(argv)

@@ -171,7 +171,7 @@ COMMANDS = {
 
 @pytest.mark.torch
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", [0.1, 0.3, 0.8, 1.6, 2.4])
+@pytest.mark.parametrize("moment", [0.1, 0.5, 1.6])
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_an_interrupt_at_any_moment_is_130_with_whole_exports(

@@ -189,7 +189,7 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_with_the_same_bytes(kind:
     command = [sys.executable, "-c", RUN, str(tmp_path / "killed"), repr(grid), repr(KINDS[kind])]
     sweep(read_configuration(grid), options(tmp_path / "undisturbed", kind))
     moments = random.Random(19)
-    for _ in range(6):
+    for _ in range(4):
         before = written(tmp_path / "killed")
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             while process.poll() is None and written(tmp_path / "killed") == before:

@@ -22,8 +22,8 @@ from convcost.text.errors import ShapeError
 pytestmark = pytest.mark.slow
 MOST_PRODUCTS = 20_000  # what the loops do in a hundredth of a second
 
-half_a_thousand = settings(
-    max_examples=500,
+many = settings(
+    max_examples=300,
     deadline=None,  # no test judges the clock
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],  # most random shapes are legal, not all
 )
@@ -125,7 +125,7 @@ def check_against_loops(layer, module):
     assert np.array_equal(actual.numpy(), expected)
 
 
-@half_a_thousand
+@many
 @given(convolutions())
 def test_a_random_convolution_is_one_number_for_the_formula_the_loops_fvcore_and_torch(layer):
     node = Stage("conv", layer.op)
@@ -138,7 +138,7 @@ def test_a_random_convolution_is_one_number_for_the_formula_the_loops_fvcore_and
     assert conv_of(module) == layer.op
 
 
-@half_a_thousand
+@many
 @given(placed_blocks())
 def test_a_random_block_is_one_number_for_the_formula_the_loops_fvcore_and_torch(block):
     node, shape = block
@@ -157,7 +157,7 @@ def test_a_random_block_is_one_number_for_the_formula_the_loops_fvcore_and_torch
     assert counts.fvcore_params == cost(layers).params
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_a_random_sweep_is_its_layers_one_by_one(data):
     n = data.draw(st.integers(1, 4))
@@ -178,7 +178,7 @@ def test_a_random_sweep_is_its_layers_one_by_one(data):
     assert together.traffic_bytes.tolist() == [layer.traffic_bytes for layer in alone]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.integers(1, 2**40), st.integers(1, 2**40), st.integers(1, 2**20))
 def test_a_sweep_is_exact_or_refused_and_never_wraps(channels, out_channels, size):
     def count_of(c, o, n):
