@@ -92,11 +92,11 @@ def test_what_is_not_marked_passes_without_torch(tmp_path: Path) -> None:
     imports_torch = re.compile(r"^(import|from) (torch|keras|convcost\.(nn|pytest))\b", re.MULTILINE)
     files = [
         str(path)
-        for room in ("budgets", "cli", "comparison", "models")
+        for room in ("cli", "comparison", "models")
         for path in sorted(TESTS.glob(f"{room}/test_*.py"))
         if not imports_torch.search(path.read_text(encoding="utf-8"))
     ]
-    assert len(files) > 15
+    assert len(files) > 10
     words = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not torch and not slow and not timing"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(TESTS.parent)])}
     command = [sys.executable, *words, *files]

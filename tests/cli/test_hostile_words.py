@@ -126,8 +126,8 @@ def ends(place: Path, capfd: pytest.CaptureFixture[str]) -> Callable[[list[str]]
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_word_for_any_option_crashes_a_command(command: str, ends: Callable[[list[str]], str]) -> None:
-    for option in options_of(command):
-        for word in WORDS:
+    for number, option in enumerate(options_of(command)):
+        for word in WORDS[number % 2 :: 2]:  # two neighbours take all words together
             ends([command, *COMMANDS[command], f"{option}={word}"])
 
 
@@ -371,8 +371,8 @@ def test_no_foreign_value_in_the_history_crashes(place: Path, ends: Callable[[li
             for column in history.execute(f"PRAGMA table_info({table})")
         ]
     assert len(columns) > 40
-    for table, column in columns:
-        for value in FOREIGN:
+    for number, (table, column) in enumerate(columns):
+        for value in FOREIGN[number % 2 :: 2]:
             (place / "history.sqlite3").write_bytes(whole)
             with closing(sqlite3.connect(place / "history.sqlite3")) as history, suppress(sqlite3.Error), history:
                 history.execute(f"UPDATE {table} SET {column} = ?", (value,))  # noqa: S608 - names of our own tables

@@ -293,7 +293,9 @@ def test_the_function_gives_what_the_command_gives(file: str, tmp_path: Path) ->
         ({}, {"pareto": [3]}, "pareto (=[3]) must be names of columns; write them as block,macs, or leave it out."),
         ({}, {"group_by": 3}, "group_by (=3) must be names of columns; write them as block,macs, or leave it out."),
         ({}, {"sort": ["macs"], "top": 1}, "sort (=['macs']) must be the name of one column; write macs_ratio."),
-        pytest.param({}, {"time": True, "device": 5}, "device (=5) must be cpu, cuda, cuda:1", marks=pytest.mark.torch),
+        pytest.param(
+            {}, {"time": True, "device": 5}, "device (=5) must be the name of one device", marks=pytest.mark.torch
+        ),
         ({"c": {8}}, {}, "axes.c (={8}) must be a list, a range or one value; write a list such as [8, 16]."),
         ({"c": {8: 1}.keys()}, {}, "axes.c (=dict_keys([8])) must be a list, a range or one value; write a list such"),
         ({"c": b"ab"}, {}, "axes.c (=b'ab') must be a whole number from 1 to 1,000,000,000; write 8."),
