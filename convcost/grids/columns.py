@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from convcost.comparison.columns import COMPARE_COLUMNS
@@ -113,17 +114,22 @@ def chosen_columns(configuration: Configuration) -> tuple[GridColumn, ...]:
     names: Sequence[str] = configuration.columns or (
         *(column.name for column in _PREDICTED),
         *(column.name for column in EXTRA if column.name in axes),
-        *(column.name for column in REQUESTED if column.axis in axes and _is_changed(column.axis, configuration)),
+        *(
+            column.name
+            for column in REQUESTED
+            if column.axis in axes and _is_changed(column.axis, configuration.blocks)
+        ),
     )
     kept = configuration.illegal == "rows" and REFUSED.name not in names
     return tuple(COLUMNS[name] for name in (*names, *((REFUSED.name,) if kept else ())))
 
 
-def _is_changed(axis: str, configuration: Configuration) -> bool:
-    """Whether a block of the sweep may use another value than that of the axis."""
+@cache  # asked for every part
+def _is_changed(axis: str, blocks: tuple[str, ...]) -> bool:
+    """Whether one of the blocks may use another value than that of the axis."""
     sizes = Spec(8, 16, (3, 3), dilation=(2, 2))
     requested = {"out_channels": 16, "kernel_size": (3, 3), "dilation": (2, 2)}[axis]
-    rows = (Row(place_block(name, sizes, {}), "float32") for name in configuration.blocks)
+    rows = (Row(place_block(name, sizes, {}), "float32") for name in blocks)
     return any(_COMPARED[axis].value(row) != requested for row in rows)
 
 
